@@ -1,0 +1,44 @@
+# The graph of the benchmark: raw archives -> canonical tables -> checkpoints -> records -> tables.
+from snakemake.utils import min_version
+
+from rsitr import pipeline
+from rsitr.cells import Layout
+from rsitr.params import METHOD, NAME
+
+min_version("9.0")
+
+
+configfile: "params.yaml"
+
+
+PARAMS = pipeline.open_params(config)
+CELLS = PARAMS.cells(PARAMS.experiment)
+# One token a device: two cells never share one, however many cores there are.
+workflow.global_resources.setdefault("gpu", max(pipeline.gpus(), 1))
+workflow.global_resources.setdefault("mem_mb", pipeline.machine_memory_mb())
+
+
+wildcard_constraints:
+    experiment=NAME,
+    dataset=NAME,
+    method=METHOD,
+    seed=r"\d+",
+    dedup=NAME,
+
+
+report: "workflow/report/workflow.rst"
+
+
+include: "workflow/rules/common.smk"
+include: "workflow/rules/data.smk"
+include: "workflow/rules/captions.smk"
+include: "workflow/rules/train.smk"
+include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/tables.smk"
+
+
+rule all:
+    input:
+        CELL_FILES,
+        table_files(PARAMS.experiment),
+    default_target: True

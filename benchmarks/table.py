@@ -1,0 +1,73 @@
+"""The common form of every benchmark's result: one row per case and metric, ours beside a named peer."""
+
+import os
+import platform
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import pandas as pd
+import torch
+from rich.console import Console
+from rich.table import Table
+
+
+@dataclass(frozen=True)
+class Row:
+    """One measurement of ours and, where there is one, of the peer."""
+
+    case: str
+    metric: str
+    unit: str
+    ours: float
+    peer: str
+    """Name and version; empty where no peer can do the case."""
+    peer_value: float | None
+    machine: str
+    higher_is_better: bool = False
+    """Time and memory are costs; a throughput or an accuracy is not."""
+
+    def cells(self) -> dict[str, str | float | None]:
+        """The row as it is written, by column. ``ratio`` is how many times better than the peer ours is."""
+        ratio = None
+        if self.peer_value is not None:
+            ratio = self.ours / self.peer_value if self.higher_is_better else self.peer_value / self.ours
+        values = asdict(self) | {"ratio": ratio}
+        return {column: values[column] for column in COLUMNS}
+
+
+COLUMNS = ["case", "metric", "unit", "ours", "peer", "peer_value", "ratio", "machine"]
+
+
+def machine() -> str:
+    """The hardware in the terms that bear on speed: cores, processor, memory, torch."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
+    return f"{os.cpu_count()} x {model}, {memory:.0f} GiB, torch {torch.__version__}"
+
+
+def write_rows(path: Path, rows: Sequence[Row]) -> None:
+    """Write ``rows`` into the csv at ``path``: those of the same case and metric are replaced, all others kept."""
+    new = pd.DataFrame([row.cells() for row in rows], columns=COLUMNS, dtype=object)
+    if path.exists():
+        old = pd.read_csv(path, dtype=object)
+        measured = {(row.case, row.metric) for row in rows}
+        kept = [key not in measured for key in zip(old["case"], old["metric"], strict=True)]
+        new = pd.concat([old[kept], new])
+    path.parent.mkdir(parents=True, exist_ok=True)
+    new.to_csv(path, index=False)
+
+
+def print_rows(title: str, rows: Sequence[Row]) -> None:
+    """Show the rows on the terminal."""
+    table = Table(title=title, caption=rows[0].machine)
+    for column in COLUMNS[:-1]:
+        table.add_column(column, justify="right" if column in ("ours", "peer_value", "ratio") else "left")
+    for row in rows:
+        table.add_row(*(_shown(cell) for column, cell in row.cells().items() if column != "machine"))
+    Console().print(table)
+
+
+def _shown(cell: str | float | None) -> str:
+    return "" if cell is None else f"{cell:.4g}" if isinstance(cell, float) else cell

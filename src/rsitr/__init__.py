@@ -1,0 +1,1 @@
+"""rsitr: the reproducible benchmark of remote sensing image-text retrieval."""

@@ -1,0 +1,3 @@
+from rsitr.cli import app
+
+app()

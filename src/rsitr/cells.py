@@ -1,0 +1,231 @@
+"""The record of a cell: what was run, what came out of it, and whether it still describes the present code and data."""
+
+from __future__ import annotations
+
+import json
+import os
+import traceback
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from rsitr.errors import RsitrError, Unsupported, WeightsUnavailable
+from rsitr.params import CellId
+from rsitr.provenance import sha256_json
+
+TRACEBACK_LINES = 15
+
+
+class Spec(BaseModel):
+    """What a cell is expected to be: written before the run, read by it, compared with its record ever after.
+
+    The spec is an input file of the cell's rules and holds every parameter, so a change of parameters or code is a
+    change of this file.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    experiment: str
+    dataset: str
+    method: str
+    seed: int
+    shared: dict[str, Any]
+    """Settings that reach every method which has such a field."""
+    exact: dict[str, Any]
+    """Settings of exactly this method."""
+    dedup: str
+    threads: int
+    code_sha: str
+
+    @property
+    def cell(self) -> CellId:
+        """The identity of the cell."""
+        return CellId(self.experiment, self.dataset, self.method, self.seed)
+
+    @property
+    def params_sha(self) -> str:
+        """Hash of everything that params.yaml says about this cell."""
+        return sha256_json([self.shared, self.exact, self.dedup, self.seed])
+
+
+class Outcome(BaseModel):
+    """How a stage of a cell ended."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Literal["ok", "skipped", "failed"] = "ok"
+    reason: str = ""
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, error: Exception) -> Outcome:
+        """Outcome of a stage that raised ``error``: skipped where something is not to be had here, else failed.
+
+        A failed one carries the end of its traceback.
+        """
+        if isinstance(error, Unsupported | WeightsUnavailable):
+            return cls(status="skipped", reason=str(error))
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        # Lines of the traceback name files by path; the part before the package says nothing about the failure.
+        tail = [line.replace(str(Path(__file__).parents[1]) + os.sep, "") for line in lines[-TRACEBACK_LINES:]]
+        reason = str(error) if isinstance(error, RsitrError) else f"{type(error).__name__}: {error}"
+        return cls(status="failed", reason=reason, traceback="\n".join(tail))
+
+
+class Published(BaseModel):
+    """The published row that a configuration stands for: keys into published.csv."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    paper: str
+    table: str
+    method: str
+    variant: str = ""
+    backbone: str = ""
+
+
+class Epoch(BaseModel):
+    """One line of the training history."""
+
+    epoch: int
+    loss: float
+    val_mr: float
+    """Mean recall in percent on the split that selects."""
+    learning_rate: float
+    image_cosine: float
+    """Mean cosine of different images: 1 means that all have one embedding."""
+
+
+class TrainReport(BaseModel):
+    """``train.json``: how training ended, and what of it belongs in the record."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    outcome: Outcome = Outcome()
+    selection: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    published: Published | None = None
+    deviations: list[str] = []
+    data: dict[str, Any] = {}
+    data_sha: str = ""
+    machine: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+    peak_memory_mib: dict[str, int] = {}
+    parameters: dict[str, int] = {}
+    history: list[Epoch] = []
+
+
+class Record(BaseModel):
+    """``cell.json``. Shares in percent, times in seconds, memory in MiB."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1] = 1
+    experiment: str
+    dataset: str
+    method: str
+    seed: int
+    outcome: Outcome
+    metrics: dict[str, float] = {}
+    """i2t_r1 ... mr; the same with prefix ``dup_`` when identical captions count; ``ceiling_t2i_r1`` ..."""
+    selection: dict[str, Any] = {}
+    """Which epoch was chosen, on which split, with which mean recall."""
+    config: dict[str, Any] = {}
+    """The configuration in full, defaults included."""
+    published: Published | None = None
+    deviations: list[str] = []
+    """Where the configuration differs from the published one; empty means comparable."""
+    data: dict[str, Any] = {}
+    """Origin, licence, synthetic, and the number of images and captions by split."""
+    params_sha: str
+    code_sha: str
+    data_sha: str = ""
+    machine: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+    seconds: dict[str, float] = {}
+    """Wall time by stage: features (the frozen backbone's pass), train, evaluate."""
+    peak_memory_mib: dict[str, int] = {}
+    parameters: dict[str, int] = {}
+    """total and trainable."""
+
+    @property
+    def cell(self) -> CellId:
+        """The identity of the cell."""
+        return CellId(self.experiment, self.dataset, self.method, self.seed)
+
+    def stale(self, spec: Spec, current_data_sha: str | None) -> list[str]:
+        """What has changed since the record was made: any of code, parameters, data.
+
+        ``current_data_sha`` is None where the data is not at hand (a clone without data); it is then not judged.
+        """
+        changed = {
+            "code": self.code_sha != spec.code_sha,
+            "parameters": self.params_sha != spec.params_sha,
+            # A record that failed before it read the data has no data hash to compare.
+            "data": bool(current_data_sha and self.data_sha and self.data_sha != current_data_sha),
+        }
+        return [name for name, differs in changed.items() if differs]
+
+
+def write_json(path: Path, value: BaseModel | dict[str, Any]) -> None:
+    """Write JSON atomically: a killed process leaves the old file or the new one, never half of one."""
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".part")
+    partial.write_text(json.dumps(plain, indent=1, sort_keys=True) + "\n", encoding="utf-8")
+    os.replace(partial, path)
+
+
+def read_spec(path: Path) -> Spec:
+    """Read the spec of a cell."""
+    return Spec.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def read_record(path: Path) -> Record | None:
+    """Read a record, or None when there is none yet."""
+    return Record.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+
+
+class Layout:
+    """Where the files of cells and datasets lie, relative to the project's folder."""
+
+    @staticmethod
+    def spec(cell: CellId) -> Path:
+        """What the cell is expected to be."""
+        return Path(".rsitr/specs", cell.path + ".json")
+
+    @staticmethod
+    def checkpoint(cell: CellId) -> Path:
+        """Folder of ``model.safetensors``, ``train.json`` and, while training, ``resume.pt``."""
+        return Path("checkpoints", cell.path)
+
+    @staticmethod
+    def cell(cell: CellId) -> Path:
+        """Folder of ``cell.json``, ``ranks.parquet`` and ``history.csv``."""
+        return Path("results/cells", cell.path)
+
+    @staticmethod
+    def raw(name: str) -> Path:
+        """Folder of the fetched files and the receipt ``source.json``."""
+        return Path("data/raw", name)
+
+    @staticmethod
+    def extracted(name: str) -> Path:
+        """Folder of the extracted files."""
+        return Path("data/extracted", name)
+
+    @staticmethod
+    def tables(experiment: str) -> Path:
+        """Folder of an experiment's tables and figures."""
+        return Path("results/tables", experiment)
+
+    @staticmethod
+    def dataset(name: str) -> Path:
+        """The canonical table."""
+        return Path("data/canonical", name, "dataset.parquet")
+
+    @staticmethod
+    def clean(name: str, dedup: str) -> Path:
+        """The cleaned view under a de-duplication protocol."""
+        return Path("data/canonical", name, f"clean-{dedup}.parquet")

@@ -1,0 +1,79 @@
+"""What a dataset is: where its files come from, under which terms, and how they become rows."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+from typing import ClassVar, Literal, NamedTuple
+
+from pydantic import BaseModel, ConfigDict
+
+Split = Literal["train", "val", "test"]
+
+
+class Source(BaseModel):
+    """One file that can be fetched.
+
+    ``urls`` are tried in order: ``https://...``, ``hf://[datasets/]owner/repo@revision/path`` (Hugging Face) or
+    ``gdrive://file-id`` (Google Drive). ``mirror`` is the file's place inside the folder that ``RSITR_MIRROR`` names.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    file: str
+    """Name of the file under ``data/raw/<dataset>/``."""
+    urls: tuple[str, ...] = ()
+    mirror: str | None = None
+    bytes: int | None = None
+    sha256: str | None = None
+    optional: bool = False
+    """An optional file (images of a caption-only copy) may be missing; the rows then say so."""
+
+
+class Bundle(BaseModel):
+    """One complete way to obtain a dataset: all its files, from one origin, under one licence."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    origin: Literal["official", "huggingface", "mirror", "generated"]
+    sources: tuple[Source, ...]
+    licence: str
+    homepage: str
+
+
+class Row(NamedTuple):
+    """One image of a dataset as its annotation states it, before any pixel is read."""
+
+    image_id: str
+    """Unique inside the dataset; the official file name."""
+    path: str
+    """Of the image, relative to the extracted root."""
+    split: Split
+    class_name: str
+    """Scene class, lower-case; empty where the dataset states none."""
+    captions: list[str]
+    keywords: list[str]
+
+
+class Dataset(ABC):
+    """A registered dataset. Subclasses state the facts and parse the extracted files."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    citation: ClassVar[str]
+    bundles: ClassVar[tuple[Bundle, ...]]
+    """In order of preference; the first whose files can all be had is used."""
+    synthetic: ClassVar[bool] = False
+    """Synthetic numbers are labelled so and never set beside published ones."""
+
+    def prepare(self, root: Path) -> None:
+        """Write the files of a generated dataset under ``root``; a fetched one has nothing to prepare."""
+        raise NotImplementedError(f"{self.name} is fetched, not generated")
+
+    @abstractmethod
+    def parse(self, root: Path) -> Iterator[Row]:
+        """Yield the rows of the dataset whose files were extracted under ``root``.
+
+        Raises ``DatasetError`` with the file and the entry when the annotation is not in the official layout.
+        """

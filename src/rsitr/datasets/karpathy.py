@@ -1,0 +1,52 @@
+"""The JSON layout of Karpathy's splits, which nearly every caption dataset of remote sensing is published in.
+
+``{"dataset": ..., "images": [{"filename", "split", "sentences": [{"raw"}], "classname"?, "keywords"?}]}``
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any, get_args
+
+from rsitr.datasets.base import Row, Split
+from rsitr.errors import DatasetError
+
+SPLITS = get_args(Split)
+
+
+def read_json(path: Path) -> list[dict[str, Any]]:
+    """The ``images`` list of a Karpathy-style file; raises ``DatasetError`` with what is wrong and where."""
+    if not path.is_file():
+        raise DatasetError(f"{path} is missing: fetch the dataset again (`rsitr data fetch`)")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise DatasetError(f"{path} is not valid JSON ({error}): delete it and fetch the dataset again") from None
+    if not isinstance(content, dict) or not isinstance(content.get("images"), list):
+        raise DatasetError(f"{path} is not in the expected layout: the key 'images' must hold a list")
+    return content["images"]
+
+
+def karpathy_rows(
+    path: Path, *, image_dir: str, class_of: Callable[[dict[str, Any]], str] = lambda entry: entry.get("classname", "")
+) -> Iterator[Row]:
+    """Rows of a Karpathy-style JSON.
+
+    ``image_dir`` is where the images lie relative to the extracted root. An image without captions is yielded with an
+    empty list, so that it is reported and not lost; an entry that cannot be understood raises ``DatasetError``.
+    """
+    for position, entry in enumerate(read_json(path)):
+        try:
+            name, split, sentences = entry["filename"], entry["split"], entry.get("sentences", [])
+            captions = [" ".join(sentence["raw"].split()) for sentence in sentences]
+        except (KeyError, TypeError, AttributeError) as error:
+            raise DatasetError(f"{path}: images[{position}] is not in the expected layout ({error!r})") from None
+        if split not in SPLITS:
+            raise DatasetError(f"{path}: images[{position}] ({name}) has the unknown split {split!r}")
+        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+            raise DatasetError(f"{path}: images[{position}] names {name!r}, a path outside the image folder")
+        yield Row(
+            name, f"{image_dir}/{name}", split, class_of(entry).lower(), captions, list(entry.get("keywords", []))
+        )

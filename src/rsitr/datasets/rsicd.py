@@ -1,0 +1,123 @@
+"""RSICD: 10,921 images of 224 x 224 pixels with five sentences each, the largest of the field's classic sets."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from pathlib import Path
+
+from rsitr.datasets.base import Bundle, Dataset, Row, Source
+from rsitr.datasets.karpathy import karpathy_rows
+from rsitr.errors import DatasetError
+
+
+class RSICD(Dataset):
+    """RSICD with its official split 8734 / 1094 / 1093.
+
+    921 images carry a bare number as name (``00001.jpg``); their class comes from the published class list.
+    """
+
+    name = "rsicd"
+    title = "RSICD"
+    citation = (
+        "X. Lu, B. Wang, X. Zheng, X. Li, 'Exploring models and data for remote sensing image caption generation', "
+        "IEEE TGRS 56(4), 2018"
+    )
+    bundles = (
+        Bundle(
+            origin="official",
+            sources=(
+                Source(
+                    file="RSICD_images.zip",
+                    urls=(
+                        "https://media.githubusercontent.com/media/201528014227051/RSICD_optimal/master/RSICD_images.zip",
+                        "gdrive://0B1jt7lJDEXy3aE90cG9YSl9ScUk",
+                    ),
+                    bytes=484955574,
+                    sha256="0d3ebda15b8b1e5c2754270d38462251e8c61489b54e463e499c978da4b91d10",
+                ),
+                Source(
+                    file="dataset_rsicd.json",
+                    urls=("https://raw.githubusercontent.com/201528014227051/RSICD_optimal/master/dataset_rsicd.json",),
+                ),
+                Source(
+                    file="txtclasses_rsicd.rar",
+                    urls=(
+                        "https://raw.githubusercontent.com/201528014227051/RSICD_optimal/master/txtclasses_rsicd.rar",
+                    ),
+                ),
+            ),
+            licence="none stated",
+            homepage="https://github.com/201528014227051/RSICD_optimal",
+        ),
+        Bundle(
+            origin="mirror",
+            sources=(
+                Source(
+                    file="RSICD_images-1of4.zip",
+                    mirror="rsicd/RSICD_images-1of4.zip",
+                    bytes=23218786,
+                    sha256="a8abe52443bf98ac45374fdd2d5da1222992ccf6d8b4d258c5c2d32f8eb8dbbf",
+                ),
+                Source(
+                    file="RSICD_images-2of4.zip",
+                    mirror="rsicd/RSICD_images-2of4.zip",
+                    bytes=28432260,
+                    sha256="652282e758b745540390b5305ebfcf90dbd42aee8369f471d3230434355e4128",
+                ),
+                Source(
+                    file="RSICD_images-3of4.zip",
+                    mirror="rsicd/RSICD_images-3of4.zip",
+                    bytes=28197850,
+                    sha256="4bcdec8ddb40a14f9ee83c215a8a8e86392df55e18fe00b25145e07be59a9491",
+                ),
+                Source(
+                    file="RSICD_images-4of4.zip",
+                    mirror="rsicd/RSICD_images-4of4.zip",
+                    bytes=30080012,
+                    sha256="1ed9503f90ca643df5767df012aa81e55c50c8a776af3e31872b6fe476166abf",
+                ),
+                Source(
+                    file="dataset_rsicd.json",
+                    mirror="rsicd/dataset_rsicd.json",
+                    bytes=6991552,
+                    sha256="c42816939515915ff8c1c6b763099ad0b93a9fb1ec2df58578f4cb7b3c4dd8c5",
+                ),
+                Source(
+                    file="txtclasses_rsicd.csv",
+                    mirror="rsicd/txtclasses_rsicd.csv",
+                    bytes=291290,
+                    sha256="af4ea353385caf13e9ffc125a9908287266c159159b2136bc21bbd7b1721bd99",
+                ),
+            ),
+            licence="none stated",
+            homepage="https://github.com/201528014227051/RSICD_optimal",
+        ),
+    )
+
+    def parse(self, root: Path) -> Iterator[Row]:
+        """Rows of ``dataset_rsicd.json``; the class list is ``txtclasses_rsicd.csv`` or a folder of class files."""
+        classes = read_class_list(root)
+        yield from karpathy_rows(
+            root / "dataset_rsicd.json",
+            image_dir="RSICD_images",
+            class_of=lambda entry: classes.get(entry["filename"]) or entry["filename"].rsplit("_", 1)[0],
+        )
+
+
+def read_class_list(root: Path) -> dict[str, str]:
+    """Class of every image: file name -> class without spaces, as the named files' prefixes spell it.
+
+    The archive of the authors unpacks to ``txtclasses_rsicd/<class>.txt``, one file name a line.
+    """
+    table, folder = root / "txtclasses_rsicd.csv", root / "txtclasses_rsicd"
+    if table.is_file():
+        with table.open(newline="", encoding="utf-8") as file:
+            pairs = [(row["filename"], row["class"]) for row in csv.DictReader(file)]
+    elif folder.is_dir():
+        pairs = [
+            (line.strip(), path.stem) for path in sorted(folder.glob("*.txt")) for line in path.open() if line.strip()
+        ]
+    else:
+        raise DatasetError(f"neither {table} nor {folder}/ exists: 921 images would have no class; fetch rsicd again")
+    return {name: label.replace(" ", "").lower() for name, label in pairs}

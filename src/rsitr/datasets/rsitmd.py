@@ -1,0 +1,57 @@
+"""RSITMD: 4,743 images with five fine-grained sentences and one to five keywords each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from rsitr.datasets.base import Bundle, Dataset, Row, Source
+from rsitr.datasets.karpathy import karpathy_rows
+
+
+class RSITMD(Dataset):
+    """RSITMD (AMFMN paper, section IV). Test set of 452 images; the rest is split 3432 / 859 as in public use."""
+
+    name = "rsitmd"
+    title = "RSITMD"
+    citation = (
+        "Z. Yuan et al., 'Exploring a fine-grained multiscale method for cross-modal remote sensing image retrieval', "
+        "IEEE TGRS 60, 2022"
+    )
+    bundles = (
+        Bundle(
+            origin="official",
+            sources=(Source(file="RSITMD.zip", urls=("gdrive://1NJY86TAAUd8BVs7hyteImv8I2_Lh95W6",)),),
+            licence="none stated",
+            homepage="https://github.com/xiaoyuan1996/AMFMN",
+        ),
+        Bundle(
+            origin="mirror",
+            sources=(
+                Source(
+                    file="dataset_rsitmd.json",
+                    mirror="rsitmd/dataset_rsitmd.json",
+                    bytes=3097872,
+                    sha256="ef23a9e108362be225a0910f7859df0bf619ab07f108d6cf34e582a9175ecc7f",
+                ),
+                Source(file="RSITMD_images.zip", mirror="rsitmd/RSITMD_images.zip", optional=True),
+            ),
+            licence="none stated",
+            homepage="https://github.com/xiaoyuan1996/AMFMN",
+        ),
+    )
+
+    def parse(self, root: Path) -> Iterator[Row]:
+        """Rows of ``dataset_RSITMD.json`` (official) or ``dataset_rsitmd.json``; images lie in ``images/``."""
+        candidates = (
+            root / "RSITMD" / "dataset_RSITMD.json",
+            root / "dataset_RSITMD.json",
+            root / "dataset_rsitmd.json",
+        )
+        annotation = next((path for path in candidates if path.is_file()), candidates[-1])
+        folder = "RSITMD/images" if (root / "RSITMD" / "images").is_dir() else "images"
+        yield from karpathy_rows(
+            annotation,
+            image_dir=folder,
+            class_of=lambda entry: entry.get("classname") or entry["filename"].rsplit("_", 1)[0],
+        )

@@ -1,0 +1,272 @@
+"""The embedded synthetic datasets: drawn top views with true captions and planted near-duplicates of known truth.
+
+``scenes-a``, ``scenes-b`` and ``scenes-c`` share their classes and differ in content and look. They let everything run
+in minutes without a download; their numbers say nothing about real images.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import shutil
+import zlib
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, ClassVar, Literal, get_args
+
+import numpy as np
+from PIL import Image, ImageEnhance
+
+from rsitr.datasets.base import Bundle, Dataset, Row, Split
+from rsitr.datasets.karpathy import karpathy_rows
+from rsitr.datasets.scene_description import Scene
+from rsitr.datasets.scene_drawing import SIZE, Style, draw_scene
+from rsitr.datasets.scene_grammar import CAPTIONS, captions, keywords
+from rsitr.datasets.scene_sampling import CLASSES, sample_scene
+from rsitr.errors import DatasetError, ParamsError
+
+Transformation = Literal["exact", "jpeg", "resize", "crop", "flip", "rotate", "brightness"]
+"""How a planted near-duplicate was made from its original: the file copied byte by byte, re-encoded as JPEG of quality
+70, reduced to 3/4 of the side, cropped to the central 7/8 and enlarged again, mirrored left to right, turned by 90
+degrees, made a quarter brighter."""
+TRANSFORMATIONS: tuple[Transformation, ...] = get_args(Transformation)
+_KEEPS_POSITIONS = frozenset({"exact", "jpeg", "resize", "brightness"})
+
+
+@dataclass(frozen=True)
+class _Variant:
+    """What sets one of the datasets apart: how much of it there is, and how it looks."""
+
+    per_class: int
+    copies: int
+    """Near-duplicates inside the set: a training image that appears again in the test split."""
+    style: Style
+
+
+_VARIANTS = {
+    "scenes-a": _Variant(15, 14, Style(gain=(1.0, 1.0, 1.0), contrast=1.0, haze=0, grain=4)),
+    "scenes-b": _Variant(10, 10, Style(gain=(1.05, 1.0, 0.9), contrast=1.05, haze=0, grain=5)),
+    "scenes-c": _Variant(10, 10, Style(gain=(0.94, 1.0, 1.06), contrast=0.82, haze=14, grain=6)),
+}
+_SOURCE = "scenes-a"
+"""The set whose images appear again in the others."""
+_CROSS_COPIES = 10
+"""Near-duplicates of ``scenes-a`` in each other set: in turn train -> test and test -> train."""
+
+
+@dataclass(frozen=True)
+class _Copy:
+    """The original of a near-duplicate and what was done to it."""
+
+    dataset: str
+    index: int
+    transformation: Transformation
+
+
+@dataclass(frozen=True)
+class _Slot:
+    """One image of a dataset before anything is drawn."""
+
+    dataset: str
+    index: int
+    class_name: str
+    split: Split
+    copy: _Copy | None = None
+
+    @property
+    def file(self) -> str:
+        """File name, numbered from 1 within the class."""
+        number = self.index % _VARIANTS[self.dataset].per_class + 1
+        is_jpeg = self.copy is not None and self.copy.transformation == "jpeg"
+        return f"{self.class_name}_{number}.{'jpg' if is_jpeg else 'png'}"
+
+
+def generate(name: str, root: Path, seed: int = 0) -> None:
+    """Write ``images/``, ``dataset.json`` and ``duplicates.csv`` of a dataset to ``root``, all of them or nothing.
+
+    Equal arguments give equal bytes. A dataset that was generated at ``root`` before is replaced; any other content
+    raises ``DatasetError``, an unknown name ``ParamsError``.
+    """
+    slots = _plan(name, seed)
+    if root.is_dir() and any(root.iterdir()) and not (root / "duplicates.csv").is_file():
+        raise DatasetError(f"{root} holds files that are not a generated dataset: name an empty or a new folder")
+    building = root.with_name(f".{root.name}.{os.getpid()}")
+    shutil.rmtree(building, ignore_errors=True)
+    try:
+        _write(name, slots, building, seed)
+        if root.is_dir():
+            shutil.rmtree(root)
+        building.rename(root)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+
+
+def _write(name: str, slots: list[_Slot], root: Path, seed: int) -> None:
+    (root / "images").mkdir(parents=True)
+    entries = []
+    for slot in slots:
+        origin = slot if slot.copy is None else _original(slot.copy, seed)
+        scene = sample_scene(origin.class_name, _rng(seed, origin, "scene"))
+        picture = draw_scene(scene, _VARIANTS[origin.dataset].style, _rng(seed, origin, "texture"))
+        (root / "images" / slot.file).write_bytes(_encode(picture, slot.copy))
+        entries.append(_entry(slot, scene, seed))
+    content = json.dumps({"dataset": name, "images": entries}, indent=1) + "\n"
+    (root / "dataset.json").write_text(content, encoding="utf-8")
+    (root / "duplicates.csv").write_text(_truth(slots, seed), encoding="utf-8", newline="")
+
+
+def _rng(seed: int, slot: _Slot, purpose: str) -> np.random.Generator:
+    """A generator of its own for every image and purpose, so that no image depends on any other."""
+    return np.random.default_rng([seed, zlib.crc32(f"{slot.dataset}/{purpose}".encode()), slot.index])
+
+
+def _entry(slot: _Slot, scene: Scene, seed: int) -> dict[str, Any]:
+    """The annotation of an image in the layout of Karpathy's splits; a near-duplicate gets sentences of its own."""
+    positions = slot.copy is None or slot.copy.transformation in _KEEPS_POSITIONS
+    sentences = captions(scene, _rng(seed, slot, "captions"), positions=positions)
+    first = slot.index * CAPTIONS
+    return {
+        "filename": slot.file,
+        "imgid": slot.index,
+        "split": slot.split,
+        "sentids": list(range(first, first + CAPTIONS)),
+        "sentences": [
+            {"raw": raw, "imgid": slot.index, "sentid": first + offset} for offset, raw in enumerate(sentences)
+        ],
+        "classname": slot.class_name,
+        "keywords": keywords(scene, _rng(seed, slot, "keywords")),
+    }
+
+
+def _transform(picture: Image.Image, transformation: Transformation) -> Image.Image:
+    if transformation == "resize":
+        return picture.resize((SIZE * 3 // 4, SIZE * 3 // 4), Image.Resampling.BICUBIC)
+    if transformation == "crop":
+        border = SIZE // 16
+        centre = picture.crop((border, border, SIZE - border, SIZE - border))
+        return centre.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
+    if transformation == "flip":
+        return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    if transformation == "rotate":
+        return picture.transpose(Image.Transpose.ROTATE_90)
+    if transformation == "brightness":
+        return ImageEnhance.Brightness(picture).enhance(1.25)
+    return picture
+
+
+def _encode(picture: Image.Image, copy: _Copy | None) -> bytes:
+    buffer = io.BytesIO()
+    if copy is not None and copy.transformation == "jpeg":
+        picture.save(buffer, "JPEG", quality=70)
+    else:
+        changed = picture if copy is None else _transform(picture, copy.transformation)
+        changed.save(buffer, "PNG", compress_level=1)  # the grain hardly compresses, however hard one tries
+    return buffer.getvalue()
+
+
+def _truth(slots: list[_Slot], seed: int) -> str:
+    """``duplicates.csv``: one line per planted near-duplicate."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(["dataset", "image", "of_dataset", "of_image", "transformation"])
+    for slot in slots:
+        if slot.copy is not None:
+            original = _original(slot.copy, seed)
+            writer.writerow([slot.dataset, slot.file, original.dataset, original.file, slot.copy.transformation])
+    return buffer.getvalue()
+
+
+def _original(copy: _Copy, seed: int) -> _Slot:
+    return _split(copy.dataset, seed)[copy.index]
+
+
+def _split(name: str, seed: int) -> list[_Slot]:
+    """The images of a dataset with their splits: 60 % train, 15 % val, 25 % test, as even as possible by class."""
+    per_class = _VARIANTS[name].per_class
+    rng = np.random.default_rng([seed, zlib.crc32(f"{name}/split".encode())])
+    slots = []
+    for k, class_name in enumerate(CLASSES):
+        train = 60 * per_class // 100
+        # 15 % of a class is no whole number; rounding the running total keeps the share of the whole set exact.
+        val = 15 * per_class * (k + 1) // 100 - 15 * per_class * k // 100
+        shares: dict[Split, int] = {"train": train, "val": val, "test": per_class - train - val}
+        splits = [split for split, number in shares.items() for _ in range(number)]
+        order = rng.permutation(per_class)
+        slots += [_Slot(name, k * per_class + n, class_name, splits[order[n]]) for n in range(per_class)]
+    return slots
+
+
+def _plan(name: str, seed: int) -> list[_Slot]:
+    """The images of a dataset with the near-duplicates planted.
+
+    No image takes part in two pairs: of every class and split, the first image is kept for pairs inside the set, and
+    the following ones for the pairs of ``scenes-a`` with the other sets. So the truth has no indirect pairs.
+    """
+    if name not in _VARIANTS:
+        raise ParamsError(f"unknown synthetic dataset {name!r}: the known ones are {', '.join(_VARIANTS)}")
+    rng = np.random.default_rng([seed, zlib.crc32(f"{name}/duplicates".encode())])
+    slots = _split(name, seed)
+    source = _split(_SOURCE, seed)
+    classes = [CLASSES[k] for k in rng.permutation(len(CLASSES))]
+    for turn, class_name in enumerate(classes[: _VARIANTS[name].copies]):
+        _plant(slots, _nth(slots, class_name, "test", 0), _nth(slots, class_name, "train", 0), turn)
+    if name == _SOURCE:
+        return slots
+    place = list(_VARIANTS).index(name)
+    for turn, class_name in enumerate(classes[-_CROSS_COPIES:]):
+        here, there = _directions(turn)
+        _plant(slots, _nth(slots, class_name, here, 1), _nth(source, class_name, there, place), turn)
+    return slots
+
+
+def _directions(turn: int) -> tuple[Split, Split]:
+    return ("test", "train") if turn % 2 == 0 else ("train", "test")
+
+
+def _nth(slots: list[_Slot], class_name: str, split: Split, n: int) -> _Slot:
+    return [slot for slot in slots if slot.class_name == class_name and slot.split == split][n]
+
+
+def _plant(slots: list[_Slot], target: _Slot, original: _Slot, turn: int) -> None:
+    copy = _Copy(original.dataset, original.index, TRANSFORMATIONS[turn % len(TRANSFORMATIONS)])
+    slots[target.index] = replace(target, copy=copy)
+
+
+class Scenes(Dataset):
+    """What the three synthetic datasets share; a subclass is one of them."""
+
+    citation = "drawn by rsitr; no publication"
+    bundles = (Bundle(origin="generated", sources=(), licence="Apache-2.0", homepage=""),)
+    synthetic: ClassVar[bool] = True
+
+    def prepare(self, root: Path) -> None:
+        """Draw the dataset into ``root``, which must not hold other files."""
+        generate(self.name, root)
+
+    def parse(self, root: Path) -> Iterator[Row]:
+        """Rows of ``dataset.json``; class, split, captions and keywords are those of the generator."""
+        yield from karpathy_rows(root / "dataset.json", image_dir="images")
+
+
+class ScenesA(Scenes):
+    """360 images, clear sky."""
+
+    name = "scenes-a"
+    title = "Scenes A (synthetic)"
+
+
+class ScenesB(Scenes):
+    """240 images in a warm light; ten of them are near-duplicates of images of ``scenes-a``."""
+
+    name = "scenes-b"
+    title = "Scenes B (synthetic)"
+
+
+class ScenesC(Scenes):
+    """240 images through haze; ten of them are near-duplicates of images of ``scenes-a``."""
+
+    name = "scenes-c"
+    title = "Scenes C (synthetic)"

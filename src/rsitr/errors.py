@@ -1,0 +1,57 @@
+"""Every error a user can meet. The message says what is wrong and what to do about it."""
+
+
+class RsitrError(Exception):
+    """Base of all errors that are the fault of an input and not of this program."""
+
+
+class ParamsError(RsitrError):
+    """params.yaml names something unknown or gives a value of the wrong type."""
+
+
+class SourceUnavailable(RsitrError):
+    """No source of a file could be reached; the message lists each and where to put a copy."""
+
+
+class ChecksumMismatch(RsitrError):
+    """A file arrived whole but is not the file that was asked for."""
+
+
+class CorruptArchive(RsitrError):
+    """An archive or image cannot be read."""
+
+
+class UnsafeArchive(RsitrError):
+    """An archive member would land outside the folder it is extracted into."""
+
+
+class DiskFull(RsitrError):
+    """The disk has no room for a download or an extraction; what has arrived so far is kept."""
+
+
+class MissingTool(RsitrError):
+    """A program outside Python is needed and not installed; the message names the packages that bring it."""
+
+
+class DatasetError(RsitrError):
+    """The content of a dataset breaks its own format: duplicate ids, no captions, unknown split."""
+
+
+class WeightsUnavailable(RsitrError):
+    """Pretrained weights cannot be had here; the cell is skipped, not failed."""
+
+
+class WeightsMismatch(RsitrError):
+    """A weights file belongs to another architecture."""
+
+
+class TrainingDiverged(RsitrError):
+    """The loss became NaN or infinite, or the embeddings collapsed to a point."""
+
+
+class StaleRecord(RsitrError):
+    """A record was made by other code, data or parameters than the present ones."""
+
+
+class Unsupported(RsitrError):
+    """A method cannot run on a dataset, for a reason it names; the cell is skipped, not failed."""

@@ -1,0 +1,153 @@
+"""Evaluation of one cell: embed the test split once, rank, score, and write the record."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+from torch import Tensor
+
+from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_spec, write_json
+from rsitr.datasets.splits import SplitData, load_splits
+from rsitr.errors import WeightsMismatch
+from rsitr.methods.base import Method
+from rsitr.nn.inputs import Inputs
+from rsitr.provenance import library_versions, machine, peak_memory_mib
+from rsitr.retrieval.ranks import ProtocolRanks, rank_embeddings
+from rsitr.retrieval.recall import ceiling, recall, text_groups
+from rsitr.runtime import build_method, image_inputs, prepare
+
+IMAGE_BATCH, TEXT_BATCH = 64, 256
+
+
+def slices(total: int, size: int) -> Iterator[np.ndarray]:
+    """Consecutive positions 0 ... total - 1 in batches of ``size``."""
+    for start in range(0, total, size):
+        yield np.arange(start, min(start + size, total))
+
+
+@torch.inference_mode()
+def embed(method: Method, split: SplitData, inputs: Inputs, device: str) -> tuple[Tensor, Tensor]:
+    """Embeddings of a split on the CPU: images [I, D], captions [C, D], float32."""
+    method.eval()
+    images = [
+        method.encode_images(batch.to(device)).float().cpu()
+        for batch in inputs.batches(list(slices(len(split.paths), IMAGE_BATCH)))
+    ]
+    # Captions of like length share a batch, so that little is padded; the order is restored below.
+    order = np.argsort([len(caption) for caption in split.captions], kind="stable")
+    texts = [
+        method.encode_texts(method.tokenize([split.captions[index] for index in order[batch]]).to(device)).float().cpu()
+        for batch in slices(len(order), TEXT_BATCH)
+    ]
+    restored = torch.cat(texts)[torch.from_numpy(np.argsort(order))]
+    return torch.cat(images), restored
+
+
+def rank_split(method: Method, split: SplitData, inputs: Inputs, device: str) -> ProtocolRanks:
+    """Ranks of all queries of a split: as published, and with identical captions counted as positives."""
+    images, texts = embed(method, split, inputs, device)
+    return rank_embeddings(images, texts, split.image_of, text_group=text_groups(split.captions))
+
+
+def metrics_of(ranks: ProtocolRanks, split: SplitData) -> dict[str, float]:
+    """The six recalls and mR in percent; prefix ``dup_``: identical captions count; ``ceiling_``: the best possible."""
+    reports = {
+        "": recall(ranks.plain),
+        "dup_": recall(ranks.duplicate_aware),
+        "ceiling_": ceiling(split.captions, split.image_of),
+    }
+    return {prefix + name: value for prefix, report in reports.items() for name, value in asdict(report).items()}
+
+
+RANKS_SCHEMA = pa.schema(
+    [("direction", pa.string()), ("image_id", pa.string()), ("caption", pa.int32()), ("rank", pa.int32()), ("dup_rank", pa.int32())]
+)
+
+
+def write_ranks(path: Path, split: SplitData | None, ranks: ProtocolRanks | None) -> None:
+    """One row a query: its image, the number of its caption within the split (-1 for an image query), its ranks."""
+    table = RANKS_SCHEMA.empty_table()
+    if split is not None and ranks is not None:
+        ids = np.asarray(split.image_ids)
+        columns = {
+            "direction": ["i2t"] * len(ids) + ["t2i"] * len(split.captions),
+            "image_id": [*ids, *ids[split.image_of]],
+            "caption": [-1] * len(ids) + list(range(len(split.captions))),
+            "rank": np.concatenate([ranks.plain.i2t, ranks.plain.t2i]),
+            "dup_rank": np.concatenate([ranks.duplicate_aware.i2t, ranks.duplicate_aware.t2i]),
+        }
+        table = pa.table({name: pa.array(columns[name], RANKS_SCHEMA.field(name).type) for name in RANKS_SCHEMA.names})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    pq.write_table(table, partial, compression="zstd")
+    partial.replace(path)
+
+
+def load_checkpoint(method: Method, path: Path) -> None:
+    """Load ``model.safetensors`` into a method; raises ``WeightsMismatch`` when it is another model's."""
+    try:
+        method.load_learned_state(load_file(path))
+    except RuntimeError as error:
+        with safe_open(path, "pt") as file:
+            owner = (file.metadata() or {}).get("cell", "another cell")
+        raise WeightsMismatch(f"{path} was written for {owner} and does not fit this model: {error}") from None
+
+
+def evaluate(spec: Spec) -> Record:
+    """Evaluate the checkpoint of a cell on test, once, and write ``cell.json``, ``ranks.parquet``, ``history.csv``."""
+    cell, folder = spec.cell, Layout.cell(spec.cell)
+    trained = TrainReport.model_validate_json((Layout.checkpoint(cell) / "train.json").read_text(encoding="utf-8"))
+    report = trained.model_dump(exclude={"history", "outcome", "peak_memory_mib", "seconds"})
+    record = Record(
+        **{name: getattr(spec, name) for name in ("experiment", "dataset", "method", "seed", "params_sha", "code_sha")},
+        **report,
+        outcome=trained.outcome,
+        versions=library_versions(),
+    )
+    split: SplitData | None = None
+    ranks: ProtocolRanks | None = None
+    seconds, memory = dict(trained.seconds), dict(trained.peak_memory_mib)
+    if trained.outcome.status == "ok":
+        started = time.perf_counter()
+        try:
+            device = prepare(spec)
+            splits, facts, _ = load_splits(Layout.clean(spec.dataset, spec.dedup))
+            split = splits["test"]
+            method = build_method(spec, splits, facts)
+            load_checkpoint(method, Layout.checkpoint(cell) / "model.safetensors")
+            method.to(device)
+            ranks = rank_split(method, split, image_inputs(method, split, splits, device), device)
+            record.metrics = metrics_of(ranks, split)
+            record.machine = machine(device, spec.threads)
+        except Exception as error:  # a failed cell is a result: it is recorded and the rest goes on
+            record.outcome = Outcome.of(error)
+            ranks = None
+        seconds["evaluate"] = round(time.perf_counter() - started, 2)
+        memory["evaluate"] = peak_memory_mib()
+    record = record.model_copy(update={"seconds": seconds, "peak_memory_mib": memory})
+    write_ranks(folder / "ranks.parquet", split, ranks)
+    write_history(folder / "history.csv", trained)
+    write_json(folder / "cell.json", record)
+    return record
+
+
+def write_history(path: Path, trained: TrainReport) -> None:
+    """Loss and validation mR of every epoch."""
+    lines = ["epoch,loss,val_mr,learning_rate"]
+    lines += [f"{e.epoch},{e.loss:.5f},{e.val_mr:.4f},{e.learning_rate:.3e}" for e in trained.history]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    evaluate(read_spec(Path(sys.argv[1])))

@@ -1,0 +1,47 @@
+"""Each stage of a cell runs in a process of its own, so that even its sudden death becomes a record.
+
+The kernel ends a process that wants too much memory without a word; a benchmark of many cells has to outlive that.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from types import FrameType
+
+from rsitr.cells import Outcome, Spec
+from rsitr.errors import RsitrError
+
+# Threads that wait by spinning starve each other when more cells run than cores are free (20 times slower, measured).
+PATIENCE = {"OMP_WAIT_POLICY": "PASSIVE"}
+THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+def run_stage(stage: str, spec: Spec, spec_path: Path) -> Outcome | None:
+    """Run ``rsitr.train`` or ``rsitr.evaluate`` on a spec; return an outcome only when the process was killed.
+
+    A signal sent to this process is passed on and ends it, without a record: the user wanted to stop. A stage that could
+    not write its record (full disk, read-only folder) raises ``RsitrError``.
+    """
+    threads = dict.fromkeys(THREAD_VARIABLES, str(min(spec.threads, os.cpu_count() or 1)))
+    environment = os.environ | PATIENCE | threads
+    process = subprocess.Popen([sys.executable, "-m", f"rsitr.{stage}", str(spec_path)], env=environment)
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        process.terminate()
+        process.wait()
+        raise SystemExit(128 + number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, pass_on)
+    code = process.wait()
+    if code < 0:
+        name = signal.Signals(-code).name
+        hint = " (out of memory? lower batch_size, or raise mem_mb)" if name == "SIGKILL" else ""
+        return Outcome(status="failed", reason=f"{stage} was killed by {name}{hint}; `rsitr retry --failed` continues it")
+    if code > 0:
+        raise RsitrError(f"{stage} of {spec.cell.path} could not write its record: see the message above")
+    return None

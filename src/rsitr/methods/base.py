@@ -1,0 +1,143 @@
+"""What a method is. One file per method; ``@method("name")`` on its class registers it.
+
+The decorator's argument is found in the source without importing it, so that the Snakefile knows all methods without
+paying for torch.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+
+from rsitr.cells import Published
+from rsitr.datasets.canonical import DatasetFacts
+from rsitr.nn.pixels import PixelFormat
+
+
+class MethodConfig(BaseModel):
+    """Configuration of a method without training."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TrainingConfig(MethodConfig):
+    """What the training loop reads."""
+
+    epochs: int = Field(30, ge=1)
+    batch_size: int = Field(128, ge=2)
+    samples: Literal["captions", "images"] = "captions"
+    """An epoch passes over all captions, or over all images with one caption of each drawn at random."""
+    optimizer: Literal["adam", "adamw"] = "adam"
+    learning_rate: float = Field(2e-4, gt=0)
+    backbone_learning_rate: float | None = None
+    """Of a pretrained image backbone; None for the same as everything else."""
+    weight_decay: float = Field(0.0, ge=0)
+    schedule: Literal["step", "linear", "cosine"] = "step"
+    step_epochs: int = Field(15, ge=1)
+    """``step``: multiply the rate by ``step_factor`` after every so many epochs."""
+    step_factor: float = Field(0.1, gt=0)
+    warmup: float = Field(0.0, ge=0, lt=1)
+    """Share of all steps during which the rate rises linearly from zero."""
+    clip_norm: float = Field(2.0, gt=0)
+    augment: Literal["none", "crop-flip", "randaugment"] = "crop-flip"
+    """``crop-flip``: random resized crop (.5 to 1) and horizontal flip; ``randaugment`` adds RandAugment(2, 7)."""
+    freeze_backbone: bool = False
+    """Keep the image backbone fixed and compute its tokens once; excludes augmentation."""
+    selection: Literal["val", "test"] = "val"
+    """Which split chooses the epoch. ``test`` exists only to show how much that inflates the numbers."""
+
+
+class Corpus(NamedTuple):
+    """What a method may learn from before training: the training captions."""
+
+    captions: list[str]
+
+
+class Batch(NamedTuple):
+    """Matching pairs: sample i is an image with one of its captions."""
+
+    images: Tensor
+    """Pixels [B, 3, H, W], or tokens [B, N, C] of a frozen backbone."""
+    tokens: Tensor
+    """[B, L]"""
+    image_ids: Tensor
+    """[B]; equal for samples of the same image."""
+
+
+class Method(nn.Module, ABC):
+    """A registered method. The docstring of each cites its paper, section and equations."""
+
+    name: ClassVar[str]
+    Config: ClassVar[type[MethodConfig]]
+    variants: ClassVar[dict[str, dict[str, Any]]] = {}
+    """Named configurations: overlays on the defaults."""
+    published: ClassVar[dict[str, Published]] = {}
+    """Variant ('' is the default) -> the published row that it stands for."""
+    trainable: ClassVar[bool] = True
+    reads_pixels: ClassVar[bool] = True
+    """A method that does not gets row numbers [B] instead of pixels."""
+
+    config: MethodConfig
+    pixels: PixelFormat
+    backbone: nn.Module
+    """Turns pixels into tokens; the part that ``freeze_backbone`` freezes."""
+
+    @classmethod
+    def supports(cls, facts: DatasetFacts) -> tuple[bool, str]:
+        """Whether the method can run on a dataset, and if not, why."""
+        return True, ""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, config: Any, corpus: Corpus) -> Self:
+        """The method with its initial weights, drawn from torch's global generator, which the caller has seeded."""
+
+    @abstractmethod
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Embeddings [B, D] of unit length; ``images`` as in ``Batch``."""
+
+    @abstractmethod
+    def tokenize(self, captions: list[str]) -> Tensor:
+        """Token indices [B, L]."""
+
+    @abstractmethod
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Embeddings [B, D] of unit length."""
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Scalar training loss."""
+        raise NotImplementedError(f"{self.name} is not trained")
+
+    def learned_state(self) -> dict[str, Tensor]:
+        """The tensors a checkpoint holds: all but those of a frozen backbone, which are stored once elsewhere."""
+        frozen = getattr(self.config, "freeze_backbone", False)
+        state = self.state_dict()
+        return {name: value for name, value in state.items() if not (frozen and name.startswith("backbone."))}
+
+    def load_learned_state(self, state: dict[str, Tensor]) -> None:
+        """The reverse of ``learned_state``; raises ``RuntimeError`` unless the names are exactly the same."""
+        self.load_state_dict(self.state_dict() | state)
+        if unknown := set(self.learned_state()) ^ set(state):
+            raise RuntimeError(f"the checkpoint belongs to another model: {sorted(unknown)[:3]}")
+
+
+M = TypeVar("M", bound=type[Method])
+
+
+def method(name: str) -> Callable[[M], M]:
+    """Register a class under ``name``."""
+
+    def register(cls: M) -> M:
+        cls.name = name
+        return cls
+
+    return register
+
+
+def token_images(images: Tensor, backbone: nn.Module) -> Tensor:
+    """Tokens [B, N, C] of a batch that holds pixels or tokens already."""
+    return images.float() if images.ndim == 3 else backbone(images)

@@ -1,0 +1,87 @@
+"""What params.yaml may say about each method, checked before the graph is built.
+
+Typing a configuration needs the method's class, and that needs torch. The schemas of all methods are therefore written
+once to a file, keyed by the hash of the code they come from, and read from there by every later parse of the Snakefile.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+
+from rsitr.datasets import registry as datasets
+from rsitr.errors import ParamsError
+from rsitr.methods import entry, registry
+from rsitr.params import CellId, Params
+from rsitr.provenance import code_sha
+
+
+def schemas(cache: Path) -> dict[str, Any]:
+    """Name of each method -> {schema, variants, summary}, from the cache where the code has not changed."""
+    path = cache / f"methods-{code_sha(entry.module for entry in registry().values())[:16]}.json"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        result = subprocess.run([sys.executable, "-m", __name__], capture_output=True, text=True)
+        if result.returncode:
+            raise ParamsError(f"the methods cannot be imported:\n{result.stderr.strip().splitlines()[-1]}")
+        partial = path.with_suffix(f".{os.getpid()}.part")
+        partial.write_text(result.stdout, encoding="utf-8")
+        os.replace(partial, path)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def check(params: Params, cells: Iterable[CellId], cache: Path) -> None:
+    """Raise ``ParamsError`` for an unknown dataset, method, variant or field, or a value of the wrong type."""
+    known = schemas(cache)
+    for cell in dict.fromkeys(cell._replace(seed=0) for cell in cells):
+        if cell.dataset not in datasets():
+            raise ParamsError(f"unknown dataset {cell.dataset!r}: the known ones are {', '.join(datasets())}")
+        entry(cell.method_name)
+        facts = known[cell.method_name]
+        named = params[cell.experiment].settings.methods
+        if cell.variant and cell.variant not in facts["variants"] and cell.method not in named:
+            raise ParamsError(
+                f"{cell.method_name} has no variant {cell.variant!r} ({', '.join(facts['variants']) or 'none'}): "
+                f"name one of them, or configure it in experiments.{cell.experiment}.settings.methods.{cell.method}"
+            )
+        shared, exact = params.overlays(cell)
+        properties = facts["schema"]["properties"] if "properties" in facts["schema"] else {}
+        overlay = {name: value for name, value in shared.items() if name in properties} | exact
+        for error in jsonschema.Draft202012Validator(facts["schema"]).iter_errors(overlay):
+            place = ".".join(map(str, error.absolute_path)) or cell.method
+            raise ParamsError(f"experiment {cell.experiment}, method {cell.method}: {place}: {error.message}")
+    _check_settings_names(params, cells)
+
+
+def _check_settings_names(params: Params, cells: Iterable[CellId]) -> None:
+    for name in {cell.experiment for cell in cells}:
+        experiment = params[name]
+        methods = {method for entry in experiment.methods for method in (entry, entry.partition("@")[0])}
+        for key, allowed in (("methods", methods), ("datasets", set(experiment.datasets))):
+            if unused := set(getattr(experiment.settings, key)) - allowed:
+                raise ParamsError(f"experiments.{name}.settings.{key} names {sorted(unused)}, which its matrix does not have")
+
+
+def _describe() -> dict[str, Any]:
+    from rsitr.methods import get_method  # noqa: PLC0415 - torch, in this one process only
+
+    found = {name: get_method(name) for name in registry()}
+    return {
+        name: {
+            "schema": cls.Config.model_json_schema(),
+            "variants": sorted(cls.variants),
+            "summary": (cls.__doc__ or "").strip().splitlines()[0],
+        }
+        for name, cls in found.items()
+    }
+
+
+if __name__ == "__main__":
+    json.dump(_describe(), sys.stdout)

@@ -1,0 +1,49 @@
+"""Chance: what a method scores that knows nothing."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from rsitr.methods.base import Corpus, Method, MethodConfig, method
+
+
+class ChanceConfig(MethodConfig):
+    """Nothing to configure."""
+
+
+@method("chance")
+class Chance(Method):
+    """Independent random embeddings for every image and caption.
+
+    Expected recall: with C captions, five of them the image's own, i2t R@K = 1 - binom(C-5, K) / binom(C, K), and with I
+    images t2i R@K = K / I.
+    """
+
+    Config = ChanceConfig
+    trainable = False
+    reads_pixels = False
+    WIDTH = 64
+
+    def __init__(self, config: ChanceConfig):
+        super().__init__()
+        self.config = config
+        self.generator = torch.Generator().manual_seed(int(torch.randint(2**62, ())))
+
+    @classmethod
+    def build(cls, config: ChanceConfig, corpus: Corpus) -> Chance:
+        """The random generator takes its seed from torch's, as a model takes its initial weights."""
+        return cls(config)
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Random directions [B, 64]."""
+        return F.normalize(torch.randn(len(images), self.WIDTH, generator=self.generator), dim=1)
+
+    def tokenize(self, captions: list[str]) -> Tensor:
+        """One meaningless token [B, 1] for each caption."""
+        return torch.zeros(len(captions), 1, dtype=torch.long)
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Random directions [B, 64]."""
+        return self.encode_images(tokens)

@@ -1,0 +1,31 @@
+"""From params.yaml to the typed configuration of one cell, and where that departs from the published one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from rsitr.errors import ParamsError
+from rsitr.methods.base import Method, MethodConfig
+
+
+def configure(cls: type[Method], variant: str, shared: dict[str, Any], exact: dict[str, Any]) -> MethodConfig:
+    """The configuration of a method: defaults, then variant, then shared settings it has a field for, then exact ones."""
+    overlay = dict(cls.variants.get(variant, {}))
+    overlay |= {name: value for name, value in shared.items() if name in cls.Config.model_fields}
+    try:
+        return cls.Config.model_validate(overlay | exact)
+    except ValidationError as error:
+        lines = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ParamsError(f"settings of {cls.name}{'@' + variant if variant else ''} are not valid: {lines}") from None
+
+
+def deviations(cls: type[Method], variant: str, config: MethodConfig) -> list[str]:
+    """Each field in which ``config`` differs from the configuration that the published row stands for."""
+    reference = configure(cls, variant, {}, {}).model_dump()
+    return [
+        f"{name} {value if value != '' else 'none'} instead of {reference[name]}"
+        for name, value in config.model_dump().items()
+        if value != reference[name]
+    ]

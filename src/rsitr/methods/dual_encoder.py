@@ -1,0 +1,98 @@
+"""The frame that ``vse++``, ``vse`` and later methods share: an image tower, a text tower, one embedding space."""
+
+from __future__ import annotations
+
+from typing import Any, Literal, Self
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rsitr.captions.words import Vocabulary
+from rsitr.methods.base import Corpus, Method, TrainingConfig, token_images
+from rsitr.nn.backbones import ImageBackbone
+from rsitr.nn.text import GRUEncoder, TextEncoder, TransformerEncoder
+
+
+class DualEncoderConfig(TrainingConfig):
+    """Which backbones the towers have."""
+
+    image_backbone: str = "resnet18"
+    """Any image model of timm."""
+    image_weights: str = "timm"
+    """``timm``, ``none``, or a file: path, mirror://path, package://name/path."""
+    image_size: int = Field(224, ge=16)
+    image_mean: tuple[float, ...] | None = None
+    """Pixel statistics; None for those of the backbone."""
+    image_std: tuple[float, ...] | None = None
+    image_options: dict[str, Any] = {}
+    """Further arguments of timm.create_model."""
+    image_pool: Literal["mean", "first"] = "mean"
+    """Mean over tokens, or the first (class) token."""
+    text_encoder: Literal["gru", "bigru", "transformer"] = "gru"
+    text_weights: str = ""
+    """Of a transformer: a repository of the hub, path, mirror://path, package://name/path."""
+    text_pool: Literal["last", "mean"] = "last"
+    """Of a GRU: the final state, or the mean over words."""
+    text_width: int = Field(1024, ge=1)
+    """Of a GRU's state."""
+    word_size: int = Field(300, ge=1)
+    min_count: int = Field(1, ge=1)
+    """Words rarer than this in the training captions are unknown."""
+    max_words: int = Field(64, ge=1)
+    width: int = Field(1024, ge=1)
+    """Of the embedding."""
+
+
+class DualEncoder(Method):
+    """Two towers whose normalised outputs are compared by their dot product."""
+
+    Config = DualEncoderConfig
+    config: DualEncoderConfig
+
+    def __init__(self, config: DualEncoderConfig, text: TextEncoder):
+        super().__init__()
+        self.config = config
+        self.backbone = ImageBackbone(
+            config.image_backbone,
+            config.image_weights,
+            config.image_size,
+            config.image_mean,
+            config.image_std,
+            config.image_options,
+        )
+        self.pixels = self.backbone.pixels
+        self.text = text
+        self.image_head = nn.Linear(self.backbone.width, config.width)
+
+    @classmethod
+    def build(cls, config: DualEncoderConfig, corpus: Corpus) -> Self:
+        """The method with its initial weights."""
+        return cls(config, build_text_encoder(config, corpus))
+
+    def pool_image(self, images: Tensor) -> Tensor:
+        """One vector [B, C] for each image: pixels [B, 3, H, W] or tokens [B, N, C]."""
+        tokens = token_images(images, self.backbone)
+        return tokens[:, 0] if self.config.image_pool == "first" else tokens.mean(1)
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Embeddings [B, width] of unit length."""
+        return F.normalize(self.image_head(self.pool_image(images)), dim=1)
+
+    def tokenize(self, captions: list[str]) -> Tensor:
+        """Token indices [B, L]."""
+        return self.text.tokenize(captions)
+
+
+def build_text_encoder(config: DualEncoderConfig, corpus: Corpus) -> TextEncoder:
+    """The text encoder a configuration names; the vocabulary of a GRU comes from the training captions alone."""
+    if config.text_encoder == "transformer":
+        return TransformerEncoder(config.text_weights, config.max_words)
+    return GRUEncoder(
+        Vocabulary.of(corpus.captions, config.min_count),
+        bidirectional=config.text_encoder == "bigru",
+        word_size=config.word_size,
+        width=config.text_width,
+        max_words=config.max_words,
+        pooling=config.text_pool,
+    )

@@ -1,0 +1,85 @@
+"""VSE: the plain dual encoder of PIR's Table I, with a contrastive or a triplet loss."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Literal
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rsitr.cells import Published
+from rsitr.methods.base import Batch, method
+from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
+from rsitr.nn.losses import contrastive_loss, temperature_parameter, triplet_loss
+from rsitr.nn.text import TextEncoder
+
+SWIN_BERT = {"image_backbone": "swin_tiny_patch4_window7_224", "image_pool": "mean"}
+VIT_BERT = {"image_backbone": "vit_base_patch16_224", "image_pool": "first"}
+RESNET_GRU = {"image_backbone": "resnet50", "image_pool": "mean", "text_encoder": "bigru"}
+
+
+class VSEConfig(DualEncoderConfig):
+    """Defaults of PIR, section V-B: Swin-T and BERT, AdamW, linear warm-up and decay."""
+
+    epochs: int = Field(50, ge=1)
+    batch_size: int = Field(256, ge=2)
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    learning_rate: float = Field(6e-5, gt=0)
+    weight_decay: float = Field(0.01, ge=0)
+    schedule: Literal["step", "linear", "cosine"] = "linear"
+    warmup: float = Field(0.1, ge=0, lt=1)
+    augment: Literal["none", "crop-flip", "randaugment"] = "randaugment"
+    image_backbone: str = "swin_tiny_patch4_window7_224"
+    text_encoder: Literal["gru", "bigru", "transformer"] = "transformer"
+    text_weights: str = "google-bert/bert-base-uncased"
+    text_width: int = Field(512, ge=1)
+    max_words: int = Field(30, ge=1)
+    width: int = Field(512, ge=1)
+    objective: Literal["contrastive", "triplet"] = "contrastive"
+    temperature: float = Field(0.07, gt=0)
+    """Initial; it is learned."""
+    margin: float = Field(0.2, gt=0)
+
+
+def _row(objective: str, backbone: str) -> Published:
+    return Published(paper="pir2024", table="table1", method="vse", variant=f"loss={objective}", backbone=backbone)
+
+
+@method("vse")
+class VSE(DualEncoder):
+    """VSE rows of PIR (J. Pan, M. Ma, Q. Ma, C. Bai, S. Chen, 'PIR', 2024): Table I, section V-A, loss Eq. 15.
+
+    Each tower is a backbone and one linear layer; cosine similarity. ``contrastive`` is the symmetric InfoNCE of Eq. 15
+    with a learned temperature, ``triplet`` a hinge summed over all negatives.
+    """
+
+    Config = VSEConfig
+    config: VSEConfig
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
+        "swin-bert-triplet": SWIN_BERT | {"objective": "triplet"},
+        "vit-bert": VIT_BERT,
+        "resnet-gru-triplet": RESNET_GRU | {"objective": "triplet"},
+    }
+    published: ClassVar[dict[str, Published]] = {
+        "": _row("CL", "Swin-T / BERT"),
+        "swin-bert-triplet": _row("TL", "Swin-T / BERT"),
+        "vit-bert": _row("CL", "ViT-B / BERT"),
+        "resnet-gru-triplet": _row("TL", "ResNet-50 / GRU"),
+    }
+
+    def __init__(self, config: VSEConfig, text: TextEncoder):
+        super().__init__(config, text)
+        self.text_head = nn.Linear(text.width, config.width)
+        self.log_temperature = temperature_parameter(config.temperature)
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Embeddings [B, width] of unit length."""
+        return F.normalize(self.text_head(self.text.pool(self.text(tokens), tokens)), dim=1)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Eq. 15, or the triplet loss."""
+        scores = (self.encode_images(batch.images) @ self.encode_texts(batch.tokens).t()).float()
+        if self.config.objective == "triplet":
+            return triplet_loss(scores, batch.image_ids, self.config.margin, "all")
+        return contrastive_loss(scores, batch.image_ids, self.log_temperature.exp())

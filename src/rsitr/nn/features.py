@@ -1,0 +1,65 @@
+"""Tokens of a frozen backbone, computed once for a dataset and kept on disk.
+
+The cache is keyed by what the tokens depend on: the weights, the pixel format and the bytes of the images. A second cell
+that needs the same tokens waits for the first one's.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock
+from torch import nn
+from torch.utils.data import DataLoader
+
+from rsitr.nn.pixels import PixelDataset, PixelFormat
+from rsitr.nn.weights import state_sha
+from rsitr.progress import Progress
+from rsitr.provenance import sha256_json
+
+BATCH = 32
+
+
+def cached_tokens(
+    backbone: nn.Module, pixels: PixelFormat, paths: list[Path], hashes: list[str], cache: Path, device: str
+) -> np.ndarray:
+    """Tokens float16 [images, N, C] of ``paths``, memory-mapped; ``hashes`` are the SHA-256 of the files."""
+    key = sha256_json([state_sha(backbone), pixels, hashes])[:32]
+    path = cache / "tokens" / f"{key}.npy"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if not path.is_file():
+        with FileLock(path.with_suffix(".lock")):
+            if not path.is_file():
+                # Other cells that want these tokens wait, so the whole machine is free; always so, whichever cell is first.
+                threads = torch.get_num_threads()
+                torch.set_num_threads(os.cpu_count() or 1)
+                _compute(backbone, pixels, paths, path, device)
+                torch.set_num_threads(threads)
+    return np.load(path, mmap_mode="r")
+
+
+@torch.inference_mode()
+def _compute(backbone: nn.Module, pixels: PixelFormat, paths: list[Path], path: Path, device: str) -> None:
+    backbone = backbone.to(device).eval()
+    dataset = PixelDataset(paths, pixels)
+    loader = DataLoader(dataset, BATCH, sampler=[(0, index) for index in range(len(paths))])  # type: ignore[arg-type]
+    # A process of its own: another machine sharing the folder may hold no lock that this one sees.
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.part")
+    store = None
+    try:
+        with Progress("features", len(loader)) as progress:
+            for number, batch in enumerate(loader):
+                tokens = backbone(batch.to(device)).to(torch.float16).cpu().numpy()
+                if store is None:
+                    shape = (len(paths), *tokens.shape[1:])
+                    store = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+                store[number * BATCH : number * BATCH + len(tokens)] = tokens
+                progress.advance()
+        assert store is not None
+        store.flush()
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -1,0 +1,53 @@
+"""Batches of images for a method: decoded pixels, cached tokens of a frozen backbone, or bare row numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from rsitr.nn.pixels import PixelDataset, PixelFormat
+
+
+class PixelInputs:
+    """Pixels [B, 3, H, W] decoded on the way, by ``workers`` processes where there are any."""
+
+    def __init__(
+        self, paths: list[Path], pixels: PixelFormat, augment: str = "none", seed: int = 0, workers: int = 0
+    ):
+        self.dataset = PixelDataset(paths, pixels, augment, seed)
+        self.workers = workers
+
+    def batches(self, batches: Sequence[np.ndarray], epoch: int = 0) -> Iterator[Tensor]:
+        """The images at each batch of positions, as ``epoch`` sees them."""
+        indices = [[(epoch, int(position)) for position in batch] for batch in batches]
+        yield from DataLoader(self.dataset, batch_sampler=indices, num_workers=self.workers)  # type: ignore[arg-type]
+
+
+class TokenInputs:
+    """Tokens [B, N, C] of a frozen backbone, from its cache."""
+
+    def __init__(self, tokens: np.ndarray, rows: np.ndarray):
+        self.tokens = tokens
+        self.rows = rows
+
+    def batches(self, batches: Sequence[np.ndarray], epoch: int = 0) -> Iterator[Tensor]:
+        """The tokens at each batch of positions; the same in every epoch."""
+        for batch in batches:
+            yield torch.from_numpy(self.tokens[self.rows[batch]])
+
+
+class RowInputs:
+    """Row numbers [B], for a method that looks at no pixel."""
+
+    def batches(self, batches: Sequence[np.ndarray], epoch: int = 0) -> Iterator[Tensor]:
+        """The positions themselves."""
+        for batch in batches:
+            yield torch.from_numpy(np.asarray(batch))
+
+
+Inputs = PixelInputs | TokenInputs | RowInputs

@@ -1,0 +1,56 @@
+"""Ranking and contrastive losses over a batch. Captions of one image are positives of each other, never negatives."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+
+def same_image(image_ids: Tensor) -> Tensor:
+    """Boolean [B, B]: whether two samples of the batch show the same image."""
+    return image_ids[:, None] == image_ids[None, :]
+
+
+def triplet_loss(
+    scores: Tensor, image_ids: Tensor, margin: float | Tensor, negatives: Literal["hardest", "all"]
+) -> Tensor:
+    """Hinge loss in both directions, averaged over the batch.
+
+    ``scores`` [B, B]: image i against caption j; the diagonal holds the matching pairs. ``hardest`` keeps the largest
+    violation of each query (VSE++, Faghri et al., BMVC 2018, Eq. 6), ``all`` sums them (Eq. 5). ``margin`` may be a
+    matrix [B, B].
+    """
+    positive = scores.diagonal()
+    positives = same_image(image_ids)
+    to_text = (margin + scores - positive[:, None]).clamp(min=0).masked_fill(positives, 0)
+    to_image = (margin + scores - positive[None, :]).clamp(min=0).masked_fill(positives, 0)
+    if negatives == "hardest":
+        return (to_text.amax(1) + to_image.amax(0)).mean()
+    return (to_text.sum(1) + to_image.sum(0)).mean()
+
+
+def contrastive_loss(scores: Tensor, image_ids: Tensor, temperature: Tensor) -> Tensor:
+    """Symmetric InfoNCE (PIR, section IV-D1, Eq. 15), its targets uniform over the captions of the same image.
+
+    ``scores`` [B, B] are cosines; ``temperature`` is the positive scalar they are divided by.
+    """
+    logits = scores / temperature
+    targets = same_image(image_ids).to(logits.dtype)
+    targets = targets / targets.sum(1, keepdim=True)
+    to_text = -(targets * logits.log_softmax(1)).sum(1).mean()
+    to_image = -(targets * logits.t().log_softmax(1)).sum(1).mean()
+    return (to_text + to_image) / 2
+
+
+def collapse(embeddings: Tensor) -> float:
+    """Mean cosine between different rows of L2-normalised embeddings [N, D]; 1 means all of them are one point."""
+    total = embeddings.sum(0)
+    count = len(embeddings)
+    return float((total @ total - count) / max(count * (count - 1), 1))
+
+
+def temperature_parameter(initial: float) -> torch.nn.Parameter:
+    """A learnable temperature, kept as its logarithm so that it stays positive."""
+    return torch.nn.Parameter(torch.tensor(float(initial)).log())

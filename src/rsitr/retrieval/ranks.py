@@ -1,0 +1,377 @@
+"""Exact retrieval ranks, in both directions at once, in bounded memory.
+
+The rank of a query is the place of its first relevant item in the gallery sorted by falling score, counted from 1. Ties
+go against the method: an irrelevant item that reaches the score of the best relevant one stands before it.
+
+The score matrix is walked in square tiles. A first pass visits only the tiles that hold a relevant pair and finds the
+best relevant score of every query; a second pass visits all tiles and counts the irrelevant items that reach it. Tiles
+of the first pass are held for the second while they fit ``HELD_BYTES``, so that a test set of usual size is scored
+once; with 100,000 images and their captions in the same order, 2 % of the tiles are scored twice.
+
+What is guaranteed about ties
+-----------------------------
+A matrix product may round the same dot product differently at different places of a tile, so equal embeddings alone do
+not make equal scores. Gallery items whose embedding equals that of the best relevant item are therefore counted as ties
+by identity, wherever they stand. Scores that float32 represents without rounding (small integers, for one) tie exactly
+as well. Between *different* embeddings whose exact scores lie closer together than float32 can tell, the order is that
+of the rounded scores. Ranks of ``rank_scores`` are exact with respect to the numbers that the scorer returns.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import NamedTuple, overload
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from scipy import sparse
+from torch import Tensor
+
+from rsitr.errors import DatasetError, TrainingDiverged
+
+Integers = npt.NDArray[np.integer]
+Embeddings = np.ndarray | Tensor
+"""Float [N, D]; an array may be a memory map."""
+Score = Callable[[slice, slice], Tensor]
+"""Scores of a slice of images against a slice of captions: a new float tensor [images, captions]."""
+
+BLOCK = 2048
+"""Side of a tile: 16 MiB of float32, large enough for a matrix product at full speed."""
+HELD_BYTES = 224 * 2**20
+"""Tiles kept between the passes; with the tile in hand and its masks the working memory stays within 256 MiB."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """1-based rank of every query of a test set."""
+
+    i2t: npt.NDArray[np.int64]
+    """[I], of image queries: the place of the first relevant caption."""
+    t2i: npt.NDArray[np.int64]
+    """[C], of caption queries: the place of the first relevant image."""
+
+
+class ProtocolRanks(NamedTuple):
+    """The ranks of one scorer under both readings of what is relevant."""
+
+    plain: Ranks
+    """An image and its own captions."""
+    duplicate_aware: Ranks
+    """An image and every caption whose text is one of its own."""
+
+
+@overload
+def rank_embeddings(
+    images: Embeddings,
+    texts: Embeddings,
+    image_of: Integers,
+    *,
+    text_group: None = None,
+    block: int = BLOCK,
+    device: str | torch.device = "cpu",
+) -> Ranks: ...
+@overload
+def rank_embeddings(
+    images: Embeddings,
+    texts: Embeddings,
+    image_of: Integers,
+    *,
+    text_group: Integers,
+    block: int = BLOCK,
+    device: str | torch.device = "cpu",
+) -> ProtocolRanks: ...
+def rank_embeddings(
+    images: Embeddings,
+    texts: Embeddings,
+    image_of: Integers,
+    *,
+    text_group: Integers | None = None,
+    block: int = BLOCK,
+    device: str | torch.device = "cpu",
+) -> Ranks | ProtocolRanks:
+    """Rank by dot product, computed in float32; the caller normalises.
+
+    ``images`` [I, D] and ``texts`` [C, D] may stay on disk or on any device: one tile of rows at a time goes to
+    ``device``. ``image_of`` [C] is the image of each caption; captions in image order make the first pass short.
+    ``text_group`` [C], equal for identical captions (``recall.text_groups``), asks for both protocols in one pass.
+
+    Raises ``DatasetError`` when ``image_of`` or ``text_group`` does not describe the embeddings, ``TrainingDiverged``
+    when a score is not a number, ``ValueError`` when the two sides differ in D.
+    """
+    if images.ndim != 2 or texts.ndim != 2 or images.shape[1] != texts.shape[1]:
+        raise ValueError(
+            f"Embeddings of shape {tuple(images.shape)} and {tuple(texts.shape)} cannot be compared: "
+            "pass [I, D] and [C, D]."
+        )
+    pairs = _relevant_pairs(image_of, text_group)
+    if (pairs.n_images, pairs.n_texts) != (len(images), len(texts)):
+        raise DatasetError(
+            f"image_of speaks of {pairs.n_images} images and {pairs.n_texts} captions, but {len(images)} and "
+            f"{len(texts)} were embedded. Embed every image and caption of the split once, in the order of the dataset."
+        )
+
+    def score(image_rows: slice, text_rows: slice) -> Tensor:
+        return _rows(images, image_rows, device) @ _rows(texts, text_rows, device).T
+
+    with _full_float32(torch.device(device).type):
+        return _rank(score, pairs, _TwinPair(_twins(images, device), _twins(texts, device)), block, device)
+
+
+@overload
+def rank_scores(
+    score: Score,
+    image_of: Integers,
+    *,
+    text_group: None = None,
+    block: int = BLOCK,
+    device: str | torch.device = "cpu",
+) -> Ranks: ...
+@overload
+def rank_scores(
+    score: Score,
+    image_of: Integers,
+    *,
+    text_group: Integers,
+    block: int = BLOCK,
+    device: str | torch.device = "cpu",
+) -> ProtocolRanks: ...
+def rank_scores(
+    score: Score,
+    image_of: Integers,
+    *,
+    text_group: Integers | None = None,
+    block: int = BLOCK,
+    device: str | torch.device = "cpu",
+) -> Ranks | ProtocolRanks:
+    """Rank by a pairwise scorer, as interaction models need it.
+
+    ``score`` is called with slices of at most ``block`` images and captions; a block that does not fit into
+    ``HELD_BYTES`` between the passes is asked for twice. Scores are compared in the type they come in, on ``device``.
+    The other arguments and the errors are those of ``rank_embeddings``.
+    """
+    return _rank(score, _relevant_pairs(image_of, text_group), _TwinPair(None, None), block, device)
+
+
+def count_images(image_of: Integers) -> int:
+    """Number of images that the captions describe.
+
+    Raises ``DatasetError`` unless ``image_of`` [C] numbers the images from 0 and leaves none without a caption.
+    """
+    if np.ndim(image_of) != 1 or len(image_of) == 0 or image_of.min() < 0 or np.bincount(image_of).min() == 0:
+        raise DatasetError(
+            "image_of must give every caption the index of its image, and every image from 0 upwards a caption. "
+            "Drop images without captions and renumber the rest."
+        )
+    return int(image_of.max()) + 1
+
+
+class _Pairs(NamedTuple):
+    """The relevant (image, caption) pairs of one test set, once per protocol."""
+
+    n_images: int
+    n_texts: int
+    protocols: list[tuple[Integers, Integers]]
+
+
+def _relevant_pairs(image_of: Integers, text_group: Integers | None) -> _Pairs:
+    """Checks the arguments. A text that n captions of m images share makes n * m duplicate-aware pairs."""
+    n_images, n_texts = count_images(image_of), len(image_of)
+    protocols: list[tuple[Integers, Integers]] = [(image_of, np.arange(n_texts))]
+    if text_group is not None:
+        if np.shape(text_group) != (n_texts,):
+            raise DatasetError(
+                f"text_group has shape {np.shape(text_group)}: give one group per caption, ({n_texts},)."
+            )
+        group = np.unique(text_group, return_inverse=True)[1]
+        ones = np.ones(n_texts, dtype=np.int32)
+        owns = sparse.csr_array((ones, (image_of, group)))
+        copies = sparse.csr_array((ones, (group, np.arange(n_texts))))
+        protocols.append((owns @ copies).nonzero())
+    return _Pairs(n_images, n_texts, protocols)
+
+
+class _TwinPair(NamedTuple):
+    """Which gallery items have one and the same embedding (``_twins``)."""
+
+    images: Tensor | None
+    texts: Tensor | None
+
+
+class _Tile(NamedTuple):
+    number: int
+    images: slice
+    texts: slice
+
+
+class _Grid:
+    """The tiles of an [I, C] score matrix, numbered row by row."""
+
+    def __init__(self, n_images: int, n_texts: int, block: int) -> None:
+        self.n_images, self.n_texts, self.block = n_images, n_texts, block
+        self.columns = -(-n_texts // block)
+        self.tiles = [
+            _Tile(number, slice(i, min(i + block, n_images)), slice(t, min(t + block, n_texts)))
+            for number, (i, t) in enumerate((i, t) for i in range(0, n_images, block) for t in range(0, n_texts, block))
+        ]
+
+    def number(self, image: Integers, text: Integers) -> Integers:
+        """Tile in which a pair lies."""
+        return image // self.block * self.columns + text // self.block
+
+
+class _Direction:
+    """The queries of one direction: the best relevant score of each, and how many irrelevant items reach it."""
+
+    def __init__(self, query: Tensor, item: Tensor, n_queries: int, twins: Tensor | None) -> None:
+        self.query, self.item, self.twins = query, item, twins
+        self.ahead = torch.zeros(n_queries, dtype=torch.int64, device=query.device)
+
+    def set_best(self, scores: Tensor) -> None:
+        """``scores`` [P], one per relevant pair."""
+        lowest = torch.full(self.ahead.shape, -torch.inf, dtype=scores.dtype, device=scores.device)
+        self.best = lowest.scatter_reduce(0, self.query, scores, "amax")
+        if self.twins is not None:
+            leads = scores == self.best[self.query]
+            nobody = torch.full_like(self.ahead, -1)
+            twin = nobody.scatter_reduce(0, self.query[leads], self.twins[self.item[leads]], "amax")
+            self.best_twin = twin.masked_fill(twin == -1, -2)  # -1 marks an item without a twin: it must match none
+
+    def count(self, block: Tensor, queries: slice, items: slice, pairs: slice) -> None:
+        """``block`` [queries, items]; ``pairs`` are the relevant pairs inside it."""
+        reached = block >= self.best[queries, None]
+        if self.twins is not None:
+            reached |= self.twins[items] == self.best_twin[queries, None]
+        self.ahead[queries] += reached.sum(1, dtype=torch.int32)
+        query, item = self.query[pairs], self.item[pairs]
+        relevant = reached[query - queries.start, item - items.start]
+        self.ahead.index_add_(0, query, relevant.to(torch.int64), alpha=-1)
+
+    def ranks(self) -> npt.NDArray[np.int64]:
+        return (1 + self.ahead).cpu().numpy()
+
+
+class _Protocol:
+    """Both directions under one reading of relevance."""
+
+    def __init__(
+        self, image: Integers, text: Integers, grid: _Grid, twins: _TwinPair, device: str | torch.device
+    ) -> None:
+        tile = grid.number(image, text)
+        order = np.argsort(tile, kind="stable")
+        self.start = np.searchsorted(tile[order], np.arange(len(grid.tiles) + 1))
+        self.image, self.text = (
+            torch.from_numpy(side[order].astype(np.int64, copy=False)).to(device) for side in (image, text)
+        )
+        self.i2t = _Direction(self.image, self.text, grid.n_images, twins.texts)
+        self.t2i = _Direction(self.text, self.image, grid.n_texts, twins.images)
+        self.scores: list[Tensor] = []
+
+    def pairs(self, tile: _Tile) -> slice:
+        """The relevant pairs inside a tile: pairs are sorted by the tile they lie in."""
+        return slice(int(self.start[tile.number]), int(self.start[tile.number + 1]))
+
+    def gather(self, tile: _Tile, block: Tensor) -> None:
+        pairs = self.pairs(tile)
+        self.scores.append(block[self.image[pairs] - tile.images.start, self.text[pairs] - tile.texts.start])
+
+    def set_best(self) -> None:
+        scores = torch.cat(self.scores)
+        self.i2t.set_best(scores)
+        self.t2i.set_best(scores)
+
+    def count(self, tile: _Tile, block: Tensor) -> None:
+        pairs = self.pairs(tile)
+        self.i2t.count(block, tile.images, tile.texts, pairs)
+        self.t2i.count(block.T, tile.texts, tile.images, pairs)
+
+    def ranks(self) -> Ranks:
+        return Ranks(i2t=self.i2t.ranks(), t2i=self.t2i.ranks())
+
+
+def _rank(
+    score: Score, pairs: _Pairs, twins: _TwinPair, block: int, device: str | torch.device
+) -> Ranks | ProtocolRanks:
+    grid = _Grid(pairs.n_images, pairs.n_texts, block)
+    protocols = [_Protocol(image, text, grid, twins, device) for image, text in pairs.protocols]
+    with torch.inference_mode():
+        held = _find_best(score, grid, protocols)
+        for tile in grid.tiles:
+            scores = held.pop(tile.number) if tile.number in held else _checked(score, tile)
+            for protocol in protocols:
+                protocol.count(tile, scores)
+    plain, *duplicate_aware = (protocol.ranks() for protocol in protocols)
+    return ProtocolRanks(plain, *duplicate_aware) if duplicate_aware else plain
+
+
+def _find_best(score: Score, grid: _Grid, protocols: list[_Protocol]) -> dict[int, Tensor]:
+    """First pass. Returns the tiles it computed, by number, as far as they fit ``HELD_BYTES``."""
+    held: dict[int, Tensor] = {}
+    room = HELD_BYTES
+    # The plain pairs are among the duplicate-aware ones, so the last protocol names every tile that is needed.
+    needed = np.flatnonzero(np.diff(protocols[-1].start))
+    for tile in (grid.tiles[number] for number in needed):
+        scores = _checked(score, tile)
+        for protocol in protocols:
+            protocol.gather(tile, scores)
+        room -= scores.nbytes
+        if room >= 0:
+            held[tile.number] = scores
+    for protocol in protocols:
+        protocol.set_best()
+    return held
+
+
+def _checked(score: Score, tile: _Tile) -> Tensor:
+    scores = score(tile.images, tile.texts)
+    expected = (tile.images.stop - tile.images.start, tile.texts.stop - tile.texts.start)
+    if scores.shape != expected:
+        raise ValueError(f"The scorer returned a block of shape {tuple(scores.shape)}; it must be {expected}.")
+    if scores.amax().isnan():  # amax hands a NaN on and takes a tenth of the time of isnan
+        raise TrainingDiverged(
+            f"A score between images {tile.images.start} to {tile.images.stop - 1} and captions {tile.texts.start} to "
+            f"{tile.texts.stop - 1} is not a number. Lower the learning rate, or look for a zero vector that the model "
+            "normalises."
+        )
+    return scores
+
+
+def _rows(embeddings: Embeddings, rows: slice | Integers, device: str | torch.device) -> Tensor:
+    part = embeddings[rows]
+    if isinstance(part, np.ndarray):
+        part = torch.from_numpy(np.array(part, dtype=np.float32))  # copied: torch cannot share a read-only memory map
+    return part.detach().to(device, torch.float32)
+
+
+def _twins(embeddings: Embeddings, device: str | torch.device) -> Tensor | None:
+    """Int64 [N], equal for rows of equal values and -1 for a row that is surely alone; None when all rows are.
+
+    Twins share their first value, so only rows that do are compared; a 128-bit digest stands for the row, which keeps
+    the memory small even when training collapsed and all rows are one.
+    """
+    first = _rows(embeddings[:, :1], slice(None), "cpu").numpy()[:, 0]
+    _, group, size = np.unique(first, return_inverse=True, return_counts=True)
+    suspects = np.flatnonzero(size[group] > 1)
+    if len(suspects) == 0:
+        return None
+    known: dict[bytes, int] = {}
+    twins = np.full(len(first), -1)
+    for part in np.array_split(suspects, -(-len(suspects) // BLOCK)):
+        for row, values in zip(part, _rows(embeddings, part, "cpu").numpy() + 0.0, strict=True):  # -0.0 becomes 0.0
+            twins[row] = known.setdefault(hashlib.blake2b(values.tobytes(), digest_size=16).digest(), len(known))
+    return torch.from_numpy(twins).to(device)
+
+
+@contextmanager
+def _full_float32(device_type: str) -> Iterator[None]:
+    """Training code may have allowed TF32 or half precision; ten bits of mantissa would reorder close scores."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    try:
+        with torch.autocast(device_type, enabled=False):
+            yield
+    finally:
+        torch.set_float32_matmul_precision(before)

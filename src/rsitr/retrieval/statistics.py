@@ -1,0 +1,130 @@
+"""Is one method better than another? Spread over seeds, paired bootstrap over queries, correction for many tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from rsitr.errors import DatasetError
+from rsitr.retrieval.ranks import Ranks
+from rsitr.retrieval.recall import CUTOFFS
+
+Metric = Literal["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mr"]
+"""A field of ``RecallReport``."""
+
+LEVEL = 0.95
+"""Of the confidence interval."""
+CHUNK_BYTES = 64 * 2**20
+"""Of the bootstrap weights drawn at a time."""
+
+
+class Comparison(NamedTuple):
+    """How far method a lies above method b, in percentage points."""
+
+    difference: float
+    """On the whole test set."""
+    low: float
+    high: float
+    """Ends of the 95 % percentile interval."""
+    p: float
+    """Two-sided, of the hypothesis of no difference; below 0.05 only where the interval leaves zero out."""
+
+
+def paired_bootstrap(
+    a: Ranks,
+    b: Ranks,
+    image_of: npt.NDArray[np.integer],
+    *,
+    metric: Metric = "mr",
+    samples: int = 2000,
+    seed: int,
+) -> Comparison:
+    """Compare two methods by their ranks on one test set (Efron and Tibshirani 1993, chapters 13 and 16).
+
+    Captions of one image are no independent queries: an image that is hard to tell from its neighbours is hard for all
+    of them. So images are drawn with replacement, as clusters, and each brings its own query and those of all its
+    captions (``image_of`` [C]). Both methods are judged on the same draw; the gallery stays whole.
+
+    p is twice the share of draws on the far side of zero, with one added to both counts, so that it is never smaller
+    than 2 / (samples + 1). It speaks of the test set's queries, not of the seeds of training.
+
+    Raises ``DatasetError`` when the ranks are not those of one and the same test set.
+    """
+    if a.i2t.shape != b.i2t.shape or not a.t2i.shape == b.t2i.shape == np.shape(image_of):
+        raise DatasetError(
+            f"Ranks of {len(a.i2t)} images and {len(a.t2i)} captions cannot be paired with those of {len(b.i2t)} and "
+            f"{len(b.t2i)} ({len(image_of)} captions in image_of). Compare methods on the same split only."
+        )
+    n_images = len(a.i2t)
+    captions = np.bincount(image_of, minlength=n_images).astype(np.float64)
+    gains = _gains(a, b, image_of, metric)
+    observed = float(_difference(np.ones((1, n_images)), gains, captions)[0])
+    draws = np.concatenate([_difference(weights, gains, captions) for weights in _weights(n_images, samples, seed)])
+
+    low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    far_side = min(np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0))
+    p = min(1.0, 2 * (far_side + 1) / (samples + 1))
+    return Comparison(observed, float(low), float(high), p)
+
+
+def holm(p_values: Sequence[float]) -> npt.NDArray[np.float64]:
+    """Adjust the p-values of a family of tests for its size, in the given order (Holm 1979, step-down)."""
+    p = np.asarray(p_values, dtype=np.float64)
+    order = np.argsort(p, kind="stable")
+    factors = np.arange(len(p), 0, -1)
+    adjusted = np.empty_like(p)
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(factors * p[order]))
+    return adjusted
+
+
+def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
+    """Mean and sample standard deviation (ddof = 1) over seeds; one value has no spread, hence None."""
+    if len(values) == 0:
+        raise ValueError("There is no value to take the mean of: report the cell as missing instead.")
+    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
+
+
+class _Gains(NamedTuple):
+    """Hits of a minus hits of b, summed over the queries of each image and the cutoffs of the metric."""
+
+    i2t: npt.NDArray[np.float64]
+    """[I]"""
+    t2i: npt.NDArray[np.float64]
+    """[I]"""
+    terms: int
+    """How many recalls the metric averages."""
+
+
+def _gains(a: Ranks, b: Ranks, image_of: npt.NDArray[np.integer], metric: Metric) -> _Gains:
+    i2t_cutoffs = [k for k in CUTOFFS if metric in (f"i2t_r{k}", "mr")]
+    t2i_cutoffs = [k for k in CUTOFFS if metric in (f"t2i_r{k}", "mr")]
+    i2t = _hits(a.i2t, i2t_cutoffs) - _hits(b.i2t, i2t_cutoffs)
+    t2i = np.bincount(image_of, _hits(a.t2i, t2i_cutoffs) - _hits(b.t2i, t2i_cutoffs), minlength=len(i2t))
+    return _Gains(i2t, t2i.astype(np.float64), len(i2t_cutoffs) + len(t2i_cutoffs))
+
+
+def _hits(ranks: npt.NDArray[np.int64], cutoffs: list[int]) -> npt.NDArray[np.float64]:
+    """How many of the cutoffs each query [Q] passes."""
+    return (ranks[:, None] <= np.array(cutoffs)).sum(axis=1).astype(np.float64)
+
+
+def _difference(
+    weights: npt.NDArray[np.float64], gains: _Gains, captions: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Difference of the metric [S], in percent, when image i counts ``weights[s, i]`` times."""
+    i2t = weights @ gains.i2t / weights.sum(axis=1)
+    t2i = weights @ gains.t2i / (weights @ captions)
+    return 100 * (i2t + t2i) / gains.terms
+
+
+def _weights(n_images: int, samples: int, seed: int) -> Iterator[npt.NDArray[np.float64]]:
+    """How often each image is drawn, [S, I] in chunks of rows."""
+    generator = np.random.default_rng(seed)
+    rows = max(1, CHUNK_BYTES // (8 * n_images))
+    for start in range(0, samples, rows):
+        size = min(rows, samples - start)
+        drawn = generator.integers(n_images, size=(size, n_images)) + n_images * np.arange(size)[:, None]
+        yield np.bincount(drawn.reshape(-1), minlength=size * n_images).reshape(size, n_images).astype(np.float64)

@@ -1,0 +1,78 @@
+"""What training and evaluation of a cell share: the device, the method as configured, the images as it wants them."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from rsitr.cells import Spec
+from rsitr.datasets.canonical import DatasetFacts
+from rsitr.datasets.splits import SplitData
+from rsitr.errors import Unsupported
+from rsitr.methods import get_method
+from rsitr.methods.base import Corpus, Method
+from rsitr.methods.configure import configure
+from rsitr.nn.features import cached_tokens
+from rsitr.nn.inputs import Inputs, PixelInputs, RowInputs, TokenInputs
+from rsitr.nn.seeds import derive, seeded
+
+CACHE = Path("cache")
+LOCKS = Path(".rsitr/locks")
+_held: list[FileLock] = []
+
+
+def prepare(spec: Spec) -> str:
+    """Set threads and determinism for this process and return its device, a GPU of its own where there is one."""
+    torch.set_num_threads(min(spec.threads, os.cpu_count() or 1))
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    return _claim_gpu() if torch.cuda.is_available() else "cpu"
+
+
+def _claim_gpu() -> str:
+    """The first GPU that no other cell holds; Snakemake counts GPUs but does not say which one a job may use."""
+    LOCKS.mkdir(parents=True, exist_ok=True)
+    while True:
+        for index in range(torch.cuda.device_count()):
+            lock = FileLock(LOCKS / f"gpu-{index}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            _held.append(lock)  # until this process ends
+            return f"cuda:{index}"
+        time.sleep(1)
+
+
+def build_method(spec: Spec, splits: dict[str, SplitData], facts: DatasetFacts) -> Method:
+    """The method of a cell with its initial weights; raises ``Unsupported`` with the reason it cannot run."""
+    cls = get_method(spec.cell.method_name)
+    config = configure(cls, spec.cell.variant, spec.shared, spec.exact)
+    supported, reason = cls.supports(facts)
+    if not supported:
+        raise Unsupported(reason)
+    with seeded(derive(spec.seed, "init")):
+        return cls.build(config, Corpus(splits["train"].captions))
+
+
+def image_inputs(
+    method: Method, split: SplitData, splits: dict[str, SplitData], device: str, *, seed: int = 0, training: bool = False
+) -> Inputs:
+    """The images of ``split`` as ``method`` wants them; ``training`` turns its augmentation on."""
+    if not method.reads_pixels:
+        return RowInputs()
+    if getattr(method.config, "freeze_backbone", False):
+        # The tokens of all splits are one file; a split knows its rows by its place in it.
+        names = list(splits)
+        paths = [path for name in names for path in splits[name].paths]
+        hashes = [sha for name in names for sha in splits[name].hashes]
+        tokens = cached_tokens(method.backbone, method.pixels, paths, hashes, CACHE, device)
+        first = sum(len(splits[name].paths) for name in names[: [splits[n] is split for n in names].index(True)])
+        return TokenInputs(tokens, np.arange(first, first + len(split.paths)))
+    augment = getattr(method.config, "augment", "none") if training else "none"
+    return PixelInputs(split.paths, method.pixels, augment, seed, workers=max(torch.get_num_threads() - 1, 0) if training else 0)

@@ -1,0 +1,77 @@
+"""What an experiment's datasets consist of: images, captions, words, classes, and the ceiling their captions set."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from rsitr.captions.words import words
+from rsitr.datasets.canonical import DatasetFacts, read_table
+from rsitr.datasets.karpathy import SPLITS
+from rsitr.errors import DatasetError
+from rsitr.tables.comparison import command
+from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+
+COLUMNS = (
+    *(f"{split} images" for split in SPLITS),
+    *("unusable images", "captions", "unique captions", "words per caption", "vocabulary", "classes"),
+    *("ceiling t2i R@1", "ceiling t2i R@5", "origin"),
+)
+CAPTION = (
+    "Images by split as annotated; unusable ones are missing or cannot be decoded. Unique captions: case and "
+    "punctuation aside. Vocabulary: different words of the training captions. Ceiling: the recall in percent that "
+    "identical captions of different test images leave to a perfect method."
+)
+
+
+def _ceiling(test: pd.Series) -> tuple[str, str]:
+    """Ceilings of the captions of the test images, of which each has at least one."""
+    from rsitr.retrieval.recall import ceiling  # brings torch, which nothing else here needs
+
+    if test.empty:
+        return "", ""
+    found = ceiling(test.explode().tolist(), np.repeat(np.arange(len(test)), test.map(len)))
+    return f"{found.t2i_r1:.2f}", f"{found.t2i_r5:.2f}"
+
+
+def _different(captions: pd.Series) -> int:
+    from rsitr.retrieval.recall import text_groups  # as above
+
+    return len(set(text_groups(captions.tolist())))
+
+
+def statistics(frame: pd.DataFrame, facts: DatasetFacts) -> Iterator[str]:
+    """The texts of a dataset's row, in the order of ``COLUMNS``. ``frame`` is canonical or clean."""
+    described = frame[frame["captions"].map(len) > 0]
+    captions = described["captions"].explode()
+    training = described.loc[described["split"].eq("train"), "captions"].explode()
+    yield from (str(int(frame["split"].eq(split).sum())) for split in SPLITS)
+    yield str(int(frame["problem"].ne("").sum()))
+    yield from (str(len(captions)), str(_different(captions)))
+    yield f"{captions.map(lambda caption: len(words(caption))).mean():.2f}" if len(captions) else ""
+    yield str(len({word for caption in training for word in words(caption)}))
+    yield str(frame.loc[frame["class_name"].ne(""), "class_name"].nunique())
+    yield from _ceiling(described.loc[described["split"].eq("test"), "captions"])
+    yield facts.origin
+
+
+def _row(name: str, path: Path) -> Row:
+    try:
+        frame, facts = read_table(path)
+    except DatasetError as error:
+        return Row(name, (Cell("NA", notes=(Note(str(error)),)),) * len(COLUMNS))
+    label = f"{name} (synthetic)" if facts.synthetic else name
+    return Row(label, tuple(Cell(text) for text in statistics(frame, facts)))
+
+
+def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Path]:
+    """Write ``datasets.csv``, ``.md``, ``.tex`` and ``.html`` into ``out_dir``.
+
+    ``tables`` maps each dataset to its parquet; one that is not there yet is NA with the reason.
+    """
+    rows = tuple(_row(name, path) for name, path in tables.items())
+    table = Table("Datasets", CAPTION, "dataset", (Group("", COLUMNS),), rows)
+    return write(Sheet(f"Datasets of {experiment}", (table,), command(experiment)), out_dir / "datasets")

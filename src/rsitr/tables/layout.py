@@ -1,0 +1,336 @@
+"""A table as a reader sees it, and its rendering to csv, Markdown, LaTeX and HTML.
+
+A ``Sheet`` is one file: tables under one title, footnotes numbered through it, and the command that makes it again. The
+specs of the single tables build sheets and know nothing of formats; the formats know nothing of methods and datasets.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import compress
+from pathlib import Path
+
+from jinja2 import Environment
+
+
+@dataclass(frozen=True)
+class Note:
+    """A footnote. Equal notes share one number; ``symbol`` stands before it, as in †2."""
+
+    text: str
+    symbol: str = ""
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Plain text; each format escapes it."""
+
+    text: str = ""
+    bold: bool = False
+    notes: tuple[Note, ...] = ()
+
+
+@dataclass(frozen=True)
+class Group:
+    """Neighbouring columns under a common header; without a title they describe the row, as its label does."""
+
+    title: str
+    columns: tuple[str, ...]
+
+    @property
+    def names(self) -> list[str]:
+        """Column names that need no header above them: ``rsicd mR``."""
+        return [f"{self.title} {column}".strip() for column in self.columns]
+
+
+@dataclass(frozen=True)
+class Row:
+    """A label and one cell for each column of all groups."""
+
+    label: str
+    cells: tuple[Cell, ...]
+    rule: bool = False
+    """A line above sets the row apart."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """``stub`` heads the row labels."""
+
+    name: str
+    caption: str
+    stub: str
+    groups: tuple[Group, ...]
+    rows: tuple[Row, ...]
+
+    def __post_init__(self) -> None:
+        for row in self.rows:
+            if len(row.cells) != len(self.columns):
+                raise ValueError(f"row {row.label!r} has {len(row.cells)} cells for {len(self.columns)} columns")
+
+    @property
+    def columns(self) -> list[str]:
+        """Names of all columns after the label, unique in the table."""
+        return [name for group in self.groups for name in group.names]
+
+    @property
+    def notes(self) -> list[Note]:
+        """Every note once, in reading order."""
+        return list(dict.fromkeys(note for row in self.rows for cell in row.cells for note in cell.notes))
+
+    def parts(self) -> Iterator[Table]:
+        """The table cut into one per titled group, with the describing columns repeated: for formats without spans."""
+        for title in [group.title for group in self.groups if group.title] or [""]:
+            groups = [group for group in self.groups if group.title in ("", title)]
+            keep = [group in groups for group in self.groups for _ in group.columns]
+            rows = (Row(row.label, tuple(compress(row.cells, keep)), row.rule) for row in self.rows)
+            yield Table(title, "", self.stub, tuple(Group("", group.columns) for group in groups), tuple(rows))
+
+
+@dataclass(frozen=True)
+class Sheet:
+    """One file."""
+
+    title: str
+    tables: tuple[Table, ...]
+    command: str
+
+    def marks(self) -> dict[Note, str]:
+        """What marks each note: its symbol and its number, counted through the file."""
+        notes = dict.fromkeys(note for table in self.tables for note in table.notes)
+        return {note: f"{note.symbol}{number}" for number, note in enumerate(notes, start=1)}
+
+
+def write(sheet: Sheet, stem: Path) -> list[Path]:
+    """Write ``<stem>.csv``, ``.md``, ``.tex`` and ``.html``; equal sheets give equal bytes."""
+    stem.parent.mkdir(parents=True, exist_ok=True)
+    renderings = {".csv": to_csv, ".md": to_markdown, ".tex": to_latex, ".html": to_html}
+    paths = [stem.with_name(stem.name + suffix) for suffix in renderings]
+    for path, render in zip(paths, renderings.values(), strict=True):
+        path.write_text(render(sheet), encoding="utf-8", newline="\n")
+    return paths
+
+
+def _line(text: str) -> str:
+    """Text on one line: a reason may be the message of an error and hold line breaks."""
+    return " ".join(text.split())
+
+
+def _plain(cell: Cell, marks: dict[Note, str]) -> str:
+    return " ".join([_line(cell.text), *(f"[{marks[note]}]" for note in cell.notes)]).strip()
+
+
+def to_csv(sheet: Sheet) -> str:
+    """One rectangle: the first column names the table, the others are the columns of all tables.
+
+    Footnotes and command follow as lines that begin with #, so ``pandas.read_csv(..., comment="#")`` reads it.
+    """
+    marks = sheet.marks()
+    columns = list(dict.fromkeys(name for table in sheet.tables for name in table.columns))
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(["table", sheet.tables[0].stub, *columns])
+    for table in sheet.tables:
+        for row in table.rows:
+            texts = dict(zip(table.columns, (_plain(cell, marks) for cell in row.cells), strict=True))
+            writer.writerow([table.name, row.label, *(texts.get(name, "") for name in columns)])
+    lines = [f"# [{mark}] {_line(note.text)}" for note, mark in marks.items()]
+    return out.getvalue() + "".join(f"{line}\n" for line in [*lines, f"# {sheet.command}"])
+
+
+def _md(text: str) -> str:
+    return re.sub(r"([\\`*_|<>~$\[\]])", r"\\\1", _line(text))
+
+
+def _md_cell(cell: Cell, marks: dict[Note, str]) -> str:
+    text = f"**{_md(cell.text)}**" if cell.bold and cell.text else _md(cell.text)
+    return text + (f"<sup>{','.join(marks[note] for note in cell.notes)}</sup>" if cell.notes else "")
+
+
+def _md_table(table: Table, marks: dict[Note, str]) -> Iterator[str]:
+    def line(texts: Iterable[str]) -> str:
+        return "| " + " | ".join(texts) + " |"
+
+    yield line(map(_md, [table.stub, *table.columns]))
+    yield "|:--|" + "--:|" * len(table.columns)
+    for row in table.rows:
+        yield line([_md(row.label), *(_md_cell(cell, marks) for cell in row.cells)])
+
+
+def to_markdown(sheet: Sheet) -> str:
+    """Markdown as GitHub renders it; it has no spanning headers, so each titled group becomes a table of its own."""
+    marks = sheet.marks()
+    blocks = [f"# {_md(sheet.title)}"]
+    for table in sheet.tables:
+        blocks += [f"## {_md(table.name)}", _md(table.caption)]
+        for part in table.parts():
+            blocks += [f"### {_md(part.name)}"] if part.name else []
+            blocks.append("\n".join(_md_table(part, marks)))
+        if table.notes:
+            blocks.append("\n".join(f"- <sup>{marks[note]}</sup> {_md(note.text)}" for note in table.notes))
+    return "\n\n".join([*blocks, f"Reproduce with `{sheet.command}`"]) + "\n"
+
+
+_TEX = {character: f"\\{character}" for character in "{}$&#%_"} | {
+    "\\": r"\textbackslash{}",
+    "^": r"\textasciicircum{}",
+    "~": r"\textasciitilde{}",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+    "|": r"\textbar{}",
+    "`": r"\textasciigrave{}",
+    "[": "{[}",  # after a row end, a bare bracket would be its optional argument
+    "±": r"$\pm$",
+    "†": r"\dag{}",
+    "Δ": r"$\Delta$",
+    "–": "--",
+    "×": r"$\times$",
+}
+
+
+def _tex(text: str) -> str:
+    escaped = "".join(_TEX.get(character, character) for character in _line(text))
+    return re.sub(r"^-(?=\d)", "$-$", escaped)
+
+
+def _tex_mark(notes: Iterable[Note], marks: dict[Note, str]) -> str:
+    return r"\textsuperscript{" + ",".join(_tex(marks[note]) for note in notes) + "}"
+
+
+def _tex_cell(cell: Cell, marks: dict[Note, str]) -> str:
+    text = rf"\textbf{{{_tex(cell.text)}}}" if cell.bold and cell.text else _tex(cell.text)
+    return text + (_tex_mark(cell.notes, marks) if cell.notes else "")
+
+
+def _tex_header(table: Table) -> Iterator[str]:
+    if any(group.title for group in table.groups):
+        spans, rules, column = [], [], 2
+        for group in table.groups:
+            width = len(group.columns)
+            spans.append(rf"\multicolumn{{{width}}}{{c}}{{{_tex(group.title)}}}")
+            rules += [rf"\cmidrule(lr){{{column}-{column + width - 1}}}"] if group.title else []
+            column += width
+        yield " & ".join(["", *spans]) + r" \\"
+        yield "".join(rules)
+    yield " & ".join(map(_tex, [table.stub, *(name for group in table.groups for name in group.columns)])) + r" \\"
+
+
+def _tex_table(table: Table, marks: dict[Note, str]) -> Iterator[str]:
+    yield r"\begin{table*}"
+    yield r"\centering"
+    yield rf"\caption{{{_tex(table.name)}. {_tex(table.caption)}}}"
+    yield r"\begin{adjustbox}{max width=\linewidth}"
+    yield rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}"
+    yield r"\toprule"
+    yield from _tex_header(table)
+    yield r"\midrule"
+    for row in table.rows:
+        if row.rule:
+            yield r"\midrule"
+        yield " & ".join([_tex(row.label), *(_tex_cell(cell, marks) for cell in row.cells)]) + r" \\"
+    yield from (r"\bottomrule", r"\end{tabular}", r"\end{adjustbox}")
+    if table.notes:
+        yield r"\par\raggedright\footnotesize"
+        yield from (rf"{_tex_mark([note], marks)}~{_tex(note.text)}\par" for note in table.notes)
+    yield r"\end{table*}"
+
+
+def to_latex(sheet: Sheet) -> str:
+    """``table*`` environments to ``\\input``; the document needs the packages booktabs and adjustbox."""
+    marks = sheet.marks()
+    lines = [rf"% {_line(sheet.title)}; needs \usepackage{{booktabs,adjustbox}}"]
+    for table in sheet.tables:
+        lines += _tex_table(table, marks)
+    return "\n".join([*lines, f"% {sheet.command}"]) + "\n"
+
+
+_HTML = """\
+<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>{{ sheet.title }}</title>
+<style>
+body { font: 15px/1.5 system-ui, sans-serif; margin: 2rem; color: #1a1a1a; background: #fff; }
+p { max-width: 60rem; }
+.wide { overflow-x: auto; }
+table { border-collapse: collapse; border: solid; border-width: 2px 0; font-variant-numeric: tabular-nums; }
+th, td { padding: .2rem .6rem; text-align: right; white-space: nowrap; }
+th { font-weight: 600; }
+tr > :first-child { text-align: left; position: sticky; left: 0; background: #fff; font-weight: 400; }
+thead tr:last-child { border-bottom: 1px solid; }
+th[colspan] { text-align: center; }
+th[colspan] + th, td.first, th.first { border-left: 1px solid #ccc; }
+tr.rule { border-top: 1px solid; }
+tbody tr:hover > * { background: #f2f5f9; }
+sup a { color: inherit; text-decoration: none; }
+.notes { list-style: none; padding: 0; font-size: 13px; max-width: 60rem; }
+</style>
+</head>
+<body>
+<h1>{{ sheet.title }}</h1>
+{% for table in sheet.tables %}
+{% set number = loop.index %}
+<h2>{{ table.name }}</h2>
+<p>{{ table.caption }}</p>
+<div class="wide">
+<table>
+<thead>
+{% if table.groups | selectattr("title") | list %}
+<tr><th></th>
+{%- for group in table.groups %}<th colspan="{{ group.columns | length }}">{{ group.title }}</th>{% endfor %}</tr>
+{% endif %}
+<tr><th>{{ table.stub }}</th>
+{%- for group in table.groups %}{% for column in group.columns -%}
+<th{% if loop.first %} class="first"{% endif %}>{{ column }}</th>
+{%- endfor %}{% endfor %}</tr>
+</thead>
+<tbody>
+{% for row in table.rows %}
+<tr{% if row.rule %} class="rule"{% endif %}><th>{{ row.label }}</th>
+{%- for cell in row.cells -%}
+<td{% if loop.index0 in starts[number - 1] %} class="first"{% endif %}>
+{%- if cell.bold %}<b>{{ cell.text }}</b>{% else %}{{ cell.text }}{% endif %}
+{%- if cell.notes %}<sup>
+{%- for note in cell.notes -%}
+<a href="#note-{{ number }}-{{ marks[note] }}" title="{{ note.text }}">{{ marks[note] }}</a>
+{%- if not loop.last %},{% endif %}{% endfor %}</sup>
+{%- endif %}</td>
+{%- endfor %}</tr>
+{% endfor %}
+</tbody>
+</table>
+</div>
+{% if table.notes %}
+<ul class="notes">
+{% for note in table.notes %}
+<li id="note-{{ number }}-{{ marks[note] }}"><sup>{{ marks[note] }}</sup> {{ note.text }}</li>
+{% endfor %}
+</ul>
+{% endif %}
+{% endfor %}
+<p>Reproduce with <code>{{ sheet.command }}</code></p>
+</body>
+</html>
+"""
+
+
+def _group_starts(table: Table) -> set[int]:
+    """Positions of the cells that begin a group of columns."""
+    starts, position = set(), 0
+    for group in table.groups:
+        starts.add(position)
+        position += len(group.columns)
+    return starts
+
+
+def to_html(sheet: Sheet) -> str:
+    """A self-contained page; a footnote shows on its mark as well as under the table."""
+    environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
+    starts = [_group_starts(table) for table in sheet.tables]
+    return environment.from_string(_HTML).render(sheet=sheet, marks=sheet.marks(), starts=starts)

@@ -1,0 +1,147 @@
+"""Every number the papers print, as data: ``published.csv`` read, checked and looked up.
+
+A row is one printed value. Recalls and shares are in percent; ``UNITS`` gives the unit of every other metric. Values
+stay as printed, also where they contradict themselves: ``checks`` lists those.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pandas as pd
+
+from rsitr.cells import Published
+from rsitr.errors import DatasetError, ParamsError
+from rsitr.params import NAME
+
+FILE = Path(__file__).with_name("published.csv")
+RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
+METRICS = (*RECALLS, "mr")
+"""The columns of every retrieval table; i2t finds captions for an image, mr is the mean of the six recalls."""
+
+SOURCE = ["paper", "table", "method", "variant", "backbone"]
+SETTING = [*SOURCE, "dataset", "train_data", "protocol", "task"]
+COLUMNS = [*SETTING, "metric", "value", "note"]
+PROTOCOLS = {"", "closed-domain", "open-domain", "ablation", "validation"}
+TASKS = {"", "sentence", "keywords", "sentence+keywords"}
+UNITS = dict.fromkeys(METRICS, "%") | {
+    "avg_sentence_length": "words",
+    "avg_similarity": "",
+    "captions": "count",
+    "captions_per_image": "count",
+    "classes": "count",
+    "cosine_similarity_improvement_pct": "%",
+    "diversity": "",
+    "eval_time_s": "s",
+    "i2t_probability_pct": "%",
+    "image_size_px": "px",
+    "images": "count",
+    "inference_time_reduction_pct": "%",
+    "inference_time_s": "s",
+    "keywords": "count",
+    "params_m": "million",
+    "text_image_ratio": "",
+    "time_ms_i2t": "ms",
+    "time_ms_t2i": "ms",
+    "words": "count",
+}
+ROUNDING = 0.01
+"""How far a printed mR may be from the mean of printed recalls: each of the two is rounded by at most 0.005."""
+
+
+def validate(frame: pd.DataFrame) -> pd.DataFrame:
+    """Check columns, ids, metrics, ranges and keys, and return the frame; raises ``DatasetError`` with the rows."""
+    if list(frame.columns) != COLUMNS:
+        raise DatasetError(f"{FILE.name}: the columns must be {','.join(COLUMNS)}")
+    value = frame["value"]
+    share = frame["metric"].map(UNITS).eq("%")
+    faults = {
+        "method is not a lower-case id": ~frame["method"].str.fullmatch(NAME),
+        "dataset is not a lower-case id": ~frame["dataset"].str.fullmatch(rf"({NAME})?"),
+        "protocol is unknown": ~frame["protocol"].isin(PROTOCOLS),
+        "task is unknown": ~frame["task"].isin(TASKS),
+        "metric is unknown: add it to UNITS with its unit": ~frame["metric"].isin(list(UNITS)),
+        "value is not a number from 0, or up to 100 for a share": ~(value.ge(0) & (value.le(100) | ~share)),
+        "the same number twice": frame.duplicated([*SETTING, "metric"], keep=False),
+    }
+    # Line 1 of the file is the header, so row 0 stands in line 2.
+    lines = [
+        f"  {fault}: line {', '.join(str(line + 2) for line in frame.index[wrong][:5])}"
+        for fault, wrong in faults.items()
+        if wrong.any()
+    ]
+    if lines:
+        raise DatasetError(f"{FILE.name} must be repaired:\n" + "\n".join(lines))
+    return frame
+
+
+@cache
+def _read() -> pd.DataFrame:
+    frame = pd.read_csv(FILE, dtype=str, keep_default_na=False)
+    return validate(frame.assign(value=pd.to_numeric(frame["value"], errors="coerce")))
+
+
+def load() -> pd.DataFrame:
+    """All published numbers: text columns (empty where the paper states nothing) and ``value`` as float."""
+    return _read().copy()
+
+
+def checks() -> pd.DataFrame:
+    """The printed mean recalls that their own six recalls contradict by more than rounding, in percent.
+
+    Columns: the setting, ``printed``, ``recomputed`` and ``difference`` (printed minus recomputed).
+    """
+    frame = _read()
+    wide = frame[frame["metric"].isin(METRICS)].pivot(index=SETTING, columns="metric", values="value")
+    result = pd.DataFrame({"printed": wide["mr"], "recomputed": wide[list(RECALLS)].mean(axis=1)})
+    result["difference"] = result["printed"] - result["recomputed"]
+    # Binary fractions put an exact 0.01 on either side of the limit.
+    return result[result["difference"].abs() > ROUNDING + 1e-9].reset_index()
+
+
+def _of(key: Published, frame: pd.DataFrame) -> pd.DataFrame:
+    """The sentence retrieval rows of ``frame`` that a key fits."""
+    frame = frame[frame["task"].eq("sentence")]
+    for field, value in key.model_dump().items():
+        frame = frame[frame[field].eq(value)] if value else frame
+    return frame
+
+
+def lookup(key: Published, dataset: str) -> dict[str, float]:
+    """Recalls and mR that a paper prints for ``key`` on ``dataset`` in sentence retrieval, in percent.
+
+    An empty variant or backbone of the key means "not stated" and fits any. The result is empty where the paper has
+    the row but not on this dataset. A key that fits nothing, or several rows, raises ``ParamsError``.
+    """
+    frame = _read()
+    rows = _of(key, frame[frame["metric"].isin(METRICS)])
+    if rows.empty:
+        raise ParamsError(f"{FILE.name} has no recalls for {describe(key)}: correct the method's published key")
+    rows = rows[rows["dataset"].eq(dataset)]
+    settings = rows[SETTING].drop_duplicates()
+    if len(settings) > 1:
+        fits = "\n".join(
+            f"  variant={row.variant!r} backbone={row.backbone!r} trained on {row.train_data!r}"
+            for row in settings.itertuples()
+        )
+        raise ParamsError(
+            f"{describe(key)} fits {len(settings)} published rows on {dataset}; "
+            f"state variant and backbone in the method's published key:\n{fits}"
+        )
+    return dict(zip(rows["metric"], rows["value"], strict=True))
+
+
+def discrepancy(key: Published, dataset: str) -> str:
+    """What is wrong with the printed mR of a row, in words; empty where its recalls agree with it."""
+    rows = _of(key, checks())
+    rows = rows[rows["dataset"].eq(dataset)]
+    return "; ".join(
+        f"printed mR {row.printed:.2f}, its six recalls give {row.recomputed:.2f}" for row in rows.itertuples()
+    )
+
+
+def describe(key: Published) -> str:
+    """A key in words: ``pir2024 table1, vse (loss=TL, ResNet-50 / GRU)``."""
+    detail = ", ".join(filter(None, (key.variant, key.backbone)))
+    return f"{key.paper} {key.table}, {key.method}" + (f" ({detail})" if detail else "")

@@ -1,0 +1,306 @@
+"""Training of one cell, to be read from top to bottom: data, model, optimiser, epochs, the best epoch's checkpoint.
+
+A killed run continues where it stopped and ends with the same checkpoint: the order of the samples and every augmentation
+are functions of (seed, epoch), and the state file holds everything else, the random generator included.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from rsitr.cells import Epoch, Layout, Outcome, Spec, TrainReport, read_spec, write_json
+from rsitr.datasets.canonical import DatasetFacts
+from rsitr.datasets.splits import SplitData, load_splits
+from rsitr.errors import DatasetError, TrainingDiverged, Unsupported
+from rsitr.evaluate import embed
+from rsitr.methods import get_method
+from rsitr.methods.base import Batch, Method, TrainingConfig
+from rsitr.methods.configure import deviations
+from rsitr.nn.inputs import Inputs
+from rsitr.nn.losses import collapse
+from rsitr.nn.seeds import derive
+from rsitr.progress import Progress
+from rsitr.provenance import machine, peak_memory_mib
+from rsitr.retrieval.ranks import rank_embeddings
+from rsitr.retrieval.recall import recall
+from rsitr.runtime import build_method, image_inputs, prepare
+
+SAVE_SECONDS = 60
+COLLAPSED, COLLAPSED_EPOCHS = 0.999, 3
+
+
+def sample_order(split: SplitData, config: TrainingConfig, seed: int, epoch: int) -> list[np.ndarray]:
+    """Caption positions of an epoch in batches; the last, incomplete one is dropped unless it is the only one."""
+    random = np.random.default_rng(derive(seed, "order", epoch))
+    if config.samples == "captions":
+        order = random.permutation(len(split.captions))
+    else:
+        first = np.searchsorted(split.image_of, np.arange(len(split.paths)))
+        count = np.bincount(split.image_of, minlength=len(split.paths))
+        order = (first + (random.random(len(count)) * count).astype(np.int64))[random.permutation(len(count))]
+    size = min(config.batch_size, len(order))
+    return list(order[: len(order) // size * size].reshape(-1, size))
+
+
+def learning_rate_factor(config: TrainingConfig, step: int, steps_per_epoch: int) -> float:
+    """What the base rate is multiplied by at optimiser step ``step`` (0-based)."""
+    total = config.epochs * steps_per_epoch
+    warmup = int(config.warmup * total)
+    if step < warmup:
+        return (step + 1) / warmup
+    if config.schedule == "step":
+        return config.step_factor ** (step // steps_per_epoch // config.step_epochs)
+    done = (step - warmup) / max(total - warmup, 1)
+    return 1 - done if config.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+
+
+def make_optimizer(method: Method, config: TrainingConfig) -> torch.optim.Optimizer:
+    """Adam or AdamW over what is trained, a pretrained backbone at a rate of its own where one is set."""
+    if config.freeze_backbone:
+        method.backbone.requires_grad_(False)
+    named = [(name, parameter) for name, parameter in method.named_parameters() if parameter.requires_grad]
+    backbone = [parameter for name, parameter in named if name.startswith("backbone.")]
+    rest = [parameter for name, parameter in named if not name.startswith("backbone.")]
+    rate = config.learning_rate
+    groups = [(rest, rate), (backbone, config.backbone_learning_rate or rate)]
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+    return kind(
+        [{"params": parameters, "lr": base, "base": base} for parameters, base in groups if parameters],
+        weight_decay=config.weight_decay,
+    )
+
+
+class Trainer:
+    """The state of a run, and how it is saved and restored."""
+
+    def __init__(self, method: Method, splits: dict[str, SplitData], spec: Spec, device: str, state_path: Path):
+        assert isinstance(method.config, TrainingConfig)
+        self.method, self.config, self.device = method.to(device), method.config, device
+        self.train, self.select = splits["train"], splits[self.config.selection]
+        self.seed, self.identity, self.state_path = spec.seed, [spec.params_sha, spec.code_sha], state_path
+        self.inputs: Inputs = image_inputs(method, self.train, splits, device, seed=spec.seed, training=True)
+        self.select_inputs: Inputs = image_inputs(method, self.select, splits, device)
+        self.optimizer = make_optimizer(method, self.config)
+        # bfloat16 needs no loss scaling; older GPUs have float16 only.
+        half = torch.bfloat16 if device == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
+        self.autocast = torch.autocast(device.split(":")[0], half, enabled=device != "cpu")
+        self.scaler = torch.amp.GradScaler(device.split(":")[0], enabled=half is torch.float16)
+        self.steps_per_epoch = len(sample_order(self.train, self.config, self.seed, 0))
+        self.step = 0
+        self.loss_sum = 0.0
+        self.history: list[Epoch] = []
+        self.best: dict[str, Tensor] = {}
+        self.seconds = 0.0
+
+    def save(self) -> None:
+        """Write everything a continued run needs, atomically."""
+        state = {
+            "identity": self.identity,
+            "model": self.method.learned_state(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": torch.random.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state(self.device) if self.device != "cpu" else None,
+            "progress": [self.step, self.loss_sum, self.seconds],
+            "history": [epoch.model_dump() for epoch in self.history],
+            "best": self.best,
+        }
+        partial = self.state_path.with_suffix(".part")
+        torch.save(state, partial)
+        os.replace(partial, self.state_path)
+
+    def restore(self) -> bool:
+        """Continue from the state file, if there is one and it belongs to this code and these parameters."""
+        if not self.state_path.is_file():
+            return False
+        try:
+            state: dict[str, Any] = torch.load(self.state_path, map_location=self.device, weights_only=True)
+        except (RuntimeError, OSError, EOFError):
+            return False  # an unreadable state costs time, not correctness: the run starts anew
+        if state["identity"] != self.identity:
+            return False
+        self.method.load_learned_state(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        torch.random.set_rng_state(state["random"].cpu())
+        if state["cuda_random"] is not None:
+            torch.cuda.set_rng_state(state["cuda_random"].cpu(), self.device)
+        self.step, self.loss_sum, self.seconds = state["progress"]
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        self.best = {name: value.cpu() for name, value in state["best"].items()}
+        return True
+
+    def run(self) -> None:
+        """All epochs, from wherever the state stands."""
+        total = self.config.epochs * self.steps_per_epoch
+        started = saved = time.monotonic()
+        spent = self.seconds
+        with Progress("train", total, self.step) as progress:
+            while self.step < total:
+                epoch, done = divmod(self.step, self.steps_per_epoch)
+                batches = sample_order(self.train, self.config, self.seed, epoch)[done:]
+                self.method.train()
+                images = self.inputs.batches([self.train.image_of[batch] for batch in batches], epoch)
+                for batch, pictures in zip(batches, images, strict=True):
+                    loss = self.train_step(batch, pictures)
+                    progress.advance(f"epoch {epoch + 1}/{self.config.epochs} loss {loss:.4f}")
+                    self.seconds = spent + time.monotonic() - started
+                    if time.monotonic() - saved > SAVE_SECONDS and self.step % self.steps_per_epoch:
+                        self.save()
+                        saved = time.monotonic()
+                self.end_epoch(epoch, progress)
+                self.seconds = spent + time.monotonic() - started
+                self.save()
+                saved = time.monotonic()
+
+    def train_step(self, batch: np.ndarray, pictures: Tensor) -> float:
+        """One optimiser step on the captions at ``batch`` and their images; returns the loss."""
+        factor = learning_rate_factor(self.config, self.step, self.steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base"] * factor
+        tokens = self.method.tokenize([self.train.captions[index] for index in batch])
+        image_ids = torch.from_numpy(self.train.image_of[batch])
+        with self.autocast:
+            loss = self.method.loss(
+                Batch(pictures.to(self.device), tokens.to(self.device), image_ids.to(self.device))
+            )
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingDiverged(
+                f"the loss became {value} at step {self.step}: lower learning_rate, or clip_norm, in params.yaml"
+            )
+        self.optimizer.zero_grad(set_to_none=True)
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.method.parameters(), self.config.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.step += 1
+        self.loss_sum += value
+        return value
+
+    def end_epoch(self, epoch: int, progress: Progress) -> None:
+        """Score the selecting split, remember the best weights, sound the alarm on collapse."""
+        images, texts = embed(self.method, self.select, self.select_inputs, self.device)
+        if not torch.isfinite(images).all() or not torch.isfinite(texts).all():
+            raise TrainingDiverged(f"the embeddings became NaN in epoch {epoch + 1}: lower learning_rate in params.yaml")
+        mean_recall = recall(rank_embeddings(images, texts, self.select.image_of)).mr
+        rate = self.optimizer.param_groups[0]["lr"]
+        loss = self.loss_sum / self.steps_per_epoch
+        cosine = collapse(images)
+        entry = Epoch(epoch=epoch + 1, loss=loss, val_mr=mean_recall, learning_rate=rate, image_cosine=cosine)
+        self.history.append(entry)
+        self.loss_sum = 0.0
+        if mean_recall >= max(entry.val_mr for entry in self.history):
+            self.best = {name: value.detach().cpu().clone() for name, value in self.method.learned_state().items()}
+        progress.say(
+            f"epoch {epoch + 1}: loss {loss:.4f}, {self.config.selection} mR {mean_recall:.2f}, "
+            f"mean cosine of different images {cosine:.3f}"
+        )
+        recent = self.history[-COLLAPSED_EPOCHS:]
+        if len(recent) == COLLAPSED_EPOCHS and all(entry.image_cosine > COLLAPSED for entry in recent):
+            raise TrainingDiverged(
+                f"all images have had one embedding for {COLLAPSED_EPOCHS} epochs (mean cosine {cosine:.4f}): lower "
+                "learning_rate, raise batch_size, or train on all negatives"
+            )
+
+    def chosen_epoch(self) -> int:
+        """The epoch whose weights ``best`` holds: the last of those with the highest mR."""
+        return max(self.history, key=lambda entry: (entry.val_mr, entry.epoch)).epoch
+
+
+def check_usable(splits: dict[str, SplitData], left_out: dict[str, int], trainable: bool) -> None:
+    """Raise ``Unsupported`` when a split that is needed has no image, with the reasons of those left out."""
+    needed = ("train", "val", "test") if trainable else ("test",)
+    if empty := [name for name in needed if not splits[name].paths]:
+        why = ", ".join(f"{count} x {reason}" for reason, count in left_out.items()) or "the dataset has none"
+        raise Unsupported(f"no usable images in {', '.join(empty)}: {why}")
+
+
+def describe_data(splits: dict[str, SplitData], facts: DatasetFacts, left_out: dict[str, int]) -> dict[str, Any]:
+    """What a record says about its data."""
+    return {
+        "origin": facts.origin,
+        "licence": facts.licence,
+        "synthetic": facts.synthetic,
+        "images": {name: len(split.paths) for name, split in splits.items()},
+        "captions": {name: len(split.captions) for name, split in splits.items()},
+        "left_out": left_out,
+    }
+
+
+def train(spec: Spec) -> TrainReport:
+    """Train a cell and write ``model.safetensors`` and ``train.json``; what goes wrong becomes part of the report."""
+    folder = Layout.checkpoint(spec.cell)
+    folder.mkdir(parents=True, exist_ok=True)
+    report = TrainReport(machine=machine("cpu", spec.threads))
+    weights: dict[str, Tensor] = {}
+    try:
+        splits, facts, left_out = load_splits(Layout.clean(spec.dataset, spec.dedup))
+        report.data, report.data_sha = describe_data(splits, facts, left_out), facts.data_sha
+        weights = train_method(spec, splits, facts, left_out, report)
+    except Exception as error:  # a failed cell is a result: it is recorded and the rest goes on
+        if isinstance(error, DatasetError | OSError):
+            print(f"{spec.cell.path}: {error}", file=sys.stderr)
+        report.outcome = Outcome.of(error)
+    report.peak_memory_mib["train"] = peak_memory_mib()
+    partial = folder / "model.part"
+    save_file(weights, partial, metadata={"cell": spec.cell.path, "status": report.outcome.status})
+    os.replace(partial, folder / "model.safetensors")
+    write_json(folder / "train.json", report)
+    if report.outcome.status == "ok":
+        (folder / "resume.pt").unlink(missing_ok=True)
+    return report
+
+
+def train_method(
+    spec: Spec, splits: dict[str, SplitData], facts: DatasetFacts, left_out: dict[str, int], report: TrainReport
+) -> dict[str, Tensor]:
+    """Build and, if it learns, train the method of a cell; fills ``report`` and returns the weights to keep."""
+    cls = get_method(spec.cell.method_name)
+    check_usable(splits, left_out, cls.trainable)
+    device = prepare(spec)
+    report.machine = machine(device, spec.threads)
+    method = build_method(spec, splits, facts)
+    report.config = method.config.model_dump(mode="json")
+    report.published = cls.published.get(spec.cell.variant) or cls.published.get("")
+    if report.published:
+        report.deviations = deviations(cls, spec.cell.variant, method.config)
+        if facts.origin == "mirror":
+            report.deviations.append("images of the mirror, re-encoded, instead of the official files")
+    report.parameters = {"total": sum(parameter.numel() for parameter in method.parameters())}
+    if not cls.trainable:
+        report.parameters["trainable"] = 0
+        return {}
+    torch.random.manual_seed(derive(spec.seed, "train"))
+    started = time.perf_counter()
+    trainer = Trainer(method, splits, spec, device, Layout.checkpoint(spec.cell) / "resume.pt")
+    report.seconds["features"] = round(time.perf_counter() - started, 2)
+    report.parameters["trainable"] = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    if trainer.restore():
+        print(f"continuing at step {trainer.step}", file=sys.stderr)
+    trainer.run()
+    report.history = trainer.history
+    report.seconds["train"] = round(trainer.seconds, 2)
+    chosen = trainer.chosen_epoch()
+    report.selection = {
+        "split": trainer.config.selection,
+        "epoch": chosen,
+        "mr": trainer.history[chosen - 1].val_mr,
+        "epochs": trainer.config.epochs,
+    }
+    return trainer.best
+
+
+if __name__ == "__main__":
+    train(read_spec(Path(sys.argv[1])))

@@ -1,0 +1,139 @@
+"""The published numbers as data: complete, in range, unique, and their contradictions in plain sight."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pytest
+
+from rsitr.cells import Published
+from rsitr.errors import DatasetError, ParamsError
+from rsitr.tables import published
+from rsitr.tables.published import METRICS, RECALLS, UNITS, checks, describe, discrepancy, load, lookup, validate
+
+VSEPP = Published(paper="amfmn2022", table="table2", method="vse++")
+SOFT = Published(paper="amfmn2022", table="table2", method="amfmn-soft")
+
+
+def test_every_row_is_typed_and_every_caller_has_a_copy():
+    frame = load()
+    assert len(frame) == 1565
+    assert frame["value"].dtype == float
+    assert not frame.isna().any().any()
+    frame["value"] = 0.0
+    assert load()["value"].sum() > 0
+
+
+def test_units_name_exactly_the_metrics_of_the_file():
+    assert set(UNITS) == set(load()["metric"])
+
+
+def test_each_mean_recall_stands_with_its_six_recalls():
+    counts = load().query("metric in @METRICS")["metric"].value_counts()
+    assert counts.to_dict() == dict.fromkeys(METRICS, 199)
+
+
+def test_contradicting_mean_recalls_are_these_five():
+    found = [
+        (row.paper, row.table, row.method, row.variant, row.dataset, row.printed, round(row.recomputed, 2))
+        for row in checks().itertuples()
+    ]
+    assert found == [
+        ("amfmn2022", "table2", "amfmn-soft", "", "rsicd", 16.02, 16.16),
+        ("mtgfe2023", "table2", "mtgfe", "", "sydney", 61.52, 65.12),
+        ("mtgfe2023", "table3", "mtgfe", "ITM+MLM+MVJRC", "rsitmd", 40.78, 39.16),
+        ("pir2024", "table1", "dove", "", "rsitmd", 37.73, 38.7),
+        ("pir2024", "table1", "hvsa", "", "rsicd", 20.61, 20.16),
+    ]
+    assert checks()["difference"].round(2).tolist() == [-0.14, -3.60, 1.62, -0.97, 0.45]
+
+
+def test_the_notes_of_the_file_tell_of_the_same_contradictions():
+    frame = load()
+    noted = frame[frame["metric"].eq("mr") & frame["note"].str.contains("six recalls give")]
+    assert sorted(noted["value"]) == sorted(checks()["printed"])
+
+
+def test_a_difference_that_rounding_explains_is_no_contradiction(monkeypatch):
+    rows = load().query("method == 'vse++' and table == 'table2' and paper == 'amfmn2022' and dataset == 'rsicd'")
+    mean = rows[rows["metric"].isin(RECALLS)]["value"].mean()  # 62.59 / 6 = 10.4317
+    for printed, expected in ((mean + 0.0099, 0), (mean - 0.0101, 1)):
+        changed = rows.assign(value=rows["value"].where(rows["metric"].ne("mr"), printed))
+        monkeypatch.setattr(published, "_read", lambda changed=changed: changed)
+        assert len(checks()) == expected
+
+
+def test_lookup_gives_recalls_and_mean():
+    assert lookup(VSEPP, "rsicd") == {
+        "i2t_r1": 3.38,
+        "i2t_r5": 9.51,
+        "i2t_r10": 17.46,
+        "t2i_r1": 2.82,
+        "t2i_r5": 11.32,
+        "t2i_r10": 18.10,
+        "mr": 10.43,
+    }
+
+
+def test_a_dataset_that_the_paper_does_not_have_is_no_error():
+    assert lookup(VSEPP, "scenes-a") == {}
+
+
+def test_a_key_without_rows_is_an_error():
+    with pytest.raises(ParamsError, match=r"no recalls for amfmn2022 table2, vsepp: correct"):
+        lookup(VSEPP.model_copy(update={"method": "vsepp"}), "rsicd")
+
+
+def test_keyword_retrieval_is_never_looked_up():
+    keywords = load().query("task == 'keywords'").iloc[0]
+    key = Published(**{field: keywords[field] for field in Published.model_fields})
+    with pytest.raises(ParamsError, match="no recalls"):
+        lookup(key, keywords["dataset"])
+
+
+def test_an_ambiguous_key_lists_what_it_fits():
+    vague = Published(paper="pir2024", table="table1", method="vse", backbone="Swin-T / BERT")
+    with pytest.raises(ParamsError, match=r"fits 3 published rows on rsicd") as error:
+        lookup(vague, "rsicd")
+    assert [f"variant={v!r}" in str(error.value) for v in ("loss=TL", "loss=CL", "+TEL")] == [True] * 3
+    assert lookup(vague.model_copy(update={"variant": "loss=CL"}), "rsicd")["mr"] > 0
+
+
+def test_discrepancy_speaks_of_the_row_it_concerns():
+    assert discrepancy(SOFT, "rsicd") == "printed mR 16.02, its six recalls give 16.16"
+    assert discrepancy(SOFT, "rsitmd") == ""
+
+
+def test_a_key_in_words():
+    assert describe(VSEPP) == "amfmn2022 table2, vse++"
+    key = Published(paper="pir2024", table="table1", method="vse", variant="loss=TL", backbone="ResNet-50 / GRU")
+    assert describe(key) == "pir2024 table1, vse (loss=TL, ResNet-50 / GRU)"
+
+
+@pytest.mark.parametrize(
+    ("column", "value", "message"),
+    [
+        ("method", "VSE++", "method is not a lower-case id: line 3"),
+        ("dataset", "RSICD", "dataset is not a lower-case id: line 3"),
+        ("protocol", "closed", "protocol is unknown: line 3"),
+        ("task", "image", "task is unknown: line 3"),
+        ("metric", "r1", "metric is unknown: add it to UNITS with its unit: line 3"),
+        ("value", 100.1, "value is not a number from 0, or up to 100 for a share: line 3"),
+        ("value", -0.1, "value is not a number from 0"),
+        ("value", float("nan"), "value is not a number from 0"),
+        ("metric", "i2t_r1", "the same number twice: line 2, 3"),
+    ],
+)
+def test_a_faulty_row_is_named_by_its_line(column, value, message):
+    rows = load().query("metric in @METRICS").head(7).reset_index(drop=True)
+    validate(rows)
+    rows.loc[1, column] = value
+    with pytest.raises(DatasetError) as error:
+        validate(rows)
+    assert message in str(error.value)
+
+
+def test_a_count_may_exceed_a_hundred_and_columns_may_not_change():
+    images = load().query("metric == 'images'")
+    assert validate(images)["value"].max() == 10921
+    with pytest.raises(DatasetError, match="the columns must be paper,table"):
+        validate(pd.DataFrame(images.drop(columns="note")))

@@ -1,0 +1,66 @@
+# Functions of the rules, and what has to be true before the graph is built.
+import sys
+from pathlib import Path
+
+# Rules call the `rsitr` of the environment that runs Snakemake, activated or not.
+shell.prefix(f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':\"$PATH\"; ")
+
+
+def code(*modules):
+    """Hash of the code a rule runs: Snakemake does not see edits in imported modules by itself."""
+    from rsitr.provenance import code_sha
+
+    return code_sha(modules)[:16]
+
+
+def dataset_code(wildcards):
+    """Code that builds one dataset; the other datasets' files are not part of it."""
+    from rsitr.datasets import registry
+
+    return code("rsitr.datasets.acquire", registry()[wildcards.dataset].__module__)
+
+
+def cell_spec(wildcards):
+    """The file that says what a cell is expected to be; it holds the parameters and the hash of the code."""
+    return f".rsitr/specs/{wildcards.experiment}/{wildcards.dataset}/{wildcards.method}/{wildcards.seed}.json"
+
+
+def cell_code(wildcards):
+    """Hash of the code of a cell, scoped to its method."""
+    from rsitr.methods import entry
+
+    name = wildcards.method.partition("@")[0]
+    return code("rsitr.train", "rsitr.evaluate", entry(name).module)
+
+
+def clean_table(wildcards):
+    """The cleaned view that the experiment of a cell reads."""
+    return f"data/canonical/{wildcards.dataset}/clean-{PARAMS[wildcards.experiment].dedup}.parquet"
+
+
+def cell_memory(wildcards):
+    """Memory of a cell; never more than this machine has to give, or the cell would never start."""
+    return min(PARAMS[wildcards.experiment].mem_mb, pipeline.machine_memory_mb())
+
+
+def cell_threads(wildcards):
+    """Threads of a cell."""
+    return PARAMS[wildcards.experiment].threads
+
+
+def table_files(experiment):
+    """Every file that the tables rule writes."""
+    folder = f"results/tables/{experiment}"
+    rendered = [
+        f"{folder}/{table}.{kind}"
+        for table in ("comparison", "datasets")
+        for kind in ("csv", "md", "tex", "html")
+    ]
+    return [*rendered, f"{folder}/comparison.long.csv", f"{folder}/comparison.png"]
+
+
+# The tables come from the expected matrix, so every cell is a target: a clean clone with tables but no cells has work to do.
+CELL_FILES = [str(Layout.cell(cell) / "cell.json") for cell in CELLS]
+
+if workflow.is_main_process:
+    pipeline.synchronise(PARAMS, CELLS)

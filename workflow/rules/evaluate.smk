@@ -1,0 +1,30 @@
+# Checkpoint -> record and ranks of every query.
+
+
+rule evaluate:
+    input:
+        spec=cell_spec,
+        data=clean_table,
+        model="checkpoints/{experiment}/{dataset}/{method}/{seed}/model.safetensors",
+        report="checkpoints/{experiment}/{dataset}/{method}/{seed}/train.json",
+    output:
+        record="results/cells/{experiment}/{dataset}/{method}/{seed}/cell.json",
+        ranks="results/cells/{experiment}/{dataset}/{method}/{seed}/ranks.parquet",
+        history="results/cells/{experiment}/{dataset}/{method}/{seed}/history.csv",
+    params:
+        code=cell_code,
+    log:
+        "results/logs/evaluate/{experiment}/{dataset}/{method}/{seed}.log",
+    benchmark:
+        "results/timing/evaluate/{experiment}/{dataset}/{method}/{seed}.tsv"
+    threads: cell_threads
+    resources:
+        mem_mb=cell_memory,
+        gpu=int(pipeline.gpus() > 0),
+    shell:
+        "rsitr evaluate --spec {input.spec} > {log} 2>&1"
+
+
+rule cells:
+    input:
+        CELL_FILES,

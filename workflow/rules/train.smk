@@ -1,0 +1,22 @@
+# Cleaned view + spec -> checkpoint. A cell that fails says so in train.json and does not stop the others.
+
+
+rule train:
+    input:
+        spec=cell_spec,
+        data=clean_table,
+    output:
+        model="checkpoints/{experiment}/{dataset}/{method}/{seed}/model.safetensors",
+        report="checkpoints/{experiment}/{dataset}/{method}/{seed}/train.json",
+    params:
+        code=cell_code,
+    log:
+        "results/logs/train/{experiment}/{dataset}/{method}/{seed}.log",
+    benchmark:
+        "results/timing/train/{experiment}/{dataset}/{method}/{seed}.tsv"
+    threads: cell_threads
+    resources:
+        mem_mb=cell_memory,
+        gpu=int(pipeline.gpus() > 0),
+    shell:
+        "rsitr train --spec {input.spec} > {log} 2>&1"
