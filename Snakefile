@@ -15,6 +15,8 @@ PARAMS = pipeline.open_params(config)
 CELLS = PARAMS.cells(PARAMS.experiment)
 # One token a device: two cells never share one, however many cores there are.
 workflow.global_resources.setdefault("gpu", max(pipeline.gpus(), 1))
+# --cores beyond the machine's own would only make the cells wait for each other.
+workflow.global_resources.setdefault("cpu", pipeline.cores())
 workflow.global_resources.setdefault("mem_mb", pipeline.machine_memory_mb())
 
 

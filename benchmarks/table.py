@@ -1,12 +1,12 @@
 """The common form of every benchmark's result: one row per case and metric, ours beside a named peer."""
 
+import csv
 import os
 import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import pandas as pd
 import torch
 from rich.console import Console
 from rich.table import Table
@@ -49,14 +49,16 @@ def machine() -> str:
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:
     """Write ``rows`` into the csv at ``path``: those of the same case and metric are replaced, all others kept."""
-    new = pd.DataFrame([row.cells() for row in rows], columns=COLUMNS, dtype=object)
+    measured = {(row.case, row.metric) for row in rows}
+    kept: list[dict[str, str]] = []
     if path.exists():
-        old = pd.read_csv(path, dtype=object)
-        measured = {(row.case, row.metric) for row in rows}
-        kept = [key not in measured for key in zip(old["case"], old["metric"], strict=True)]
-        new = pd.concat([old[kept], new])
+        with path.open(newline="") as file:
+            kept = [row for row in csv.DictReader(file) if (row["case"], row["metric"]) not in measured]
     path.parent.mkdir(parents=True, exist_ok=True)
-    new.to_csv(path, index=False)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows([*kept, *(row.cells() for row in rows)])
 
 
 def print_rows(title: str, rows: Sequence[Row]) -> None:

@@ -1,3 +1,5 @@
+"""``python -m rsitr``: the command line."""
+
 from rsitr.cli import app
 
 app()

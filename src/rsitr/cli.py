@@ -28,7 +28,9 @@ app.add_typer(data, name="data")
 CellArgument = Annotated[
     str | None, typer.Argument(metavar="[EXPERIMENT/DATASET/METHOD/SEED]", help="The cell, e.g. demo/scenes-a/vse/0.")
 ]
-SpecOption = Annotated[Path | None, typer.Option(help="A spec file instead of a cell of params.yaml (as Snakemake does).")]
+SpecOption = Annotated[
+    Path | None, typer.Option(help="A spec file instead of a cell of params.yaml (as Snakemake does).")
+]
 ExperimentArgument = Annotated[str | None, typer.Argument(help="Default: the experiment that params.yaml chooses.")]
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -87,7 +89,8 @@ def data_list() -> None:
 @reported
 def data_fetch(dataset: str) -> None:
     """Fetch the files of a dataset, from its official place or the mirror that RSITR_MIRROR names."""
-    from rsitr.datasets.acquire import fetch_dataset, mirror_dir
+    from rsitr.datasets.acquire import fetch_dataset
+    from rsitr.datasets.mirror import mirror_dir
 
     print(fetch_dataset(dataset, Layout.raw(dataset), mirror_dir()))
 
@@ -105,7 +108,8 @@ def data_build(dataset: str) -> None:
 @data.command("clean")
 @reported
 def data_clean(
-    dataset: str, dedup: Annotated[str, typer.Option(help="none or remoteclip: which duplicates leave training.")] = "none"
+    dataset: str,
+    dedup: Annotated[str, typer.Option(help="none or remoteclip: which duplicates leave training.")] = "none",
 ) -> None:
     """Write the cleaned view of a dataset: which images are used, and why each other one is not."""
     from rsitr.dedup.clean import write_clean
@@ -159,8 +163,12 @@ def status(experiment: ExperimentArgument = None) -> None:
 @reported
 def retry(
     experiment: ExperimentArgument = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Cells that failed; training continues where it stopped.")] = False,
-    skipped: Annotated[bool, typer.Option("--skipped", help="Cells that were skipped, e.g. now that weights are here.")] = False,
+    failed: Annotated[
+        bool, typer.Option("--failed", help="Cells that failed; training continues where it stopped.")
+    ] = False,
+    skipped: Annotated[
+        bool, typer.Option("--skipped", help="Cells that were skipped, e.g. now that weights are here.")
+    ] = False,
     cores: Annotated[int, typer.Option(help="Cores for Snakemake.")] = 2,
 ) -> None:
     """Run the failed or skipped cells of an experiment again, and only those, then its tables."""

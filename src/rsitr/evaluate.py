@@ -43,14 +43,24 @@ def embed(method: Method, split: SplitData, inputs: Inputs, device: str) -> tupl
         method.encode_images(batch.to(device)).float().cpu()
         for batch in inputs.batches(list(slices(len(split.paths), IMAGE_BATCH)))
     ]
+    return torch.cat(images), embed_captions(method, split.captions, device)
+
+
+def embed_captions(method: Method, captions: list[str], device: str) -> Tensor:
+    """Embeddings [C, D] of captions, those with the same tokens encoded once.
+
+    Rounding depends on a caption's place in its batch, and a tie between identical captions must stay one.
+    """
+    _, first, inverse = np.unique(method.tokenize(captions).numpy(), axis=0, return_index=True, return_inverse=True)
     # Captions of like length share a batch, so that little is padded; the order is restored below.
-    order = np.argsort([len(caption) for caption in split.captions], kind="stable")
+    order = first[np.argsort([len(captions[index]) for index in first], kind="stable")]
     texts = [
-        method.encode_texts(method.tokenize([split.captions[index] for index in order[batch]]).to(device)).float().cpu()
+        method.encode_texts(method.tokenize([captions[index] for index in order[batch]]).to(device)).float().cpu()
         for batch in slices(len(order), TEXT_BATCH)
     ]
-    restored = torch.cat(texts)[torch.from_numpy(np.argsort(order))]
-    return torch.cat(images), restored
+    place = np.empty(len(captions), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return torch.cat(texts)[torch.from_numpy(place[first][inverse.ravel()])]
 
 
 def rank_split(method: Method, split: SplitData, inputs: Inputs, device: str) -> ProtocolRanks:
@@ -70,7 +80,13 @@ def metrics_of(ranks: ProtocolRanks, split: SplitData) -> dict[str, float]:
 
 
 RANKS_SCHEMA = pa.schema(
-    [("direction", pa.string()), ("image_id", pa.string()), ("caption", pa.int32()), ("rank", pa.int32()), ("dup_rank", pa.int32())]
+    [
+        ("direction", pa.string()),
+        ("image_id", pa.string()),
+        ("caption", pa.int32()),
+        ("rank", pa.int32()),
+        ("dup_rank", pa.int32()),
+    ]
 )
 
 

@@ -23,8 +23,8 @@ THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"
 def run_stage(stage: str, spec: Spec, spec_path: Path) -> Outcome | None:
     """Run ``rsitr.train`` or ``rsitr.evaluate`` on a spec; return an outcome only when the process was killed.
 
-    A signal sent to this process is passed on and ends it, without a record: the user wanted to stop. A stage that could
-    not write its record (full disk, read-only folder) raises ``RsitrError``.
+    A signal sent to this process is passed on and ends it without a record: the user wanted to stop. A stage that
+    could not write its record (full disk, read-only folder) raises ``RsitrError``.
     """
     threads = dict.fromkeys(THREAD_VARIABLES, str(min(spec.threads, os.cpu_count() or 1)))
     environment = os.environ | PATIENCE | threads
@@ -41,7 +41,9 @@ def run_stage(stage: str, spec: Spec, spec_path: Path) -> Outcome | None:
     if code < 0:
         name = signal.Signals(-code).name
         hint = " (out of memory? lower batch_size, or raise mem_mb)" if name == "SIGKILL" else ""
-        return Outcome(status="failed", reason=f"{stage} was killed by {name}{hint}; `rsitr retry --failed` continues it")
+        return Outcome(
+            status="failed", reason=f"{stage} was killed by {name}{hint}; `rsitr retry --failed` continues it"
+        )
     if code > 0:
         raise RsitrError(f"{stage} of {spec.cell.path} could not write its record: see the message above")
     return None

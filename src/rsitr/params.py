@@ -83,7 +83,7 @@ class Experiment(_Strict):
     dedup: Literal["none", "remoteclip"] = "none"
     """Which duplicates leave the training set: none (published protocol) or 64-bit pHash within Hamming distance 2."""
     threads: Annotated[int, Field(ge=1)] = 1
-    """Threads of one cell, at most the machine's cores. Not taken from ``--cores``, so that the numbers do not depend on it."""
+    """Threads of one cell, at most the machine's cores; not taken from ``--cores``: numbers must not depend on it."""
     mem_mb: Annotated[int, Field(ge=1)] = 4000
     """Memory that Snakemake reserves for one cell."""
     settings: Settings = Settings()

@@ -1,4 +1,4 @@
-"""The pipeline as functions: what the Snakefile, the command line and a notebook call. Light: torch is never imported."""
+"""The pipeline as functions: what the Snakefile, the command line and a notebook call. It never imports torch."""
 
 from __future__ import annotations
 
@@ -13,14 +13,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from safetensors.numpy import save_file
-
 from rsitr.cells import Layout, Outcome, Spec, TrainReport, read_record, write_json
-from rsitr.datasets.canonical import read_facts
 from rsitr.errors import RsitrError
 from rsitr.isolation import run_stage
 from rsitr.methods import entry
-from rsitr.methods.catalog import check
 from rsitr.params import CellId, Params, parse_params
 from rsitr.provenance import code_sha, memory_gib
 
@@ -29,6 +25,8 @@ STATE = Path(".rsitr")
 
 def open_params(config: dict[str, Any]) -> Params:
     """Parameters from a parsed params.yaml, every cell of the chosen experiment checked against its method."""
+    from rsitr.methods.catalog import check
+
     params = parse_params(config)
     check(params, params.cells(params.experiment), STATE)
     return params
@@ -39,6 +37,11 @@ def gpus() -> int:
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     found = len(glob.glob("/dev/nvidia[0-9]*"))  # noqa: PTH207 - a device is no path worth an object
     return found if visible is None else min(found, len([part for part in visible.split(",") if part.strip()]))
+
+
+def cores() -> int:
+    """Number of cores of this machine."""
+    return os.cpu_count() or 1
 
 
 def machine_memory_mb() -> int:
@@ -75,6 +78,8 @@ def _json(spec: Spec) -> str:
 
 def current_data_sha(spec: Spec) -> str | None:
     """Hash of the data as it lies here, or None where it has not been built."""
+    from rsitr.datasets.table import read_facts
+
     path = Layout.clean(spec.dataset, spec.dedup)
     return read_facts(path).data_sha if path.is_file() else None
 
@@ -88,9 +93,9 @@ def stale_parts(spec: Spec) -> list[str]:
 def synchronise(params: Params, cells: Iterable[CellId]) -> None:
     """Write every cell's spec and make file times say what the hashes say.
 
-    Snakemake decides by file times where it has no metadata of its own, as after a clone. So the outputs of a cell whose
-    record agrees with the present code, parameters and data become newer than its inputs, and the spec of one whose
-    record does not becomes newer than its outputs.
+    Snakemake decides by file times where it has no metadata of its own, as after a clone. So the outputs of a cell
+    whose record agrees with the present code, parameters and data become newer than its inputs, and the spec of one
+    whose record does not becomes newer than its outputs.
     """
     now = time.time()
     for cell in cells:
@@ -144,6 +149,8 @@ def read_report(cell: CellId) -> TrainReport:
 
 
 def _record_kill(spec: Spec, outcome: Outcome) -> None:
+    from safetensors.numpy import save_file
+
     folder = Layout.checkpoint(spec.cell)
     folder.mkdir(parents=True, exist_ok=True)
     save_file({}, folder / "model.safetensors", metadata={"cell": spec.cell.path, "status": "failed"})
@@ -151,7 +158,7 @@ def _record_kill(spec: Spec, outcome: Outcome) -> None:
 
 
 def status(params: Params, experiment: str) -> list[tuple[CellId, str, str]]:
-    """The expected matrix: (cell, state, reason); state is ok, skipped, failed, missing, or one of them with ``stale``."""
+    """The expected matrix: (cell, state, reason); a state is ok, skipped, failed or missing, perhaps with ``stale``."""
     rows = []
     for cell in params.cells(experiment):
         record = read_record(Layout.cell(cell) / "cell.json")
@@ -184,9 +191,8 @@ def snakemake(targets: list[str], experiment: str, cores: int) -> int:
 
 
 def build_tables(params: Params, experiment: str, *, only: str | None = None, strict: bool = False) -> list[Path]:
-    """The tables and figures of an experiment: ``comparison`` from its records, ``datasets`` from its canonical tables."""
-    from rsitr.figures import comparison as figure  # noqa: PLC0415 - pandas and matplotlib, only for who draws
-    from rsitr.tables import comparison, datasets  # noqa: PLC0415
+    """Tables and figures of an experiment: ``comparison`` from its records, ``datasets`` from its canonical tables."""
+    from rsitr.tables import comparison, datasets
 
     out, written = Layout.tables(experiment), []
     if only in (None, "datasets"):
@@ -195,7 +201,6 @@ def build_tables(params: Params, experiment: str, *, only: str | None = None, st
     if only in (None, "comparison"):
         stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
         written += comparison.build(params, experiment, Path("results/cells"), out, stale, strict)
-        written += figure.build(params, experiment, Path("results/cells"), out)
     return written
 
 
@@ -203,5 +208,3 @@ def summary(rows: list[tuple[CellId, str, str]]) -> str:
     """One line: how many cells are in which state."""
     counts = Counter(state for _, state, _ in rows)
     return ", ".join(f"{count} {state}" for state, count in sorted(counts.items()))
-
-

@@ -11,8 +11,8 @@ import torch
 from filelock import FileLock, Timeout
 
 from rsitr.cells import Spec
-from rsitr.datasets.canonical import DatasetFacts
 from rsitr.datasets.splits import SplitData
+from rsitr.datasets.table import DatasetFacts
 from rsitr.errors import Unsupported
 from rsitr.methods import get_method
 from rsitr.methods.base import Corpus, Method
@@ -29,9 +29,11 @@ _held: list[FileLock] = []
 def prepare(spec: Spec) -> str:
     """Set threads and determinism for this process and return its device, a GPU of its own where there is one."""
     torch.set_num_threads(min(spec.threads, os.cpu_count() or 1))
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    if not torch.cuda.is_available():
+        return "cpu"  # where the kernels are deterministic for a fixed number of threads
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    return _claim_gpu() if torch.cuda.is_available() else "cpu"
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    return _claim_gpu()
 
 
 def _claim_gpu() -> str:
@@ -61,7 +63,13 @@ def build_method(spec: Spec, splits: dict[str, SplitData], facts: DatasetFacts) 
 
 
 def image_inputs(
-    method: Method, split: SplitData, splits: dict[str, SplitData], device: str, *, seed: int = 0, training: bool = False
+    method: Method,
+    split: SplitData,
+    splits: dict[str, SplitData],
+    device: str,
+    *,
+    seed: int = 0,
+    training: bool = False,
 ) -> Inputs:
     """The images of ``split`` as ``method`` wants them; ``training`` turns its augmentation on."""
     if not method.reads_pixels:
@@ -75,4 +83,6 @@ def image_inputs(
         first = sum(len(splits[name].paths) for name in names[: [splits[n] is split for n in names].index(True)])
         return TokenInputs(tokens, np.arange(first, first + len(split.paths)))
     augment = getattr(method.config, "augment", "none") if training else "none"
-    return PixelInputs(split.paths, method.pixels, augment, seed, workers=max(torch.get_num_threads() - 1, 0) if training else 0)
+    return PixelInputs(
+        split.paths, method.pixels, augment, seed, workers=max(torch.get_num_threads() - 1, 0) if training else 0
+    )

@@ -1,7 +1,7 @@
 """Training of one cell, to be read from top to bottom: data, model, optimiser, epochs, the best epoch's checkpoint.
 
-A killed run continues where it stopped and ends with the same checkpoint: the order of the samples and every augmentation
-are functions of (seed, epoch), and the state file holds everything else, the random generator included.
+A killed run continues where it stopped and ends with the same checkpoint: the order of the samples and every
+augmentation are functions of (seed, epoch), and the state file holds everything else, the random generator included.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rsitr.cells import Epoch, Layout, Outcome, Spec, TrainReport, read_spec, write_json
-from rsitr.datasets.canonical import DatasetFacts
 from rsitr.datasets.splits import SplitData, load_splits
+from rsitr.datasets.table import DatasetFacts
 from rsitr.errors import DatasetError, TrainingDiverged, Unsupported
 from rsitr.evaluate import embed
 from rsitr.methods import get_method
@@ -170,10 +170,10 @@ class Trainer:
             group["lr"] = group["base"] * factor
         tokens = self.method.tokenize([self.train.captions[index] for index in batch])
         image_ids = torch.from_numpy(self.train.image_of[batch])
+        epoch = self.step // self.steps_per_epoch
+        pairs = Batch(pictures.to(self.device), tokens.to(self.device), image_ids.to(self.device), epoch)
         with self.autocast:
-            loss = self.method.loss(
-                Batch(pictures.to(self.device), tokens.to(self.device), image_ids.to(self.device))
-            )
+            loss = self.method.loss(pairs)
         value = loss.item()
         if not math.isfinite(value):
             raise TrainingDiverged(
@@ -193,7 +193,9 @@ class Trainer:
         """Score the selecting split, remember the best weights, sound the alarm on collapse."""
         images, texts = embed(self.method, self.select, self.select_inputs, self.device)
         if not torch.isfinite(images).all() or not torch.isfinite(texts).all():
-            raise TrainingDiverged(f"the embeddings became NaN in epoch {epoch + 1}: lower learning_rate in params.yaml")
+            raise TrainingDiverged(
+                f"the embeddings became NaN in epoch {epoch + 1}: lower learning_rate in params.yaml"
+            )
         mean_recall = recall(rank_embeddings(images, texts, self.select.image_of)).mr
         rate = self.optimizer.param_groups[0]["lr"]
         loss = self.loss_sum / self.steps_per_epoch
@@ -202,7 +204,10 @@ class Trainer:
         self.history.append(entry)
         self.loss_sum = 0.0
         if mean_recall >= max(entry.val_mr for entry in self.history):
-            self.best = {name: value.detach().cpu().clone() for name, value in self.method.learned_state().items()}
+            self.best = {
+                name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+                for name, value in self.method.learned_state().items()
+            }
         progress.say(
             f"epoch {epoch + 1}: loss {loss:.4f}, {self.config.selection} mR {mean_recall:.2f}, "
             f"mean cosine of different images {cosine:.3f}"

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from email.utils import formatdate
+from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -135,16 +136,15 @@ class TestDownload:
 
 
 class TestResume:
-    def test_cut_connection(self, server: Server, tmp_path: Path, waits: Waits) -> None:
-        cut = Reply(BODY, headers={"ETag": '"v1"'}, cut=200_000)
-        url = server.serve("/images.zip", cut, Reply(BODY, headers={"ETag": '"v1"'}))
-        assert fetch_file(source(url, sha256=SHA256), tmp_path, mirror=None).read_bytes() == BODY
-        first, second = server.requests
-        assert "Range" not in first.headers
-        kept = int(second.headers["Range"].removeprefix("bytes=").removesuffix("-"))
-        assert 100_000 < kept <= 200_000
-        assert second.headers["If-Range"] == '"v1"'
-        assert waits == [1.0]
+    def test_connection_cut_many_times(self, server: Server, tmp_path: Path, waits: Waits) -> None:
+        cut = Reply(BODY * 2, headers={"ETag": '"v1"'}, cut=70_000)
+        url = server.serve("/images.zip", *[cut] * 7, Reply(BODY * 2, headers={"ETag": '"v1"'}))
+        assert fetch_file(source(url), tmp_path, mirror=None).read_bytes() == BODY * 2
+        starts = [int((value or "bytes=0-").removeprefix("bytes=").removesuffix("-")) for value in server.ranges()]
+        assert all(0 < later - earlier <= 70_000 for earlier, later in pairwise(starts))
+        assert [request.headers.get("If-Range") for request in server.requests] == [None, *['"v1"'] * 7]
+        assert {request.headers["Accept-Encoding"] for request in server.requests} == {"identity"}
+        assert waits == [1.0] * 7
         assert files(tmp_path) == {"images.zip"}
 
     def test_in_a_later_run(self, server: Server, tmp_path: Path) -> None:

@@ -9,10 +9,11 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import pyarrow as pa
 import pytest
 
 from rsitr.cells import Outcome, Published, Record, write_json
-from rsitr.datasets.canonical import DATASET_SCHEMA, DatasetFacts, write_table
+from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
 from rsitr.errors import StaleRecord
 from rsitr.figures import comparison as figure
 from rsitr.params import CellId, parse_params
@@ -355,7 +356,7 @@ def put_dataset(path, synthetic=False):
     frame = pd.DataFrame(rows, columns=["image_id", "split", "class_name", "captions", "problem"])
     frame = frame.assign(path="x", keywords=[[]] * 5, width=1, height=1, sha256="", fingerprint="")
     facts = DatasetFacts("tiny", "Tiny", "generated", "none", synthetic, "root", "sha")
-    write_table(frame[DATASET_SCHEMA.names], DATASET_SCHEMA, facts, path)
+    write_table(pa.Table.from_pandas(frame, DATASET_SCHEMA, preserve_index=False), facts, path)
 
 
 def test_dataset_statistics_counted_by_hand(tmp_path):

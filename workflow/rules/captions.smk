@@ -14,5 +14,6 @@ rule captions:
         "results/timing/captions/{experiment}.tsv"
     resources:
         mem_mb=1000,
+        cpu=1,
     shell:
         "rsitr tables {wildcards.experiment} --only datasets > {log} 2>&1"

@@ -44,8 +44,8 @@ def cell_memory(wildcards):
 
 
 def cell_threads(wildcards):
-    """Threads of a cell."""
-    return PARAMS[wildcards.experiment].threads
+    """Threads of a cell; it uses no more than the machine has."""
+    return min(PARAMS[wildcards.experiment].threads, pipeline.cores())
 
 
 def table_files(experiment):

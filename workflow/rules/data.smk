@@ -30,6 +30,7 @@ rule canonical:
     threads: 2
     resources:
         mem_mb=2000,
+        cpu=min(2, pipeline.cores()),
     shell:
         "rsitr data build {wildcards.dataset} > {log} 2>&1"
 
@@ -47,6 +48,7 @@ rule clean:
         "results/timing/clean/{dataset}-{dedup}.tsv"
     resources:
         mem_mb=2000,
+        cpu=1,
     shell:
         "rsitr data clean {wildcards.dataset} --dedup {wildcards.dedup} > {log} 2>&1"
 

@@ -20,6 +20,7 @@ rule evaluate:
     threads: cell_threads
     resources:
         mem_mb=cell_memory,
+        cpu=cell_threads,
         gpu=int(pipeline.gpus() > 0),
     shell:
         "rsitr evaluate --spec {input.spec} > {log} 2>&1"

@@ -11,7 +11,7 @@ rule tables:
             category="{experiment}",
         ),
     params:
-        code=code("rsitr.pipeline", "rsitr.tables.comparison", "rsitr.figures.comparison"),
+        code=code("rsitr.tables.comparison"),
         strict="--strict" if PARAMS.strict else "",
     log:
         "results/logs/tables/{experiment}.log",
@@ -19,5 +19,6 @@ rule tables:
         "results/timing/tables/{experiment}.tsv"
     resources:
         mem_mb=1000,
+        cpu=1,
     shell:
         "rsitr tables {wildcards.experiment} --only comparison {params.strict} > {log} 2>&1"

@@ -17,6 +17,7 @@ rule train:
     threads: cell_threads
     resources:
         mem_mb=cell_memory,
+        cpu=cell_threads,
         gpu=int(pipeline.gpus() > 0),
     shell:
         "rsitr train --spec {input.spec} > {log} 2>&1"

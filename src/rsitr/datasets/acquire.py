@@ -3,23 +3,17 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from pathlib import Path
 
 from rsitr.datasets import get_dataset
 from rsitr.datasets.archives import extract
-from rsitr.datasets.canonical import DatasetFacts, build_dataset
+from rsitr.datasets.canonical import build_dataset
 from rsitr.datasets.fetch import fetch_any
+from rsitr.datasets.table import DatasetFacts
 
 RECEIPT = "source.json"
 ARCHIVES = (".zip", ".rar", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
-
-
-def mirror_dir() -> Path | None:
-    """The folder that the environment variable ``RSITR_MIRROR`` names, or None."""
-    value = os.environ.get("RSITR_MIRROR")
-    return Path(value).expanduser() if value else None
 
 
 def fetch_dataset(name: str, raw: Path, mirror: Path | None) -> Path:

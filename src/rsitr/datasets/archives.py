@@ -17,7 +17,7 @@ import subprocess
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -239,7 +239,7 @@ def _require_safe(archive: Path, members: Sequence[_Member]) -> None:
             refuse(member, "would land outside the folder it is extracted into")
         if member.kind == "device":
             refuse(member, "is a device and no file")
-        if member.kind == "symlink" and not _stays_inside(member, links):
+        if member.kind == "symlink" and not _stays_inside(member):
             refuse(member, f"is a link to {member.target!r}, which may lead outside the folder it is extracted into")
         if member.kind == "hardlink" and PurePosixPath(_with_slashes(member.target)) not in files:
             refuse(member, f"is a link to {member.target!r}, which is no file of the archive")
@@ -266,18 +266,16 @@ def _is_absolute(path: str) -> bool:
     return re.match(r"/|[A-Za-z]:", _with_slashes(path)) is not None
 
 
-def _stays_inside(link: _Member, links: Collection[PurePosixPath]) -> bool:
+def _stays_inside(link: _Member) -> bool:
     """Whether a symbolic link certainly leads to a place inside the extracted folder.
 
-    The place can be told from the text alone if the target climbs only at its beginning and passes through no other
-    link: behind a link, ``..`` means the parent of wherever that link leads.
+    Its text tells if it climbs only along the folders that hold the link itself, which are no links. Behind any other
+    name, which may be a link of this archive or a later one, ``..`` is the parent of wherever that leads.
     """
-    if _is_absolute(link.target):
+    if not link.target or _is_absolute(link.target):
         return False
     here = link.path.parent
     for part in PurePosixPath(_with_slashes(link.target)).parts:
-        if here in links:
-            return False
         if part != "..":
             here /= part
         elif here == PurePosixPath() or not link.path.is_relative_to(here):

@@ -4,54 +4,19 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rsitr.datasets.base import Dataset, Row
-from rsitr.datasets.images import inspect
+from rsitr.datasets.fingerprint import inspect
 from rsitr.datasets.karpathy import SPLITS
+from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
 from rsitr.errors import DatasetError
-
-DATASET_SCHEMA = pa.schema(
-    [
-        ("image_id", pa.string()),
-        ("path", pa.string()),
-        ("split", pa.string()),
-        ("class_name", pa.string()),
-        ("captions", pa.list_(pa.string())),
-        ("keywords", pa.list_(pa.string())),
-        ("width", pa.int32()),
-        ("height", pa.int32()),
-        ("sha256", pa.string()),
-        ("fingerprint", pa.string()),
-        ("problem", pa.string()),
-    ]
-)
-CLEAN_SCHEMA = pa.schema(
-    [*DATASET_SCHEMA, ("duplicate_group", pa.int32()), ("keep", pa.bool_()), ("reason", pa.string())]
-)
-
-
-class DatasetFacts(NamedTuple):
-    """What the parquet header says about a canonical table."""
-
-    name: str
-    title: str
-    origin: str
-    """The bundle it came from: official, huggingface, mirror or generated."""
-    licence: str
-    synthetic: bool
-    root: str
-    """Folder of the extracted files; ``path`` of each row is relative to it."""
-    data_sha: str
-    """Hash of the rows, the same for every copy of the same data, wherever it lies."""
 
 
 def rows_to_frame(rows: Iterable[Row], root: Path, workers: int = 2) -> pd.DataFrame:
@@ -75,7 +40,7 @@ def rows_to_frame(rows: Iterable[Row], root: Path, workers: int = 2) -> pd.DataF
 
 def validate(frame: pd.DataFrame) -> pd.DataFrame:
     """Check the canonical schema with pandera and return the frame; raises ``DatasetError`` with the failing cases."""
-    import pandera.pandas as pandera  # noqa: PLC0415 - a second of import time that readers need not pay
+    import pandera.pandas as pandera
 
     text = pandera.Column(str)
     words = pandera.Column(object, pandera.Check(lambda cell: all(isinstance(w, str) for w in cell), element_wise=True))
@@ -114,34 +79,11 @@ def _plain(value: Any) -> Any:
     return value.item()
 
 
-def write_table(frame: pd.DataFrame, schema: pa.Schema, facts: DatasetFacts, path: Path) -> None:
-    """Write a table with its facts in the header, atomically."""
-    header = {b"rsitr": json.dumps(facts._asdict()).encode()}
-    table = pa.Table.from_pandas(frame, schema=schema, preserve_index=False).replace_schema_metadata(header)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    pq.write_table(table, partial, compression="zstd")
-    os.replace(partial, path)
-
-
-def read_facts(path: Path) -> DatasetFacts:
-    """The header of a canonical or clean table, without reading its rows."""
-    if not path.is_file():
-        raise DatasetError(f"{path} is missing: build it with `snakemake --cores 2 {path}`")
-    return DatasetFacts(**json.loads(pq.read_schema(path).metadata[b"rsitr"]))
-
-
-def read_table(path: Path) -> tuple[pd.DataFrame, DatasetFacts]:
-    """Rows and facts of a canonical or clean table."""
-    facts = read_facts(path)
-    return pq.read_table(path).to_pandas(), facts
-
-
 def build_dataset(dataset: Dataset, root: Path, origin: str, licence: str, out: Path) -> DatasetFacts:
     """Parse the extracted files under ``root`` into ``out``; the one way a raw dataset becomes canonical."""
     frame = rows_to_frame(dataset.parse(root), root)
     facts = DatasetFacts(
         dataset.name, dataset.title, origin, licence, dataset.synthetic, root.as_posix(), data_sha(frame)
     )
-    write_table(frame, DATASET_SCHEMA, facts, out)
+    write_table(pa.Table.from_pandas(frame, DATASET_SCHEMA, preserve_index=False), facts, out)
     return facts

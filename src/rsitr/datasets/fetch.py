@@ -221,7 +221,7 @@ def _copy_from_mirror(source: Source, mirror: Path | None, part: _Part) -> None:
         raise _Refused(f"RSITR_MIRROR has no file {original}")
     if difference := _mismatch_of(source, original):
         raise _Refused(f"{original}: {difference}")
-    part.discard()
+    part.begin(version="")
     shutil.copyfile(original, part.path)
 
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from rsitr.datasets.canonical import DatasetFacts, read_table
+from rsitr.datasets.table import DatasetFacts, read_table
 
 
 class SplitData(NamedTuple):
@@ -25,18 +26,18 @@ class SplitData(NamedTuple):
 
 def load_splits(clean: Path) -> tuple[dict[str, SplitData], DatasetFacts, dict[str, int]]:
     """Splits of a clean table, its facts, and how many images were left out for which reason."""
-    frame, facts = read_table(clean)
-    left_out = frame.loc[~frame["keep"], "reason"].value_counts().to_dict()
-    kept = frame[frame["keep"]]
+    table, facts = read_table(clean)
+    rows = table.to_pylist()
+    left_out = Counter(row["reason"] for row in rows if not row["keep"])
     splits = {}
     for split in ("train", "val", "test"):
-        rows = kept[kept["split"] == split]
-        counts = rows["captions"].map(len).to_numpy(dtype=np.int64)
+        kept = [row for row in rows if row["keep"] and row["split"] == split]
+        counts = [len(row["captions"]) for row in kept]
         splits[split] = SplitData(
-            rows["image_id"].tolist(),
-            [Path(facts.root) / path for path in rows["path"]],
-            rows["sha256"].tolist(),
-            [caption for captions in rows["captions"] for caption in captions],
-            np.repeat(np.arange(len(rows)), counts),
+            [row["image_id"] for row in kept],
+            [Path(facts.root) / row["path"] for row in kept],
+            [row["sha256"] for row in kept],
+            [caption for row in kept for caption in row["captions"]],
+            np.repeat(np.arange(len(kept)), counts),
         )
-    return splits, facts, left_out
+    return splits, facts, dict(left_out)

@@ -22,7 +22,8 @@ class UCM(Dataset):
     name = "ucm"
     title = "UCM-Captions"
     citation = (
-        "B. Qu, X. Li, D. Tao, X. Lu, 'Deep semantic understanding of high resolution remote sensing image', CITS 2016; "
+        "B. Qu, X. Li, D. Tao, X. Lu, 'Deep semantic understanding of high resolution remote sensing image', "
+        "CITS 2016; "
         "Y. Yang, S. Newsam, 'Bag-of-visual-words and spatial extensions for land-use classification', GIS 2010"
     )
     bundles = (

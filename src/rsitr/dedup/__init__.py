@@ -1,0 +1,1 @@
+"""Near-duplicate images: fingerprints, groups, and the cleaned view of a dataset."""

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 
-from rsitr.datasets.canonical import CLEAN_SCHEMA, DatasetFacts, data_sha, read_table, write_table
+from rsitr.datasets.canonical import data_sha
+from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, read_table, write_table
 from rsitr.dedup.groups import duplicate_groups
 
 # An image that appears in several splits stays in the one whose numbers are published.
@@ -17,14 +19,15 @@ PRECEDENCE = {"test": 0, "val": 1, "train": 2}
 def clean(frame: pd.DataFrame, dedup: str) -> pd.DataFrame:
     """Add ``duplicate_group``, ``keep`` and ``reason`` to a canonical frame and drop blank captions from its lists.
 
-    ``dedup`` is ``none`` (published protocol: nothing is removed) or ``remoteclip`` (an image leaves a split when a near
-    duplicate of it is in val or test). Images that cannot be read and images without any caption are never kept.
+    ``dedup`` is ``none`` (published protocol: nothing is removed) or ``remoteclip`` (an image leaves train when a
+    near duplicate of it is in val or test, and val when one is in test). Images that cannot be
+    read and images without any caption are never kept.
     """
     frame = frame.copy()
     frame["captions"] = [[caption for caption in captions if caption] for captions in frame["captions"]]
     frame["duplicate_group"] = duplicate_groups(frame["fingerprint"].tolist())
-    reason = pd.Series(np.where(frame["captions"].map(len) == 0, "no captions", ""), index=frame.index)
-    reason = frame["problem"].where(frame["problem"] != "", reason)
+    reason = frame["problem"].copy()
+    reason[(reason == "") & (frame["captions"].map(len) == 0)] = "no captions"
     if dedup == "remoteclip":
         rank = frame["split"].map(PRECEDENCE)
         best = rank.where(reason == "", np.inf).groupby(frame["duplicate_group"]).transform("min")
@@ -37,8 +40,8 @@ def clean(frame: pd.DataFrame, dedup: str) -> pd.DataFrame:
 
 def write_clean(dataset_table: Path, dedup: str, out: Path) -> DatasetFacts:
     """Write the cleaned view of a canonical table to ``out``; its data hash covers what methods will read."""
-    frame, facts = read_table(dataset_table)
-    cleaned = clean(frame, dedup)
+    table, facts = read_table(dataset_table)
+    cleaned = clean(table.to_pandas(), dedup)
     facts = facts._replace(data_sha=data_sha(cleaned))
-    write_table(cleaned, CLEAN_SCHEMA, facts, out)
+    write_table(pa.Table.from_pandas(cleaned, CLEAN_SCHEMA, preserve_index=False), facts, out)
     return facts

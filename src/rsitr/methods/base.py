@@ -14,7 +14,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from rsitr.cells import Published
-from rsitr.datasets.canonical import DatasetFacts
+from rsitr.datasets.table import DatasetFacts
 from rsitr.nn.pixels import PixelFormat
 
 
@@ -66,6 +66,8 @@ class Batch(NamedTuple):
     """[B, L]"""
     image_ids: Tensor
     """[B]; equal for samples of the same image."""
+    epoch: int
+    """0-based, for losses that change in the course of training."""
 
 
 class Method(nn.Module, ABC):

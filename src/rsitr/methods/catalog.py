@@ -52,7 +52,7 @@ def check(params: Params, cells: Iterable[CellId], cache: Path) -> None:
                 f"name one of them, or configure it in experiments.{cell.experiment}.settings.methods.{cell.method}"
             )
         shared, exact = params.overlays(cell)
-        properties = facts["schema"]["properties"] if "properties" in facts["schema"] else {}
+        properties = facts["schema"].get("properties", {})
         overlay = {name: value for name, value in shared.items() if name in properties} | exact
         for error in jsonschema.Draft202012Validator(facts["schema"]).iter_errors(overlay):
             place = ".".join(map(str, error.absolute_path)) or cell.method
@@ -66,11 +66,13 @@ def _check_settings_names(params: Params, cells: Iterable[CellId]) -> None:
         methods = {method for entry in experiment.methods for method in (entry, entry.partition("@")[0])}
         for key, allowed in (("methods", methods), ("datasets", set(experiment.datasets))):
             if unused := set(getattr(experiment.settings, key)) - allowed:
-                raise ParamsError(f"experiments.{name}.settings.{key} names {sorted(unused)}, which its matrix does not have")
+                raise ParamsError(
+                    f"experiments.{name}.settings.{key} names {sorted(unused)}, which its matrix does not have"
+                )
 
 
 def _describe() -> dict[str, Any]:
-    from rsitr.methods import get_method  # noqa: PLC0415 - torch, in this one process only
+    from rsitr.methods import get_method
 
     found = {name: get_method(name) for name in registry()}
     return {

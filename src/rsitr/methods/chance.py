@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import torch
 from torch import Tensor
 from torch.nn import functional as F
@@ -15,10 +17,10 @@ class ChanceConfig(MethodConfig):
 
 @method("chance")
 class Chance(Method):
-    """Independent random embeddings for every image and caption.
+    """Independent random embeddings for every image and every different caption.
 
-    Expected recall: with C captions, five of them the image's own, i2t R@K = 1 - binom(C-5, K) / binom(C, K), and with I
-    images t2i R@K = K / I.
+    Expected recall: with C different captions, five of them the image's own, i2t R@K is
+    1 - binom(C-5, K) / binom(C, K), and with I images t2i R@K is K / I.
     """
 
     Config = ChanceConfig
@@ -41,8 +43,8 @@ class Chance(Method):
         return F.normalize(torch.randn(len(images), self.WIDTH, generator=self.generator), dim=1)
 
     def tokenize(self, captions: list[str]) -> Tensor:
-        """One meaningless token [B, 1] for each caption."""
-        return torch.zeros(len(captions), 1, dtype=torch.long)
+        """One token [B, 1] for each caption, the same for the same text: its checksum."""
+        return torch.tensor([[zlib.crc32(caption.encode())] for caption in captions])
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Random directions [B, 64]."""

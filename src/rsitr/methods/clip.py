@@ -39,7 +39,7 @@ class CLIP(Method):
     }
 
     def __init__(self, config: CLIPConfig):
-        import open_clip  # noqa: PLC0415 - seconds of import time, paid only by those who use it
+        import open_clip
 
         super().__init__()
         self.config = config

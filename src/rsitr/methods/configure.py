@@ -11,7 +11,7 @@ from rsitr.methods.base import Method, MethodConfig
 
 
 def configure(cls: type[Method], variant: str, shared: dict[str, Any], exact: dict[str, Any]) -> MethodConfig:
-    """The configuration of a method: defaults, then variant, then shared settings it has a field for, then exact ones."""
+    """Defaults, then variant, then the shared settings it has a field for, then exact ones."""
     overlay = dict(cls.variants.get(variant, {}))
     overlay |= {name: value for name, value in shared.items() if name in cls.Config.model_fields}
     try:

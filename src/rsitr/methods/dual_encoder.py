@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -25,7 +25,7 @@ class DualEncoderConfig(TrainingConfig):
     image_mean: tuple[float, ...] | None = None
     """Pixel statistics; None for those of the backbone."""
     image_std: tuple[float, ...] | None = None
-    image_options: dict[str, Any] = {}
+    image_options: dict[str, Any] = Field({})
     """Further arguments of timm.create_model."""
     image_pool: Literal["mean", "first"] = "mean"
     """Mean over tokens, or the first (class) token."""
@@ -47,7 +47,7 @@ class DualEncoderConfig(TrainingConfig):
 class DualEncoder(Method):
     """Two towers whose normalised outputs are compared by their dot product."""
 
-    Config = DualEncoderConfig
+    Config: ClassVar[type[DualEncoderConfig]] = DualEncoderConfig
     config: DualEncoderConfig
 
     def __init__(self, config: DualEncoderConfig, text: TextEncoder):
@@ -66,7 +66,7 @@ class DualEncoder(Method):
         self.image_head = nn.Linear(self.backbone.width, config.width)
 
     @classmethod
-    def build(cls, config: DualEncoderConfig, corpus: Corpus) -> Self:
+    def build(cls, config: Any, corpus: Corpus) -> Self:
         """The method with its initial weights."""
         return cls(config, build_text_encoder(config, corpus))
 

@@ -54,7 +54,7 @@ class VSE(DualEncoder):
     with a learned temperature, ``triplet`` a hinge summed over all negatives.
     """
 
-    Config = VSEConfig
+    Config: ClassVar[type[VSEConfig]] = VSEConfig
     config: VSEConfig
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "swin-bert-triplet": SWIN_BERT | {"objective": "triplet"},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 from torch import Tensor
@@ -20,6 +20,9 @@ class VSEppConfig(DualEncoderConfig):
     min_count: int = Field(4, ge=1)
     margin: float = Field(0.2, gt=0)
     negatives: Literal["hardest", "all"] = "hardest"
+    all_negatives_epochs: int = Field(0, ge=0)
+    """Train on all negatives (Eq. 5) for so many epochs first. From a frozen backbone, whose pooled features are nearly
+    alike, the hardest negative alone holds the loss at its collapsed value, twice the margin."""
     normalize_image_features: bool = True
     """L2 on the pooled features before the projection, and on the embedding after it."""
 
@@ -35,7 +38,7 @@ class VSEpp(DualEncoder):
     normalised, GRU states averaged over the sentence.
     """
 
-    Config = VSEppConfig
+    Config: ClassVar[type[VSEppConfig]] = VSEppConfig
     config: VSEppConfig
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "amfmn": {"normalize_image_features": False, "text_pool": "mean", "image_size": 256},
@@ -46,7 +49,7 @@ class VSEpp(DualEncoder):
     }
 
     @classmethod
-    def build(cls, config: VSEppConfig, corpus: Corpus) -> VSEpp:
+    def build(cls, config: Any, corpus: Corpus) -> Self:
         """The GRU's state is the embedding, so it has the embedding's width."""
         return super().build(config.model_copy(update={"text_width": config.width}), corpus)
 
@@ -62,6 +65,7 @@ class VSEpp(DualEncoder):
         return F.normalize(self.text.pool(self.text(tokens), tokens), dim=1)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Eq. 6 over the batch."""
+        """Eq. 6 over the batch; Eq. 5 in the epochs that the configuration gives it."""
         scores = self.encode_images(batch.images) @ self.encode_texts(batch.tokens).t()
-        return triplet_loss(scores.float(), batch.image_ids, self.config.margin, self.config.negatives)
+        negatives = "all" if batch.epoch < self.config.all_negatives_epochs else self.config.negatives
+        return triplet_loss(scores.float(), batch.image_ids, self.config.margin, negatives)

@@ -1,0 +1,1 @@
+"""Building blocks that methods share: backbones, text encoders, losses, inputs."""

@@ -35,12 +35,11 @@ class ImageBackbone(nn.Module):
         super().__init__()
         if not timm.is_model(name):
             raise ParamsError(f"unknown image backbone {name!r}: see timm.list_models()")
-        # Channels last is what convolutions are fast in, on GPUs and on CPUs (3 to 6 times for a MobileNetV2 with 'same'
-        # padding, measured).
-        self.model = _create(name, weights, size, options or {}).to(memory_format=torch.channels_last)
+        # Convolutions are fast in channels last, on GPUs and on CPUs (a MobileNetV2 with 'same' padding: 3 to 6 times).
+        self.model: Any = _create(name, weights, size, options or {}).to(memory_format=torch.channels_last)
         facts = resolve_model_data_config(self.model)
         self.pixels = PixelFormat(size, mean or facts["mean"], std or facts["std"], facts["interpolation"])
-        self.width: int = self.model.num_features
+        self.width = int(self.model.num_features)
 
     def forward(self, pixels: Tensor) -> Tensor:
         """Tokens [B, N, C] of pixels [B, 3, H, W]; a class token, where the model has one, is token 0."""
@@ -51,7 +50,7 @@ class ImageBackbone(nn.Module):
         return features.flatten(1, 2) if channels_last else features.flatten(2).transpose(1, 2)
 
 
-def _create(name: str, weights: str, size: int, options: dict[str, Any]) -> nn.Module:
+def _create(name: str, weights: str, size: int, options: dict[str, Any]) -> Any:
     default = timm.get_pretrained_cfg(name)
     # Models with position tables take the size of the image at construction; convolutional ones do not know the word.
     if default is not None and default.fixed_input_size:
@@ -61,8 +60,10 @@ def _create(name: str, weights: str, size: int, options: dict[str, Any]) -> nn.M
             raise ParamsError(f"timm names no pretrained weights for {name}: give a file or `none`")
         require_hub(default.hf_hub_id, HUB_FILES)
         return timm.create_model(name, pretrained=True, num_classes=0, **options)
-    model = timm.create_model(name, pretrained=False, num_classes=0, **options)
+    model: Any = timm.create_model(name, pretrained=False, num_classes=0, **options)
     if weights != "none":
         classifier = model.default_cfg.get("classifier", ())
-        load_weights(model, resolve(weights), ignore=(classifier,) if isinstance(classifier, str) else tuple(classifier))
+        load_weights(
+            model, resolve(weights), ignore=(classifier,) if isinstance(classifier, str) else tuple(classifier)
+        )
     return model

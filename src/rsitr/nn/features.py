@@ -1,22 +1,22 @@
 """Tokens of a frozen backbone, computed once for a dataset and kept on disk.
 
-The cache is keyed by what the tokens depend on: the weights, the pixel format and the bytes of the images. A second cell
-that needs the same tokens waits for the first one's.
+The cache is keyed by what the tokens depend on: the weights, the pixel format and the bytes of the images. A second
+cell that needs the same tokens waits for the first one's.
 """
 
 from __future__ import annotations
 
+import hashlib
 import os
 from pathlib import Path
 
 import numpy as np
 import torch
 from filelock import FileLock
-from torch import nn
+from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from rsitr.nn.pixels import PixelDataset, PixelFormat
-from rsitr.nn.weights import state_sha
 from rsitr.progress import Progress
 from rsitr.provenance import sha256_json
 
@@ -33,7 +33,7 @@ def cached_tokens(
     if not path.is_file():
         with FileLock(path.with_suffix(".lock")):
             if not path.is_file():
-                # Other cells that want these tokens wait, so the whole machine is free; always so, whichever cell is first.
+                # Other cells that want these tokens wait meanwhile: the whole machine is free.
                 threads = torch.get_num_threads()
                 torch.set_num_threads(os.cpu_count() or 1)
                 _compute(backbone, pixels, paths, path, device)
@@ -63,3 +63,15 @@ def _compute(backbone: nn.Module, pixels: PixelFormat, paths: list[Path], path: 
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def state_sha(module: nn.Module) -> str:
+    """SHA-256 over the names and values of a module's tensors: the identity of its weights."""
+    digest = hashlib.sha256()
+    for name, value in sorted(module.state_dict().items()):
+        digest.update(name.encode() + _bytes(value))
+    return digest.hexdigest()
+
+
+def _bytes(value: Tensor) -> bytes:
+    return value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()

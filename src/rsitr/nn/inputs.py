@@ -16,9 +16,7 @@ from rsitr.nn.pixels import PixelDataset, PixelFormat
 class PixelInputs:
     """Pixels [B, 3, H, W] decoded on the way, by ``workers`` processes where there are any."""
 
-    def __init__(
-        self, paths: list[Path], pixels: PixelFormat, augment: str = "none", seed: int = 0, workers: int = 0
-    ):
+    def __init__(self, paths: list[Path], pixels: PixelFormat, augment: str = "none", seed: int = 0, workers: int = 0):
         self.dataset = PixelDataset(paths, pixels, augment, seed)
         self.workers = workers
 

@@ -25,8 +25,8 @@ class PixelFormat(NamedTuple):
 class PixelDataset(Dataset[Tensor]):
     """Images [3, size, size] of a list of files.
 
-    With ``augment`` other than ``none`` an index is a pair (epoch, position), and the same pair gives the same pixels in
-    any process and in any order, which exact resuming rests on.
+    With ``augment`` other than ``none`` an index is a pair (epoch, position), and the same pair gives the same pixels
+    in any process and in any order, which exact resuming rests on.
     """
 
     def __init__(self, paths: list[Path], pixels: PixelFormat, augment: str = "none", seed: int = 0):
@@ -44,8 +44,8 @@ class PixelDataset(Dataset[Tensor]):
             return self.transform(load_rgb(self.paths[position]))
 
 
-def _transform(pixels: PixelFormat, augment: str):  # type: ignore[no-untyped-def]  # noqa: ANN202
-    from torchvision.transforms import v2  # noqa: PLC0415 - a second of import time, paid only by who reads pixels
+def _transform(pixels: PixelFormat, augment: str):  # type: ignore[no-untyped-def]
+    from torchvision.transforms import v2
 
     mode = v2.InterpolationMode(pixels.interpolation)
     to_tensor = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(pixels.mean, pixels.std)]

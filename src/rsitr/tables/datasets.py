@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from rsitr.captions.words import words
-from rsitr.datasets.canonical import DatasetFacts, read_table
 from rsitr.datasets.karpathy import SPLITS
+from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
 from rsitr.tables.comparison import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
@@ -60,7 +60,8 @@ def statistics(frame: pd.DataFrame, facts: DatasetFacts) -> Iterator[str]:
 
 def _row(name: str, path: Path) -> Row:
     try:
-        frame, facts = read_table(path)
+        table, facts = read_table(path)
+        frame = table.to_pandas()
     except DatasetError as error:
         return Row(name, (Cell("NA", notes=(Note(str(error)),)),) * len(COLUMNS))
     label = f"{name} (synthetic)" if facts.synthetic else name
