@@ -40,7 +40,7 @@ include: "workflow/rules/tables.smk"
 
 
 rule all:
+    default_target: True
     input:
         CELL_FILES,
         table_files(PARAMS.experiment),
-    default_target: True

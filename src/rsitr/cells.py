@@ -128,7 +128,7 @@ class Record(BaseModel):
     seed: int
     outcome: Outcome
     metrics: dict[str, float] = {}
-    """i2t_r1 ... mr; the same with prefix ``dup_`` when identical captions count; ``ceiling_t2i_r1`` ..."""
+    """i2t_r1 ... mr, i2t_medr; ``dup_``: identical captions count; ``ceiling_``: the best possible."""
     selection: dict[str, Any] = {}
     """Which epoch was chosen, on which split, with which mean recall."""
     config: dict[str, Any] = {}

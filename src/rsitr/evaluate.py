@@ -23,7 +23,7 @@ from rsitr.methods.base import Method
 from rsitr.nn.inputs import Inputs
 from rsitr.provenance import library_versions, machine, peak_memory_mib
 from rsitr.retrieval.ranks import ProtocolRanks, rank_embeddings
-from rsitr.retrieval.recall import ceiling, recall, text_groups
+from rsitr.retrieval.recall import ceiling, median_ranks, recall, text_groups
 from rsitr.runtime import build_method, image_inputs, prepare
 
 IMAGE_BATCH, TEXT_BATCH = 64, 256
@@ -70,13 +70,17 @@ def rank_split(method: Method, split: SplitData, inputs: Inputs, device: str) ->
 
 
 def metrics_of(ranks: ProtocolRanks, split: SplitData) -> dict[str, float]:
-    """The six recalls and mR in percent; prefix ``dup_``: identical captions count; ``ceiling_``: the best possible."""
+    """The six recalls and mR in percent; prefix ``dup_``: identical captions count; ``ceiling_``: the best possible.
+
+    With them the median ranks ``i2t_medr`` and ``t2i_medr``.
+    """
     reports = {
         "": recall(ranks.plain),
         "dup_": recall(ranks.duplicate_aware),
         "ceiling_": ceiling(split.captions, split.image_of),
     }
-    return {prefix + name: value for prefix, report in reports.items() for name, value in asdict(report).items()}
+    metrics = {prefix + name: value for prefix, report in reports.items() for name, value in asdict(report).items()}
+    return metrics | median_ranks(ranks.plain)._asdict()
 
 
 RANKS_SCHEMA = pa.schema(

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +21,7 @@ from rsitr.params import CellId, Params, parse_params
 from rsitr.provenance import code_sha, memory_gib
 
 STATE = Path(".rsitr")
+CELLS = Path("results/cells")
 
 
 def open_params(config: dict[str, Any]) -> Params:
@@ -90,7 +91,7 @@ def stale_parts(spec: Spec) -> list[str]:
     return record.stale(spec, current_data_sha(spec)) if record else []
 
 
-def synchronise(params: Params, cells: Iterable[CellId]) -> None:
+def synchronise(params: Params, cells: Sequence[CellId]) -> None:
     """Write every cell's spec and make file times say what the hashes say.
 
     Snakemake decides by file times where it has no metadata of its own, as after a clone. So the outputs of a cell
@@ -98,6 +99,8 @@ def synchronise(params: Params, cells: Iterable[CellId]) -> None:
     whose record does not becomes newer than its outputs.
     """
     now = time.time()
+    for dataset, dedup in dict.fromkeys((cell.dataset, params[cell.experiment].dedup) for cell in cells):
+        _synchronise_clean(dataset, dedup, now)
     for cell in cells:
         spec = spec_of(params, cell)
         path = write_spec(spec)
@@ -114,6 +117,17 @@ def synchronise(params: Params, cells: Iterable[CellId]) -> None:
         if newest >= min(times) or times != sorted(times):
             for output in outputs:
                 os.utime(output, (now, now))
+
+
+def _synchronise_clean(dataset: str, dedup: str, now: float) -> None:
+    """A clean table made from the canonical table that lies here is not older than it."""
+    from rsitr.datasets.table import read_facts
+
+    table, clean = Layout.dataset(dataset), Layout.clean(dataset, dedup)
+    if not (table.is_file() and clean.is_file()) or clean.stat().st_mtime > table.stat().st_mtime:
+        return
+    if read_facts(clean).parent_sha == read_facts(table).data_sha:
+        os.utime(clean, (now, now))
 
 
 def _outputs(cell: CellId) -> list[Path]:
@@ -192,7 +206,7 @@ def snakemake(targets: list[str], experiment: str, cores: int) -> int:
 
 def build_tables(params: Params, experiment: str, *, only: str | None = None, strict: bool = False) -> list[Path]:
     """Tables and figures of an experiment: ``comparison`` from its records, ``datasets`` from its canonical tables."""
-    from rsitr.tables import comparison, datasets
+    from rsitr.tables import comparison, datasets, metrics
 
     out, written = Layout.tables(experiment), []
     if only in (None, "datasets"):
@@ -200,7 +214,8 @@ def build_tables(params: Params, experiment: str, *, only: str | None = None, st
         written += datasets.build({name: path for name, path in built.items() if path.is_file()}, experiment, out)
     if only in (None, "comparison"):
         stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
-        written += comparison.build(params, experiment, Path("results/cells"), out, stale, strict)
+        written += comparison.build(params, experiment, CELLS, out, stale, strict)
+        written += metrics.build(params, experiment, CELLS, out)
     return written
 
 

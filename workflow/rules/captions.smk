@@ -3,17 +3,22 @@
 
 rule captions:
     input:
-        expand("data/canonical/{dataset}/dataset.parquet", dataset=PARAMS[PARAMS.experiment].datasets),
+        expand(
+            "data/canonical/{dataset}/dataset.parquet",
+            dataset=PARAMS[PARAMS.experiment].datasets,
+        ),
     output:
         multiext("results/tables/{experiment}/datasets", ".csv", ".md", ".tex", ".html"),
-    params:
-        code=code("rsitr.tables.datasets"),
     log:
         "results/logs/captions/{experiment}.log",
     benchmark:
         "results/timing/captions/{experiment}.tsv"
+    conda:
+        "../envs/rsitr.yaml"
     resources:
         mem_mb=1000,
         cpu=1,
+    params:
+        code=code("rsitr.tables.datasets"),
     shell:
         "rsitr tables {wildcards.experiment} --only datasets > {log} 2>&1"

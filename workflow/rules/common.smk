@@ -3,11 +3,13 @@ import sys
 from pathlib import Path
 
 # Rules call the `rsitr` of the environment that runs Snakemake, activated or not.
-shell.prefix(f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':\"$PATH\"; ")
+shell.prefix(
+    f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':\"$PATH\"; "
+)
 
 
 def code(*modules):
-    """Hash of the code a rule runs: Snakemake does not see edits in imported modules by itself."""
+    """Hash of the code behind these modules, since Snakemake does not see edits in what is imported."""
     from rsitr.provenance import code_sha
 
     return code_sha(modules)[:16]
@@ -56,7 +58,8 @@ def table_files(experiment):
         for table in ("comparison", "datasets")
         for kind in ("csv", "md", "tex", "html")
     ]
-    return [*rendered, f"{folder}/comparison.long.csv", f"{folder}/comparison.png"]
+    others = ("comparison.long.csv", "comparison.png", "metrics.json", "training.csv")
+    return [*rendered, *(f"{folder}/{name}" for name in others)]
 
 
 # The tables come from the expected matrix, so every cell is a target: a clean clone with tables but no cells has work to do.

@@ -4,14 +4,16 @@
 rule fetch:
     output:
         "data/raw/{dataset}/source.json",
-    params:
-        code=dataset_code,
     log:
         "results/logs/fetch/{dataset}.log",
     benchmark:
         "results/timing/fetch/{dataset}.tsv"
-    localrule: True
     retries: 2
+    localrule: True
+    conda:
+        "../envs/rsitr.yaml"
+    params:
+        code=dataset_code,
     shell:
         "rsitr data fetch {wildcards.dataset} > {log} 2>&1"
 
@@ -21,16 +23,18 @@ rule canonical:
         "data/raw/{dataset}/source.json",
     output:
         "data/canonical/{dataset}/dataset.parquet",
-    params:
-        code=dataset_code,
     log:
         "results/logs/canonical/{dataset}.log",
     benchmark:
         "results/timing/canonical/{dataset}.tsv"
+    conda:
+        "../envs/rsitr.yaml"
     threads: 2
     resources:
         mem_mb=2000,
         cpu=min(2, pipeline.cores()),
+    params:
+        code=dataset_code,
     shell:
         "rsitr data build {wildcards.dataset} > {log} 2>&1"
 
@@ -40,15 +44,17 @@ rule clean:
         "data/canonical/{dataset}/dataset.parquet",
     output:
         "data/canonical/{dataset}/clean-{dedup}.parquet",
-    params:
-        code=code("rsitr.dedup.clean"),
     log:
         "results/logs/clean/{dataset}-{dedup}.log",
     benchmark:
         "results/timing/clean/{dataset}-{dedup}.tsv"
+    conda:
+        "../envs/rsitr.yaml"
     resources:
         mem_mb=2000,
         cpu=1,
+    params:
+        code=code("rsitr.dedup.clean"),
     shell:
         "rsitr data clean {wildcards.dataset} --dedup {wildcards.dedup} > {log} 2>&1"
 

@@ -11,17 +11,19 @@ rule evaluate:
         record="results/cells/{experiment}/{dataset}/{method}/{seed}/cell.json",
         ranks="results/cells/{experiment}/{dataset}/{method}/{seed}/ranks.parquet",
         history="results/cells/{experiment}/{dataset}/{method}/{seed}/history.csv",
-    params:
-        code=cell_code,
     log:
         "results/logs/evaluate/{experiment}/{dataset}/{method}/{seed}.log",
     benchmark:
         "results/timing/evaluate/{experiment}/{dataset}/{method}/{seed}.tsv"
+    conda:
+        "../envs/rsitr.yaml"
     threads: cell_threads
     resources:
         mem_mb=cell_memory,
         cpu=cell_threads,
         gpu=int(pipeline.gpus() > 0),
+    params:
+        code=cell_code,
     shell:
         "rsitr evaluate --spec {input.spec} > {log} 2>&1"
 

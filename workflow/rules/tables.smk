@@ -6,19 +6,31 @@ rule tables:
         CELL_FILES,
     output:
         report(
-            multiext("results/tables/{experiment}/comparison", ".csv", ".md", ".tex", ".html", ".long.csv", ".png"),
+            multiext(
+                "results/tables/{experiment}/comparison",
+                ".csv",
+                ".md",
+                ".tex",
+                ".html",
+                ".long.csv",
+                ".png",
+            ),
             caption="../report/comparison.rst",
             category="{experiment}",
         ),
-    params:
-        code=code("rsitr.tables.comparison"),
-        strict="--strict" if PARAMS.strict else "",
+        "results/tables/{experiment}/metrics.json",
+        "results/tables/{experiment}/training.csv",
     log:
         "results/logs/tables/{experiment}.log",
     benchmark:
         "results/timing/tables/{experiment}.tsv"
+    conda:
+        "../envs/rsitr.yaml"
     resources:
         mem_mb=1000,
         cpu=1,
+    params:
+        code=code("rsitr.tables.comparison", "rsitr.tables.metrics"),
+        strict="--strict" if PARAMS.strict else "",
     shell:
         "rsitr tables {wildcards.experiment} --only comparison {params.strict} > {log} 2>&1"

@@ -8,16 +8,18 @@ rule train:
     output:
         model="checkpoints/{experiment}/{dataset}/{method}/{seed}/model.safetensors",
         report="checkpoints/{experiment}/{dataset}/{method}/{seed}/train.json",
-    params:
-        code=cell_code,
     log:
         "results/logs/train/{experiment}/{dataset}/{method}/{seed}.log",
     benchmark:
         "results/timing/train/{experiment}/{dataset}/{method}/{seed}.tsv"
+    conda:
+        "../envs/rsitr.yaml"
     threads: cell_threads
     resources:
         mem_mb=cell_memory,
         cpu=cell_threads,
         gpu=int(pipeline.gpus() > 0),
+    params:
+        code=cell_code,
     shell:
         "rsitr train --spec {input.spec} > {log} 2>&1"

@@ -48,6 +48,8 @@ class DatasetFacts(NamedTuple):
     """Folder of the extracted files; ``path`` of each row is relative to it."""
     data_sha: str
     """Hash of the rows, the same for every copy of the same data, wherever it lies."""
+    parent_sha: str = ""
+    """Of a clean table: the hash of the canonical table it was made from."""
 
 
 def write_table(table: pa.Table, facts: DatasetFacts, path: Path) -> None:

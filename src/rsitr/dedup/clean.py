@@ -42,6 +42,6 @@ def write_clean(dataset_table: Path, dedup: str, out: Path) -> DatasetFacts:
     """Write the cleaned view of a canonical table to ``out``; its data hash covers what methods will read."""
     table, facts = read_table(dataset_table)
     cleaned = clean(table.to_pandas(), dedup)
-    facts = facts._replace(data_sha=data_sha(cleaned))
+    facts = facts._replace(data_sha=data_sha(cleaned), parent_sha=facts.data_sha)
     write_table(pa.Table.from_pandas(cleaned, CLEAN_SCHEMA, preserve_index=False), facts, out)
     return facts

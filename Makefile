@@ -1,0 +1,32 @@
+# `make` sets up and runs the demo; `make test` sets up and runs the tests. Python 3.11+, git and make are all it needs.
+PYTHON ?= python3
+BIN := .venv/bin
+STAMP := .venv/.installed
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Hundreds of modules of torch would be compiled anew in every cell.
+unexport PYTHONDONTWRITEBYTECODE
+
+.PHONY: demo env test bench clean
+
+demo: env
+	snakemake --cores 8 all
+
+env: $(STAMP)
+
+$(STAMP): requirements.lock pyproject.toml
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	# uv comes from the lock file too, checked against its hashes like everything else.
+	test -x $(BIN)/uv || { sed -n '/^uv==/,/^[a-z]/{/^uv==/p;/^ /p;}' requirements.lock > .venv/uv.lock \
+		&& $(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement .venv/uv.lock; }
+	VIRTUAL_ENV=.venv $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
+	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-build-isolation --no-deps --editable .
+	touch $(STAMP)
+
+test: env
+	pytest
+
+bench: env
+	for script in benchmarks/*.py; do case $$script in */table.py) ;; *) python $$script || exit 1 ;; esac; done
+
+clean:
+	rm -rf .rsitr .snakemake cache checkpoints data results/cells/demo results/tables/demo results/logs results/timing

@@ -1,0 +1,167 @@
+"""The seven ways in which a Snakemake and DVC pipeline goes wrong without a word (DESIGN: known traps), and others."""
+
+from __future__ import annotations
+
+import copy
+import json
+import multiprocessing
+import os
+import random
+import shutil
+from pathlib import Path
+
+import pytest
+from filelock import FileLock
+
+from tests.workflow.conftest import TINY, Project
+
+CELL = "results/cells/tiny/scenes-b"
+
+
+def test_finished_run_has_nothing_left_to_do(project: Project) -> None:
+    assert "Nothing to be done" in project.snakemake("all")
+
+
+def test_editing_a_method_reruns_that_method_only(project: Project) -> None:
+    """Trap 1: edits in imported modules."""
+    project.edit("src/rsitr/methods/vse.py", 'self.config.margin, "all")', 'self.config.margin, "hardest")')
+    assert project.planned("all") == {"scenes-b/vse/0"}
+
+
+def test_editing_a_comment_reruns_nothing(project: Project) -> None:
+    project.edit("src/rsitr/methods/vse.py", '"""Eq. 15, or the triplet loss."""', '"""Equation 15."""  # a comment')
+    assert project.planned("all") == set()
+
+
+def test_gpu_and_cpu_are_capped_without_a_profile(finished: tuple[Project, str]) -> None:
+    """Traps 2 and 7: no profile is loaded with a Snakefile at the root, and --cores 8 may exceed the machine."""
+    resources = next(line for line in finished[1].splitlines() if line.startswith("Provided resources"))
+    assert "gpu=1" in resources or "gpu=" in resources and int(resources.split("gpu=")[1].split(",")[0]) >= 1
+    assert f"cpu={os.cpu_count()}" in resources
+    assert "mem_mb=" in resources
+
+
+def test_clone_without_metadata_does_not_certify_stale_numbers(project: Project) -> None:
+    """Trap 3: Snakemake without its metadata sees file times only."""
+    shutil.rmtree(project.path / ".snakemake")
+    project.edit("src/rsitr/methods/vse.py", "self.log_temperature.exp()", "self.log_temperature.exp() * 1.0")
+    assert project.planned("all") == {"scenes-b/vse/0"}
+    project.run("rsitr", "tables", "tiny", "--only", "comparison")
+    assert "made by other code" in (project.path / "results/tables/tiny/comparison.md").read_text()
+    refused = project.run("rsitr", "tables", "tiny", "--strict", check=False)
+    assert "scenes-b/vse/0" in refused
+    assert "Traceback" not in refused
+
+
+def test_clone_with_any_file_times_reruns_nothing(project: Project) -> None:
+    """Trap 3, the other way: a checkout gives every file an arbitrary time, and current records stay current."""
+    shutil.rmtree(project.path / ".snakemake")
+    clock = random.Random(0)
+    for folder in ("results", "checkpoints", "data/canonical"):
+        for path in (project.path / folder).rglob("*"):
+            moment = 1_700_000_000 + clock.randrange(10**6)
+            os.utime(path, (moment, moment))
+    assert project.planned("all") == set()
+
+
+def test_records_from_git_need_no_training(project: Project) -> None:
+    """A clone has records but neither data nor checkpoints: the tables are rebuilt from the records alone."""
+    for folder in (".snakemake", "data", "checkpoints", "results/tables"):
+        shutil.rmtree(project.path / folder)
+    project.snakemake("results/tables/tiny/comparison.csv")
+    assert not (project.path / "checkpoints").exists()
+
+
+def test_tables_without_cells_are_not_enough(project: Project) -> None:
+    """Trap 4: `all` asks for every cell, not only for the tables made from them."""
+    shutil.rmtree(project.path / "results/cells")
+    shutil.rmtree(project.path / "checkpoints")
+    assert project.planned("all") == {"scenes-b/chance/0", "scenes-b/vse/0"}
+
+
+def test_new_seed_adds_its_cells_only(project: Project) -> None:
+    """Trap 5, in Snakemake; the same through DVC is in test_dvc.py."""
+    params = copy.deepcopy(TINY)
+    params["experiments"]["tiny"]["matrix"][0]["seeds"] = [0, 1]
+    project.params(params)
+    assert project.planned("all") == {"scenes-b/chance/1", "scenes-b/vse/1"}
+
+
+def _claim(folder: str, queue: multiprocessing.Queue, stay: multiprocessing.Event) -> None:  # type: ignore[type-arg]
+    os.chdir(folder)
+    import torch
+
+    torch.cuda.device_count = lambda: 2
+    from rsitr import runtime
+
+    queue.put(runtime._claim_gpu())
+    stay.wait(30)
+
+
+def test_two_cells_never_share_a_gpu(tmp_path: Path) -> None:
+    """Trap 6: the local executor counts GPUs but assigns none."""
+    context = multiprocessing.get_context("spawn")
+    queue, stay = context.Queue(), context.Event()
+    processes = [context.Process(target=_claim, args=(str(tmp_path), queue, stay)) for _ in range(2)]
+    for process in processes:
+        process.start()
+    assert {queue.get(timeout=60) for _ in processes} == {"cuda:0", "cuda:1"}
+    stay.set()
+    for process in processes:
+        process.join()
+    FileLock(tmp_path / ".rsitr/locks/gpu-0.lock").acquire(timeout=0)  # given back when the process ended
+
+
+def test_numbers_do_not_depend_on_cores(project: Project, finished: tuple[Project, str]) -> None:
+    """Trap 7: the same cell gives the same checkpoint under --cores 1."""
+    shutil.rmtree(project.path / "checkpoints")
+    shutil.rmtree(project.path / "results")
+    project.snakemake("all", cores=1)
+    model = "checkpoints/tiny/scenes-b/vse/0/model.safetensors"
+    assert (project.path / model).read_bytes() == (finished[0].path / model).read_bytes()
+
+
+def test_failed_cell_leaves_the_tables_complete(project: Project) -> None:
+    """NA with its reason in every format; `rsitr retry --failed` reruns only that cell; strict refuses."""
+    params = copy.deepcopy(TINY)
+    params["experiments"]["tiny"]["settings"]["methods"] = {"vse": {"learning_rate": 1e30}}
+    project.params(params)
+    project.snakemake("all")
+    record = json.loads((project.path / CELL / "vse/0/cell.json").read_text())
+    assert record["outcome"]["status"] == "failed"
+    assert "lower learning_rate" in record["outcome"]["reason"]
+    assert "TrainingDiverged" in record["outcome"]["traceback"]
+    for kind in ("csv", "md", "tex", "html"):
+        text = (project.path / f"results/tables/tiny/comparison.{kind}").read_text()
+        assert "NA" in text
+        assert "the loss became" in text
+    assert "1 failed" in project.run("rsitr", "status", "tiny")
+    assert "scenes-b/vse/0" in project.run("rsitr", "tables", "tiny", "--strict", check=False)
+    again = project.run("rsitr", "retry", "tiny", "--failed")
+    assert again.count("rule train:") == 1
+    assert "method=vse" in again
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"methods": ["vsee"]}, "unknown method 'vsee'"),
+        ({"datasets": ["rscid"]}, "unknown dataset 'rscid'"),
+        ({"seeds": ["one"]}, "seeds.0"),
+        ({"methods": ["vse@nowhere"]}, "has no variant 'nowhere'"),
+    ],
+)
+def test_mistakes_in_params_stop_before_the_graph(project: Project, change: dict[str, list[str]], message: str) -> None:
+    params = copy.deepcopy(TINY)
+    params["experiments"]["tiny"]["matrix"][0] |= change
+    project.params(params)
+    assert message in project.snakemake("-n", "all", check=False)
+
+
+def test_wrong_type_of_a_setting_stops_before_the_graph(project: Project) -> None:
+    params = copy.deepcopy(TINY)
+    params["experiments"]["tiny"]["settings"]["methods"] = {"vse": {"epochs": "many"}}
+    project.params(params)
+    output = project.snakemake("-n", "all", check=False)
+    assert "epochs" in output
+    assert "'many' is not of type 'integer'" in output
