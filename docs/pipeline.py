@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 OUT = Path(__file__).with_suffix(".png")
-WIDTH, HEIGHT = 2.35, 1.12
-COLUMNS, ROWS = (0.25, 3.35, 6.45, 9.55), (3.1, 0.75)
+WIDTH, HEIGHT = 2.25, 1.12
+COLUMNS, ROWS = (0.25, 3.4, 6.55, 9.7), (3.1, 0.75)
 INK, ARROW = "#222222", "#444444"
 # Light tints of Okabe and Ito's palette, which colour-blind readers can tell apart.
-KEPT = {"rebuilt when missing": "#eeeeee", "kept by DVC": "#cfe8f7", "kept in git": "#fbe3c0"}
+KEPT = {
+    "elsewhere": "#ffffff",
+    "fetched again when missing": "#e6e6e6",
+    "kept by DVC": "#cfe8f7",
+    "kept in git": "#fbe3c0",
+}
 
 
 class Box(NamedTuple):
@@ -37,10 +42,10 @@ class Box(NamedTuple):
         return ROWS[self.row]
 
 
-RAW = Box(1, 0, "rebuilt when missing", "raw archive", "data/raw/", "as published, SHA-256")
+RAW = Box(1, 0, "fetched again when missing", "raw archive", "data/raw/", "as published, SHA-256")
 DATASET = Box(2, 0, "kept by DVC", "dataset.parquet", "data/canonical/", "one schema, fingerprints")
 CLEAN = Box(3, 0, "kept by DVC", "clean.parquet", "data/canonical/", "groups, keep, reason")
-ORIGIN = Box(0, 0, "rebuilt when missing", "origin", "official, HF, mirror", "or the scenes generator")
+ORIGIN = Box(0, 0, "elsewhere", "origin", "https, hf, gdrive", "or mirror, or generator")
 SPEC = Box(0, 1, "kept in git", "spec of a cell", "params.yaml", "settings, code hash, seed")
 CHECKPOINT = Box(1, 1, "kept by DVC", "checkpoint", "checkpoints/", "best epoch on val")
 RECORD = Box(2, 1, "kept in git", "cell.json + ranks", "results/cells/", "recalls, rank per query")
@@ -55,11 +60,11 @@ def main() -> None:
     axes.set(xlim=(0, 12.2), ylim=(0, 4.75))
     axes.axis("off")
 
-    def write(x: float, y: float, text: str, **style: object) -> None:
+    def write(x: float, y: float, text: str, **style: Any) -> None:
         axes.text(x, y, text, **({"ha": "center", "va": "center", "color": INK, "fontsize": 11} | style))
 
     def arrow(start: tuple[float, float], end: tuple[float, float]) -> None:
-        style = {"arrowstyle": "-|>", "mutation_scale": 15, "color": ARROW, "linewidth": 1.6}
+        style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 15, "color": ARROW, "linewidth": 1.6}
         axes.add_patch(FancyArrowPatch(start, end, shrinkA=0, shrinkB=1, **style))
 
     def step(rule: str, source: Box, target: Box) -> None:
@@ -95,10 +100,10 @@ def main() -> None:
 
     left = COLUMNS[0]
     write(left, 4.48, "Once a dataset: {dataset}", ha="left", weight="bold")
-    write(left, 2.13, "Once a cell: {experiment}/{dataset}/{method}/{seed}", ha="left", weight="bold", visible=False)
     write(left, 2.5, "Once a cell:\n{experiment}/{dataset}/{method}/{seed}", ha="left", weight="bold")
+    write(last, 2.1, "Once an experiment", weight="bold")
     for number, (kept, colour) in enumerate(KEPT.items()):
-        x = left + number * 2.6
+        x = left + number * 3.0
         axes.add_patch(FancyBboxPatch((x, 0.2), 0.3, 0.2, "round,pad=0,rounding_size=0.03", fc=colour, ec=ARROW))
         write(x + 0.42, 0.3, kept, ha="left")
     # Without the library's version in it, the same picture is the same file.

@@ -149,6 +149,14 @@ def tables(
 
 @app.command()
 @reported
+def schemas() -> None:
+    """Write the JSON schemas of params.yaml and of a record, for editors and other programs."""
+    for path in pipeline.write_schemas():
+        print(path)
+
+
+@app.command()
+@reported
 def status(experiment: ExperimentArgument = None) -> None:
     """The expected matrix of cells: done, missing, skipped, failed, stale."""
     params, name = _experiment(experiment)

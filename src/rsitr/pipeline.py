@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rsitr.cells import Layout, Outcome, Spec, TrainReport, read_record, write_json
+from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_record, write_json
 from rsitr.errors import RsitrError
 from rsitr.isolation import run_stage
 from rsitr.methods import entry
@@ -216,6 +216,16 @@ def build_tables(params: Params, experiment: str, *, only: str | None = None, st
         stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
         written += comparison.build(params, experiment, CELLS, out, stale, strict)
         written += metrics.build(params, experiment, CELLS, out)
+    return written
+
+
+def write_schemas() -> list[Path]:
+    """Write the JSON schemas of params.yaml and of ``cell.json``."""
+    written = []
+    for name, model in (("params", Params), ("cell", Record)):
+        path = Path("workflow/schemas", f"{name}.schema.json")
+        path.write_text(json.dumps(model.model_json_schema(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        written.append(path)
     return written
 
 

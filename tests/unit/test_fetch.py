@@ -20,7 +20,6 @@ from typing import Any
 from unittest.mock import Mock
 
 import pytest
-from http_server import Reply, Server, unused_address
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
@@ -29,6 +28,7 @@ from rsitr.datasets import fetch
 from rsitr.datasets.base import Bundle, Source
 from rsitr.datasets.fetch import fetch_any, fetch_bundle, fetch_file, resolve
 from rsitr.errors import ChecksumMismatch, DiskFull, SourceUnavailable
+from tests.unit.http_server import Reply, Server, unused_address
 
 Patch = pytest.MonkeyPatch
 Waits = list[float]

@@ -36,7 +36,7 @@ def test_editing_a_comment_reruns_nothing(project: Project) -> None:
 def test_gpu_and_cpu_are_capped_without_a_profile(finished: tuple[Project, str]) -> None:
     """Traps 2 and 7: no profile is loaded with a Snakefile at the root, and --cores 8 may exceed the machine."""
     resources = next(line for line in finished[1].splitlines() if line.startswith("Provided resources"))
-    assert "gpu=1" in resources or "gpu=" in resources and int(resources.split("gpu=")[1].split(",")[0]) >= 1
+    assert "gpu=1" in resources or ("gpu=" in resources and int(resources.split("gpu=")[1].split(",")[0]) >= 1)
     assert f"cpu={os.cpu_count()}" in resources
     assert "mem_mb=" in resources
 

@@ -1,0 +1,178 @@
+"""What the pipeline costs beyond the work itself: the whole demo, a run with nothing to do, a cell, a training step.
+
+    python benchmarks/pipeline.py                everything; the demo from nothing takes minutes
+    python benchmarks/pipeline.py step-rate      one case
+
+``demo`` and ``no-op`` run in a fresh copy of the sources and stand beside the limits that the project sets itself.
+``cell-overhead`` is a cell without training (chance: read the data, rank, write the record) beside the bare import of
+torch. ``step-rate`` alternates the training loop with a plain one of the same model, data and optimiser, written here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import torch
+from PIL import Image
+from torchvision.transforms import v2
+
+from rsitr.cells import Spec
+from rsitr.datasets.splits import load_splits
+from rsitr.methods.base import Batch
+from rsitr.nn.pixels import PixelFormat
+from rsitr.params import CellId, load_params
+from rsitr.pipeline import spec_of
+from rsitr.runtime import build_method
+from rsitr.train import Trainer
+from table import Row, machine, print_rows, write_rows
+
+ROOT = Path(__file__).parents[1]
+RESULT = ROOT / "results" / "benchmarks" / "pipeline.csv"
+PARTS = ("Snakefile", "params.yaml", "dvc.yaml", "workflow", "src")
+CELL = CellId("demo", "scenes-a", "vse", 0)
+LIMITS = {"demo": 360.0, "no-op": 10.0, "cell-overhead": 2.0}
+REPEATS = 3
+
+
+def run(*command: str, cwd: Path) -> float:
+    """Wall time of a command in seconds; its output is shown only when it fails."""
+    path = {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}", "PYTHONPATH": str(cwd / "src")}
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    started = time.perf_counter()
+    result = subprocess.run(command, cwd=cwd, env=inherited | path, capture_output=True, text=True)
+    if result.returncode:
+        sys.exit(result.stdout + result.stderr)
+    return time.perf_counter() - started
+
+
+def whole_runs(project: Path) -> list[Row]:
+    """Cases ``demo`` and ``no-op``."""
+    demo = run("snakemake", "--cores", "8", "all", cwd=project)
+    idle = min(run("snakemake", "--cores", "8", "all", cwd=project) for _ in range(REPEATS))
+    values = {"demo": demo, "no-op": idle}
+    return [Row(case, "wall time", "s", value, "own limit", LIMITS[case], machine()) for case, value in values.items()]
+
+
+def cell_overhead(project: Path) -> list[Row]:
+    """Case ``cell-overhead``: time beyond the import of torch, of the whole ``rsitr evaluate`` of a chance cell."""
+    cell = f"demo/{CELL.dataset}/chance/0"
+    run("snakemake", "--cores", "2", f"checkpoints/{cell}/train.json", cwd=project)
+    spec = f".rsitr/specs/{cell}.json"
+    pairs = [
+        (
+            run("rsitr", "evaluate", "--spec", spec, cwd=project),
+            run(sys.executable, "-c", "import torch", cwd=project),
+        )
+        for _ in range(REPEATS)
+    ]
+    beyond = min(cell for cell, _ in pairs) - min(bare for _, bare in pairs)
+    return [
+        Row("cell-overhead", "time beyond import torch", "s", beyond, "own limit", LIMITS["cell-overhead"], machine())
+    ]
+
+
+def step_rate(project: Path) -> list[Row]:
+    """Case ``step-rate``: steps a second of the training loop and of a plain one, in turns; the best of each counts."""
+    run("snakemake", "--cores", "2", "data/canonical/scenes-a/clean-remoteclip.parquet", cwd=project)
+    os.chdir(project)
+    torch.set_num_threads(1)
+    spec = spec_of(load_params(), CELL).model_copy(update={"exact": {"epochs": 1}})
+    rates = [(loop_rate(spec), plain_rate(spec)) for _ in range(REPEATS)]
+    ours, plain = (max(column) for column in zip(*rates, strict=True))
+    return [Row("step-rate", "rate", "steps/s", ours, "plain loop", plain, machine(), higher_is_better=True)]
+
+
+def prepare(spec: Spec):  # type: ignore[no-untyped-def]
+    """The model and its training split, the same for both loops."""
+    splits, facts, _ = load_splits(Path("data/canonical/scenes-a/clean-remoteclip.parquet"))
+    return build_method(spec, splits, facts), splits
+
+
+def loop_rate(spec: Spec) -> float:
+    """The project's loop: the steps of one epoch, without the validation that ends it."""
+    method, splits = prepare(spec)
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = Trainer(method, splits, spec, "cpu", Path(folder) / "resume.pt")
+        marks: list[float] = []
+        trainer.end_epoch = lambda epoch, progress: marks.append(time.perf_counter())  # type: ignore[method-assign]
+        started = time.perf_counter()
+        trainer.run()
+    return trainer.step / (marks[0] - started)
+
+
+class Pictures(torch.utils.data.Dataset):  # type: ignore[type-arg]
+    """Decoded images, the way a script would do it."""
+
+    def __init__(self, paths: list[Path], pixels: PixelFormat):
+        self.paths = paths
+        self.transform = v2.Compose(
+            [
+                v2.Resize(pixels.size, v2.InterpolationMode(pixels.interpolation)),
+                v2.CenterCrop(pixels.size),
+                v2.ToImage(),
+                v2.ToDtype(torch.float32, scale=True),
+                v2.Normalize(pixels.mean, pixels.std),
+            ]
+        )
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, index: int) -> torch.Tensor:
+        with Image.open(self.paths[index]) as image:
+            return self.transform(image.convert("RGB"))
+
+
+def plain_rate(spec: Spec) -> float:
+    """A plain loop: no resuming, no alarms, no seeds, no progress, no schedule."""
+    method, splits = prepare(spec)
+    train, config = splits["train"], method.config
+    optimizer = torch.optim.Adam(method.parameters(), lr=config.learning_rate)
+    order = torch.randperm(len(train.captions))
+    steps = len(order) // config.batch_size
+    batches = order[: steps * config.batch_size].view(steps, -1)
+    image_of = torch.from_numpy(train.image_of)
+    pictures = Pictures(train.paths, method.pixels)
+    method.train()
+    started = time.perf_counter()
+    loader = torch.utils.data.DataLoader(pictures, batch_sampler=[image_of[batch].tolist() for batch in batches])
+    for batch, images in zip(batches, loader, strict=True):
+        tokens = method.tokenize([train.captions[index] for index in batch])
+        loss = method.loss(Batch(images, tokens, image_of[batch], 0))
+        optimizer.zero_grad()
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(method.parameters(), config.clip_norm)
+        optimizer.step()
+    return steps / (time.perf_counter() - started)
+
+
+CASES = {"demo": whole_runs, "cell-overhead": cell_overhead, "step-rate": step_rate}
+
+
+def main() -> None:
+    """Run the chosen cases in a fresh copy of the sources."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("cases", nargs="*", choices=[[], *CASES], help="default: all")
+    chosen = parser.parse_args().cases or list(CASES)
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory() as folder:
+        project = Path(folder)
+        for part in PARTS:
+            source = ROOT / part
+            shutil.copytree(source, project / part) if source.is_dir() else shutil.copy2(source, project / part)
+        for case in chosen:
+            rows += CASES[case](project)
+        os.chdir(ROOT)
+    write_rows(RESULT, rows)
+    print_rows("Pipeline", rows)
+
+
+if __name__ == "__main__":
+    main()

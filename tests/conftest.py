@@ -1,0 +1,166 @@
+"""Fixtures that several files share: a tiny project with real images, tiny models, and the mirror where there is one."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import yaml
+from PIL import Image
+
+from rsitr.cells import Layout, Spec
+from rsitr.datasets.canonical import data_sha, rows_to_frame
+from rsitr.datasets.karpathy import karpathy_rows
+from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, write_table
+from rsitr.dedup.clean import clean
+from rsitr.methods import catalog
+
+# Small enough that an epoch of the project below takes milliseconds.
+TINY_SETTINGS: dict[str, Any] = {
+    "epochs": 3,
+    "batch_size": 8,
+    "learning_rate": 0.01,
+    "image_backbone": "test_resnet",
+    "image_weights": "none",
+    "image_size": 32,
+    "text_encoder": "bigru",
+    "text_width": 16,
+    "word_size": 8,
+    "width": 16,
+    "min_count": 1,
+    "augment": "none",
+}
+COLOURS = {
+    "red": (200, 30, 30),
+    "green": (30, 160, 30),
+    "blue": (30, 30, 200),
+    "white": (235, 235, 235),
+    "black": (15, 15, 15),
+    "yellow": (220, 220, 30),
+}
+SHAPES = {"dot": (12, 12, 20, 20), "bar": (2, 12, 30, 20), "post": (12, 2, 20, 30), "field": (2, 2, 30, 30)}
+
+
+@pytest.fixture(scope="session")
+def mirror() -> Path:
+    """The folder of real data; a test that asks for it is marked ``mirror`` and skipped where there is none."""
+    folder = os.environ.get("RSITR_MIRROR")
+    if not folder:
+        pytest.skip("RSITR_MIRROR does not name a mirror of the real data")
+    return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def tiny_settings() -> dict[str, Any]:
+    """Settings with which every trainable method is built and trained in no time."""
+    return dict(TINY_SETTINGS)
+
+
+@pytest.fixture(scope="session")
+def schema_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The schemas of all methods, which take one process that imports torch to make."""
+    folder = tmp_path_factory.mktemp("schemas")
+    catalog.schemas(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bert(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of 16 dimensions with dropout and its word list, saved as transformers saves one."""
+    from transformers import BertConfig, BertModel, BertTokenizerFast
+
+    folder = tmp_path_factory.mktemp("bert")
+    words = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", "a", "on", "ground", *COLOURS, *SHAPES]
+    (folder / "vocab.txt").write_text("\n".join(words) + "\n", encoding="utf-8")
+    BertTokenizerFast(str(folder / "vocab.txt")).save_pretrained(folder)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
+    BertModel(BertConfig(len(words), **sizes, max_position_embeddings=24)).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Name of a CLIP model with one layer in each tower, made known to open_clip."""
+    import open_clip
+
+    config = {
+        "embed_dim": 16,
+        "vision_cfg": {"image_size": 32, "layers": 1, "width": 64, "patch_size": 16},
+        "text_cfg": {"context_length": 77, "vocab_size": 49408, "width": 32, "heads": 2, "layers": 1},
+    }
+    folder = tmp_path_factory.mktemp("clip")
+    (folder / "tiny-clip.json").write_text(json.dumps(config), encoding="utf-8")
+    open_clip.add_model_config(folder)
+    return "tiny-clip"
+
+
+def _draw(root: Path) -> Path:
+    """24 pictures of 32 pixels, a coloured shape on another colour: 12 to train on, 6 to select, 6 to test."""
+    (root / "images").mkdir(parents=True)
+    entries = []
+    for number in range(24):
+        shape = list(SHAPES)[number % 4]
+        colour, ground = list(COLOURS)[number % 6], list(COLOURS)[(number % 6 + 1 + number // 6) % 6]
+        picture = Image.new("RGB", (32, 32), COLOURS[ground])
+        picture.paste(COLOURS[colour], SHAPES[shape])
+        picture.save(root / "images" / f"{number:02}.png")
+        # The second sentence is the same for several images, as in the real datasets.
+        sentences = [{"raw": f"a {colour} {shape} on {ground} ground"}, {"raw": f"A {colour} {shape}."}]
+        split = "train" if number < 12 else "val" if number < 18 else "test"
+        entries.append({"filename": f"{number:02}.png", "split": split, "sentences": sentences, "classname": shape})
+    path = root / "dataset.json"
+    path.write_text(json.dumps({"images": entries}), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory, schema_cache: Path) -> Path:
+    """A project folder with params.yaml, the schemas, and a cleaned table and images under the name ``scenes-b``."""
+    folder = tmp_path_factory.mktemp("template")
+    root = folder / Layout.extracted("scenes-b")
+    frame = clean(rows_to_frame(karpathy_rows(_draw(root), image_dir="images"), root), "none")
+    where = Layout.extracted("scenes-b").as_posix()
+    facts = DatasetFacts("scenes-b", "Shapes", "generated", "Apache-2.0", True, where, data_sha(frame))
+    table = pa.Table.from_pandas(frame, CLEAN_SCHEMA, preserve_index=False)
+    write_table(table, facts, folder / Layout.clean("scenes-b", "none"))
+    matrix = [{"datasets": ["scenes-b"], "methods": ["chance", "vse"], "seeds": [0, 1]}]
+    tiny = {"title": "Tiny", "matrix": matrix, "settings": {"all": TINY_SETTINGS}}
+    params = {"experiment": "tiny", "experiments": {"tiny": tiny}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    shutil.copytree(schema_cache, folder / ".rsitr")
+    return folder
+
+
+@pytest.fixture
+def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the tiny project, which is the working folder during the test."""
+    folder = tmp_path / "project"
+    shutil.copytree(template, folder)
+    monkeypatch.chdir(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def make_spec() -> Callable[..., Spec]:
+    """``make_spec(method, seed, **exact)``: the spec of a cell of the tiny project."""
+
+    def make(method: str = "vse", seed: int = 0, **exact: Any) -> Spec:
+        return Spec(
+            experiment="tiny",
+            dataset="scenes-b",
+            method=method,
+            seed=seed,
+            shared=TINY_SETTINGS,
+            exact=exact,
+            dedup="none",
+            threads=1,
+            code_sha="0" * 64,
+        )
+
+    return make

@@ -1,0 +1,92 @@
+"""Losses against values worked out by hand and against torch's own."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from torch.nn import functional as F
+
+from rsitr.nn.losses import collapse, contrastive_loss, same_image, temperature_parameter, triplet_loss
+
+# Row: image, column: caption. With a margin of .2 the violations are
+#   image -> text   (0,1) .2+.8-.9 = .1   (1,2) .2+.7-.6 = .3   all others at most 0
+#   text -> image   (0,1) .2+.8-.6 = .4   (0,2) .2+.5-.4 = .3   (1,2) .2+.7-.4 = .5   all others at most 0
+SCORES = torch.tensor([[0.9, 0.8, 0.5], [0.3, 0.6, 0.7], [0.2, 0.1, 0.4]])
+DIFFERENT = torch.tensor([4, 7, 8])
+FIRST_TWO_SAME = torch.tensor([7, 7, 8])
+
+
+@pytest.mark.parametrize(
+    ("image_ids", "negatives", "expected"),
+    [
+        (DIFFERENT, "hardest", (0.1 + 0.3 + 0.4 + 0.5) / 3),
+        (DIFFERENT, "all", (0.1 + 0.3 + 0.4 + 0.3 + 0.5) / 3),
+        # (0,1) is no negative now: both captions belong to image 7.
+        (FIRST_TWO_SAME, "hardest", (0.3 + 0.5) / 3),
+        (FIRST_TWO_SAME, "all", (0.3 + 0.3 + 0.5) / 3),
+        (torch.tensor([7, 7, 7]), "all", 0.0),
+    ],
+)
+def test_triplet_by_hand(image_ids, negatives, expected):
+    assert triplet_loss(SCORES, image_ids, 0.2, negatives).item() == pytest.approx(expected)
+
+
+def test_triplet_margin_may_be_a_matrix():
+    # Only (0,1) has a margin: .2 image -> text leaves .1, text -> image .4.
+    margin = torch.zeros(3, 3)
+    margin[0, 1] = 0.2
+    # Without margin remain (1,2): .7-.6 = .1 and .7-.4 = .3, and (0,2): .5-.4 = .1.
+    assert triplet_loss(SCORES, DIFFERENT, margin, "all").item() == pytest.approx((0.1 + 0.4 + 0.1 + 0.3 + 0.1) / 3)
+
+
+def test_hardest_negative_moves_one_negative_of_each_query():
+    scores = SCORES.clone().requires_grad_()
+    triplet_loss(scores, DIFFERENT, 0.2, "hardest").backward()
+    third = 1 / 3
+    # Violations of (0,1) count in both directions, as do those of (1,2); (0,2) is not the hardest of caption 2.
+    expected = [[-third, 2 * third, 0], [0, -2 * third, 2 * third], [0, 0, -third]]
+    torch.testing.assert_close(scores.grad, torch.tensor(expected))
+
+
+def test_contrastive_is_cross_entropy_when_all_images_differ():
+    temperature = torch.tensor(0.07)
+    target = torch.arange(3)
+    logits = SCORES / 0.07
+    expected = (F.cross_entropy(logits, target) + F.cross_entropy(logits.t(), target)) / 2
+    torch.testing.assert_close(contrastive_loss(SCORES, DIFFERENT, temperature), expected)
+
+
+def test_contrastive_shares_the_target_between_captions_of_one_image():
+    target = torch.tensor([[0.5, 0.5, 0], [0.5, 0.5, 0], [0, 0, 1]])
+    expected = (F.cross_entropy(SCORES, target) + F.cross_entropy(SCORES.t(), target)) / 2
+    torch.testing.assert_close(contrastive_loss(SCORES, FIRST_TWO_SAME, torch.tensor(1.0)), expected)
+
+
+def test_contrastive_of_equal_scores_is_the_logarithm_of_the_batch():
+    loss = contrastive_loss(torch.zeros(8, 8), torch.arange(8), torch.tensor(0.5))
+    assert loss.item() == pytest.approx(math.log(8))
+
+
+def test_same_image():
+    assert same_image(FIRST_TWO_SAME).tolist() == [[True, True, False], [True, True, False], [False, False, True]]
+
+
+@pytest.mark.parametrize(
+    ("embeddings", "expected"),
+    [
+        ([[1.0, 0.0], [1.0, 0.0], [1.0, 0.0]], 1.0),
+        ([[1.0, 0.0], [0.0, 1.0]], 0.0),
+        ([[1.0, 0.0], [-1.0, 0.0]], -1.0),
+        # cos: 0.6 between the first and the second, 0 and 0.8 with the third.
+        ([[1.0, 0.0], [0.6, 0.8], [0.0, 1.0]], (0.6 + 0.0 + 0.8) / 3),
+        ([[1.0, 0.0]], 0.0),
+    ],
+)
+def test_collapse_is_the_mean_cosine_of_different_rows(embeddings, expected):
+    assert collapse(torch.tensor(embeddings)) == pytest.approx(expected, abs=1e-6)
+
+
+def test_temperature_is_kept_as_logarithm():
+    assert temperature_parameter(0.07).item() == pytest.approx(math.log(0.07))
