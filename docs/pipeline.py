@@ -61,7 +61,8 @@ def main() -> None:
     axes.axis("off")
 
     def write(x: float, y: float, text: str, **style: Any) -> None:
-        axes.text(x, y, text, **({"ha": "center", "va": "center", "color": INK, "fontsize": 11} | style))
+        default: dict[str, Any] = {"ha": "center", "va": "center", "color": INK, "fontsize": 11}
+        axes.text(x, y, text, **default | style)
 
     def arrow(start: tuple[float, float], end: tuple[float, float]) -> None:
         style: dict[str, Any] = {"arrowstyle": "-|>", "mutation_scale": 15, "color": ARROW, "linewidth": 1.6}

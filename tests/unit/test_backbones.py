@@ -16,7 +16,7 @@ SWIN = {"embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1)}
 @pytest.mark.parametrize(
     ("name", "options", "shape"),
     [
-        ("test_resnet", {}, (4, 384)),  # 64 px at stride 32: 2 x 2 places
+        ("test_resnet", {}, (4, 96)),  # 64 px at stride 32: 2 x 2 places
         ("mobilenetv2_100", {"pad_type": "same"}, (4, 1280)),
         ("vit_tiny_patch16_224", {"depth": 1}, (17, 192)),  # 4 x 4 patches and the class token
         ("swin_tiny_patch4_window7_224", SWIN, (4, 64)),  # stride 32; the width doubles three times

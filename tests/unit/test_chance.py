@@ -15,7 +15,7 @@ from rsitr.nn.seeds import seeded
 from rsitr.retrieval.ranks import rank_embeddings
 from rsitr.retrieval.recall import recall
 
-IMAGES, SEEDS = 20, 150
+IMAGES, SEEDS = 20, 80
 CAPTIONS = [f"sentence {number}" for number in range(5 * IMAGES)]
 IMAGE_OF = np.repeat(np.arange(IMAGES), 5)
 

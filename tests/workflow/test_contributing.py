@@ -18,6 +18,9 @@ import yaml
 from PIL import Image
 from safetensors.numpy import load_file
 
+from rsitr.datasets.table import read_facts
+from rsitr.params import parse_params
+
 ROOT = Path(__file__).parents[2]
 METHOD, DATASET = "src/rsitr/methods/colour_words.py", "src/rsitr/datasets/harbours.py"
 # Colours that the captions name; the file names carry the split.
@@ -42,7 +45,7 @@ def examples() -> dict[str, str]:
 
 
 def make_archive(path: Path) -> None:
-    """``harbours.zip`` in the layout that the example reads: five captions an image, one image of 32 pixels a colour."""
+    """``harbours.zip`` in the layout that the example reads: five captions an image, of 32 pixels in one colour."""
     entries = []
     path.parent.mkdir(parents=True)
     with zipfile.ZipFile(path, "w") as archive:
@@ -70,7 +73,7 @@ class Project:
 
     def run(self, code: str) -> str:
         environment = {name: value for name, value in os.environ.items() if name != "RSITR_MIRROR"}
-        environment |= {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        environment |= {"PYTHONPATH": str(self.folder / "src"), "OMP_NUM_THREADS": "1"}
         result = subprocess.run(
             [sys.executable, "-c", code], cwd=self.folder, env=environment, capture_output=True, text=True
         )
@@ -85,10 +88,11 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Project:
 
 @pytest.fixture(scope="module")
 def table(project: Project) -> Path:
-    """The canonical table of the example, built by the commands of its second step."""
-    shell = next(block for block in blocks("Add a dataset in five minutes", "") if block.startswith("rsitr "))
+    """The canonical table of the example, built by the commands of its second step, and its cleaned view."""
+    (shell,) = blocks("Add a dataset in five minutes", "sh")
     commands = [line.split()[1:] for line in shell.splitlines()]
     assert commands == [["data", "fetch", "harbours"], ["data", "build", "harbours"]]
+    commands.append(["data", "clean", "harbours"])
     project.run(f"from rsitr.cli import app\nfor words in {commands}: app(words, standalone_mode=False)")
     return project.folder / "data/canonical/harbours/dataset.parquet"
 
@@ -104,19 +108,15 @@ def test_examples_follow_the_house_style(project: Project, check: list[str]):
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_examples_are_registered_by_being_there(project: Project):
-    out = project.run(
-        "import json, rsitr.datasets, rsitr.methods\n"
-        "from rsitr.methods import entry\n"
-        "print(json.dumps([rsitr.__file__, entry('colour-words'), rsitr.datasets.get_dataset('harbours').title]))"
-    )
-    where, method, title = json.loads(out)
-    assert Path(where) == project.folder / "src/rsitr/__init__.py"
-    assert method == ["rsitr.methods.colour_words", "ColourWords"]
-    assert title == "Harbours"
+def test_method_example_is_registered_by_being_there(project: Project):
+    out = project.run("from rsitr.methods import __file__, entry\nprint(__file__, *entry('colour-words'))")
+    here = str(project.folder / "src/rsitr/methods/__init__.py")
+    assert out.split() == [here, "rsitr.methods.colour_words", "ColourWords"]
 
 
 def test_dataset_example_builds_its_canonical_table(table: Path):
+    facts = read_facts(table)
+    assert (facts.title, facts.origin, facts.licence) == ("Harbours", "official", "CC BY 4.0")
     rows = pq.read_table(table).to_pylist()
     assert {split: sum(row["split"] == split for row in rows) for split in SPLITS} == SPLITS
     assert {row["problem"] for row in rows} == {""}
@@ -127,8 +127,6 @@ def test_dataset_example_builds_its_canonical_table(table: Path):
 
 
 def test_matrix_of_the_method_example_is_a_block_of_params():
-    from rsitr.params import parse_params
-
     (block,) = (yaml.safe_load(text) for text in blocks("Add a method in five minutes", "yaml"))
     params = parse_params({"experiment": "demo", "experiments": {"demo": {"title": "demo", "matrix": block}}})
     assert [cell.path for cell in params.cells("demo")] == [
@@ -137,32 +135,40 @@ def test_matrix_of_the_method_example_is_a_block_of_params():
     ]
 
 
-@pytest.mark.parametrize("freeze", [False, True], ids=["pixels", "frozen"])
-def test_method_example_trains_and_is_evaluated(project: Project, table: Path, freeze: bool):
-    seed = int(freeze)
-    settings = {"epochs": 1, "batch_size": 8, "augment": "none", "freeze_backbone": freeze}
-    matrix = [{"datasets": ["harbours"], "methods": ["colour-words"], "seeds": [seed]}]
-    experiment = {"title": "One epoch", "matrix": matrix, "settings": {"all": settings}}
+@pytest.fixture(scope="module")
+def cells(project: Project, table: Path) -> dict[str, Path]:
+    """One epoch of the method example on the dataset example, from pixels and from cached tokens: path of each cell."""
+    matrix = [{"datasets": ["harbours"], "methods": ["colour-words"], "seeds": [0]}]
+    shared = {"epochs": 1, "batch_size": 8, "augment": "none"}
+    settings = {"pixels": shared, "frozen": shared | {"freeze_backbone": True}}
+    experiments = {
+        name: {"title": name, "matrix": matrix, "settings": {"all": chosen}} for name, chosen in settings.items()
+    }
+    params = {"experiment": "pixels", "experiments": experiments}
+    (project.folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     project.run(
         "from rsitr import pipeline\n"
-        "from rsitr.cells import Layout\n"
-        "from rsitr.dedup.clean import write_clean\n"
         "from rsitr.evaluate import evaluate\n"
-        "from rsitr.params import parse_params\n"
+        "from rsitr.params import load_params\n"
         "from rsitr.train import train\n"
-        f"params = parse_params({ {'experiment': 'lab', 'experiments': {'lab': experiment}} })\n"
-        "write_clean(Layout.dataset('harbours'), 'none', Layout.clean('harbours', 'none'))\n"
-        "spec = pipeline.spec_of(params, params.cells('lab')[0])\n"
-        "train(spec)\n"
-        "evaluate(spec)\n"
+        "params = load_params()\n"
+        "for name in params.experiments:\n"
+        "    spec = pipeline.spec_of(params, params.cells(name)[0])\n"
+        "    train(spec)\n"
+        "    evaluate(spec)\n"
     )
-    cell = f"lab/harbours/colour-words/{seed}"
-    record = json.loads((project.folder / "results/cells" / cell / "cell.json").read_text())
+    return {name: Path(name, "harbours/colour-words/0") for name in experiments}
+
+
+@pytest.mark.parametrize("images", ["pixels", "frozen"])
+def test_method_example_trains_and_is_evaluated(project: Project, cells: dict[str, Path], images: str):
+    record = json.loads((project.folder / "results/cells" / cells[images] / "cell.json").read_text())
     assert (record["outcome"]["status"], record["outcome"]["reason"]) == ("ok", "")
+    assert record["config"]["freeze_backbone"] is (images == "frozen")
     assert record["selection"]["epoch"] == record["selection"]["epochs"] == 1
     assert 0 < record["metrics"]["mr"] <= 100
-    weights = load_file(project.folder / "checkpoints" / cell / "model.safetensors")
-    # 4 x 4 cells of 3 channels; the words are padding, unknown, harbour, has, boats, 5 + 3 digits beyond 0-4, 4 colours.
+    weights = load_file(project.folder / "checkpoints" / cells[images] / "model.safetensors")
+    # 4 x 4 cells of 3 channels. Words: padding, unknown; harbour, has, boats; the digits 0 to 7; four colours.
     assert {name: value.shape for name, value in weights.items()} == {
         "image_head.weight": (128, 48),
         "image_head.bias": (128,),
