@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import glob
+import itertools
 import json
+import math
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -98,43 +99,54 @@ def synchronise(params: Params, cells: Sequence[CellId]) -> None:
     whose record agrees with the present code, parameters and data become newer than its inputs, and the spec of one
     whose record does not becomes newer than its outputs.
     """
-    now = time.time()
     for dataset, dedup in dict.fromkeys((cell.dataset, params[cell.experiment].dedup) for cell in cells):
-        _synchronise_clean(dataset, dedup, now)
+        _synchronise_clean(dataset, dedup)
     for cell in cells:
         spec = spec_of(params, cell)
         path = write_spec(spec)
-        outputs = [path for path in _outputs(cell) if path.is_file()]
+        trained, evaluated = ([path for path in paths if path.is_file()] for paths in _outputs(cell))
         if not (Layout.cell(cell) / "cell.json").is_file():
             continue
         if stale_parts(spec):
-            os.utime(path, (now, now))
+            os.utime(path)
             continue
         inputs = [path, Layout.clean(cell.dataset, spec.dedup)]
-        newest = max(path.stat().st_mtime for path in inputs if path.is_file())
-        # Checkpoint before record: the one is an input of the other.
-        times = [output.stat().st_mtime for output in outputs]
-        if newest >= min(times) or times != sorted(times):
-            for output in outputs:
-                os.utime(output, (now, now))
+        inputs = [path for path in inputs if path.is_file()]
+        if _newest(inputs) > _oldest(trained) or _newest([*inputs, *trained]) > _oldest(evaluated):
+            for output in (*trained, *evaluated):
+                os.utime(output)
 
 
-def _synchronise_clean(dataset: str, dedup: str, now: float) -> None:
+def _synchronise_clean(dataset: str, dedup: str) -> None:
     """A clean table made from the canonical table that lies here is not older than it."""
     from rsitr.datasets.table import read_facts
 
     table, clean = Layout.dataset(dataset), Layout.clean(dataset, dedup)
-    if not (table.is_file() and clean.is_file()) or clean.stat().st_mtime > table.stat().st_mtime:
+    timing = Path("results/timing/clean", f"{dataset}-{dedup}.tsv")
+    products = [path for path in (clean, timing) if path.is_file()]
+    if not (table.is_file() and clean.is_file()) or _newest([table]) <= _oldest(products):
         return
     if read_facts(clean).parent_sha == read_facts(table).data_sha:
-        os.utime(clean, (now, now))
+        for path in products:
+            os.utime(path)
 
 
-def _outputs(cell: CellId) -> list[Path]:
-    """Files of a cell in the order in which they come about."""
+def _newest(paths: Sequence[Path]) -> float:
+    return max((path.stat().st_mtime for path in paths), default=-math.inf)
+
+
+def _oldest(paths: Sequence[Path]) -> float:
+    return min((path.stat().st_mtime for path in paths), default=math.inf)
+
+
+def _outputs(cell: CellId) -> tuple[list[Path], list[Path]]:
+    """Files that training and evaluation of a cell write; Snakemake counts its timing among them."""
     checkpoint, folder = Layout.checkpoint(cell), Layout.cell(cell)
-    trained = [checkpoint / "model.safetensors", checkpoint / "train.json"]
-    return [*trained, folder / "ranks.parquet", folder / "history.csv", folder / "cell.json"]
+    timing = [Path("results/timing", stage, cell.path + ".tsv") for stage in ("train", "evaluate")]
+    return (
+        [checkpoint / "model.safetensors", checkpoint / "train.json", timing[0]],
+        [folder / "ranks.parquet", folder / "history.csv", folder / "cell.json", timing[1]],
+    )
 
 
 def run_cell_stage(stage: str, spec: Spec) -> Outcome:
@@ -193,7 +205,7 @@ def forget(params: Params, experiment: str, states: set[str]) -> list[CellId]:
     """
     chosen = [cell for cell, state, _ in status(params, experiment) if state.split()[0] in states]
     for cell in chosen:
-        for path in _outputs(cell):
+        for path in itertools.chain(*_outputs(cell)):
             path.unlink(missing_ok=True)
     return chosen
 

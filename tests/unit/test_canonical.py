@@ -1,0 +1,153 @@
+"""The canonical table: what is stored of an image, what is refused, and what its hash depends on."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from rsitr.datasets.base import Row
+from rsitr.datasets.canonical import data_sha, rows_to_frame, validate
+from rsitr.datasets.fingerprint import inspect, phash
+from rsitr.datasets.images import load_rgb
+from rsitr.datasets.splits import load_splits
+from rsitr.datasets.table import (
+    CLEAN_SCHEMA,
+    DATASET_SCHEMA,
+    DatasetFacts,
+    read_facts,
+    read_table,
+    write_table,
+)
+from rsitr.dedup.clean import clean
+from rsitr.errors import CorruptArchive, DatasetError
+
+FACTS = DatasetFacts("lab", "The lab", "official", "CC0-1.0", False, "root", "da7a")
+
+
+def row(name: str, split: str = "train", captions: tuple[str, ...] = ("a dot",)) -> Row:
+    return Row(name, f"images/{name}", split, "dot", list(captions), ["dot"])
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Path:
+    """A good image ``a.png``, a truncated JPEG ``b.jpg`` and a page ``c.jpg`` that is no image; ``d.png`` is absent."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    Image.fromarray(noise).save(folder / "a.png")
+    Image.fromarray(noise).save(folder / "b.jpg")
+    content = (folder / "b.jpg").read_bytes()
+    (folder / "b.jpg").write_bytes(content[: len(content) // 2])
+    (folder / "c.jpg").write_bytes(b"<html>quota exceeded</html>")
+    return tmp_path
+
+
+def test_facts_of_images_good_and_bad(root):
+    frame = rows_to_frame([row("d.png"), row("b.jpg"), row("a.png"), row("c.jpg")], root)
+    assert frame["image_id"].tolist() == ["a.png", "b.jpg", "c.jpg", "d.png"]
+    assert frame["problem"].tolist() == ["", "unreadable image", "unreadable image", "missing image"]
+    assert frame["width"].tolist() == [60, 0, 0, 0]
+    assert frame["height"].tolist() == [40, 0, 0, 0]
+    sums = [hashlib.sha256((root / "images" / name).read_bytes()).hexdigest() for name in ("a.png", "b.jpg", "c.jpg")]
+    assert frame["sha256"].tolist() == [*sums, ""]
+    assert [len(value) for value in frame["fingerprint"]] == [16, 0, 0, 0]
+
+
+def test_a_truncated_jpeg_is_named(root):
+    with pytest.raises(CorruptArchive, match=r"b\.jpg cannot be decoded \(.*\): delete it and fetch the dataset again"):
+        load_rgb(root / "images" / "b.jpg")
+
+
+def test_duplicate_ids_and_empty_annotations_are_refused(root):
+    with pytest.raises(DatasetError, match=r"2 image ids appear more than once \(a.png, b.jpg\): repair"):
+        rows_to_frame([row(name) for name in ("a.png", "b.jpg", "a.png", "c.jpg", "b.jpg", "b.jpg")], root)
+    with pytest.raises(DatasetError, match="lists no images"):
+        rows_to_frame([], root)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("split", "restval"), ("captions", [1]), ("width", -1), ("sha256", "abc"), ("fingerprint", "g" * 16), ("path", "")],
+)
+def test_the_schema_names_the_column_that_breaks_it(column, value, root):
+    frame = rows_to_frame([row("a.png")], root)
+    frame[column] = [value]
+    with pytest.raises(DatasetError, match=rf"breaks the canonical schema:\n.*\n.*{column}"):
+        validate(frame)
+
+
+def test_phash_is_the_sign_against_the_median_of_low_frequencies():
+    # A horizontal ramp has only a constant and frequencies along the first row of its transform: the constant is
+    # positive, the odd frequencies of a rising ramp are negative and all else is 0 up to rounding.
+    ramp = np.tile(np.arange(32, dtype=np.uint8) * 8, (32, 1))
+    bits = int(phash(Image.fromarray(ramp)), 16)
+    assert bits >> 63 == 1
+    assert all(not bits >> (63 - frequency) & 1 for frequency in (1, 3, 5, 7))
+
+
+def test_a_re_encoded_image_has_nearly_the_same_fingerprint(tmp_path):
+    smooth = np.random.default_rng(1).integers(0, 256, (8, 8, 3), dtype=np.uint8)
+    picture = Image.fromarray(smooth).resize((128, 128), Image.Resampling.BICUBIC)
+    picture.save(tmp_path / "a.png")
+    picture.save(tmp_path / "a.jpg", quality=70)
+    picture.resize((96, 96)).save(tmp_path / "b.png")
+    marks = [int(inspect(tmp_path / name).fingerprint, 16) for name in ("a.png", "a.jpg", "b.png")]
+    assert all((marks[0] ^ other).bit_count() <= 2 for other in marks[1:])
+
+
+def test_data_sha_follows_content_and_not_order_or_place(root, tmp_path):
+    rows = [row("a.png"), row("d.png", captions=("x", "y"))]
+    frame = rows_to_frame(rows, root)
+    moved = tmp_path / "moved"
+    (moved / "images").mkdir(parents=True)
+    (moved / "images" / "a.png").write_bytes((root / "images" / "a.png").read_bytes())
+    assert data_sha(rows_to_frame(rows, moved)) == data_sha(frame)
+    assert data_sha(frame.iloc[::-1]) == data_sha(frame)
+    stored = pa.Table.from_pandas(frame, DATASET_SCHEMA, preserve_index=False).to_pandas()
+    assert data_sha(stored) == data_sha(frame)
+    for changed in ([row("a.png"), row("d.png", captions=("y", "x"))], [row("a.png", "val"), row("d.png")]):
+        assert data_sha(rows_to_frame(changed, root)) != data_sha(frame)
+
+
+def test_table_and_facts_survive_a_round_trip(root, tmp_path):
+    frame = rows_to_frame([row("a.png")], root)
+    path = tmp_path / "deep" / "dataset.parquet"
+    write_table(pa.Table.from_pandas(frame, DATASET_SCHEMA, preserve_index=False), FACTS, path)
+    table, facts = read_table(path)
+    assert facts == read_facts(path) == FACTS
+    assert table.schema.equals(DATASET_SCHEMA)
+    assert table.to_pylist()[0]["captions"] == ["a dot"]
+    assert [file.name for file in path.parent.iterdir()] == ["dataset.parquet"]
+    with pytest.raises(DatasetError, match=r"no\.parquet is missing: build it with `snakemake"):
+        read_table(tmp_path / "no.parquet")
+
+
+def test_splits_hold_what_is_kept_image_by_image(root, tmp_path):
+    for name in ("d.png", "e.png"):
+        (root / "images" / name).write_bytes((root / "images" / "a.png").read_bytes())
+    rows = [
+        row("e.png", "test", ("five", "", "six")),
+        row("a.png", "train", ("one", "two")),
+        row("b.jpg", "train"),
+        row("d.png", "train", ("three",)),
+        row("f.png", "val"),
+        row("g.png", "val"),
+    ]
+    frame = clean(rows_to_frame(rows, root), "none")
+    path = tmp_path / "clean.parquet"
+    write_table(pa.Table.from_pandas(frame, CLEAN_SCHEMA, preserve_index=False), FACTS, path)
+    splits, facts, left_out = load_splits(path)
+    assert facts == FACTS
+    assert left_out == {"unreadable image": 1, "missing image": 2}
+    train = splits["train"]
+    assert (train.image_ids, train.captions) == (["a.png", "d.png"], ["one", "two", "three"])
+    assert train.paths == [Path("root/images/a.png"), Path("root/images/d.png")]
+    assert train.image_of.tolist() == [0, 0, 1]
+    assert splits["val"].image_ids == []
+    assert splits["val"].image_of.dtype == np.int64
+    assert splits["test"].captions == ["five", "six"]

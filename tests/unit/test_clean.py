@@ -1,0 +1,139 @@
+"""De-duplication: near pairs by brute force, precedence of splits by hand, and the planted truth of the scenes."""
+
+from __future__ import annotations
+
+import csv
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rsitr.datasets import scenes
+from rsitr.datasets.canonical import rows_to_frame
+from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, read_table, write_table
+from rsitr.dedup.clean import clean, write_clean
+from rsitr.dedup.groups import duplicate_groups, near_pairs
+from rsitr.errors import ParamsError
+
+
+def mark(*bits: int) -> str:
+    """A fingerprint with the given bits set."""
+    return f"{sum(1 << bit for bit in bits):016x}"
+
+
+def test_near_means_at_most_two_bits():
+    marks = [mark(), mark(5, 9), mark(5, 9, 63), "", mark(5, 9, 62, 63), ""]
+    # 0-1: two bits; 1-2 and 2-4: one; 1-4: two; 0-2: three; 0-4: four. Absent images are near to nothing.
+    assert near_pairs(marks).tolist() == [[0, 1], [1, 2], [1, 4], [2, 4]]
+    # A chain links 0 with 4.
+    groups = duplicate_groups(marks)
+    assert groups.dtype == np.int32
+    assert groups[0] == groups[1] == groups[2] == groups[4]
+    assert len({groups[0], groups[3], groups[5]}) == 3
+
+
+def test_no_image_at_all():
+    assert near_pairs(["", ""]).shape == (0, 2)
+    assert len(set(duplicate_groups(["", ""]))) == 2
+
+
+@given(st.lists(st.lists(st.integers(0, 5), max_size=4).map(lambda bits: mark(*set(bits))), max_size=20))
+def test_pairs_are_those_of_brute_force(marks):
+    expected = [
+        [a, b] for a, b in combinations(range(len(marks)), 2) if (int(marks[a], 16) ^ int(marks[b], 16)).bit_count() <= 2
+    ]
+    assert sorted(near_pairs(marks).tolist()) == expected
+
+
+def test_pairs_are_found_across_blocks(monkeypatch):
+    monkeypatch.setattr("rsitr.dedup.groups._BLOCK", 3)
+    marks = [mark(*range(first, first + 8)) for first in range(0, 56, 8)]
+    marks[6] = marks[0]
+    assert near_pairs(marks).tolist() == [[0, 6]]
+
+
+def frame(*rows: tuple[str, str, list[str], str]) -> pd.DataFrame:
+    """Images given as (split, fingerprint, captions, problem)."""
+    columns = ["split", "fingerprint", "captions", "problem"]
+    return pd.DataFrame([dict(zip(columns, row, strict=True)) for row in rows])
+
+
+def test_an_image_stays_in_the_split_whose_numbers_are_published():
+    a, b, c, d = (mark(*range(8 * k, 8 * k + 8)) for k in range(4))
+    images = frame(
+        ("train", a, ["x"], ""),
+        ("test", a, ["x"], ""),
+        ("val", b, ["x"], ""),
+        ("train", b, ["x"], ""),
+        ("val", c, ["x"], ""),
+        ("test", c, ["x"], ""),
+        ("train", d, ["x"], ""),
+        ("train", d, ["x"], ""),
+    )
+    none, remoteclip = clean(images, "none"), clean(images, "remoteclip")
+    assert none["keep"].all()
+    assert remoteclip["keep"].tolist() == [False, True, True, False, False, True, True, True]
+    assert remoteclip["reason"].tolist() == [
+        "near duplicate in test",
+        "",
+        "",
+        "near duplicate in val",
+        "near duplicate in test",
+        *[""] * 3,
+    ]
+    assert none["duplicate_group"].nunique() == 4
+
+
+def test_an_image_that_cannot_be_used_pushes_no_other_one_out():
+    a = mark(1)
+    images = frame(("train", a, ["x"], ""), ("test", a, ["", ""], ""), ("test", "", ["x"], "unreadable image"))
+    cleaned = clean(images, "remoteclip")
+    assert cleaned["reason"].tolist() == ["", "no captions", "unreadable image"]
+    assert cleaned["keep"].tolist() == [True, False, False]
+
+
+def test_blank_captions_leave_and_the_input_is_untouched():
+    images = frame(("train", "", ["", "x", ""], ""), ("train", "", [], ""))
+    cleaned = clean(images, "none")
+    assert cleaned["captions"].tolist() == [["x"], []]
+    assert cleaned["reason"].tolist() == ["", "no captions"]
+    assert images["captions"].tolist() == [["", "x", ""], []]
+
+
+def test_unknown_protocol():
+    with pytest.raises(ParamsError, match="none, remoteclip"):
+        clean(frame(("train", "", ["x"], "")), "phash")
+
+
+@pytest.fixture(scope="module")
+def scenes_b(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("scenes") / "scenes-b"
+    scenes.generate("scenes-b", root)
+    return root
+
+
+def test_planted_copies_leave_training(scenes_b, tmp_path):
+    images = rows_to_frame(scenes.ScenesB().parse(scenes_b), scenes_b)
+    table = tmp_path / "dataset.parquet"
+    facts = DatasetFacts("scenes-b", "", "generated", "", True, scenes_b.as_posix(), "da7a")
+    write_table(pa.Table.from_pandas(images, DATASET_SCHEMA, preserve_index=False), facts, table)
+    written = {dedup: write_clean(table, dedup, tmp_path / f"{dedup}.parquet") for dedup in ("none", "remoteclip")}
+    assert len({facts.data_sha, *(facts.data_sha for facts in written.values())}) == 3
+    cleaned = read_table(tmp_path / "remoteclip.parquet")[0].to_pandas().set_index("image_id")
+    with (scenes_b / "duplicates.csv").open(encoding="utf-8", newline="") as file:
+        truth = [pair for pair in csv.DictReader(file) if pair["of_dataset"] == "scenes-b"]
+    found = {pair["image"]: cleaned.loc[pair["image"], "duplicate_group"] for pair in truth}
+    for pair in truth:
+        if pair["transformation"] in {"exact", "jpeg"}:
+            assert cleaned.loc[pair["of_image"], "duplicate_group"] == found[pair["image"]], pair
+            assert cleaned.loc[pair["of_image"], "reason"] == "near duplicate in test", pair
+            assert cleaned.loc[pair["image"], "keep"], pair
+    assert {pair["transformation"] for pair in truth} >= {"exact", "jpeg"}
+    # Nothing but planted pairs is near: every group of several images is one of them.
+    sizes = cleaned["duplicate_group"].value_counts()
+    assert set(sizes[sizes > 1].index) <= set(found.values())

@@ -1,0 +1,159 @@
+"""Evaluation: what is embedded, ranked and written, on the tiny project and on embeddings set by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from rsitr import evaluate as evaluation
+from rsitr.cells import Layout, Outcome, TrainReport, write_json
+from rsitr.datasets.splits import SplitData, load_splits
+from rsitr.evaluate import embed_captions, evaluate, metrics_of, slices, write_ranks
+from rsitr.retrieval.ranks import rank_embeddings
+from rsitr.retrieval.recall import text_groups
+from rsitr.train import build_method, train
+
+# Two images on the axes of the plane; captions 1 and 3 say the same.
+SPLIT = SplitData(
+    ["a.png", "b.png"],
+    [Path("a.png"), Path("b.png")],
+    ["a" * 64, "b" * 64],
+    ["a red dot", "a dot", "a bar", "A dot."],
+    np.array([0, 0, 1, 1]),
+)
+IMAGES = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
+#         own image           wrong image         own image           as caption 1
+TEXTS = torch.tensor([[0.8, 0.6], [0.6, 0.8], [0.0, 1.0], [0.6, 0.8]])
+
+
+def ranks():
+    return rank_embeddings(IMAGES, TEXTS, SPLIT.image_of, text_group=text_groups(SPLIT.captions))
+
+
+def test_ranks_are_written_query_by_query(tmp_path):
+    path = tmp_path / "cell" / "ranks.parquet"
+    write_ranks(path, SPLIT, ranks())
+    table = pq.read_table(path)
+    assert table.schema.equals(evaluation.RANKS_SCHEMA)
+    columns = ("direction", "image_id", "caption", "rank", "dup_rank")
+    assert [tuple(row[name] for name in columns) for row in table.to_pylist()] == [
+        # Image a: caption 0 scores .8, more than all others. Image b: caption 2 scores 1.
+        ("i2t", "a.png", -1, 1, 1),
+        ("i2t", "b.png", -1, 1, 1),
+        # Caption 1 belongs to image a but lies nearer to b; so does its twin, which belongs to b.
+        ("t2i", "a.png", 0, 1, 1),
+        ("t2i", "a.png", 1, 2, 1),
+        ("t2i", "b.png", 2, 1, 1),
+        ("t2i", "b.png", 3, 1, 1),
+    ]
+
+
+def test_metrics_by_hand():
+    metrics = metrics_of(ranks(), SPLIT)
+    assert metrics["i2t_r1"] == 100
+    assert metrics["t2i_r1"] == 75
+    assert metrics["t2i_r5"] == 100
+    assert metrics["mr"] == pytest.approx((5 * 100 + 75) / 6)
+    assert metrics["dup_t2i_r1"] == metrics["dup_mr"] == 100
+    # One of the two captions "a dot" must miss its image at the first place, whatever the model.
+    assert metrics["ceiling_t2i_r1"] == 75
+    assert (metrics["i2t_medr"], metrics["t2i_medr"]) == (1, 1)
+    assert len(metrics) == 3 * 7 + 2
+
+
+def test_slices():
+    assert [part.tolist() for part in slices(5, 2)] == [[0, 1], [2, 3], [4]]
+    assert list(slices(0, 2)) == []
+
+
+class ByPlace:
+    """Embeds a caption by its place in its batch, which is what rounding does in the small."""
+
+    def __init__(self):
+        self.batches = []
+
+    def tokenize(self, captions):
+        return torch.tensor([[len(caption), sum(map(ord, caption))] for caption in captions])
+
+    def encode_texts(self, tokens):
+        self.batches.append(tokens[:, 0].tolist())
+        return tokens.float() + torch.arange(len(tokens))[:, None] * 1e-3
+
+
+def test_identical_captions_have_identical_embeddings_and_each_stays_in_its_place(monkeypatch):
+    monkeypatch.setattr(evaluation, "TEXT_BATCH", 2)
+    method = ByPlace()
+    captions = ["ccc", "a", "bb", "a", "dddd", "ccc"]
+    texts = embed_captions(method, captions, "cpu")
+    assert method.batches == [[1, 2], [3, 4]]  # each text once, the short ones first
+    assert torch.equal(texts[1], texts[3])
+    assert torch.equal(texts[0], texts[5])
+    torch.testing.assert_close(texts, method.tokenize(captions).float(), atol=2e-3, rtol=0)
+
+
+def test_captions_with_the_same_words_tie_exactly_in_a_real_encoder(project, make_spec):
+    splits, facts, _ = load_splits(Layout.clean("scenes-b", "none"))
+    method = build_method(make_spec(), splits, facts).eval()
+    captions = ["a red dot on white ground", "a red dot", "A red dot.", "a blue bar"]
+    with torch.inference_mode():
+        texts = embed_captions(method, captions, "cpu")
+    assert torch.equal(texts[1], texts[2])
+    assert not torch.equal(texts[0], texts[1])
+
+
+@pytest.fixture
+def trained(project, make_spec):
+    spec = make_spec("vse", epochs=1)
+    assert train(spec).outcome.status == "ok"
+    return spec
+
+
+def test_the_record_of_a_trained_cell(trained):
+    record = evaluate(trained)
+    assert record.outcome == Outcome()
+    assert (record.params_sha, record.code_sha) == (trained.params_sha, trained.code_sha)
+    assert record.data_sha == load_splits(Layout.clean("scenes-b", "none"))[1].data_sha
+    assert record.selection["split"] == "val"
+    assert set(record.seconds) == {"features", "train", "evaluate"}
+    assert set(record.peak_memory_mib) == {"train", "evaluate"}
+    assert record.published.paper == "pir2024"
+    assert "epochs 1 instead of 50" in record.deviations
+    folder = Layout.cell(trained.cell)
+    table = pq.read_table(folder / "ranks.parquet").to_pandas()
+    assert len(table) == 6 + 12
+    share = 100 * (table.loc[table["direction"] == "t2i", "rank"] <= 5).mean()
+    assert record.metrics["t2i_r5"] == pytest.approx(share)
+    history = (folder / "history.csv").read_text(encoding="utf-8").splitlines()
+    assert history[0] == "epoch,loss,val_mr,learning_rate"
+    assert len(history) == 2
+    assert evaluate(trained).metrics == record.metrics
+
+
+def test_a_checkpoint_of_another_cell_fails_and_names_it(trained):
+    path = Layout.checkpoint(trained.cell) / "model.safetensors"
+    state = load_file(path)
+    save_file({"image_head.weight": torch.ones(3, 3)}, path, metadata={"cell": "tiny/ucm/vse/7"})
+    record = evaluate(trained)
+    assert record.outcome.status == "failed"
+    assert "was written for tiny/ucm/vse/7 and does not fit this model" in record.outcome.reason
+    assert record.metrics == {}
+    assert len(pq.read_table(Layout.cell(trained.cell) / "ranks.parquet")) == 0
+    state.pop("image_head.weight")
+    save_file(state, path)
+    assert "belongs to another model: ['image_head.weight']" in evaluate(trained).outcome.reason
+
+
+@pytest.mark.parametrize("status", ["skipped", "failed"])
+def test_what_was_not_trained_is_recorded_and_not_evaluated(status, project, make_spec):
+    spec = make_spec("vse")
+    report = TrainReport(outcome=Outcome(status=status, reason="because"), seconds={"train": 2.0})
+    write_json(Layout.checkpoint(spec.cell) / "train.json", report)
+    record = evaluate(spec)
+    assert record.outcome == Outcome(status=status, reason="because")
+    assert (record.metrics, record.seconds) == ({}, {"train": 2.0})
+    assert {file.name for file in Layout.cell(spec.cell).iterdir()} == {"cell.json", "ranks.parquet", "history.csv"}

@@ -1,0 +1,106 @@
+"""A stage of a cell may die in any way; what remains is a record, or a message when none could be written."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from rsitr import isolation, pipeline
+from rsitr.cells import Layout, Outcome, TrainReport, read_record, write_json
+from rsitr.errors import RsitrError
+
+
+@pytest.fixture(autouse=True)
+def _handlers():
+    """A stage replaces the handlers of the process that started it."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+
+
+@pytest.fixture
+def interpreter(tmp_path: Path, monkeypatch):
+    """``interpreter(script)`` makes every stage run a shell script instead of Python."""
+
+    def install(script: str) -> None:
+        path = tmp_path / "python"
+        path.write_text(f"#!/bin/sh\n{script}\n", encoding="utf-8")
+        path.chmod(0o755)
+        monkeypatch.setattr(sys, "executable", str(path))
+
+    return install
+
+
+def test_a_stage_that_ends_well_says_nothing(interpreter, make_spec, tmp_path):
+    interpreter(f'echo "$@" > {tmp_path}/arguments; echo $OMP_NUM_THREADS $OMP_WAIT_POLICY > {tmp_path}/threads')
+    assert isolation.run_stage("train", make_spec(), Path("spec.json")) is None
+    assert (tmp_path / "arguments").read_text(encoding="utf-8") == "-m rsitr.train spec.json\n"
+    assert (tmp_path / "threads").read_text(encoding="utf-8") == "1 PASSIVE\n"
+
+
+@pytest.mark.parametrize(("name", "hint"), [("KILL", "out of memory?"), ("SEGV", "killed by SIGSEGV;")])
+def test_a_stage_that_is_killed_failed(name, hint, interpreter, make_spec):
+    interpreter(f"kill -{name} $$")
+    outcome = isolation.run_stage("evaluate", make_spec(), Path("spec.json"))
+    assert outcome.status == "failed"
+    assert outcome.reason.startswith(f"evaluate was killed by SIG{name}")
+    assert hint in outcome.reason
+    assert outcome.reason.endswith("`rsitr retry --failed` continues it")
+
+
+def test_a_stage_without_a_record_is_an_error(interpreter, make_spec):
+    interpreter("exit 1")
+    with pytest.raises(RsitrError, match="train of tiny/scenes-b/vse/0 could not write its record"):
+        isolation.run_stage("train", make_spec(), Path("spec.json"))
+
+
+def test_a_request_to_stop_ends_the_stage_and_leaves_no_record(interpreter, make_spec, tmp_path):
+    interpreter(f"echo $$ > {tmp_path}/pid; exec sleep 30")
+
+    def stop():
+        while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text(encoding="utf-8"):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=stop).start()
+    with pytest.raises(SystemExit) as caught:
+        isolation.run_stage("train", make_spec(), Path("spec.json"))
+    assert caught.value.code == 128 + signal.SIGTERM
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text(encoding="utf-8")), 0)
+
+
+def test_the_caller_gets_its_signal_handlers_back(interpreter, make_spec):
+    interpreter("exit 0")
+    before = signal.getsignal(signal.SIGINT)
+    isolation.run_stage("train", make_spec(), Path("spec.json"))
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_a_killed_training_becomes_a_report_and_a_killed_evaluation_a_record(project, interpreter, make_spec):
+    spec = make_spec()
+    folder = Layout.checkpoint(spec.cell)
+    resume = folder / "resume.pt"
+    resume.parent.mkdir(parents=True)
+    resume.write_bytes(b"state")
+    real = sys.executable
+    interpreter("kill -KILL $$")
+    outcome = pipeline.run_cell_stage("train", spec)
+    assert outcome.reason.startswith("train was killed by SIGKILL (out of memory?")
+    assert pipeline.read_report(spec.cell).outcome == outcome
+    assert resume.read_bytes() == b"state"  # so that the next run continues
+
+    write_json(folder / "train.json", TrainReport(outcome=Outcome(), seconds={"train": 5.0}))
+    interpreter(f'if mkdir "{project}/once" 2>/dev/null; then kill -KILL $$; fi; exec "{real}" "$@"')
+    outcome = pipeline.run_cell_stage("evaluate", spec)
+    record = read_record(Layout.cell(spec.cell) / "cell.json")
+    assert record.outcome == outcome
+    assert outcome.reason.startswith("evaluate was killed by SIGKILL")
+    assert record.seconds == {"train": 5.0}

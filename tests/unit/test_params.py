@@ -1,0 +1,169 @@
+"""params.yaml: what it may say, and what the message is when it says something else."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+
+import pytest
+import yaml
+
+from rsitr import pipeline
+from rsitr.errors import ParamsError
+from rsitr.params import CellId, load_params, parse_params
+
+GOOD = {
+    "experiment": "lab",
+    "experiments": {
+        "lab": {
+            "title": "The lab",
+            "matrix": [
+                {"datasets": ["scenes-a", "scenes-b"], "methods": ["vse"], "seeds": [0, 1]},
+                {"datasets": ["scenes-a"], "methods": ["chance", "vse"], "seeds": [1]},
+            ],
+            "settings": {
+                "all": {"epochs": 1, "width": 10, "margin": 0.1},
+                "datasets": {"scenes-a": {"width": 20}},
+                "methods": {"vse": {"margin": 0.2, "epochs": 7}, "vse@vit-bert": {"margin": 0.3}},
+            },
+        }
+    },
+}
+
+
+def edited(path, value):
+    """``GOOD`` with the value at a dotted path replaced."""
+    raw = deepcopy(GOOD)
+    place = raw
+    *parents, last = [int(part) if part.isdigit() else part for part in path.split(".")]
+    for key in parents:
+        place = place[key]
+    place[last] = value
+    return raw
+
+
+def test_cells_come_in_table_order_and_once():
+    assert parse_params(GOOD).cells("lab") == [
+        CellId("lab", "scenes-a", "vse", 0),
+        CellId("lab", "scenes-a", "vse", 1),
+        CellId("lab", "scenes-b", "vse", 0),
+        CellId("lab", "scenes-b", "vse", 1),
+        CellId("lab", "scenes-a", "chance", 1),
+    ]
+
+
+def test_datasets_and_methods_come_in_order_of_first_mention():
+    lab = parse_params(GOOD)["lab"]
+    assert (lab.datasets, lab.methods) == (["scenes-a", "scenes-b"], ["vse", "chance"])
+
+
+def test_identity_of_a_cell():
+    cell = CellId("lab", "ucm", "vse++@amfmn", 2)
+    assert (cell.path, cell.method_name, cell.variant) == ("lab/ucm/vse++@amfmn/2", "vse++", "amfmn")
+    assert CellId("lab", "ucm", "vse++", 2).variant == ""
+
+
+@pytest.mark.parametrize(
+    ("dataset", "method", "shared", "exact"),
+    [
+        ("scenes-a", "vse", {"epochs": 1, "width": 20, "margin": 0.1}, {"margin": 0.2, "epochs": 7}),
+        ("scenes-b", "vse", {"epochs": 1, "width": 10, "margin": 0.1}, {"margin": 0.2, "epochs": 7}),
+        ("scenes-b", "vse@vit-bert", {"epochs": 1, "width": 10, "margin": 0.1}, {"margin": 0.3, "epochs": 7}),
+        ("scenes-b", "chance", {"epochs": 1, "width": 10, "margin": 0.1}, {}),
+    ],
+)
+def test_later_levels_win(dataset, method, shared, exact):
+    assert parse_params(GOOD).overlays(CellId("lab", dataset, method, 0)) == (shared, exact)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("experiments.lab.threads", "4", "experiments.lab.threads: Input should be a valid integer"),
+        ("experiments.lab.threads", 0, "experiments.lab.threads: Input should be greater than or equal to 1"),
+        ("experiments.lab.matrix.0.seeds", 3, "experiments.lab.matrix.0.seeds: Input should be a valid list"),
+        ("experiments.lab.matrix.0.seeds", [0.5], "experiments.lab.matrix.0.seeds.0: Input should be a valid integer"),
+        ("experiments.lab.matrix.0.seeds", [-1], "experiments.lab.matrix.0.seeds.0: Input should be greater than"),
+        ("experiments.lab.matrix.0.seeds", [True], "experiments.lab.matrix.0.seeds.0: Input should be a valid integer"),
+        ("experiments.lab.matrix.0.datasets", [], "experiments.lab.matrix.0.datasets: List should have at least 1"),
+        ("experiments.lab.matrix.0.methods", ["VSE"], "'VSE' is not of the form name or name@variant"),
+        ("experiments.lab.matrix.0.methods", ["../x"], "'../x' is not of the form"),
+        ("experiments.lab.dedup", "phash", "experiments.lab.dedup: Input should be 'none' or 'remoteclip'"),
+        ("experiments.lab.sedds", [0], "experiments.lab.sedds: Extra inputs are not permitted"),
+        ("strict", "yes", "strict: Input should be a valid boolean"),
+        ("experiments.lab.settings.methods.vse", [], "experiments.lab.settings.methods.vse: Input should be a valid"),
+    ],
+)
+def test_a_mistake_is_named_by_its_place(path, value, message):
+    with pytest.raises(ParamsError) as caught:
+        parse_params(edited(path, value))
+    assert message in str(caught.value)
+    assert str(caught.value).startswith("params.yaml is not valid:\n")
+
+
+def test_all_mistakes_are_listed_at_once():
+    raw = edited("strict", 3)
+    raw["experiments"]["lab"]["threads"] = "many"
+    with pytest.raises(ParamsError) as caught:
+        parse_params(raw)
+    assert len(str(caught.value).splitlines()) == 3
+
+
+def test_unknown_experiment_lists_the_known_ones():
+    with pytest.raises(ParamsError, match="unknown experiment 'shop': params.yaml has lab"):
+        parse_params(GOOD)["shop"]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (None, "not found: run from the folder that holds the Snakefile"),
+        ("experiment: [", "is not valid YAML"),
+        ("- experiment", "must hold a mapping"),
+        ("", "must hold a mapping"),
+        ("experiment: lab", "experiments: Field required"),
+    ],
+)
+def test_unreadable_files(text, message, tmp_path):
+    path = tmp_path / "params.yaml"
+    if text is not None:
+        path.write_text(text, encoding="utf-8")
+    with pytest.raises(ParamsError, match=message):
+        load_params(path)
+
+
+def test_the_file_of_the_project_is_valid(monkeypatch, schema_cache, request):
+    monkeypatch.setattr(pipeline, "STATE", schema_cache)
+    raw = yaml.safe_load((request.config.rootpath / "params.yaml").read_text(encoding="utf-8"))
+    for experiment in raw["experiments"]:
+        assert pipeline.open_params(raw | {"experiment": experiment}).cells(experiment)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "message"),
+    [
+        ("experiments.lab.matrix.0.datasets", ["atlantis"], "unknown dataset 'atlantis': the known ones are rsicd, "),
+        ("experiments.lab.matrix.0.methods", ["vsee"], "unknown method 'vsee': the known ones are chance, "),
+        ("experiments.lab.matrix.0.methods", ["vse@vit"], "vse has no variant 'vit' (resnet-gru-triplet, "),
+        ("experiments.lab.settings.all", {"width": "ten"}, "method vse: width: 'ten' is not of type 'integer'"),
+        ("experiments.lab.settings.all", {"width": 0}, "method vse: width: 0 is less than the minimum of 1"),
+        ("experiments.lab.settings.methods.vse", {"optimizer": "sgd"}, "method vse: optimizer: 'sgd' is not one of"),
+        ("experiments.lab.settings.methods.vse", {"epoch": 3}, "method vse: vse: Additional properties are not"),
+        ("experiments.lab.settings.methods.clip", {}, "settings.methods names ['clip'], which its matrix does not"),
+        ("experiments.lab.settings.datasets.ucm", {}, "settings.datasets names ['ucm'], which its matrix does not"),
+    ],
+)
+def test_methods_datasets_and_settings_are_checked_before_anything_runs(path, value, message, monkeypatch, schema_cache):
+    monkeypatch.setattr(pipeline, "STATE", schema_cache)
+    raw = edited(path, value)
+    if "vse@vit-bert" not in value:
+        raw["experiments"]["lab"]["settings"]["methods"].pop("vse@vit-bert", None)
+    with pytest.raises(ParamsError) as caught:
+        pipeline.open_params(raw)
+    assert message in str(caught.value)
+
+
+def test_a_variant_may_be_named_in_params(monkeypatch, schema_cache):
+    monkeypatch.setattr(pipeline, "STATE", schema_cache)
+    raw = edited("experiments.lab.matrix.1.methods", ["vse@mine"])
+    raw["experiments"]["lab"]["settings"]["methods"] = {"vse@mine": {"margin": 0.5}}
+    assert CellId("lab", "scenes-a", "vse@mine", 1) in pipeline.open_params(raw).cells("lab")

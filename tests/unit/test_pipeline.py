@@ -1,0 +1,165 @@
+"""The matrix and its records: what is missing, stale or failed, and what file times say about it."""
+
+from __future__ import annotations
+
+import os
+import time
+
+import pytest
+
+from rsitr import pipeline
+from rsitr.cells import Layout, Outcome, Record, read_spec, write_json
+from rsitr.datasets.table import read_facts, read_table, write_table
+from rsitr.errors import RsitrError
+from rsitr.params import CellId, load_params
+
+CHANCE0, CHANCE1, VSE0, VSE1 = (CellId("tiny", "scenes-b", method, seed) for method in ("chance", "vse") for seed in (0, 1))
+
+
+@pytest.fixture
+def params(project):
+    return load_params()
+
+
+def put(params, cell, **fields):
+    """All output files of a cell, with a record made by the present code, parameters and data unless said otherwise."""
+    spec = pipeline.spec_of(params, cell)
+    data_sha = read_facts(Layout.clean("scenes-b", "none")).data_sha
+    made = {"outcome": Outcome(), "params_sha": spec.params_sha, "code_sha": spec.code_sha, "data_sha": data_sha}
+    for path in pipeline._outputs(cell):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"")
+    write_json(Layout.cell(cell) / "cell.json", Record(**cell._asdict(), **(made | fields)))
+
+
+def other_data():
+    path = Layout.clean("scenes-b", "none")
+    rows, facts = read_table(path)
+    write_table(rows, facts._replace(data_sha="0" * 64), path)
+
+
+def test_status_lists_the_expected_matrix(params):
+    put(params, CHANCE0)
+    put(params, CHANCE1, outcome=Outcome(status="skipped", reason="no weights"), code_sha="older")
+    put(params, VSE0, outcome=Outcome(status="failed", reason="loss nan"))
+    put(params, CellId("tiny", "scenes-b", "vse", 9))  # of another matrix
+    rows = pipeline.status(params, "tiny")
+    assert rows == [
+        (CHANCE0, "ok", ""),
+        (CHANCE1, "skipped stale", "no weights; made by other code"),
+        (VSE0, "failed", "loss nan"),
+        (VSE1, "missing", "not run yet"),
+    ]
+    assert pipeline.summary(rows) == "1 failed, 1 missing, 1 ok, 1 skipped stale"
+
+
+def test_stale_parts(params):
+    spec = pipeline.spec_of(params, VSE0)
+    assert pipeline.stale_parts(spec) == []  # no record, nothing that could be stale
+    put(params, VSE0)
+    assert pipeline.stale_parts(spec) == []
+    changed = spec.model_copy(update={"exact": {"margin": 0.5}, "code_sha": "newer"})
+    other_data()
+    assert pipeline.stale_parts(changed) == ["code", "parameters", "data"]
+    Layout.clean("scenes-b", "none").unlink()
+    assert pipeline.stale_parts(changed) == ["code", "parameters"]
+
+
+def test_the_spec_of_a_cell_says_what_params_yaml_says(params):
+    spec = pipeline.spec_of(params, VSE1)
+    assert spec.cell == VSE1
+    assert spec.shared["epochs"] == 3
+    assert (spec.exact, spec.dedup, spec.threads) == ({}, "none", 1)
+    assert spec.code_sha != pipeline.spec_of(params, CHANCE1).code_sha
+
+
+def test_a_spec_is_written_only_when_it_changed(params):
+    spec = pipeline.spec_of(params, VSE0)
+    path = pipeline.write_spec(spec)
+    assert read_spec(path) == spec
+    os.utime(path, (1000, 1000))
+    pipeline.write_spec(spec)
+    assert path.stat().st_mtime == 1000
+    pipeline.write_spec(spec.model_copy(update={"threads": 2}))
+    assert path.stat().st_mtime > 1000
+
+
+def test_forget_deletes_what_failed_and_keeps_what_it_can_continue_from(params):
+    put(params, CHANCE0)
+    put(params, VSE0, outcome=Outcome(status="failed", reason="killed"), code_sha="older")
+    put(params, VSE1, outcome=Outcome(status="skipped", reason="no weights"))
+    state = Layout.checkpoint(VSE0) / "resume.pt"
+    state.write_bytes(b"state")
+    assert pipeline.forget(params, "tiny", {"failed"}) == [VSE0]
+    assert not any(path.exists() for path in pipeline._outputs(VSE0))
+    assert state.read_bytes() == b"state"
+    assert all(path.exists() for cell in (CHANCE0, VSE1) for path in pipeline._outputs(cell))
+    assert pipeline.forget(params, "tiny", {"failed"}) == []
+
+
+def times(cell):
+    return [path.stat().st_mtime for path in pipeline._outputs(cell)]
+
+
+def age(cell, seconds):
+    """Make the outputs of a cell so many seconds old, as after a clone in any order."""
+    then = time.time() - seconds
+    for path in pipeline._outputs(cell):
+        os.utime(path, (then, then))
+
+
+def test_synchronise_makes_fresh_outputs_newer_than_their_inputs(params):
+    put(params, CHANCE0)
+    age(CHANCE0, 10_000)
+    pipeline.synchronise(params, params.cells("tiny"))
+    spec, data = Layout.spec(CHANCE0), Layout.clean("scenes-b", "none")
+    assert min(times(CHANCE0)) >= max(spec.stat().st_mtime, data.stat().st_mtime)
+    assert Layout.spec(VSE1).is_file()  # cells that have not run have a spec too
+
+
+def test_synchronise_leaves_times_that_are_right(params):
+    pipeline.synchronise(params, [VSE0])
+    put(params, VSE0)
+    then = [time.time() + 10 * place for place in range(1, 6)]
+    for path, when in zip(pipeline._outputs(VSE0), then, strict=True):
+        os.utime(path, (when, when))
+    pipeline.synchronise(params, [VSE0])
+    assert times(VSE0) == pytest.approx(then)
+
+
+def test_synchronise_orders_checkpoint_before_record(params):
+    pipeline.synchronise(params, [VSE0])
+    put(params, VSE0)
+    now = time.time()
+    os.utime(Layout.cell(VSE0) / "cell.json", (now + 10, now + 10))
+    os.utime(Layout.checkpoint(VSE0) / "train.json", (now + 20, now + 20))
+    pipeline.synchronise(params, [VSE0])
+    assert times(VSE0) == sorted(times(VSE0))
+
+
+@pytest.mark.parametrize("part", ["code", "parameters", "data"])
+def test_synchronise_makes_the_spec_of_a_stale_cell_newer_than_its_outputs(part, params):
+    older = {"code": {"code_sha": "older"}, "parameters": {"params_sha": "older"}, "data": {}}[part]
+    pipeline.synchronise(params, [VSE0])
+    put(params, VSE0, **older)
+    if part == "data":
+        other_data()
+    age(VSE0, 5)
+    os.utime(Layout.spec(VSE0), (1000, 1000))
+    pipeline.synchronise(params, [VSE0])
+    assert Layout.spec(VSE0).stat().st_mtime > max(times(VSE0))
+
+
+def test_evaluation_needs_a_training(params):
+    with pytest.raises(RsitrError, match=r"tiny/scenes-b/vse/0 has not been trained: run `rsitr train tiny/scenes-b/vse/0`"):
+        pipeline.read_report(VSE0)
+
+
+@pytest.mark.parametrize(("visible", "expected"), [(None, 2), ("0", 1), ("", 0), ("0,1,2", 2)])
+def test_devices_that_may_be_used(visible, expected, monkeypatch):
+    monkeypatch.setattr(pipeline.glob, "glob", lambda pattern: ["/dev/nvidia0", "/dev/nvidia1"])
+    if visible is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
+    assert pipeline.gpus() == expected

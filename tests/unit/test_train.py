@@ -1,0 +1,316 @@
+"""Training: the pieces of the loop by hand, its alarms, and that a killed run ends with the same checkpoint."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+from rsitr import train as training
+from rsitr.cells import Epoch, Layout
+from rsitr.datasets.splits import SplitData, load_splits
+from rsitr.errors import TrainingDiverged, Unsupported
+from rsitr.methods.base import TrainingConfig
+from rsitr.methods.vse import VSE
+from rsitr.train import Trainer, check_usable, learning_rate_factor, make_optimizer, sample_order, train
+
+# Three images with 2, 1 and 3 captions.
+SPLIT = SplitData(list("abc"), [Path(name) for name in "abc"], list("abc"), list("uvwxyz"), np.array([0, 0, 1, 2, 2, 2]))
+
+
+def test_an_epoch_passes_over_all_captions_and_drops_the_incomplete_batch():
+    config = TrainingConfig(batch_size=4)
+    batches = sample_order(SPLIT, config, seed=0, epoch=0)
+    assert [len(batch) for batch in batches] == [4]
+    assert len(set(batches[0])) == 4
+    whole = sample_order(SPLIT, TrainingConfig(batch_size=3), seed=0, epoch=0)
+    assert sorted(np.concatenate(whole)) == [0, 1, 2, 3, 4, 5]
+    assert list(whole[0]) + list(whole[1])[:1] == list(batches[0])  # the order does not depend on the batch size
+
+
+def test_a_batch_larger_than_the_split_is_the_split():
+    assert [len(batch) for batch in sample_order(SPLIT, TrainingConfig(batch_size=50), 0, 0)] == [6]
+
+
+def test_an_epoch_over_images_draws_one_caption_of_each():
+    config = TrainingConfig(samples="images", batch_size=3)
+    drawn = [sample_order(SPLIT, config, seed=0, epoch=epoch)[0] for epoch in range(60)]
+    assert all(sorted(SPLIT.image_of[batch]) == [0, 1, 2] for batch in drawn)
+    assert set(np.concatenate(drawn)) == set(range(6))
+
+
+def test_the_order_is_a_function_of_seed_and_epoch():
+    config = TrainingConfig(batch_size=6)
+    orders = {(s, e): tuple(sample_order(SPLIT, config, s, e)[0]) for s in (0, 1) for e in (0, 1)}
+    assert len(set(orders.values())) == 4
+    assert orders[1, 1] == tuple(sample_order(SPLIT, config, 1, 1)[0])
+
+
+@pytest.mark.parametrize(
+    ("settings", "step", "expected"),
+    [
+        # 4 epochs of 10 steps. A tenth of 40 steps is warm-up: 1/4, 2/4, 3/4, 4/4.
+        ({"schedule": "linear", "warmup": 0.1}, 0, 0.25),
+        ({"schedule": "linear", "warmup": 0.1}, 3, 1.0),
+        ({"schedule": "linear", "warmup": 0.1}, 4, 1.0),
+        ({"schedule": "linear", "warmup": 0.1}, 22, 0.5),
+        ({"schedule": "linear", "warmup": 0.1}, 39, 1 / 36),
+        ({"schedule": "cosine"}, 0, 1.0),
+        ({"schedule": "cosine"}, 10, (1 + math.sqrt(0.5)) / 2),
+        ({"schedule": "cosine"}, 20, 0.5),
+        ({"schedule": "step", "step_epochs": 2, "step_factor": 0.1}, 19, 1.0),
+        ({"schedule": "step", "step_epochs": 2, "step_factor": 0.1}, 20, 0.1),
+        ({"schedule": "step", "step_epochs": 1, "step_factor": 0.5}, 39, 0.125),
+    ],
+)
+def test_learning_rate(settings, step, expected):
+    config = TrainingConfig(epochs=4, **settings)
+    assert learning_rate_factor(config, step, steps_per_epoch=10) == pytest.approx(expected)
+
+
+def build(project, make_spec, seed=0, **exact):
+    """A trainer of the tiny project, before its first step."""
+    spec = make_spec("vse", seed, **exact)
+    splits, facts, _ = load_splits(Layout.clean("scenes-b", "none"))
+    method = training.build_method(spec, splits, facts)
+    return Trainer(method, splits, spec, "cpu", project / "resume.pt", facts.data_sha)
+
+
+def test_the_backbone_has_a_rate_of_its_own_or_none(project, make_spec):
+    method = build(project, make_spec).method
+
+    def rates(**settings):
+        groups = make_optimizer(method, method.config.model_copy(update=settings)).param_groups
+        return {group["lr"]: sum(p.numel() for p in group["params"]) for group in groups}
+
+    backbone = sum(p.numel() for p in method.backbone.parameters())
+    total = sum(p.numel() for p in method.parameters())
+    assert rates(backbone_learning_rate=1e-5) == {0.01: total - backbone, 1e-5: backbone}
+    assert rates(freeze_backbone=True) == {0.01: total - backbone}
+    assert not any(p.requires_grad for p in method.backbone.parameters())
+
+
+def checkpoint(spec) -> Path:
+    return Layout.checkpoint(spec.cell) / "model.safetensors"
+
+
+def test_training_reports_and_keeps_the_weights_of_the_best_epoch(project, make_spec, monkeypatch):
+    seen: list[str] = []
+
+    def embed(method, split, inputs, device):
+        seen.extend(split.image_ids)
+        return real(method, split, inputs, device)
+
+    real = training.embed
+    monkeypatch.setattr(training, "embed", embed)
+    marks = iter([20.0, 40.0, 30.0])
+    states = []
+
+    def recall(ranks):
+        states.append({name: value.clone() for name, value in trainers[0].method.state_dict().items()})
+        return scored(ranks, next(marks))
+
+    class Scored:
+        def __init__(self, mr):
+            self.mr = mr
+
+    def scored(ranks, mr):
+        return Scored(mr)
+
+    trainers: list[Trainer] = []
+    start = Trainer.__init__
+    monkeypatch.setattr(Trainer, "__init__", lambda self, *a: (trainers.append(self), start(self, *a))[1])
+    monkeypatch.setattr(training, "recall", recall)
+    spec = make_spec()
+    report = train(spec)
+    assert report.outcome.status == "ok", report.outcome
+    assert report.selection == {"split": "val", "epoch": 2, "mr": 40.0, "epochs": 3}
+    assert [entry.val_mr for entry in report.history] == [20.0, 40.0, 30.0]
+    kept = load_file(checkpoint(spec))
+    assert all(torch.equal(value, states[1][name]) for name, value in kept.items())
+    assert not all(torch.equal(value, states[2][name]) for name, value in kept.items())
+    assert {int(name[:2]) for name in seen} == set(range(12, 18))  # val, and never test
+    assert report.data["images"] == {"train": 12, "val": 6, "test": 6}
+    assert report.data["captions"] == {"train": 24, "val": 12, "test": 12}
+    assert report.parameters["trainable"] == report.parameters["total"] > 0
+    assert not (Layout.checkpoint(spec.cell) / "resume.pt").exists()
+
+
+def test_of_equal_epochs_the_last_is_chosen(project, make_spec):
+    trainer = build(project, make_spec)
+    trainer.history = [
+        Epoch(epoch=n, loss=1, val_mr=mr, learning_rate=1, image_cosine=0) for n, mr in ((1, 5), (2, 7), (3, 7), (4, 6))
+    ]
+    assert trainer.chosen_epoch() == 3
+
+
+class Killed(BaseException):
+    """What no handler of errors catches, like the end of a process."""
+
+
+FINE_TUNED = {"augment": "crop-flip", "image_options": {"drop_path_rate": 0.2}, "backbone_learning_rate": 1e-3}
+
+
+@pytest.mark.parametrize("kind", ["frozen", "fine-tuned with dropout and augmentation"])
+@pytest.mark.parametrize("at", [2, 3, 7])
+def test_a_killed_run_ends_with_the_same_checkpoint(kind, at, project, tmp_path, make_spec, tiny_bert, monkeypatch):
+    """Three epochs of three steps, killed in the first epoch, between two epochs, or in the last."""
+    transformer = {"text_encoder": "transformer", "text_weights": str(tiny_bert)}
+    exact = {"freeze_backbone": True} if kind == "frozen" else FINE_TUNED
+    spec = make_spec("vse", **transformer, **exact)
+    whole = train(spec)
+    assert whole.outcome.status == "ok", whole.outcome
+    expected = checkpoint(spec).read_bytes()
+    shutil.rmtree("checkpoints")
+
+    step = Trainer.train_step
+
+    def dies(self, batch, pictures):
+        if self.step == at:
+            raise Killed
+        return step(self, batch, pictures)
+
+    monkeypatch.setattr(training, "SAVE_SECONDS", -1)  # save after every step
+    monkeypatch.setattr(Trainer, "train_step", dies)
+    with pytest.raises(Killed):
+        train(spec)
+    assert not checkpoint(spec).exists()
+    monkeypatch.setattr(Trainer, "train_step", step)
+    continued = train(spec)
+    assert checkpoint(spec).read_bytes() == expected
+    assert continued.history == whole.history
+    assert continued.selection == whole.selection
+
+
+def test_a_cold_cache_of_tokens_gives_the_same_checkpoint_as_a_warm_one(project, make_spec, tiny_bert):
+    transformer = {"text_encoder": "transformer", "text_weights": str(tiny_bert)}
+    spec = make_spec("vse", freeze_backbone=True, **transformer)
+    train(spec)
+    cold = checkpoint(spec).read_bytes()
+    assert list(Path("cache/tokens").glob("*.npy"))
+    train(spec)
+    assert checkpoint(spec).read_bytes() == cold
+
+
+def test_seeds_differ_and_equal_seeds_agree(project, make_spec):
+    sums = []
+    for seed in (0, 0, 1):
+        spec = make_spec("vse", seed, epochs=1)
+        train(spec)
+        sums.append({name: value.sum().item() for name, value in load_file(checkpoint(spec)).items()})
+    assert sums[0] == sums[1]
+    assert sums[0] != sums[2]
+
+
+@pytest.mark.parametrize("spoil", [b"not a state file", b"", None])
+def test_an_unusable_state_costs_time_and_not_correctness(spoil, project, make_spec):
+    trainer = build(project, make_spec)
+    trainer.save()
+    if spoil is None:
+        other = build(project, make_spec, width=20)  # other parameters, so another identity
+    else:
+        trainer.state_path.write_bytes(spoil)
+        other = trainer
+    assert not other.restore()
+
+
+def test_a_state_of_other_data_is_not_continued(project, make_spec):
+    trainer = build(project, make_spec)
+    trainer.save()
+    assert build(project, make_spec).restore()
+    table = Layout.clean("scenes-b", "none")
+    from rsitr.datasets.table import read_table, write_table
+
+    rows, facts = read_table(table)
+    write_table(rows, facts._replace(data_sha="0" * 64), table)
+    assert not build(project, make_spec).restore()
+
+
+def test_alarm_when_the_loss_is_not_finite(project, make_spec, monkeypatch):
+    monkeypatch.setattr(VSE, "loss", lambda self, batch: self.image_head.weight.sum() * float("nan"))
+    report = train(make_spec())
+    assert report.outcome.status == "failed"
+    assert report.outcome.reason.startswith("the loss became nan at step 0: lower learning_rate")
+    assert report.outcome.traceback.splitlines()[-1].startswith("rsitr.errors.TrainingDiverged: the loss became nan")
+
+
+def test_alarm_when_the_embeddings_are_not_finite(project, make_spec, monkeypatch):
+    nothing = torch.full((6, 16), float("nan"))
+    monkeypatch.setattr(training, "embed", lambda *a: (nothing, nothing))
+    report = train(make_spec())
+    assert report.outcome.reason.startswith("the embeddings became NaN in epoch 1")
+
+
+def test_alarm_when_all_images_have_one_embedding_for_three_epochs(project, make_spec, monkeypatch):
+    cosines = iter([0.9995, 0.5, 0.9995, 0.9995, 0.9995, 0.2])
+    monkeypatch.setattr(training, "collapse", lambda images: next(cosines))
+    report = train(make_spec("vse", epochs=6))
+    assert report.outcome.status == "failed"
+    assert "all images have had one embedding for 3 epochs (mean cosine 0.9995)" in report.outcome.reason
+    assert next(cosines) == 0.2  # epochs 3 to 5 sound the alarm, 1 does not count
+
+
+def test_a_failed_cell_leaves_files_that_say_so(project, make_spec, monkeypatch):
+    def broken(self, batch):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr(VSE, "loss", broken)
+    spec = make_spec()
+    train(spec)
+    report = json.loads((Layout.checkpoint(spec.cell) / "train.json").read_text(encoding="utf-8"))
+    assert report["outcome"]["status"] == "failed"
+    assert report["outcome"]["reason"] == "RuntimeError: shapes do not match"
+    assert "in broken" in report["outcome"]["traceback"]
+    assert report["config"]["epochs"] == 3
+    with safe_open(checkpoint(spec), "pt") as file:
+        assert file.metadata() == {"cell": "tiny/scenes-b/vse/0"}
+        assert list(file.keys()) == []
+
+
+def test_absent_weights_skip_a_cell(project, make_spec):
+    report = train(make_spec("vse", image_weights="no/such.safetensors"))
+    assert (report.outcome.status, report.outcome.traceback) == ("skipped", "")
+    assert report.outcome.reason.startswith("weights unavailable: such.safetensors")
+
+
+def test_weights_of_another_architecture_fail_it(project, make_spec):
+    save_file({"fc.weight": torch.ones(1)}, "other.safetensors")
+    report = train(make_spec("vse", image_weights="other.safetensors"))
+    assert report.outcome.status == "failed"
+    assert report.outcome.reason.startswith("other.safetensors belongs to another architecture")
+
+
+def test_settings_that_a_method_does_not_have_fail_it(project, make_spec):
+    report = train(make_spec("vse", epoch=3))
+    assert report.outcome.reason == "settings of vse are not valid: epoch: Extra inputs are not permitted"
+
+
+def test_data_that_was_not_built_fails_it(project, make_spec):
+    Layout.clean("scenes-b", "none").unlink()
+    report = train(make_spec())
+    assert report.outcome.status == "failed"
+    assert "clean-none.parquet is missing: build it with `snakemake" in report.outcome.reason
+
+
+def test_a_method_without_training_has_an_empty_checkpoint(project, make_spec):
+    spec = make_spec("chance")
+    report = train(spec)
+    assert (report.outcome.status, report.parameters) == ("ok", {"total": 0, "trainable": 0})
+    assert load_file(checkpoint(spec)) == {}
+
+
+def test_a_split_without_images_is_unsupported_and_says_why():
+    empty = SplitData([], [], [], [], np.array([], dtype=np.int64))
+    splits = {"train": SPLIT, "val": empty, "test": SPLIT}
+    check_usable(splits, {}, trainable=False)
+    with pytest.raises(Unsupported, match="no usable images in val: 58 x missing image"):
+        check_usable(splits, {"missing image": 58}, trainable=True)
+    with pytest.raises(Unsupported, match="no usable images in test: the dataset has none"):
+        check_usable(splits | {"test": empty}, {}, trainable=False)
