@@ -23,7 +23,7 @@ $(STAMP): requirements.lock pyproject.toml
 	touch $(STAMP)
 
 test: env
-	pytest
+	pytest --numprocesses 2 --dist loadfile
 
 bench: env
 	for script in benchmarks/*.py; do case $$script in */table.py) ;; *) python $$script || exit 1 ;; esac; done

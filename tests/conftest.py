@@ -1,4 +1,4 @@
-"""Fixtures that several files share: a tiny project with real images, tiny models, and the mirror where there is one."""
+"""Fixtures that several files share: a tiny project with images, tiny models, and the mirror where there is one."""
 
 from __future__ import annotations
 

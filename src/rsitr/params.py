@@ -64,15 +64,16 @@ class Block(_Strict):
 
 
 class Settings(_Strict):
-    """Overlays on the methods' own defaults; later levels win: variant, all, datasets, methods.
+    """Overlays on the methods' own defaults; later levels win: variant, all, datasets, methods, cells.
 
     ``all`` and ``datasets`` hold what several methods share, and reach the methods that have such a field.
-    ``methods`` is exact: an unknown field there is an error.
+    ``methods`` and ``cells`` (keys ``dataset/method``) are exact: an unknown field there is an error.
     """
 
     all: dict[str, Any] = {}
     datasets: dict[str, dict[str, Any]] = {}
     methods: dict[str, dict[str, Any]] = {}
+    cells: dict[str, dict[str, Any]] = {}
 
 
 class Experiment(_Strict):
@@ -129,8 +130,8 @@ class Params(_Strict):
         """What params.yaml sets for a cell: (shared settings, settings of exactly this method)."""
         settings = self[cell.experiment].settings
         shared = settings.all | settings.datasets.get(cell.dataset, {})
-        exact = settings.methods.get(cell.method_name, {})
-        return shared, exact | (settings.methods.get(cell.method, {}) if cell.variant else {})
+        exact = settings.methods.get(cell.method_name, {}) | settings.methods.get(cell.method, {})
+        return shared, exact | settings.cells.get(f"{cell.dataset}/{cell.method}", {})
 
 
 def parse_params(raw: dict[str, Any], origin: str = "params.yaml") -> Params:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import closing
+
 import pytest
 import torch
 from safetensors.torch import save_file
 
 from rsitr.errors import ParamsError, WeightsMismatch, WeightsUnavailable
 from rsitr.nn.backbones import ImageBackbone
-from rsitr.nn.weights import load_weights
+from rsitr.nn.weights import hub_reachable, load_weights
+from tests.unit.http_server import Server
 
 SWIN = {"embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1)}
 
@@ -107,6 +110,18 @@ def test_truncated_weights_file(tmp_path):
 def test_missing_file():
     with pytest.raises(WeightsUnavailable, match="put the file there"):
         ImageBackbone("test_resnet", "no/such/file.safetensors", 32)
+
+
+def test_a_server_that_refuses_everything_is_no_hub():
+    """As behind a company's gateway, which answers in the hub's place."""
+    with closing(Server()) as server:
+        assert not hub_reachable(server.url)
+
+
+def test_nobody_asks_the_hub_offline(monkeypatch):
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+    monkeypatch.setattr("requests.head", lambda *a, **k: pytest.fail("asked"))
+    assert not hub_reachable("https://hub.example")
 
 
 @pytest.mark.mirror

@@ -72,7 +72,14 @@ def test_duplicate_ids_and_empty_annotations_are_refused(root):
 
 @pytest.mark.parametrize(
     ("column", "value"),
-    [("split", "restval"), ("captions", [1]), ("width", -1), ("sha256", "abc"), ("fingerprint", "g" * 16), ("path", "")],
+    [
+        ("split", "restval"),
+        ("captions", [1]),
+        ("width", -1),
+        ("sha256", "abc"),
+        ("fingerprint", "g" * 16),
+        ("path", ""),
+    ],
 )
 def test_the_schema_names_the_column_that_breaks_it(column, value, root):
     frame = rows_to_frame([row("a.png")], root)

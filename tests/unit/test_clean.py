@@ -45,7 +45,9 @@ def test_no_image_at_all():
 @given(st.lists(st.lists(st.integers(0, 5), max_size=4).map(lambda bits: mark(*set(bits))), max_size=20))
 def test_pairs_are_those_of_brute_force(marks):
     expected = [
-        [a, b] for a, b in combinations(range(len(marks)), 2) if (int(marks[a], 16) ^ int(marks[b], 16)).bit_count() <= 2
+        [a, b]
+        for a, b in combinations(range(len(marks)), 2)
+        if (int(marks[a], 16) ^ int(marks[b], 16)).bit_count() <= 2
     ]
     assert sorted(near_pairs(marks).tolist()) == expected
 

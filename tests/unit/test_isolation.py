@@ -16,15 +16,6 @@ from rsitr.cells import Layout, Outcome, TrainReport, read_record, write_json
 from rsitr.errors import RsitrError
 
 
-@pytest.fixture(autouse=True)
-def _handlers():
-    """A stage replaces the handlers of the process that started it."""
-    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    yield
-    for number, handler in kept.items():
-        signal.signal(number, handler)
-
-
 @pytest.fixture
 def interpreter(tmp_path: Path, monkeypatch):
     """``interpreter(script)`` makes every stage run a shell script instead of Python."""
@@ -61,11 +52,15 @@ def test_a_stage_without_a_record_is_an_error(interpreter, make_spec):
         isolation.run_stage("train", make_spec(), Path("spec.json"))
 
 
+@pytest.mark.timeout(60)
 def test_a_request_to_stop_ends_the_stage_and_leaves_no_record(interpreter, make_spec, tmp_path):
     interpreter(f"echo $$ > {tmp_path}/pid; exec sleep 30")
 
+    pid = tmp_path / "pid"
+    before = signal.getsignal(signal.SIGTERM)
+
     def stop():
-        while not (tmp_path / "pid").is_file() or not (tmp_path / "pid").read_text(encoding="utf-8"):
+        while signal.getsignal(signal.SIGTERM) is before or not pid.is_file() or not pid.read_text(encoding="utf-8"):
             time.sleep(0.01)
         os.kill(os.getpid(), signal.SIGTERM)
 
@@ -74,7 +69,7 @@ def test_a_request_to_stop_ends_the_stage_and_leaves_no_record(interpreter, make
         isolation.run_stage("train", make_spec(), Path("spec.json"))
     assert caught.value.code == 128 + signal.SIGTERM
     with pytest.raises(ProcessLookupError):
-        os.kill(int((tmp_path / "pid").read_text(encoding="utf-8")), 0)
+        os.kill(int(pid.read_text(encoding="utf-8")), 0)
 
 
 def test_the_caller_gets_its_signal_handlers_back(interpreter, make_spec):

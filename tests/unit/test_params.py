@@ -109,7 +109,7 @@ def test_all_mistakes_are_listed_at_once():
 
 
 def test_unknown_experiment_lists_the_known_ones():
-    with pytest.raises(ParamsError, match="unknown experiment 'shop': params.yaml has lab"):
+    with pytest.raises(ParamsError, match=r"unknown experiment 'shop': params\.yaml has lab"):
         parse_params(GOOD)["shop"]
 
 
@@ -152,7 +152,9 @@ def test_the_file_of_the_project_is_valid(monkeypatch, schema_cache, request):
         ("experiments.lab.settings.datasets.ucm", {}, "settings.datasets names ['ucm'], which its matrix does not"),
     ],
 )
-def test_methods_datasets_and_settings_are_checked_before_anything_runs(path, value, message, monkeypatch, schema_cache):
+def test_methods_datasets_and_settings_are_checked_before_anything_runs(
+    path, value, message, monkeypatch, schema_cache
+):
     monkeypatch.setattr(pipeline, "STATE", schema_cache)
     raw = edited(path, value)
     if "vse@vit-bert" not in value:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -128,14 +127,9 @@ for attempt in tries:
 """
 
 
-@pytest.mark.parametrize("offline", ["0", "1"], ids=["closed port", "HF_HUB_OFFLINE"])
-def test_without_network_pretrained_weights_are_unavailable_at_once(offline, tmp_path: Path, monkeypatch):
-    for name, value in {
-        "HF_ENDPOINT": "http://127.0.0.1:9",  # nobody answers at the discard port
-        "HF_HOME": str(tmp_path),
-        "HF_HUB_OFFLINE": offline,
-        "NO_PROXY": "127.0.0.1",
-    }.items():
-        monkeypatch.setenv(name, value)
+def test_without_network_pretrained_weights_are_unavailable_at_once(tmp_path, monkeypatch):
+    monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody answers at the discard port
+    monkeypatch.setenv("HF_HOME", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     result = subprocess.run([sys.executable, "-c", OFFLINE], capture_output=True, text=True, timeout=120)
     assert result.stdout.split() == ["unavailable"] * 3, result.stderr

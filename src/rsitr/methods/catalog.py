@@ -64,7 +64,8 @@ def _check_settings_names(params: Params, cells: Iterable[CellId]) -> None:
     for name in {cell.experiment for cell in cells}:
         experiment = params[name]
         methods = {method for entry in experiment.methods for method in (entry, entry.partition("@")[0])}
-        for key, allowed in (("methods", methods), ("datasets", set(experiment.datasets))):
+        pairs = {f"{cell.dataset}/{cell.method}" for cell in params.cells(name)}
+        for key, allowed in (("methods", methods), ("datasets", set(experiment.datasets)), ("cells", pairs)):
             if unused := set(getattr(experiment.settings, key)) - allowed:
                 raise ParamsError(
                     f"experiments.{name}.settings.{key} names {sorted(unused)}, which its matrix does not have"

@@ -1,0 +1,196 @@
+"""What every registered method keeps to, in every variant: a citation, a typed configuration, shapes and gradients."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from pydantic import ValidationError
+
+from rsitr.datasets.table import DatasetFacts
+from rsitr.errors import ParamsError
+from rsitr.methods import entry, get_method, registry
+from rsitr.methods.base import Batch, Corpus, Method, MethodConfig, TrainingConfig
+from rsitr.methods.configure import configure, deviations
+from rsitr.nn.pixels import PixelFormat
+from rsitr.nn.seeds import seeded
+from rsitr.params import NAME
+from rsitr.tables.published import lookup
+
+NAMES = list(registry())
+CONFIGURATIONS = [(name, variant) for name in NAMES for variant in ("", *get_method(name).variants)]
+TRAINABLE = [(name, variant) for name, variant in CONFIGURATIONS if get_method(name).trainable]
+CAPTIONS = ["a red dot on white ground", "a green bar", "two trees", "a red dot"]
+FACTS = DatasetFacts("scenes-b", "Shapes", "generated", "Apache-2.0", True, "root", "0" * 64)
+
+
+@pytest.fixture(scope="module")
+def build(tiny_settings, tiny_bert, tiny_clip):
+    """``build(name, variant)``: the method in small, built once."""
+    small = tiny_settings | {"model": tiny_clip, "weights": "none", "text_weights": str(tiny_bert)}
+
+    @cache
+    def built(name: str, variant: str) -> Method:
+        cls = get_method(name)
+        fields = {key: value for key, value in small.items() if key in cls.Config.model_fields}
+        with seeded(0):
+            return cls.build(configure(cls, variant, fields, {}), Corpus(CAPTIONS))
+
+    return built
+
+
+@pytest.mark.parametrize("name", NAMES)
+class TestDeclaration:
+    def test_name_and_place(self, name: str) -> None:
+        cls = get_method(name)
+        assert re.fullmatch(NAME, name)
+        assert cls.name == name
+        assert cls.__module__ == entry(name).module
+        lines = Path(inspect.getfile(cls)).read_text(encoding="utf-8").splitlines()
+        assert len(lines) <= 150
+
+    def test_docstring_cites_the_paper_and_the_place_in_it(self, name: str) -> None:
+        cls = get_method(name)
+        text = inspect.cleandoc(cls.__doc__ or "")
+        assert text
+        if cls.trainable or cls.published:
+            assert re.search(r"\b(19|20)\d\d\b", text), "name the year of the paper"
+            assert re.search(r"[Ss]ections? [IVX\d]|Eq\. \d|Table [IVX\d]", text), "name section, equation or table"
+
+    def test_configuration_is_typed_and_closed(self, name: str) -> None:
+        config = get_method(name).Config
+        assert issubclass(config, MethodConfig)
+        assert config.model_config["extra"] == "forbid"
+        assert inspect.getdoc(config)
+        with pytest.raises(ValidationError):
+            config(no_such_field=1)
+        if get_method(name).trainable:
+            assert issubclass(config, TrainingConfig)
+
+    def test_defaults_select_on_val(self, name: str) -> None:
+        assert getattr(get_method(name).Config(), "selection", "val") == "val"
+
+    def test_published_keys_belong_to_a_configuration_and_to_the_numbers(self, name: str) -> None:
+        cls = get_method(name)
+        for variant, published in cls.published.items():
+            assert variant == "" or variant in cls.variants
+            found = [lookup(published, dataset) for dataset in ("rsicd", "rsitmd", "ucm", "sydney")]
+            assert any(found), f"published.csv has no recall for {published}"
+
+    def test_it_says_whether_it_supports_a_dataset(self, name: str) -> None:
+        supported, reason = get_method(name).supports(FACTS)
+        assert supported or reason
+
+
+@pytest.mark.parametrize(("name", "variant"), CONFIGURATIONS)
+class TestConfiguration:
+    def test_variant_is_valid_and_changes_something(self, name: str, variant: str) -> None:
+        cls = get_method(name)
+        config = configure(cls, variant, {}, {})
+        assert deviations(cls, variant, config) == []
+        if variant:
+            assert re.fullmatch(NAME, variant)
+            assert config != configure(cls, "", {}, {})
+
+    def test_encoders(self, name: str, variant: str, build: Any) -> None:
+        method = build(name, variant).eval()
+        images = torch.arange(4)
+        if method.reads_pixels:
+            assert isinstance(method.pixels, PixelFormat)
+            images = torch.rand(4, 3, method.pixels.size, method.pixels.size)
+        tokens = method.tokenize(CAPTIONS)
+        assert tokens.shape[0] == 4
+        assert not tokens.is_floating_point()
+        with torch.inference_mode():
+            pictures, texts = method.encode_images(images), method.encode_texts(tokens)
+        assert pictures.ndim == 2
+        assert pictures.shape == texts.shape
+        torch.testing.assert_close(texts.norm(dim=1), torch.ones(4))
+        # The one exception states itself in the configuration.
+        if getattr(method.config, "normalize_image_features", True):
+            torch.testing.assert_close(pictures.norm(dim=1), torch.ones(4))
+
+    def test_checkpoint_goes_out_and_in(self, name: str, variant: str, build: Any) -> None:
+        method = build(name, variant)
+        state = {key: value.clone() for key, value in method.learned_state().items()}
+        method.load_learned_state(state)
+        if state:
+            with pytest.raises(RuntimeError, match="belongs to another model"):
+                method.load_learned_state(dict(list(state.items())[1:]))
+
+
+@pytest.mark.parametrize(("name", "variant"), TRAINABLE)
+class TestTraining:
+    def test_loss_is_finite_and_reaches_every_part(self, name: str, variant: str, build: Any) -> None:
+        method = build(name, variant).train()
+        size = method.pixels.size
+        batch = Batch(torch.rand(4, 3, size, size), method.tokenize(CAPTIONS), torch.tensor([0, 1, 2, 2]), epoch=0)
+        method.zero_grad()
+        loss = method.loss(batch)
+        assert loss.shape == ()
+        assert torch.isfinite(loss)
+        loss.backward()
+        gradients = {key: parameter.grad for key, parameter in method.named_parameters()}
+        assert all(torch.isfinite(grad).all() for grad in gradients.values() if grad is not None)
+        reached = {key.split(".")[0] for key, grad in gradients.items() if grad is not None and grad.any()}
+        parts = {key.split(".")[0] for key in gradients}
+        assert {part for part in parts if part != "log_temperature"} <= reached
+
+    def test_it_takes_the_tokens_of_a_frozen_backbone(self, name: str, variant: str, build: Any) -> None:
+        method = build(name, variant).eval()
+        pixels = torch.rand(2, 3, method.pixels.size, method.pixels.size)
+        with torch.inference_mode():
+            tokens = method.backbone(pixels)
+            assert tokens.ndim == 3
+            torch.testing.assert_close(method.encode_images(tokens), method.encode_images(pixels))
+
+    def test_equal_seeds_build_equal_weights(self, name: str, variant: str, build: Any) -> None:
+        method = build(name, variant)
+        with seeded(0):
+            again = type(method).build(method.config, Corpus(CAPTIONS))
+        for (key, value), other in zip(method.state_dict().items(), again.state_dict().values(), strict=True):
+            if value.is_floating_point() and "running" not in key:
+                assert torch.equal(value, other), key
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if not get_method(name).trainable])
+def test_a_method_without_training_has_no_loss(name, build):
+    with pytest.raises(NotImplementedError, match=f"{name} is not trained"):
+        build(name, "").loss(None)
+
+
+class TestConfigure:
+    """Defaults, then variant, then shared, then exact."""
+
+    def test_order(self) -> None:
+        cls = get_method("vse")
+        assert configure(cls, "", {}, {}).objective == "contrastive"
+        assert configure(cls, "swin-bert-triplet", {}, {}).objective == "triplet"
+        assert configure(cls, "swin-bert-triplet", {"objective": "contrastive"}, {}).objective == "contrastive"
+        assert configure(cls, "", {"margin": 0.3}, {"margin": 0.4}).margin == 0.4
+
+    def test_shared_settings_reach_those_that_have_the_field_and_exact_ones_must_fit(self) -> None:
+        cls = get_method("chance")
+        assert configure(cls, "", {"epochs": 3}, {}) == cls.Config()
+        with pytest.raises(ParamsError, match="settings of chance are not valid: epochs: Extra inputs"):
+            configure(cls, "", {}, {"epochs": 3})
+        with pytest.raises(ParamsError, match="settings of vse@vit-bert are not valid: epochs: Input should be"):
+            configure(get_method("vse"), "vit-bert", {"epochs": 0}, {})
+
+    def test_deviations_name_each_field_that_differs(self) -> None:
+        cls = get_method("vse")
+        config = configure(cls, "", {"epochs": 3, "text_weights": ""}, {})
+        assert deviations(cls, "", config) == [
+            "epochs 3 instead of 50",
+            "text_weights none instead of google-bert/bert-base-uncased",
+        ]
+
+
+def test_unknown_method_lists_the_known_ones():
+    with pytest.raises(ParamsError, match=r"unknown method 'amfm': the known ones are chance, clip, vse, vse\+\+"):
+        get_method("amfm")
