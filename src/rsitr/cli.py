@@ -6,7 +6,7 @@ import functools
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.console import Console
@@ -61,10 +61,11 @@ def _spec(cell: str | None, path: Path | None) -> Spec:
     if path:
         return read_spec(path)
     parts = (cell or "").split("/")
-    if len(parts) != 4 or not parts[3].isdigit():
+    if len(parts) != 4 or not parts[3].isdecimal():
         raise ParamsError("name a cell as EXPERIMENT/DATASET/METHOD/SEED, e.g. demo/scenes-a/vse/0")
     wanted = CellId(parts[0], parts[1], parts[2], int(parts[3]))
     params, _ = _experiment(wanted.experiment)
+    pipeline.check_cell(params, wanted)
     return pipeline.spec_of(params, wanted)
 
 
@@ -109,7 +110,7 @@ def data_build(dataset: str) -> None:
 @reported
 def data_clean(
     dataset: str,
-    dedup: Annotated[str, typer.Option(help="none or remoteclip: which duplicates leave training.")] = "none",
+    dedup: Annotated[Literal["none", "remoteclip"], typer.Option(help="Which duplicates leave training.")] = "none",
 ) -> None:
     """Write the cleaned view of a dataset: which images are used, and why each other one is not."""
     from rsitr.dedup.clean import write_clean
@@ -138,7 +139,9 @@ def evaluate(cell: CellArgument = None, spec: SpecOption = None) -> None:
 @reported
 def tables(
     experiment: ExperimentArgument = None,
-    only: Annotated[str | None, typer.Option(help="comparison or datasets; default: both.")] = None,
+    only: Annotated[
+        Literal["comparison", "datasets"] | None, typer.Option(help="One of the two tables; default: both.")
+    ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse failed, missing and stale cells.")] = False,
 ) -> None:
     """Build the tables and figures of an experiment from its records."""

@@ -24,7 +24,7 @@ from rsitr.nn.inputs import Inputs
 from rsitr.provenance import library_versions, machine, peak_memory_mib
 from rsitr.retrieval.ranks import ProtocolRanks, rank_embeddings
 from rsitr.retrieval.recall import ceiling, median_ranks, recall, text_groups
-from rsitr.runtime import build_method, image_inputs, prepare
+from rsitr.runtime import build_method, image_inputs, prepare, writing
 
 IMAGE_BATCH, TEXT_BATCH = 64, 256
 
@@ -170,4 +170,5 @@ def write_history(path: Path, trained: TrainReport) -> None:
 
 
 if __name__ == "__main__":
-    evaluate(read_spec(Path(sys.argv[1])))
+    with writing():
+        evaluate(read_spec(Path(sys.argv[1])))

@@ -29,15 +29,21 @@ def run_stage(stage: str, spec: Spec, spec_path: Path) -> Outcome | None:
     threads = dict.fromkeys(THREAD_VARIABLES, str(min(spec.threads, os.cpu_count() or 1)))
     environment = os.environ | PATIENCE | threads
     process = subprocess.Popen([sys.executable, "-m", f"rsitr.{stage}", str(spec_path)], env=environment)
+    stopped: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
+        # Waiting here would wait for a lock that the interrupted wait below holds.
+        stopped.append(number)
         process.terminate()
-        process.wait()
-        raise SystemExit(128 + number)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, pass_on)
-    code = process.wait()
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        code = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if stopped:
+        raise SystemExit(128 + stopped[0])
     if code < 0:
         name = signal.Signals(-code).name
         hint = " (out of memory? lower batch_size, or raise mem_mb)" if name == "SIGKILL" else ""

@@ -34,6 +34,13 @@ def open_params(config: dict[str, Any]) -> Params:
     return params
 
 
+def check_cell(params: Params, cell: CellId) -> None:
+    """Raise ``ParamsError`` unless the dataset, method and variant of a cell exist, in the matrix or out of it."""
+    from rsitr.methods.catalog import check
+
+    check(params, [cell], STATE)
+
+
 def gpus() -> int:
     """Number of NVIDIA devices of this machine, seen without importing torch."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
@@ -179,7 +186,7 @@ def _record_kill(spec: Spec, outcome: Outcome) -> None:
 
     folder = Layout.checkpoint(spec.cell)
     folder.mkdir(parents=True, exist_ok=True)
-    save_file({}, folder / "model.safetensors", metadata={"cell": spec.cell.path, "status": "failed"})
+    save_file({}, folder / "model.safetensors", metadata={"cell": spec.cell.path})
     write_json(folder / "train.json", TrainReport(outcome=outcome))
 
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +27,15 @@ from rsitr.nn.seeds import derive, seeded
 CACHE = Path("cache")
 LOCKS = Path(".rsitr/locks")
 _held: list[FileLock] = []
+
+
+@contextmanager
+def writing() -> Iterator[None]:
+    """End this process with a message and status 1 when a record cannot be written."""
+    try:
+        yield
+    except OSError as error:
+        sys.exit(f"rsitr: {error}: check that the folder exists, is writable and has free space")
 
 
 def prepare(spec: Spec) -> str:

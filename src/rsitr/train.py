@@ -11,6 +11,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -33,7 +34,7 @@ from rsitr.progress import Progress
 from rsitr.provenance import machine, peak_memory_mib
 from rsitr.retrieval.ranks import rank_embeddings
 from rsitr.retrieval.recall import recall
-from rsitr.runtime import build_method, image_inputs, prepare
+from rsitr.runtime import build_method, image_inputs, prepare, writing
 
 SAVE_SECONDS = 60
 COLLAPSED, COLLAPSED_EPOCHS = 0.999, 3
@@ -83,11 +84,14 @@ def make_optimizer(method: Method, config: TrainingConfig) -> torch.optim.Optimi
 class Trainer:
     """The state of a run, and how it is saved and restored."""
 
-    def __init__(self, method: Method, splits: dict[str, SplitData], spec: Spec, device: str, state_path: Path):
+    def __init__(
+        self, method: Method, splits: dict[str, SplitData], spec: Spec, device: str, state_path: Path, data_sha: str
+    ):
         assert isinstance(method.config, TrainingConfig)
         self.method, self.config, self.device = method.to(device), method.config, device
         self.train, self.select = splits["train"], splits[self.config.selection]
-        self.seed, self.identity, self.state_path = spec.seed, [spec.params_sha, spec.code_sha], state_path
+        self.seed, self.state_path = spec.seed, state_path
+        self.identity = [spec.params_sha, spec.code_sha, data_sha]
         self.inputs: Inputs = image_inputs(method, self.train, splits, device, seed=spec.seed, training=True)
         self.select_inputs: Inputs = image_inputs(method, self.select, splits, device)
         self.optimizer = make_optimizer(method, self.config)
@@ -125,7 +129,7 @@ class Trainer:
             return False
         try:
             state: dict[str, Any] = torch.load(self.state_path, map_location=self.device, weights_only=True)
-        except (RuntimeError, OSError, EOFError):
+        except (RuntimeError, OSError, EOFError, UnpicklingError):
             return False  # an unreadable state costs time, not correctness: the run starts anew
         if state["identity"] != self.identity:
             return False
@@ -260,7 +264,8 @@ def train(spec: Spec) -> TrainReport:
         report.outcome = Outcome.of(error)
     report.peak_memory_mib["train"] = peak_memory_mib()
     partial = folder / "model.part"
-    save_file(weights, partial, metadata={"cell": spec.cell.path, "status": report.outcome.status})
+    # One entry only: safetensors writes several in random order, and equal runs must give equal bytes.
+    save_file(weights, partial, metadata={"cell": spec.cell.path})
     os.replace(partial, folder / "model.safetensors")
     write_json(folder / "train.json", report)
     if report.outcome.status == "ok":
@@ -289,13 +294,13 @@ def train_method(
         return {}
     torch.random.manual_seed(derive(spec.seed, "train"))
     started = time.perf_counter()
-    trainer = Trainer(method, splits, spec, device, Layout.checkpoint(spec.cell) / "resume.pt")
+    trainer = Trainer(method, splits, spec, device, Layout.checkpoint(spec.cell) / "resume.pt", facts.data_sha)
     report.seconds["features"] = round(time.perf_counter() - started, 2)
     report.parameters["trainable"] = sum(p.numel() for p in method.parameters() if p.requires_grad)
     if trainer.restore():
         print(f"continuing at step {trainer.step}", file=sys.stderr)
+    report.history = trainer.history  # filled as it goes, so that a run that diverges shows how
     trainer.run()
-    report.history = trainer.history
     report.seconds["train"] = round(trainer.seconds, 2)
     chosen = trainer.chosen_epoch()
     report.selection = {
@@ -308,4 +313,5 @@ def train_method(
 
 
 if __name__ == "__main__":
-    train(read_spec(Path(sys.argv[1])))
+    with writing():
+        train(read_spec(Path(sys.argv[1])))

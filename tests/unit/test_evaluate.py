@@ -78,10 +78,10 @@ class ByPlace:
         self.batches = []
 
     def tokenize(self, captions):
-        return torch.tensor([[len(caption), sum(map(ord, caption))] for caption in captions])
+        return torch.tensor([[1000 - sum(map(ord, caption)), len(caption)] for caption in captions])  # longest first
 
     def encode_texts(self, tokens):
-        self.batches.append(tokens[:, 0].tolist())
+        self.batches.append(tokens[:, 1].tolist())
         return tokens.float() + torch.arange(len(tokens))[:, None] * 1e-3
 
 

@@ -41,12 +41,12 @@ def karpathy_rows(
         try:
             name, split, sentences = entry["filename"], entry["split"], entry.get("sentences", [])
             captions = [" ".join(sentence["raw"].split()) for sentence in sentences]
-        except (KeyError, TypeError, AttributeError) as error:
+            place, class_name = PurePosixPath(name), class_of(entry).lower()
+            keywords = [keyword.strip() for keyword in entry.get("keywords", [])]
+        except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
             raise DatasetError(f"{path}: images[{position}] is not in the expected layout ({error!r})") from None
         if split not in SPLITS:
             raise DatasetError(f"{path}: images[{position}] ({name}) has the unknown split {split!r}")
-        if PurePosixPath(name).is_absolute() or ".." in PurePosixPath(name).parts:
+        if place.is_absolute() or ".." in place.parts:
             raise DatasetError(f"{path}: images[{position}] names {name!r}, a path outside the image folder")
-        yield Row(
-            name, f"{image_dir}/{name}", split, class_of(entry).lower(), captions, list(entry.get("keywords", []))
-        )
+        yield Row(name, f"{image_dir}/{name}", split, class_name, captions, keywords)

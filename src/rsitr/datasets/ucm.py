@@ -61,5 +61,13 @@ class UCM(Dataset):
         yield from karpathy_rows(
             annotation,
             image_dir="UCM_captions/imgs",
-            class_of=lambda entry: CLASSES[(int(entry["filename"].split(".")[0]) - 1) // 100],
+            class_of=lambda entry: class_of(entry["filename"]),
         )
+
+
+def class_of(filename: str) -> str:
+    """Class of ``1.tif`` ... ``2100.tif``; raises ``ValueError`` for any other name."""
+    number = int(filename.removesuffix(".tif"))
+    if not 1 <= number <= 100 * len(CLASSES):
+        raise ValueError(f"{filename} is not one of 1.tif ... 2100.tif")
+    return CLASSES[(number - 1) // 100]

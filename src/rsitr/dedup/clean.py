@@ -11,6 +11,9 @@ import pyarrow as pa
 from rsitr.datasets.canonical import data_sha
 from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, read_table, write_table
 from rsitr.dedup.groups import duplicate_groups
+from rsitr.errors import ParamsError
+
+PROTOCOLS = ("none", "remoteclip")
 
 # An image that appears in several splits stays in the one whose numbers are published.
 PRECEDENCE = {"test": 0, "val": 1, "train": 2}
@@ -21,8 +24,10 @@ def clean(frame: pd.DataFrame, dedup: str) -> pd.DataFrame:
 
     ``dedup`` is ``none`` (published protocol: nothing is removed) or ``remoteclip`` (an image leaves train when a
     near duplicate of it is in val or test, and val when one is in test). Images that cannot be
-    read and images without any caption are never kept.
+    read and images without any caption are never kept. Raises ``ParamsError`` for another protocol.
     """
+    if dedup not in PROTOCOLS:
+        raise ParamsError(f"unknown de-duplication protocol {dedup!r}: the known ones are {', '.join(PROTOCOLS)}")
     frame = frame.copy()
     frame["captions"] = [[caption for caption in captions if caption] for captions in frame["captions"]]
     frame["duplicate_group"] = duplicate_groups(frame["fingerprint"].tolist())

@@ -50,7 +50,8 @@ class CLIP(Method):
         tags = open_clip.list_pretrained_tags_by_model(config.model)
         if config.weights in tags:
             source = open_clip.get_pretrained_cfg(config.model, config.weights)
-            require_hub(source["hf_hub"].rstrip("/"), HUB_FILES)
+            owner, name, *file = source["hf_hub"].rstrip("/").split("/")  # some tags name the file as well
+            require_hub(f"{owner}/{name}", tuple(file) or HUB_FILES)
             self.model = open_clip.create_model(config.model, pretrained=config.weights)
         else:
             self.model = open_clip.create_model(config.model, pretrained=None)

@@ -45,7 +45,9 @@ def cached_tokens(
 def _compute(backbone: nn.Module, pixels: PixelFormat, paths: list[Path], path: Path, device: str) -> None:
     backbone = backbone.to(device).eval()
     dataset = PixelDataset(paths, pixels)
-    loader = DataLoader(dataset, BATCH, sampler=[(0, index) for index in range(len(paths))])  # type: ignore[arg-type]
+    indices = [(0, index) for index in range(len(paths))]
+    # With a generator of its own the loader leaves torch's alone: a cold cache and a warm one train alike.
+    loader = DataLoader(dataset, BATCH, sampler=indices, generator=torch.Generator())  # type: ignore[arg-type]
     # A process of its own: another machine sharing the folder may hold no lock that this one sees.
     partial = path.with_name(f"{path.stem}.{os.getpid()}.part")
     store = None

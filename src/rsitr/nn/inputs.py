@@ -23,7 +23,9 @@ class PixelInputs:
     def batches(self, batches: Sequence[np.ndarray], epoch: int = 0) -> Iterator[Tensor]:
         """The images at each batch of positions, as ``epoch`` sees them."""
         indices = [[(epoch, int(position)) for position in batch] for batch in batches]
-        yield from DataLoader(self.dataset, batch_sampler=indices, num_workers=self.workers)  # type: ignore[arg-type]
+        # A loader draws from the generator it is given, else from torch's, on which dropout and resuming rest.
+        own = torch.Generator()
+        yield from DataLoader(self.dataset, batch_sampler=indices, num_workers=self.workers, generator=own)  # type: ignore[arg-type]
 
 
 class TokenInputs:

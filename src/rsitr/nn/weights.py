@@ -10,6 +10,7 @@ import importlib.util
 import os
 from functools import cache
 from pathlib import Path
+from pickle import UnpicklingError
 
 import requests
 import torch
@@ -55,14 +56,13 @@ def resolve(location: str) -> Path:
 
 @cache
 def hub_reachable(endpoint: str) -> bool:
-    """Whether the hub answers at all; asked once a process."""
+    """Whether the hub answers, and not a gateway that refuses in its place; asked once a process."""
     if constants.HF_HUB_OFFLINE:
         return False
     try:
-        requests.head(endpoint, timeout=PROBE_SECONDS)
+        return requests.head(endpoint, timeout=PROBE_SECONDS, allow_redirects=True).ok
     except requests.RequestException:
         return False
-    return True
 
 
 def require_hub(repo: str, files: tuple[str, ...]) -> None:
@@ -87,7 +87,7 @@ def load_weights(module: nn.Module, path: Path, ignore: tuple[str, ...] = ()) ->
             state = load_file(path)
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError) as error:
+    except (SafetensorError, OSError, RuntimeError, EOFError, UnpicklingError) as error:
         raise WeightsMismatch(f"{path.name} cannot be read as weights ({error}): fetch it again") from None
     own = module.state_dict()
     # Batch-norm step counters carry no weight and some exporters leave them out.
