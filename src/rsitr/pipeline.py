@@ -60,8 +60,13 @@ def machine_memory_mb() -> int:
 
 def spec_of(params: Params, cell: CellId) -> Spec:
     """What a cell is expected to be under the present parameters and code."""
+    from rsitr.methods.catalog import schemas
+
     experiment = params[cell.experiment]
     shared, exact = params.overlays(cell)
+    # A shared setting that a method has no field for is no part of its cells.
+    fields = schemas(STATE)[cell.method_name]["schema"].get("properties", {})
+    shared = {name: value for name, value in shared.items() if name in fields}
     modules = ("rsitr.train", "rsitr.evaluate", entry(cell.method_name).module)
     return Spec(
         **cell._asdict(),

@@ -11,6 +11,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from rsitr.params import CellId, Params
 from rsitr.provenance import code_sha
 
 
-def schemas(cache: Path) -> dict[str, Any]:
-    """Name of each method -> {schema, variants, summary}, from the cache where the code has not changed."""
-    path = cache / f"methods-{code_sha(entry.module for entry in registry().values())[:16]}.json"
+@cache
+def schemas(folder: Path) -> dict[str, Any]:
+    """Name of each method -> {schema, variants, summary}, kept in ``folder`` while the code is the same."""
+    path = folder / f"methods-{code_sha(entry.module for entry in registry().values())[:16]}.json"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         result = subprocess.run([sys.executable, "-m", __name__], capture_output=True, text=True)
