@@ -83,7 +83,8 @@ def step_rate(project: Path) -> list[Row]:
     run("snakemake", "--cores", "2", "data/canonical/scenes-a/clean-remoteclip.parquet", cwd=project)
     os.chdir(project)
     torch.set_num_threads(1)
-    spec = spec_of(load_params(), CELL).model_copy(update={"exact": {"epochs": 1}})
+    spec = spec_of(load_params(), CELL)
+    spec = spec.model_copy(update={"settings": spec.settings | {"epochs": 1}})
     rates = [(loop_rate(spec), plain_rate(spec)) for _ in range(REPEATS)]
     ours, plain = (max(column) for column in zip(*rates, strict=True))
     return [Row("step-rate", "rate", "steps/s", ours, "plain loop", plain, machine(), higher_is_better=True)]

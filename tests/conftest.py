@@ -148,16 +148,15 @@ def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.fixture(scope="session")
 def make_spec() -> Callable[..., Spec]:
-    """``make_spec(method, seed, **exact)``: the spec of a cell of the tiny project."""
+    """``make_spec(method, seed, **settings)``: the spec of a cell of the tiny project."""
 
-    def make(method: str = "vse", seed: int = 0, **exact: Any) -> Spec:
+    def make(method: str = "vse", seed: int = 0, **settings: Any) -> Spec:
         return Spec(
             experiment="tiny",
             dataset="scenes-b",
             method=method,
             seed=seed,
-            shared=TINY_SETTINGS,
-            exact=exact,
+            settings=settings if method == "chance" else TINY_SETTINGS | settings,
             dedup="none",
             threads=1,
             code_sha="0" * 64,

@@ -6,15 +6,16 @@ import json
 import os
 import traceback
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict
 
-from rsitr.errors import RsitrError, Unsupported, WeightsUnavailable
+from rsitr.errors import RecordError, RsitrError, Unsupported, WeightsUnavailable
 from rsitr.params import CellId
 from rsitr.provenance import sha256_json
 
 TRACEBACK_LINES = 15
+J = TypeVar("J", bound=BaseModel)
 
 
 class Spec(BaseModel):
@@ -30,10 +31,8 @@ class Spec(BaseModel):
     dataset: str
     method: str
     seed: int
-    shared: dict[str, Any]
-    """Settings that reach every method which has such a field."""
-    exact: dict[str, Any]
-    """Settings of exactly this method."""
+    settings: dict[str, Any]
+    """What params.yaml sets of the method's configuration."""
     dedup: str
     threads: int
     code_sha: str
@@ -46,7 +45,7 @@ class Spec(BaseModel):
     @property
     def params_sha(self) -> str:
         """Hash of everything that params.yaml says about this cell."""
-        return sha256_json([self.shared, self.exact, self.dedup, self.seed])
+        return sha256_json([self.settings, self.dedup, self.seed])
 
 
 class Outcome(BaseModel):
@@ -177,14 +176,23 @@ def write_json(path: Path, value: BaseModel | dict[str, Any]) -> None:
     os.replace(partial, path)
 
 
+def read_json(model: type[J], path: Path) -> J:
+    """Read what ``write_json`` wrote; raises ``RecordError`` for a file that is damaged or of another version."""
+    try:
+        return model.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        what = str(error).splitlines()[0]
+        raise RecordError(f"{path} cannot be read ({what}): delete it, or restore it from git, and run again") from None
+
+
 def read_spec(path: Path) -> Spec:
     """Read the spec of a cell."""
-    return Spec.model_validate_json(path.read_text(encoding="utf-8"))
+    return read_json(Spec, path)
 
 
 def read_record(path: Path) -> Record | None:
     """Read a record, or None when there is none yet."""
-    return Record.model_validate_json(path.read_text(encoding="utf-8")) if path.is_file() else None
+    return read_json(Record, path) if path.is_file() else None
 
 
 class Layout:

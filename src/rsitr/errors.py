@@ -49,6 +49,10 @@ class TrainingDiverged(RsitrError):
     """The loss became NaN or infinite, or the embeddings collapsed to a point."""
 
 
+class RecordError(RsitrError):
+    """A spec, report or record is damaged or of another version."""
+
+
 class StaleRecord(RsitrError):
     """A record was made by other code, data or parameters than the present ones."""
 

@@ -16,7 +16,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_spec, write_json
+from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_json, read_spec, write_json
 from rsitr.datasets.splits import SplitData, load_splits
 from rsitr.errors import WeightsMismatch
 from rsitr.methods.base import Method
@@ -123,21 +123,24 @@ def load_checkpoint(method: Method, path: Path) -> None:
         raise WeightsMismatch(f"{path} was written for {owner} and does not fit this model: {error}") from None
 
 
-def evaluate(spec: Spec) -> Record:
-    """Evaluate the checkpoint of a cell on test, once, and write ``cell.json``, ``ranks.parquet``, ``history.csv``."""
+def evaluate(spec: Spec, killed: Outcome | None = None) -> Record:
+    """Evaluate the checkpoint of a cell on test, once, and write ``cell.json``, ``ranks.parquet``, ``history.csv``.
+
+    ``killed`` is how an earlier attempt ended that could write nothing any more: the record then says so.
+    """
     cell, folder = spec.cell, Layout.cell(spec.cell)
-    trained = TrainReport.model_validate_json((Layout.checkpoint(cell) / "train.json").read_text(encoding="utf-8"))
+    trained = read_json(TrainReport, Layout.checkpoint(cell) / "train.json")
     report = trained.model_dump(exclude={"history", "outcome", "peak_memory_mib", "seconds"})
     record = Record(
         **{name: getattr(spec, name) for name in ("experiment", "dataset", "method", "seed", "params_sha", "code_sha")},
         **report,
-        outcome=trained.outcome,
+        outcome=killed or trained.outcome,
         versions=library_versions(),
     )
     split: SplitData | None = None
     ranks: ProtocolRanks | None = None
     seconds, memory = dict(trained.seconds), dict(trained.peak_memory_mib)
-    if trained.outcome.status == "ok":
+    if record.outcome.status == "ok":
         started = time.perf_counter()
         try:
             device = prepare(spec)
@@ -171,4 +174,5 @@ def write_history(path: Path, trained: TrainReport) -> None:
 
 if __name__ == "__main__":
     with writing():
-        evaluate(read_spec(Path(sys.argv[1])))
+        earlier = [Outcome.model_validate_json(text) for text in sys.argv[2:]]
+        evaluate(read_spec(Path(sys.argv[1])), *earlier)

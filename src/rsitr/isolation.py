@@ -20,15 +20,17 @@ PATIENCE = {"OMP_WAIT_POLICY": "PASSIVE"}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def run_stage(stage: str, spec: Spec, spec_path: Path) -> Outcome | None:
+def run_stage(stage: str, spec: Spec, spec_path: Path, killed: Outcome | None = None) -> Outcome | None:
     """Run ``rsitr.train`` or ``rsitr.evaluate`` on a spec; return an outcome only when the process was killed.
 
+    ``killed`` tells an evaluation that it only has to record the outcome of the one before.
     A signal sent to this process is passed on and ends it without a record: the user wanted to stop. A stage that
     could not write its record (full disk, read-only folder) raises ``RsitrError``.
     """
     threads = dict.fromkeys(THREAD_VARIABLES, str(min(spec.threads, os.cpu_count() or 1)))
     environment = os.environ | PATIENCE | threads
-    process = subprocess.Popen([sys.executable, "-m", f"rsitr.{stage}", str(spec_path)], env=environment)
+    command = [sys.executable, "-m", f"rsitr.{stage}", str(spec_path)]
+    process = subprocess.Popen(command + ([killed.model_dump_json()] if killed else []), env=environment)
     stopped: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:

@@ -6,6 +6,7 @@ This module is imported by the Snakefile and therefore stays light: nothing here
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -126,12 +127,17 @@ class Params(_Strict):
             )
         )
 
-    def overlays(self, cell: CellId) -> tuple[dict[str, Any], dict[str, Any]]:
-        """What params.yaml sets for a cell: (shared settings, settings of exactly this method)."""
+    def overlay(self, cell: CellId, fields: Container[str]) -> dict[str, Any]:
+        """What params.yaml sets for a cell whose method has ``fields``; a shared setting it has no field for is none
+        of its settings."""
         settings = self[cell.experiment].settings
         shared = settings.all | settings.datasets.get(cell.dataset, {})
-        exact = settings.methods.get(cell.method_name, {}) | settings.methods.get(cell.method, {})
-        return shared, exact | settings.cells.get(f"{cell.dataset}/{cell.method}", {})
+        return {
+            **{name: value for name, value in shared.items() if name in fields},
+            **settings.methods.get(cell.method_name, {}),
+            **settings.methods.get(cell.method, {}),
+            **settings.cells.get(f"{cell.dataset}/{cell.method}", {}),
+        }
 
 
 def parse_params(raw: dict[str, Any], origin: str = "params.yaml") -> Params:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import glob
-import itertools
 import json
 import math
 import os
@@ -14,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_record, write_json
+from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_json, read_record, write_json
 from rsitr.errors import RsitrError
 from rsitr.isolation import run_stage
 from rsitr.methods import entry
@@ -63,15 +62,11 @@ def spec_of(params: Params, cell: CellId) -> Spec:
     from rsitr.methods.catalog import schemas
 
     experiment = params[cell.experiment]
-    shared, exact = params.overlays(cell)
-    # A shared setting that a method has no field for is no part of its cells.
     fields = schemas(STATE)[cell.method_name]["schema"].get("properties", {})
-    shared = {name: value for name, value in shared.items() if name in fields}
     modules = ("rsitr.train", "rsitr.evaluate", entry(cell.method_name).module)
     return Spec(
         **cell._asdict(),
-        shared=shared,
-        exact=exact,
+        settings=params.overlay(cell, fields),
         dedup=experiment.dedup,
         threads=experiment.threads,
         code_sha=code_sha(modules),
@@ -167,10 +162,7 @@ def run_cell_stage(stage: str, spec: Spec) -> Outcome:
     if killed and stage == "train":
         _record_kill(spec, killed)
     elif killed:
-        report = read_report(spec.cell).model_copy(update={"outcome": killed})
-        write_json(Layout.checkpoint(spec.cell) / "train.json", report)
-        # Evaluation of a report that did not end well only writes the record.
-        run_stage(stage, spec, write_spec(spec))
+        run_stage(stage, spec, write_spec(spec), killed)
     if stage == "train":
         return read_report(spec.cell).outcome
     record = read_record(Layout.cell(spec.cell) / "cell.json")
@@ -183,7 +175,7 @@ def read_report(cell: CellId) -> TrainReport:
     path = Layout.checkpoint(cell) / "train.json"
     if not path.is_file():
         raise RsitrError(f"{cell.path} has not been trained: run `rsitr train {cell.path}` first")
-    return TrainReport.model_validate_json(path.read_text(encoding="utf-8"))
+    return read_json(TrainReport, path)
 
 
 def _record_kill(spec: Spec, outcome: Outcome) -> None:
@@ -213,11 +205,13 @@ def status(params: Params, experiment: str) -> list[tuple[CellId, str, str]]:
 def forget(params: Params, experiment: str, states: set[str]) -> list[CellId]:
     """Delete the records of all cells that ended in one of ``states``, so that the next run makes them anew.
 
-    What a failed training saved to continue from is kept.
+    What a failed training saved to continue from is kept, and so is a checkpoint whose evaluation failed.
     """
     chosen = [cell for cell, state, _ in status(params, experiment) if state.split()[0] in states]
     for cell in chosen:
-        for path in itertools.chain(*_outputs(cell)):
+        trained, evaluated = _outputs(cell)
+        usable = all(path.is_file() for path in trained) and read_report(cell).outcome.status == "ok"
+        for path in evaluated if usable else trained + evaluated:
             path.unlink(missing_ok=True)
     return chosen
 

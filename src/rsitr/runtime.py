@@ -66,7 +66,7 @@ def _claim_gpu() -> str:
 def build_method(spec: Spec, splits: dict[str, SplitData], facts: DatasetFacts) -> Method:
     """The method of a cell with its initial weights; raises ``Unsupported`` with the reason it cannot run."""
     cls = get_method(spec.cell.method_name)
-    config = configure(cls, spec.cell.variant, spec.shared, spec.exact)
+    config = configure(cls, spec.cell.variant, spec.settings)
     supported, reason = cls.supports(facts)
     if not supported:
         raise Unsupported(reason)

@@ -39,7 +39,7 @@ def build(tiny_settings, tiny_bert, tiny_clip):
         cls = get_method(name)
         fields = {key: value for key, value in small.items() if key in cls.Config.model_fields}
         with seeded(0):
-            return cls.build(configure(cls, variant, fields, {}), Corpus(CAPTIONS))
+            return cls.build(configure(cls, variant, fields), Corpus(CAPTIONS))
 
     return built
 
@@ -91,11 +91,11 @@ class TestDeclaration:
 class TestConfiguration:
     def test_variant_is_valid_and_changes_something(self, name: str, variant: str) -> None:
         cls = get_method(name)
-        config = configure(cls, variant, {}, {})
+        config = configure(cls, variant, {})
         assert deviations(cls, variant, config) == []
         if variant:
             assert re.fullmatch(NAME, variant)
-            assert config != configure(cls, "", {}, {})
+            assert config != configure(cls, "", {})
 
     def test_encoders(self, name: str, variant: str, build: Any) -> None:
         method = build(name, variant).eval()
@@ -119,6 +119,8 @@ class TestConfiguration:
         method = build(name, variant)
         state = {key: value.clone() for key, value in method.learned_state().items()}
         method.load_learned_state(state)
+        # What is not trained is stored once, where it came from.
+        assert bool(state) == method.trainable
         if state:
             with pytest.raises(RuntimeError, match="belongs to another model"):
                 method.load_learned_state(dict(list(state.items())[1:]))
@@ -165,26 +167,25 @@ def test_a_method_without_training_has_no_loss(name, build):
 
 
 class TestConfigure:
-    """Defaults, then variant, then shared, then exact."""
+    """Defaults, then variant, then settings."""
 
     def test_order(self) -> None:
         cls = get_method("vse")
-        assert configure(cls, "", {}, {}).objective == "contrastive"
-        assert configure(cls, "swin-bert-triplet", {}, {}).objective == "triplet"
-        assert configure(cls, "swin-bert-triplet", {"objective": "contrastive"}, {}).objective == "contrastive"
-        assert configure(cls, "", {"margin": 0.3}, {"margin": 0.4}).margin == 0.4
+        assert configure(cls, "", {}).objective == "contrastive"
+        assert configure(cls, "swin-bert-triplet", {}).objective == "triplet"
+        assert configure(cls, "swin-bert-triplet", {"objective": "contrastive"}).objective == "contrastive"
 
-    def test_shared_settings_reach_those_that_have_the_field_and_exact_ones_must_fit(self) -> None:
+    def test_settings_must_fit(self) -> None:
         cls = get_method("chance")
-        assert configure(cls, "", {"epochs": 3}, {}) == cls.Config()
+        assert configure(cls, "", {}) == cls.Config()
         with pytest.raises(ParamsError, match="settings of chance are not valid: epochs: Extra inputs"):
-            configure(cls, "", {}, {"epochs": 3})
+            configure(cls, "", {"epochs": 3})
         with pytest.raises(ParamsError, match="settings of vse@vit-bert are not valid: epochs: Input should be"):
-            configure(get_method("vse"), "vit-bert", {"epochs": 0}, {})
+            configure(get_method("vse"), "vit-bert", {"epochs": 0})
 
     def test_deviations_name_each_field_that_differs(self) -> None:
         cls = get_method("vse")
-        config = configure(cls, "", {"epochs": 3, "text_weights": ""}, {})
+        config = configure(cls, "", {"epochs": 3, "text_weights": ""})
         assert deviations(cls, "", config) == [
             "epochs 3 instead of 50",
             "text_weights none instead of google-bert/bert-base-uncased",

@@ -19,8 +19,7 @@ SPEC = Spec(
     dataset="ucm",
     method="vse",
     seed=0,
-    shared={"epochs": 3},
-    exact={"margin": 0.2},
+    settings={"epochs": 3},
     dedup="none",
     threads=1,
     code_sha="c0de",
@@ -36,8 +35,8 @@ def record(**fields):
 @pytest.mark.parametrize(
     ("change", "differs"),
     [
-        ({"shared": {"epochs": 4}}, True),
-        ({"exact": {}}, True),
+        ({"settings": {"epochs": 4}}, True),
+        ({"settings": {}}, True),
         ({"dedup": "remoteclip"}, True),
         ({"seed": 1}, True),
         ({"threads": 8}, False),

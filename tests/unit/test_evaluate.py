@@ -11,7 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rsitr import evaluate as evaluation
-from rsitr.cells import Layout, Outcome, TrainReport, write_json
+from rsitr.cells import Layout, Outcome, TrainReport, read_record, write_json
 from rsitr.datasets.splits import SplitData, load_splits
 from rsitr.evaluate import embed_captions, evaluate, metrics_of, slices, write_ranks
 from rsitr.retrieval.ranks import rank_embeddings
@@ -157,3 +157,24 @@ def test_what_was_not_trained_is_recorded_and_not_evaluated(status, project, mak
     assert record.outcome == Outcome(status=status, reason="because")
     assert (record.metrics, record.seconds) == ({}, {"train": 2.0})
     assert {file.name for file in Layout.cell(spec.cell).iterdir()} == {"cell.json", "ranks.parquet", "history.csv"}
+
+
+def test_an_evaluation_that_was_killed_is_recorded_and_the_checkpoint_stays_good(trained):
+    killed = Outcome(status="failed", reason="evaluate was killed by SIGKILL")
+    record = evaluate(trained, killed)
+    assert (record.outcome, record.metrics) == (killed, {})
+    assert record.selection["split"] == "val"
+    assert read_record(Layout.cell(trained.cell) / "cell.json") == record
+    assert evaluate(trained).outcome == Outcome()
+
+
+def test_a_method_that_is_not_trained_leaves_an_empty_checkpoint_and_is_evaluated(project, make_spec, tiny_clip):
+    spec = make_spec("chance").model_copy(
+        update={"method": "clip", "settings": {"model": tiny_clip, "weights": "none"}}
+    )
+    assert train(spec).outcome == Outcome()
+    assert load_file(Layout.checkpoint(spec.cell) / "model.safetensors") == {}
+    record = evaluate(spec)
+    assert record.outcome == Outcome()
+    assert record.parameters["trainable"] == 0
+    assert 0 < record.metrics["mr"] <= 100

@@ -63,16 +63,23 @@ def test_identity_of_a_cell():
 
 
 @pytest.mark.parametrize(
-    ("dataset", "method", "shared", "exact"),
+    ("dataset", "method", "expected"),
     [
-        ("scenes-a", "vse", {"epochs": 1, "width": 20, "margin": 0.1}, {"margin": 0.2, "epochs": 7}),
-        ("scenes-b", "vse", {"epochs": 1, "width": 10, "margin": 0.1}, {"margin": 0.2, "epochs": 7}),
-        ("scenes-b", "vse@vit-bert", {"epochs": 1, "width": 10, "margin": 0.1}, {"margin": 0.3, "epochs": 7}),
-        ("scenes-b", "chance", {"epochs": 1, "width": 10, "margin": 0.1}, {}),
+        ("scenes-a", "vse", {"epochs": 7, "width": 20, "margin": 0.2}),
+        ("scenes-b", "vse", {"epochs": 7, "width": 10, "margin": 0.2}),
+        ("scenes-b", "vse@vit-bert", {"epochs": 7, "width": 10, "margin": 0.3}),
+        ("scenes-b", "chance", {"epochs": 1, "width": 10, "margin": 0.1}),
     ],
 )
-def test_later_levels_win(dataset, method, shared, exact):
-    assert parse_params(GOOD).overlays(CellId("lab", dataset, method, 0)) == (shared, exact)
+def test_later_levels_win(dataset, method, expected):
+    fields = {"epochs", "width", "margin"}
+    assert parse_params(GOOD).overlay(CellId("lab", dataset, method, 0), fields) == expected
+
+
+def test_a_shared_setting_reaches_methods_that_have_the_field_and_an_exact_one_reaches_its_own():
+    params = parse_params(GOOD)
+    assert params.overlay(CellId("lab", "scenes-b", "chance", 0), set()) == {}
+    assert params.overlay(CellId("lab", "scenes-b", "vse", 0), {"width"}) == {"width": 10, "margin": 0.2, "epochs": 7}
 
 
 @pytest.mark.parametrize(

@@ -8,9 +8,9 @@ import time
 import pytest
 
 from rsitr import pipeline
-from rsitr.cells import Layout, Outcome, Record, read_spec, write_json
+from rsitr.cells import Layout, Outcome, Record, TrainReport, read_spec, write_json
 from rsitr.datasets.table import read_facts, read_table, write_table
-from rsitr.errors import RsitrError
+from rsitr.errors import RecordError, RsitrError
 from rsitr.params import CellId, load_params
 
 CHANCE0, CHANCE1, VSE0, VSE1 = (
@@ -67,7 +67,7 @@ def test_stale_parts(params):
     assert pipeline.stale_parts(spec) == []  # no record, nothing that could be stale
     put(params, VSE0)
     assert pipeline.stale_parts(spec) == []
-    changed = spec.model_copy(update={"exact": {"margin": 0.5}, "code_sha": "newer"})
+    changed = spec.model_copy(update={"settings": {"margin": 0.5}, "code_sha": "newer"})
     other_data()
     assert pipeline.stale_parts(changed) == ["code", "parameters", "data"]
     Layout.clean("scenes-b", "none").unlink()
@@ -77,8 +77,8 @@ def test_stale_parts(params):
 def test_the_spec_of_a_cell_says_what_params_yaml_says(params):
     spec = pipeline.spec_of(params, VSE1)
     assert spec.cell == VSE1
-    assert spec.shared["epochs"] == 3
-    assert (spec.exact, spec.dedup, spec.threads) == ({}, "none", 1)
+    assert spec.settings["epochs"] == 3
+    assert (spec.dedup, spec.threads) == ("none", 1)
     assert spec.code_sha != pipeline.spec_of(params, CHANCE1).code_sha
 
 
@@ -104,6 +104,26 @@ def test_forget_deletes_what_failed_and_keeps_what_it_can_continue_from(params):
     assert state.read_bytes() == b"state"
     assert all(path.exists() for cell in (CHANCE0, VSE1) for path in outputs(cell))
     assert pipeline.forget(params, "tiny", {"failed"}) == []
+
+
+def test_forget_keeps_a_checkpoint_whose_evaluation_failed(params):
+    put(params, VSE0, outcome=Outcome(status="failed", reason="killed"))
+    checkpoint = Layout.checkpoint(VSE0)
+    write_json(checkpoint / "train.json", TrainReport())
+    timing = pipeline._outputs(VSE0)[0][-1]
+    timing.parent.mkdir(parents=True)
+    timing.touch()
+    assert pipeline.forget(params, "tiny", {"failed"}) == [VSE0]
+    assert (checkpoint / "model.safetensors").is_file()
+    assert not any(path.exists() for path in outputs(VSE0)[2:])
+
+
+def test_a_damaged_record_is_named(params):
+    put(params, VSE0)
+    path = Layout.cell(VSE0) / "cell.json"
+    path.write_text(path.read_text()[:40])
+    with pytest.raises(RecordError, match=r"vse/0/cell.json cannot be read .*: delete it, or restore it"):
+        pipeline.status(params, "tiny")
 
 
 def times(cell):

@@ -79,9 +79,9 @@ def test_learning_rate(settings, step, expected):
     assert learning_rate_factor(config, step, steps_per_epoch=10) == pytest.approx(expected)
 
 
-def build(project, make_spec, seed=0, **exact):
+def build(project, make_spec, seed=0, **settings):
     """A trainer of the tiny project, before its first step."""
-    spec = make_spec("vse", seed, **exact)
+    spec = make_spec("vse", seed, **settings)
     splits, facts, _ = load_splits(Layout.clean("scenes-b", "none"))
     method = training.build_method(spec, splits, facts)
     return Trainer(method, splits, spec, "cpu", project / "resume.pt", facts.data_sha)
@@ -152,8 +152,8 @@ FINE_TUNED = {"augment": "crop-flip", "image_options": {"drop_path_rate": 0.2}, 
 def test_a_killed_run_ends_with_the_same_checkpoint(kind, at, project, tmp_path, make_spec, tiny_bert, monkeypatch):
     """Three epochs of three steps, killed in the first epoch, between two epochs, or in the last."""
     transformer = {"text_encoder": "transformer", "text_weights": str(tiny_bert)}
-    exact = {"freeze_backbone": True} if kind == "frozen" else FINE_TUNED
-    spec = make_spec("vse", **transformer, **exact)
+    settings = {"freeze_backbone": True} if kind == "frozen" else FINE_TUNED
+    spec = make_spec("vse", **transformer, **settings)
     whole = train(spec)
     assert whole.outcome.status == "ok", whole.outcome
     expected = checkpoint(spec).read_bytes()

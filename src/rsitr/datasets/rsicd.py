@@ -101,7 +101,7 @@ class RSICD(Dataset):
         yield from karpathy_rows(
             root / "dataset_rsicd.json",
             image_dir="RSICD_images",
-            class_of=lambda entry: classes.get(entry["filename"]) or entry["filename"].rsplit("_", 1)[0],
+            class_of=lambda entry: classes.get(entry["filename"]) or entry["filename"].rpartition("_")[0],
         )
 
 

@@ -115,7 +115,9 @@ class Method(nn.Module, ABC):
         raise NotImplementedError(f"{self.name} is not trained")
 
     def learned_state(self) -> dict[str, Tensor]:
-        """The tensors a checkpoint holds: all but those of a frozen backbone, which are stored once elsewhere."""
+        """The tensors a checkpoint holds: what training can change, without what is pretrained and kept as it is."""
+        if not self.trainable:
+            return {}
         frozen = getattr(self.config, "freeze_backbone", False)
         state = self.state_dict()
         return {name: value for name, value in state.items() if not (frozen and name.startswith("backbone."))}

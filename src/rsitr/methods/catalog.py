@@ -53,9 +53,7 @@ def check(params: Params, cells: Iterable[CellId], cache: Path) -> None:
                 f"{cell.method_name} has no variant {cell.variant!r} ({', '.join(facts['variants']) or 'none'}): "
                 f"name one of them, or configure it in experiments.{cell.experiment}.settings.methods.{cell.method}"
             )
-        shared, exact = params.overlays(cell)
-        properties = facts["schema"].get("properties", {})
-        overlay = {name: value for name, value in shared.items() if name in properties} | exact
+        overlay = params.overlay(cell, facts["schema"].get("properties", {}))
         for error in jsonschema.Draft202012Validator(facts["schema"]).iter_errors(overlay):
             place = ".".join(map(str, error.absolute_path)) or cell.method
             raise ParamsError(f"experiment {cell.experiment}, method {cell.method}: {place}: {error.message}")

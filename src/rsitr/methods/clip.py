@@ -67,10 +67,6 @@ class CLIP(Method):
         """The pretrained model; nothing is learned from the corpus."""
         return cls(config)
 
-    def learned_state(self) -> dict[str, Tensor]:
-        """Nothing: the weights are the pretrained ones, and a checkpoint need not repeat them."""
-        return {}
-
     def encode_images(self, images: Tensor) -> Tensor:
         """Embeddings [B, D] of unit length."""
         return F.normalize(self.model.encode_image(images), dim=1)

@@ -10,12 +10,10 @@ from rsitr.errors import ParamsError
 from rsitr.methods.base import Method, MethodConfig
 
 
-def configure(cls: type[Method], variant: str, shared: dict[str, Any], exact: dict[str, Any]) -> MethodConfig:
-    """Defaults, then variant, then the shared settings it has a field for, then exact ones."""
-    overlay = dict(cls.variants.get(variant, {}))
-    overlay |= {name: value for name, value in shared.items() if name in cls.Config.model_fields}
+def configure(cls: type[Method], variant: str, settings: dict[str, Any]) -> MethodConfig:
+    """Defaults, then variant, then the settings of params.yaml."""
     try:
-        return cls.Config.model_validate(overlay | exact)
+        return cls.Config.model_validate(cls.variants.get(variant, {}) | settings)
     except ValidationError as error:
         lines = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise ParamsError(f"settings of {cls.name}{'@' + variant if variant else ''} are not valid: {lines}") from None
@@ -23,7 +21,7 @@ def configure(cls: type[Method], variant: str, shared: dict[str, Any], exact: di
 
 def deviations(cls: type[Method], variant: str, config: MethodConfig) -> list[str]:
     """Each field in which ``config`` differs from the configuration that the published row stands for."""
-    reference = configure(cls, variant, {}, {}).model_dump()
+    reference = configure(cls, variant, {}).model_dump()
     return [
         f"{name} {value if value != '' else 'none'} instead of {reference[name]}"
         for name, value in config.model_dump().items()

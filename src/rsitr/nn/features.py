@@ -1,7 +1,7 @@
 """Tokens of a frozen backbone, computed once for a dataset and kept on disk.
 
-The cache is keyed by what the tokens depend on: the weights, the pixel format and the bytes of the images. A second
-cell that needs the same tokens waits for the first one's.
+The cache is keyed by what the tokens depend on: the layers, their weights, the pixel format and the bytes of the
+images. A second cell that needs the same tokens waits for the first one's.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ def cached_tokens(
     backbone: nn.Module, pixels: PixelFormat, paths: list[Path], hashes: list[str], cache: Path, device: str
 ) -> np.ndarray:
     """Tokens float16 [images, N, C] of ``paths``, memory-mapped; ``hashes`` are the SHA-256 of the files."""
-    key = sha256_json([state_sha(backbone), pixels, hashes])[:32]
+    # The layers as printed: the same weights under another padding or stride give other tokens.
+    key = sha256_json([str(backbone), state_sha(backbone), pixels, hashes])[:32]
     path = cache / "tokens" / f"{key}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
     if not path.is_file():

@@ -84,8 +84,9 @@ class TransformerEncoder(TextEncoder):
 
     def __init__(self, weights: str, max_words: int):
         super().__init__()
-        from transformers import AutoModel, AutoTokenizer
+        from transformers import AutoModel, AutoTokenizer, logging
 
+        logging.set_verbosity_error()  # a pooling layer that is not used needs no report
         source = _locate(weights)
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(source)
