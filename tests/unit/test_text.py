@@ -51,6 +51,23 @@ def test_gru_pooling_takes_the_last_word_or_the_mean_over_words():
         torch.testing.assert_close(encoder.pool(states, tokens), torch.stack(expected))
 
 
+def test_gru_dropout_is_that_of_the_word_vectors_and_of_training_only():
+    torch.manual_seed(0)
+    vocabulary = Vocabulary.of(CAPTIONS)
+    encoder = GRUEncoder(
+        vocabulary, bidirectional=False, word_size=64, width=6, max_words=9, pooling="last", dropout=0.5
+    )
+    tokens = encoder.tokenize(CAPTIONS)
+    seen = []
+    encoder.gru.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0].data))
+    encoder.train()(tokens)
+    encoder.eval()(tokens)
+    plain = seen[1]
+    dropped = seen[0] == 0
+    assert 0.4 < dropped.double().mean() < 0.6
+    torch.testing.assert_close(seen[0][~dropped], 2 * plain[~dropped])
+
+
 def test_transformer_does_not_attend_to_padding(tiny_bert):
     encoder = TransformerEncoder(str(tiny_bert), max_words=10).eval()
     tokens = encoder.tokenize(CAPTIONS)

@@ -42,6 +42,8 @@ class DualEncoderConfig(TrainingConfig):
     max_words: int = Field(64, ge=1)
     width: int = Field(1024, ge=1)
     """Of the embedding."""
+    dropout: float = Field(0.0, ge=0, lt=1)
+    """Of the pooled image features, and of a GRU's word vectors."""
 
 
 class DualEncoder(Method):
@@ -63,6 +65,7 @@ class DualEncoder(Method):
         )
         self.pixels = self.backbone.pixels
         self.text = text
+        self.dropout = nn.Dropout(config.dropout)
         self.image_head = nn.Linear(self.backbone.width, config.width)
 
     @classmethod
@@ -73,7 +76,7 @@ class DualEncoder(Method):
     def pool_image(self, images: Tensor) -> Tensor:
         """One vector [B, C] for each image: pixels [B, 3, H, W] or tokens [B, N, C]."""
         tokens = token_images(images, self.backbone)
-        return tokens[:, 0] if self.config.image_pool == "first" else tokens.mean(1)
+        return self.dropout(tokens[:, 0] if self.config.image_pool == "first" else tokens.mean(1))
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Embeddings [B, width] of unit length."""
@@ -95,4 +98,5 @@ def build_text_encoder(config: DualEncoderConfig, corpus: Corpus) -> TextEncoder
         width=config.text_width,
         max_words=config.max_words,
         pooling=config.text_pool,
+        dropout=config.dropout,
     )

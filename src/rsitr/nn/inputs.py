@@ -12,6 +12,9 @@ from torch.utils.data import DataLoader
 
 from rsitr.nn.pixels import PixelDataset, PixelFormat
 
+KEPT_BYTES = 2**28
+"""Pixels of unaugmented images are kept up to this size in all, so that later epochs need not decode them again."""
+
 
 class PixelInputs:
     """Pixels [B, 3, H, W] decoded on the way, by ``workers`` processes where there are any."""
@@ -19,13 +22,23 @@ class PixelInputs:
     def __init__(self, paths: list[Path], pixels: PixelFormat, augment: str = "none", seed: int = 0, workers: int = 0):
         self.dataset = PixelDataset(paths, pixels, augment, seed)
         self.workers = workers
+        self.keeps = augment == "none" and len(paths) * 3 * pixels.size**2 * 4 <= KEPT_BYTES
+        self.kept: dict[int, Tensor] = {}
 
     def batches(self, batches: Sequence[np.ndarray], epoch: int = 0) -> Iterator[Tensor]:
         """The images at each batch of positions, as ``epoch`` sees them."""
+        if self.keeps:
+            yield from (torch.stack([self._unchanging(int(position)) for position in batch]) for batch in batches)
+            return
         indices = [[(epoch, int(position)) for position in batch] for batch in batches]
         # A loader draws from the generator it is given, else from torch's, on which dropout and resuming rest.
         own = torch.Generator()
         yield from DataLoader(self.dataset, batch_sampler=indices, num_workers=self.workers, generator=own)  # type: ignore[arg-type]
+
+    def _unchanging(self, position: int) -> Tensor:
+        if position not in self.kept:
+            self.kept[position] = self.dataset[0, position]
+        return self.kept[position]
 
 
 class TokenInputs:

@@ -34,7 +34,7 @@ class GRUEncoder(TextEncoder):
     """Word embeddings and a one-layer GRU (VSE++, Faghri et al., BMVC 2018, section 3.3).
 
     A bidirectional one averages its directions, as AMFMN section III-B does. ``pooling`` is ``last`` (the state at the
-    last word) or ``mean`` (over the real words).
+    last word) or ``mean`` (over the real words); ``dropout`` is that of the word vectors.
     """
 
     def __init__(
@@ -46,6 +46,7 @@ class GRUEncoder(TextEncoder):
         width: int,
         max_words: int,
         pooling: Literal["last", "mean"],
+        dropout: float = 0.0,
     ):
         super().__init__()
         self.vocabulary = vocabulary
@@ -53,6 +54,7 @@ class GRUEncoder(TextEncoder):
         self.pooling = pooling
         self.width = width
         self.embed = nn.Embedding(len(vocabulary), word_size, padding_idx=PAD)
+        self.dropout = nn.Dropout(dropout)
         self.gru = nn.GRU(word_size, width, batch_first=True, bidirectional=bidirectional)
         nn.init.uniform_(self.embed.weight, -0.1, 0.1)
 
@@ -64,7 +66,7 @@ class GRUEncoder(TextEncoder):
     def forward(self, tokens: Tensor) -> Tensor:
         """States [B, L, width]; those of padding are zero."""
         lengths = (tokens != PAD).sum(1).cpu()
-        packed = pack_padded_sequence(self.embed(tokens), lengths, batch_first=True, enforce_sorted=False)
+        packed = pack_padded_sequence(self.dropout(self.embed(tokens)), lengths, batch_first=True, enforce_sorted=False)
         states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=tokens.shape[1])
         return states if not self.gru.bidirectional else states.unflatten(2, (2, self.width)).mean(2)
 
