@@ -139,3 +139,24 @@ def test_planted_copies_leave_training(scenes_b, tmp_path):
     # Nothing but planted pairs is near: every group of several images is one of them.
     sizes = cleaned["duplicate_group"].value_counts()
     assert set(sizes[sizes > 1].index) <= set(found.values())
+
+
+def test_the_hash_of_a_clean_table_covers_what_methods_can_see(tmp_path):
+    def written(**changes):
+        frame = canonical_frame().assign(**changes)
+        table = pa.Table.from_pandas(frame, DATASET_SCHEMA, preserve_index=False)
+        write_table(table, DatasetFacts("x", "X", "generated", "", True, "root", "0" * 64), tmp_path / "x.parquet")
+        return write_clean(tmp_path / "x.parquet", "none", tmp_path / "clean.parquet").data_sha
+
+    assert written(width=99, fingerprint=mark(60)) == written()
+    assert written(captions=[["another sentence"]] * 2) != written()
+    assert written(problem="unreadable image") != written()
+
+
+def canonical_frame():
+    """Two readable images of the training split."""
+    rows = [
+        (f"{name}.png", f"images/{name}.png", "train", "dots", [f"a {name}"], [], 32, 32, "0" * 64, mark(bit), "")
+        for bit, name in ((1, "dot"), (9, "bar"))
+    ]
+    return pd.DataFrame(rows, columns=DATASET_SCHEMA.names)

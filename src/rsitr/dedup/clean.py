@@ -18,6 +18,9 @@ PROTOCOLS = ("none", "remoteclip")
 # An image that appears in several splits stays in the one whose numbers are published.
 PRECEDENCE = {"test": 0, "val": 1, "train": 2}
 
+# What a method can see of an image. The other columns may gain precision without making a record stale.
+SEEN = ["image_id", "split", "class_name", "captions", "keywords", "sha256", "keep", "reason"]
+
 
 def clean(frame: pd.DataFrame, dedup: str) -> pd.DataFrame:
     """Add ``duplicate_group``, ``keep`` and ``reason`` to a canonical frame and drop blank captions from its lists.
@@ -44,9 +47,9 @@ def clean(frame: pd.DataFrame, dedup: str) -> pd.DataFrame:
 
 
 def write_clean(dataset_table: Path, dedup: str, out: Path) -> DatasetFacts:
-    """Write the cleaned view of a canonical table to ``out``; its data hash covers what methods will read."""
+    """Write the cleaned view of a canonical table to ``out``; its data hash covers what methods can see."""
     table, facts = read_table(dataset_table)
     cleaned = clean(table.to_pandas(), dedup)
-    facts = facts._replace(data_sha=data_sha(cleaned), parent_sha=facts.data_sha)
+    facts = facts._replace(data_sha=data_sha(cleaned[SEEN]), parent_sha=facts.data_sha)
     write_table(pa.Table.from_pandas(cleaned, CLEAN_SCHEMA, preserve_index=False), facts, out)
     return facts
