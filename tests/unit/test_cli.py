@@ -45,7 +45,7 @@ def refused(*arguments: str) -> str:
 
 
 def test_the_commands_of_the_pipeline_are_there():
-    expected = [("data", name) for name in ("list", "fetch", "build", "clean")]
+    expected = [("data", name) for name in ("list", "fetch", "verify", "build", "clean", "export")]
     expected += [(name,) for name in ("train", "evaluate", "tables", "status", "retry")]
     assert set(expected) <= set(ALL)
 

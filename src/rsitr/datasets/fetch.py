@@ -194,21 +194,22 @@ def _mismatch(source: Source, size: int, sha256: str) -> str | None:
     return None
 
 
-def _mismatch_of(source: Source, path: Path) -> str | None:
+def mismatch_of(source: Source, path: Path) -> str | None:
+    """How the file at ``path`` differs from what ``source`` promises; None when it does not."""
     with path.open("rb") as file:
         return _mismatch(source, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _is_in_place(source: Source, into: Path) -> bool:
     path = into / source.file
-    return path.is_file() and _mismatch_of(source, path) is None
+    return path.is_file() and mismatch_of(source, path) is None
 
 
 def _accept_in_place(source: Source, target: Path) -> bool:
     """True if the right file is there, False if none is; raises ``ChecksumMismatch`` rather than overwrite another."""
     if not target.is_file():
         return False
-    if difference := _mismatch_of(source, target):
+    if difference := mismatch_of(source, target):
         raise ChecksumMismatch(f"{target} is not the right file: {difference}. Delete it or replace it.")
     return True
 
@@ -219,7 +220,7 @@ def _copy_from_mirror(source: Source, mirror: Path | None, part: _Part) -> None:
     original = mirror / str(source.mirror)
     if not original.is_file():
         raise _Refused(f"RSITR_MIRROR has no file {original}")
-    if difference := _mismatch_of(source, original):
+    if difference := mismatch_of(source, original):
         raise _Refused(f"{original}: {difference}")
     part.begin(version="")
     shutil.copyfile(original, part.path)
