@@ -76,7 +76,8 @@ def ret3(root: Path, *lines: str) -> Path:
 @pytest.mark.parametrize("folder", ["", "Ret-3_train/"])
 def test_remoteclip_gathers_the_sentences_of_an_image(folder: str, tmp_path: Path) -> None:
     (tmp_path / folder).mkdir(exist_ok=True)
-    ret3(tmp_path, "title\tfilename", 'a "green" park, a lake .\tucm_1.tif', "sand\trsitmd_beach_2.png", "b\tucm_1.tif")
+    quoted = '"a ""green"" park, a lake ."'  # as pandas writes a sentence with quotes
+    ret3(tmp_path, "title\tfilename", f"{quoted}\tucm_1.tif", "sand\trsitmd_beach_2.png", "b\tucm_1.tif")
     assert rows("remoteclip", tmp_path) == [
         Row("ucm_1.tif", f"{folder}ucm_1.tif", "train", "", ['a "green" park, a lake .', "b"], []),
         Row("rsitmd_beach_2.png", f"{folder}rsitmd_beach_2.png", "train", "", ["sand"], []),

@@ -96,6 +96,12 @@ FAULTS: dict[str, tuple[Callable[[], object], Path, str, str]] = {
     "table gone": (TABLE.unlink, TABLE, "expected a table, found none", BUILD),
     "receipt gone": ((RAW / RECEIPT).unlink, RAW / RECEIPT, "found none", FETCH),
     "receipt broken": (lambda: (RAW / RECEIPT).write_text("{"), RAW / RECEIPT, "found a broken one", FETCH),
+    "file never fetched": (
+        lambda: ((RAW / "dataset.json").unlink(), (RAW / RECEIPT).write_text('{"origin": "official", "files": []}')),
+        RAW / "dataset.json",
+        "expected some bytes, found no file",
+        FETCH,
+    ),
     "file of no source": (
         lambda: (RAW / RECEIPT).write_text('{"origin": "official", "files": ["old.zip", "dataset.json"]}'),
         RAW / "old.zip",

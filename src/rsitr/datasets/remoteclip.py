@@ -49,7 +49,7 @@ def read_list(path: Path) -> dict[str, list[str]]:
         raise DatasetError(f"{path} is missing: fetch the dataset again (`rsitr data fetch remoteclip`)")
     captions: dict[str, list[str]] = {}
     with path.open(encoding="utf-8-sig", newline="") as file:
-        lines = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        lines = csv.DictReader(file, delimiter="\t")
         if not {"title", "filename"} <= set(lines.fieldnames or ()):
             raise DatasetError(f"{path} is not in the expected layout: it has no columns title and filename")
         for line in lines:
