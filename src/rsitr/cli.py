@@ -119,6 +119,44 @@ def data_clean(
     print(f"{Layout.clean(dataset, dedup)}: data {facts.data_sha[:12]}")
 
 
+@data.command("verify")
+@reported
+def data_verify(datasets: list[str]) -> None:
+    """Check every fetched file against its size and checksum, and that every image is readable and unchanged."""
+    from rsitr.datasets.verify import verify
+
+    wrong = 0
+    for dataset in datasets:
+        result = verify(dataset, Layout.raw(dataset), Layout.dataset(dataset))
+        wrong += len(result.findings)
+        for finding in result.findings:
+            print(f"{dataset}: {finding}")
+        for file in result.unchecked:
+            print(f"{dataset}: {file}: not checked, since no size or checksum is published")
+        print(f"{dataset}: {result.files} files and {result.images} images, {len(result.findings)} wrong")
+    if wrong:
+        raise typer.Exit(1)
+
+
+@data.command("export")
+@reported
+def data_export(
+    dataset: str,
+    form: Annotated[
+        Literal["huggingface", "webdataset", "clip-benchmark", "karpathy"],
+        typer.Option("--format", help="The layout to write."),
+    ],
+    out: Annotated[Path, typer.Option(help="A new folder.")],
+) -> None:
+    """Write a dataset and its images for another program."""
+    from rsitr.datasets.export import export
+
+    exported = export(Layout.dataset(dataset), form, out)
+    for image, reason in exported.left_out:
+        print(f"{dataset}: {image} not exported: {reason}", file=sys.stderr)
+    print(f"{out}: {exported.images} images, {len(exported.left_out)} left out")
+
+
 @app.command()
 @reported
 def train(cell: CellArgument = None, spec: SpecOption = None) -> None:
@@ -140,7 +178,7 @@ def evaluate(cell: CellArgument = None, spec: SpecOption = None) -> None:
 def tables(
     experiment: ExperimentArgument = None,
     only: Annotated[
-        Literal["comparison", "datasets"] | None, typer.Option(help="One of the two tables; default: both.")
+        Literal["comparison", "datasets", "sources"] | None, typer.Option(help="One of the tables; default: all.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse failed, missing and stale cells.")] = False,
 ) -> None:

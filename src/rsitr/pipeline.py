@@ -223,10 +223,16 @@ def snakemake(targets: list[str], experiment: str, cores: int) -> int:
 
 
 def build_tables(params: Params, experiment: str, *, only: str | None = None, strict: bool = False) -> list[Path]:
-    """Tables and figures of an experiment: ``comparison`` from its records, ``datasets`` from its canonical tables."""
-    from rsitr.tables import comparison, datasets, metrics
+    """Tables and figures of an experiment, or one of them.
+
+    ``comparison`` comes from its records, ``datasets`` from its canonical tables, ``sources`` from the source tables of
+    the datasets.
+    """
+    from rsitr.tables import comparison, datasets, metrics, sources
 
     out, written = Layout.tables(experiment), []
+    if only in (None, "sources"):
+        written += sources.build(params[experiment].datasets, experiment, out)
     if only in (None, "datasets"):
         built = {name: Layout.dataset(name) for name in params[experiment].datasets}
         written += datasets.build({name: path for name, path in built.items() if path.is_file()}, experiment, out)

@@ -5,11 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 import pytest
+from webdataset import TarWriter
 
 from rsitr.datasets import get_dataset, registry
+from rsitr.datasets.archives import extract
 from rsitr.datasets.base import Row
 from rsitr.datasets.fetch import resolve
 from rsitr.datasets.karpathy import SPLITS
@@ -84,26 +87,63 @@ def check(rows: list[Row]) -> None:
         assert all(caption == " ".join(caption.split()) for caption in row.captions)
 
 
-# The annotation files of the official layouts and an image name that each of them has.
-ANNOTATIONS = {
-    "rsicd": ("dataset_rsicd.json", "airport_1.jpg"),
-    "rsitmd": ("RSITMD/dataset_RSITMD.json", "airport_1.tif"),
-    "sydney": ("Sydney_captions/dataset.json", "1.tif"),
-    "ucm": ("UCM_captions/dataset.json", "1.tif"),
+def karpathy(root: Path, file: str, image: str) -> None:
+    """A Karpathy-style annotation of one image of the validation split."""
+    entry = {"filename": image, "split": "val", "sentences": [{"raw": " a  runway"}, {"raw": "two planes ."}]}
+    write(root / file, json.dumps({"images": [entry]}))
+
+
+def rsicd(root: Path) -> None:
+    write(root / "txtclasses_rsicd" / "airport.txt", "airport_1.jpg\n")
+    karpathy(root, "dataset_rsicd.json", "airport_1.jpg")
+
+
+def nwpu(root: Path) -> None:
+    sentences = {"raw": " a  runway", "raw_1": "two planes ."} | {f"raw_{number}": "sand" for number in (2, 3, 4)}
+    write(
+        root / "dataset_nwpu.json", json.dumps({"Airport": [{"filename": "airport_1.jpg", "split": "val"} | sentences]})
+    )
+
+
+def remoteclip(root: Path) -> None:
+    lines = ("title\tfilename", " a  runway\trsicd_airport_1.jpg", "two planes .\trsicd_airport_1.jpg")
+    write(root / "Ret-3_train.csv", "\n".join(lines))
+
+
+def rs5m(root: Path) -> None:
+    with TarWriter(str(root / "pub11-val-0031.tar"), encoder=False) as shard:
+        sample = {"img_name": b"cc3m_1.jpg", "caption": b" a  runway", "img_content": b"pixels"}
+        shard.write({"__key__": "000000"} | sample)
+
+
+def write(path: Path, text: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+
+
+# One image in the official layout of every dataset, and its first two captions.
+TWO = ["a runway", "two planes ."]
+EXAMPLES: dict[str, tuple[Callable[[Path], None], list[str]]] = {
+    "aid": (lambda root: write(root / "AID/Airport/airport_1.jpg", ""), []),
+    "nwpu": (nwpu, TWO),
+    "remoteclip": (remoteclip, TWO),
+    "resisc45": (lambda root: write(root / "NWPU-RESISC45/airport/airport_001.jpg", ""), []),
+    "rs5m": (rs5m, ["a runway"]),
+    "rsicd": (rsicd, TWO),
+    "rsitmd": (lambda root: karpathy(root, "RSITMD/dataset_RSITMD.json", "airport_1.tif"), TWO),
+    "sydney": (lambda root: karpathy(root, "Sydney_captions/dataset.json", "1.tif"), TWO),
+    "ucm": (lambda root: karpathy(root, "UCM_captions/dataset.json", "1.tif"), TWO),
 }
 
 
 @pytest.mark.parametrize("name", FETCHED)
 def test_parse_yields_rows_of_the_official_layout(name, tmp_path):
-    file, image = ANNOTATIONS[name]
-    path = tmp_path / file
-    path.parent.mkdir(parents=True, exist_ok=True)
-    (tmp_path / "txtclasses_rsicd").mkdir()  # read by rsicd alone
-    entry = {"filename": image, "split": "val", "sentences": [{"raw": " a  runway"}, {"raw": "two planes ."}]}
-    path.write_text(json.dumps({"images": [entry]}), encoding="utf-8")
+    prepare, captions = EXAMPLES[name]
+    prepare(tmp_path)
     rows = list(get_dataset(name).parse(tmp_path))
     check(rows)
-    assert rows[0].captions == ["a runway", "two planes ."]
+    assert rows[0].captions[:2] == captions
+    assert rows[0].captions or rows[0].split == "train"  # a scene classification set
     with pytest.raises(NotImplementedError, match=f"{name} is fetched, not generated"):
         get_dataset(name).prepare(tmp_path)
 
@@ -116,5 +156,12 @@ def test_parse_says_what_is_missing(name, tmp_path):
 
 @pytest.mark.mirror
 @pytest.mark.parametrize("name", FETCHED)
-def test_parse_yields_rows_of_the_mirror(name, mirror):
-    check(list(get_dataset(name).parse(mirror / name)))
+def test_parse_yields_rows_of_the_mirror(name, mirror, tmp_path):
+    copy = next((bundle for bundle in registry()[name].bundles if bundle.origin == "mirror"), None)
+    if copy is None:
+        pytest.skip(f"no mirror has {name}: it is fetched from {registry()[name].bundles[0].homepage}")
+    root = mirror / name
+    if all(source.file.endswith(".zip") for source in copy.sources):  # no annotation: the folders are all there is
+        root = tmp_path
+        extract(mirror / copy.sources[0].mirror, root)
+    check(list(get_dataset(name).parse(root)))

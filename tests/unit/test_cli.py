@@ -45,7 +45,7 @@ def refused(*arguments: str) -> str:
 
 
 def test_the_commands_of_the_pipeline_are_there():
-    expected = [("data", name) for name in ("list", "fetch", "build", "clean")]
+    expected = [("data", name) for name in ("list", "fetch", "verify", "build", "clean", "export")]
     expected += [(name,) for name in ("train", "evaluate", "tables", "status", "retry")]
     assert set(expected) <= set(ALL)
 
@@ -66,7 +66,7 @@ def test_help(path):
         ("tiny/scenes-b/vse/first", "name a cell as EXPERIMENT/DATASET/METHOD/SEED"),
         ("tiny/scenes-b/vse/²", "name a cell as EXPERIMENT/DATASET/METHOD/SEED"),
         ("shop/scenes-b/vse/0", "unknown experiment 'shop': params.yaml has tiny"),
-        ("tiny/atlantis/vse/0", "unknown dataset 'atlantis': the known ones are rsicd, "),
+        ("tiny/atlantis/vse/0", "unknown dataset 'atlantis': the known ones are aid, "),
         ("tiny/scenes-b/vsee/0", "unknown method 'vsee': the known ones are chance, clip, vse, vse++"),
         ("tiny/scenes-b/vse@vit/0", "vse has no variant 'vit' (resnet-gru-triplet, "),
         ("tiny/../vse/0", "unknown dataset '..'"),
@@ -87,7 +87,7 @@ def test_a_cell_is_named_or_given_as_a_file():
     "arguments", [("data", "fetch", "atlantis"), ("data", "build", "atlantis")], ids=["fetch", "build"]
 )
 def test_datasets_that_do_not_exist(arguments, project):
-    assert "unknown dataset 'atlantis': the known ones are rsicd, rsitmd, scenes-a," in refused(*arguments)
+    assert "unknown dataset 'atlantis': the known ones are aid, nwpu, " in refused(*arguments)
 
 
 @pytest.mark.parametrize("arguments", [("data", "clean", "scenes-b", "--dedup", "phash"), ("tables", "--only", "all")])

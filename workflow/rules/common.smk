@@ -22,6 +22,14 @@ def dataset_code(wildcards):
     return code("rsitr.datasets.acquire", registry()[wildcards.dataset].__module__)
 
 
+def source_code():
+    """Code of the table of sources, which lists what the modules of all datasets state."""
+    from rsitr.datasets import registry
+
+    stated = sorted({dataset.__module__ for dataset in registry().values()})
+    return code("rsitr.tables.sources", *stated)
+
+
 def cell_spec(wildcards):
     """The file that says what a cell is expected to be; it holds the parameters and the hash of the code."""
     return f".rsitr/specs/{wildcards.experiment}/{wildcards.dataset}/{wildcards.method}/{wildcards.seed}.json"
@@ -55,7 +63,7 @@ def table_files(experiment):
     folder = f"results/tables/{experiment}"
     rendered = [
         f"{folder}/{table}.{kind}"
-        for table in ("comparison", "datasets")
+        for table in ("comparison", "datasets", "sources")
         for kind in ("csv", "md", "tex", "html")
     ]
     others = ("comparison.long.csv", "comparison.png", "metrics.json", "training.csv")

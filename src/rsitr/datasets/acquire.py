@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -37,8 +38,17 @@ def build(name: str, receipt: Path, root: Path, out: Path) -> DatasetFacts:
         dataset.prepare(root)
     for name_of_file in source["files"]:
         file = receipt.parent / name_of_file
-        if file.name.endswith(ARCHIVES):
+        if file.name.endswith(ARCHIVES) and not dataset.packed:
             extract(file, root)
         else:
-            shutil.copyfile(file, root / file.name)
+            _place(file, root / file.name)
     return build_dataset(dataset, root, source["origin"], source["licence"], out)
+
+
+def _place(file: Path, target: Path) -> None:
+    """The same file under another name; a copy where the file system has no links, as shards may fill the disk."""
+    target.unlink(missing_ok=True)
+    try:
+        os.link(file, target)
+    except OSError:
+        shutil.copyfile(file, target)

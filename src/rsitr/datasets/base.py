@@ -53,6 +53,7 @@ class Row(NamedTuple):
     class_name: str
     """Scene class, lower-case; empty where the dataset states none."""
     captions: list[str]
+    """Empty in a scene classification set."""
     keywords: list[str]
 
 
@@ -66,6 +67,8 @@ class Dataset(ABC):
     """In order of preference; the first whose files can all be had is used."""
     synthetic: ClassVar[bool] = False
     """Synthetic numbers are labelled so and never set beside published ones."""
+    packed: ClassVar[bool] = False
+    """Archives are given to ``parse`` as they are, because extracted they would be millions of small files."""
 
     def prepare(self, root: Path) -> None:
         """Write the files of a generated dataset under ``root``; a fetched one has nothing to prepare."""
@@ -75,5 +78,6 @@ class Dataset(ABC):
     def parse(self, root: Path) -> Iterator[Row]:
         """Yield the rows of the dataset whose files were extracted under ``root``.
 
+        Rows of a set that has classes and no sentences carry empty ``captions`` and are all of the split "train".
         Raises ``DatasetError`` with the file and the entry when the annotation is not in the official layout.
         """

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import errno
 import hashlib
-import html
 import json
 import logging
 import os
@@ -30,6 +29,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from urllib3.exceptions import ProtocolError
 
 from rsitr.datasets.base import Bundle, Source
+from rsitr.datasets.stand_ins import LONGEST, stand_in
 from rsitr.errors import ChecksumMismatch, DiskFull, SourceUnavailable
 
 CONNECT_TIMEOUT = 5.0
@@ -194,21 +194,25 @@ def _mismatch(source: Source, size: int, sha256: str) -> str | None:
     return None
 
 
-def _mismatch_of(source: Source, path: Path) -> str | None:
+def mismatch_of(source: Source, path: Path) -> str | None:
+    """How the file at ``path`` differs from what ``source`` promises; None when it does not."""
     with path.open("rb") as file:
+        if found := stand_in(file.read(LONGEST), source.file):
+            return found
+        file.seek(0)
         return _mismatch(source, path.stat().st_size, hashlib.file_digest(file, "sha256").hexdigest())
 
 
 def _is_in_place(source: Source, into: Path) -> bool:
     path = into / source.file
-    return path.is_file() and _mismatch_of(source, path) is None
+    return path.is_file() and mismatch_of(source, path) is None
 
 
 def _accept_in_place(source: Source, target: Path) -> bool:
     """True if the right file is there, False if none is; raises ``ChecksumMismatch`` rather than overwrite another."""
     if not target.is_file():
         return False
-    if difference := _mismatch_of(source, target):
+    if difference := mismatch_of(source, target):
         raise ChecksumMismatch(f"{target} is not the right file: {difference}. Delete it or replace it.")
     return True
 
@@ -219,7 +223,7 @@ def _copy_from_mirror(source: Source, mirror: Path | None, part: _Part) -> None:
     original = mirror / str(source.mirror)
     if not original.is_file():
         raise _Refused(f"RSITR_MIRROR has no file {original}")
-    if difference := _mismatch_of(source, original):
+    if difference := mismatch_of(source, original):
         raise _Refused(f"{original}: {difference}")
     part.begin(version="")
     shutil.copyfile(original, part.path)
@@ -317,7 +321,7 @@ class _Web:
             chunks = response.iter_content(CHUNK)
             first = next(chunks, b"")
             if not offset:
-                _require_no_page(response, first, source)
+                _require_the_file(response, first, source)
             if None not in (source.bytes, total) and source.bytes != total:
                 raise _Refused(f"expected {source.bytes} bytes, the server announces {total}")
             if not offset:
@@ -381,14 +385,10 @@ def _retry_after(response: requests.Response) -> float | None:
         return None
 
 
-def _require_no_page(response: requests.Response, first: bytes, source: Source) -> None:
-    """Refuse the HTML page (login, quota, confirmation) that some servers send with status 200 in place of a file."""
-    declared = response.headers.get("Content-Type", "").lower().startswith("text/html")
-    found = first[:1024].lstrip().lower().startswith((b"<!doctype html", b"<html"))
-    if (declared or found) and not source.file.endswith((".html", ".htm")):
-        title = re.search(r"<title[^>]*>(.*?)</title>", first.decode(errors="replace"), re.IGNORECASE | re.DOTALL)
-        name = f" titled {html.unescape(title[1]).strip()!r}" if title else ""
-        raise _Refused(f"an HTML page{name} came instead of the file; open the address in a browser to see why")
+def _require_the_file(response: requests.Response, first: bytes, source: Source) -> None:
+    """Refuse what some servers send with status 200 in place of a file."""
+    if found := stand_in(first, source.file, response.headers.get("Content-Type", "")):
+        raise _Refused(found)
 
 
 def _cause(error: BaseException) -> str:

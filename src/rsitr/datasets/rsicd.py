@@ -10,6 +10,9 @@ from rsitr.datasets.base import Bundle, Dataset, Row, Source
 from rsitr.datasets.karpathy import karpathy_rows
 from rsitr.errors import DatasetError
 
+REPOSITORY = "201528014227051/RSICD_optimal/fc33b4555e4baa4d2f05ff0449479c89da2eeac2"
+"""Of the authors, at the commit whose files are described here."""
+
 
 class RSICD(Dataset):
     """RSICD with its official split 8734 / 1094 / 1093.
@@ -30,7 +33,7 @@ class RSICD(Dataset):
                 Source(
                     file="RSICD_images.zip",
                     urls=(
-                        "https://media.githubusercontent.com/media/201528014227051/RSICD_optimal/master/RSICD_images.zip",
+                        f"https://media.githubusercontent.com/media/{REPOSITORY}/RSICD_images.zip",
                         "gdrive://0B1jt7lJDEXy3aE90cG9YSl9ScUk",
                     ),
                     bytes=484955574,
@@ -38,13 +41,13 @@ class RSICD(Dataset):
                 ),
                 Source(
                     file="dataset_rsicd.json",
-                    urls=("https://raw.githubusercontent.com/201528014227051/RSICD_optimal/master/dataset_rsicd.json",),
+                    urls=(f"https://raw.githubusercontent.com/{REPOSITORY}/dataset_rsicd.json",),
                 ),
                 Source(
                     file="txtclasses_rsicd.rar",
-                    urls=(
-                        "https://raw.githubusercontent.com/201528014227051/RSICD_optimal/master/txtclasses_rsicd.rar",
-                    ),
+                    urls=(f"https://raw.githubusercontent.com/{REPOSITORY}/txtclasses_rsicd.rar",),
+                    bytes=18942,
+                    sha256="0ce6663c67e9e9301511e0719ce93108aa45fb8468dd174c446d5ab733975b99",
                 ),
             ),
             licence="none stated",

@@ -1,0 +1,78 @@
+"""RS5M: five million images with web or machine-written captions, the pretraining set of GeoRSCLIP."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path, PurePosixPath
+
+from rsitr.datasets.base import Bundle, Dataset, Row, Source, Split
+from rsitr.datasets.shards import read_shard
+from rsitr.errors import DatasetError
+
+REPOSITORY = "hf://datasets/omlab/RS5M@main"
+_SPLITS: tuple[Split, ...] = ("train", "val")
+SHARDS = tuple(
+    (split, f"{subset}-{split}-{number:04}.tar")
+    for split in _SPLITS
+    for subset in ("pub11", "rs3")
+    for number in range(32)
+)
+
+_log = logging.getLogger(__name__)
+
+
+class RS5M(Dataset):
+    """RS5M (v5) as 128 webdataset shards, about 500 GB: PUB11 from the web, RS3 captioned by BLIP-2.
+
+    A sample has the members ``img_content``, ``img_name`` and ``caption``. A shard that is not there is named in a
+    warning, and the rest is read.
+    """
+
+    name = "rs5m"
+    title = "RS5M"
+    citation = (
+        "Z. Zhang, T. Zhao, Y. Guo, J. Yin, 'RS5M and GeoRSCLIP: A large-scale vision-language dataset and a large "
+        "vision-language model for remote sensing', IEEE TGRS 62, 2024"
+    )
+    packed = True
+    bundles = (
+        Bundle(
+            origin="official",
+            sources=tuple(Source(file=file, urls=(f"{REPOSITORY}/{split}/{file}",)) for split, file in SHARDS),
+            licence="CC-BY-NC-4.0 (card of the label files); the card of the shards says MIT",
+            homepage="https://huggingface.co/datasets/omlab/RS5M",
+        ),
+    )
+
+    def parse(self, root: Path) -> Iterator[Row]:
+        """Rows of the shards in ``root``, with one sample in memory at a time.
+
+        Each image is written to ``<shard>/<name>`` as it is met, because every later stage opens image files.
+        """
+        shards: list[tuple[Split, Path]] = [(split, root / file) for split, file in SHARDS if (root / file).is_file()]
+        if not shards:
+            raise DatasetError(f"{root} holds no shard such as {SHARDS[0][1]}: fetch the dataset (`rsitr data fetch`)")
+        if absent := [file for _, file in SHARDS if not (root / file).is_file()]:
+            _log.warning("%d of %d shards are not in %s: %s", len(absent), len(SHARDS), root, ", ".join(absent))
+        for split, shard in shards:
+            yield from _rows(shard, split)
+
+
+def _rows(shard: Path, split: Split) -> Iterator[Row]:
+    folder = shard.with_suffix("")
+    folder.mkdir(exist_ok=True)
+    for sample in read_shard(shard):
+        try:
+            name, caption = sample["img_name"].decode().strip(), sample["caption"].decode()
+            image = sample["img_content"]
+        except (KeyError, UnicodeDecodeError) as error:
+            raise DatasetError(
+                f"{shard}: sample {sample['__key__']} is not in the expected layout ({error!r})"
+            ) from None
+        if PurePosixPath(name).name != name or name in ("", ".."):
+            raise DatasetError(f"{shard}: sample {sample['__key__']} names {name!r}, a path outside its folder")
+        (folder / name).write_bytes(image)
+        # Names are unique inside a shard only.
+        image_id = f"{folder.name}/{name}"
+        yield Row(image_id, image_id, split, "", [" ".join(caption.split())], [])
