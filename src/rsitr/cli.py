@@ -163,7 +163,8 @@ def evaluate(cell: CellArgument = None, spec: SpecOption = None) -> None:
 def tables(
     experiment: ExperimentArgument = None,
     only: Annotated[
-        Literal["comparison", "datasets", "ceiling"] | None, typer.Option(help="One of the tables; default: all.")
+        Literal["comparison", "datasets", "ceiling", "splits"] | None,
+        typer.Option(help="One of the tables; default: all."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse failed, missing and stale cells.")] = False,
 ) -> None:

@@ -224,7 +224,7 @@ def snakemake(targets: list[str], experiment: str, cores: int) -> int:
 
 def build_tables(params: Params, experiment: str, *, only: str | None = None, strict: bool = False) -> list[Path]:
     """Tables and figures of an experiment: ``comparison`` from its records, the others from its canonical tables."""
-    from rsitr.tables import ceiling, comparison, datasets, metrics
+    from rsitr.tables import ceiling, comparison, datasets, metrics, splits
 
     out, written = Layout.tables(experiment), []
     paths = {name: Layout.dataset(name) for name in params[experiment].datasets}
@@ -233,6 +233,8 @@ def build_tables(params: Params, experiment: str, *, only: str | None = None, st
         written += datasets.build(built, experiment, out)
     if only in (None, "ceiling"):
         written += ceiling.build(built, experiment, out)
+    if only in (None, "splits"):
+        written += splits.build(built, experiment, out)
     if only in (None, "comparison"):
         stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
         written += comparison.build(params, experiment, CELLS, out, stale, strict)

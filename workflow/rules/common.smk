@@ -51,7 +51,7 @@ def cell_threads(wildcards):
 
 
 # Tables that need no cell.
-DATASET_TABLES = ("datasets", "ceiling")
+DATASET_TABLES = ("datasets", "ceiling", "splits")
 
 
 def table_files(experiment):
