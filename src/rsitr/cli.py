@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, TypeVar
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from rsitr import pipeline
@@ -157,6 +158,28 @@ def data_export(
     print(f"{out}: {exported.images} images, {len(exported.left_out)} left out")
 
 
+@data.command("audit")
+@reported
+def data_audit(
+    datasets: Annotated[list[str], typer.Argument(metavar="DATASET...", help="Datasets whose tables are built.")],
+    out: Annotated[Path | None, typer.Option(help="Write every finding to this csv file.")] = None,
+) -> None:
+    """What is wrong with the captions: blank, repeated, shared, misspelt, not of their class; nothing is changed."""
+    from rsitr.captions.audit import audit_table, summarise, write_findings
+    from rsitr.datasets.karpathy import SPLITS
+
+    findings = {name: audit_table(name, Layout.dataset(name)) for name in dict.fromkeys(datasets)}
+    for name, found in findings.items():
+        table = Table("fault", *SPLITS, "images", "first example", title=f"{name}: captions by split, and images")
+        for line in summarise(found):
+            counts = map(str, (*line.captions.values(), line.images))
+            table.add_row(f"{line.kind}: {line.meaning}", *counts, escape(line.example))
+        Console().print(table)
+    if out:
+        write_findings([finding for found in findings.values() for finding in found], out)
+        print(out)
+
+
 @app.command()
 @reported
 def train(cell: CellArgument = None, spec: SpecOption = None) -> None:
@@ -178,7 +201,8 @@ def evaluate(cell: CellArgument = None, spec: SpecOption = None) -> None:
 def tables(
     experiment: ExperimentArgument = None,
     only: Annotated[
-        Literal["comparison", "datasets", "sources"] | None, typer.Option(help="One of the tables; default: all.")
+        Literal["comparison", "datasets", "ceiling", "splits", "sources"] | None,
+        typer.Option(help="One of the tables; default: all."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse failed, missing and stale cells.")] = False,
 ) -> None:

@@ -225,17 +225,22 @@ def snakemake(targets: list[str], experiment: str, cores: int) -> int:
 def build_tables(params: Params, experiment: str, *, only: str | None = None, strict: bool = False) -> list[Path]:
     """Tables and figures of an experiment, or one of them.
 
-    ``comparison`` comes from its records, ``datasets`` from its canonical tables, ``sources`` from the source tables of
-    the datasets.
+    ``comparison`` comes from its records, ``sources`` from the source tables of the datasets, the others from their
+    canonical tables.
     """
-    from rsitr.tables import comparison, datasets, metrics, sources
+    from rsitr.tables import ceiling, comparison, datasets, metrics, sources, splits
 
     out, written = Layout.tables(experiment), []
+    paths = {name: Layout.dataset(name) for name in params[experiment].datasets}
+    built = {name: path for name, path in paths.items() if path.is_file()}
     if only in (None, "sources"):
         written += sources.build(params[experiment].datasets, experiment, out)
     if only in (None, "datasets"):
-        built = {name: Layout.dataset(name) for name in params[experiment].datasets}
-        written += datasets.build({name: path for name, path in built.items() if path.is_file()}, experiment, out)
+        written += datasets.build(built, experiment, out)
+    if only in (None, "ceiling"):
+        written += ceiling.build(built, experiment, out)
+    if only in (None, "splits"):
+        written += splits.build(built, experiment, out)
     if only in (None, "comparison"):
         stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
         written += comparison.build(params, experiment, CELLS, out, stale, strict)

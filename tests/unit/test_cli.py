@@ -45,7 +45,7 @@ def refused(*arguments: str) -> str:
 
 
 def test_the_commands_of_the_pipeline_are_there():
-    expected = [("data", name) for name in ("list", "fetch", "verify", "build", "clean", "export")]
+    expected = [("data", name) for name in ("list", "fetch", "verify", "build", "clean", "audit", "export")]
     expected += [(name,) for name in ("train", "evaluate", "tables", "status", "retry")]
     assert set(expected) <= set(ALL)
 
@@ -122,6 +122,23 @@ def test_list_shows_every_dataset():
 
     output = run("data", "list").stdout
     assert all(name in output for name in registry())
+
+
+def test_audit_prints_every_fault_and_writes_the_findings(project, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    shutil.copy(Layout.clean("scenes-b", "none"), Layout.dataset("scenes-b"))
+    output = run("data", "audit", "scenes-b", "--out", "found.csv").stdout
+    # Of 48 captions half are unique; "A red dot." and its like stand on two images each, one of them in train.
+    line = next(line for line in output.splitlines() if "shared-across-splits" in line)
+    assert [cell.strip() for cell in line.split("│")[2:6]] == ["12", "6", "6", "24"]
+    assert output.endswith("found.csv\n")
+    lines = Path("found.csv").read_text(encoding="utf-8").splitlines()
+    assert lines[0] == "dataset,kind,image_id,split,caption,text,detail"
+    assert "scenes-b,shared-across-splits,00.png,train,1,A red dot.,on images: 1 of val" in lines
+
+
+def test_audit_needs_tables(project):
+    assert "dataset.parquet is missing: build it with" in refused("data", "audit", "scenes-b", "atlantis")
 
 
 def test_status_and_retry(project):

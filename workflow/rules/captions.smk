@@ -1,24 +1,26 @@
-# Facts about the captions of the experiment's datasets, and the recall that identical captions leave possible.
+# Tables of facts about the experiment's datasets, each from their canonical tables alone.
 
 
-rule captions:
+rule dataset_tables:
     input:
         expand(
             "data/canonical/{dataset}/dataset.parquet",
             dataset=PARAMS[PARAMS.experiment].datasets,
         ),
     output:
-        multiext("results/tables/{experiment}/datasets", ".csv", ".md", ".tex", ".html"),
+        multiext("results/tables/{experiment}/{table}", ".csv", ".md", ".tex", ".html"),
     log:
-        "results/logs/captions/{experiment}.log",
+        "results/logs/tables/{experiment}-{table}.log",
     benchmark:
-        "results/timing/captions/{experiment}.tsv"
+        "results/timing/tables/{experiment}-{table}.tsv"
+    wildcard_constraints:
+        table="|".join(DATASET_TABLES),
     conda:
         "../envs/rsitr.yaml"
     resources:
-        mem_mb=1000,
+        mem_mb=2000,
         cpu=1,
     params:
-        code=code("rsitr.tables.datasets"),
+        code=lambda wildcards: code(f"rsitr.tables.{wildcards.table}"),
     shell:
-        "rsitr tables {wildcards.experiment} --only datasets > {log} 2>&1"
+        "rsitr tables {wildcards.experiment} --only {wildcards.table} > {log} 2>&1"

@@ -58,12 +58,16 @@ def cell_threads(wildcards):
     return min(PARAMS[wildcards.experiment].threads, pipeline.cores())
 
 
+# Tables of facts about canonical tables.
+DATASET_TABLES = ("datasets", "ceiling", "splits")
+
+
 def table_files(experiment):
-    """Every file that the tables rule writes."""
+    """Every file of an experiment's tables."""
     folder = f"results/tables/{experiment}"
     rendered = [
         f"{folder}/{table}.{kind}"
-        for table in ("comparison", "datasets", "sources")
+        for table in ("comparison", "sources", *DATASET_TABLES)
         for kind in ("csv", "md", "tex", "html")
     ]
     others = ("comparison.long.csv", "comparison.png", "metrics.json", "training.csv")

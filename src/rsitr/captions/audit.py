@@ -1,0 +1,212 @@
+"""What is wrong with the captions of a dataset, as data: one finding a caption and fault.
+
+Nothing here changes a caption. The findings are for people: the counts say how far a dataset can be trusted, the rows
+what to look at.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+
+from rsitr.captions.identical import normal_form
+from rsitr.captions.scenes import Named, SceneNames
+from rsitr.captions.spelling import misspellings
+from rsitr.captions.words import words
+from rsitr.datasets.karpathy import SPLITS
+from rsitr.datasets.table import read_table
+
+FEW_WORDS = 3
+"""A caption of fewer words is short."""
+
+
+class Caption(NamedTuple):
+    """One caption with what the checks need to know of its image."""
+
+    image_id: str
+    split: str
+    class_name: str
+    number: int
+    """Position among the captions of its image, from 0."""
+    text: str
+    words: list[str]
+    form: str
+    """Equal for identical captions."""
+
+
+class Finding(NamedTuple):
+    """A row of the audit; the fields are the columns of its csv file."""
+
+    dataset: str
+    kind: str
+    """A key of ``KINDS``."""
+    image_id: str
+    split: str
+    caption: int
+    """Position among the captions of its image, from 0."""
+    text: str
+    detail: str
+
+
+Check = Callable[[list[Caption]], Iterator[tuple[Caption, str]]]
+
+
+def captions_of(frame: pd.DataFrame) -> list[Caption]:
+    """Every caption of a canonical frame; an image without captions counts as one blank caption."""
+    columns = (frame[name] for name in ("image_id", "split", "class_name", "captions"))
+    return [
+        Caption(image_id, split, class_name, number, text, words(text), normal_form(text))
+        for image_id, split, class_name, texts in zip(*columns, strict=True)
+        for number, text in enumerate(texts if len(texts) else [""])
+    ]
+
+
+def _blank(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
+    for caption in captions:
+        if not caption.form:
+            yield caption, "no word in it" if caption.text else "empty"
+
+
+def _short(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
+    for caption in captions:
+        if caption.form and len(caption.words) < FEW_WORDS:
+            yield caption, f"{len(caption.words)} words"
+
+
+def _non_ascii(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
+    for caption in captions:
+        strange = dict.fromkeys(character for character in caption.text if not character.isascii())
+        if strange:
+            yield caption, " ".join(f"{character} U+{ord(character):04X}" for character in strange)
+
+
+def _repeated(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
+    first: dict[tuple[str, str], int] = {}
+    for caption in captions:
+        number = first.setdefault((caption.image_id, caption.form), caption.number)
+        if caption.form and number != caption.number:
+            yield caption, f"the same as caption {number}"
+
+
+def _images_by_form(captions: list[Caption]) -> dict[str, dict[str, set[str]]]:
+    """Normal form -> split -> the images it describes."""
+    images: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    for caption in captions:
+        images[caption.form][caption.split].add(caption.image_id)
+    return {form: dict(by_split) for form, by_split in images.items()}
+
+
+def _shared_in_split(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
+    images = _images_by_form(captions)
+    for caption in captions:
+        others = len(images[caption.form][caption.split]) - 1
+        if caption.form and others:
+            yield caption, f"on {others} other images of {caption.split}"
+
+
+def _shared_across_splits(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
+    images = _images_by_form(captions)
+    for caption in captions:
+        by_split = images[caption.form]
+        others = [
+            f"{len(by_split[split])} of {split}" for split in SPLITS if split in by_split.keys() - {caption.split}
+        ]
+        if caption.form and others:
+            yield caption, f"on images: {', '.join(others)}"
+
+
+def _spelling(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
+    suspected = misspellings(Counter(word for caption in captions for word in caption.words))
+    for caption in captions:
+        for word in dict.fromkeys(caption.words):
+            if word in suspected:
+                yield (
+                    caption,
+                    f"{word}: perhaps {suspected[word]}" if suspected[word] else f"{word}: digits and letters",
+                )
+
+
+def _class(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
+    names = SceneNames(Named(caption.class_name, caption.words) for caption in captions)
+    of_image = defaultdict(list)
+    for caption in captions:
+        of_image[caption.image_id].append(caption)
+    for caption in captions:
+        if other := names.misfit(Named(caption.class_name, caption.words)):
+            siblings = of_image[caption.image_id]
+            agree = sum(other in names.named(sibling.words) for sibling in siblings)
+            whose = f"{agree} of the image's {len(siblings)} captions name {other}"
+            yield caption, f"about {other}, class {caption.class_name}; {whose}"
+
+
+KINDS: dict[str, tuple[str, Check]] = {
+    "blank": ("no word in the caption", _blank),
+    "short": (f"fewer than {FEW_WORDS} words", _short),
+    "repeated": ("the same as an earlier caption of the image", _repeated),
+    "shared-in-split": ("identical to a caption of another image of the split", _shared_in_split),
+    "shared-across-splits": ("identical to a caption of an image of another split", _shared_across_splits),
+    "spelling": ("a rare word, one letter away from a frequent one", _spelling),
+    "class": ("about another class than that of the image", _class),
+    "non-ascii": ("characters beyond ASCII", _non_ascii),
+}
+"""Every fault that is looked for: its name, what it means, and how it is found."""
+
+
+def audit(frame: pd.DataFrame, dataset: str) -> list[Finding]:
+    """All findings about the captions of a canonical frame, kind by kind, in the order of the frame.
+
+    A caption has one finding for each of its faults, and one for each misspelt word.
+    """
+    captions = captions_of(frame)
+    return [
+        Finding(dataset, kind, caption.image_id, caption.split, caption.number, caption.text, detail)
+        for kind, (_, check) in KINDS.items()
+        for caption, detail in check(captions)
+    ]
+
+
+def audit_table(dataset: str, path: Path) -> list[Finding]:
+    """The audit of a canonical table; raises ``DatasetError`` where it has not been built."""
+    return audit(read_table(path)[0].to_pandas(), dataset)
+
+
+class Summary(NamedTuple):
+    """How often a fault occurs in a dataset."""
+
+    kind: str
+    meaning: str
+    captions: dict[str, int]
+    """By split: each caption counts once, however many faults of the kind it has."""
+    images: int
+    example: str
+    """Of the first finding: image, text and detail; empty without any."""
+
+
+def summarise(findings: Iterable[Finding]) -> list[Summary]:
+    """One line for each kind, in the order of ``KINDS``, also where nothing was found."""
+    by_kind: defaultdict[str, list[Finding]] = defaultdict(list)
+    for finding in findings:
+        by_kind[finding.kind].append(finding)
+    return [_summary(kind, meaning, by_kind[kind]) for kind, (meaning, _) in KINDS.items()]
+
+
+def _summary(kind: str, meaning: str, findings: list[Finding]) -> Summary:
+    captions = {(finding.dataset, finding.image_id, finding.caption, finding.split) for finding in findings}
+    images = {(finding.dataset, finding.image_id) for finding in findings}
+    by_split = Counter(split for *_, split in captions)
+    example = f"{findings[0].image_id}: {findings[0].text!r} ({findings[0].detail})" if findings else ""
+    return Summary(kind, meaning, {split: by_split[split] for split in SPLITS}, len(images), example)
+
+
+def write_findings(findings: Iterable[Finding], path: Path) -> None:
+    """Write the findings as csv with the fields of ``Finding`` as columns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(Finding._fields)
+        writer.writerows(findings)

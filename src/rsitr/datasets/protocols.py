@@ -1,0 +1,188 @@
+"""Split protocols by name: which images a paper trained, selected and tested on.
+
+Every one keeps the official test split; they differ in what they do with the rest. A protocol is a pure function of
+the official splits, the dataset and a seed, so an assignment never has to be stored.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from rsitr.datasets.base import Split
+from rsitr.errors import DatasetError, ParamsError
+
+SWAN_VAL = Path(__file__).with_name("swan_val.csv")
+TRAIN_SHARE = 0.8
+"""Of the images outside test, in AMFMN's and SWAN's code."""
+
+Splits = dict[str, Split]
+"""Image id -> split, in the order of the table."""
+Assign = Callable[[str, Mapping[str, Split], int], Splits]
+
+
+@dataclass(frozen=True)
+class Protocol:
+    """A named way to split datasets."""
+
+    name: str
+    definition: str
+    exact: bool
+    """The authors' own list is used; otherwise their rule, with draws of ours."""
+    used_by: Mapping[str, str]
+    """Dataset -> the papers that used it there."""
+    assign: Assign
+    datasets: tuple[str, ...] = ()
+    """Those it is defined on; empty means any."""
+    """Splits of ``(dataset, official splits, seed)``."""
+    joint: bool = False
+    """One training set is the union of the train splits of all these datasets."""
+
+    def defined_on(self, dataset: str) -> bool:
+        """Whether the dataset can be split by this protocol."""
+        return not self.datasets or dataset in self.datasets
+
+    def splits(self, dataset: str, official: Mapping[str, Split], seed: int = 0) -> Splits:
+        """Splits of a dataset; raises ``ParamsError`` where the protocol is not stated for it.
+
+        ``official`` maps every image to its official split; ``seed`` matters to protocols that draw.
+        """
+        if not self.defined_on(dataset):
+            raise ParamsError(
+                f"split protocol {self.name} is not defined on {dataset}: use it on {', '.join(self.datasets)}"
+            )
+        return self.assign(dataset, official, seed)
+
+    def training_set(self, official: Mapping[str, Mapping[str, Split]]) -> list[tuple[str, str]]:
+        """(dataset, image id) of everything that one model is trained on under a joint protocol.
+
+        ``official`` holds the splits of each member. Images of a member's test split that show up in the training
+        images of another are still in it: taking them out is the task of de-duplication.
+        """
+        if missing := [dataset for dataset in self.datasets if dataset not in official]:
+            raise DatasetError(f"{self.name} needs {', '.join(missing)} as well: build their tables first")
+        return [
+            (dataset, image_id)
+            for dataset in self.datasets
+            for image_id, split in self.splits(dataset, official[dataset]).items()
+            if split == "train"
+        ]
+
+
+def _official(dataset: str, official: Mapping[str, Split], seed: int) -> Splits:
+    return dict(official)
+
+
+def _holdout(dataset: str, official: Mapping[str, Split], seed: int) -> Splits:
+    """Draw train from the images outside test: those whose hashes with the seed come first.
+
+    A hash instead of a random generator, so that any program in any language draws the same images.
+    """
+    pool = [image_id for image_id, split in official.items() if split != "test"]
+    drawn = sorted(pool, key=lambda image_id: hashlib.sha256(f"{seed}/{dataset}/{image_id}".encode()).digest())
+    train = set(drawn[: int(len(pool) * TRAIN_SHARE)])
+    return {image_id: _outside_test(split, image_id not in train) for image_id, split in official.items()}
+
+
+def _swan(dataset: str, official: Mapping[str, Split], seed: int) -> Splits:
+    val = _swan_val()[dataset]
+    if unknown := val - {image_id for image_id, split in official.items() if split != "test"}:
+        raise DatasetError(
+            f"{len(unknown)} of SWAN's val images, such as {min(unknown)}, are not outside the test split of this "
+            f"{dataset}: fetch the official annotation"
+        )
+    return {image_id: _outside_test(split, image_id in val) for image_id, split in official.items()}
+
+
+def _without_val(dataset: str, official: Mapping[str, Split], seed: int) -> Splits:
+    """RSITMD's authors split it into train and test only, so the val split of its copies is part of train."""
+    if dataset != "rsitmd":
+        return dict(official)
+    return {image_id: _outside_test(split, False) for image_id, split in official.items()}
+
+
+def _outside_test(split: Split, val: bool) -> Split:
+    return "test" if split == "test" else "val" if val else "train"
+
+
+@cache
+def _swan_val() -> dict[str, set[str]]:
+    val: dict[str, set[str]] = {}
+    with SWAN_VAL.open(newline="", encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            val.setdefault(row["dataset"], set()).add(row["image_id"])
+    return val
+
+
+_MTGFE, _AMFMN, _PIR = "MTGFE 2023", "AMFMN 2022", "SWAN 2023; PIR 2023, 2024 (the same counts)"
+_RET2, _RET3 = ("rsicd", "rsitmd"), ("rsicd", "rsitmd", "ucm")
+
+PROTOCOLS = {
+    protocol.name: protocol
+    for protocol in (
+        Protocol(
+            name="official",
+            definition="as the annotation states it; RSITMD's authors give train and test only, and copies of it carry "
+            "a val split drawn from train",
+            exact=True,
+            used_by={"rsicd": _MTGFE, "rsitmd": f"{_MTGFE}, without val", "ucm": _MTGFE, "sydney": _MTGFE},
+            assign=_official,
+        ),
+        Protocol(
+            name="swan",
+            definition="the val lists that SWAN published (github.com/jaychempan/SWAN, fix_data, commit 1c3b217): "
+            "official train and val together, split anew at 80:20, on RSITMD within each class; the paper swaps the "
+            "val and test counts of RSITMD",
+            exact=True,
+            used_by={"rsicd": _PIR, "rsitmd": _PIR},
+            assign=_swan,
+            datasets=("rsicd", "rsitmd"),
+        ),
+        Protocol(
+            name="amfmn-holdout",
+            definition="official train and val together, split anew at 80:20 in each of 5 repetitions, as in AMFMN's "
+            "code; its draws were not seeded, so these are ours, one for each seed, here seed 0; the paper states "
+            "80:10:10",
+            exact=False,
+            used_by={
+                "rsicd": f"{_AMFMN}; GaLR 2022",
+                "rsitmd": f"{_AMFMN}; GaLR 2022",
+                "ucm": _AMFMN,
+                "sydney": _AMFMN,
+            },
+            assign=_holdout,
+            datasets=("rsicd", "rsitmd", "ucm", "sydney"),
+        ),
+        Protocol(
+            name="ret-2",
+            definition="one training set from the authors' train splits of RSICD and RSITMD, before de-duplication",
+            exact=True,
+            used_by=dict.fromkeys(_RET2, "GeoRSCLIP 2023; PIR-CLIP 2024"),
+            assign=_without_val,
+            datasets=_RET2,
+            joint=True,
+        ),
+        Protocol(
+            name="ret-3",
+            definition="one training set from the authors' train splits of RSICD, RSITMD and UCM-Captions, before "
+            "de-duplication",
+            exact=True,
+            used_by=dict.fromkeys(_RET3, "RemoteCLIP 2023; PIR-CLIP 2024"),
+            assign=_without_val,
+            datasets=_RET3,
+            joint=True,
+        ),
+    )
+}
+"""Every split protocol by name."""
+
+
+def get_protocol(name: str) -> Protocol:
+    """The split protocol called ``name``; raises ``ParamsError`` that lists the known ones."""
+    if name not in PROTOCOLS:
+        raise ParamsError(f"unknown split protocol {name!r}: the known ones are {', '.join(PROTOCOLS)}")
+    return PROTOCOLS[name]

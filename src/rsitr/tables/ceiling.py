@@ -1,0 +1,87 @@
+"""How much recall identical captions leave: ties against the method, ties in random order, and what is published."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+
+from rsitr.captions.ceiling import Ceiling, expected_ceiling
+from rsitr.datasets.karpathy import SPLITS
+from rsitr.datasets.table import DatasetFacts, read_table
+from rsitr.errors import DatasetError
+from rsitr.tables.comparison import command
+from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+
+if TYPE_CHECKING:
+    from rsitr.retrieval.recall import RecallReport
+
+RECALLS = Ceiling._fields
+HEADERS = tuple(f"{name[:3]} {name[4:].replace('r', 'R@')}" for name in RECALLS)
+PUBLISHED = {
+    ("rsicd", "test"): (92.6, 99.2),
+    ("rsitmd", "test"): (99.8, 100.0),
+    ("ucm", "val"): (39.8, 89.5),
+    ("sydney", "val"): (52.0, 92.9),
+}
+"""t2i R@1 and R@5 in percent as the field states them; those of UCM and Sydney are met on val, not on test."""
+GROUPS = (
+    Group("", ("images", "captions")),
+    Group("ties against the method", HEADERS),
+    Group("random order of ties", HEADERS),
+    Group("published", ("t2i R@1", "t2i R@5")),
+)
+CAPTION = (
+    "Recall in percent that no method can exceed, because captions of different images are identical (case and "
+    "punctuation aside). Ties against the method: the protocol of this benchmark, the best that any fixed ranking can "
+    "reach. Random order of ties: the expectation for a method that ranks every fitting image or caption first and "
+    "leaves the order among identical ones to chance. Published: figures in circulation, beside the split on which "
+    "they are met."
+)
+WIDTH = sum(len(group.columns) for group in GROUPS)
+
+
+def _worst(captions: list[str], image_of: np.ndarray) -> RecallReport:
+    from rsitr.retrieval.recall import ceiling  # brings torch, which nothing else here needs
+
+    return ceiling(captions, image_of)
+
+
+def ceilings(captions: pd.Series) -> Iterator[str]:
+    """Texts of both groups of ceilings for a split; ``captions`` holds a list for each of its images, none empty."""
+    texts, image_of = captions.explode().tolist(), np.repeat(np.arange(len(captions)), captions.map(len))
+    for found in (_worst(texts, image_of), expected_ceiling(texts, image_of)):
+        yield from (f"{getattr(found, name):.2f}" for name in RECALLS)
+
+
+def _rows(name: str, frame: pd.DataFrame, facts: DatasetFacts) -> Iterator[Row]:
+    label = f"{name} (synthetic)" if facts.synthetic else name
+    described = frame[frame["captions"].map(len) > 0]
+    for place, split in enumerate(SPLITS):
+        captions = described.loc[described["split"].eq(split), "captions"]
+        counts = (str(len(captions)), str(int(captions.map(len).sum())))
+        found = ceilings(captions) if len(captions) else [""] * 2 * len(RECALLS)
+        published = [f"{value:.1f}" for value in PUBLISHED.get((name, split), ())] or ["", ""]
+        yield Row(f"{label} {split}", tuple(map(Cell, (*counts, *found, *published))), rule=place == 0)
+
+
+def _dataset(name: str, path: Path) -> Iterator[Row]:
+    try:
+        table, facts = read_table(path)
+    except DatasetError as error:
+        yield Row(name, (Cell("NA", notes=(Note(str(error)),)),) * WIDTH, rule=True)
+        return
+    yield from _rows(name, table.to_pandas(), facts)
+
+
+def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Path]:
+    """Write ``ceiling.csv``, ``.md``, ``.tex`` and ``.html`` into ``out_dir``.
+
+    ``tables`` maps each dataset to its canonical parquet; one that is not there is NA with the reason.
+    """
+    rows = tuple(row for name, path in tables.items() for row in _dataset(name, path))
+    table = Table("Caption ceiling", CAPTION, "split", GROUPS, rows)
+    return write(Sheet(f"Caption ceilings of {experiment}", (table,), command(experiment)), out_dir / "ceiling")

@@ -1,0 +1,82 @@
+"""Split protocols: what each one makes of each dataset of an experiment, and which papers used it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from rsitr.datasets.karpathy import SPLITS
+from rsitr.datasets.protocols import PROTOCOLS, Protocol
+from rsitr.datasets.table import read_table
+from rsitr.errors import DatasetError
+from rsitr.tables.comparison import command
+from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+
+GROUPS = (
+    Group("", ("dataset",)),
+    Group("images", SPLITS),
+    Group("captions", SPLITS),
+    Group("origin", ("list", "used by")),
+)
+CAPTION = (
+    "Images and captions by split under each protocol, as annotated, before any image is left out. All keep the "
+    "official test split. List: authors', or drawn here where their draws are not public. ret-2 and ret-3 train one "
+    "model on all their datasets; their last line is that training set."
+)
+WIDTH = sum(len(group.columns) for group in GROUPS)
+
+
+def _cells(dataset: str, images: list[str], captions: list[str], origin: tuple[Cell, Cell]) -> tuple[Cell, ...]:
+    return (Cell(dataset), *map(Cell, (*images, *captions)), *origin)
+
+
+def _dataset_row(protocol: Protocol, dataset: str, frame: pd.DataFrame, synthetic: bool) -> Row:
+    official = dict(zip(frame["image_id"], frame["split"], strict=True))
+    split = frame["image_id"].map(protocol.splits(dataset, official))
+    sizes = frame["captions"].map(len).groupby(split).agg(["size", "sum"]).reindex(SPLITS, fill_value=0)
+    source = "generated" if synthetic else "authors'" if protocol.exact else "drawn"
+    notes = () if synthetic else (Note(protocol.definition),)
+    origin = (Cell(source, notes=notes), Cell(protocol.used_by.get(dataset, "")))
+    return Row(protocol.name, _cells(dataset, [*map(str, sizes["size"])], [*map(str, sizes["sum"])], origin))
+
+
+def _joint_row(protocol: Protocol, frames: Mapping[str, pd.DataFrame]) -> Row:
+    """The one training set of a joint protocol; NA where a member is not at hand."""
+    blank = ["", ""]
+    try:
+        official = {name: dict(zip(frame["image_id"], frame["split"], strict=True)) for name, frame in frames.items()}
+        chosen = pd.Series(protocol.training_set(official))
+    except DatasetError as error:
+        missing = Cell("NA", notes=(Note(str(error)),))
+        return Row(protocol.name, (Cell(" + ".join(protocol.datasets)), *(missing,) * (WIDTH - 1)))
+    counts = {
+        (name, image_id): len(captions)
+        for name, frame in frames.items()
+        for image_id, captions in zip(frame["image_id"], frame["captions"], strict=True)
+    }
+    images, captions = str(len(chosen)), str(chosen.map(counts).sum())
+    label = " + ".join(protocol.datasets)
+    return Row(protocol.name, _cells(label, [images, *blank], [captions, *blank], (Cell(), Cell())))
+
+
+def _rows(frames: Mapping[str, pd.DataFrame], synthetic: set[str]) -> Iterator[Row]:
+    for protocol in PROTOCOLS.values():
+        datasets = [name for name in frames if protocol.defined_on(name)]
+        rows = [_dataset_row(protocol, name, frames[name], name in synthetic) for name in datasets]
+        if protocol.joint and rows:
+            rows.append(_joint_row(protocol, frames))
+        yield from (Row(row.label, row.cells, rule=place == 0) for place, row in enumerate(rows))
+
+
+def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Path]:
+    """Write ``splits.csv``, ``.md``, ``.tex`` and ``.html`` into ``out_dir``.
+
+    ``tables`` maps each dataset to its canonical parquet. A protocol appears with the datasets it is defined on.
+    """
+    read = {name: read_table(path) for name, path in tables.items()}
+    frames = {name: table.to_pandas() for name, (table, _) in read.items()}
+    synthetic = {name for name, (_, facts) in read.items() if facts.synthetic}
+    table = Table("Split protocols", CAPTION, "protocol", GROUPS, tuple(_rows(frames, synthetic)))
+    return write(Sheet(f"Split protocols of {experiment}", (table,), command(experiment)), out_dir / "splits")
