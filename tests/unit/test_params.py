@@ -148,7 +148,7 @@ def test_the_file_of_the_project_is_valid(monkeypatch, schema_cache, request):
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [
-        ("experiments.lab.matrix.0.datasets", ["atlantis"], "unknown dataset 'atlantis': the known ones are rsicd, "),
+        ("experiments.lab.matrix.0.datasets", ["atlantis"], "unknown dataset 'atlantis': the known ones are aid, "),
         ("experiments.lab.matrix.0.methods", ["vsee"], "unknown method 'vsee': the known ones are chance, "),
         ("experiments.lab.matrix.0.methods", ["vse@vit"], "vse has no variant 'vit' (resnet-gru-triplet, "),
         ("experiments.lab.settings.all", {"width": "ten"}, "method vse: width: 'ten' is not of type 'integer'"),
