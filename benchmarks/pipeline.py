@@ -65,13 +65,11 @@ def cell_overhead(project: Path) -> list[Row]:
     cell = f"demo/{CELL.dataset}/chance/0"
     run("snakemake", "--cores", "2", f"checkpoints/{cell}/train.json", cwd=project)
     spec = f".rsitr/specs/{cell}.json"
-    pairs = [
-        (
-            run("rsitr", "evaluate", "--spec", spec, cwd=project),
-            run(sys.executable, "-c", "import torch", cwd=project),
-        )
-        for _ in range(REPEATS)
-    ]
+    pairs = []
+    for _ in range(REPEATS):
+        shutil.rmtree(project / "results/cells" / cell, ignore_errors=True)  # a finished cell is not evaluated again
+        evaluated = run("rsitr", "evaluate", "--spec", spec, cwd=project)
+        pairs.append((evaluated, run(sys.executable, "-c", "import torch", cwd=project)))
     beyond = min(cell for cell, _ in pairs) - min(bare for _, bare in pairs)
     return [
         Row("cell-overhead", "time beyond import torch", "s", beyond, "own limit", LIMITS["cell-overhead"], machine())

@@ -126,6 +126,31 @@ def test_a_damaged_record_is_named(params):
         pipeline.status(params, "tiny")
 
 
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+def test_a_current_stage_is_not_repeated(stage, params, monkeypatch):
+    ran = []
+    monkeypatch.setattr(pipeline, "run_stage", lambda name, *rest: ran.append(name))
+    put(params, VSE0)
+    age(VSE0, 10_000)
+    spec = pipeline.spec_of(params, VSE0)
+    assert pipeline.run_cell_stage(stage, spec) == Outcome()
+    assert ran == []
+    renewed = outputs(VSE0)[:2] if stage == "train" else outputs(VSE0)[2:]
+    assert min(path.stat().st_mtime for path in renewed) > time.time() - 1000
+
+
+@pytest.mark.parametrize("why", ["stale", "failed", "incomplete"])
+def test_a_stage_that_is_not_current_is_run(why, params, monkeypatch):
+    ran = []
+    monkeypatch.setattr(pipeline, "run_stage", lambda name, *rest: ran.append(name))
+    fields = {"stale": {"code_sha": "older"}, "failed": {"outcome": Outcome(status="failed", reason="killed")}}
+    put(params, VSE0, **fields.get(why, {}))
+    if why == "incomplete":
+        (Layout.cell(VSE0) / "ranks.parquet").unlink()
+    pipeline.run_cell_stage("evaluate", pipeline.spec_of(params, VSE0))
+    assert ran == ["evaluate"]
+
+
 def times(cell):
     return [path.stat().st_mtime for path in outputs(cell)]
 

@@ -8,9 +8,13 @@ rule evaluate:
         model="checkpoints/{experiment}/{dataset}/{method}/{seed}/model.safetensors",
         report="checkpoints/{experiment}/{dataset}/{method}/{seed}/train.json",
     output:
-        record="results/cells/{experiment}/{dataset}/{method}/{seed}/cell.json",
-        ranks="results/cells/{experiment}/{dataset}/{method}/{seed}/ranks.parquet",
-        history="results/cells/{experiment}/{dataset}/{method}/{seed}/history.csv",
+        record=update("results/cells/{experiment}/{dataset}/{method}/{seed}/cell.json"),
+        ranks=update(
+            "results/cells/{experiment}/{dataset}/{method}/{seed}/ranks.parquet"
+        ),
+        history=update(
+            "results/cells/{experiment}/{dataset}/{method}/{seed}/history.csv"
+        ),
     log:
         "results/logs/evaluate/{experiment}/{dataset}/{method}/{seed}.log",
     benchmark:

@@ -6,8 +6,11 @@ rule train:
         spec=cell_spec,
         data=clean_table,
     output:
-        model="checkpoints/{experiment}/{dataset}/{method}/{seed}/model.safetensors",
-        report="checkpoints/{experiment}/{dataset}/{method}/{seed}/train.json",
+        # Not removed before the job: what is current is kept, see pipeline.run_cell_stage.
+        model=update(
+            "checkpoints/{experiment}/{dataset}/{method}/{seed}/model.safetensors"
+        ),
+        report=update("checkpoints/{experiment}/{dataset}/{method}/{seed}/train.json"),
     log:
         "results/logs/train/{experiment}/{dataset}/{method}/{seed}.log",
     benchmark:
