@@ -6,17 +6,13 @@ the official splits, the dataset and a seed, so an assignment never has to be st
 
 from __future__ import annotations
 
-import csv
 import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 from rsitr.datasets.base import Split
 from rsitr.errors import DatasetError, ParamsError
 
-SWAN_VAL = Path(__file__).with_name("swan_val.csv")
 TRAIN_SHARE = 0.8
 """Of the images outside test, in AMFMN's and SWAN's code."""
 
@@ -78,24 +74,29 @@ def _official(dataset: str, official: Mapping[str, Split], seed: int) -> Splits:
 
 
 def _holdout(dataset: str, official: Mapping[str, Split], seed: int) -> Splits:
-    """Draw train from the images outside test: those whose hashes with the seed come first.
-
-    A hash instead of a random generator, so that any program in any language draws the same images.
-    """
     pool = [image_id for image_id, split in official.items() if split != "test"]
-    drawn = sorted(pool, key=lambda image_id: hashlib.sha256(f"{seed}/{dataset}/{image_id}".encode()).digest())
-    train = set(drawn[: int(len(pool) * TRAIN_SHARE)])
+    train = _drawn(pool, int(len(pool) * TRAIN_SHARE), f"{seed}/{dataset}")
     return {image_id: _outside_test(split, image_id not in train) for image_id, split in official.items()}
 
 
 def _swan(dataset: str, official: Mapping[str, Split], seed: int) -> Splits:
-    val = _swan_val()[dataset]
-    if unknown := val - {image_id for image_id, split in official.items() if split != "test"}:
-        raise DatasetError(
-            f"{len(unknown)} of SWAN's val images, such as {min(unknown)}, are not outside the test split of this "
-            f"{dataset}: fetch the official annotation"
-        )
-    return {image_id: _outside_test(split, image_id in val) for image_id, split in official.items()}
+    """RSITMD's images are drawn class by class; the class is the part of the name before the number."""
+    groups: dict[str, list[str]] = {}
+    for image_id, split in official.items():
+        if split != "test":
+            groups.setdefault(image_id.rpartition("_")[0] if dataset == "rsitmd" else "", []).append(image_id)
+    train: set[str] = set()
+    for pool in groups.values():
+        train |= _drawn(pool, round(len(pool) * TRAIN_SHARE), f"swan/{seed}/{dataset}")
+    return {image_id: _outside_test(split, image_id not in train) for image_id, split in official.items()}
+
+
+def _drawn(pool: list[str], count: int, key: str) -> set[str]:
+    """The ``count`` images of a pool whose hashes with ``key`` come first.
+
+    A hash instead of a random generator, so that any program in any language draws the same images.
+    """
+    return set(sorted(pool, key=lambda image_id: hashlib.sha256(f"{key}/{image_id}".encode()).digest())[:count])
 
 
 def _without_val(dataset: str, official: Mapping[str, Split], seed: int) -> Splits:
@@ -107,15 +108,6 @@ def _without_val(dataset: str, official: Mapping[str, Split], seed: int) -> Spli
 
 def _outside_test(split: Split, val: bool) -> Split:
     return "test" if split == "test" else "val" if val else "train"
-
-
-@cache
-def _swan_val() -> dict[str, set[str]]:
-    val: dict[str, set[str]] = {}
-    with SWAN_VAL.open(newline="", encoding="utf-8") as file:
-        for row in csv.DictReader(file):
-            val.setdefault(row["dataset"], set()).add(row["image_id"])
-    return val
 
 
 _MTGFE, _AMFMN, _PIR = "MTGFE 2023", "AMFMN 2022", "SWAN 2023; PIR 2023, 2024 (the same counts)"
@@ -134,10 +126,10 @@ PROTOCOLS = {
         ),
         Protocol(
             name="swan",
-            definition="the val lists that SWAN published (github.com/jaychempan/SWAN, fix_data, commit 1c3b217): "
-            "official train and val together, split anew at 80:20, on RSITMD within each class; the paper swaps the "
-            "val and test counts of RSITMD",
-            exact=True,
+            definition="official train and val together, split anew at 80:20, on RSITMD within each class; the authors' "
+            "own lists (github.com/jaychempan/SWAN, fix_data) are not part of this project, so the draws are ours, one "
+            "for each seed, here seed 0; the paper swaps the val and test counts of RSITMD",
+            exact=False,
             used_by={"rsicd": _PIR, "rsitmd": _PIR},
             assign=_swan,
             datasets=("rsicd", "rsitmd"),
