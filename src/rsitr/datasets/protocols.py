@@ -126,9 +126,9 @@ PROTOCOLS = {
         ),
         Protocol(
             name="swan",
-            definition="official train and val together, split anew at 80:20, on RSITMD within each class; the authors' "
-            "own lists (github.com/jaychempan/SWAN, fix_data) are not part of this project, so the draws are ours, one "
-            "for each seed, here seed 0; the paper swaps the val and test counts of RSITMD",
+            definition="official train and val together, split anew at 80:20, on RSITMD within each class; the "
+            "authors' own lists (github.com/jaychempan/SWAN, fix_data) are not part of this project, so the draws are "
+            "ours, one for each seed, here seed 0; the paper swaps the val and test counts of RSITMD",
             exact=False,
             used_by={"rsicd": _PIR, "rsitmd": _PIR},
             assign=_swan,
