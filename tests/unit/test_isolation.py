@@ -36,6 +36,16 @@ def test_a_stage_that_ends_well_says_nothing(interpreter, make_spec, tmp_path):
     assert (tmp_path / "threads").read_text(encoding="utf-8") == "1 PASSIVE\n"
 
 
+@pytest.mark.parametrize(("stage", "expected"), [("train", ""), ("evaluate", "8388608")])
+def test_an_evaluation_gives_large_blocks_of_memory_back(
+    stage, expected, interpreter, make_spec, tmp_path, monkeypatch
+):
+    monkeypatch.delenv("MALLOC_MMAP_THRESHOLD_", raising=False)
+    interpreter(f"echo $MALLOC_MMAP_THRESHOLD_ > {tmp_path}/threshold")
+    isolation.run_stage(stage, make_spec(), Path("spec.json"))
+    assert (tmp_path / "threshold").read_text(encoding="utf-8") == f"{expected}\n"
+
+
 @pytest.mark.parametrize(("name", "hint"), [("KILL", "out of memory?"), ("SEGV", "killed by SIGSEGV;")])
 def test_a_stage_that_is_killed_failed(name, hint, interpreter, make_spec):
     interpreter(f"kill -{name} $$")
