@@ -167,8 +167,9 @@ def run_cell_stage(stage: str, spec: Spec) -> Outcome:
     killed = run_stage(stage, spec, write_spec(spec))
     if killed and stage == "train":
         _record_kill(spec, killed)
-    elif killed:
-        run_stage(stage, spec, write_spec(spec), killed)
+    elif killed and run_stage(stage, spec, write_spec(spec), killed):
+        # An older record may still lie there; taking it for this run's would certify it.
+        raise RsitrError(f"{spec.cell.path}: {killed.reason}, and so was the process that had to record it")
     if stage == "train":
         return read_report(spec.cell).outcome
     record = read_record(Layout.cell(spec.cell) / "cell.json")

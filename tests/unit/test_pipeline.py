@@ -151,6 +151,13 @@ def test_a_stage_that_is_not_current_is_run(why, params, monkeypatch):
     assert ran == ["evaluate"]
 
 
+def test_an_evaluation_that_cannot_even_be_recorded_is_an_error_and_no_older_record_counts(params, monkeypatch):
+    monkeypatch.setattr(pipeline, "run_stage", lambda *rest: Outcome(status="failed", reason="evaluate was killed"))
+    put(params, VSE0, code_sha="older")
+    with pytest.raises(RsitrError, match="vse/0: evaluate was killed, and so was the process that had to record it"):
+        pipeline.run_cell_stage("evaluate", pipeline.spec_of(params, VSE0))
+
+
 def times(cell):
     return [path.stat().st_mtime for path in outputs(cell)]
 

@@ -1,6 +1,6 @@
 """The recall of a perfect method that leaves the order of identical captions to chance, in expectation.
 
-Published ceilings are of this kind, as published code leaves ties to the sort; here are the closed forms. The ceiling
+Published code leaves ties to the sort, which comes near this; here are the closed forms. The ceiling
 of our protocol, where ties count against the method, is ``rsitr.retrieval.recall.ceiling``.
 """
 

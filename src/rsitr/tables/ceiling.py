@@ -1,4 +1,4 @@
-"""How much recall identical captions leave: ties against the method, ties in random order, and what is published."""
+"""How much recall identical captions leave: with ties against the method, and with ties in random order."""
 
 from __future__ import annotations
 
@@ -21,25 +21,16 @@ if TYPE_CHECKING:
 
 RECALLS = Ceiling._fields
 HEADERS = tuple(f"{name[:3]} {name[4:].replace('r', 'R@')}" for name in RECALLS)
-PUBLISHED = {
-    ("rsicd", "test"): (92.6, 99.2),
-    ("rsitmd", "test"): (99.8, 100.0),
-    ("ucm", "val"): (39.8, 89.5),
-    ("sydney", "val"): (52.0, 92.9),
-}
-"""t2i R@1 and R@5 in percent as the field states them; those of UCM and Sydney are met on val, not on test."""
 GROUPS = (
     Group("", ("images", "captions")),
     Group("ties against the method", HEADERS),
     Group("random order of ties", HEADERS),
-    Group("published", ("t2i R@1", "t2i R@5")),
 )
 CAPTION = (
     "Recall in percent that no method can exceed, because captions of different images are identical (case and "
     "punctuation aside). Ties against the method: the protocol of this benchmark, the best that any fixed ranking can "
     "reach. Random order of ties: the expectation for a method that ranks every fitting image or caption first and "
-    "leaves the order among identical ones to chance. Published: figures in circulation, beside the split on which "
-    "they are met."
+    "leaves the order among identical ones to chance."
 )
 WIDTH = sum(len(group.columns) for group in GROUPS)
 
@@ -64,8 +55,7 @@ def _rows(name: str, frame: pd.DataFrame, facts: DatasetFacts) -> Iterator[Row]:
         captions = described.loc[described["split"].eq(split), "captions"]
         counts = (str(len(captions)), str(int(captions.map(len).sum())))
         found = ceilings(captions) if len(captions) else [""] * 2 * len(RECALLS)
-        published = [f"{value:.1f}" for value in PUBLISHED.get((name, split), ())] or ["", ""]
-        yield Row(f"{label} {split}", tuple(map(Cell, (*counts, *found, *published))), rule=place == 0)
+        yield Row(f"{label} {split}", tuple(map(Cell, (*counts, *found))), rule=place == 0)
 
 
 def _dataset(name: str, path: Path) -> Iterator[Row]:
