@@ -1,0 +1,174 @@
+"""The exact stage: lay one image over a box of the other, and compare them there pixel by pixel."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.nn.functional import avg_pool2d, grid_sample
+
+from rsitr.dedup.fingerprints import turn
+from rsitr.dedup.thumbnails import SIZE
+
+LEVELS = ((16, 5, 0.35), (32, 3, 0.5), (SIZE, 3, -2.0))
+"""Pixels a side, Gauss-Newton steps, and the correlation of detail below which a pair is given up after them."""
+FINE, COARSE, AROUND = 3, 7, 9
+"""Sides in pixels: of the two means whose difference is the detail, and of the area that levels its strength."""
+NOISE = 4.0
+"""Square of the strength, in grey values, that is not levelled any more."""
+BLOCK, STRONG, AGREE = 8, 4.0, 0.5
+"""Of the blocks that have to agree: side in pixels, square of the least strength, and least correlation."""
+BATCH = 1024
+LARGEST_STEP = 0.1
+
+
+class Alignment(NamedTuple):
+    """How pairs of images agree when one is laid over a box of the other."""
+
+    box: np.ndarray
+    """float32 [N, 4]: top, left, height, width in shares of the whole image's sides."""
+    detail: np.ndarray
+    """float32 [N]: correlation of the detail at 64 x 64 pixels; -1 where the pair was given up before."""
+    agreement: np.ndarray
+    """float32 [N]: share of the blocks with any detail in which it agrees; 1 where no block has any."""
+
+
+class Pyramid:
+    """Lightness of a set's thumbnails, from coarse to fine."""
+
+    def __init__(self, pixels: np.ndarray):
+        """``pixels`` are uint8 [N, 64, 64, 3]."""
+        grey = [pixels[start : start + 1024].mean(axis=3, dtype=np.float32) for start in range(0, len(pixels), 1024)]
+        fine = np.concatenate(grey) if grey else np.empty((0, SIZE, SIZE), dtype=np.float32)
+        blocks = ((size, fine.reshape(-1, size, SIZE // size, size, SIZE // size)) for size, _, _ in LEVELS)
+        self.levels = {size: block.mean(axis=(2, 4)).astype(np.float16) for size, block in blocks}
+
+    def take(self, size: int, rows: np.ndarray, orientation: np.ndarray | None = None) -> torch.Tensor:
+        """Images of one level after their orientations: float32 [N, 1, size, size]."""
+        images = self.levels[size][rows]
+        if orientation is not None:
+            for place in np.unique(orientation):
+                chosen = orientation == place
+                images[chosen] = turn(images[chosen][..., None], place)[..., 0]
+        return torch.from_numpy(images.astype(np.float32))[:, None]
+
+
+class Task(NamedTuple):
+    """Pairs to align: rows of two pyramids, how the parts are turned, and where they are first looked for."""
+
+    whole: np.ndarray
+    part: np.ndarray
+    orientation: np.ndarray
+    """Of the part, to look like the whole image: indices into ``fingerprints.ORIENTATIONS``."""
+    box: np.ndarray
+    """float32 [N, 4]."""
+
+
+def align(wholes: Pyramid, parts: Pyramid, task: Task) -> Alignment:
+    """Refine the box of each whole image that shows the part, and compare them there.
+
+    First guesses have to be right within about a tenth of the side. Gauss-Newton steps move the four sides of
+    the box, whatever brightness and contrast are, from coarse to fine.
+    """
+    size = len(task.whole)
+    found = Alignment(
+        task.box.astype(np.float32).copy(), np.full(size, -1, dtype=np.float32), np.zeros(size, dtype=np.float32)
+    )
+    for start in range(0, len(task.whole), BATCH):
+        rows = np.arange(start, min(start + BATCH, len(task.whole)))
+        place = _to_centre(torch.from_numpy(found.box[rows]))
+        for size, steps, least in LEVELS:
+            whole = wholes.take(size, task.whole[rows])
+            part = parts.take(size, task.part[rows], task.orientation[rows])
+            place = _refine(whole, part, place, steps)
+            seen = _sample(whole, place, size)
+            detail = _correlation(_detail(seen), _detail(part))
+            kept = (detail >= least).numpy()
+            rows, place = rows[kept], place[kept]
+            if not len(rows):
+                break
+        else:
+            found.box[rows], found.detail[rows] = _to_box(place).numpy(), detail.numpy()
+            found.agreement[rows] = _agreement(_detail(seen, level=False), _detail(part, level=False)).numpy()
+    return found
+
+
+def _to_centre(box: torch.Tensor) -> torch.Tensor:
+    """Boxes as (y, x of the middle, half height, half width) in the coordinates of grid_sample, -1 to 1."""
+    half = box[:, 2:]
+    return torch.cat([2 * box[:, :2] + half - 1, half], dim=1)
+
+
+def _to_box(place: torch.Tensor) -> torch.Tensor:
+    half = place[:, 2:]
+    return torch.cat([(place[:, :2] + 1 - half) / 2, half], dim=1)
+
+
+def _axis(size: int) -> torch.Tensor:
+    return (torch.arange(size) + 0.5) * (2 / size) - 1
+
+
+def _sample(images: torch.Tensor, place: torch.Tensor, size: int) -> torch.Tensor:
+    """The boxes of images as pictures [N, 1, size, size]."""
+    y, x = (place[:, axis, None] + place[:, 2 + axis, None] * _axis(size) for axis in (0, 1))
+    grid = torch.stack([x[:, None, :].expand(-1, size, -1), y[:, :, None].expand(-1, -1, size)], dim=3)
+    return grid_sample(images, grid, padding_mode="border", align_corners=False)
+
+
+def _refine(whole: torch.Tensor, part: torch.Tensor, place: torch.Tensor, steps: int) -> torch.Tensor:
+    size = part.shape[-1]
+    target = _standard(part)
+    for _ in range(steps):
+        seen = _standard(_sample(whole, place, size))
+        slopes = _slopes((target + seen) / 2)  # [N, 4, P]
+        gradient = slopes @ (target - seen).flatten(1)[:, :, None]
+        normal = slopes @ slopes.transpose(1, 2)
+        ridge = 1e-3 * normal.diagonal(dim1=1, dim2=2).mean(dim=1) + 1e-6
+        step = torch.linalg.solve(normal + ridge[:, None, None] * torch.eye(4), gradient)[:, :, 0]
+        step = step.clamp(-LARGEST_STEP, LARGEST_STEP)
+        # The step is in coordinates of the part; in those of the whole it is scaled by the box.
+        half = place[:, 2:]
+        place = torch.cat([place[:, :2] + half * step[:, :2], half * (1 + step[:, 2:])], dim=1)
+    return place
+
+
+def _slopes(images: torch.Tensor) -> torch.Tensor:
+    """Change of the picture with the box: d/d(middle y, middle x, height, width), [N, 4, P]."""
+    size = images.shape[-1]
+    y, x = torch.gradient(images[:, 0], dim=(1, 2), spacing=2 / size)
+    axis = _axis(size)
+    slopes = torch.stack([y, x, y * axis[:, None], x * axis[None, :]], dim=1).flatten(2)
+    return slopes - slopes.mean(dim=2, keepdim=True)
+
+
+def _standard(images: torch.Tensor) -> torch.Tensor:
+    centred = images - images.mean(dim=(2, 3), keepdim=True)
+    return centred / centred.square().mean(dim=(2, 3), keepdim=True).sqrt().clamp_min(1e-3)
+
+
+def _detail(images: torch.Tensor, level: bool = True) -> torch.Tensor:
+    """What is neither noise nor gradual; levelled, so that one strong edge does not outweigh all the rest."""
+    smooth = _mean(images, FINE)
+    detail = smooth - _mean(smooth, COARSE)
+    return detail / (_mean(detail.square(), AROUND) + NOISE).sqrt() if level else detail
+
+
+def _agreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    """Runways and stadiums are alike in their edges; copies are alike wherever there is anything to see."""
+
+    def over_blocks(values: torch.Tensor) -> torch.Tensor:
+        return avg_pool2d(values, BLOCK, BLOCK // 2).flatten(1)
+
+    both, one, other = over_blocks(first * second), over_blocks(first.square()), over_blocks(second.square())
+    strong = torch.maximum(one, other) > STRONG
+    agreeing = strong & (both > AGREE * ((one + 1) * (other + 1)).sqrt())
+    return torch.where(strong.any(dim=1), agreeing.sum(dim=1) / strong.sum(dim=1).clamp_min(1), 1.0)
+
+
+def _mean(images: torch.Tensor, side: int) -> torch.Tensor:
+    return avg_pool2d(images, side, 1, side // 2, count_include_pad=False)
+
+
+def _correlation(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
+    return (_standard(first) * _standard(second)).mean(dim=(1, 2, 3))

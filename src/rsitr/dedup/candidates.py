@@ -1,0 +1,134 @@
+"""The cheap stage: pairs of images whose fingerprints are near, in any orientation, whole or as a window."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import faiss
+import numpy as np
+import pandas as pd
+
+from rsitr.dedup.fingerprints import WINDOWS, canonical, fingerprints, oriented, plausible, undone
+
+SIMILAR = 0.7
+"""Least cosine of two fingerprints."""
+NEIGHBOURS = 8
+"""Nearest fingerprints that are looked at for each query."""
+PLACES = 2
+"""Windows in which one image is looked for in another: a repeating pattern fits several."""
+MOST = 40
+"""Candidates that an image is given, the nearest ones."""
+EXHAUSTIVE = 300_000
+"""Up to so many different fingerprints, each query is compared with all of them."""
+PROBES, MOST_CODES = 24, 100_000
+"""Beyond: cells of the index that a query visits, and fingerprints it is compared with at most."""
+
+COLUMNS = ["first", "second", "part", "window", "orientation", "similarity"]
+
+
+class Hits(NamedTuple):
+    """Near fingerprints, one row each, all of length H."""
+
+    query: np.ndarray
+    entry: np.ndarray
+    """Row of the index."""
+    orientation: np.ndarray
+    """That turns the image of the entry into that of the query."""
+    similarity: np.ndarray
+
+
+class Index:
+    """Fingerprints to be found, one for each different one, in canonical orientation."""
+
+    def __init__(self, vectors: np.ndarray):
+        """``vectors`` are float32 [N, 54]; those that are zero are never found."""
+        self.orientation = canonical(vectors)
+        vectors = oriented(vectors, self.orientation)
+        self.rows, self.same = _different(vectors)
+        self._index = _search_index(vectors[self.rows])
+
+    def search(self, vectors: np.ndarray, neighbours: int) -> Hits:
+        """The ``neighbours`` nearest entries of each query in each of its plausible orientations."""
+        query, turned = np.nonzero(plausible(vectors) & vectors.any(axis=1, keepdims=True))
+        similarity, entry = self._index.search(oriented(vectors[query], turned), min(neighbours, len(self.rows)))
+        near = np.asarray(similarity >= SIMILAR)
+        query, turned = (np.broadcast_to(column[:, None], near.shape)[near] for column in (query, turned))
+        entry = self.rows[entry[near]]
+        return Hits(query, entry, undone(turned, self.orientation[entry]), similarity[near])
+
+
+def _different(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of the first of each run of equal vectors, without those of zeros; and for every row that first one.
+
+    A million copies of one picture would otherwise all be each other's neighbours.
+    """
+    coarse = np.ascontiguousarray(np.round(vectors * 1024).astype(np.int16))
+    keys = coarse.view(f"V{coarse.shape[1] * 2}").ravel()
+    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
+    same = first[inverse]
+    shown = np.asarray(vectors.any(axis=1))
+    return np.sort(first[shown[first]]), np.where(shown, same, np.arange(len(vectors)))
+
+
+def _search_index(vectors: np.ndarray) -> Any:
+    size, dimensions = vectors.shape
+    cells = 1 << int(np.log2(4 * np.sqrt(max(size, 1))))
+    kind = "Flat" if size <= EXHAUSTIVE else f"IVF{cells},SQ8"
+    index: Any = faiss.index_factory(dimensions, kind, faiss.METRIC_INNER_PRODUCT)
+    if size > EXHAUSTIVE:
+        index.nprobe, index.max_codes = PROBES, MOST_CODES
+        index.cp.max_points_per_centroid = 64
+        index.train(vectors)
+    index.add(vectors)
+    return index
+
+
+class Gallery:
+    """One set of images as what the images of another, or of itself, are compared with."""
+
+    def __init__(self, pixels: np.ndarray, within: bool = False):
+        """``pixels`` are thumbnails, uint8 [N, 64, 64, 3]; ``within`` when they are compared with themselves."""
+        self.within = within
+        self.wholes = Index(fingerprints(pixels)[:, 0])
+        # Within one set, a pair is met from the side of the cropped image's original as well.
+        self.windows = None if within else Index(_in_rows(fingerprints(pixels, WINDOWS)))
+
+    def candidates(self, pixels: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
+        """Candidates of the images ``pixels[rows]`` with the columns ``COLUMNS``, sorted.
+
+        ``first`` is a row of ``pixels``, ``second`` one of the gallery; ``part`` is the one (``first`` or ``second``)
+        that shows a ``window`` (index into ``WINDOWS``) of the other after ``orientation``.
+        """
+        vectors = fingerprints(pixels[rows], WINDOWS)
+        hits = self.wholes.search(_in_rows(vectors), NEIGHBOURS + self.within)
+        image, window = np.divmod(hits.query, len(WINDOWS))
+        found = [_frame(rows[image], hits.entry, "second", window, hits.orientation, hits.similarity)]
+        if self.windows:
+            # Several windows of one image are near, so more entries are needed for as many images.
+            hits = self.windows.search(vectors[:, 0], 4 * NEIGHBOURS)
+            entry, window = np.divmod(hits.entry, len(WINDOWS))
+            back = undone(hits.orientation, np.zeros_like(hits.orientation))
+            found.append(_frame(rows[hits.query], entry, "first", window, back, hits.similarity))
+        else:
+            found.append(self._equal_ones(rows))
+        frame = pd.concat(found)
+        if self.within:
+            frame = frame[frame["first"] != frame["second"]]
+        frame = frame.sort_values(["first", "similarity", "second", "part"], ascending=[True, False, True, True])
+        frame = frame[frame.groupby(["first", "second", "part"]).cumcount() < PLACES]
+        return frame[frame.groupby("first").cumcount() < MOST].reset_index(drop=True)
+
+    def _equal_ones(self, rows: np.ndarray) -> pd.DataFrame:
+        """The first image with exactly the same fingerprint: the index holds only that one."""
+        index = self.wholes
+        turned = undone(index.orientation[rows], index.orientation[index.same[rows]])
+        whole = np.zeros_like(rows)
+        return _frame(rows, index.same[rows], "second", whole, turned, np.ones(len(rows), dtype=np.float32))
+
+
+def _in_rows(vectors: np.ndarray) -> np.ndarray:
+    return vectors.reshape(-1, vectors.shape[-1])
+
+
+def _frame(*columns: np.ndarray | str) -> pd.DataFrame:
+    return pd.DataFrame(dict(zip(COLUMNS, columns, strict=True)))

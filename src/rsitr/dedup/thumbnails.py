@@ -1,0 +1,121 @@
+"""Thumbnails: every image of a dataset at 64 x 64 pixels, which is all that de-duplication ever looks at."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from rsitr.datasets.table import DatasetFacts, read_table, write_table
+from rsitr.progress import Progress
+
+SIZE = 64
+"""Side of a thumbnail in pixels."""
+FLAT = 2.0
+"""Standard deviation of the grey values (of 255) below which an image shows nothing that could be recognised."""
+SCHEMA = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("split", pa.string()),
+        ("sha256", pa.string()),
+        ("pixels", pa.binary(SIZE * SIZE * 3)),
+        ("problem", pa.string()),
+    ]
+)
+
+
+class Thumbnails(NamedTuple):
+    """Images of one set, in the order of its canonical table."""
+
+    name: str
+    data_sha: str
+    """Of the dataset."""
+    image_id: np.ndarray
+    split: np.ndarray
+    sha256: np.ndarray
+    """Of the files."""
+    pixels: np.ndarray
+    """uint8 [N, 64, 64, 3]; black where there is a problem."""
+    problem: np.ndarray
+    """Why an image takes no part: empty for one that does."""
+
+
+def thumbnail(data: bytes) -> np.ndarray:
+    """The first frame of an image file as RGB thumbnail: uint8 [64, 64, 3].
+
+    The aspect ratio is given up. 16-bit grey values are scaled to the file's own range, as Pillow would clip them.
+    Raises ``OSError``, ``SyntaxError`` or ``ValueError`` when the data is no complete image.
+    """
+    with Image.open(io.BytesIO(data)) as file:
+        # JPEG decodes at a fraction of the size directly; twice the thumbnail is enough to average from.
+        file.draft("RGB", (2 * SIZE, 2 * SIZE))
+        image = _in_bytes(file) if file.mode.startswith(("I", "F")) else file.convert("RGB")
+    return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BOX))
+
+
+def _in_bytes(image: Image.Image) -> Image.Image:
+    values = np.asarray(image, dtype=np.float64)
+    low, high = values.min(), values.max()
+    return Image.fromarray(((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)).convert("RGB")
+
+
+def _look(path: Path, sha256: str) -> tuple[np.ndarray, str]:
+    blank = np.zeros((SIZE, SIZE, 3), dtype=np.uint8)
+    try:
+        data = path.read_bytes()
+        if hashlib.sha256(data).hexdigest() != sha256:
+            return blank, "changed since its table was built"
+        pixels = thumbnail(data)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        return blank, f"unreadable image ({type(error).__name__})"
+    return (blank, "flat") if pixels.mean(axis=2).std() < FLAT else (pixels, "")
+
+
+def write_thumbnails(dataset_table: Path, out: Path, workers: int = 2) -> DatasetFacts:
+    """Write the thumbnails of a canonical table to ``out``.
+
+    An image that takes no part keeps its row and says why: it was unreadable when the table was built or is now, its
+    file has changed since, or it is ``flat``, so that every other flat image would be its copy.
+    """
+    table, facts = read_table(dataset_table)
+    frame = table.select(["image_id", "split", "path", "sha256", "problem"]).to_pandas()
+    jobs = list(zip(frame["path"], frame["sha256"], frame["problem"], strict=True))
+
+    def look(job: tuple[str, str, str]) -> tuple[np.ndarray, str]:
+        path, sha256, problem = job
+        return (
+            (np.zeros((SIZE, SIZE, 3), dtype=np.uint8), problem) if problem else _look(Path(facts.root, path), sha256)
+        )
+
+    seen = []
+    with ThreadPoolExecutor(workers) as pool, Progress(f"thumbnails of {facts.name}", len(jobs)) as progress:
+        for found in pool.map(look, jobs):
+            seen.append(found)
+            progress.advance()
+    columns = {
+        "image_id": frame["image_id"],
+        "split": frame["split"],
+        "sha256": frame["sha256"],
+        "pixels": [pixels.tobytes() for pixels, _ in seen],
+        "problem": [problem for _, problem in seen],
+    }
+    write_table(pa.table(columns, SCHEMA), facts._replace(parent_sha=facts.data_sha), out)
+    return facts
+
+
+def read_thumbnails(path: Path) -> Thumbnails:
+    """Thumbnails that ``write_thumbnails`` wrote."""
+    table, facts = read_table(path)
+    column = table["pixels"].combine_chunks()
+    pixels = np.frombuffer(column.buffers()[1], dtype=np.uint8, count=len(column) * SIZE * SIZE * 3)
+    names, splits, hashes, problems = (
+        np.array(table[name].to_pylist(), dtype=str) for name in ("image_id", "split", "sha256", "problem")
+    )
+    pixels = pixels.reshape(-1, SIZE, SIZE, 3)
+    return Thumbnails(facts.name, facts.data_sha, names, splits, hashes, pixels, problems)
