@@ -237,3 +237,13 @@ class Layout:
     def clean(name: str, dedup: str) -> Path:
         """The cleaned view under a de-duplication protocol."""
         return Path("data/canonical", name, f"clean-{dedup}.parquet")
+
+    @staticmethod
+    def thumbnails(name: str) -> Path:
+        """Every image of a dataset at a small size."""
+        return Path("data/thumbnails", f"{name}.parquet")
+
+    @staticmethod
+    def copies(first: str, second: str) -> Path:
+        """Pairs of near duplicates between two datasets, or inside one; the names come in alphabetical order."""
+        return Path("data/copies", *sorted((first, second))).with_suffix(".parquet")

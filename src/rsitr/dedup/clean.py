@@ -8,12 +8,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from rsitr.cells import Layout
 from rsitr.datasets.canonical import data_sha
 from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, read_table, write_table
-from rsitr.dedup.groups import duplicate_groups
-from rsitr.errors import ParamsError
+from rsitr.dedup.copies import read_copies
+from rsitr.dedup.groups import linked, near_pairs
+from rsitr.errors import DatasetError, ParamsError
 
-PROTOCOLS = ("none", "remoteclip")
+PROTOCOLS = ("none", "remoteclip", "copies")
 
 # An image that appears in several splits stays in the one whose numbers are published.
 PRECEDENCE = {"test": 0, "val": 1, "train": 2}
@@ -22,21 +24,23 @@ PRECEDENCE = {"test": 0, "val": 1, "train": 2}
 SEEN = ["image_id", "split", "class_name", "captions", "keywords", "sha256", "keep", "reason"]
 
 
-def clean(frame: pd.DataFrame, dedup: str) -> pd.DataFrame:
+def clean(frame: pd.DataFrame, dedup: str, copies: pd.DataFrame | None = None) -> pd.DataFrame:
     """Add ``duplicate_group``, ``keep`` and ``reason`` to a canonical frame and drop blank captions from its lists.
 
-    ``dedup`` is ``none`` (published protocol: nothing is removed) or ``remoteclip`` (an image leaves train when a
-    near duplicate of it is in val or test, and val when one is in test). Images that cannot be
-    read and images without any caption are never kept. Raises ``ParamsError`` for another protocol.
+    ``dedup`` is ``none`` (published protocol: nothing is removed), or the rule that says what near duplicates are:
+    64-bit hashes (``remoteclip``) or the pairs of ``copies``, which have to be given (``copies``). Then an image leaves
+    train when a near duplicate of it is in val or test, and val when one is in test; near duplicates inside a split
+    stay. Images that cannot be read and images without any caption are never kept. Raises ``ParamsError`` for another
+    protocol.
     """
     if dedup not in PROTOCOLS:
         raise ParamsError(f"unknown de-duplication protocol {dedup!r}: the known ones are {', '.join(PROTOCOLS)}")
     frame = frame.copy()
     frame["captions"] = [[caption for caption in captions if caption] for captions in frame["captions"]]
-    frame["duplicate_group"] = duplicate_groups(frame["fingerprint"].tolist())
+    frame["duplicate_group"] = _groups(frame, copies if dedup == "copies" else None)
     reason = frame["problem"].copy()
     reason[(reason == "") & (frame["captions"].map(len) == 0)] = "no captions"
-    if dedup == "remoteclip":
+    if dedup != "none":
         rank = frame["split"].map(PRECEDENCE)
         best = rank.where(reason == "", np.inf).groupby(frame["duplicate_group"]).transform("min")
         split = best.map({value: name for name, value in PRECEDENCE.items()})
@@ -46,10 +50,31 @@ def clean(frame: pd.DataFrame, dedup: str) -> pd.DataFrame:
     return frame
 
 
-def write_clean(dataset_table: Path, dedup: str, out: Path) -> DatasetFacts:
-    """Write the cleaned view of a canonical table to ``out``; its data hash covers what methods can see."""
+def _groups(frame: pd.DataFrame, copies: pd.DataFrame | None) -> np.ndarray:
+    """Group number of every image: int32 [N]; one without near duplicates is a group of its own."""
+    if copies is None:
+        pairs = near_pairs(frame["fingerprint"].tolist())
+    else:
+        place = {image_id: row for row, image_id in enumerate(frame["image_id"])}
+        pairs = np.array([[place[first], place[second]] for first, second in copies[["first", "second"]].to_numpy()])
+    number = linked(map(tuple, pairs.tolist()))
+    return np.array([number.get(row, len(number) + row) for row in range(len(frame))], dtype=np.int32)
+
+
+def write_clean(dataset_table: Path, dedup: str, out: Path, copies: Path | None = None) -> DatasetFacts:
+    """Write the cleaned view of a canonical table to ``out``; its data hash covers what methods can see.
+
+    ``copies`` is the table of copies inside the dataset. Raises ``DatasetError`` when it was made from other data.
+    """
     table, facts = read_table(dataset_table)
-    cleaned = clean(table.to_pandas(), dedup)
+    pairs = None
+    if dedup == "copies":
+        pairs, found = read_copies(copies or Layout.copies(facts.name, facts.name))
+        if found.first_sha != facts.data_sha:
+            raise DatasetError(
+                f"the copies inside {facts.name} were found in other data: delete {copies} and run again"
+            )
+    cleaned = clean(table.to_pandas(), dedup, pairs)
     facts = facts._replace(data_sha=data_sha(cleaned[SEEN]), parent_sha=facts.data_sha)
     write_table(pa.Table.from_pandas(cleaned, CLEAN_SCHEMA, preserve_index=False), facts, out)
     return facts

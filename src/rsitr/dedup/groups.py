@@ -1,37 +1,80 @@
-"""Near-duplicate groups from 64-bit perceptual hashes: the field's protocol, named ``remoteclip``.
+"""Groups of images that are one picture, by either of two rules, inside a dataset and across datasets.
 
-RemoteCLIP (section III) removes training images whose hash lies within Hamming distance 2 of a test image's.
+``remoteclip`` is the field's rule: 64-bit perceptual hashes within Hamming distance 2 (RemoteCLIP, section III).
+``copies`` is ours: pairs that ``rsitr.dedup.copies`` has verified. Images linked by a chain of pairs are one group.
 """
 
 from __future__ import annotations
 
-import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from pathlib import Path
 
+import numpy as np
+from scipy.cluster.hierarchy import DisjointSet
+
+from rsitr.datasets.table import read_table
+from rsitr.dedup.copies import read_copies
+from rsitr.errors import ParamsError
+
+RULES = ("remoteclip", "copies")
 MAX_DISTANCE = 2
 _BLOCK = 1024
 
+Image = tuple[str, str]
+"""Dataset and image id."""
+Groups = dict[Image, int]
+"""Group number of every image that has a near duplicate; the others are not in it."""
 
-def near_pairs(fingerprints: list[str], max_distance: int = MAX_DISTANCE) -> np.ndarray:
-    """All pairs within ``max_distance`` bits: integers [P, 2], first < second.
 
-    ``fingerprints`` are 16 hexadecimal digits each; an empty one (no image) is near to nothing.
+def near_pairs(fingerprints: Sequence[str], max_distance: int = MAX_DISTANCE) -> np.ndarray:
+    """Pairs within ``max_distance`` bits: integers [P, 2], first < second.
+
+    ``fingerprints`` are 16 hexadecimal digits each; an empty one (no image) is near to nothing. Of equal ones only the
+    first is compared with the others, and is paired with each equal one, so that a million of them cost little: what is
+    linked is the same as if all pairs were listed.
     """
     present = np.array([index for index, value in enumerate(fingerprints) if value], dtype=np.int64)
     hashes = np.array([int(fingerprints[index], 16) for index in present], dtype=np.uint64)
-    pairs = [np.empty((0, 2), dtype=np.int64)]
+    hashes, first, same = np.unique(hashes, return_index=True, return_inverse=True)
+    repeats = first[same] != np.arange(len(same))
+    pairs = [np.stack([first[same][repeats], np.flatnonzero(repeats)], axis=1)]
     for start in range(0, len(hashes), _BLOCK):
         distance = np.bitwise_count(hashes[start : start + _BLOCK, None] ^ hashes[None, start:])
-        first, second = np.nonzero(distance <= max_distance)
-        chosen = first < second
-        pairs.append(np.stack([first[chosen], second[chosen]], axis=1) + start)
-    return present[np.concatenate(pairs)]
+        one, other = np.nonzero(distance <= max_distance)
+        chosen = one < other
+        pairs.append(first[np.stack([one[chosen], other[chosen]], axis=1) + start])
+    return np.sort(present[np.concatenate(pairs)], axis=1)
 
 
-def duplicate_groups(fingerprints: list[str], max_distance: int = MAX_DISTANCE) -> np.ndarray:
-    """Group number of every image: int32 [N]; images linked by a chain of near pairs share one."""
-    pairs = near_pairs(fingerprints, max_distance)
-    size = len(fingerprints)
-    links = coo_array((np.ones(len(pairs), dtype=bool), (pairs[:, 0], pairs[:, 1])), shape=(size, size))
-    return connected_components(links, directed=False)[1].astype(np.int32)
+def linked(pairs: Iterable[tuple[Hashable, Hashable]]) -> dict[Hashable, int]:
+    """Group number of everything that is in a pair, in the order in which the groups first appear."""
+    sets = DisjointSet()
+    for one, other in pairs:
+        sets.add(one)
+        sets.add(other)
+        sets.merge(one, other)
+    numbers: dict[Hashable, int] = {}
+    return {item: numbers.setdefault(sets[item], len(numbers)) for item in sets}
+
+
+def image_groups(rule: str, tables: Mapping[str, Path], copies: Sequence[Path]) -> Groups:
+    """Groups of the images of several datasets under a rule.
+
+    ``tables`` are the canonical tables by dataset, ``copies`` the tables of copies inside and between them; each rule
+    reads what it needs. Raises ``ParamsError`` for an unknown rule.
+    """
+    if rule == "remoteclip":
+        frames = {name: read_table(path)[0].select(["image_id", "fingerprint"]) for name, path in tables.items()}
+        images = [(name, image_id) for name, frame in frames.items() for image_id in frame["image_id"].to_pylist()]
+        hashes = [value for frame in frames.values() for value in frame["fingerprint"].to_pylist()]
+        return linked((images[one], images[other]) for one, other in near_pairs(hashes))  # type: ignore[return-value]
+    if rule == "copies":
+        return linked(pair for path in copies for pair in _pairs(path))  # type: ignore[return-value]
+    raise ParamsError(f"unknown de-duplication rule {rule!r}: the known ones are {', '.join(RULES)}")
+
+
+def _pairs(path: Path) -> list[tuple[Image, Image]]:
+    frame, facts = read_copies(path)
+    return [
+        ((facts.first, one), (facts.second, other)) for one, other in zip(frame["first"], frame["second"], strict=True)
+    ]
