@@ -26,6 +26,10 @@ wildcard_constraints:
     method=METHOD,
     seed=r"\d+",
     dedup=NAME,
+    first=NAME,
+    second=NAME,
+    shard=r"\d+",
+    shards=r"\d+",
 
 
 report: "workflow/report/workflow.rst"
@@ -34,6 +38,7 @@ report: "workflow/report/workflow.rst"
 include: "workflow/rules/common.smk"
 include: "workflow/rules/sources.smk"
 include: "workflow/rules/data.smk"
+include: "workflow/rules/dedup.smk"
 include: "workflow/rules/captions.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"

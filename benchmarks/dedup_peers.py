@@ -59,7 +59,12 @@ def peers(mirror: Path | None) -> list[Peer]:
         Peer(f"{dedup} PHash <= {IMAGEDEDUP_DISTANCE}", partial(phash_pairs, IMAGEDEDUP_DISTANCE)),
     ]
     if mirror is not None:
-        found.append(Peer(f"{dedup} CNN (MobileNetV2)", partial(cnn_pairs, mirror / WEIGHTS)))
+        found.append(
+            Peer(
+                f"{dedup} CNN >= {IMAGEDEDUP_SIMILARITY} (on MobileNetV2, not its own V3)",
+                partial(cnn_pairs, mirror / WEIGHTS),
+            )
+        )
     return found
 
 

@@ -28,9 +28,9 @@ class Row:
     """Time and memory are costs; a throughput or an accuracy is not."""
 
     def cells(self) -> dict[str, str | float | None]:
-        """The row as it is written, by column. ``ratio`` is how many times better than the peer ours is."""
+        """The row as it is written, by column. ``ratio`` is how many times better ours is; blank where one is zero."""
         ratio = None
-        if self.peer_value is not None:
+        if self.ours and self.peer_value:
             ratio = self.ours / self.peer_value if self.higher_is_better else self.peer_value / self.ours
         values = asdict(self) | {"ratio": ratio}
         return {column: values[column] for column in COLUMNS}

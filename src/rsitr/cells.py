@@ -246,4 +246,14 @@ class Layout:
     @staticmethod
     def copies(first: str, second: str) -> Path:
         """Pairs of near duplicates between two datasets, or inside one; the names come in alphabetical order."""
-        return Path("data/copies", *sorted((first, second))).with_suffix(".parquet")
+        return Path("data/copies", min(first, second), max(first, second) + ".parquet")
+
+    @staticmethod
+    def copies_shard(first: str, second: str, shard: int, shards: int) -> Path:
+        """One shard of the pairs between two datasets."""
+        return Path("data/copies", min(first, second), max(first, second), f"{shard}-of-{shards}.parquet")
+
+    @staticmethod
+    def joint(protocol: str, rule: str) -> Path:
+        """The training set of a joint protocol after de-duplication by a rule."""
+        return Path("data/joint", f"{protocol}-{rule}.parquet")

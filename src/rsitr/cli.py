@@ -25,6 +25,8 @@ app = typer.Typer(
 )
 data = typer.Typer(help="Fetch datasets and build their canonical tables.", no_args_is_help=True)
 app.add_typer(data, name="data")
+dedup = typer.Typer(help="Find near-duplicate images inside and between datasets.", no_args_is_help=True)
+app.add_typer(dedup, name="dedup")
 
 CellArgument = Annotated[
     str | None, typer.Argument(metavar="[EXPERIMENT/DATASET/METHOD/SEED]", help="The cell, e.g. demo/scenes-a/vse/0.")
@@ -111,7 +113,9 @@ def data_build(dataset: str) -> None:
 @reported
 def data_clean(
     dataset: str,
-    dedup: Annotated[Literal["none", "remoteclip"], typer.Option(help="Which duplicates leave training.")] = "none",
+    dedup: Annotated[
+        Literal["none", "remoteclip", "copies"], typer.Option(help="Which duplicates leave training.")
+    ] = "none",
 ) -> None:
     """Write the cleaned view of a dataset: which images are used, and why each other one is not."""
     from rsitr.dedup.clean import write_clean
@@ -178,6 +182,44 @@ def data_audit(
     if out:
         write_findings([finding for found in findings.values() for finding in found], out)
         print(out)
+
+
+@dedup.command("thumbnails")
+@reported
+def dedup_thumbnails(dataset: str) -> None:
+    """Decode every image of a dataset once, to the small size at which images are compared."""
+    from rsitr.dedup.thumbnails import write_thumbnails
+
+    write_thumbnails(Layout.dataset(dataset), Layout.thumbnails(dataset))
+    print(Layout.thumbnails(dataset))
+
+
+@dedup.command("copies")
+@reported
+def dedup_copies(
+    first: str,
+    second: Annotated[str | None, typer.Argument(help="Default: the first one, for the copies inside it.")] = None,
+    shard: Annotated[str | None, typer.Option(help="A part of the work, as 0/8 for the first of eight.")] = None,
+) -> None:
+    """Find the pairs of images of which one is a crop of the other, whatever its orientation, size and colours."""
+    from rsitr.dedup.copies import WHOLE, parse_shard, write_copies
+
+    one, other = sorted((first, second or first))
+    part = parse_shard(shard) if shard else WHOLE
+    out = Layout.copies_shard(one, other, part.index, part.count) if shard else Layout.copies(one, other)
+    pairs, _ = write_copies(Layout.thumbnails(one), Layout.thumbnails(other), out, part)
+    print(f"{out}: {pairs} pairs")
+
+
+@dedup.command("gather")
+@reported
+def dedup_gather(first: str, second: str, shards: int) -> None:
+    """Put the shards of a comparison together."""
+    from rsitr.dedup.copies import gather_files
+
+    parts = [Layout.copies_shard(first, second, shard, shards) for shard in range(shards)]
+    pairs, _ = gather_files(parts, Layout.copies(first, second))
+    print(f"{Layout.copies(first, second)}: {pairs} pairs")
 
 
 @app.command()

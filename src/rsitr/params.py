@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Container
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -82,8 +83,13 @@ class Experiment(_Strict):
 
     title: str
     matrix: Annotated[list[Block], Field(min_length=1)]
-    dedup: Literal["none", "remoteclip"] = "none"
-    """Which duplicates leave the training set: none (published protocol) or 64-bit pHash within Hamming distance 2."""
+    dedup: Literal["none", "remoteclip", "copies"] = "none"
+    """Which duplicates leave the training set: none (published protocol), those by 64-bit pHash within Hamming distance
+    2, or those whose pixels agree under some crop, flip or turn."""
+    pretraining: list[str] = []
+    """Datasets beside the matrix that models are pretrained on; their overlap with the test sets is reported."""
+    shards: Annotated[int, Field(ge=1)] = 1
+    """Jobs into which the comparison of two datasets is divided; the result is the same."""
     threads: Annotated[int, Field(ge=1)] = 1
     """Threads of one cell, at most the machine's cores; not taken from ``--cores``: numbers must not depend on it."""
     mem_mb: Annotated[int, Field(ge=1)] = 4000
@@ -94,6 +100,12 @@ class Experiment(_Strict):
     def datasets(self) -> list[str]:
         """Every dataset of the matrix, in order of first mention."""
         return list(dict.fromkeys(name for block in self.matrix for name in block.datasets))
+
+    @property
+    def compared(self) -> list[tuple[str, str]]:
+        """Pairs of datasets, in alphabetical order, whose images are compared; a dataset with itself, too."""
+        pairs = combinations_with_replacement(sorted({*self.datasets, *self.pretraining}), 2)
+        return [pair for pair in pairs if pair[0] == pair[1] or not {*pair} <= {*self.pretraining}]
 
     @property
     def methods(self) -> list[str]:

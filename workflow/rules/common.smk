@@ -48,6 +48,21 @@ def clean_table(wildcards):
     return f"data/canonical/{wildcards.dataset}/clean-{PARAMS[wildcards.experiment].dedup}.parquet"
 
 
+def copies_inside(wildcards):
+    """What the clean protocol `copies` reads beside the canonical table."""
+    inside = Layout.copies(wildcards.dataset, wildcards.dataset)
+    return [str(inside)] if wildcards.dedup == "copies" else []
+
+
+def copies_shards(wildcards):
+    """The shards of the comparison of two datasets."""
+    shards = PARAMS[PARAMS.experiment].shards
+    return [
+        str(Layout.copies_shard(wildcards.first, wildcards.second, shard, shards))
+        for shard in range(shards)
+    ]
+
+
 def cell_memory(wildcards):
     """Memory of a cell; never more than this machine has to give, or the cell would never start."""
     return min(PARAMS[wildcards.experiment].mem_mb, pipeline.machine_memory_mb())
@@ -75,6 +90,8 @@ def table_files(experiment):
 
 
 # The tables come from the expected matrix, so every cell is a target: a clean clone with tables but no cells has work to do.
+# Every comparison of images that the experiment's reports need.
+COPIES = [str(Layout.copies(*pair)) for pair in PARAMS[PARAMS.experiment].compared]
 CELL_FILES = [str(Layout.cell(cell) / "cell.json") for cell in CELLS]
 
 if workflow.is_main_process:

@@ -42,6 +42,7 @@ rule canonical:
 rule clean:
     input:
         "data/canonical/{dataset}/dataset.parquet",
+        copies_inside,
     output:
         "data/canonical/{dataset}/clean-{dedup}.parquet",
     log:
@@ -66,3 +67,4 @@ rule data:
             dataset=PARAMS[PARAMS.experiment].datasets,
             dedup=PARAMS[PARAMS.experiment].dedup,
         ),
+        COPIES,

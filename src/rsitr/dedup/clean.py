@@ -11,8 +11,8 @@ import pyarrow as pa
 from rsitr.cells import Layout
 from rsitr.datasets.canonical import data_sha
 from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, read_table, write_table
-from rsitr.dedup.copies import read_copies
 from rsitr.dedup.groups import linked, near_pairs
+from rsitr.dedup.pairs import read_copies
 from rsitr.errors import DatasetError, ParamsError
 
 PROTOCOLS = ("none", "remoteclip", "copies")

@@ -6,23 +6,19 @@ data: one row for each pair, with the transformation and the correlation that sp
 
 from __future__ import annotations
 
-import json
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rsitr.dedup.alignment import Pyramid, Task, align
 from rsitr.dedup.candidates import Gallery
 from rsitr.dedup.fingerprints import WINDOWS
+from rsitr.dedup.pairs import ORIENTATIONS, SCHEMA, CopiesFacts, read_copies, write_pairs
 from rsitr.dedup.thumbnails import Thumbnails, read_thumbnails
-from rsitr.errors import DatasetError
+from rsitr.errors import DatasetError, ParamsError
 from rsitr.progress import Progress
 
 DETAIL, AGREEMENT = 0.6, 0.8
@@ -33,52 +29,6 @@ STRETCH = 0.1
 """Largest logarithm of the ratio of a box's sides."""
 BLOCK = 1024
 """Images that are worked on at once; a shard consists of whole blocks, so its result does not depend on the others."""
-
-ORIENTATIONS = (
-    "same",
-    "mirrored",
-    "flipped",
-    "turned 180",
-    "transposed",
-    "turned right",
-    "turned left",
-    "transposed and turned 180",
-)
-"""Names of ``fingerprints.ORIENTATIONS``: what to do to the part, to see it as the box of the original shows it."""
-
-SCHEMA = pa.schema(
-    [
-        ("first", pa.string()),
-        ("second", pa.string()),
-        ("first_split", pa.string()),
-        ("second_split", pa.string()),
-        ("part", pa.string()),
-        ("orientation", pa.string()),
-        ("top", pa.float32()),
-        ("left", pa.float32()),
-        ("height", pa.float32()),
-        ("width", pa.float32()),
-        ("similarity", pa.float32()),
-        ("detail", pa.float32()),
-        ("agreement", pa.float32()),
-    ]
-)
-"""``first`` and ``second`` are image ids. ``part`` is the one seen in a box of the other, after ``orientation``.
-
-``top``, ``left``, ``height`` and ``width`` are the box in shares of the original's sides; ``similarity`` is the cosine
-of the fingerprints, ``detail`` the correlation of the pixels and ``agreement`` the share of their blocks that agree.
-"""
-
-
-class CopiesFacts(NamedTuple):
-    """What the parquet header says about a table of copies."""
-
-    first: str
-    second: str
-    """Datasets; the same one twice for the copies inside it."""
-    first_sha: str
-    second_sha: str
-    """Their data hashes."""
 
 
 @dataclass(frozen=True)
@@ -168,37 +118,30 @@ def _described(accepted: pd.DataFrame, first: Thumbnails, second: Thumbnails) ->
     return accepted.assign(**named)[SCHEMA.names]
 
 
-def write_copies(first: Path, second: Path, out: Path, shard: Shard = WHOLE) -> CopiesFacts:
-    """Find the copies between two sets, given their files of thumbnails (the same one twice: inside it)."""
+def parse_shard(text: str) -> Shard:
+    """The shard that ``index/count`` names; raises ``ParamsError`` for anything else."""
+    index, _, count = text.partition("/")
+    if not (index.isdecimal() and count.isdecimal() and int(index) < int(count)):
+        raise ParamsError(f"{text!r} is no shard: write 0/8 for the first of eight, 7/8 for the last")
+    return Shard(int(index), int(count))
+
+
+def write_copies(first: Path, second: Path, out: Path, shard: Shard = WHOLE) -> tuple[int, CopiesFacts]:
+    """Write the copies between two sets, given their files of thumbnails (the same one twice: inside it).
+
+    Returns the number of pairs, and what they were found in.
+    """
     here = read_thumbnails(first)
     there = here if second == first else read_thumbnails(second)
     facts = CopiesFacts(here.name, there.name, here.data_sha, there.data_sha)
-    _write(find_copies(here, None if second == first else there, shard), facts, out)
-    return facts
+    return write_pairs(find_copies(here, None if second == first else there, shard), facts, out), facts
 
 
-def gather_files(parts: Sequence[Path], out: Path) -> CopiesFacts:
+def gather_files(parts: Sequence[Path], out: Path) -> tuple[int, CopiesFacts]:
     """Write one table from those of all shards; raises ``DatasetError`` when they are not of the same data."""
     read = [read_copies(part) for part in parts]
     facts = {fact for _, fact in read}
     if len(facts) != 1:
         raise DatasetError(f"{out}: its shards were made from different data: delete {out.with_suffix('')}")
     fact = facts.pop()
-    _write(gather([frame for frame, _ in read], fact.first == fact.second), fact, out)
-    return fact
-
-
-def _write(frame: pd.DataFrame, facts: CopiesFacts, path: Path) -> None:
-    table = pa.Table.from_pandas(frame, SCHEMA, preserve_index=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    pq.write_table(table.replace_schema_metadata({b"rsitr": json.dumps(facts._asdict()).encode()}), partial)
-    os.replace(partial, path)
-
-
-def read_copies(path: Path) -> tuple[pd.DataFrame, CopiesFacts]:
-    """Pairs and facts of a table of copies."""
-    if not path.is_file():
-        raise DatasetError(f"{path} is missing: build it with `snakemake --cores 2 {path}`")
-    table = pq.ParquetFile(path).read()
-    return table.to_pandas(), CopiesFacts(**json.loads(table.schema.metadata[b"rsitr"]))
+    return write_pairs(gather([frame for frame, _ in read], fact.first == fact.second), fact, out), fact

@@ -13,7 +13,7 @@ import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
 from rsitr.datasets.table import read_table
-from rsitr.dedup.copies import read_copies
+from rsitr.dedup.pairs import read_copies
 from rsitr.errors import ParamsError
 
 RULES = ("remoteclip", "copies")

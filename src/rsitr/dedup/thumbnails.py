@@ -65,11 +65,15 @@ def _in_bytes(image: Image.Image) -> Image.Image:
     return Image.fromarray(((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)).convert("RGB")
 
 
-def _look(path: Path, sha256: str) -> tuple[np.ndarray, str]:
+def look(path: Path, sha256: str = "") -> tuple[np.ndarray, str]:
+    """The thumbnail of an image file and why it takes no part, if so: black and the problem.
+
+    With ``sha256`` given, a file that has changed since is a problem, too.
+    """
     blank = np.zeros((SIZE, SIZE, 3), dtype=np.uint8)
     try:
         data = path.read_bytes()
-        if hashlib.sha256(data).hexdigest() != sha256:
+        if sha256 and hashlib.sha256(data).hexdigest() != sha256:
             return blank, "changed since its table was built"
         pixels = thumbnail(data)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
@@ -85,18 +89,12 @@ def write_thumbnails(dataset_table: Path, out: Path, workers: int = 2) -> Datase
     """
     table, facts = read_table(dataset_table)
     frame = table.select(["image_id", "split", "path", "sha256", "problem"]).to_pandas()
-    jobs = list(zip(frame["path"], frame["sha256"], frame["problem"], strict=True))
-
-    def look(job: tuple[str, str, str]) -> tuple[np.ndarray, str]:
-        path, sha256, problem = job
-        return (
-            (np.zeros((SIZE, SIZE, 3), dtype=np.uint8), problem) if problem else _look(Path(facts.root, path), sha256)
-        )
-
-    seen = []
-    with ThreadPoolExecutor(workers) as pool, Progress(f"thumbnails of {facts.name}", len(jobs)) as progress:
-        for found in pool.map(look, jobs):
-            seen.append(found)
+    seen = [(np.zeros((SIZE, SIZE, 3), dtype=np.uint8), problem) for problem in frame["problem"]]
+    rows = np.flatnonzero(frame["problem"] == "")
+    files = [Path(facts.root, path) for path in frame["path"].iloc[rows]]
+    with ThreadPoolExecutor(workers) as pool, Progress(f"thumbnails of {facts.name}", len(rows)) as progress:
+        for row, found in zip(rows, pool.map(look, files, frame["sha256"].iloc[rows]), strict=True):
+            seen[row] = found
             progress.advance()
     columns = {
         "image_id": frame["image_id"],

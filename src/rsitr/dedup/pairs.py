@@ -1,0 +1,78 @@
+"""Tables of copies: pairs of near-duplicate images as data, with what speaks for each of them."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rsitr.errors import DatasetError
+
+ORIENTATIONS = (
+    "same",
+    "mirrored",
+    "flipped",
+    "turned 180",
+    "transposed",
+    "turned right",
+    "turned left",
+    "transposed and turned 180",
+)
+"""Names of ``fingerprints.ORIENTATIONS``: what to do to the part, to see it as the box of the original shows it."""
+
+SCHEMA = pa.schema(
+    [
+        ("first", pa.string()),
+        ("second", pa.string()),
+        ("first_split", pa.string()),
+        ("second_split", pa.string()),
+        ("part", pa.string()),
+        ("orientation", pa.string()),
+        ("top", pa.float32()),
+        ("left", pa.float32()),
+        ("height", pa.float32()),
+        ("width", pa.float32()),
+        ("similarity", pa.float32()),
+        ("detail", pa.float32()),
+        ("agreement", pa.float32()),
+    ]
+)
+"""``first`` and ``second`` are image ids. ``part`` is the one seen in a box of the other, after ``orientation``.
+
+``top``, ``left``, ``height`` and ``width`` are the box in shares of the original's sides; ``similarity`` is the cosine
+of the fingerprints, ``detail`` the correlation of the pixels and ``agreement`` the share of their blocks that agree.
+"""
+
+
+class CopiesFacts(NamedTuple):
+    """What the parquet header says about a table of copies."""
+
+    first: str
+    second: str
+    """Datasets; the same one twice for the copies inside it."""
+    first_sha: str
+    second_sha: str
+    """Their data hashes."""
+
+
+def write_pairs(frame: pd.DataFrame, facts: CopiesFacts, path: Path) -> int:
+    """Write a table of copies atomically; returns the number of pairs."""
+    table = pa.Table.from_pandas(frame, SCHEMA, preserve_index=False)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_suffix(".part")
+    pq.write_table(table.replace_schema_metadata({b"rsitr": json.dumps(facts._asdict()).encode()}), partial)
+    os.replace(partial, path)
+    return len(frame)
+
+
+def read_copies(path: Path) -> tuple[pd.DataFrame, CopiesFacts]:
+    """Pairs and facts of a table of copies."""
+    if not path.is_file():
+        raise DatasetError(f"{path} is missing: build it with `snakemake --cores 2 {path}`")
+    table = pq.ParquetFile(path).read()
+    return table.to_pandas(), CopiesFacts(**json.loads(table.schema.metadata[b"rsitr"]))
