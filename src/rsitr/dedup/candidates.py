@@ -49,8 +49,9 @@ class Index:
 
     def search(self, vectors: np.ndarray, neighbours: int) -> Hits:
         """The ``neighbours`` nearest entries of each query in each of its plausible orientations."""
-        query, turned = np.nonzero(plausible(vectors) & vectors.any(axis=1, keepdims=True))
-        similarity, entry = self._index.search(oriented(vectors[query], turned), min(neighbours, len(self.rows)))
+        shown = vectors.any(axis=1, keepdims=True) if len(self.rows) else np.zeros((len(vectors), 1), dtype=bool)
+        query, turned = np.nonzero(plausible(vectors) & shown)
+        similarity, entry = self._index.search(oriented(vectors[query], turned), max(1, min(neighbours, len(self.rows))))
         near = np.asarray(similarity >= SIMILAR)
         query, turned = (np.broadcast_to(column[:, None], near.shape)[near] for column in (query, turned))
         entry = self.rows[entry[near]]
