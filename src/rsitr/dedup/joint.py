@@ -1,0 +1,212 @@
+"""The training set of a joint protocol: the train splits of several datasets without the test images of any of them.
+
+RET-2 and RET-3 are built this way (RemoteCLIP, section III). The paper's rule speaks of test images only, so near
+duplicates that two train splits share stay in both; ``shared`` counts them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rsitr.cells import Layout
+from rsitr.datasets.canonical import data_sha
+from rsitr.datasets.protocols import PROTOCOLS as SPLITS
+from rsitr.datasets.protocols import Protocol, get_protocol
+from rsitr.datasets.table import DatasetFacts, read_table
+from rsitr.dedup.clean import PROTOCOLS as RULES
+from rsitr.dedup.copies import read_copies
+from rsitr.dedup.groups import Groups, image_groups
+from rsitr.errors import DatasetError, ParamsError
+
+DUPLICATE = "near duplicate of a test image"
+"""Reason of an image that the rule takes out."""
+SCHEMA = pa.schema(
+    [
+        ("dataset", pa.string()),
+        ("image_id", pa.string()),
+        ("path", pa.string()),
+        ("class_name", pa.string()),
+        ("captions", pa.list_(pa.string())),
+        ("keywords", pa.list_(pa.string())),
+        ("sha256", pa.string()),
+        ("duplicate_group", pa.int32()),
+        ("keep", pa.bool_()),
+        ("reason", pa.string()),
+        ("because", pa.list_(pa.string())),
+    ]
+)
+"""One row for each image of the union. ``path`` is relative to its dataset's root; no caption is blank.
+
+Images that are one picture under the rule have one ``duplicate_group``. ``because`` are the test images, as
+dataset/image_id, that push an image out.
+"""
+# What a method can see of an image, as in ``rsitr.dedup.clean``.
+SEEN = ["dataset", "image_id", "class_name", "captions", "keywords", "sha256", "keep", "reason"]
+
+
+class JointFacts(NamedTuple):
+    """What the parquet header says about a joint training set."""
+
+    name: str
+    """The split protocol."""
+    rule: str
+    datasets: tuple[str, ...]
+    """The members in the protocol's order."""
+    roots: tuple[str, ...]
+    """Folder of each member's images; ``path`` is relative to it."""
+    parent_shas: tuple[str, ...]
+    """Data hash of each member's canonical table."""
+    absent: tuple[str, ...]
+    """Members without any image at hand: nothing of them is kept, and nothing was compared with them."""
+    data_sha: str
+    """Hash of the rows in what a method can see of them."""
+
+
+class Removed(NamedTuple):
+    """Images that the rule takes out. A member without images at hand pushes none out; that says nothing about it."""
+
+    because: Counter[tuple[str, str]]
+    """By (dataset the image is from, dataset of the test image); with test images of several it counts for each."""
+    total: Counter[str]
+    """By dataset the image is from; each once."""
+
+
+def joint_protocol(name: str) -> Protocol:
+    """The joint protocol called ``name``; raises ``ParamsError`` for another or an unknown one."""
+    protocol = get_protocol(name)
+    if not protocol.joint:
+        known = ", ".join(known.name for known in SPLITS.values() if known.joint)
+        raise ParamsError(f"split protocol {name} trains on one dataset at a time: the joint ones are {known}")
+    return protocol
+
+
+def current_copies(path: Path, data_shas: Mapping[str, str]) -> tuple[str, str, pd.DataFrame]:
+    """Both datasets and the pairs of a table of copies; ``DatasetError`` when they have other data hashes by now."""
+    frame, facts = read_copies(path)
+    for name, sha in ((facts.first, facts.first_sha), (facts.second, facts.second_sha)):
+        if data_shas.get(name, sha) != sha:
+            raise DatasetError(f"{path} was made from other data of {name}: delete it and run again")
+    return facts.first, facts.second, frame
+
+
+def join(
+    name: str, rule: str, tables: Mapping[str, Path], copies: Iterable[Path] = ()
+) -> tuple[pd.DataFrame, JointFacts]:
+    """The joint training set of a protocol under a rule: the columns of ``SCHEMA``, in the protocol's order.
+
+    An image leaves when one of the test images that can be evaluated is in its group (``rsitr.dedup.groups``) under
+    ``remoteclip`` or ``copies``; under ``none`` every image stays. ``tables`` maps at least each member to its
+    canonical parquet; ``copies`` are the tables inside and between the members, which only ``copies`` reads. What
+    does not concern the members is not looked at: a chain of copies through a dataset outside is none.
+
+    Raises ``ParamsError`` for an unknown rule or a protocol that is not joint, and ``DatasetError`` when a table is
+    missing or copies were found in other data.
+    """
+    protocol = joint_protocol(name)
+    if rule not in RULES:
+        raise ParamsError(f"unknown de-duplication rule {rule!r}: the known ones are {', '.join(RULES)}")
+    members = {member: read_table(tables[member]) for member in protocol.datasets if member in tables}
+    frames = {member: table.to_pandas() for member, (table, _) in members.items()}
+    official = {member: dict(zip(frame["image_id"], frame["split"], strict=True)) for member, frame in frames.items()}
+    union = protocol.training_set(official)
+    facts = {member: facts for member, (_, facts) in members.items()}
+    absent = tuple(member for member, frame in frames.items() if frame["problem"].ne("").all())
+    groups: Groups = {}
+    if rule != "none":
+        present = [member for member in frames if member not in absent]
+        found = _between_members(present, facts, copies) if rule == "copies" else []
+        groups = image_groups(rule, {member: tables[member] for member in frames}, found)
+    everything = pd.concat([frame.assign(dataset=member) for member, frame in frames.items()], ignore_index=True)
+    chosen = _marked(everything, groups).set_index(["dataset", "image_id"], drop=False).loc[union]
+    frame = chosen[SCHEMA.names].reset_index(drop=True)
+    roots, shas = (tuple(getattr(fact, field) for fact in facts.values()) for field in ("root", "data_sha"))
+    return frame, JointFacts(name, rule, tuple(frames), roots, shas, absent, _seen_sha(frame))
+
+
+def _between_members(present: list[str], facts: Mapping[str, DatasetFacts], copies: Iterable[Path]) -> list[Path]:
+    """The tables of copies inside and between members, of which none may lack."""
+    shas = {member: fact.data_sha for member, fact in facts.items()}
+    found = {}
+    for path in copies:
+        first, second, _ = current_copies(path, shas)
+        found[tuple(sorted((first, second)))] = path
+    for pair in combinations_with_replacement(sorted(present), 2):
+        if pair not in found:
+            raise DatasetError(f"the copies of {pair[0]} in {pair[1]} are needed as well: build {Layout.copies(*pair)}")
+    return [path for pair, path in found.items() if set(pair) <= set(facts)]
+
+
+def _marked(frame: pd.DataFrame, groups: Groups) -> pd.DataFrame:
+    """All images of the members with their groups, and for each that training may not use the reason."""
+    images = list(zip(frame["dataset"], frame["image_id"], strict=True))
+    frame["captions"] = [[caption for caption in captions if caption] for captions in frame["captions"]]
+    # An image without near duplicates is a group of its own.
+    frame["duplicate_group"] = [groups.get(image, len(groups) + row) for row, image in enumerate(images)]
+    reason = frame["problem"].copy()
+    reason[(reason == "") & (frame["captions"].map(len) == 0)] = "no captions"
+    usable = reason == ""
+    tests = frame[usable & (frame["split"] == "test")].groupby("duplicate_group").groups
+    frame["because"] = [
+        sorted("/".join(images[row]) for row in tests.get(group, ())) if fits else []
+        for group, fits in zip(frame["duplicate_group"], usable, strict=True)
+    ]
+    frame["reason"] = reason.where(frame["because"].map(len) == 0, DUPLICATE)
+    frame["keep"] = frame["reason"] == ""
+    return frame
+
+
+def _seen_sha(frame: pd.DataFrame) -> str:
+    seen = frame[SEEN].copy()
+    # Two members may use one image id, and the rows are hashed in the order of the ids.
+    seen["image_id"] = seen["dataset"] + "/" + seen["image_id"]
+    return data_sha(seen)
+
+
+def removed(frame: pd.DataFrame) -> Removed:
+    """How many images of a joint training set the rule took out of which dataset because of which test set."""
+    out = frame[frame["reason"] == DUPLICATE]
+    because = Counter(
+        (dataset, test_set)
+        for dataset, tests in zip(out["dataset"], out["because"], strict=True)
+        for test_set in {test.partition("/")[0] for test in tests}
+    )
+    return Removed(because, Counter(out["dataset"]))
+
+
+def shared(frame: pd.DataFrame) -> Counter[str]:
+    """By dataset: how many of the images that stay have a near duplicate that stays in the train split of another."""
+    kept = frame[frame["keep"]]
+    datasets = kept.groupby("duplicate_group")["dataset"].transform("nunique")
+    return Counter(kept.loc[datasets > 1, "dataset"])
+
+
+def build_joint(protocol: str, rule: str, tables: Mapping[str, Path], copies: Sequence[Path], out: Path) -> JointFacts:
+    """Write the joint training set of a protocol under a rule to ``out``; the arguments and errors are ``join``'s."""
+    frame, facts = join(protocol, rule, tables, copies)
+    table = pa.Table.from_pandas(frame, SCHEMA, preserve_index=False)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    partial = out.with_suffix(".part")
+    table = table.replace_schema_metadata({b"rsitr": json.dumps(facts._asdict()).encode()})
+    pq.write_table(table, partial, compression="zstd")
+    os.replace(partial, out)
+    return facts
+
+
+def read_joint(path: Path) -> tuple[pd.DataFrame, JointFacts]:
+    """Rows and facts of a joint training set."""
+    if not path.is_file():
+        raise DatasetError(f"{path} is missing: build it with `snakemake --cores 2 {path}`")
+    table = pq.ParquetFile(path).read()
+    facts: dict[str, Any] = json.loads(table.schema.metadata[b"rsitr"])
+    facts = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
+    return table.to_pandas(), JointFacts(**facts)

@@ -1,0 +1,321 @@
+"""Near duplicates inside and between datasets, and what RET-2 and RET-3 lose of them, under either rule."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain, combinations, combinations_with_replacement
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from rsitr.datasets.protocols import PROTOCOLS, Protocol
+from rsitr.datasets.table import read_table
+from rsitr.dedup.clean import PRECEDENCE, clean
+from rsitr.dedup.copies import SCHEMA
+from rsitr.dedup.groups import RULES, linked, near_pairs
+from rsitr.dedup.joint import JointFacts, current_copies, join, removed, shared
+from rsitr.errors import DatasetError
+from rsitr.tables.comparison import command
+from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+
+Pair = tuple[str, str]
+"""Two datasets in alphabetical order; the same one twice for what is inside it."""
+
+LEAVING = (("train", "test"), ("train", "val"), ("val", "test"))
+JOINT = tuple(protocol for protocol in PROTOCOLS.values() if protocol.joint)
+MEMBERS = tuple(dict.fromkeys(dataset for protocol in JOINT for dataset in protocol.datasets))
+ALL = "all"
+
+INSIDE = ("pairs", "groups", "images", *(f"{split} for {other}" for split, other in LEAVING))
+BETWEEN = ("pairs", "groups", "images of first", "images of second")
+INSIDE_GROUPS = (Group("", ("compared",)), *(Group(rule, INSIDE) for rule in RULES))
+BETWEEN_GROUPS = (Group("", ("first", "second")), *(Group(rule, BETWEEN) for rule in RULES))
+JOINT_GROUPS = (
+    Group("", ("rule", "images of", "images", "unusable")),
+    Group("removed because of test images of", MEMBERS),
+    Group("", ("removed", "left", "shared")),
+)
+NUMBERS = sum(len(group.columns) for group in JOINT_GROUPS) - 2
+RULE_TEXT = (
+    "remoteclip: 64-bit perceptual hashes within Hamming distance 2, the field's rule; copies: pairs verified pixel by "
+    "pixel in any orientation and crop, listed in dedup.pairs.csv. Images linked by a chain of pairs are one group. "
+)
+INSIDE_CAPTION = (
+    f"{RULE_TEXT}Compared: images that can be read, without flat ones in copies. Pairs: all of them, also those of "
+    "equal hashes. Images: those in any pair. Train for test: images that the rule takes out of train because of a "
+    "near duplicate in test, and so on; blank where a split is empty."
+)
+BETWEEN_CAPTION = (
+    f"{RULE_TEXT}Here only pairs of one image of the first and one of the second dataset link images. Images of first: "
+    "those that have a near duplicate in the second dataset."
+)
+JOINT_CAPTION = (
+    "The union of the authors' train splits, and what each rule takes out of it because an image is in a group with a "
+    "test image of any member. An image with near duplicates in several test sets counts under each and once under "
+    "removed. Unusable: without a readable image or without a caption. Images = unusable + removed + left. Shared: "
+    "images that are left although a near duplicate of them is left in another member's train split; the rule speaks "
+    "of test images only."
+)
+
+PAIR_COLUMNS = ["first_dataset", "first", "first_split", "second_dataset", "second", "second_split"]
+PAIR_COLUMNS += [name for name in SCHEMA.names if name not in PAIR_COLUMNS]
+
+
+class Found(NamedTuple):
+    """Near duplicates inside a dataset or between two."""
+
+    pairs: int
+    groups: int
+    images: tuple[int, ...]
+    """In any pair: of the dataset, or of the first and of the second."""
+
+
+@dataclass(frozen=True)
+class Images:
+    """The datasets of an experiment; one whose table is missing has no images."""
+
+    frames: Mapping[str, pd.DataFrame]
+    shas: Mapping[str, str]
+    synthetic: frozenset[str]
+    copies: Mapping[Pair, Path]
+
+    @classmethod
+    def read(cls, tables: Mapping[str, Path], copies: Mapping[Pair, Path]) -> Images:
+        """Read the canonical tables that are there."""
+        read = {name: read_table(path) for name, path in tables.items() if path.is_file()}
+        frames = {name: table.to_pandas() for name, (table, _) in read.items()}
+        shas = {name: facts.data_sha for name, (_, facts) in read.items()}
+        return cls(frames, shas, frozenset(name for name, (_, facts) in read.items() if facts.synthetic), copies)
+
+    def readable(self, name: str) -> int:
+        """How many images of a dataset can be read."""
+        return int(self.frames[name]["problem"].eq("").sum()) if name in self.frames else 0
+
+    def present(self, *names: str) -> None:
+        """Raise ``DatasetError`` when one of the datasets has no image that could be compared."""
+        if absent := [name for name in dict.fromkeys(names) if not self.readable(name)]:
+            raise DatasetError(_not_compared(absent))
+
+    def pairs(self, pair: Pair) -> pd.DataFrame:
+        """The copies inside a dataset or between two; ``DatasetError`` when they are not known."""
+        self.present(*pair)
+        if pair not in self.copies:
+            raise DatasetError(f"not compared: copies of {pair[0]} in {pair[1]} were not looked for")
+        first, second, frame = current_copies(self.copies[pair], self.shas)
+        if (first, second) != pair:
+            raise DatasetError(f"{self.copies[pair]} holds the copies of {first} in {second}: delete it and run again")
+        return frame
+
+    def known_pairs(self) -> Iterator[tuple[Pair, pd.DataFrame]]:
+        """All copies that are known, in alphabetical order of the datasets."""
+        for pair in combinations_with_replacement(sorted(self.frames), 2):
+            try:
+                yield pair, self.pairs(pair)
+            except DatasetError:
+                continue
+
+    def label(self, name: str) -> str:
+        """How a row names a dataset."""
+        return f"{name} (synthetic)" if name in self.synthetic else name
+
+
+def hashes_inside(fingerprints: pd.Series) -> Found:
+    """Near duplicates inside a dataset by their hashes; an empty hash is near to nothing."""
+    counts = fingerprints[fingerprints != ""].value_counts().sort_index()
+    # Hashes that all differ, so that every near pair of them is listed.
+    count, near = counts.to_numpy(), near_pairs(counts.index.tolist())
+    group = linked([*map(tuple, near.tolist()), *((node, node) for node in np.flatnonzero(count > 1).tolist())])
+    pairs = count[near].prod(axis=1).sum() + (count * (count - 1) // 2).sum()
+    return Found(int(pairs), _number(group), (int(count[np.array([*group], dtype=np.int64)].sum()),))
+
+
+def hashes_between(first: pd.Series, second: pd.Series) -> Found:
+    """Near duplicates between two datasets by their hashes, without the pairs inside either."""
+    hashes = sorted({*first, *second} - {""})
+    counts = [side.value_counts().reindex(hashes, fill_value=0).to_numpy() for side in (first, second)]
+    near, same = near_pairs(hashes), np.arange(len(hashes))
+    edges = np.concatenate([near, near[:, ::-1], np.stack([same, same], axis=1)])
+    pairs = counts[0][edges[:, 0]] * counts[1][edges[:, 1]]
+    edges = edges[pairs > 0]
+    images = tuple(int(count[np.unique(nodes)].sum()) for count, nodes in zip(counts, edges.T, strict=True))
+    return Found(int(pairs.sum()), _number(linked(_sides(edges.tolist()))), images)
+
+
+def copies_inside(frame: pd.DataFrame) -> Found:
+    """Near duplicates inside a dataset by the table of its copies."""
+    group = linked(zip(frame["first"], frame["second"], strict=True))
+    return Found(len(frame), _number(group), (len(group),))
+
+
+def copies_between(frame: pd.DataFrame) -> Found:
+    """Near duplicates between two datasets by the table of their copies."""
+    group = linked(_sides(frame[["first", "second"]].to_numpy().tolist()))
+    return Found(len(frame), _number(group), (frame["first"].nunique(), frame["second"].nunique()))
+
+
+def _sides(pairs: Iterable[list[Hashable]]) -> Iterator[tuple[Hashable, Hashable]]:
+    """Pairs between two datasets, of which both may use one name."""
+    return (((0, first), (1, second)) for first, second in pairs)
+
+
+def _number(group: Mapping[Hashable, int]) -> int:
+    return len(set(group.values()))
+
+
+def _or_na(width: int, texts: Callable[[], Iterable[object]]) -> tuple[Cell, ...]:
+    """Cells of some numbers, or as many NA with the reason."""
+    try:
+        return tuple(Cell(str(text)) for text in texts())
+    except DatasetError as error:
+        return (Cell("NA", notes=(Note(str(error)),)),) * width
+
+
+def _flat(found: Found) -> list[int]:
+    return [found.pairs, found.groups, *found.images]
+
+
+def _inside(images: Images, name: str, rule: str) -> Iterator[object]:
+    images.present(name)
+    pairs = images.pairs((name, name)) if rule == "copies" else None
+    frame = images.frames[name]
+    yield from _flat(hashes_inside(frame["fingerprint"]) if pairs is None else copies_inside(pairs))
+    cleaned = clean(frame, rule, pairs)
+    for split, other in LEAVING:
+        leaving = cleaned["split"].eq(split) & cleaned["reason"].eq(f"near duplicate in {other}")
+        yield leaving.sum() if {split, other} <= set(frame["split"]) else ""
+
+
+def _between(images: Images, pair: Pair, rule: str) -> list[int]:
+    if rule == "copies":
+        return _flat(copies_between(images.pairs(pair)))
+    images.present(*pair)
+    first, second = (images.frames[name]["fingerprint"] for name in pair)
+    return _flat(hashes_between(first, second))
+
+
+def _inside_row(images: Images, name: str) -> Row:
+    found = (_or_na(len(INSIDE), partial(_inside, images, name, rule)) for rule in RULES)
+    return Row(images.label(name), (_compared(images, name), *chain(*found)))
+
+
+def _between_row(images: Images, pair: Pair) -> Row:
+    found = (_or_na(len(BETWEEN), partial(_between, images, pair, rule)) for rule in RULES)
+    compared = (_compared(images, name) for name in pair)
+    return Row(" × ".join(map(images.label, pair)), (*compared, *chain(*found)))
+
+
+def _compared(images: Images, name: str) -> Cell:
+    readable, size = images.readable(name), len(images.frames.get(name, ()))
+    notes = (Note(f"{size - readable} of the {size} images of {name} cannot be read"),)
+    return Cell(str(readable), notes=notes if 0 < readable < size else ())
+
+
+def _joint_rows(images: Images, tables: Mapping[str, Path], protocol: Protocol, rule: str) -> Iterator[Row]:
+    """A row for each member, and one for the training set."""
+    members = {name for name in protocol.datasets if images.readable(name)}
+    copies = [path for pair, path in images.copies.items() if members.issuperset(pair)]
+    try:
+        frame, facts = join(protocol.name, rule, tables, copies)
+    except DatasetError as error:
+        missing = Cell("NA", notes=(Note(str(error)),))
+        yield Row(protocol.name, (Cell(rule), Cell(ALL), *(missing,) * NUMBERS), rule=True)
+        return
+    for place, name in enumerate([*facts.datasets, ALL]):
+        cells = _joint_cells(frame, facts, facts.datasets if name == ALL else (name,))
+        yield Row(protocol.name, (Cell(rule), Cell(name), *cells), rule=place == 0)
+
+
+def _joint_cells(frame: pd.DataFrame, facts: JointFacts, names: tuple[str, ...]) -> Iterator[Cell]:
+    """What the rule does to some of the members; NA where that is not known."""
+    part = frame[frame["dataset"].isin(names)]
+    out, kept, also = removed(part), int(part["keep"].sum()), shared(frame)
+    yield from (Cell(str(len(part))), Cell(str(len(part) - kept - out.total.total())))
+    unknown = set(names) & set(facts.absent)
+    for test_set in MEMBERS:
+        if test_set in facts.datasets:
+            because = sum(out.because[name, test_set] for name in names)
+            yield _count(because, unknown | ({test_set} & set(facts.absent)))
+        else:
+            yield Cell()
+    # What the other members do to the row is a number that stands, as long as it says what it lacks.
+    lacking = tuple(Note(f"without what {name} would change: no images of it at hand") for name in facts.absent)
+    for number in (out.total.total(), kept, sum(also[name] for name in names)):
+        yield _count(number, unknown, lacking)
+
+
+def _count(number: int, absent: Collection[str], notes: tuple[Note, ...] = ()) -> Cell:
+    return Cell("NA", notes=(Note(_not_compared(absent)),)) if absent else Cell(str(number), notes=notes)
+
+
+def _not_compared(absent: Iterable[str]) -> str:
+    return f"not compared: no images of {' and '.join(sorted(absent))} at hand"
+
+
+def _write_pairs(images: Images, path: Path) -> Path:
+    """Every pair of copies, a line each, sorted by dataset and image."""
+    found = [pd.DataFrame(columns=PAIR_COLUMNS)]
+    for (first, second), frame in images.known_pairs():
+        frame = frame.assign(first_dataset=first, second_dataset=second)
+        found.append(frame.sort_values(["first", "second"])[PAIR_COLUMNS])
+    frame = pd.concat([part for part in found if len(part)] or found[:1])
+    frame.to_csv(path, index=False, float_format="%.4f", lineterminator="\n")
+    return path
+
+
+def _write_groups(images: Images, path: Path) -> Path:
+    """Every image with a copy in any of the datasets, a line each, sorted by group.
+
+    ``kept`` is the one that stays where one image of a group may stay: one of test before one of val before one of
+    train, and of equals the first in alphabetical order of dataset and image id. It comes first in its group.
+    """
+    pairs = (
+        ((first, one), (second, other))
+        for (first, second), frame in images.known_pairs()
+        for one, other in zip(frame["first"], frame["second"], strict=True)
+    )
+    splits = {name: dict(zip(frame["image_id"], frame["split"], strict=True)) for name, frame in images.frames.items()}
+    group: Any = linked(pairs)
+    rows = sorted(
+        (number, PRECEDENCE[splits[name][image_id]], name, image_id) for (name, image_id), number in group.items()
+    )
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(["group", "dataset", "image_id", "split", "kept"])
+        before = None
+        for number, _, name, image_id in rows:
+            writer.writerow([number, name, image_id, splits[name][image_id], number != before])
+            before = number
+    return path
+
+
+def build(tables: Mapping[str, Path], copies: Mapping[Pair, Path], experiment: str, out_dir: Path) -> list[Path]:
+    """Write ``dedup.csv``, ``.md``, ``.tex`` and ``.html``, ``dedup.pairs.csv`` and ``dedup.groups.csv``.
+
+    ``tables`` maps each dataset to its canonical parquet, ``copies`` pairs of them (names in alphabetical order, the
+    same one twice for what is inside it) to tables of copies. What cannot be compared is NA with the reason. A joint
+    protocol appears when one of its members does.
+    """
+    images = Images.read(tables, copies)
+    inside = tuple(_inside_row(images, name) for name in tables)
+    between = tuple(_between_row(images, pair) for pair in combinations(sorted(tables), 2))
+    joint = tuple(
+        row
+        for protocol in JOINT
+        if set(protocol.datasets) & set(tables)
+        for rule in RULES
+        for row in _joint_rows(images, tables, protocol, rule)
+    )
+    sheet_tables = (
+        Table("Near duplicates inside a dataset", INSIDE_CAPTION, "dataset", INSIDE_GROUPS, inside),
+        Table("Near duplicates between datasets", BETWEEN_CAPTION, "datasets", BETWEEN_GROUPS, between),
+        Table("Joint training sets", JOINT_CAPTION, "training set", JOINT_GROUPS, joint),
+    )
+    sheet = Sheet(f"Near duplicates of {experiment}", tuple(t for t in sheet_tables if t.rows), command(experiment))
+    paths = write(sheet, out_dir / "dedup")
+    pairs, groups = out_dir / "dedup.pairs.csv", out_dir / "dedup.groups.csv"
+    return [*paths, _write_pairs(images, pairs), _write_groups(images, groups)]
