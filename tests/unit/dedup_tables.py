@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
-from rsitr.dedup.copies import SCHEMA, CopiesFacts
+from rsitr.dedup.pairs import SCHEMA, CopiesFacts
 
 Image = tuple[str, str, str]
 

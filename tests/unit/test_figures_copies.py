@@ -9,7 +9,7 @@ import pytest
 from PIL import Image, ImageColor, ImageDraw
 
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
-from rsitr.dedup.copies import ORIENTATIONS, SCHEMA
+from rsitr.dedup.pairs import ORIENTATIONS, SCHEMA
 from rsitr.errors import DatasetError
 from rsitr.figures import copies as figure
 

@@ -24,7 +24,7 @@ from rsitr.datasets.protocols import PROTOCOLS as SPLITS
 from rsitr.datasets.protocols import Protocol, get_protocol
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.dedup.clean import PROTOCOLS as RULES
-from rsitr.dedup.copies import read_copies
+from rsitr.dedup.pairs import read_copies
 from rsitr.dedup.groups import Groups, image_groups
 from rsitr.errors import DatasetError, ParamsError
 

@@ -16,7 +16,7 @@ import pandas as pd
 from rsitr.datasets.protocols import PROTOCOLS, Protocol
 from rsitr.datasets.table import read_table
 from rsitr.dedup.clean import PRECEDENCE, clean
-from rsitr.dedup.copies import SCHEMA
+from rsitr.dedup.pairs import SCHEMA
 from rsitr.dedup.groups import RULES, linked, near_pairs
 from rsitr.dedup.joint import JointFacts, current_copies, join, removed, shared
 from rsitr.errors import DatasetError
