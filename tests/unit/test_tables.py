@@ -51,8 +51,8 @@ class Lab:
         if stale:
             self.stale[cell] = list(stale)
 
-    def build(self, chosen, strict=False):
-        return comparison.build(chosen, "lab", self.cells, self.out, self.stale, strict)
+    def build(self, chosen, strict=False, overlaps=None):
+        return comparison.build(chosen, "lab", self.cells, self.out, self.stale, strict, overlaps)
 
     def read(self, suffix):
         return (self.out / f"comparison.{suffix}").read_text(encoding="utf-8")
@@ -197,17 +197,19 @@ def test_the_tidy_table_has_every_metric_of_every_expected_pair(mixed):
     assert list(rows["dataset"].unique()) == ["ucm", "scenes-a"]
     shown = rows[rows["metric"].eq("mr")].drop(columns=["table", "metric"]).to_numpy().tolist()
     assert shown == [
-        ["ucm", "chance", "", "2", "3.0", "1.414214", "", "", "ok", ""],
-        ["ucm", "vse++", "", "2", "41.0", "1.414214", "36.93", "4.07", "ok", ""],
+        ["ucm", "chance", "", "2", "3.0", "1.414214", "", "", "ok", "", ""],
+        ["ucm", "vse++", "", "2", "41.0", "1.414214", "36.93", "4.07", "ok", "", ""],
         [
             *["ucm", "vse", "big", "1", "50.0", "", "44.65", "", "stale"],
             "made by other code and data than the present; "
             "not comparable with the published value: epochs 2 instead of 30",
+            "",
         ],
-        ["scenes-a", "chance", "", "1", "", "", "", "", "incomplete", "seed 1: not run yet"],
+        ["scenes-a", "chance", "", "1", "", "", "", "", "incomplete", "seed 1: not run yet", ""],
         [
             *["scenes-a", "vse++", "", "0", "", "", "", "", "failed"],
             "seed 0: failed: OSError: disk full | 100%; seed 1: skipped: weights unavailable: a_b.pt",
+            "",
         ],
     ]
     first = rows[rows["method"].eq("vse++") & rows["metric"].eq("i2t_r1")].iloc[0]
@@ -297,6 +299,68 @@ def test_a_metric_that_the_records_lack_is_named(lab):
     lab.put("ucm", "vse", 1)
     lab.build(params((["ucm"], ["vse"], [0, 1])))
     assert "- <sup>1</sup> not stated in the records\n" in lab.read("md")
+
+
+TRAINED = {"total": 9, "trainable": 4}
+NOT_TRAINED = {"total": 9, "trainable": 0}
+LEAKY = params((["rsicd", "ucm"], ["chance", "clip", "vse++"], [0]))
+
+
+@pytest.fixture
+def leaky(lab):
+    """A method without training, one with weights of its own, and one that was trained, on two datasets."""
+    for dataset in ("rsicd", "ucm"):
+        lab.put(dataset, "chance", 0, 1.0, parameters=NOT_TRAINED)
+        lab.put(dataset, "clip", 0, 30.0, parameters=NOT_TRAINED)
+        lab.put(dataset, "vse++", 0, 40.0, parameters=TRAINED, published=VSEPP)
+    return lab
+
+
+def test_numbers_of_methods_that_saw_test_images_in_training_are_marked(leaky):
+    leaky.build(LEAKY, overlaps={"rsicd": (1024, 1093), "ucm": (0, 210)})
+    note = "- <sup>‡1</sup> 1,024 of 1,093 test images with a near duplicate in train (rule copies)\n"
+    text = leaky.read("md")
+    assert text.count(note) == 2  # below either table
+    assert text.count("‡") == 2 + 7 + 1 + 7  # the notes, the recalls, the difference, the duplicate-aware recalls
+    assert leaky.cell("vse++", "rsicd mR") == "40.00 [‡1]"
+    assert leaky.cell("vse++", "rsicd Δ mR").endswith(" [‡1]")
+    assert leaky.cell("vse++", "ucm mR") == "40.00"
+    assert [leaky.cell(method, "rsicd mR") for method in ("chance", "clip")] == ["1.00", "30.00"]
+    assert "were not counted" not in text
+    assert r"40.00}\textsuperscript{\ddag{}1}" in leaky.read("tex")
+
+
+def test_the_tidy_table_counts_what_was_seen_in_training(leaky):
+    leaky.build(LEAKY, overlaps={"rsicd": (1024, 1093), "ucm": (0, 210)})
+    rows = leaky.long()
+    found = {place: set(group["overlap"]) for place, group in rows.groupby(["dataset", "method"])}
+    assert found == {
+        **{(dataset, method): {""} for dataset in ("rsicd", "ucm") for method in ("chance", "clip")},
+        ("rsicd", "vse++"): {"1024"},
+        ("ucm", "vse++"): {"0"},
+    }
+
+
+@pytest.mark.parametrize("overlaps", [None, {"rsicd": None, "ucm": (0, 210)}], ids=["none", "one"])
+def test_what_was_not_measured_is_said_once_and_marks_nothing(leaky, overlaps):
+    leaky.build(LEAKY, overlaps=overlaps)
+    text, named = leaky.read("md"), "rsicd" if overlaps else "rsicd, ucm"
+    assert text.count(f" Near duplicates of test images in train were not counted for {named}.\n") == 1
+    assert "‡" not in text
+    assert set(leaky.long().query("dataset == 'rsicd'")["overlap"]) == {""}
+
+
+def test_where_nothing_was_trained_nothing_had_to_be_measured(lab):
+    lab.put("ucm", "chance", 0, 1.0, parameters=NOT_TRAINED)
+    lab.put("ucm", "vse", 0, outcome=Outcome(status="failed", reason="boom"), parameters=TRAINED)
+    lab.build(params((["ucm"], ["chance", "vse"], [0])))
+    assert "were not counted" not in lab.read("md")
+
+
+def test_a_number_may_be_stale_and_leak(lab):
+    lab.put("ucm", "vse", 0, 40.0, parameters=TRAINED, stale=["code"])
+    lab.build(params((["ucm"], ["vse"], [0])), overlaps={"ucm": (3, 210)})
+    assert lab.cell("vse", "ucm mR") == "40.00 [†1] [‡2]"
 
 
 STRICT = params((["ucm"], ["vse"], [0, 1, 2, 3]))

@@ -22,11 +22,12 @@ from rsitr.tables.published import METRICS, describe, discrepancy, lookup
 HEADERS = {metric: "mR" if metric == "mr" else metric.replace("_r", " R@") for metric in METRICS}
 LONG_COLUMNS = (
     *("table", "dataset", "method", "variant", "metric", "seeds"),
-    *("mean", "std", "published", "delta", "status", "reason"),
+    *("mean", "std", "published", "delta", "status", "reason", "overlap"),
 )
 BASELINE = "chance"
 """Never the best of a column: it knows nothing."""
 ABSENT = Cell("–", notes=(Note("not part of this experiment"),))
+Overlaps = Mapping[str, tuple[int, int] | None]
 
 
 def command(experiment: str) -> str:
@@ -70,6 +71,8 @@ class Entry:
     dataset: str
     method: str
     runs: tuple[Run, ...]
+    overlap: tuple[int, int] | None = None
+    """Test images of the dataset with a near duplicate in train, and all of them; None where that is not known."""
 
     @cached_property
     def records(self) -> list[Record]:
@@ -124,6 +127,17 @@ class Entry:
         values = [record.metrics[metric] for record in self.records if metric in record.metrics]
         return values if len(values) == len(self.runs) else []
 
+    @property
+    def trained(self) -> bool:
+        """Whether anything was learned from the dataset's train split."""
+        return any(record.parameters.get("trainable") for record in self.records)
+
+    @property
+    def leaks(self) -> str:
+        """How much of the test split was seen in training; empty when nothing, or when that is not known."""
+        images, of = self.overlap if self.trained and self.overlap else (0, 0)
+        return f"{images:,} of {of:,} test images with a near duplicate in train (rule copies)" if images else ""
+
     @cached_property
     def deviations(self) -> list[str]:
         """Where the configuration differs from the published one."""
@@ -150,7 +164,9 @@ Entries = dict[tuple[str, str], Entry]
 """(dataset, method) -> entry, for the pairs of the matrix."""
 
 
-def collect(params: Params, experiment: str, cells_dir: Path, stale: Mapping[CellId, list[str]]) -> Entries:
+def collect(
+    params: Params, experiment: str, cells_dir: Path, stale: Mapping[CellId, list[str]], overlaps: Overlaps
+) -> Entries:
     """Read the record of every expected cell below ``cells_dir``."""
 
     def run(cell: CellId) -> Run:
@@ -159,7 +175,10 @@ def collect(params: Params, experiment: str, cells_dir: Path, stale: Mapping[Cel
     pairs: dict[tuple[str, str], list[Run]] = {}
     for cell in params.cells(experiment):
         pairs.setdefault((cell.dataset, cell.method), []).append(run(cell))
-    return {pair: Entry(*pair, tuple(sorted(runs, key=lambda run: run.cell.seed))) for pair, runs in pairs.items()}
+    return {
+        pair: Entry(*pair, tuple(sorted(runs, key=lambda run: run.cell.seed)), overlaps.get(pair[0]))
+        for pair, runs in pairs.items()
+    }
 
 
 def refuse(experiment: str, entries: Entries) -> None:
@@ -207,14 +226,14 @@ class View:
         return f"{max(means):.2f}" if means else ""
 
     def value(self, entry: Entry, metric: str) -> Cell:
-        """mean ± std, marked when stale, or NA with the reason."""
+        """mean ± std, marked when stale or when test images leak, or NA with the reason."""
         values = entry.values(metric)
         if not values:
             return Cell("NA", notes=(Note(entry.unavailable(metric)),))
         centre = f"{mean(values):.2f}"
         spread = f" ± {stdev(values):.2f}" if len(values) > 1 else ""
         bold = entry.method != BASELINE and centre == self.best(entry.dataset, metric)
-        return Cell(centre + spread, bold, _stale_notes(entry))
+        return Cell(centre + spread, bold, _marks(entry))
 
     def with_published(self, dataset: str) -> bool:
         """Whether any method has a published number on the dataset."""
@@ -236,7 +255,7 @@ class View:
         delta = entry.delta("mr")
         if delta is None:
             return [published, self.value(entry, "mr")]
-        return [published, Cell(f"{delta:+.2f}", notes=_stale_notes(entry))]
+        return [published, Cell(f"{delta:+.2f}", notes=_marks(entry))]
 
     def main_cells(self, dataset: str, method: str) -> Iterator[Cell]:
         """Cells of a method in the columns of a dataset."""
@@ -259,6 +278,8 @@ class View:
             caption += " Δ mR: mean minus published value; n/c: the configurations are not comparable."
         if synthetic := [dataset for dataset in self.datasets if self.synthetic(dataset)]:
             caption += f" Synthetic data ({', '.join(synthetic)}): not comparable with any published number."
+        if unknown := [d for d in self.datasets if any(e.trained and e.overlap is None for e in self.of(d))]:
+            caption += f" Near duplicates of test images in train were not counted for {', '.join(unknown)}."
         rows = (Row(m, tuple(cell for d in self.datasets for cell in self.main_cells(d, m))) for m in self.methods)
         groups = tuple(Group(self.heading(dataset), self.columns(dataset)) for dataset in self.datasets)
         return Table("Recall", caption, "method", groups, tuple(rows))
@@ -291,8 +312,8 @@ class View:
         return Sheet(self.title, (self.main_table(), self.duplicate_table()), command(self.name))
 
 
-def _stale_notes(entry: Entry) -> tuple[Note, ...]:
-    return (Note(entry.staleness, "†"),) if entry.staleness else ()
+def _marks(entry: Entry) -> tuple[Note, ...]:
+    return tuple(Note(text, symbol) for text, symbol in ((entry.staleness, "†"), (entry.leaks, "‡")) if text)
 
 
 def _incomparable(entry: Entry) -> str:
@@ -317,6 +338,7 @@ def long_rows(entries: Iterable[Entry]) -> Iterator[tuple[str, ...]]:
                 _number(entry.published.get(metric)),
                 _number(entry.delta(metric)),
                 *(entry.status, "; ".join(filter(None, [entry.unavailable(metric), *doubts]))),
+                str(entry.overlap[0]) if entry.trained and entry.overlap else "",
             )
 
 
@@ -362,13 +384,14 @@ def build(
     out_dir: Path,
     stale: Mapping[CellId, list[str]],
     strict: bool = False,
+    overlaps: Overlaps | None = None,
 ) -> list[Path]:
     """Write ``comparison.csv``, ``.md``, ``.tex``, ``.html``, ``.long.csv`` and ``.png`` into ``out_dir``.
 
-    ``stale`` names for a cell what its record no longer agrees with (``Record.stale``). ``strict`` raises
-    ``StaleRecord`` before anything is written when a cell is stale, failed or missing.
+    ``stale`` names for a cell what its record no longer agrees with (``Record.stale``), ``overlaps`` is by dataset
+    (``Entry.overlap``). ``strict`` raises ``StaleRecord`` and writes nothing when a cell is stale, failed or missing.
     """
-    entries = collect(params, experiment, cells_dir, stale)
+    entries = collect(params, experiment, cells_dir, stale, overlaps or {})
     if strict:
         refuse(experiment, entries)
     view = View(params, experiment, entries)

@@ -186,6 +186,7 @@ _TEX = {character: f"\\{character}" for character in "{}$&#%_"} | {
     "[": "{[}",  # after a row end, a bare bracket would be its optional argument
     "±": r"$\pm$",
     "†": r"\dag{}",
+    "‡": r"\ddag{}",
     "Δ": r"$\Delta$",
     "–": "--",
     "×": r"$\times$",

@@ -1,0 +1,168 @@
+"""Leakage: the test images that have a near duplicate in anything a model may be trained on.
+
+Near duplicates are linked by chains that run through all the datasets that are looked at. So two pictures of one place,
+of which neither lies inside the other, are found when both lie inside a third.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pyarrow.compute as pc
+
+from rsitr.datasets.table import read_table
+from rsitr.dedup.copies import read_copies
+from rsitr.dedup.groups import Groups, image_groups
+from rsitr.errors import DatasetError
+
+WHOLE = "all"
+"""The split of a source that has no test split of its own."""
+
+Pair = tuple[str, str]
+"""Two datasets in alphabetical order, or one twice."""
+
+
+class Overlap(NamedTuple):
+    """What a test set has in common with a source."""
+
+    source: str
+    source_split: str
+    """``train``, ``val`` or ``all``."""
+    test: str
+    rule: str
+    images: Mapping[str, str] | None
+    """The test images with a near duplicate in the source, each with the first such image; None when not known."""
+    of: int
+    """Test images that can be read."""
+    among: int
+    """Images of the source that can be read."""
+    reason: str = ""
+    """Why ``images`` is not known."""
+
+    @property
+    def share(self) -> float:
+        """Percentage of the test images that leak; nan when not known."""
+        return np.nan if self.images is None else 100 * len(self.images) / self.of
+
+
+class _Dataset:
+    """What a canonical table, or a clean one, says about a dataset as a source and as a test set."""
+
+    def __init__(self, name: str, path: Path):
+        table, facts = read_table(path)
+        self.name, self.data_sha = name, facts.parent_sha or facts.data_sha
+        ids, split = table["image_id"].to_numpy(), table["split"].to_numpy()
+        usable = table["keep"].to_numpy() if "keep" in table.column_names else table["problem"].to_numpy() == ""
+        described = pc.list_value_length(table["captions"]).to_numpy() > 0
+        is_test = split == "test"
+        parts = {part: split == part for part in ("train", "val") if part in split} if is_test.any() else {WHOLE: True}
+        self.sources = {part: tuple(ids[usable & rows]) for part, rows in parts.items()}
+        self.test = tuple(ids[usable & is_test])
+        self.has_test = bool((is_test & described).any())
+        self.empty = not usable.any()
+
+
+def overlaps(tables: Mapping[str, Path], copies: Mapping[Pair, Path], rule: str) -> list[Overlap]:
+    """The overlap of every test set with every source by a rule, in the order of the tables: source, then test set.
+
+    ``tables`` are canonical tables by dataset, or clean ones, of which the images that are not kept count for nothing.
+    A test set is the test split of a dataset with captions; sources are the train and val splits of all datasets, and
+    datasets without a test split as a whole. What cannot be compared is unknown, with the reason: no images at hand,
+    or copies inside or between the two sets that were not looked for or come from other data. Raises ``DatasetError``
+    when a table is missing and ``ParamsError`` for an unknown rule.
+    """
+    sets = [_Dataset(name, path) for name, path in tables.items()]
+    found, wrong = _sorted_out(sets, copies) if rule == "copies" else ([], {})
+    groups = image_groups(rule, tables, found)
+    return [
+        _overlap(source, split, test, rule, groups, _unknown(source, split, test, wrong))
+        for source in sets
+        for split in source.sources
+        for test in sets
+        if test.has_test
+    ]
+
+
+def _sorted_out(sets: list[_Dataset], copies: Mapping[Pair, Path]) -> tuple[list[Path], dict[Pair, str]]:
+    """The tables of copies that were made from the present data; for each other pair, what is wrong with it."""
+    found, wrong = [], {}
+    for one, other in combinations_with_replacement(sorted(sets, key=lambda each: each.name), 2):
+        pair = one.name, other.name
+        try:
+            found.append(_checked(copies, pair, (one.data_sha, other.data_sha)))
+        except DatasetError as error:
+            wrong[pair] = str(error)
+    return found, wrong
+
+
+def _checked(copies: Mapping[Pair, Path], pair: Pair, data_sha: tuple[str, str]) -> Path:
+    """The table of copies of a pair; raises ``DatasetError`` when there is none of the present data."""
+    if pair not in copies:
+        raise DatasetError(f"{' and '.join(dict.fromkeys(pair))}: copies were not looked for")
+    path, facts = copies[pair], read_copies(copies[pair])[1]
+    if (facts.first, facts.second, facts.first_sha, facts.second_sha) != (*pair, *data_sha):
+        raise DatasetError(f"{path} was made from other data: delete it and run again")
+    return path
+
+
+def _unknown(source: _Dataset, split: str, test: _Dataset, wrong: dict[Pair, str]) -> str:
+    """Why the overlap of a source and a test set is not known; empty when it is."""
+    for each, part, ids in ((test, "test", test.test), (source, split, source.sources[split])):
+        if not ids:
+            return f"no images of {each.name if each.empty else f'{each.name} {part}'} at hand"
+    names = sorted({source.name, test.name})
+    return next((wrong[pair] for pair in combinations_with_replacement(names, 2) if pair in wrong), "")
+
+
+def _overlap(source: _Dataset, split: str, test: _Dataset, rule: str, groups: Groups, unknown: str) -> Overlap:
+    first: dict[int | None, str] = {}
+    for image_id in source.sources[split]:
+        first.setdefault(groups.get((source.name, image_id)), image_id)
+    first.pop(None, None)
+    group_of = {image_id: groups.get((test.name, image_id)) for image_id in test.test}
+    images = {image_id: first[group] for image_id, group in group_of.items() if group in first}
+    sizes = len(test.test), len(source.sources[split])
+    return Overlap(source.name, split, test.name, rule, None if unknown else images, *sizes, unknown)
+
+
+def leaks(dataset: str, tables: Mapping[str, Path], copies: Mapping[Pair, Path], rule: str) -> tuple[int, int] | None:
+    """How many test images of a dataset have a near duplicate in its own training split, and of how many.
+
+    None when not known, and for a dataset that has no training or no test split. With the clean table in the place of
+    the canonical one, training images that were removed count for nothing.
+    """
+    for overlap in overlaps(tables, copies, rule):
+        if overlap[:3] == (dataset, "train", dataset) and overlap.images is not None:
+            return len(overlap.images), overlap.of
+    return None
+
+
+EVIDENCE = ("part", "orientation", "detail", "agreement")
+
+
+def evidence(overlap: Overlap, copies: Mapping[Pair, Path]) -> pd.DataFrame:
+    """What speaks for each image of a known overlap by the rule ``copies``: the best pair with an image of the source.
+
+    One row for each image, in order: ``test_image``, ``source_image``, ``link`` and ``EVIDENCE``, in which ``part``
+    says which of the two, ``test`` or ``source``, is seen inside the other after ``orientation``. ``link`` is ``pair``;
+    or ``chain`` where a chain of pairs alone leads to the source: nothing is then said of the two images themselves.
+    """
+    pairs, facts = read_copies(copies[min(overlap.source, overlap.test), max(overlap.source, overlap.test)])
+    found = []
+    for test, source in (("first", "second"), ("second", "first")):
+        if (getattr(facts, test), getattr(facts, source)) == (overlap.test, overlap.source):
+            whole = overlap.source_split == WHOLE
+            chosen = pairs[f"{test}_split"].eq("test") & (whole | pairs[f"{source}_split"].eq(overlap.source_split))
+            names = {test: "test_image", source: "source_image"}
+            sides = pairs["part"].map({test: "test", source: "source"})
+            found.append(pairs.assign(part=sides, link="pair")[chosen].rename(columns=names))
+    best = pd.concat(found).sort_values(["detail", "source_image"], ascending=[False, True], kind="stable")
+    linked = pd.Series(dict(overlap.images or {}), dtype=object).rename_axis("test_image")
+    best = best.drop_duplicates("test_image").set_index("test_image").reindex(linked.index)
+    best = best.fillna({"source_image": linked, "link": "chain"}).reset_index()
+    return best[["test_image", "source_image", "link", *EVIDENCE]]

@@ -1,0 +1,123 @@
+"""Leakage: how many test images have a near duplicate in what a model may be trained on, for every source and test set.
+
+Written for the appendix of a paper: both rules stand side by side, and every test image that leaks is listed with what
+speaks for it.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from rsitr.datasets.table import read_facts
+from rsitr.dedup.groups import RULES
+from rsitr.dedup.leakage import EVIDENCE, WHOLE, Overlap, Pair, evidence, overlaps
+from rsitr.tables.comparison import command
+from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+
+CAPTION = (
+    "Number and share of the test images that have a near duplicate in a source. Sources: what a model may be trained "
+    "on (train), selected on (val) or pretrained on (a set without a test split of its own, as a whole). Images that "
+    "cannot be read are left out, and so is what backbones were pretrained on elsewhere (ImageNet, pictures of the "
+    "web). Rule remoteclip, the field's: the 64-bit perceptual hashes of two images differ in at most 2 bits. It "
+    "finds images that were encoded or resized again, but neither crops nor mirrored or turned copies. Rule copies, "
+    "this benchmark's: one image shows a part of the other, or all of it, at least about three quarters as wide and "
+    "as high, and the details of both agree; it may be mirrored, turned by quarters, encoded or resized again, or "
+    "differ in colour. The same place on another date therefore counts as a near duplicate, and rarely another place "
+    "that looks the same, such as a stretch of runway. Overlapping tiles of which neither lies almost whole inside "
+    "the other do not count, nor do stronger crops. Both rules follow chains of near duplicates through all the sets "
+    "of this table: two pictures that lie inside a third are near duplicates of each other."
+)
+LONG_COLUMNS = ("source", "source_split", "test", "rule", "images", "of", "percent", "status", "reason")
+IMAGE_COLUMNS = ["test", "test_image", "source", "source_split", "source_image", "link", *EVIDENCE]
+
+
+def _label(source: str, split: str) -> str:
+    return source if split == WHOLE else f"{source} {split}"
+
+
+def _cell(overlap: Overlap) -> Cell:
+    if overlap.images is None:
+        return Cell("NA", notes=(Note(overlap.reason),))
+    return Cell(f"{len(overlap.images)} ({overlap.share:.1f} %)")
+
+
+def _finding(found: Sequence[Overlap]) -> str:
+    """The largest overlap by the rule ``copies`` in one sentence; empty when there is none."""
+    known = [overlap for overlap in found if overlap.rule == "copies" and overlap.images]
+    if not known:
+        return ""
+    most = max(known, key=lambda overlap: overlap.share)
+    (other,) = (each for each in found if each[:3] == most[:3] and each.rule == "remoteclip")
+    by_copies, by_hash = (f"{len(each.images or ()):,}" for each in (most, other))
+    return (
+        f" The largest overlap: of the {most.of:,} test images of {most.test}, {by_copies} ({most.share:.1f} %) have a "
+        f"near duplicate in {_label(*most[:2])} by copies, {by_hash} by remoteclip."
+    )
+
+
+def _rows(found: Sequence[Overlap], synthetic: set[str]) -> Iterator[Row]:
+    before = None
+    for source, split in dict.fromkeys(overlap[:2] for overlap in found):
+        overlaps_of = [overlap for overlap in found if overlap[:2] == (source, split)]
+        label = _label(source, split) + (" (synthetic)" if source in synthetic else "")
+        cells = (Cell(str(overlaps_of[0].among)), *map(_cell, overlaps_of))
+        yield Row(label, cells, rule=before not in (None, source))
+        before = source
+
+
+def _groups(found: Sequence[Overlap], synthetic: set[str]) -> Iterator[Group]:
+    yield Group("", ("images at hand",))
+    for test, of in {overlap.test: overlap.of for overlap in found}.items():
+        name = f"{test} (synthetic)" if test in synthetic else test
+        yield Group(f"{name}: {of} test images" if of else f"{name}: no test images at hand", RULES)
+
+
+def long_rows(found: Iterable[Overlap]) -> Iterator[tuple[str, ...]]:
+    """Tidy rows: one for each source, test set and rule."""
+    for overlap in found:
+        place = (overlap.source, overlap.source_split, overlap.test, overlap.rule)
+        if overlap.images is None:
+            yield (*place, "", str(overlap.of), "", "unknown", overlap.reason)
+        else:
+            yield (*place, str(len(overlap.images)), str(overlap.of), repr(round(overlap.share, 6)), "ok", "")
+
+
+def write_long(found: Iterable[Overlap], path: Path) -> Path:
+    """Write the tidy table."""
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(LONG_COLUMNS)
+        writer.writerows(long_rows(found))
+    return path
+
+
+def write_images(found: Iterable[Overlap], copies: Mapping[Pair, Path], path: Path) -> Path:
+    """Write every test image that leaks by the rule ``copies``, once for each source, with its ``evidence``."""
+    frames = [pd.DataFrame(columns=IMAGE_COLUMNS)]
+    for overlap in found:
+        if overlap.rule == "copies" and overlap.images:
+            place = {"test": overlap.test, "source": overlap.source, "source_split": overlap.source_split}
+            frames.append(evidence(overlap, copies).assign(**place))
+    frame = pd.concat(frames[1:] or frames)[IMAGE_COLUMNS]
+    frame.to_csv(path, index=False, float_format="%.3f", lineterminator="\n")
+    return path
+
+
+def build(tables: Mapping[str, Path], copies: Mapping[Pair, Path], experiment: str, out_dir: Path) -> list[Path]:
+    """Write ``leakage.csv``, ``.md``, ``.tex``, ``.html``, ``.long.csv`` and ``.images.csv`` into ``out_dir``.
+
+    ``tables`` maps each dataset, priors included, to its canonical parquet; ``copies`` maps each two of them, in
+    alphabetical order, and each and itself to their table of copies. What was not compared is NA with the reason.
+    """
+    by_rule = zip(*(overlaps(tables, copies, rule) for rule in RULES), strict=True)
+    found = [overlap for both in by_rule for overlap in both]
+    synthetic = {name for name, path in tables.items() if read_facts(path).synthetic}
+    groups, rows = tuple(_groups(found, synthetic)), tuple(_rows(found, synthetic))
+    table = Table("Leakage", CAPTION + _finding(found), "source", groups, rows)
+    paths = write(Sheet(f"Leakage of {experiment}", (table,), command(experiment)), out_dir / "leakage")
+    long = write_long(found, out_dir / "leakage.long.csv")
+    return [*paths, long, write_images(found, copies, out_dir / "leakage.images.csv")]
