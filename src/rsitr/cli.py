@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
@@ -222,6 +223,60 @@ def dedup_gather(first: str, second: str, shards: int) -> None:
     print(f"{Layout.copies(first, second)}: {pairs} pairs")
 
 
+@dedup.command("joint")
+@reported
+def dedup_joint(
+    protocol: str,
+    rule: Annotated[Literal["none", "remoteclip", "copies"], typer.Option(help="What near duplicates are.")] = "copies",
+) -> None:
+    """Build the training set of a joint split protocol, ret-2 or ret-3, without any member's test images."""
+    from rsitr.dedup.joint import build_joint, joint_protocol
+
+    members = joint_protocol(protocol).datasets
+    tables = {name: Layout.dataset(name) for name in members}
+    pairs = combinations_with_replacement(members, 2)
+    copies = [path for path in (Layout.copies(*pair) for pair in pairs) if path.is_file()]
+    facts = build_joint(protocol, rule, tables, copies, Layout.joint(protocol, rule))
+    absent = f", no images at hand of {', '.join(facts.absent)}" if facts.absent else ""
+    print(f"{Layout.joint(protocol, rule)}: data {facts.data_sha[:12]}{absent}")
+
+
+@dedup.command("show")
+@reported
+def dedup_show(
+    first: str,
+    second: Annotated[str | None, typer.Argument(help="Default: the first one, for the copies inside it.")] = None,
+    out: Annotated[Path, typer.Option(help="A PNG file.")] = Path("copies.png"),
+    pair: Annotated[tuple[str, str] | None, typer.Option(help="The image ids of one pair; default: all.")] = None,
+    weakest: Annotated[bool, typer.Option("--weakest", help="Begin with those that agree least.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Most pairs to draw.")] = 40,
+) -> None:
+    """Draw pairs of near duplicates side by side, for a person to judge."""
+    from rsitr.dedup.pairs import read_copies
+    from rsitr.figures.copies import Pairs, draw_pairs, find_pair
+
+    one, other = sorted((first, second or first))
+    rows, _ = read_copies(Layout.copies(one, other))
+    rows = find_pair(rows, *pair) if pair else rows.sort_values("detail", ascending=weakest)
+    drawn = draw_pairs([Pairs(rows, Layout.dataset(one), Layout.dataset(other))], out, limit=limit)
+    print(f"{out}: {drawn} of {len(rows)} pairs")
+
+
+@dedup.command("group")
+@reported
+def dedup_group(
+    dataset: str,
+    image_id: str,
+    out: Annotated[Path, typer.Option(help="A PNG file.")] = Path("group.png"),
+) -> None:
+    """Draw an image and all its near duplicates, in whatever datasets they were found, and which one is kept."""
+    from rsitr.figures.copies import draw_group
+
+    tables, members = pipeline.duplicates((dataset, image_id))
+    drawn = draw_group(members, tables, members[:1], out)
+    print(f"{out}: {drawn} of {len(members)} images, {'/'.join(members[0])} is kept")
+
+
 @app.command()
 @reported
 def train(cell: CellArgument = None, spec: SpecOption = None) -> None:
@@ -243,7 +298,7 @@ def evaluate(cell: CellArgument = None, spec: SpecOption = None) -> None:
 def tables(
     experiment: ExperimentArgument = None,
     only: Annotated[
-        Literal["comparison", "datasets", "ceiling", "splits", "sources"] | None,
+        Literal["comparison", "datasets", "ceiling", "splits", "sources", "dedup", "leakage"] | None,
         typer.Option(help="One of the tables; default: all."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse failed, missing and stale cells.")] = False,

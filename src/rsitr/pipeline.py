@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_json, read_record, write_json
-from rsitr.errors import RsitrError
+from rsitr.errors import DatasetError, RsitrError
 from rsitr.isolation import run_stage
 from rsitr.methods import entry
 from rsitr.params import CellId, Params, parse_params
@@ -246,14 +246,15 @@ def snakemake(targets: list[str], experiment: str, cores: int) -> int:
 def build_tables(params: Params, experiment: str, *, only: str | None = None, strict: bool = False) -> list[Path]:
     """Tables and figures of an experiment, or one of them.
 
-    ``comparison`` comes from its records, ``sources`` from the source tables of the datasets, the others from their
-    canonical tables.
+    ``comparison`` comes from its records, ``sources`` from the source tables of the datasets, ``dedup`` and ``leakage``
+    from the images that were compared, the others from the canonical tables.
     """
-    from rsitr.tables import ceiling, comparison, datasets, metrics, sources, splits
+    from rsitr.tables import ceiling, comparison, datasets, dedup, leakage, metrics, sources, splits
 
     out, written = Layout.tables(experiment), []
-    paths = {name: Layout.dataset(name) for name in params[experiment].datasets}
-    built = {name: path for name, path in paths.items() if path.is_file()}
+    built = _built(params[experiment].datasets)
+    compared = _built([*params[experiment].datasets, *params[experiment].pretraining])
+    copies = {pair: Layout.copies(*pair) for pair in params[experiment].compared if Layout.copies(*pair).is_file()}
     if only in (None, "sources"):
         written += sources.build(params[experiment].datasets, experiment, out)
     if only in (None, "datasets"):
@@ -262,11 +263,57 @@ def build_tables(params: Params, experiment: str, *, only: str | None = None, st
         written += ceiling.build(built, experiment, out)
     if only in (None, "splits"):
         written += splits.build(built, experiment, out)
+    if only in (None, "dedup"):
+        written += dedup.build(compared, copies, experiment, out)
+    if only in (None, "leakage"):
+        written += leakage.build(compared, copies, experiment, out)
     if only in (None, "comparison"):
         stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
-        written += comparison.build(params, experiment, CELLS, out, stale, strict)
+        written += comparison.build(params, experiment, CELLS, out, stale, strict, _overlaps(params, experiment))
         written += metrics.build(params, experiment, CELLS, out)
     return written
+
+
+def _built(datasets: Sequence[str]) -> dict[str, Path]:
+    """The canonical tables that are here."""
+    paths = {name: Layout.dataset(name) for name in datasets}
+    return {name: path for name, path in paths.items() if path.is_file()}
+
+
+def _overlaps(params: Params, experiment: str) -> dict[str, tuple[int, int] | None]:
+    """Of each dataset, how many test images have a near duplicate in what is trained on; None where not known."""
+    from rsitr.dedup.leakage import leaks
+
+    found: dict[str, tuple[int, int] | None] = {}
+    for name in params[experiment].datasets:
+        clean, copies = Layout.clean(name, params[experiment].dedup), Layout.copies(name, name)
+        known = clean.is_file() and copies.is_file()
+        found[name] = leaks(name, {name: clean}, {(name, name): copies}, "copies") if known else None
+    return found
+
+
+def duplicates(image: tuple[str, str]) -> tuple[dict[str, Path], list[tuple[str, str]]]:
+    """Canonical tables by dataset, and an image's near duplicates in all tables of copies that are here, kept one first.
+
+    Images are (dataset, image id), and the image itself is one of them. Raises ``DatasetError`` when it has no other.
+    """
+    from rsitr.datasets.table import read_table
+    from rsitr.dedup.groups import image_groups, kept_first
+
+    paths = sorted(path for path in Path("data/copies").glob("*/*.parquet") if path.is_file())
+    names = sorted({name for path in paths for name in (path.parent.name, path.stem)})
+    tables = {name: Layout.dataset(name) for name in names}
+    groups = image_groups("copies", tables, paths)
+    if image not in groups:
+        raise DatasetError(
+            f"{'/'.join(image)} has no near duplicate in {', '.join(names) or 'any set compared so far'}"
+        )
+    splits = {}
+    for name, path in tables.items():
+        ids, parts = (read_table(path)[0][column].to_pylist() for column in ("image_id", "split"))
+        splits.update({(name, image_id): part for image_id, part in zip(ids, parts, strict=True)})
+    same = {member: number for member, number in groups.items() if number == groups[image]}
+    return tables, kept_first(same, splits)[0]
 
 
 def write_schemas() -> list[Path]:

@@ -133,7 +133,7 @@ def test_captions_say_which_images_how_turned_and_how_alike(table, tmp_path, tex
         ("a", "a", {"part": "first", "orientation": "turned left", "detail": 0.6249, "agreement": 0.875}),
         ("b", "a", {}),
     )
-    assert figure.draw_pairs(rows, first, second, tmp_path / "pairs.png", limit=1, title="Pairs of one") == 1
+    assert figure.draw_pairs([Pairs(rows, first, second)], tmp_path / "pairs.png", limit=1, title="Pairs of one") == 1
     assert texts == [
         *("original: two/a (val)", "part: one/a (val)", "turned left, detail 0.62, agreement 0.88"),
         *("Pairs of one", "... and 1 more"),
@@ -154,7 +154,7 @@ def test_four_pairs_take_two_lines(table, tmp_path, texts):
 def test_images_that_cannot_be_read_are_grey_and_say_so(table, tmp_path, texts):
     one = table("one", {"absent": None, "broken": b"no image", "b": quarters(64)})
     rows = pairs(("absent", "b", {}), ("b", "broken", {}))
-    assert figure.draw_pairs(rows, one, one, tmp_path / "pairs.png") == 2
+    assert figure.draw_pairs([Pairs(rows, one, one)], tmp_path / "pairs.png") == 2
     grey = ImageColor.getrgb(figure.ABSENT)
     with Image.open(tmp_path / "pairs.png") as drawn:
         # No box on a tile that shows nothing; the part beside it is there.
@@ -179,7 +179,7 @@ def test_what_cannot_be_drawn_is_named(table, tmp_path):
     one, two = table("one", {"a": original()}), table("two", {"b": quarters(64)})
     out = tmp_path / "pairs.png"
     with pytest.raises(DatasetError, match="no pairs to draw"):
-        figure.draw_pairs(pairs(), one, two, out)
+        figure.draw_pairs([Pairs(pairs(), one, two)], out)
     with pytest.raises(DatasetError, match="two has no image x: "):
         figure.draw_pairs(pairs(("a", "b", {}), ("a", "x", {})), one, two, out)
     with pytest.raises(DatasetError, match=r"one has no image b0, b1, b2, b3, b4, \.\.\.: "):

@@ -51,7 +51,9 @@ class Index:
         """The ``neighbours`` nearest entries of each query in each of its plausible orientations."""
         shown = vectors.any(axis=1, keepdims=True) if len(self.rows) else np.zeros((len(vectors), 1), dtype=bool)
         query, turned = np.nonzero(plausible(vectors) & shown)
-        similarity, entry = self._index.search(oriented(vectors[query], turned), max(1, min(neighbours, len(self.rows))))
+        similarity, entry = self._index.search(
+            oriented(vectors[query], turned), max(1, min(neighbours, len(self.rows)))
+        )
         near = np.asarray(similarity >= SIMILAR)
         query, turned = (np.broadcast_to(column[:, None], near.shape)[near] for column in (query, turned))
         entry = self.rows[entry[near]]

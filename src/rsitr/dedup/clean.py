@@ -11,14 +11,11 @@ import pyarrow as pa
 from rsitr.cells import Layout
 from rsitr.datasets.canonical import data_sha
 from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, read_table, write_table
-from rsitr.dedup.groups import linked, near_pairs
+from rsitr.dedup.groups import PRECEDENCE, linked, near_pairs
 from rsitr.dedup.pairs import read_copies
 from rsitr.errors import DatasetError, ParamsError
 
 PROTOCOLS = ("none", "remoteclip", "copies")
-
-# An image that appears in several splits stays in the one whose numbers are published.
-PRECEDENCE = {"test": 0, "val": 1, "train": 2}
 
 # What a method can see of an image. The other columns may gain precision without making a record stale.
 SEEN = ["image_id", "split", "class_name", "captions", "keywords", "sha256", "keep", "reason"]

@@ -16,15 +16,13 @@ import pandas as pd
 from rsitr.dedup.alignment import Pyramid, Task, align
 from rsitr.dedup.candidates import Gallery
 from rsitr.dedup.fingerprints import WINDOWS
-from rsitr.dedup.pairs import ORIENTATIONS, SCHEMA, CopiesFacts, read_copies, write_pairs
+from rsitr.dedup.pairs import ORIENTATIONS, OVERHANG, SCHEMA, CopiesFacts, read_copies, write_pairs
 from rsitr.dedup.thumbnails import Thumbnails, read_thumbnails
 from rsitr.errors import DatasetError, ParamsError
 from rsitr.progress import Progress
 
 DETAIL, AGREEMENT = 0.6, 0.8
 """Least correlation of the detail of a copy and its original, and least share of their blocks that agree."""
-OVERHANG = 0.04
-"""How far a box may reach beyond the original, as a share of its side."""
 STRETCH = 0.1
 """Largest logarithm of the ratio of a box's sides."""
 BLOCK = 1024

@@ -20,6 +20,9 @@ RULES = ("remoteclip", "copies")
 MAX_DISTANCE = 2
 _BLOCK = 1024
 
+PRECEDENCE = {"test": 0, "val": 1, "train": 2}
+"""Of near duplicates, the one in the split whose numbers are published stays."""
+
 Image = tuple[str, str]
 """Dataset and image id."""
 Groups = dict[Image, int]
@@ -71,6 +74,18 @@ def image_groups(rule: str, tables: Mapping[str, Path], copies: Sequence[Path]) 
     if rule == "copies":
         return linked(pair for path in copies for pair in _pairs(path))  # type: ignore[return-value]
     raise ParamsError(f"unknown de-duplication rule {rule!r}: the known ones are {', '.join(RULES)}")
+
+
+def kept_first(groups: Groups, splits: Mapping[Image, str]) -> list[list[Image]]:
+    """The members of each group, in the order of its number; the first is the one that stays where one may stay.
+
+    One of test stays before one of val before one of train, and of equals the first in alphabetical order of dataset
+    and image id.
+    """
+    members: dict[int, list[Image]] = {}
+    for image, number in groups.items():
+        members.setdefault(number, []).append(image)
+    return [sorted(group, key=lambda image: (PRECEDENCE[splits[image]], image)) for _, group in sorted(members.items())]
 
 
 def _pairs(path: Path) -> list[tuple[Image, Image]]:

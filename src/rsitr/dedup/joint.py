@@ -24,8 +24,8 @@ from rsitr.datasets.protocols import PROTOCOLS as SPLITS
 from rsitr.datasets.protocols import Protocol, get_protocol
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.dedup.clean import PROTOCOLS as RULES
-from rsitr.dedup.pairs import read_copies
 from rsitr.dedup.groups import Groups, image_groups
+from rsitr.dedup.pairs import read_copies
 from rsitr.errors import DatasetError, ParamsError
 
 DUPLICATE = "near duplicate of a test image"

@@ -16,8 +16,8 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from rsitr.datasets.table import read_table
-from rsitr.dedup.copies import read_copies
 from rsitr.dedup.groups import Groups, image_groups
+from rsitr.dedup.pairs import read_copies
 from rsitr.errors import DatasetError
 
 WHOLE = "all"

@@ -49,6 +49,10 @@ of the fingerprints, ``detail`` the correlation of the pixels and ``agreement`` 
 """
 
 
+OVERHANG = 0.04
+"""How far a box may reach beyond the original, as a share of its side."""
+
+
 class CopiesFacts(NamedTuple):
     """What the parquet header says about a table of copies."""
 

@@ -18,9 +18,9 @@ from PIL import Image, ImageDraw, ImageFont
 
 from rsitr.datasets.images import load_rgb
 from rsitr.datasets.table import read_table
-from rsitr.dedup.copies import ORIENTATIONS, OVERHANG
 from rsitr.dedup.fingerprints import turn
 from rsitr.dedup.groups import Image as Member
+from rsitr.dedup.pairs import ORIENTATIONS, OVERHANG
 from rsitr.errors import CorruptArchive, DatasetError
 
 TILE, GAP, MARGIN, FRAME = 180, 6, 20, 5
@@ -59,24 +59,43 @@ def find_pair(frame: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
     raise DatasetError(f"{a} and {b} are no pair of copies: choose two image ids that stand in one row of the table")
 
 
-def draw_pairs(pairs: pd.DataFrame, first: Path, second: Path, out: Path, *, limit: int = 40, title: str = "") -> int:
-    """Write a contact sheet of pairs of copies as PNG; the number of pairs drawn.
+class Pairs(NamedTuple):
+    """Pairs of copies to be drawn."""
 
-    ``pairs`` are rows of ``rsitr.dedup.copies.SCHEMA``, of which the first ``limit`` are drawn; ``first`` and
-    ``second`` are the canonical tables of their datasets. A panel shows the original with the box of the part, what
-    lies in the box, and the part, turned: the last two should look alike. An image that cannot be read is a grey tile.
-    Raises ``DatasetError`` when there are no pairs or a table lacks one of the images.
+    rows: pd.DataFrame
+    """Of ``rsitr.dedup.pairs.SCHEMA``."""
+    first: Path
+    second: Path
+    """The canonical tables of their datasets."""
+
+
+def draw_pairs(pairs: Sequence[Pairs], out: Path, *, limit: int = 40, title: str = "") -> int:
+    """Write a contact sheet of pairs of copies as PNG, at most ``limit`` of each two datasets; the number drawn.
+
+    A panel shows the original with the box of the part, what lies in the box, and the part, turned: the last two should
+    look alike. An image that cannot be read is a grey tile. Raises ``DatasetError`` when there are no pairs or
+    a table lacks one of the images.
     """
-    if pairs.empty:
+    panels = []
+    for rows, first, second in pairs:
+        chosen = rows.head(limit)
+        here, there = _look_up(first, chosen["first"]), _look_up(second, chosen["second"])
+        panels += [
+            _pair_panel(pair, {"first": here[pair["first"]], "second": there[pair["second"]]})
+            for pair in chosen.to_dict("records")
+        ]
+    if not panels:
         raise DatasetError("no pairs to draw: the table of copies is empty, or nothing in it fits what was asked for")
-    chosen = pairs.head(limit)
-    here, there = _look_up(first, chosen["first"]), _look_up(second, chosen["second"])
-    panels = [
-        _pair_panel(pair, {"first": here[pair["first"]], "second": there[pair["second"]]})
-        for pair in chosen.to_dict("records")
-    ]
-    _write_sheet(panels, PAIRS_ACROSS, out, title, len(pairs) - len(chosen))
-    return len(chosen)
+    _write_sheet(panels, PAIRS_ACROSS, out, title, sum(len(part.rows) for part in pairs) - len(panels))
+    return len(panels)
+
+
+def draw_notice(text: str, out: Path) -> None:
+    """Write a PNG that says why there is nothing to see."""
+    sheet = Image.new("RGB", (4 * TILE, 2 * LINE + MARGIN), PAPER)
+    _write(sheet, MARGIN, MARGIN, [text])
+    out.parent.mkdir(parents=True, exist_ok=True)
+    sheet.save(out, format="PNG")
 
 
 def draw_group(

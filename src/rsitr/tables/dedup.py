@@ -15,10 +15,10 @@ import pandas as pd
 
 from rsitr.datasets.protocols import PROTOCOLS, Protocol
 from rsitr.datasets.table import read_table
-from rsitr.dedup.clean import PRECEDENCE, clean
-from rsitr.dedup.pairs import SCHEMA
-from rsitr.dedup.groups import RULES, linked, near_pairs
+from rsitr.dedup.clean import clean
+from rsitr.dedup.groups import RULES, kept_first, linked, near_pairs
 from rsitr.dedup.joint import JointFacts, current_copies, join, removed, shared
+from rsitr.dedup.pairs import SCHEMA
 from rsitr.errors import DatasetError
 from rsitr.tables.comparison import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
@@ -268,28 +268,23 @@ def _write_pairs(images: Images, path: Path) -> Path:
 
 
 def _write_groups(images: Images, path: Path) -> Path:
-    """Every image with a copy in any of the datasets, a line each, sorted by group.
-
-    ``kept`` is the one that stays where one image of a group may stay: one of test before one of val before one of
-    train, and of equals the first in alphabetical order of dataset and image id. It comes first in its group.
-    """
+    """Every image with a copy in any of the datasets, a line each, sorted by group; the one that is kept comes first."""
     pairs = (
         ((first, one), (second, other))
         for (first, second), frame in images.known_pairs()
         for one, other in zip(frame["first"], frame["second"], strict=True)
     )
-    splits = {name: dict(zip(frame["image_id"], frame["split"], strict=True)) for name, frame in images.frames.items()}
-    group: Any = linked(pairs)
-    rows = sorted(
-        (number, PRECEDENCE[splits[name][image_id]], name, image_id) for (name, image_id), number in group.items()
-    )
+    splits = {
+        (name, image_id): split
+        for name, frame in images.frames.items()
+        for image_id, split in zip(frame["image_id"], frame["split"], strict=True)
+    }
+    groups: Any = linked(pairs)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["group", "dataset", "image_id", "split", "kept"])
-        before = None
-        for number, _, name, image_id in rows:
-            writer.writerow([number, name, image_id, splits[name][image_id], number != before])
-            before = number
+        for number, members in enumerate(kept_first(groups, splits)):
+            writer.writerows([number, *image, splits[image], image == members[0]] for image in members)
     return path
 
 

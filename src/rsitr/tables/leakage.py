@@ -10,11 +10,14 @@ import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from rsitr.datasets.table import read_facts
 from rsitr.dedup.groups import RULES
 from rsitr.dedup.leakage import EVIDENCE, WHOLE, Overlap, Pair, evidence, overlaps
+from rsitr.dedup.pairs import read_copies
+from rsitr.figures.copies import Pairs, draw_notice, draw_pairs
 from rsitr.tables.comparison import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 
@@ -31,6 +34,8 @@ CAPTION = (
     "the other do not count, nor do stronger crops. Both rules follow chains of near duplicates through all the sets "
     "of this table: two pictures that lie inside a third are near duplicates of each other."
 )
+EXAMPLES = 9
+"""Pairs of two datasets that are drawn."""
 LONG_COLUMNS = ("source", "source_split", "test", "rule", "images", "of", "percent", "status", "reason")
 IMAGE_COLUMNS = ["test", "test_image", "source", "source_split", "source_image", "link", *EVIDENCE]
 
@@ -108,7 +113,7 @@ def write_images(found: Iterable[Overlap], copies: Mapping[Pair, Path], path: Pa
 
 
 def build(tables: Mapping[str, Path], copies: Mapping[Pair, Path], experiment: str, out_dir: Path) -> list[Path]:
-    """Write ``leakage.csv``, ``.md``, ``.tex``, ``.html``, ``.long.csv`` and ``.images.csv`` into ``out_dir``.
+    """Write ``leakage.csv``, ``.md``, ``.tex``, ``.html``, ``.long.csv``, ``.images.csv`` and ``.png`` into ``out_dir``.
 
     ``tables`` maps each dataset, priors included, to its canonical parquet; ``copies`` maps each two of them, in
     alphabetical order, and each and itself to their table of copies. What was not compared is NA with the reason.
@@ -120,4 +125,31 @@ def build(tables: Mapping[str, Path], copies: Mapping[Pair, Path], experiment: s
     table = Table("Leakage", CAPTION + _finding(found), "source", groups, rows)
     paths = write(Sheet(f"Leakage of {experiment}", (table,), command(experiment)), out_dir / "leakage")
     long = write_long(found, out_dir / "leakage.long.csv")
-    return [*paths, long, write_images(found, copies, out_dir / "leakage.images.csv")]
+    images = write_images(found, copies, out_dir / "leakage.images.csv")
+    return [*paths, long, images, draw_examples(found, tables, copies, out_dir / "leakage.png")]
+
+
+def draw_examples(
+    found: Iterable[Overlap], tables: Mapping[str, Path], copies: Mapping[Pair, Path], path: Path
+) -> Path:
+    """Draw some test images that leak by the rule ``copies`` beside what they are copies of, for each two datasets.
+
+    The examples run from the pair that agrees best to the one that agrees least.
+    """
+    leaking = {sorted_pair(overlap) for overlap in found if overlap.rule == "copies" and overlap.images}
+    chosen = []
+    for pair in sorted(leaking):
+        rows = read_copies(copies[pair])[0].sort_values("detail", ascending=False)
+        rows = rows[rows["first_split"].eq("test") ^ rows["second_split"].eq("test")]
+        places = np.unique(np.linspace(0, len(rows) - 1, min(EXAMPLES, len(rows))).round().astype(int))
+        chosen.append(Pairs(rows.iloc[places], *(tables[name] for name in pair)))
+    if any(len(pairs.rows) for pairs in chosen):
+        draw_pairs(chosen, path, title="Test images and their near duplicates in a source")
+    else:
+        draw_notice("No test image has a near duplicate in a source.", path)
+    return path
+
+
+def sorted_pair(overlap: Overlap) -> Pair:
+    """The key of a source and a test set among the tables of copies."""
+    return min(overlap.source, overlap.test), max(overlap.source, overlap.test)
