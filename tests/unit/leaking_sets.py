@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
-from rsitr.dedup.copies import SCHEMA
+from rsitr.dedup.pairs import SCHEMA
 
 # Image, split, captions, hash (0 means 16 zeros; up to two other bits are near), problem.
 ROWS = {
