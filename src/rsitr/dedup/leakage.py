@@ -156,8 +156,7 @@ def evidence(overlap: Overlap, copies: Mapping[Pair, Path]) -> pd.DataFrame:
     found = []
     for test, source in (("first", "second"), ("second", "first")):
         if (getattr(facts, test), getattr(facts, source)) == (overlap.test, overlap.source):
-            whole = overlap.source_split == WHOLE
-            chosen = pairs[f"{test}_split"].eq("test") & (whole | pairs[f"{source}_split"].eq(overlap.source_split))
+            chosen = pairs[f"{source}_split"].eq(overlap.source_split) | (overlap.source_split == WHOLE)
             names = {test: "test_image", source: "source_image"}
             sides = pairs["part"].map({test: "test", source: "source"})
             found.append(pairs.assign(part=sides, link="pair")[chosen].rename(columns=names))
