@@ -28,6 +28,7 @@ wildcard_constraints:
     dedup=NAME,
     first=NAME,
     second=NAME,
+    protocol=NAME,
     shard=r"\d+",
     shards=r"\d+",
 
@@ -50,3 +51,4 @@ rule all:
     input:
         CELL_FILES,
         table_files(PARAMS.experiment),
+        JOINT,

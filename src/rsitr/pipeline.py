@@ -254,7 +254,7 @@ def build_tables(params: Params, experiment: str, *, only: str | None = None, st
     out, written = Layout.tables(experiment), []
     built = _built(params[experiment].datasets)
     compared = _built([*params[experiment].datasets, *params[experiment].pretraining])
-    copies = {pair: Layout.copies(*pair) for pair in params[experiment].compared if Layout.copies(*pair).is_file()}
+    copies = _copies(params, experiment)
     if only in (None, "sources"):
         written += sources.build(params[experiment].datasets, experiment, out)
     if only in (None, "datasets"):
@@ -284,16 +284,34 @@ def _overlaps(params: Params, experiment: str) -> dict[str, tuple[int, int] | No
     """Of each dataset, how many test images have a near duplicate in what is trained on; None where not known."""
     from rsitr.dedup.leakage import leaks
 
-    found: dict[str, tuple[int, int] | None] = {}
-    for name in params[experiment].datasets:
-        clean, copies = Layout.clean(name, params[experiment].dedup), Layout.copies(name, name)
-        known = clean.is_file() and copies.is_file()
-        found[name] = leaks(name, {name: clean}, {(name, name): copies}, "copies") if known else None
-    return found
+    tables = _built([*params[experiment].datasets, *params[experiment].pretraining])
+    clean = {name: Layout.clean(name, params[experiment].dedup) for name in params[experiment].datasets}
+    copies = _copies(params, experiment)
+    return {
+        name: leaks(name, tables | {name: path}, copies, "copies") if path.is_file() else None
+        for name, path in clean.items()
+    }
+
+
+def _copies(params: Params, experiment: str) -> dict[tuple[str, str], Path]:
+    """The tables of copies that are here."""
+    paths = {pair: Layout.copies(*pair) for pair in params[experiment].compared}
+    return {pair: path for pair, path in paths.items() if path.is_file()}
+
+
+def joint_protocols(datasets: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
+    """The split protocols that train one model on several datasets, by name, with their members.
+
+    With ``datasets`` given, those of which every member is among them.
+    """
+    from rsitr.datasets.protocols import PROTOCOLS
+
+    joint = {name: protocol.datasets for name, protocol in PROTOCOLS.items() if protocol.joint}
+    return {name: members for name, members in joint.items() if datasets is None or {*members} <= {*datasets}}
 
 
 def duplicates(image: tuple[str, str]) -> tuple[dict[str, Path], list[tuple[str, str]]]:
-    """Canonical tables by dataset, and an image's near duplicates in all tables of copies that are here, kept one first.
+    """Canonical tables by dataset, and an image's near duplicates in all tables of copies here, the kept one first.
 
     Images are (dataset, image id), and the image itself is one of them. Raises ``DatasetError`` when it has no other.
     """
@@ -305,9 +323,7 @@ def duplicates(image: tuple[str, str]) -> tuple[dict[str, Path], list[tuple[str,
     tables = {name: Layout.dataset(name) for name in names}
     groups = image_groups("copies", tables, paths)
     if image not in groups:
-        raise DatasetError(
-            f"{'/'.join(image)} has no near duplicate in {', '.join(names) or 'any set compared so far'}"
-        )
+        raise DatasetError(f"{'/'.join(image)} has no near duplicate in {', '.join(names) or 'none'}")
     splits = {}
     for name, path in tables.items():
         ids, parts = (read_table(path)[0][column].to_pylist() for column in ("image_id", "split"))

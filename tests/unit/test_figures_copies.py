@@ -96,7 +96,7 @@ def test_box_and_turned_part_show_the_same(orientation, part, table, tmp_path):
     first, second = table("one", {"a": images["first"]}), table("two", {"b": images["second"]})
     out = tmp_path / "new" / "pairs.png"
     changes = {"part": part, "orientation": orientation}
-    assert figure.draw_pairs(pairs(("a", "b", changes)), first, second, out) == 1
+    assert figure.draw_pairs([figure.Pairs(pairs(("a", "b", changes)), first, second)], out) == 1
     with Image.open(out) as drawn:
         assert drawn.format == "PNG"
         for tile in (1, 2):
@@ -106,7 +106,7 @@ def test_box_and_turned_part_show_the_same(orientation, part, table, tmp_path):
 
 def test_the_box_lies_where_the_part_was_found(table, tmp_path):
     one = table("one", {"a": original(), "b": quarters(64)})
-    figure.draw_pairs(pairs(("a", "b", {})), one, one, tmp_path / "pairs.png")
+    figure.draw_pairs([figure.Pairs(pairs(("a", "b", {})), one, one)], tmp_path / "pairs.png")
     yellow = ImageColor.getrgb(figure.BOX)
     with Image.open(tmp_path / "pairs.png") as drawn:
         # 5 of 110 pixels are added on each side: 35, 75 to the right are 57, 123 of 180; 25, 75 downwards 41, 123.
@@ -121,7 +121,7 @@ def test_the_box_lies_where_the_part_was_found(table, tmp_path):
 def test_beyond_the_original_there_is_nothing_to_see(table, tmp_path):
     one = table("one", {"a": quarters(100), "b": quarters(64)})
     changes = {"top": 0.0, "left": 0.04 - 1e-7, "height": 1.0, "width": 1.0}
-    figure.draw_pairs(pairs(("a", "b", changes)), one, one, tmp_path / "pairs.png")
+    figure.draw_pairs([figure.Pairs(pairs(("a", "b", changes)), one, one)], tmp_path / "pairs.png")
     with Image.open(tmp_path / "pairs.png") as drawn:
         # The last 4 % of 180 pixels are beyond.
         assert [pixel(drawn, 1, right, 45) for right in (165, 178)] == [GREEN, (255, 255, 255)]
@@ -133,7 +133,10 @@ def test_captions_say_which_images_how_turned_and_how_alike(table, tmp_path, tex
         ("a", "a", {"part": "first", "orientation": "turned left", "detail": 0.6249, "agreement": 0.875}),
         ("b", "a", {}),
     )
-    assert figure.draw_pairs([Pairs(rows, first, second)], tmp_path / "pairs.png", limit=1, title="Pairs of one") == 1
+    assert (
+        figure.draw_pairs([figure.Pairs(rows, first, second)], tmp_path / "pairs.png", limit=1, title="Pairs of one")
+        == 1
+    )
     assert texts == [
         *("original: two/a (val)", "part: one/a (val)", "turned left, detail 0.62, agreement 0.88"),
         *("Pairs of one", "... and 1 more"),
@@ -142,7 +145,7 @@ def test_captions_say_which_images_how_turned_and_how_alike(table, tmp_path, tex
 
 def test_four_pairs_take_two_lines(table, tmp_path, texts):
     one = table("one", {"a": original(), "b": quarters(64)})
-    assert figure.draw_pairs(pairs(*[("a", "b", {})] * 4), one, one, tmp_path / "pairs.png") == 4
+    assert figure.draw_pairs([figure.Pairs(pairs(*[("a", "b", {})] * 4), one, one)], tmp_path / "pairs.png") == 4
     assert not any("more" in line for line in texts)
     with Image.open(tmp_path / "pairs.png") as drawn:
         # A panel is 3 * 180 + 2 * 6 wide and 180 + 6 + 3 * 18 high; 20 around each.
@@ -154,7 +157,7 @@ def test_four_pairs_take_two_lines(table, tmp_path, texts):
 def test_images_that_cannot_be_read_are_grey_and_say_so(table, tmp_path, texts):
     one = table("one", {"absent": None, "broken": b"no image", "b": quarters(64)})
     rows = pairs(("absent", "b", {}), ("b", "broken", {}))
-    assert figure.draw_pairs([Pairs(rows, one, one)], tmp_path / "pairs.png") == 2
+    assert figure.draw_pairs([figure.Pairs(rows, one, one)], tmp_path / "pairs.png") == 2
     grey = ImageColor.getrgb(figure.ABSENT)
     with Image.open(tmp_path / "pairs.png") as drawn:
         # No box on a tile that shows nothing; the part beside it is there.
@@ -179,9 +182,9 @@ def test_what_cannot_be_drawn_is_named(table, tmp_path):
     one, two = table("one", {"a": original()}), table("two", {"b": quarters(64)})
     out = tmp_path / "pairs.png"
     with pytest.raises(DatasetError, match="no pairs to draw"):
-        figure.draw_pairs([Pairs(pairs(), one, two)], out)
+        figure.draw_pairs([figure.Pairs(pairs(), one, two)], out)
     with pytest.raises(DatasetError, match="two has no image x: "):
-        figure.draw_pairs(pairs(("a", "b", {}), ("a", "x", {})), one, two, out)
+        figure.draw_pairs([figure.Pairs(pairs(("a", "b", {}), ("a", "x", {})), one, two)], out)
     with pytest.raises(DatasetError, match=r"one has no image b0, b1, b2, b3, b4, \.\.\.: "):
         figure.draw_group([("one", f"b{number}") for number in range(6)], {"one": one}, set(), out)
     with pytest.raises(DatasetError, match="no table of three: known are one, two"):
@@ -209,7 +212,7 @@ def test_kept_members_are_framed_and_named(table, tmp_path, texts):
 def test_equal_pairs_give_equal_bytes(table, tmp_path):
     one = table("one", {"a": original(), "b": quarters(64)})
     for name in ("x", "y"):
-        figure.draw_pairs(pairs(("a", "b", {})), one, one, tmp_path / name)
+        figure.draw_pairs([figure.Pairs(pairs(("a", "b", {})), one, one)], tmp_path / name)
     assert (tmp_path / "x").read_bytes() == (tmp_path / "y").read_bytes()
 
 
@@ -224,6 +227,8 @@ def test_a_pair_is_found_in_either_order():
 def test_pixels_of_any_mode_are_drawn(table, tmp_path):
     grey = Image.fromarray(np.full((30, 40), 120, dtype=np.uint8))
     one = table("one", {"a": grey, "b": grey.convert("P")})
-    figure.draw_pairs(pairs(("a", "b", {"orientation": "transposed"})), one, one, tmp_path / "pairs.png")
+    figure.draw_pairs(
+        [figure.Pairs(pairs(("a", "b", {"orientation": "transposed"})), one, one)], tmp_path / "pairs.png"
+    )
     with Image.open(tmp_path / "pairs.png") as drawn:
         assert [pixel(drawn, tile, 45, 45) for tile in (1, 2)] == [(120, 120, 120)] * 2

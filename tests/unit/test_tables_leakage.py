@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 
 import pytest
+from PIL import Image
 
 from rsitr.tables import leakage
 from tests.unit.leaking_sets import put_all, put_table
 
-FILES = [f"leakage.{suffix}" for suffix in ("csv", "md", "tex", "html", "long.csv", "images.csv")]
+FILES = [f"leakage.{suffix}" for suffix in ("csv", "md", "tex", "html", "long.csv", "images.csv", "png")]
 
 
 @pytest.fixture
@@ -24,7 +25,9 @@ def build(sets, folder):
     """Build the report and return the texts of its files by suffix."""
     paths = leakage.build(*sets, "lab", folder / "out")
     assert [path.name for path in paths] == FILES
-    return {path.name.removeprefix("leakage."): path.read_text(encoding="utf-8") for path in paths}
+    with Image.open(paths[-1]) as picture:
+        assert picture.width > 500
+    return {path.name.removeprefix("leakage."): path.read_text(encoding="utf-8") for path in paths[:-1]}
 
 
 MATRIX = """\

@@ -1,5 +1,6 @@
 # Functions of the rules, and what has to be true before the graph is built.
 import sys
+from itertools import combinations_with_replacement
 from pathlib import Path
 
 # Rules call the `rsitr` of the environment that runs Snakemake, activated or not.
@@ -63,6 +64,16 @@ def copies_shards(wildcards):
     ]
 
 
+def joint_members(wildcards):
+    """Canonical tables of the members of a joint protocol, and the copies inside and between them."""
+    members = pipeline.joint_protocols()[wildcards.protocol]
+    pairs = combinations_with_replacement(members, 2)
+    return [
+        *(str(Layout.dataset(member)) for member in members),
+        *(str(Layout.copies(*pair)) for pair in pairs if wildcards.dedup == "copies"),
+    ]
+
+
 def cell_memory(wildcards):
     """Memory of a cell; never more than this machine has to give, or the cell would never start."""
     return min(PARAMS[wildcards.experiment].mem_mb, pipeline.machine_memory_mb())
@@ -82,16 +93,31 @@ def table_files(experiment):
     folder = f"results/tables/{experiment}"
     rendered = [
         f"{folder}/{table}.{kind}"
-        for table in ("comparison", "sources", *DATASET_TABLES)
+        for table in ("comparison", "sources", "dedup", "leakage", *DATASET_TABLES)
         for kind in ("csv", "md", "tex", "html")
     ]
-    others = ("comparison.long.csv", "comparison.png", "metrics.json", "training.csv")
+    others = (
+        *("comparison.long.csv", "comparison.png", "metrics.json", "training.csv"),
+        *("dedup.pairs.csv", "dedup.groups.csv"),
+        *("leakage.long.csv", "leakage.images.csv", "leakage.png"),
+    )
     return [*rendered, *(f"{folder}/{name}" for name in others)]
 
 
 # The tables come from the expected matrix, so every cell is a target: a clean clone with tables but no cells has work to do.
-# Every comparison of images that the experiment's reports need.
+# Every comparison of images that the experiment's reports need, and the canonical tables behind them.
 COPIES = [str(Layout.copies(*pair)) for pair in PARAMS[PARAMS.experiment].compared]
+COMPARED = [
+    str(Layout.dataset(first))
+    for first, second in PARAMS[PARAMS.experiment].compared
+    if first == second
+]
+# Joint training sets of which every member is part of the experiment.
+JOINT = [
+    str(Layout.joint(protocol, rule))
+    for protocol in pipeline.joint_protocols(PARAMS[PARAMS.experiment].datasets)
+    for rule in ("none", "remoteclip", "copies")
+]
 CELL_FILES = [str(Layout.cell(cell) / "cell.json") for cell in CELLS]
 
 if workflow.is_main_process:

@@ -68,3 +68,4 @@ rule data:
             dedup=PARAMS[PARAMS.experiment].dedup,
         ),
         COPIES,
+        JOINT,

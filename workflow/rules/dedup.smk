@@ -62,3 +62,86 @@ rule copies:
         code=code("rsitr.dedup.copies"),
     shell:
         "rsitr dedup gather {wildcards.first} {wildcards.second} {params.shards} > {log} 2>&1"
+
+
+rule joint:
+    input:
+        joint_members,
+    output:
+        "data/joint/{protocol}-{dedup}.parquet",
+    log:
+        "results/logs/joint/{protocol}-{dedup}.log",
+    benchmark:
+        "results/timing/joint/{protocol}-{dedup}.tsv"
+    conda:
+        "../envs/rsitr.yaml"
+    resources:
+        mem_mb=2000,
+        cpu=1,
+    params:
+        code=code("rsitr.dedup.joint"),
+    shell:
+        "rsitr dedup joint {wildcards.protocol} --rule {wildcards.dedup} > {log} 2>&1"
+
+
+rule dedup_table:
+    input:
+        COMPARED,
+        COPIES,
+    output:
+        multiext(
+            "results/tables/{experiment}/dedup",
+            ".csv",
+            ".md",
+            ".tex",
+            ".html",
+            ".pairs.csv",
+            ".groups.csv",
+        ),
+    log:
+        "results/logs/tables/{experiment}-dedup.log",
+    benchmark:
+        "results/timing/tables/{experiment}-dedup.tsv"
+    conda:
+        "../envs/rsitr.yaml"
+    resources:
+        mem_mb=2000,
+        cpu=1,
+    params:
+        code=code("rsitr.tables.dedup"),
+    shell:
+        "rsitr tables {wildcards.experiment} --only dedup > {log} 2>&1"
+
+
+rule leakage_table:
+    input:
+        COMPARED,
+        COPIES,
+    output:
+        report(
+            multiext(
+                "results/tables/{experiment}/leakage",
+                ".csv",
+                ".md",
+                ".tex",
+                ".html",
+                ".long.csv",
+                ".images.csv",
+                ".png",
+            ),
+            caption="../report/leakage.rst",
+            category="{experiment}",
+        ),
+    log:
+        "results/logs/tables/{experiment}-leakage.log",
+    benchmark:
+        "results/timing/tables/{experiment}-leakage.tsv"
+    conda:
+        "../envs/rsitr.yaml"
+    resources:
+        mem_mb=2000,
+        cpu=1,
+    params:
+        code=code("rsitr.tables.leakage"),
+    shell:
+        "rsitr tables {wildcards.experiment} --only leakage > {log} 2>&1"

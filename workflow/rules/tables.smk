@@ -4,6 +4,9 @@
 rule tables:
     input:
         CELL_FILES,
+        # What of the test images was seen in training is marked.
+        COPIES,
+        COMPARED,
     output:
         report(
             multiext(
@@ -30,7 +33,7 @@ rule tables:
         mem_mb=1000,
         cpu=1,
     params:
-        code=code("rsitr.tables.comparison", "rsitr.tables.metrics"),
+        code=code("rsitr.tables.comparison", "rsitr.tables.metrics", "rsitr.dedup.leakage"),
         strict="--strict" if PARAMS.strict else "",
     shell:
         "rsitr tables {wildcards.experiment} --only comparison {params.strict} > {log} 2>&1"

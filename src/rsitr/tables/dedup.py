@@ -268,7 +268,7 @@ def _write_pairs(images: Images, path: Path) -> Path:
 
 
 def _write_groups(images: Images, path: Path) -> Path:
-    """Every image with a copy in any of the datasets, a line each, sorted by group; the one that is kept comes first."""
+    """Every image with a copy in any of the datasets, a line each, sorted by group, the one that is kept first."""
     pairs = (
         ((first, one), (second, other))
         for (first, second), frame in images.known_pairs()

@@ -113,7 +113,7 @@ def write_images(found: Iterable[Overlap], copies: Mapping[Pair, Path], path: Pa
 
 
 def build(tables: Mapping[str, Path], copies: Mapping[Pair, Path], experiment: str, out_dir: Path) -> list[Path]:
-    """Write ``leakage.csv``, ``.md``, ``.tex``, ``.html``, ``.long.csv``, ``.images.csv`` and ``.png`` into ``out_dir``.
+    """Write ``leakage.csv``, ``.md``, ``.tex``, ``.html``, ``.long.csv``, ``.images.csv``, ``.png`` into ``out_dir``.
 
     ``tables`` maps each dataset, priors included, to its canonical parquet; ``copies`` maps each two of them, in
     alphabetical order, and each and itself to their table of copies. What was not compared is NA with the reason.
