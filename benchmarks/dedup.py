@@ -204,7 +204,6 @@ def planted(finders: list[Peer]) -> list[Row]:
     """Originals against their transformed copies, one transformation after the other."""
     torch.set_num_threads(THREADS)
     chosen, rows = originals(), []
-    true = {(place, place) for place in range(len(chosen))}
     for name, change in CHANGES.items():
         with TemporaryDirectory() as folder:
             changed = []
@@ -213,12 +212,19 @@ def planted(finders: list[Peer]) -> list[Row]:
                     made = change(image.convert("RGB"), np.random.default_rng(place))
                 changed.append(Path(folder, f"{place}.jpg"))
                 made.save(changed[-1], quality=90)
-            results = {finder.name: scored(run(finder, chosen, changed)[0], true, set()) for finder in finders}
+            results = dict(_scored_sample(finder, chosen, changed) for finder in finders)
         mine = results.pop(finders[0].name)
         new = [row for peer, theirs in results.items() for row in beside(f"planted-{name}", mine, peer, theirs)]
         print_rows(f"Planted: {name}", new)
         rows += new
     return rows
+
+
+def _scored_sample(finder: Peer, chosen: list[Path], changed: list[Path]) -> tuple[str, dict[str, float]]:
+    name = f"{finder.name}, {finder.sample} images" if finder.sample else finder.name
+    first, second = chosen[: finder.sample], changed[: finder.sample]
+    true = {(place, place) for place in range(len(first))}
+    return name, scored(run(finder, first, second)[0], true, set())
 
 
 def simulated(real: np.ndarray, size: int, draw: np.random.Generator) -> np.ndarray:

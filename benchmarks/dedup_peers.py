@@ -37,6 +37,7 @@ IMAGEDEDUP_DISTANCE = 10
 IMAGEDEDUP_SIMILARITY = 0.9
 """Cosine: what imagededup takes unless told otherwise."""
 WORKERS = 2
+SAMPLE = 500
 BLOCK = 1024
 WEIGHTS = "weights/mobilenetv2_100.imagenet.safetensors"
 
@@ -48,6 +49,8 @@ class Peer:
     name: str
     """With version and threshold."""
     find: Callable[[list[Path], list[Path]], Pairs]
+    sample: int | None = None
+    """Images of many small cases that a slow one is given; the name says so there."""
 
 
 def peers(mirror: Path | None) -> list[Peer]:
