@@ -62,12 +62,8 @@ def peers(mirror: Path | None) -> list[Peer]:
         Peer(f"{dedup} PHash <= {IMAGEDEDUP_DISTANCE}", partial(phash_pairs, IMAGEDEDUP_DISTANCE)),
     ]
     if mirror is not None:
-        found.append(
-            Peer(
-                f"{dedup} CNN >= {IMAGEDEDUP_SIMILARITY} (on MobileNetV2, not its own V3)",
-                partial(cnn_pairs, mirror / WEIGHTS),
-            )
-        )
+        name = f"{dedup} CNN >= {IMAGEDEDUP_SIMILARITY} (on MobileNetV2, not its own V3)"
+        found.append(Peer(name, partial(cnn_pairs, mirror / WEIGHTS), SAMPLE))
     return found
 
 
