@@ -11,13 +11,12 @@ import pytest
 from PIL import Image
 
 from rsitr.datasets.base import Row
-from rsitr.datasets.canonical import data_sha, rows_to_frame, validate
+from rsitr.datasets.canonical import CANONICAL_SCHEMA, data_sha, rows_to_frame, validate
 from rsitr.datasets.fingerprint import inspect, phash
 from rsitr.datasets.images import load_rgb
 from rsitr.datasets.splits import load_splits
 from rsitr.datasets.table import (
     CLEAN_SCHEMA,
-    DATASET_SCHEMA,
     DatasetFacts,
     read_facts,
     read_table,
@@ -115,7 +114,7 @@ def test_data_sha_follows_content_and_not_order_or_place(root, tmp_path):
     (moved / "images" / "a.png").write_bytes((root / "images" / "a.png").read_bytes())
     assert data_sha(rows_to_frame(rows, moved)) == data_sha(frame)
     assert data_sha(frame.iloc[::-1]) == data_sha(frame)
-    stored = pa.Table.from_pandas(frame, DATASET_SCHEMA, preserve_index=False).to_pandas()
+    stored = pa.Table.from_pandas(frame, CANONICAL_SCHEMA, preserve_index=False).to_pandas()
     assert data_sha(stored) == data_sha(frame)
     for changed in ([row("a.png"), row("d.png", captions=("y", "x"))], [row("a.png", "val"), row("d.png")]):
         assert data_sha(rows_to_frame(changed, root)) != data_sha(frame)
@@ -124,10 +123,10 @@ def test_data_sha_follows_content_and_not_order_or_place(root, tmp_path):
 def test_table_and_facts_survive_a_round_trip(root, tmp_path):
     frame = rows_to_frame([row("a.png")], root)
     path = tmp_path / "deep" / "dataset.parquet"
-    write_table(pa.Table.from_pandas(frame, DATASET_SCHEMA, preserve_index=False), FACTS, path)
+    write_table(pa.Table.from_pandas(frame, CANONICAL_SCHEMA, preserve_index=False), FACTS, path)
     table, facts = read_table(path)
     assert facts == read_facts(path) == FACTS
-    assert table.schema.equals(DATASET_SCHEMA)
+    assert table.schema.equals(CANONICAL_SCHEMA)
     assert table.to_pylist()[0]["captions"] == ["a dot"]
     assert [file.name for file in path.parent.iterdir()] == ["dataset.parquet"]
     with pytest.raises(DatasetError, match=r"no\.parquet is missing: build it with `snakemake"):

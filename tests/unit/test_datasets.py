@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rsitr.datasets import get_dataset
+from rsitr.datasets import get_dataset, registry
 from rsitr.datasets.rsicd import read_class_list
 from rsitr.errors import DatasetError, ParamsError
 
@@ -69,6 +69,8 @@ def test_rsicd_numbers_get_their_class_from_the_list(layout, tmp_path):
         ("RSICD_images/airport_1.jpg", "airport"),
         ("RSICD_images/bare_land_7.jpg", "bare_land"),
     ]
+    published = [row.published_class for row in registry()["rsicd"].parse(tmp_path)]
+    assert published == ["00001", "airport", "bare_land"]
 
 
 def test_rsicd_without_a_class_list(tmp_path):

@@ -55,6 +55,8 @@ class Row(NamedTuple):
     captions: list[str]
     """Empty in a scene classification set."""
     keywords: list[str]
+    published_class: str | None = None
+    """The class that published code works with, where ``class_name`` repairs it."""
 
 
 class Dataset(ABC):

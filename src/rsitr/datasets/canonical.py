@@ -18,6 +18,9 @@ from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
 from rsitr.errors import DatasetError
 
+CANONICAL_SCHEMA = DATASET_SCHEMA.append(pa.field("published_class", pa.string()))
+"""What a canonical table holds beyond what a clean one passes on to methods: the class before it was repaired."""
+
 
 def rows_to_frame(rows: Iterable[Row], root: Path, workers: int = 2) -> pd.DataFrame:
     """Inspect the image of every row and return the canonical frame, sorted by image id.
@@ -35,6 +38,7 @@ def rows_to_frame(rows: Iterable[Row], root: Path, workers: int = 2) -> pd.DataF
     with ThreadPoolExecutor(workers) as pool:
         facts = list(pool.map(inspect, (root / row.path for row in rows), chunksize=64))
     frame = pd.DataFrame([{**row._asdict(), **fact._asdict()} for row, fact in zip(rows, facts, strict=True)])
+    frame["published_class"] = frame["published_class"].fillna(frame["class_name"])
     return validate(frame)
 
 
@@ -50,6 +54,7 @@ def validate(frame: pd.DataFrame) -> pd.DataFrame:
             "path": pandera.Column(str, pandera.Check.str_length(min_value=1)),
             "split": pandera.Column(str, pandera.Check.isin(SPLITS)),
             "class_name": text,
+            "published_class": text,
             "captions": words,
             "keywords": words,
             "width": pandera.Column(int, pandera.Check.ge(0)),
@@ -85,5 +90,5 @@ def build_dataset(dataset: Dataset, root: Path, origin: str, licence: str, out: 
     facts = DatasetFacts(
         dataset.name, dataset.title, origin, licence, dataset.synthetic, root.as_posix(), data_sha(frame)
     )
-    write_table(pa.Table.from_pandas(frame, DATASET_SCHEMA, preserve_index=False), facts, out)
+    write_table(pa.Table.from_pandas(frame, CANONICAL_SCHEMA, preserve_index=False), facts, out)
     return facts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from rsitr.datasets.base import Bundle, Dataset, Row, Source
 from rsitr.datasets.karpathy import karpathy_rows
@@ -99,13 +99,19 @@ class RSICD(Dataset):
     )
 
     def parse(self, root: Path) -> Iterator[Row]:
-        """Rows of ``dataset_rsicd.json``; the class list is ``txtclasses_rsicd.csv`` or a folder of class files."""
+        """Rows of ``dataset_rsicd.json``; the class list is ``txtclasses_rsicd.csv`` or a folder of class files.
+
+        Published code (PIR) takes the part of the file name before its number for the class, so that each of the 921
+        images named by a number alone is a class of its own.
+        """
         classes = read_class_list(root)
-        yield from karpathy_rows(
+        for row in karpathy_rows(
             root / "dataset_rsicd.json",
             image_dir="RSICD_images",
             class_of=lambda entry: classes.get(entry["filename"]) or entry["filename"].rpartition("_")[0],
-        )
+        ):
+            stem = PurePosixPath(row.image_id).stem
+            yield row._replace(published_class=stem.rpartition("_")[0] or stem)
 
 
 def read_class_list(root: Path) -> dict[str, str]:
