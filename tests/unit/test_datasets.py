@@ -69,7 +69,7 @@ def test_rsicd_numbers_get_their_class_from_the_list(layout, tmp_path):
         ("RSICD_images/airport_1.jpg", "airport"),
         ("RSICD_images/bare_land_7.jpg", "bare_land"),
     ]
-    published = [row.published_class for row in registry()["rsicd"].parse(tmp_path)]
+    published = [row.published_class for row in registry()["rsicd"]().parse(tmp_path)]
     assert published == ["00001", "airport", "bare_land"]
 
 
