@@ -184,3 +184,27 @@ def test_wrong_type_of_a_setting_stops_before_the_graph(project: Project) -> Non
     output = project.snakemake("-n", "all", check=False)
     assert "epochs" in output
     assert "'many' is not of type 'integer'" in output
+
+
+def test_shards_of_a_comparison_give_what_one_job_gives(project: Project) -> None:
+    """And what the clean protocol `copies` reads is built when it is asked for."""
+    path = project.path / "data/copies/scenes-b/scenes-b.parquet"
+    whole = path.read_bytes()
+    params = copy.deepcopy(TINY)
+    params["experiments"]["tiny"] |= {"shards": 3, "dedup": "copies"}
+    project.params(params)
+    path.unlink()
+    project.snakemake("data")
+    assert path.read_bytes() == whole
+    assert len(list((path.parent / "scenes-b").glob("*-of-3.parquet"))) == 3
+    assert (project.path / "data/canonical/scenes-b/clean-copies.parquet").is_file()
+
+
+def test_what_leaks_is_in_the_tables(finished: tuple[Project, str]) -> None:
+    """`scenes-b` has planted copies of test images in train; the protocol `remoteclip` finds some of them only."""
+    tables = finished[0].path / "results/tables/tiny"
+    rows = [line.split(",") for line in (tables / "leakage.long.csv").read_text().splitlines()]
+    found = {row[3]: int(row[4]) for row in rows if row[:3] == ["scenes-b", "train", "scenes-b"]}
+    assert found["copies"] > found["remoteclip"] > 0
+    assert (tables / "leakage.png").is_file()
+    assert "with a near duplicate in train (rule copies)" in (tables / "comparison.md").read_text()

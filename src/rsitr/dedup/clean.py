@@ -58,19 +58,19 @@ def _groups(frame: pd.DataFrame, copies: pd.DataFrame | None) -> np.ndarray:
     return np.array([number.get(row, len(number) + row) for row in range(len(frame))], dtype=np.int32)
 
 
-def write_clean(dataset_table: Path, dedup: str, out: Path, copies: Path | None = None) -> DatasetFacts:
+def write_clean(dataset_table: Path, dedup: str, out: Path) -> DatasetFacts:
     """Write the cleaned view of a canonical table to ``out``; its data hash covers what methods can see.
 
-    ``copies`` is the table of copies inside the dataset. Raises ``DatasetError`` when it was made from other data.
+    Protocol ``copies`` reads the table of copies inside the dataset; raises ``DatasetError`` when that was made from
+    other data.
     """
     table, facts = read_table(dataset_table)
     pairs = None
     if dedup == "copies":
-        pairs, found = read_copies(copies or Layout.copies(facts.name, facts.name))
+        path = Layout.copies(facts.name, facts.name)
+        pairs, found = read_copies(path)
         if found.first_sha != facts.data_sha:
-            raise DatasetError(
-                f"the copies inside {facts.name} were found in other data: delete {copies} and run again"
-            )
+            raise DatasetError(f"{path} was made from other data: delete it and run again")
     cleaned = clean(table.to_pandas(), dedup, pairs)
     facts = facts._replace(data_sha=data_sha(cleaned[SEEN]), parent_sha=facts.data_sha)
     write_table(pa.Table.from_pandas(cleaned, CLEAN_SCHEMA, preserve_index=False), facts, out)

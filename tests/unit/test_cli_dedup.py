@@ -1,0 +1,120 @@
+"""The commands of de-duplication, from pictures on disk to tables and drawings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from rsitr.cells import Layout
+from rsitr.datasets.base import Row
+from rsitr.datasets.canonical import CANONICAL_SCHEMA, data_sha, rows_to_frame
+from rsitr.datasets.table import DatasetFacts, read_table, write_table
+from rsitr.dedup.joint import read_joint
+from rsitr.dedup.pairs import read_copies
+from tests.unit.test_cli import refused, run
+from tests.unit.test_fingerprints import picture
+
+
+def put(name: str, images: dict[str, tuple[str, Image.Image]]) -> None:
+    """A dataset of images, given as (split, picture) by id, with its canonical table."""
+    import pyarrow as pa
+
+    root = Layout.extracted(name)
+    root.mkdir(parents=True)
+    for image_id, (_, image) in images.items():
+        image.save(root / image_id)
+    rows = [Row(image_id, image_id, split, "", ["a caption"], []) for image_id, (split, _) in images.items()]
+    frame = rows_to_frame(rows, root)
+    facts = DatasetFacts(name, name, "generated", "", True, root.as_posix(), data_sha(frame))
+    write_table(pa.Table.from_pandas(frame, CANONICAL_SCHEMA, preserve_index=False), facts, Layout.dataset(name))
+
+
+@pytest.fixture(autouse=True)
+def sets(tmp_path, monkeypatch):
+    """RSICD with a test image that is a crop of a training image, and UCM with that training image turned."""
+    monkeypatch.chdir(tmp_path)
+    one, other, third = (Image.fromarray(picture(seed, 256)) for seed in range(3))
+    crop = one.crop((32, 0, 256, 224))
+    put("rsicd", {"one.png": ("train", one), "crop.png": ("test", crop), "other.png": ("train", other)})
+    put("rsitmd", {"third.png": ("train", third)})
+    turned = one.transpose(Image.Transpose.ROTATE_180)
+    put("ucm", {"turned.png": ("train", turned), "noise.png": ("train", Image.fromarray(picture(9, 256)))})
+    for name in ("rsicd", "rsitmd", "ucm"):
+        assert run("dedup", "thumbnails", name).exit_code == 0
+
+
+def test_copies_inside_and_between(tmp_path):
+    assert run("dedup", "copies", "rsicd").stdout == "data/copies/rsicd/rsicd.parquet: 1 pairs\n"
+    # The order of the names does not matter.
+    assert run("dedup", "copies", "ucm", "rsicd").stdout == "data/copies/rsicd/ucm.parquet: 2 pairs\n"
+    inside, between = (read_copies(Layout.copies("rsicd", name))[0] for name in ("rsicd", "ucm"))
+    assert inside[["first", "second", "part", "second_split"]].to_numpy().tolist() == [
+        ["crop.png", "one.png", "first", "train"]
+    ]
+    assert between[["first", "second"]].to_numpy().tolist() == [["crop.png", "turned.png"], ["one.png", "turned.png"]]
+    assert set(between["orientation"]) == {"turned 180"}
+
+
+def test_shards_are_gathered():
+    run("dedup", "copies", "rsicd", "ucm")
+    whole = read_copies(Layout.copies("rsicd", "ucm"))
+    for shard in ("0/2", "1/2"):
+        assert run("dedup", "copies", "rsicd", "ucm", "--shard", shard).exit_code == 0
+    assert run("dedup", "gather", "rsicd", "ucm", "2").stdout == "data/copies/rsicd/ucm.parquet: 2 pairs\n"
+    again = read_copies(Layout.copies("rsicd", "ucm"))
+    pd.testing.assert_frame_equal(again[0], whole[0])
+    assert again[1] == whole[1]
+    assert "0/8 for the first of eight" in refused("dedup", "copies", "rsicd", "--shard", "2/2")
+
+
+def test_a_training_image_leaves_for_its_copy_in_test():
+    run("dedup", "copies", "rsicd")
+    assert run("data", "clean", "rsicd", "--dedup", "copies").exit_code == 0
+    cleaned = read_table(Layout.clean("rsicd", "copies"))[0].to_pandas().set_index("image_id")
+    assert cleaned["reason"].to_dict() == {"crop.png": "", "one.png": "near duplicate in test", "other.png": ""}
+    assert cleaned.loc["crop.png", "duplicate_group"] == cleaned.loc["one.png", "duplicate_group"]
+    assert cleaned["duplicate_group"].nunique() == 2
+
+
+def test_copies_of_other_data_are_refused():
+    run("dedup", "copies", "rsicd")
+    table, facts = read_table(Layout.dataset("rsicd"))
+    write_table(table, facts._replace(data_sha="other"), Layout.dataset("rsicd"))
+    assert "made from other data: delete it and run again" in refused("data", "clean", "rsicd", "--dedup", "copies")
+
+
+def test_what_is_missing_says_how_to_build_it():
+    assert "rsicd.parquet is missing: build it with `snakemake" in refused("data", "clean", "rsicd", "--dedup", "copies")
+    assert "aid.parquet is missing: build it with `snakemake" in refused("dedup", "copies", "aid")
+    assert "dataset.parquet is missing" in refused("dedup", "thumbnails", "aid")
+    assert "is missing: build it with" in refused("dedup", "show", "rsicd")
+
+
+def test_joint_training_sets():
+    for pair in (("rsicd",), ("rsitmd",), ("ucm",), ("rsicd", "rsitmd"), ("rsicd", "ucm"), ("rsitmd", "ucm")):
+        run("dedup", "copies", *pair)
+    assert run("dedup", "joint", "ret-3").stdout.startswith("data/joint/ret-3-copies.parquet: data ")
+    frame, facts = read_joint(Layout.joint("ret-3", "copies"))
+    left = frame.loc[frame["keep"], ["dataset", "image_id"]].to_numpy().tolist()
+    assert left == [["rsicd", "other.png"], ["rsitmd", "third.png"], ["ucm", "noise.png"]]
+    because = frame.set_index(["dataset", "image_id"])["because"]
+    assert list(because["ucm", "turned.png"]) == list(because["rsicd", "one.png"]) == ["rsicd/crop.png"]
+    assert facts.datasets == ("rsicd", "rsitmd", "ucm")
+    assert "official" in refused("dedup", "joint", "official")
+
+
+def test_pairs_and_groups_are_drawn():
+    run("dedup", "copies", "rsicd")
+    run("dedup", "copies", "rsicd", "ucm")
+    assert run("dedup", "show", "rsicd", "ucm", "--out", "pairs.png").stdout == "pairs.png: 2 of 2 pairs\n"
+    chosen = ("--pair", "turned.png", "crop.png", "--out", "pair.png")
+    assert run("dedup", "show", "rsicd", "ucm", *chosen).stdout == "pair.png: 1 of 1 pairs\n"
+    assert "no pair of copies" in refused("dedup", "show", "rsicd", "--pair", "one.png", "other.png")
+    assert run("dedup", "group", "ucm", "turned.png").stdout == "group.png: 3 of 3 images, rsicd/crop.png is kept\n"
+    assert "ucm/noise.png has no near duplicate" in refused("dedup", "group", "ucm", "noise.png")
+    for name in ("pairs.png", "pair.png", "group.png"):
+        with Image.open(Path(name)) as drawn:
+            assert drawn.width > 400
