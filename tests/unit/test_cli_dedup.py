@@ -87,7 +87,8 @@ def test_copies_of_other_data_are_refused():
 
 
 def test_what_is_missing_says_how_to_build_it():
-    assert "rsicd.parquet is missing: build it with `snakemake" in refused("data", "clean", "rsicd", "--dedup", "copies")
+    message = refused("data", "clean", "rsicd", "--dedup", "copies")
+    assert "rsicd.parquet is missing: build it with `snakemake" in message
     assert "aid.parquet is missing: build it with `snakemake" in refused("dedup", "copies", "aid")
     assert "dataset.parquet is missing" in refused("dedup", "thumbnails", "aid")
     assert "is missing: build it with" in refused("dedup", "show", "rsicd")
