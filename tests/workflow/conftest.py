@@ -22,6 +22,7 @@ TINY: dict[str, Any] = {
         "tiny": {
             "title": "two methods, one dataset",
             "dedup": "remoteclip",
+            "pretraining": [],
             "threads": 1,
             "mem_mb": 1000,
             "matrix": [{"datasets": ["scenes-b"], "methods": ["chance", "vse"], "seeds": [0]}],
