@@ -201,7 +201,7 @@ def originals() -> list[Path]:
 
 
 def planted(finders: list[Peer]) -> list[Row]:
-    """Originals against their transformed copies, one transformation after the other."""
+    """Originals against their transformed copies; each transformation is written when it is done, for it takes long."""
     torch.set_num_threads(THREADS)
     chosen, rows = originals(), []
     for name, change in CHANGES.items():
@@ -216,6 +216,7 @@ def planted(finders: list[Peer]) -> list[Row]:
         mine = results.pop(finders[0].name)
         new = [row for peer, theirs in results.items() for row in beside(f"planted-{name}", mine, peer, theirs)]
         print_rows(f"Planted: {name}", new)
+        write_rows(RESULT, new)
         rows += new
     return rows
 
