@@ -111,7 +111,11 @@ _WHERE, _SIGN = _turned()
 
 def oriented(vectors: np.ndarray, orientation: np.ndarray) -> np.ndarray:
     """Fingerprints of the same images after ``orientation`` (indices into ``ORIENTATIONS``): float32 [N, 54]."""
-    return np.take_along_axis(vectors, _WHERE[orientation], axis=1) * _SIGN[orientation]
+    answer = np.empty_like(vectors)
+    for place in np.unique(orientation):
+        rows = orientation == place
+        answer[rows] = vectors[rows][:, _WHERE[place]] * _SIGN[place]
+    return answer
 
 
 def plausible(vectors: np.ndarray, doubt: float = DOUBT) -> np.ndarray:
