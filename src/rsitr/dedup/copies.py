@@ -46,7 +46,11 @@ WHOLE = Shard()
 
 
 def find_copies(first: Thumbnails, second: Thumbnails | None = None, shard: Shard = WHOLE) -> pd.DataFrame:
-    """Copies between two sets, or inside ``first`` when there is no ``second``: the columns of ``SCHEMA``, sorted."""
+    """Copies between two sets, or inside ``first`` when there is no ``second``: the columns of ``SCHEMA``, sorted.
+
+    Of several images of ``second`` that are exactly the same picture, one is listed; the pairs inside ``second`` link
+    the others to it.
+    """
     within = second is None
     other = first if second is None else second
     here, there = (np.flatnonzero(thumbnails.problem == "") for thumbnails in (first, other))
