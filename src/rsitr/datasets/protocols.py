@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from rsitr.datasets.base import Split
+from rsitr.datasets.swan import VAL_LIST
 from rsitr.errors import DatasetError, ParamsError
 
 TRAIN_SHARE = 0.8
@@ -37,20 +39,29 @@ class Protocol:
     """Splits of ``(dataset, official splits, seed)``."""
     joint: bool = False
     """One training set is the union of the train splits of all these datasets."""
+    lists: Mapping[str, str] = field(default_factory=dict)
+    """Dataset -> the authors' list of val images among its files, one name a line; where it is, nothing is drawn."""
 
     def defined_on(self, dataset: str) -> bool:
         """Whether the dataset can be split by this protocol."""
         return not self.datasets or dataset in self.datasets
 
-    def splits(self, dataset: str, official: Mapping[str, Split], seed: int = 0) -> Splits:
+    def is_exact(self, dataset: str, root: Path) -> bool:
+        """Whether the authors' own lists are used, given the folder of the dataset's files."""
+        return self.exact or (dataset in self.lists and (root / self.lists[dataset]).is_file())
+
+    def splits(self, dataset: str, official: Mapping[str, Split], seed: int = 0, root: Path | None = None) -> Splits:
         """Splits of a dataset; raises ``ParamsError`` where the protocol is not stated for it.
 
-        ``official`` maps every image to its official split; ``seed`` matters to protocols that draw.
+        ``official`` maps every image to its official split; ``seed`` matters to protocols that draw, which they do
+        without the authors' list under ``root``. Raises ``DatasetError`` when that list is of other images.
         """
         if not self.defined_on(dataset):
             raise ParamsError(
                 f"split protocol {self.name} is not defined on {dataset}: use it on {', '.join(self.datasets)}"
             )
+        if root and not self.exact and self.is_exact(dataset, root):
+            return _listed(root / self.lists[dataset], official)
         return self.assign(dataset, official, seed)
 
     def training_set(self, official: Mapping[str, Mapping[str, Split]]) -> list[tuple[str, str]]:
@@ -91,6 +102,17 @@ def _swan(dataset: str, official: Mapping[str, Split], seed: int) -> Splits:
     return {image_id: _outside_test(split, image_id not in train) for image_id, split in official.items()}
 
 
+def _listed(path: Path, official: Mapping[str, Split]) -> Splits:
+    """The images outside test that a file names are val, the others train."""
+    val = set(path.read_text(encoding="utf-8").split())
+    if wrong := sorted(name for name in val if official.get(name, "test") == "test"):
+        raise DatasetError(
+            f"{path} names {len(wrong)} images that are not outside test ({', '.join(wrong[:3])}): "
+            "delete it and fetch the dataset again"
+        )
+    return {image_id: _outside_test(split, image_id in val) for image_id, split in official.items()}
+
+
 def _drawn(pool: list[str], count: int, key: str) -> set[str]:
     """The ``count`` images of a pool whose hashes with ``key`` come first.
 
@@ -126,12 +148,13 @@ PROTOCOLS = {
         ),
         Protocol(
             name="swan",
-            definition="official train and val together, split anew at 80:20, on RSITMD within each class; the "
-            "authors' own lists (github.com/jaychempan/SWAN, fix_data) are not part of this project, so the draws are "
-            "ours, one for each seed, here seed 0; the paper swaps the val and test counts of RSITMD",
+            definition="official train and val together, split anew at 80:20, on RSITMD within each class; by the "
+            "authors' lists (github.com/jaychempan/SWAN, fix_data) where they were fetched with the dataset, else by "
+            "draws of ours, one for each seed, here seed 0; the paper swaps the val and test counts of RSITMD",
             exact=False,
             used_by={"rsicd": _PIR, "rsitmd": _PIR},
             assign=_swan,
+            lists=dict.fromkeys(("rsicd", "rsitmd"), VAL_LIST),
             datasets=("rsicd", "rsitmd"),
         ),
         Protocol(

@@ -8,6 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from rsitr.datasets.base import Bundle, Dataset, Row, Source
 from rsitr.datasets.karpathy import karpathy_rows
+from rsitr.datasets.swan import val_list
 from rsitr.errors import DatasetError
 
 REPOSITORY = "201528014227051/RSICD_optimal/fc33b4555e4baa4d2f05ff0449479c89da2eeac2"
@@ -49,6 +50,7 @@ class RSICD(Dataset):
                     bytes=18942,
                     sha256="0ce6663c67e9e9301511e0719ce93108aa45fb8468dd174c446d5ab733975b99",
                 ),
+                val_list("rsicd", 160705, "a47fa8772985cd5269a840d9384daac94e8475d130545935adb553d9629f1416"),
             ),
             licence="none stated",
             homepage="https://github.com/201528014227051/RSICD_optimal",

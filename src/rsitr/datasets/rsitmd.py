@@ -7,6 +7,7 @@ from pathlib import Path
 
 from rsitr.datasets.base import Bundle, Dataset, Row, Source
 from rsitr.datasets.karpathy import karpathy_rows
+from rsitr.datasets.swan import val_list
 
 
 class RSITMD(Dataset):
@@ -21,7 +22,10 @@ class RSITMD(Dataset):
     bundles = (
         Bundle(
             origin="official",
-            sources=(Source(file="RSITMD.zip", urls=("gdrive://1NJY86TAAUd8BVs7hyteImv8I2_Lh95W6",)),),
+            sources=(
+                Source(file="RSITMD.zip", urls=("gdrive://1NJY86TAAUd8BVs7hyteImv8I2_Lh95W6",)),
+                val_list("rsitmd", 76900, "3d1b30f04173706e2f681d9a9cb0a2c44c695eb4a7ee6cbf6ab35f1bfeeb4dd7"),
+            ),
             licence="none stated",
             homepage="https://github.com/xiaoyuan1996/AMFMN",
         ),

@@ -9,7 +9,7 @@ import pandas as pd
 
 from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.protocols import PROTOCOLS, Protocol
-from rsitr.datasets.table import read_table
+from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
 from rsitr.tables.comparison import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
@@ -32,12 +32,12 @@ def _cells(dataset: str, images: list[str], captions: list[str], origin: tuple[C
     return (Cell(dataset), *map(Cell, (*images, *captions)), *origin)
 
 
-def _dataset_row(protocol: Protocol, dataset: str, frame: pd.DataFrame, synthetic: bool) -> Row:
-    official = dict(zip(frame["image_id"], frame["split"], strict=True))
-    split = frame["image_id"].map(protocol.splits(dataset, official))
+def _dataset_row(protocol: Protocol, dataset: str, frame: pd.DataFrame, facts: DatasetFacts) -> Row:
+    official, root = dict(zip(frame["image_id"], frame["split"], strict=True)), Path(facts.root)
+    split = frame["image_id"].map(protocol.splits(dataset, official, root=root))
     sizes = frame["captions"].map(len).groupby(split).agg(["size", "sum"]).reindex(SPLITS, fill_value=0)
-    source = "generated" if synthetic else "authors'" if protocol.exact else "drawn"
-    notes = () if synthetic else (Note(protocol.definition),)
+    source = "generated" if facts.synthetic else "authors'" if protocol.is_exact(dataset, root) else "drawn"
+    notes = () if facts.synthetic else (Note(protocol.definition),)
     origin = (Cell(source, notes=notes), Cell(protocol.used_by.get(dataset, "")))
     return Row(protocol.name, _cells(dataset, [*map(str, sizes["size"])], [*map(str, sizes["sum"])], origin))
 
@@ -61,10 +61,10 @@ def _joint_row(protocol: Protocol, frames: Mapping[str, pd.DataFrame]) -> Row:
     return Row(protocol.name, _cells(label, [images, *blank], [captions, *blank], (Cell(), Cell())))
 
 
-def _rows(frames: Mapping[str, pd.DataFrame], synthetic: set[str]) -> Iterator[Row]:
+def _rows(frames: Mapping[str, pd.DataFrame], facts: Mapping[str, DatasetFacts]) -> Iterator[Row]:
     for protocol in PROTOCOLS.values():
         datasets = [name for name in frames if protocol.defined_on(name)]
-        rows = [_dataset_row(protocol, name, frames[name], name in synthetic) for name in datasets]
+        rows = [_dataset_row(protocol, name, frames[name], facts[name]) for name in datasets]
         if protocol.joint and rows:
             rows.append(_joint_row(protocol, frames))
         yield from (Row(row.label, row.cells, rule=place == 0) for place, row in enumerate(rows))
@@ -77,6 +77,6 @@ def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Pa
     """
     read = {name: read_table(path) for name, path in tables.items()}
     frames = {name: table.to_pandas() for name, (table, _) in read.items()}
-    synthetic = {name for name, (_, facts) in read.items() if facts.synthetic}
-    table = Table("Split protocols", CAPTION, "protocol", GROUPS, tuple(_rows(frames, synthetic)))
+    facts = {name: fact for name, (_, fact) in read.items()}
+    table = Table("Split protocols", CAPTION, "protocol", GROUPS, tuple(_rows(frames, facts)))
     return write(Sheet(f"Split protocols of {experiment}", (table,), command(experiment)), out_dir / "splits")
