@@ -229,12 +229,15 @@ def _scored_sample(finder: Peer, chosen: list[Path], changed: list[Path]) -> tup
 
 
 def simulated(real: np.ndarray, size: int, draw: np.random.Generator) -> np.ndarray:
-    """Fingerprints [size, 54] with the distribution of real ones: two of them mixed, in a random orientation."""
+    """Fingerprints [size, 54] with the distribution of real ones: two of them mixed, in a random orientation.
+
+    Neither has so large a share that the mixture would be its copy.
+    """
     vectors = np.empty((size, DIMENSIONS), dtype=np.float32)
     for start in range(0, size, 100_000):
         rows = min(100_000, size - start)
         one, other = real[draw.integers(len(real), size=(2, rows))]
-        share = draw.uniform(0.5, 1, size=(rows, 1)).astype(np.float32)
+        share = draw.uniform(0.5, 0.65, size=(rows, 1)).astype(np.float32)
         mixed = oriented(share * one + (1 - share) * other, draw.integers(len(ORIENTATIONS), size=rows))
         vectors[start : start + rows] = mixed / np.linalg.norm(mixed, axis=1, keepdims=True)
     return vectors
@@ -275,6 +278,7 @@ def _scale() -> list[Row]:
     hit = 100 * np.mean([pair in found for pair in zip(tests.tolist(), place[0].tolist(), strict=True)])
     rows = _scale_rows("scale-5m-query", seconds, hit)
     print_rows("Scale", rows)
+    write_rows(RESULT, rows)
 
     started = time.perf_counter()
     found = _found(index, million, NEIGHBOURS + 1, 1, np.concatenate([twins, place[1]]))

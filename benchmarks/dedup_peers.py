@@ -37,7 +37,7 @@ IMAGEDEDUP_DISTANCE = 10
 IMAGEDEDUP_SIMILARITY = 0.9
 """Cosine: what imagededup takes unless told otherwise."""
 WORKERS = 2
-SAMPLE = 500
+SAMPLE = 100
 BLOCK = 1024
 WEIGHTS = "weights/mobilenetv2_100.imagenet.safetensors"
 

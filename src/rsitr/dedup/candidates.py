@@ -20,7 +20,7 @@ MOST = 40
 """Candidates that an image is given, the nearest ones."""
 EXHAUSTIVE = 300_000
 """Up to so many different fingerprints, each query is compared with all of them."""
-PROBES, MOST_CODES = 24, 100_000
+PROBES, MOST_CODES = 4, 100_000
 """Beyond: cells of the index that a query visits, and fingerprints it is compared with at most."""
 
 COLUMNS = ["first", "second", "part", "window", "orientation", "similarity"]
