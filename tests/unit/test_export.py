@@ -52,7 +52,7 @@ def original(table: Path, row: Row) -> Path:
 
 def labels(row: Row) -> dict[str, Any]:
     fields = row._asdict()
-    del fields["path"]
+    del fields["path"], fields["published_class"]
     return fields
 
 

@@ -94,7 +94,7 @@ def test_a_shared_setting_reaches_methods_that_have_the_field_and_an_exact_one_r
         ("experiments.lab.matrix.0.datasets", [], "experiments.lab.matrix.0.datasets: List should have at least 1"),
         ("experiments.lab.matrix.0.methods", ["VSE"], "'VSE' is not of the form name or name@variant"),
         ("experiments.lab.matrix.0.methods", ["../x"], "'../x' is not of the form"),
-        ("experiments.lab.dedup", "phash", "experiments.lab.dedup: Input should be 'none' or 'remoteclip'"),
+        ("experiments.lab.dedup", "phash", "experiments.lab.dedup: Input should be 'none', 'remoteclip' or 'copies'"),
         ("experiments.lab.sedds", [0], "experiments.lab.sedds: Extra inputs are not permitted"),
         ("strict", "yes", "strict: Input should be a valid boolean"),
         ("experiments.lab.settings.methods.vse", [], "experiments.lab.settings.methods.vse: Input should be a valid"),

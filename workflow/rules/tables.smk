@@ -33,7 +33,9 @@ rule tables:
         mem_mb=1000,
         cpu=1,
     params:
-        code=code("rsitr.tables.comparison", "rsitr.tables.metrics", "rsitr.dedup.leakage"),
+        code=code(
+            "rsitr.tables.comparison", "rsitr.tables.metrics", "rsitr.dedup.leakage"
+        ),
         strict="--strict" if PARAMS.strict else "",
     shell:
         "rsitr tables {wildcards.experiment} --only comparison {params.strict} > {log} 2>&1"
