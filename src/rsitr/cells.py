@@ -229,6 +229,11 @@ class Layout:
         return Path("results/tables", experiment)
 
     @staticmethod
+    def overlaps(experiment: str) -> Path:
+        """Of each dataset, how many test images are nearly in what the experiment trains on."""
+        return Path("results/tables", experiment, "leakage.training.csv")
+
+    @staticmethod
     def dataset(name: str) -> Path:
         """The canonical table."""
         return Path("data/canonical", name, "dataset.parquet")

@@ -267,9 +267,10 @@ def build_tables(params: Params, experiment: str, *, only: str | None = None, st
         written += dedup.build(compared, copies, experiment, out)
     if only in (None, "leakage"):
         written += leakage.build(compared, copies, experiment, out)
+        written.append(leakage.write_training(_overlaps(params, experiment), Layout.overlaps(experiment)))
     if only in (None, "comparison"):
         stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
-        written += comparison.build(params, experiment, CELLS, out, stale, strict, _overlaps(params, experiment))
+        written += comparison.build(params, experiment, CELLS, out, stale, strict, _known_overlaps(experiment))
         written += metrics.build(params, experiment, CELLS, out)
     return written
 
@@ -291,6 +292,14 @@ def _overlaps(params: Params, experiment: str) -> dict[str, tuple[int, int] | No
         name: leaks(name, tables | {name: path}, copies, "copies") if path.is_file() else None
         for name, path in clean.items()
     }
+
+
+def _known_overlaps(experiment: str) -> dict[str, tuple[int, int] | None]:
+    """The same as the table ``leakage`` wrote it down, so that a clone without data has it."""
+    from rsitr.tables.leakage import read_training
+
+    path = Layout.overlaps(experiment)
+    return read_training(path) if path.is_file() else {}
 
 
 def _copies(params: Params, experiment: str) -> dict[tuple[str, str], Path]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+import shutil
 
 import pytest
 
+from rsitr.cells import Layout
 from rsitr.dedup.clean import write_clean
 from rsitr.dedup.leakage import evidence, leaks, overlaps
 from rsitr.errors import DatasetError, ParamsError
@@ -148,11 +150,15 @@ def test_leaks_that_are_not_known(sets):
     assert leaks("big", tables, {}, "copies") is None
 
 
-def test_training_images_that_were_removed_do_not_leak(sets, tmp_path):
+def test_training_images_that_were_removed_do_not_leak(sets, tmp_path, monkeypatch):
     tables, copies = sets
+    monkeypatch.chdir(tmp_path)
+    inside = Layout.copies("big", "big")
+    inside.parent.mkdir(parents=True)
+    shutil.copy(copies["big", "big"], inside)
     for dedup, expected in (("none", (1, 3)), ("remoteclip", (1, 3)), ("copies", (0, 3))):
         path = tmp_path / f"clean-{dedup}.parquet"
-        write_clean(tables["big"], dedup, path, copies["big", "big"])
+        write_clean(tables["big"], dedup, path)
         # By hashes only a leaves, which is like t2; t1 is still like b.
         assert leaks("big", {"big": path}, copies, "copies") == expected, dedup
 

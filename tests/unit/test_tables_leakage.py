@@ -136,3 +136,10 @@ def test_where_no_copies_were_looked_for_nothing_is_claimed(sets, tmp_path):
 
 def test_equal_input_gives_equal_bytes(sets, tmp_path):
     assert build(sets, tmp_path) == build(sets, tmp_path)
+
+
+def test_what_is_trained_on_is_written_down_and_read_back(tmp_path):
+    found = {"big": (2, 3), "small": (0, 1), "gone": None}
+    path = leakage.write_training(found, tmp_path / "training.csv")
+    assert path.read_text(encoding="utf-8") == "dataset,images,of\nbig,2,3\nsmall,0,1\ngone,,\n"
+    assert leakage.read_training(path) == found

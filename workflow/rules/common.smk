@@ -99,9 +99,23 @@ def table_files(experiment):
     others = (
         *("comparison.long.csv", "comparison.png", "metrics.json", "training.csv"),
         *("dedup.pairs.csv", "dedup.groups.csv"),
-        *("leakage.long.csv", "leakage.images.csv", "leakage.png"),
+        *(
+            "leakage.long.csv",
+            "leakage.images.csv",
+            "leakage.training.csv",
+            "leakage.png",
+        ),
     )
     return [*rendered, *(f"{folder}/{name}" for name in others)]
+
+
+def marks(wildcards):
+    """What of the test images was seen in training; records from git, without data, keep the marks they came with."""
+    recorded = all(Path(cell).is_file() for cell in CELL_FILES)
+    at_hand = any(Path(table).is_file() for table in COMPARED)
+    return (
+        [] if recorded and not at_hand else [str(Layout.overlaps(wildcards.experiment))]
+    )
 
 
 # The tables come from the expected matrix, so every cell is a target: a clean clone with tables but no cells has work to do.
@@ -111,6 +125,10 @@ COMPARED = [
     str(Layout.dataset(first))
     for first, second in PARAMS[PARAMS.experiment].compared
     if first == second
+]
+CLEAN = [
+    str(Layout.clean(dataset, PARAMS[PARAMS.experiment].dedup))
+    for dataset in PARAMS[PARAMS.experiment].datasets
 ]
 # Joint training sets of which every member is part of the experiment.
 JOINT = [

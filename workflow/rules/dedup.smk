@@ -117,6 +117,7 @@ rule leakage_table:
     input:
         COMPARED,
         COPIES,
+        CLEAN,
     output:
         report(
             multiext(
@@ -127,6 +128,7 @@ rule leakage_table:
                 ".html",
                 ".long.csv",
                 ".images.csv",
+                ".training.csv",
                 ".png",
             ),
             caption="../report/leakage.rst",

@@ -4,9 +4,7 @@
 rule tables:
     input:
         CELL_FILES,
-        # What of the test images was seen in training is marked.
-        COPIES,
-        COMPARED,
+        marks,
     output:
         report(
             multiext(
@@ -34,7 +32,7 @@ rule tables:
         cpu=1,
     params:
         code=code(
-            "rsitr.tables.comparison", "rsitr.tables.metrics", "rsitr.dedup.leakage"
+            "rsitr.tables.comparison", "rsitr.tables.metrics", "rsitr.tables.leakage"
         ),
         strict="--strict" if PARAMS.strict else "",
     shell:

@@ -129,6 +129,25 @@ def build(tables: Mapping[str, Path], copies: Mapping[Pair, Path], experiment: s
     return [*paths, long, images, draw_examples(found, tables, copies, out_dir / "leakage.png")]
 
 
+def write_training(overlaps: Mapping[str, tuple[int, int] | None], path: Path) -> Path:
+    """Write for each dataset how many of its test images have a near duplicate in what is trained on, of how many.
+
+    Blank where that is not known.
+    """
+    with path.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(("dataset", "images", "of"))
+        writer.writerows((dataset, *(overlap or ("", ""))) for dataset, overlap in overlaps.items())
+    return path
+
+
+def read_training(path: Path) -> dict[str, tuple[int, int] | None]:
+    """What ``write_training`` wrote."""
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    return {row["dataset"]: (int(row["images"]), int(row["of"])) if row["of"] else None for row in rows}
+
+
 def draw_examples(
     found: Iterable[Overlap], tables: Mapping[str, Path], copies: Mapping[Pair, Path], path: Path
 ) -> Path:
