@@ -37,8 +37,8 @@ from rsitr.dedup.thumbnails import Thumbnails, look
 from table import Row, machine, print_rows, write_rows
 
 RESULT = Path(__file__).parents[1] / "results" / "benchmarks" / "dedup.csv"
-JUDGED = Path(__file__).with_name("aid_rsicd_judged.csv")
-"""Pairs of other names, and whether they show one place, as found by looking at them."""
+JUDGED = Path(__file__).with_name("judged.csv")
+"""Pairs inside AID, RSICD and UCM, and of other names between AID and RSICD, and what a person saw in them."""
 THREADS = 2
 PLANTED = 2_000
 SCALE, TESTS, COPIES = 5_000_000, 20_000, 1_000
@@ -54,7 +54,7 @@ def thumbnails(paths: list[Path]) -> Thumbnails:
         seen = list(pool.map(look, paths))
     names = np.array([f"{place:06}" for place in range(len(paths))])
     pixels, problems = np.stack([pixels for pixels, _ in seen]), np.array([problem for _, problem in seen])
-    return Thumbnails("files", "", names, names, names, pixels, problems)
+    return Thumbnails("files", "", names, names, pixels, problems)
 
 
 def ours(first: list[Path], second: list[Path]) -> Pairs:
@@ -72,7 +72,7 @@ def files(dataset: str) -> dict[str, Path]:
 
 
 def run(peer: Peer, first: list[Path], second: list[Path]) -> tuple[Pairs, float, float]:
-    """Pairs, seconds and peak MiB of a finder in a fresh process."""
+    """Pairs, seconds and peak MiB of a finder in a fresh process; what imagededup's workers need is not counted."""
     with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
         return pool.submit(_run, peer, first, second).result()
 
@@ -108,17 +108,16 @@ def aid_rsicd(finders: list[Peer]) -> list[Row]:
     row, column = ({name: place for place, name in enumerate(names)} for names in (aid, rsicd))
     true = {(row[name], column[name]) for name in aid if name in column}
     with JUDGED.open(newline="", encoding="utf-8") as file:
-        one_place = {
-            (row[line["aid"]], column[line["rsicd"]]) for line in csv.DictReader(file) if line["same"] == "yes"
-        }
+        judged = [line for line in csv.DictReader(file) if line["first_dataset"] != line["second_dataset"]]
+    one_place = {(row[line["first"]], column[line["second"]]) for line in judged if line["shows"] != "different"}
     results = {}
     for finder in finders:
         pairs, seconds, memory = run(finder, list(aid.values()), list(rsicd.values()))
         print(f"{finder.name}: {len(pairs)} pairs, {len(pairs & true)} of one name, {seconds:.0f} s", flush=True)
-        judged = scored(pairs, true, one_place)
+        other_names = scored(pairs, true, one_place)
         results[finder.name] = {
             **scored(pairs, true, set()),
-            "precision, other names judged": judged["precision"],
+            "precision, other names judged": other_names["precision"],
             "time": seconds,
             "memory": memory,
         }

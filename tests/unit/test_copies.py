@@ -33,7 +33,7 @@ def thumbnails(images: list[Image.Image], name: str = "set", split: str = "train
     pixels = np.stack([thumbnail(stored(image)) for image in images])
     ids = np.array([f"{place:03}.png" for place in range(len(images))])
     problems = np.array([""] * len(images), dtype="<U9")
-    return Thumbnails(name, f"sha of {name}", ids, np.array([split] * len(images)), ids, pixels, problems)
+    return Thumbnails(name, f"sha of {name}", ids, np.array([split] * len(images)), pixels, problems)
 
 
 def cut(image: Image.Image, left: float, top: float, side: float) -> Image.Image:

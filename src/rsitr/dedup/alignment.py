@@ -11,14 +11,14 @@ from torch.nn.functional import avg_pool2d, grid_sample
 from rsitr.dedup.fingerprints import turn
 from rsitr.dedup.thumbnails import SIZE
 
-LEVELS = ((16, 5, 0.35), (32, 3, 0.5), (SIZE, 3, -2.0))
+LEVELS = ((16, 5, 0.35), (32, 3, 0.5), (SIZE, 3, float("-inf")))
 """Pixels a side, Gauss-Newton steps, and the correlation of detail below which a pair is given up after them."""
 FINE, COARSE, AROUND = 3, 7, 9
 """Sides in pixels: of the two means whose difference is the detail, and of the area that levels its strength."""
 NOISE = 4.0
 """Square of the strength, in grey values, that is not levelled any more."""
-BLOCK, STRONG, AGREE = 8, 4.0, 0.5
-"""Of the blocks that have to agree: side in pixels, square of the least strength, and least correlation."""
+BLOCK, STRONG, FAINT, AGREE = 8, 4.0, 1.0, 0.5
+"""Of the blocks that have to agree: side in pixels, squares of the least strength and of noise, least correlation."""
 BATCH = 1024
 LARGEST_STEP = 0.1
 
@@ -71,26 +71,26 @@ def align(wholes: Pyramid, parts: Pyramid, task: Task) -> Alignment:
     First guesses have to be right within about a tenth of the side. Gauss-Newton steps move the four sides of
     the box, whatever brightness and contrast are, from coarse to fine.
     """
-    size = len(task.whole)
+    pairs = len(task.whole)
     found = Alignment(
-        task.box.astype(np.float32).copy(), np.full(size, -1, dtype=np.float32), np.zeros(size, dtype=np.float32)
+        task.box.astype(np.float32).copy(), np.full(pairs, -1, dtype=np.float32), np.zeros(pairs, dtype=np.float32)
     )
-    for start in range(0, len(task.whole), BATCH):
-        rows = np.arange(start, min(start + BATCH, len(task.whole)))
+    for start in range(0, pairs, BATCH):
+        rows = np.arange(start, min(start + BATCH, pairs))
         place = _to_centre(torch.from_numpy(found.box[rows]))
         for size, steps, least in LEVELS:
             whole = wholes.take(size, task.whole[rows])
             part = parts.take(size, task.part[rows], task.orientation[rows])
             place = _refine(whole, part, place, steps)
-            seen = _sample(whole, place, size)
-            detail = _correlation(_detail(seen), _detail(part))
-            kept = (detail >= least).numpy()
+            seen, shown = _detail(_sample(whole, place, size)), _detail(part)
+            detail = _correlation(_levelled(seen), _levelled(shown))
+            kept = (detail >= least).numpy()  # what is not a number never is
             rows, place = rows[kept], place[kept]
             if not len(rows):
                 break
         else:
-            found.box[rows], found.detail[rows] = _to_box(place).numpy(), detail.numpy()
-            found.agreement[rows] = _agreement(_detail(seen, level=False), _detail(part, level=False)).numpy()
+            found.box[rows], found.detail[rows] = _to_box(place).numpy(), detail[kept].numpy()
+            found.agreement[rows] = _agreement(seen[kept], shown[kept]).numpy()
     return found
 
 
@@ -147,11 +147,15 @@ def _standard(images: torch.Tensor) -> torch.Tensor:
     return centred / centred.square().mean(dim=(2, 3), keepdim=True).sqrt().clamp_min(1e-3)
 
 
-def _detail(images: torch.Tensor, level: bool = True) -> torch.Tensor:
-    """What is neither noise nor gradual; levelled, so that one strong edge does not outweigh all the rest."""
+def _detail(images: torch.Tensor) -> torch.Tensor:
+    """What is neither noise nor gradual."""
     smooth = _mean(images, FINE)
-    detail = smooth - _mean(smooth, COARSE)
-    return detail / (_mean(detail.square(), AROUND) + NOISE).sqrt() if level else detail
+    return smooth - _mean(smooth, COARSE)
+
+
+def _levelled(detail: torch.Tensor) -> torch.Tensor:
+    """Of the same strength everywhere, so that one strong edge does not outweigh all the rest."""
+    return detail / (_mean(detail.square(), AROUND) + NOISE).sqrt()
 
 
 def _agreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
@@ -162,7 +166,7 @@ def _agreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
     both, one, other = over_blocks(first * second), over_blocks(first.square()), over_blocks(second.square())
     strong = torch.maximum(one, other) > STRONG
-    agreeing = strong & (both > AGREE * ((one + 1) * (other + 1)).sqrt())
+    agreeing = strong & (both > AGREE * ((one + FAINT) * (other + FAINT)).sqrt())
     return torch.where(strong.any(dim=1), agreeing.sum(dim=1) / strong.sum(dim=1).clamp_min(1), 1.0)
 
 

@@ -25,7 +25,7 @@ DOUBT = 0.15
 SIDES = (1.0, 0.92, 0.83, 0.75)
 """Sides of the windows as shares of the image's; the smallest is the strongest crop that is looked for."""
 STEPS = (1, 2, 3, 3)
-"""Places of the windows along each axis, by side: none is farther than a sixteenth from some crop's."""
+"""Places of the windows along each axis, by side: the sides of any crop are within .09 of those of some window."""
 
 BLANK = 0.5
 """Length, in grey values, of a vector that says nothing any more."""

@@ -23,7 +23,6 @@ SCHEMA = pa.schema(
     [
         ("image_id", pa.string()),
         ("split", pa.string()),
-        ("sha256", pa.string()),
         ("pixels", pa.binary(SIZE * SIZE * 3)),
         ("problem", pa.string()),
     ]
@@ -38,8 +37,6 @@ class Thumbnails(NamedTuple):
     """Of the dataset."""
     image_id: np.ndarray
     split: np.ndarray
-    sha256: np.ndarray
-    """Of the files."""
     pixels: np.ndarray
     """uint8 [N, 64, 64, 3]; black where there is a problem."""
     problem: np.ndarray
@@ -99,7 +96,6 @@ def write_thumbnails(dataset_table: Path, out: Path, workers: int = 2) -> Datase
     columns = {
         "image_id": frame["image_id"],
         "split": frame["split"],
-        "sha256": frame["sha256"],
         "pixels": [pixels.tobytes() for pixels, _ in seen],
         "problem": [problem for _, problem in seen],
     }
@@ -112,8 +108,8 @@ def read_thumbnails(path: Path) -> Thumbnails:
     table, facts = read_table(path)
     column = table["pixels"].combine_chunks()
     pixels = np.frombuffer(column.buffers()[1], dtype=np.uint8, count=len(column) * SIZE * SIZE * 3)
-    names, splits, hashes, problems = (
-        np.array(table[name].to_pylist(), dtype=str) for name in ("image_id", "split", "sha256", "problem")
+    names, splits, problems = (
+        np.array(table[name].to_pylist(), dtype=str) for name in ("image_id", "split", "problem")
     )
     pixels = pixels.reshape(-1, SIZE, SIZE, 3)
-    return Thumbnails(facts.name, facts.data_sha, names, splits, hashes, pixels, problems)
+    return Thumbnails(facts.name, facts.data_sha, names, splits, pixels, problems)
