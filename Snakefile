@@ -3,7 +3,7 @@ from snakemake.utils import min_version
 
 from rsitr import pipeline
 from rsitr.cells import Layout
-from rsitr.params import METHOD, NAME
+from rsitr.params import METHOD, NAME, Dedup
 
 min_version("9.0")
 

@@ -17,7 +17,7 @@ from rich.table import Table
 from rsitr import pipeline
 from rsitr.cells import Layout, Outcome, Spec, read_spec
 from rsitr.errors import ParamsError, RsitrError
-from rsitr.params import CellId, Params, load_params
+from rsitr.params import CellId, Dedup, Params, load_params
 
 app = typer.Typer(
     help="The reproducible benchmark of remote sensing image-text retrieval. Run from the folder with the Snakefile.",
@@ -114,9 +114,7 @@ def data_build(dataset: str) -> None:
 @reported
 def data_clean(
     dataset: str,
-    dedup: Annotated[
-        Literal["none", "remoteclip", "copies"], typer.Option(help="Which duplicates leave training.")
-    ] = "none",
+    dedup: Annotated[Dedup, typer.Option(help="Which duplicates leave training.")] = "none",
 ) -> None:
     """Write the cleaned view of a dataset: which images are used, and why each other one is not."""
     from rsitr.dedup.clean import write_clean
@@ -227,7 +225,7 @@ def dedup_gather(first: str, second: str, shards: int) -> None:
 @reported
 def dedup_joint(
     protocol: str,
-    rule: Annotated[Literal["none", "remoteclip", "copies"], typer.Option(help="What near duplicates are.")] = "copies",
+    rule: Annotated[Dedup, typer.Option(help="What near duplicates are.")] = "copies",
 ) -> None:
     """Build the training set of a joint split protocol, ret-2 or ret-3, without any member's test images."""
     from rsitr.dedup.joint import build_joint, joint_protocol

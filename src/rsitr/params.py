@@ -20,6 +20,10 @@ NAME = r"[a-z0-9][a-z0-9+.-]*"
 METHOD = rf"{NAME}(?:@{NAME})?"
 
 
+Dedup = Literal["none", "remoteclip", "copies"]
+"""Rules of what near duplicates are: nothing is one, 64-bit hashes are near, or pixels agree."""
+
+
 class CellId(NamedTuple):
     """The identity of a cell; its path everywhere is ``experiment/dataset/method/seed``."""
 
@@ -83,7 +87,7 @@ class Experiment(_Strict):
 
     title: str
     matrix: Annotated[list[Block], Field(min_length=1)]
-    dedup: Literal["none", "remoteclip", "copies"] = "none"
+    dedup: Dedup = "none"
     """Which duplicates leave the training set: none (published protocol), those by 64-bit pHash within Hamming distance
     2, or those whose pixels agree under some crop, flip or turn."""
     pretraining: list[str] = []

@@ -287,11 +287,9 @@ def _overlaps(params: Params, experiment: str) -> dict[str, tuple[int, int] | No
 
     tables = _built([*params[experiment].datasets, *params[experiment].pretraining])
     clean = {name: Layout.clean(name, params[experiment].dedup) for name in params[experiment].datasets}
-    copies = _copies(params, experiment)
-    return {
-        name: leaks(name, tables | {name: path}, copies, "copies") if path.is_file() else None
-        for name, path in clean.items()
-    }
+    clean = {name: path for name, path in clean.items() if path.is_file()}
+    found = leaks(tables | clean, _copies(params, experiment), "copies")
+    return {name: found.get(name) if name in clean else None for name in params[experiment].datasets}
 
 
 def _known_overlaps(experiment: str) -> dict[str, tuple[int, int] | None]:

@@ -83,7 +83,9 @@ def test_copies_of_other_data_are_refused():
     run("dedup", "copies", "rsicd")
     table, facts = read_table(Layout.dataset("rsicd"))
     write_table(table, facts._replace(data_sha="other"), Layout.dataset("rsicd"))
-    assert "made from other data: delete it and run again" in refused("data", "clean", "rsicd", "--dedup", "copies")
+    assert "made from other data of rsicd: delete it and run again" in refused(
+        "data", "clean", "rsicd", "--dedup", "copies"
+    )
 
 
 def test_what_is_missing_says_how_to_build_it():

@@ -2,6 +2,7 @@
 import sys
 from itertools import combinations_with_replacement
 from pathlib import Path
+from typing import get_args
 
 # Rules call the `rsitr` of the environment that runs Snakemake, activated or not.
 shell.prefix(
@@ -134,7 +135,7 @@ CLEAN = [
 JOINT = [
     str(Layout.joint(protocol, rule))
     for protocol in pipeline.joint_protocols(PARAMS[PARAMS.experiment].datasets)
-    for rule in ("none", "remoteclip", "copies")
+    for rule in get_args(Dedup)
 ]
 CELL_FILES = [str(Layout.cell(cell) / "cell.json") for cell in CELLS]
 

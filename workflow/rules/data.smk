@@ -62,10 +62,6 @@ rule clean:
 
 rule data:
     input:
-        expand(
-            "data/canonical/{dataset}/clean-{dedup}.parquet",
-            dataset=PARAMS[PARAMS.experiment].datasets,
-            dedup=PARAMS[PARAMS.experiment].dedup,
-        ),
+        CLEAN,
         COPIES,
         JOINT,

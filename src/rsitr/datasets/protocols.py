@@ -34,9 +34,9 @@ class Protocol:
     used_by: Mapping[str, str]
     """Dataset -> the papers that used it there."""
     assign: Assign
+    """Splits of ``(dataset, official splits, seed)``."""
     datasets: tuple[str, ...] = ()
     """Those it is defined on; empty means any."""
-    """Splits of ``(dataset, official splits, seed)``."""
     joint: bool = False
     """One training set is the union of the train splits of all these datasets."""
     lists: Mapping[str, str] = field(default_factory=dict)

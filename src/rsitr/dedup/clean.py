@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pandas as pd
@@ -12,10 +13,11 @@ from rsitr.cells import Layout
 from rsitr.datasets.canonical import data_sha
 from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, read_table, write_table
 from rsitr.dedup.groups import PRECEDENCE, linked, near_pairs
-from rsitr.dedup.pairs import read_copies
-from rsitr.errors import DatasetError, ParamsError
+from rsitr.dedup.pairs import current_copies
+from rsitr.errors import ParamsError
+from rsitr.params import Dedup
 
-PROTOCOLS = ("none", "remoteclip", "copies")
+PROTOCOLS = get_args(Dedup)
 
 # What a method can see of an image. The other columns may gain precision without making a record stale.
 SEEN = ["image_id", "split", "class_name", "captions", "keywords", "sha256", "keep", "reason"]
@@ -54,7 +56,7 @@ def _groups(frame: pd.DataFrame, copies: pd.DataFrame | None) -> np.ndarray:
     else:
         place = {image_id: row for row, image_id in enumerate(frame["image_id"])}
         pairs = np.array([[place[first], place[second]] for first, second in copies[["first", "second"]].to_numpy()])
-    number = linked(map(tuple, pairs.tolist()))
+    number = linked((one, other) for one, other in pairs.tolist())
     return np.array([number.get(row, len(number) + row) for row in range(len(frame))], dtype=np.int32)
 
 
@@ -67,10 +69,7 @@ def write_clean(dataset_table: Path, dedup: str, out: Path) -> DatasetFacts:
     table, facts = read_table(dataset_table)
     pairs = None
     if dedup == "copies":
-        path = Layout.copies(facts.name, facts.name)
-        pairs, found = read_copies(path)
-        if found.first_sha != facts.data_sha:
-            raise DatasetError(f"{path} was made from other data: delete it and run again")
+        pairs, _ = current_copies(Layout.copies(facts.name, facts.name), {facts.name: facts.data_sha})
     cleaned = clean(table.to_pandas(), dedup, pairs)
     facts = facts._replace(data_sha=data_sha(cleaned[SEEN]), parent_sha=facts.data_sha)
     write_table(pa.Table.from_pandas(cleaned, CLEAN_SCHEMA, preserve_index=False), facts, out)

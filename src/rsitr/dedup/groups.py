@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
@@ -23,6 +24,7 @@ _BLOCK = 1024
 PRECEDENCE = {"test": 0, "val": 1, "train": 2}
 """Of near duplicates, the one in the split whose numbers are published stays."""
 
+H = TypeVar("H", bound=Hashable)
 Image = tuple[str, str]
 """Dataset and image id."""
 Groups = dict[Image, int]
@@ -49,14 +51,14 @@ def near_pairs(fingerprints: Sequence[str], max_distance: int = MAX_DISTANCE) ->
     return np.sort(present[np.concatenate(pairs)], axis=1)
 
 
-def linked(pairs: Iterable[tuple[Hashable, Hashable]]) -> dict[Hashable, int]:
+def linked(pairs: Iterable[tuple[H, H]]) -> dict[H, int]:
     """Group number of everything that is in a pair, in the order in which the groups first appear."""
     sets = DisjointSet()
     for one, other in pairs:
         sets.add(one)
         sets.add(other)
         sets.merge(one, other)
-    numbers: dict[Hashable, int] = {}
+    numbers: dict[H, int] = {}
     return {item: numbers.setdefault(sets[item], len(numbers)) for item in sets}
 
 
@@ -70,9 +72,9 @@ def image_groups(rule: str, tables: Mapping[str, Path], copies: Sequence[Path]) 
         frames = {name: read_table(path)[0].select(["image_id", "fingerprint"]) for name, path in tables.items()}
         images = [(name, image_id) for name, frame in frames.items() for image_id in frame["image_id"].to_pylist()]
         hashes = [value for frame in frames.values() for value in frame["fingerprint"].to_pylist()]
-        return linked((images[one], images[other]) for one, other in near_pairs(hashes))  # type: ignore[return-value]
+        return linked((images[one], images[other]) for one, other in near_pairs(hashes))
     if rule == "copies":
-        return linked(pair for path in copies for pair in _pairs(path))  # type: ignore[return-value]
+        return linked(pair for path in copies for pair in _pairs(path))
     raise ParamsError(f"unknown de-duplication rule {rule!r}: the known ones are {', '.join(RULES)}")
 
 

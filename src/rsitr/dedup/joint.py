@@ -25,7 +25,7 @@ from rsitr.datasets.protocols import Protocol, get_protocol
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.dedup.clean import PROTOCOLS as RULES
 from rsitr.dedup.groups import Groups, image_groups
-from rsitr.dedup.pairs import read_copies
+from rsitr.dedup.pairs import current_copies
 from rsitr.errors import DatasetError, ParamsError
 
 DUPLICATE = "near duplicate of a test image"
@@ -90,15 +90,6 @@ def joint_protocol(name: str) -> Protocol:
     return protocol
 
 
-def current_copies(path: Path, data_shas: Mapping[str, str]) -> tuple[str, str, pd.DataFrame]:
-    """Both datasets and the pairs of a table of copies; ``DatasetError`` when they have other data hashes by now."""
-    frame, facts = read_copies(path)
-    for name, sha in ((facts.first, facts.first_sha), (facts.second, facts.second_sha)):
-        if data_shas.get(name, sha) != sha:
-            raise DatasetError(f"{path} was made from other data of {name}: delete it and run again")
-    return facts.first, facts.second, frame
-
-
 def join(
     name: str, rule: str, tables: Mapping[str, Path], copies: Iterable[Path] = ()
 ) -> tuple[pd.DataFrame, JointFacts]:
@@ -138,8 +129,8 @@ def _between_members(present: list[str], facts: Mapping[str, DatasetFacts], copi
     shas = {member: fact.data_sha for member, fact in facts.items()}
     found = {}
     for path in copies:
-        first, second, _ = current_copies(path, shas)
-        found[tuple(sorted((first, second)))] = path
+        _, of = current_copies(path, shas)
+        found[tuple(sorted((of.first, of.second)))] = path
     for pair in combinations_with_replacement(sorted(present), 2):
         if pair not in found:
             raise DatasetError(f"the copies of {pair[0]} in {pair[1]} are needed as well: build {Layout.copies(*pair)}")

@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from rsitr.datasets.table import read_table
 from rsitr.dedup.groups import Groups, image_groups
-from rsitr.dedup.pairs import read_copies
+from rsitr.dedup.pairs import current_copies, read_copies
 from rsitr.errors import DatasetError
 
 WHOLE = "all"
@@ -94,20 +94,20 @@ def _sorted_out(sets: list[_Dataset], copies: Mapping[Pair, Path]) -> tuple[list
     for one, other in combinations_with_replacement(sorted(sets, key=lambda each: each.name), 2):
         pair = one.name, other.name
         try:
-            found.append(_checked(copies, pair, (one.data_sha, other.data_sha)))
+            found.append(_checked(copies, pair, {one.name: one.data_sha, other.name: other.data_sha}))
         except DatasetError as error:
             wrong[pair] = str(error)
     return found, wrong
 
 
-def _checked(copies: Mapping[Pair, Path], pair: Pair, data_sha: tuple[str, str]) -> Path:
+def _checked(copies: Mapping[Pair, Path], pair: Pair, data_shas: Mapping[str, str]) -> Path:
     """The table of copies of a pair; raises ``DatasetError`` when there is none of the present data."""
     if pair not in copies:
         raise DatasetError(f"{' and '.join(dict.fromkeys(pair))}: copies were not looked for")
-    path, facts = copies[pair], read_copies(copies[pair])[1]
-    if (facts.first, facts.second, facts.first_sha, facts.second_sha) != (*pair, *data_sha):
-        raise DatasetError(f"{path} was made from other data: delete it and run again")
-    return path
+    _, facts = current_copies(copies[pair], data_shas)
+    if (facts.first, facts.second) != pair:
+        raise DatasetError(f"{copies[pair]} is of {facts.first} in {facts.second}: delete it and run again")
+    return copies[pair]
 
 
 def _unknown(source: _Dataset, split: str, test: _Dataset, wrong: dict[Pair, str]) -> str:
@@ -130,16 +130,17 @@ def _overlap(source: _Dataset, split: str, test: _Dataset, rule: str, groups: Gr
     return Overlap(source.name, split, test.name, rule, None if unknown else images, *sizes, unknown)
 
 
-def leaks(dataset: str, tables: Mapping[str, Path], copies: Mapping[Pair, Path], rule: str) -> tuple[int, int] | None:
-    """How many test images of a dataset have a near duplicate in its own training split, and of how many.
+def leaks(tables: Mapping[str, Path], copies: Mapping[Pair, Path], rule: str) -> dict[str, tuple[int, int]]:
+    """By dataset, how many test images have a near duplicate in its own training split, and of how many.
 
-    None when not known, and for a dataset that has no training or no test split. With the clean table in the place of
-    the canonical one, training images that were removed count for nothing.
+    Without the datasets of which that is not known, or that have no training or no test split. With clean tables in
+    the place of canonical ones, training images that were removed count for nothing.
     """
-    for overlap in overlaps(tables, copies, rule):
-        if overlap[:3] == (dataset, "train", dataset) and overlap.images is not None:
-            return len(overlap.images), overlap.of
-    return None
+    return {
+        overlap.test: (len(overlap.images), overlap.of)
+        for overlap in overlaps(tables, copies, rule)
+        if overlap.source == overlap.test and overlap.source_split == "train" and overlap.images is not None
+    }
 
 
 EVIDENCE = ("part", "orientation", "detail", "agreement")

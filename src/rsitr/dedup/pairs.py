@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -80,3 +81,12 @@ def read_copies(path: Path) -> tuple[pd.DataFrame, CopiesFacts]:
         raise DatasetError(f"{path} is missing: build it with `snakemake --cores 2 {path}`")
     table = pq.ParquetFile(path).read()
     return table.to_pandas(), CopiesFacts(**json.loads(table.schema.metadata[b"rsitr"]))
+
+
+def current_copies(path: Path, data_shas: Mapping[str, str]) -> tuple[pd.DataFrame, CopiesFacts]:
+    """``read_copies``, and ``DatasetError`` when a dataset has another hash than in ``data_shas`` by now."""
+    frame, facts = read_copies(path)
+    for name, sha in ((facts.first, facts.first_sha), (facts.second, facts.second_sha)):
+        if data_shas.get(name, sha) != sha:
+            raise DatasetError(f"{path} was made from other data of {name}: delete it and run again")
+    return frame, facts

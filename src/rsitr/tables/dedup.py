@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, combinations, combinations_with_replacement
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -17,8 +17,8 @@ from rsitr.datasets.protocols import PROTOCOLS, Protocol
 from rsitr.datasets.table import read_table
 from rsitr.dedup.clean import clean
 from rsitr.dedup.groups import RULES, kept_first, linked, near_pairs
-from rsitr.dedup.joint import JointFacts, current_copies, join, removed, shared
-from rsitr.dedup.pairs import SCHEMA
+from rsitr.dedup.joint import JointFacts, join, removed, shared
+from rsitr.dedup.pairs import SCHEMA, current_copies
 from rsitr.errors import DatasetError
 from rsitr.tables.comparison import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
@@ -106,9 +106,9 @@ class Images:
         self.present(*pair)
         if pair not in self.copies:
             raise DatasetError(f"not compared: copies of {pair[0]} in {pair[1]} were not looked for")
-        first, second, frame = current_copies(self.copies[pair], self.shas)
-        if (first, second) != pair:
-            raise DatasetError(f"{self.copies[pair]} holds the copies of {first} in {second}: delete it and run again")
+        frame, of = current_copies(self.copies[pair], self.shas)
+        if (of.first, of.second) != pair:
+            raise DatasetError(f"{self.copies[pair]} is of {of.first} in {of.second}: delete it and run again")
         return frame
 
     def known_pairs(self) -> Iterator[tuple[Pair, pd.DataFrame]]:
@@ -129,7 +129,8 @@ def hashes_inside(fingerprints: pd.Series) -> Found:
     counts = fingerprints[fingerprints != ""].value_counts().sort_index()
     # Hashes that all differ, so that every near pair of them is listed.
     count, near = counts.to_numpy(), near_pairs(counts.index.tolist())
-    group = linked([*map(tuple, near.tolist()), *((node, node) for node in np.flatnonzero(count > 1).tolist())])
+    edges = [*near.tolist(), *([node, node] for node in np.flatnonzero(count > 1).tolist())]
+    group = linked((one, other) for one, other in edges)
     pairs = count[near].prod(axis=1).sum() + (count * (count - 1) // 2).sum()
     return Found(int(pairs), _number(group), (int(count[np.array([*group], dtype=np.int64)].sum()),))
 
@@ -279,7 +280,7 @@ def _write_groups(images: Images, path: Path) -> Path:
         for name, frame in images.frames.items()
         for image_id, split in zip(frame["image_id"], frame["split"], strict=True)
     }
-    groups: Any = linked(pairs)
+    groups = linked(pairs)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["group", "dataset", "image_id", "split", "kept"])
