@@ -73,6 +73,26 @@ def spec_of(params: Params, cell: CellId) -> Spec:
     )
 
 
+def measures(params: Params, cell: CellId) -> list[str]:
+    """What a cell's loss reads of how alike the training captions are; empty unless its margin is dynamic."""
+    from rsitr.captions.prior import weights_of
+    from rsitr.methods.catalog import schemas
+
+    facts = schemas(STATE)[cell.method_name]
+    fields = facts["schema"].get("properties", {})
+    if "margin_type" not in fields:
+        return []
+    chosen = facts["variants"].get(cell.variant, {}) | params.overlay(cell, fields)
+    kind, prior, bleu = (chosen.get(name, fields[name]["default"]) for name in ("margin_type", "prior", "prior_bleu"))
+    return list(weights_of(prior, bleu)) if kind == "dynamic" else []
+
+
+def similarities(params: Params, cell: CellId) -> list[Path]:
+    """The matrices behind ``measures``."""
+    folder = Layout.similarity(cell.dataset, params[cell.experiment].dedup)
+    return [folder / f"{name}.npy" for name in measures(params, cell)]
+
+
 def write_spec(spec: Spec) -> Path:
     """Write the spec of a cell where its rules read it, only if it changed."""
     path = Layout.spec(spec.cell)
@@ -89,7 +109,7 @@ def current_data_sha(spec: Spec) -> str | None:
     """Hash of the data as it lies here, or None where it has not been built."""
     from rsitr.datasets.table import read_facts
 
-    path = Layout.clean(spec.dataset, spec.dedup)
+    path = spec.clean
     return read_facts(path).data_sha if path.is_file() else None
 
 
@@ -117,7 +137,7 @@ def synchronise(params: Params, cells: Sequence[CellId]) -> None:
         if stale_parts(spec):
             os.utime(path)
             continue
-        inputs = [path, Layout.clean(cell.dataset, spec.dedup)]
+        inputs = [path, spec.clean, *similarities(params, cell)]
         inputs = [path for path in inputs if path.is_file()]
         if _newest(inputs) > _oldest(trained) or _newest([*inputs, *trained]) > _oldest(evaluated):
             for output in (*trained, *evaluated):

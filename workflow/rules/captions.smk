@@ -24,3 +24,28 @@ rule dataset_tables:
         code=lambda wildcards: code(f"rsitr.tables.{wildcards.table}"),
     shell:
         "rsitr tables {wildcards.experiment} --only {wildcards.table} > {log} 2>&1"
+
+
+# How alike training captions are, for the losses with a dynamic margin.
+rule similarity:
+    input:
+        "data/canonical/{dataset}/clean-{dedup}.parquet",
+    output:
+        # Not removed before the job: an interrupted one continues.
+        matrix=update("data/similarity/{dataset}/{dedup}/{measure}.npy"),
+        note=update("data/similarity/{dataset}/{dedup}/{measure}.json"),
+    log:
+        "results/logs/similarity/{dataset}/{dedup}-{measure}.log",
+    benchmark:
+        "results/timing/similarity/{dataset}/{dedup}-{measure}.tsv"
+    conda:
+        "../envs/rsitr.yaml"
+    threads: 2
+    resources:
+        mem_mb=3000,
+        cpu=min(2, pipeline.cores()),
+    params:
+        code=measure_code,
+    shell:
+        "rsitr captions similarity {wildcards.dataset} {wildcards.measure}"
+        " --dedup {wildcards.dedup} --threads {threads} > {log} 2>&1"

@@ -50,6 +50,24 @@ def clean_table(wildcards):
     return f"data/canonical/{wildcards.dataset}/clean-{PARAMS[wildcards.experiment].dedup}.parquet"
 
 
+def similarities(wildcards):
+    """How alike the training captions are, as far as the loss of a cell reads it."""
+    cell = CellId(
+        wildcards.experiment,
+        wildcards.dataset,
+        wildcards.method,
+        int(wildcards.seed),
+    )
+    return [str(path) for path in pipeline.similarities(PARAMS, cell)]
+
+
+def measure_code(wildcards):
+    """Code of a measure of similarity and of what writes its matrix."""
+    from rsitr.captions.similarity import module_of
+
+    return code("rsitr.captions.similarity", module_of(wildcards.measure))
+
+
 def copies_inside(wildcards):
     """What the clean protocol `copies` reads beside the canonical table."""
     inside = Layout.copies(wildcards.dataset, wildcards.dataset)
