@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -67,7 +68,7 @@ def over_threads(work: Callable[[int, int], Any], count: int, threads: int) -> N
     the same cores.
     """
     bounds = [count * part // threads for part in range(threads + 1)]
-    parts = [(first, last) for first, last in zip(bounds, bounds[1:], strict=False) if first < last]
+    parts = [(first, last) for first, last in pairwise(bounds) if first < last]
     if len(parts) <= 1:
         for part in parts:
             work(*part)

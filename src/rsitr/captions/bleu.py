@@ -3,9 +3,6 @@
 BLEU is defined by K. Papineni et al., 'BLEU: a method for automatic evaluation of machine translation' (ACL 2002), for
 a whole corpus; libraries differ in what they make of a single sentence, where n-grams without a match are the rule.
 Here are the definitions of two of them, to 1e-9 of what they compute for one pair at a time.
-
-Every n-gram has a number. For one image, the largest count of each n-gram in any of its captions is written into a
-table; then each caption to be scored looks up its own n-grams there.
 """
 
 from __future__ import annotations
@@ -14,8 +11,6 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
-from numba import njit
 
 from rsitr.captions.all_pairs import (
     FloatArray,
@@ -25,13 +20,13 @@ from rsitr.captions.all_pairs import (
     checked_threads,
     over_threads,
 )
-from rsitr.captions.bleu_scores import ORDERS, PYCOCOEVALCAP, bleu_scores
+from rsitr.captions.bleu_kernel import ORDERS, PYCOCOEVALCAP, score_images
 from rsitr.captions.ngrams import count_ngrams
 from rsitr.captions.words import words
 from rsitr.errors import ParamsError
 
 METHODS = {"pycocoevalcap": PYCOCOEVALCAP} | {f"nltk-{method}": method for method in range(8)}
-"""Definition -> its number for ``bleu_scores``."""
+"""Definition -> its number in ``bleu_kernel``."""
 
 
 class Bleu:
@@ -81,74 +76,6 @@ class Bleu:
         captions = checked_places(captions, len(self.ngrams.lengths), "captions")
         images = checked_places(images, len(self.references.starts) - 1, "images")
         out = np.empty((len(captions), len(images), ORDERS))
-        work = partial(_score, captions, images, *self.references, *self.ngrams, self.method, out)
+        work = partial(score_images, captions, images, self.references, self.ngrams, self.method, out)
         over_threads(work, len(images), self.threads)
         return out
-
-
-@njit(nogil=True, cache=True)
-def _score(
-    captions: IntArray,
-    images: IntArray,
-    references: IntArray,
-    image_starts: IntArray,
-    orders: int,
-    lengths: IntArray,
-    starts: IntArray,
-    numbers: npt.NDArray[np.int32],
-    counts: npt.NDArray[np.int32],
-    distinct: int,
-    method: int,
-    out: FloatArray,
-    first: int,
-    last: int,
-) -> None:
-    """Fill ``out[:, first:last]``."""
-    table = np.zeros(distinct, dtype=np.int32)
-    shared = np.zeros(ORDERS + 1, dtype=np.int64)
-    precisions = np.empty(ORDERS)
-    for place in range(first, last):
-        own = references[image_starts[images[place]] : image_starts[images[place] + 1]]
-        for text in own:
-            for entry in range(starts[text * orders], starts[(text + 1) * orders]):
-                table[numbers[entry]] = max(table[numbers[entry]], counts[entry])
-        for row, caption in enumerate(captions):
-            if len(own) == 0 or lengths[caption] == 0:
-                out[row, place] = 0.0
-                continue
-            _count_shared(table, starts[caption * orders :], numbers, counts, orders, shared)
-            closest = _closest(lengths, own, lengths[caption])
-            bleu_scores(method, shared, lengths[caption], closest, precisions, out[row, place])
-        for text in own:
-            for entry in range(starts[text * orders], starts[(text + 1) * orders]):
-                table[numbers[entry]] = 0
-
-
-@njit(nogil=True, cache=True)
-def _count_shared(
-    table: npt.NDArray[np.int32],
-    starts: IntArray,
-    numbers: npt.NDArray[np.int32],
-    counts: npt.NDArray[np.int32],
-    orders: int,
-    shared: IntArray,
-) -> None:
-    """Fill ``shared`` with the clipped matches of a caption whose first order starts at ``starts[0]``."""
-    shared[:] = 0
-    for order in range(orders):
-        for entry in range(starts[order], starts[order + 1]):
-            shared[order] += min(table[numbers[entry]], counts[entry])
-        # An n-gram matches only where the (n-1)-gram inside it does.
-        if shared[order] == 0:
-            return
-
-
-@njit(nogil=True, cache=True)
-def _closest(lengths: IntArray, own: IntArray, words: int) -> int:
-    """The length, among the texts ``own``, that is nearest to ``words``; of two as near, the shorter."""
-    best = lengths[own[0]]
-    for text in own[1:]:
-        length = lengths[text]
-        if (abs(length - words), length) < (abs(best - words), best):
-            best = length
-    return best

@@ -1,8 +1,8 @@
-"""From counts of shared n-grams to BLEU: the definitions, compiled.
+"""The compiled part of BLEU: from numbered n-grams to scores.
 
-Each function fills ``out`` [4] with BLEU-1 to BLEU-4 of one caption of at least one word. ``shared[n - 1]`` is the
-number of the caption's n-grams that also occur in a reference, clipped at the largest count in any one reference;
-``words`` is the caption's length, ``closest`` that of the reference nearest in length. ``p`` [4] is working memory.
+For one image, the largest count of each n-gram in any of its captions is written into a table; then each caption to be
+scored looks up its own n-grams there. All compiled functions are in this file, because numba, which keeps them on disk,
+compiles a function anew only when its own file has changed.
 """
 
 from __future__ import annotations
@@ -11,9 +11,11 @@ import math
 import sys
 
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
-from rsitr.captions.all_pairs import FloatArray, IntArray
+from rsitr.captions.all_pairs import FloatArray, IntArray, Lists
+from rsitr.captions.ngrams import Ngrams
 
 ORDERS = 4
 """BLEU-1 to BLEU-4."""
@@ -32,8 +34,73 @@ NO_MATCH = sys.float_info.min
 
 
 @njit(nogil=True, cache=True)
-def bleu_scores(method: int, shared: IntArray, words: int, closest: int, p: FloatArray, out: FloatArray) -> None:
-    """BLEU by ``method``: ``PYCOCOEVALCAP``, or 0 to 7 for the smoothing methods of nltk."""
+def score_images(
+    captions: IntArray,
+    images: IntArray,
+    references: Lists,
+    ngrams: Ngrams,
+    method: int,
+    out: FloatArray,
+    first: int,
+    last: int,
+) -> None:
+    """Fill ``out[:, first:last]`` with BLEU-1 to BLEU-4 of ``captions`` against ``images[first:last]``.
+
+    ``method`` is ``PYCOCOEVALCAP``, or 0 to 7 for the smoothing methods of nltk; 5 and 7 want n-grams of five orders.
+    """
+    largest = np.zeros(ngrams.distinct, dtype=np.int32)
+    shared = np.zeros(ORDERS + 1, dtype=np.int64)
+    precisions = np.empty(ORDERS)
+    for place in range(first, last):
+        own = references.values[references.starts[images[place]] : references.starts[images[place] + 1]]
+        for text in own:
+            for entry in range(ngrams.starts[text * ngrams.orders], ngrams.starts[(text + 1) * ngrams.orders]):
+                number = ngrams.numbers[entry]
+                largest[number] = max(largest[number], ngrams.counts[entry])
+        for row, caption in enumerate(captions):
+            length = ngrams.lengths[caption]
+            if len(own) == 0 or length == 0:
+                out[row, place] = 0.0
+                continue
+            _count_shared(ngrams, caption, largest, shared)
+            closest = _closest(ngrams.lengths, own, length)
+            _bleu(method, shared, length, closest, precisions, out[row, place])
+        for text in own:
+            for entry in range(ngrams.starts[text * ngrams.orders], ngrams.starts[(text + 1) * ngrams.orders]):
+                largest[ngrams.numbers[entry]] = 0
+
+
+@njit(nogil=True, cache=True)
+def _count_shared(ngrams: Ngrams, caption: int, largest: npt.NDArray[np.int32], shared: IntArray) -> None:
+    """Fill ``shared`` with the matches of a caption, clipped at the ``largest`` count of each n-gram."""
+    shared[:] = 0
+    for order in range(ngrams.orders):
+        slot = caption * ngrams.orders + order
+        for entry in range(ngrams.starts[slot], ngrams.starts[slot + 1]):
+            shared[order] += min(largest[ngrams.numbers[entry]], ngrams.counts[entry])
+        # An n-gram matches only where the (n-1)-gram inside it does.
+        if shared[order] == 0:
+            return
+
+
+@njit(nogil=True, cache=True)
+def _closest(lengths: IntArray, own: IntArray, words: int) -> int:
+    """The length, among the texts ``own``, that is nearest to ``words``; of two as near, the shorter."""
+    best = lengths[own[0]]
+    for text in own[1:]:
+        length = lengths[text]
+        if (abs(length - words), length) < (abs(best - words), best):
+            best = length
+    return best
+
+
+@njit(nogil=True, cache=True)
+def _bleu(method: int, shared: IntArray, words: int, closest: int, p: FloatArray, out: FloatArray) -> None:
+    """Fill ``out`` [4] with the scores of a caption of at least one word.
+
+    ``shared[n - 1]`` is the number of its n-grams that also occur in a reference, ``words`` its length, ``closest``
+    that of the reference nearest in length. ``p`` [4] is working memory.
+    """
     if method == PYCOCOEVALCAP:
         _pycocoevalcap(shared, words, closest, out)
     elif shared[0] == 0 or (method == 6 and shared[2] == 0):
