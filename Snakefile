@@ -53,3 +53,4 @@ rule all:
         CELL_FILES,
         table_files(PARAMS.experiment),
         JOINT,
+        KEYWORDS,

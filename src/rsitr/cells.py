@@ -259,6 +259,11 @@ class Layout:
         return Path("data/similarity", name, dedup)
 
     @staticmethod
+    def keywords(name: str) -> Path:
+        """Keywords of every image."""
+        return Path("data/keywords", f"{name}.parquet")
+
+    @staticmethod
     def thumbnails(name: str) -> Path:
         """Every image of a dataset at a small size."""
         return Path("data/thumbnails", f"{name}.parquet")

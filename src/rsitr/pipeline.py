@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_json, read_record, write_json
 from rsitr.errors import DatasetError, RsitrError
@@ -20,6 +20,9 @@ from rsitr.methods import entry
 from rsitr.params import CellId, Params, parse_params
 from rsitr.provenance import code_sha, memory_gib
 
+TableName = Literal[
+    "comparison", "margin", "datasets", "statistics", "ceiling", "splits", "sources", "dedup", "leakage"
+]
 STATE = Path(".rsitr")
 CELLS = Path("results/cells")
 
@@ -126,6 +129,7 @@ def synchronise(params: Params, cells: Sequence[CellId]) -> None:
     whose record agrees with the present code, parameters and data become newer than its inputs, and the spec of one
     whose record does not becomes newer than its outputs.
     """
+    Path("data/similarity").mkdir(parents=True, exist_ok=True)  # DVC tracks it, though not every experiment fills it
     for dataset, dedup in dict.fromkeys((cell.dataset, params[cell.experiment].dedup) for cell in cells):
         _synchronise_clean(dataset, dedup)
     for cell in cells:
@@ -263,13 +267,13 @@ def snakemake(targets: list[str], experiment: str, cores: int) -> int:
     return subprocess.run([*command, "--", *targets]).returncode
 
 
-def build_tables(params: Params, experiment: str, *, only: str | None = None, strict: bool = False) -> list[Path]:
+def build_tables(params: Params, experiment: str, *, only: TableName | None = None, strict: bool = False) -> list[Path]:
     """Tables and figures of an experiment, or one of them.
 
-    ``comparison`` comes from its records, ``sources`` from the source tables of the datasets, ``dedup`` and ``leakage``
-    from the images that were compared, the others from the canonical tables.
+    ``comparison`` and ``margin`` come from its records, ``sources`` from the source tables of the datasets, ``dedup``
+    and ``leakage`` from the images that were compared, the others from the canonical tables.
     """
-    from rsitr.tables import ceiling, comparison, datasets, dedup, leakage, metrics, sources, splits
+    from rsitr.tables import ceiling, comparison, datasets, dedup, leakage, margin, metrics, sources, splits, statistics
 
     out, written = Layout.tables(experiment), []
     built = _built(params[experiment].datasets)
@@ -288,10 +292,16 @@ def build_tables(params: Params, experiment: str, *, only: str | None = None, st
     if only in (None, "leakage"):
         written += leakage.build(compared, copies, experiment, out)
         written.append(leakage.write_training(_overlaps(params, experiment), Layout.overlaps(experiment)))
-    if only in (None, "comparison"):
+    if only in (None, "statistics"):
+        written += statistics.build(built, experiment, out)
+    if only in (None, "comparison", "margin"):
         stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
-        written += comparison.build(params, experiment, CELLS, out, stale, strict, _known_overlaps(experiment))
-        written += metrics.build(params, experiment, CELLS, out)
+        overlaps = _known_overlaps(experiment)
+        if only != "margin":
+            written += comparison.build(params, experiment, CELLS, out, stale, strict, overlaps)
+            written += metrics.build(params, experiment, CELLS, out)
+        if only != "comparison":
+            written += margin.build(params, experiment, CELLS, out, stale, overlaps)
     return written
 
 

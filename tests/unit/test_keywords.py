@@ -286,7 +286,7 @@ def test_a_damaged_file_is_built_again(tmp_path, capsys, damage):
     else:
         header = None if damage == "header" else {b"rsitr": json.dumps({"other": 1}).encode()}
         pq.write_table(pa.table({"x": [1]}).replace_schema_metadata(header), out)
-    with pytest.raises(DatasetError, match="rsitr captions keywords"):
+    with pytest.raises(DatasetError, match="build it with `snakemake --cores 2 "):
         read_keywords(out)
     assert build_keywords(canonical, out)
     assert "cannot be read: it is built again" in capsys.readouterr().err

@@ -49,3 +49,61 @@ rule similarity:
     shell:
         "rsitr captions similarity {wildcards.dataset} {wildcards.measure}"
         " --dedup {wildcards.dedup} --threads {threads} > {log} 2>&1"
+
+
+rule keywords:
+    input:
+        "data/canonical/{dataset}/dataset.parquet",
+    output:
+        "data/keywords/{dataset}.parquet",
+    log:
+        "results/logs/keywords/{dataset}.log",
+    benchmark:
+        "results/timing/keywords/{dataset}.tsv"
+    conda:
+        "../envs/rsitr.yaml"
+    resources:
+        mem_mb=1000,
+        cpu=1,
+    params:
+        code=code("rsitr.captions.keyword_table"),
+    shell:
+        "rsitr captions keywords {wildcards.dataset} > {log} 2>&1"
+
+
+rule statistics_table:
+    input:
+        expand(
+            "data/canonical/{dataset}/dataset.parquet",
+            dataset=PARAMS[PARAMS.experiment].datasets,
+        ),
+    output:
+        report(
+            [
+                *multiext(
+                    "results/tables/{experiment}/statistics",
+                    ".csv",
+                    ".md",
+                    ".tex",
+                    ".html",
+                    ".png",
+                ),
+                "results/tables/{experiment}/similarity.png",
+            ],
+            caption="../report/statistics.rst",
+            category="{experiment}",
+        ),
+    log:
+        "results/logs/tables/{experiment}-statistics.log",
+    benchmark:
+        "results/timing/tables/{experiment}-statistics.tsv"
+    conda:
+        "../envs/rsitr.yaml"
+    threads: 2
+    resources:
+        mem_mb=3000,
+        cpu=min(2, pipeline.cores()),
+    params:
+        code=code("rsitr.tables.statistics"),
+    shell:
+        "rsitr tables {wildcards.experiment} --only statistics > {log} 2>&1"

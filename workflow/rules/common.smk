@@ -112,12 +112,16 @@ def table_files(experiment):
     folder = f"results/tables/{experiment}"
     rendered = [
         f"{folder}/{table}.{kind}"
-        for table in ("comparison", "sources", "dedup", "leakage", *DATASET_TABLES)
+        for table in (
+            *("comparison", "margin", "sources", "dedup", "leakage", "statistics"),
+            *DATASET_TABLES,
+        )
         for kind in ("csv", "md", "tex", "html")
     ]
     others = (
         *("comparison.long.csv", "comparison.png", "metrics.json", "training.csv"),
         *("dedup.pairs.csv", "dedup.groups.csv"),
+        *("margin.png", "statistics.png", "similarity.png"),
         *(
             "leakage.long.csv",
             "leakage.images.csv",
@@ -155,6 +159,15 @@ JOINT = [
     for protocol in pipeline.joint_protocols(PARAMS[PARAMS.experiment].datasets)
     for rule in get_args(Dedup)
 ]
+KEYWORDS = [
+    str(Layout.keywords(dataset)) for dataset in PARAMS[PARAMS.experiment].datasets
+]
+# How alike training captions are, where a loss reads it.
+SIMILARITIES = list(
+    dict.fromkeys(
+        str(path) for cell in CELLS for path in pipeline.similarities(PARAMS, cell)
+    )
+)
 CELL_FILES = [str(Layout.cell(cell) / "cell.json") for cell in CELLS]
 
 if workflow.is_main_process:

@@ -70,7 +70,7 @@ def read_keywords(path: Path) -> tuple[pa.Table, KeywordFacts]:
     """Rows and facts of a file of keywords; ``DatasetError`` where it is missing, damaged or of another version."""
     facts = _facts(path) if path.is_file() else None
     if facts is None or facts.version != VERSION:
-        raise DatasetError(f"{path} is missing or out of date: build it with `rsitr captions keywords`")
+        raise DatasetError(f"{path} is missing or out of date: build it with `snakemake --cores 2 {path}`")
     return pq.ParquetFile(path).read(), facts
 
 

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from rsitr.captions.similarity import DTYPE, CaptionSet, Integers, Measure, measure, open_matrix
+from rsitr.captions.all_pairs import IntArray
+from rsitr.captions.similarity import DTYPE, CaptionSet, Measure, measure, open_matrix
 
 PriorName = Literal["paper", "released"]
 """``paper``: BLEU-4 and METEOR, weighted; the paper gives no weights. ``released``: what the authors' code computes."""
@@ -40,7 +41,7 @@ class Prior:
             return lambda texts, images: matrix[images[None, :], texts[:, None]]
         return measure(name, self.captions, threads)
 
-    def __call__(self, captions: Integers, images: Integers) -> npt.NDArray[np.float32]:
+    def __call__(self, captions: IntArray, images: IntArray) -> npt.NDArray[np.float32]:
         """Float32 [C, I] in 0..1 of training captions [C] against training images [I]."""
         texts, inverse = np.unique(self.captions.place[captions], return_inverse=True)
         total = np.zeros((len(texts), len(images)), dtype=np.float32)

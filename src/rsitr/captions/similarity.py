@@ -18,12 +18,12 @@ import numpy as np
 import numpy.typing as npt
 from numpy.lib import format as npy
 
+from rsitr.captions.all_pairs import IntArray
 from rsitr.cells import write_json
 from rsitr.errors import ParamsError
 from rsitr.progress import Progress
 from rsitr.provenance import code_sha, sha256_json
 
-Integers = npt.NDArray[np.int64]
 BLEU = ("bleu-1", "bleu-2", "bleu-3", "bleu-4")
 MEASURES = (*BLEU, "meteor", "released")
 """BLEU of order 1 to 4 (pycocoevalcap's definition), METEOR 1.5, and the prior that AMFMN's authors released."""
@@ -39,7 +39,7 @@ class CaptionSet(NamedTuple):
     """In the order of first appearance."""
     references: list[list[int]]
     """Places in ``texts`` of the captions of each image, repetitions kept."""
-    place: Integers
+    place: IntArray
     """[C]: place in ``texts`` of every caption."""
 
     @classmethod
@@ -56,7 +56,7 @@ class CaptionSet(NamedTuple):
 class Measure(Protocol):
     """Scores of captions against the captions of images."""
 
-    def __call__(self, captions: Integers, images: Integers) -> npt.NDArray[np.floating]:
+    def __call__(self, captions: IntArray, images: IntArray) -> npt.NDArray[np.floating]:
         """Float [H, I] in 0..1 of the texts at ``captions`` [H] against the images ``images`` [I]."""
 
 

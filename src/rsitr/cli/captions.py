@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Annotated, Literal
 
 import typer
@@ -32,3 +33,18 @@ def captions_similarity(
     out = Layout.similarity(dataset, dedup) / f"{measure}.npy"
     new = write_matrix(measure, CaptionSet.of(train.captions, train.image_of), out, threads)
     print(f"{out}: {'computed' if new else 'was there already'}")
+
+
+@captions.command("keywords")
+@reported
+def captions_keywords(dataset: str) -> None:
+    """Write the keywords of every image: the dataset's own where it has any, else those of its captions."""
+    from rsitr.captions.keyword_table import build_keywords, read_keywords
+
+    out = Layout.keywords(dataset)
+    new = build_keywords(Layout.dataset(dataset), out)
+    rows = read_keywords(out)[0].to_pylist()
+    counts = Counter(keyword for row in rows for keyword in row["keywords"])
+    print(f"{out}: {'built' if new else 'was there already'}, {counts.total()} keywords of {len(rows)} images")
+    for keyword, count in counts.most_common(10):
+        print(f"{count:7} {keyword}")
