@@ -48,9 +48,10 @@ def count_ngrams(texts: Sequence[Sequence[str]], orders: int) -> Ngrams:
         # An n-gram is the (n-1)-gram that starts where it does, and its own last word.
         kinds, same = np.unique(gram[here] * vocabulary + words[here + order - 1], return_inverse=True)
         gram[here] = same
-        per_text, repeated = np.unique(text_of[here] * max(1, len(kinds)) + same, return_counts=True)
-        slots.append(per_text // max(1, len(kinds)) * orders + order - 1)
-        numbers.append(per_text % max(1, len(kinds)) + distinct)
+        base = max(1, len(kinds))
+        per_text, repeated = np.unique(text_of[here] * base + same, return_counts=True)
+        slots.append(per_text // base * orders + order - 1)
+        numbers.append(per_text % base + distinct)
         counts.append(repeated)
         distinct += len(kinds)
     slot = np.concatenate(slots)
