@@ -47,4 +47,5 @@ class Prior:
         total = np.zeros((len(texts), len(images)), dtype=np.float32)
         for name, weight in self.weights.items():
             total += np.float32(weight) * self._scores[name](texts, images).astype(DTYPE).astype(np.float32)
-        return total[inverse]
+        # The sum of rounded parts may pass 1 by a rounding.
+        return np.minimum(total, 1)[inverse]

@@ -51,7 +51,7 @@ class TripletLoss:
     def margins(self, batch: Batch) -> Tensor:
         """AMFMN, Eq. 29: float32 [B, B], the margin of image i and caption j by S(caption j, captions of image i)."""
         similarity = self._ready()(batch.captions.cpu().numpy(), batch.image_ids.cpu().numpy())
-        return torch.from_numpy(margin(similarity.T, self.config.margin, self.config.beta))
+        return torch.from_numpy(margin(similarity.T, self.config.margin, self.config.beta)).float()
 
     def _ready(self) -> Prior:
         if self._prior is None:
