@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
 
 from rsitr.cells import Layout
 from rsitr.cli.reported import reported
+from rsitr.errors import ParamsError
 from rsitr.params import Dedup
 
 captions = typer.Typer(help="Similarity of captions, statistics of datasets, keywords.", no_args_is_help=True)
@@ -48,3 +53,28 @@ def captions_keywords(dataset: str) -> None:
     print(f"{out}: {'built' if new else 'was there already'}, {counts.total()} keywords of {len(rows)} images")
     for keyword, count in counts.most_common(10):
         print(f"{count:7} {keyword}")
+
+
+@captions.command("statistics")
+@reported
+def captions_statistics(
+    datasets: Annotated[list[str] | None, typer.Argument(help="Datasets whose canonical tables are built.")] = None,
+    json: Annotated[Path | None, typer.Option(help="An annotation of your own in Karpathy's layout.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the table, its bars and the maps.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to divide the work among.")] = 2,
+) -> None:
+    """How long, how varied and how alike the captions of datasets are: the numbers of AMFMN's Fig. 9."""
+    from rsitr.tables import statistics
+
+    if bool(datasets) == bool(json):
+        raise ParamsError("name datasets, or one annotation with --json")
+    tables = {name: Layout.dataset(name) for name in datasets or ()}
+    rows = statistics.measure_json(json, threads) if json else statistics.measure_tables(tables, threads)
+    table = Table("dataset", *rows[0].texts())
+    for row in rows:
+        table.add_row(escape(row.label), *row.texts().values())
+    Console().print(table)
+    if out:
+        made_by = f"rsitr captions statistics {f'--json {json}' if json else ' '.join(tables)}"
+        for path in statistics.write_rows(rows, str(json or ", ".join(tables)), made_by, out):
+            print(path)
