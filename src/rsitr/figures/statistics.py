@@ -18,7 +18,7 @@ COLUMNS = 3
 """Panels side by side before the next line begins."""
 BAR = 0.36
 """Height of a bar, where two datasets are 1 apart."""
-NAME = 14
+NAME = 12
 """Letters of a dataset's name that fit into a line."""
 
 
@@ -39,7 +39,8 @@ class Panel(NamedTuple):
 
 
 def _label(axes: Axes, value: float, place: float, text: str, colour: str) -> None:
-    axes.annotate(text, (value, place), (3, 0), textcoords="offset points", va="center", fontsize=8, color=colour)
+    note = axes.annotate(text, (value, place), (3, 0), textcoords="offset points", va="center", fontsize=8)
+    note.set(color=colour, bbox={"color": "white", "pad": 0.5})
 
 
 def _draw_panel(axes: Axes, panel: Panel) -> None:
