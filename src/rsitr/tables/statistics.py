@@ -47,8 +47,8 @@ PUBLISHED_PART = {"sydney": ("train", "val")}
 """Splits that the paper counts, where they are not all."""
 CAPTION = (
     "Sentence length: words of a caption on average, punctuation marks among them. Diversity: captions that differ "
-    "in any character, for each image. Words: different ones in lower case, punctuation marks among them. All splits count "
-    "here. Average similarity: the prior as AMFMN's authors released it, over all captions and all images of the "
+    "in any character, for each image. Words: different ones in lower case, punctuation marks among them. All splits "
+    "count here. Average similarity: the prior as AMFMN's authors released it, over all captions and all images of the "
     "validation split, and of the test split."
 )
 PUBLISHED_CAPTION = (
