@@ -13,13 +13,12 @@ from pathlib import Path
 
 import numpy as np
 from nltk.stem import PorterStemmer
-from nltk.tokenize import NLTKWordTokenizer
-from nltk.tokenize.punkt import PunktSentenceTokenizer
 from numba import njit
 
 from rsitr.captions.all_pairs import FloatArray, IntArray, Lists, checked_places, over_threads
 from rsitr.captions.bleu import Bleu
 from rsitr.captions.ngrams import Ngrams, count_ngrams
+from rsitr.captions.tokens import tokens
 
 STOP_WORDS = frozenset(Path(__file__).with_name("stop_words.txt").read_text(encoding="utf-8").split()) | {",", "."}
 """The 179 English stop words that nltk's corpus ``stopwords`` had in 2021, a list that goes back to M. Porter's
@@ -28,20 +27,15 @@ Snowball project, and what the authors added to them."""
 BLANK = 0
 """Number of the caption without stems among the different sequences of stems."""
 
-# Without the trained model of nltk's corpus `punkt`, which knows abbreviations; those captions in use have none.
-_SENTENCES = PunktSentenceTokenizer()
-_TOKENS = NLTKWordTokenizer()
 _stem = cache(PorterStemmer().stem)
 
 
 def stems(caption: str) -> list[str]:
     """Porter stems, in lower case, of all tokens of a caption as nltk's ``word_tokenize`` finds them.
 
-    Punctuation and stop words are among them. Tokens are found sentence by sentence, since the tokenizer cuts a full
-    stop from a word only at the end of its text.
+    Punctuation and stop words are among them.
     """
-    tokens = (token for sentence in _SENTENCES.tokenize(caption) for token in _TOKENS.tokenize(sentence))
-    return [_stem(token.lower()) for token in tokens]
+    return [_stem(token.lower()) for token in tokens(caption)]
 
 
 class Released:

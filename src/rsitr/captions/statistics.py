@@ -42,7 +42,7 @@ class Statistics(NamedTuple):
     sentence_length: float
     """Tokens of a caption, on average; punctuation marks count."""
     diversity: float
-    """Different captions for each image. As many as there are captions of an image, if none is used twice."""
+    """Captions that differ in any character, for each image."""
     words: int
     """Different tokens in lower case; punctuation marks count."""
     classes: int

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from textwrap import fill
 from typing import NamedTuple
 
 import matplotlib.style
@@ -15,7 +16,12 @@ from rsitr.captions.similarity_map import SimilarityMap
 
 COLUMNS = 3
 """The most datasets side by side; lines of panels are of equal length where they can be."""
-EXPLANATION = "Images and captions stand in the same order, by class and number; ticks are borders of classes."
+EXPLANATION = (
+    "Images and captions stand in the same order, by class and number; ticks are borders of classes. "
+    "Where a cell stands for several pairs of images, it shows the highest value."
+)
+LINE = 48
+"""Letters for each panel across that fit into a line of text."""
 PANEL = 3.1
 """Inches: width of a panel. At 200 dots per inch, every cell has a dot of its own."""
 
@@ -51,14 +57,14 @@ def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
     down = -(-len(panels) // COLUMNS)
     across = -(-len(panels) // down)
     with matplotlib.style.context("default"):
-        figure = Figure(figsize=(0.9 + PANEL * across, 0.6 + (PANEL + 0.3) * down), layout="constrained")
+        figure = Figure(figsize=(0.9 + PANEL * across, 0.8 + (PANEL + 0.3) * down), layout="constrained")
         grid = figure.subplots(down, across, squeeze=False)
         for axes, panel in zip(grid.flat, panels, strict=False):
             image = _draw_panel(axes, panel)
         for axes in list(grid.flat)[len(panels) :]:
             axes.set_visible(False)
-        figure.suptitle(title, fontsize=11)
-        figure.supxlabel(EXPLANATION, fontsize=8, color="#555555")
+        figure.suptitle(fill(title, LINE * across), fontsize=11)
+        figure.supxlabel(fill(EXPLANATION, LINE * across), fontsize=8, color="#555555")
         bar = figure.colorbar(image, ax=grid, shrink=0.8, aspect=30)
         bar.set_label("similarity", fontsize=9)
         path.parent.mkdir(parents=True, exist_ok=True)
