@@ -293,7 +293,7 @@ def build_tables(params: Params, experiment: str, *, only: TableName | None = No
         written += leakage.build(compared, copies, experiment, out)
         written.append(leakage.write_training(_overlaps(params, experiment), Layout.overlaps(experiment)))
     if only in (None, "statistics"):
-        written += statistics.build(built, experiment, out)
+        written += statistics.build(built, experiment, out, min(2, cores()))
     if only in (None, "comparison", "margin"):
         stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
         overlaps = _known_overlaps(experiment)

@@ -57,7 +57,10 @@ def test_a_dynamic_margin_finds_its_similarities_made_and_a_new_matrix_costs_no_
     tiny["settings"]["methods"] = {"vse++@dynamic": {"margin_type": "dynamic", "prior": "released"}}
     project.params(params)
     assert "rule similarity:" in project.snakemake("all")
-    folder, record = project.path / "data/similarity/scenes-b/remoteclip", project.path / CELL / "vse++@dynamic/0/cell.json"
+    folder, record = (
+        project.path / "data/similarity/scenes-b/remoteclip",
+        project.path / CELL / "vse++@dynamic/0/cell.json",
+    )
     assert sorted(path.name for path in folder.iterdir()) == ["released.json", "released.npy"]
     assert "γ 0.2, β 5, S released" in (project.path / "results/tables/tiny/margin.md").read_text()
     trained = record.read_bytes()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -156,10 +155,9 @@ def measure(
     ]
 
 
-def measure_json(path: Path, threads: int = 1) -> Measured:
+def measure_json(path: Path, threads: int = 1) -> list[Measured]:
     """The row of a user's own annotation in Karpathy's layout; raises ``DatasetError`` for what is none."""
-    (row,) = measure(path.stem, read_karpathy(path), threads)
-    return row
+    return measure(path.stem, read_karpathy(path), threads)
 
 
 def _measure_table(name: str, path: Path, threads: int) -> list[Measured]:
@@ -195,7 +193,16 @@ def _bars(rows: Sequence[Measured], key: str) -> Iterator[statistics.Bar]:
         yield statistics.Bar(row.label, None if isinstance(ours, Note) else ours, row.published.get(key))
 
 
-def _write(rows: Sequence[Measured], name: str, made_by: str, out_dir: Path) -> list[Path]:
+def measure_tables(tables: Mapping[str, Path], threads: int = 1) -> list[Measured]:
+    """The rows of canonical tables; one that is not there is NA with the reason."""
+    return [row for name, path in tables.items() for row in _measure_table(name, path, threads)]
+
+
+def write_rows(rows: Sequence[Measured], name: str, made_by: str, out_dir: Path) -> list[Path]:
+    """Write ``statistics.csv``, ``.md``, ``.tex``, ``.html`` and ``.png`` and ``similarity.png`` into ``out_dir``.
+
+    ``made_by`` is the command that makes them again.
+    """
     title = f"Captions of {name}"
     tables = [_own([row for row in rows if not row.part])]
     if compared := [row for row in rows if row.published]:
@@ -213,16 +220,5 @@ def _write(rows: Sequence[Measured], name: str, made_by: str, out_dir: Path) -> 
 
 
 def build(tables: Mapping[str, Path], experiment: str, out_dir: Path, threads: int = 1) -> list[Path]:
-    """Write ``statistics.csv``, ``.md``, ``.tex``, ``.html`` and ``.png`` and ``similarity.png`` into ``out_dir``.
-
-    ``tables`` maps each dataset to its canonical parquet; one that is not there is NA with the reason. ``threads``
-    changes no number.
-    """
-    rows = [row for name, path in tables.items() for row in _measure_table(name, path, threads)]
-    return _write(rows, experiment, command(experiment), out_dir)
-
-
-def build_json(path: Path, out_dir: Path, threads: int = 1) -> list[Path]:
-    """The same files for a user's own annotation; raises ``DatasetError`` for what is none."""
-    row = measure_json(path, threads)
-    return _write([row], row.label, f"rsitr captions statistics --json {shlex.quote(str(path))}", out_dir)
+    """The files of ``write_rows`` for the datasets of an experiment, by the paths of their canonical tables."""
+    return write_rows(measure_tables(tables, threads), experiment, command(experiment), out_dir)
