@@ -76,5 +76,5 @@ def captions_statistics(
     Console().print(table)
     if out:
         made_by = f"rsitr captions statistics {f'--json {json}' if json else ' '.join(tables)}"
-        for path in statistics.write_rows(rows, str(json or ", ".join(tables)), made_by, out):
+        for path in statistics.write_rows(rows, json.stem if json else ", ".join(tables), made_by, out):
             print(path)
