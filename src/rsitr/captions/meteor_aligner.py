@@ -36,9 +36,15 @@ SUM_MASK = (1 << 16) - 1
 PLACE, LENGTH, SPAN, GAIN, SUMS, ORDER = range(6)
 COLUMNS = 6
 
-# Columns of a path: the next word of the reference, the word of the caption behind the open chunk, and the sums.
-NEXT, END, TOTAL = range(3)
-NONE = -1
+# Columns of the beam, and of a path: the next word of the reference, the word of the caption behind the open chunk, the
+# sums, and from the last column on the words of the caption in use, a bit each.
+KEY, SLOT = range(2)
+NEXT, END, TOTAL, USED = range(4)
+NONE, OUTSIDE = -1, -2
+
+# Columns of a run, the proposals to one word of a reference, and kinds of words.
+FIRST, LAST, KIND = range(3)
+NOTHING, FIXED, CHOICE = range(3)
 
 
 @njit(nogil=True, cache=True)
@@ -71,13 +77,11 @@ def best_scores(corpus, reference_starts, references, captions, images, scores):
 @njit(nogil=True, cache=True)
 def _search_space(words):
     """Memory of a search over texts of up to so many words."""
-    runs = np.zeros((words + 1, 2), np.int64)
+    runs = np.zeros((words + 1, 3), np.int64)
     covered = np.zeros((2, words + 1), np.int64)
-    paths = np.zeros((2, BEAM, 3), np.int64)
-    used = np.zeros((2, BEAM, (words + 63) // 64), np.int64)
-    keys = np.zeros((2, BEAM), np.int64)
-    slots = np.zeros((2, BEAM), np.int64)
-    return runs, covered, paths, used, keys, slots
+    beam = np.zeros((2, BEAM, 2), np.int64)
+    paths = np.zeros((2, BEAM, USED + (words + 63) // 64), np.int64)
+    return runs, covered, beam, paths
 
 
 @njit(nogil=True, cache=True)
@@ -183,7 +187,7 @@ def _collect(corpus, caption, reference, proposals, own, begins, ends, runs):
             # Equal texts are matched by equal words alone.
             while end > begin and proposals[end - 1, ORDER] >> 58 != EXACT:
                 end -= 1
-        runs[place - first, 0], runs[place - first, 1] = begin, end
+        runs[place - first, FIRST], runs[place - first, LAST] = begin, end
     return proposals
 
 
@@ -214,26 +218,14 @@ def _weight(corpus, start, end):
 @njit(nogil=True, cache=True)
 def _align(size, other_size, proposals, space):
     """Chunks and sums of the alignment of a caption of ``size`` words to a reference of ``other_size``."""
-    runs, covered, paths, used, keys, slots = space
+    runs, covered, beam, paths = space
     _cover(size, other_size, proposals, runs, covered)
-    now, count, word = 0, 1, 0
-    keys[0, 0] = slots[0, 0] = 0
-    paths[0, 0, NEXT], paths[0, 0, END], paths[0, 0, TOTAL] = 0, NONE, 0
-    used[0, 0] = 0
-    while word < other_size:
-        begin, end = runs[word]
-        if end == begin + 1 and _alone(word, proposals[begin], covered):
-            _follow(now, count, proposals[begin], paths, keys, slots)
-            word += proposals[begin, SPAN]
-        elif end == begin:
-            _skip(now, count, word, paths, keys, slots)
-            word += 1
-        else:
-            count = _branch(now, count, word, begin, end, proposals, paths, used, keys, slots)
-            now = 1 - now
-            word += 1
-    _skip(now, count, other_size, paths, keys, slots)
-    return keys[now, 0] >> CHUNK_SHIFT & CHUNK_MASK, paths[now, slots[now, 0], TOTAL]
+    first, last = _settle(other_size, proposals, runs, covered)
+    chunks, end, total = _walk(0, first, 0, NONE, 0, proposals, runs)
+    if last >= 0:
+        word, chunks, end, total = _search(first, last, other_size, chunks, end, total, proposals, runs, beam, paths)
+        chunks, end, total = _walk(word, other_size, chunks, end, total, proposals, runs)
+    return chunks + (end != NONE), total
 
 
 @njit(nogil=True, cache=True)
@@ -242,7 +234,7 @@ def _cover(size, other_size, proposals, runs, covered):
     covered[0, :size] = 0
     covered[1, :other_size] = 0
     for word in range(other_size):
-        for row in range(runs[word, 0], runs[word, 1]):
+        for row in range(runs[word, FIRST], runs[word, LAST]):
             for place in range(proposals[row, PLACE], proposals[row, PLACE] + proposals[row, LENGTH]):
                 covered[0, place] += 1
             for place in range(word, word + proposals[row, SPAN]):
@@ -250,110 +242,211 @@ def _cover(size, other_size, proposals, runs, covered):
 
 
 @njit(nogil=True, cache=True)
-def _alone(word, proposal, covered):
-    """Whether a proposal shares no word with another."""
-    for place in range(proposal[PLACE], proposal[PLACE] + proposal[LENGTH]):
-        if covered[0, place] != 1:
+def _settle(other_size, proposals, runs, covered):
+    """Tell fixed matches from choices, ``runs[j, KIND]``; returns the first and the last word with a choice."""
+    first, last = other_size, -1
+    for word in range(other_size):
+        row = runs[word, FIRST]
+        count = runs[word, LAST] - row
+        kind = NOTHING if count == 0 else FIXED if count == 1 else CHOICE
+        if count == 1:
+            for place in range(proposals[row, PLACE], proposals[row, PLACE] + proposals[row, LENGTH]):
+                if covered[0, place] != 1:
+                    kind = CHOICE
+            for place in range(word, word + proposals[row, SPAN]):
+                if covered[1, place] != 1:
+                    kind = CHOICE
+        if kind == CHOICE:
+            first, last = min(first, word), word
+        runs[word, KIND] = kind
+    return first, last
+
+
+@njit(nogil=True, cache=True)
+def _walk(word, stop, chunks, end, total, proposals, runs):
+    """Go from ``word`` to ``stop`` where no word has a choice; returns the closed chunks, the open one, and the sums."""
+    while word < stop:
+        if runs[word, KIND] == NOTHING:
+            chunks += end != NONE
+            end = NONE
+            word += 1
+        else:
+            row = runs[word, FIRST]
+            chunks += end != NONE and end != proposals[row, PLACE]
+            end = proposals[row, PLACE] + proposals[row, LENGTH]
+            total += proposals[row, SUMS]
+            word += proposals[row, SPAN]
+    return chunks, end, total
+
+
+@njit(nogil=True, cache=True)
+def _search(first, last, other_size, chunks, end, total, proposals, runs, beam, paths):
+    """Beam search from the first word with a choice on, until all paths have the same to come.
+
+    Returns the word it has come to, and of the best path the closed chunks, the open one, and the sums.
+    """
+    now, count, word, level = 0, 1, first, False
+    beam[0, 0, KEY], beam[0, 0, SLOT] = CHUNK * chunks, 0
+    paths[0, 0, :] = 0
+    paths[0, 0, NEXT], paths[0, 0, END], paths[0, 0, TOTAL] = word, end, total
+    while word < other_size and not (level and word > last):
+        if runs[word, KIND] == NOTHING:
+            level = _skip(now, count, word, level, beam, paths)
+            word += 1
+        elif runs[word, KIND] == FIXED:
+            _follow(now, count, proposals, runs[word, FIRST], level, beam, paths)
+            level = True
+            word += proposals[runs[word, FIRST], SPAN]
+        elif word == last and _is_last_choice(now, count, word, proposals, runs, beam, paths):
+            _choose(now, count, word, other_size, proposals, runs, beam, paths)
+            now, level = 1 - now, True
+            word += 1
+        else:
+            count = _branch(now, count, word, proposals, runs, beam, paths)
+            now, level = 1 - now, False
+            word += 1
+    if not level:
+        # What is open at the end of the reference closes before the best is taken.
+        for rank in range(count):
+            if paths[now, beam[now, rank, SLOT], END] != NONE:
+                beam[now, rank, KEY] += CHUNK
+                paths[now, beam[now, rank, SLOT], END] = NONE
+        _sort(now, count, beam)
+    slot = beam[now, 0, SLOT]
+    return word, beam[now, 0, KEY] >> CHUNK_SHIFT & CHUNK_MASK, paths[now, slot, END], paths[now, slot, TOTAL]
+
+
+@njit(nogil=True, cache=True)
+def _follow(now, count, proposals, row, level, beam, paths):
+    """Every path takes a fixed match. What all of them gain alike, words and distance, does not change their order."""
+    place, after = proposals[row, PLACE], proposals[row, PLACE] + proposals[row, LENGTH]
+    for rank in range(count):
+        slot = beam[now, rank, SLOT]
+        if paths[now, slot, END] != NONE and paths[now, slot, END] != place:
+            beam[now, rank, KEY] += CHUNK
+        paths[now, slot, NEXT] += proposals[row, SPAN]
+        paths[now, slot, END] = after
+        paths[now, slot, TOTAL] += proposals[row, SUMS]
+    if not level:
+        _sort(now, count, beam)
+
+
+@njit(nogil=True, cache=True)
+def _skip(now, count, word, level, beam, paths):
+    """Every path leaves a word unmatched unless it is inside a match; returns whether none is."""
+    inside = False
+    for rank in range(count):
+        slot = beam[now, rank, SLOT]
+        if paths[now, slot, NEXT] > word:
+            inside = True
+            continue
+        if paths[now, slot, END] != NONE:
+            beam[now, rank, KEY] += CHUNK
+        paths[now, slot, NEXT], paths[now, slot, END] = word + 1, NONE
+    if not level:
+        _sort(now, count, beam)
+    return not inside
+
+
+@njit(nogil=True, cache=True)
+def _sort(now, count, beam):
+    """Order paths by their keys; equal ones keep their order."""
+    for start in range(1, count):
+        rank, key, slot = start, beam[now, start, KEY], beam[now, start, SLOT]
+        while rank > 0 and beam[now, rank - 1, KEY] > key:
+            beam[now, rank, KEY], beam[now, rank, SLOT] = beam[now, rank - 1, KEY], beam[now, rank - 1, SLOT]
+            rank -= 1
+        beam[now, rank, KEY], beam[now, rank, SLOT] = key, slot
+
+
+@njit(nogil=True, cache=True)
+def _branch(now, count, word, proposals, runs, beam, paths):
+    """Every path tries each proposal to a word, and leaves the word unmatched; the best go on. Returns their number."""
+    then, kept, columns = 1 - now, 0, paths.shape[2]
+    begin, end = runs[word, FIRST], runs[word, LAST]
+    for rank in range(count):
+        key, slot = beam[now, rank, KEY], beam[now, rank, SLOT]
+        previous, inside = paths[now, slot, END], paths[now, slot, NEXT] > word
+        for row in range(end if inside else begin, end + 1):
+            child = key
+            place = after = NONE
+            if row < end:
+                place, after = proposals[row, PLACE], proposals[row, PLACE] + proposals[row, LENGTH]
+                taken = np.int64(0)
+                for each in range(place, after):
+                    taken |= paths[now, slot, USED + (each >> 6)] >> (each & 63) & 1
+                if taken:
+                    continue
+                child += proposals[row, GAIN]
+                key += abs(word - place)
+            if previous != NONE and previous != place and not inside:
+                child += CHUNK
+            if kept < BEAM:
+                at, free = kept, kept
+                kept += 1
+            elif beam[then, BEAM - 1, KEY] > child:
+                at, free = BEAM - 1, beam[then, BEAM - 1, SLOT]
+            else:
+                continue
+            while at > 0 and beam[then, at - 1, KEY] > child:
+                beam[then, at, KEY], beam[then, at, SLOT] = beam[then, at - 1, KEY], beam[then, at - 1, SLOT]
+                at -= 1
+            beam[then, at, KEY], beam[then, at, SLOT] = child, free
+            for column in range(columns):
+                paths[then, free, column] = paths[now, slot, column]
+            if inside:
+                continue
+            paths[then, free, NEXT], paths[then, free, END] = word + 1, after
+            if row < end:
+                paths[then, free, NEXT] = word + proposals[row, SPAN]
+                paths[then, free, TOTAL] += proposals[row, SUMS]
+                for each in range(place, after):
+                    paths[then, free, USED + (each >> 6)] |= 1 << (each & 63)
+    return kept
+
+
+@njit(nogil=True, cache=True)
+def _is_last_choice(now, count, word, proposals, runs, beam, paths):
+    """Whether nothing but the path to take is open after a word, and the beam holds all paths there are."""
+    if count * (runs[word, LAST] - runs[word, FIRST] + 1) > BEAM:
+        return False
+    for row in range(runs[word, FIRST], runs[word, LAST]):
+        if proposals[row, SPAN] != 1:
             return False
-    for place in range(word, word + proposal[SPAN]):
-        if covered[1, place] != 1:
+    for rank in range(count):
+        if paths[now, beam[now, rank, SLOT], NEXT] > word:
             return False
     return True
 
 
 @njit(nogil=True, cache=True)
-def _follow(now, count, proposal, paths, keys, slots):
-    """Every path takes a fixed match. What all of them gain alike, words and distance, does not change their order."""
+def _choose(now, count, word, other_size, proposals, runs, beam, paths):
+    """The last choice: what ``_branch`` and sorting at the next word would put first becomes the only path."""
+    joined = OUTSIDE
+    if word + 1 < other_size and runs[word + 1, KIND] == FIXED:
+        joined = proposals[runs[word + 1, FIRST], PLACE]
+    best, best_key, best_end, best_total = MATCHED, MATCHED, NONE, 0
     for rank in range(count):
-        path = paths[now, slots[now, rank]]
-        if path[END] not in (NONE, proposal[PLACE]):
-            keys[now, rank] += CHUNK
-        path[NEXT] += proposal[SPAN]
-        path[END] = proposal[PLACE] + proposal[LENGTH]
-        path[TOTAL] += proposal[SUMS]
-    _sort(count, keys[now], slots[now])
-
-
-@njit(nogil=True, cache=True)
-def _skip(now, count, word, paths, keys, slots):
-    """Every path leaves a word unmatched, unless it is inside a match of several words."""
-    for rank in range(count):
-        path = paths[now, slots[now, rank]]
-        if path[NEXT] <= word:
-            if path[END] != NONE:
-                keys[now, rank] += CHUNK
-            path[NEXT], path[END] = word + 1, NONE
-    _sort(count, keys[now], slots[now])
-
-
-@njit(nogil=True, cache=True)
-def _sort(count, keys, slots):
-    """Order paths by their keys; equal ones keep their order."""
-    for rank in range(1, count):
-        key, slot = keys[rank], slots[rank]
-        while rank > 0 and keys[rank - 1] > key:
-            keys[rank], slots[rank] = keys[rank - 1], slots[rank - 1]
-            rank -= 1
-        keys[rank], slots[rank] = key, slot
-
-
-@njit(nogil=True, cache=True)
-def _branch(now, count, word, begin, end, proposals, paths, used, keys, slots):
-    """Every path tries each proposal to a word, and leaves the word unmatched; the best go on. Returns their number."""
-    then, kept, masks = 1 - now, 0, used.shape[2]
-    for rank in range(count):
-        key, slot = keys[now, rank], slots[now, rank]
+        key, slot = beam[now, rank, KEY], beam[now, rank, SLOT]
         previous, total = paths[now, slot, END], paths[now, slot, TOTAL]
-        if paths[now, slot, NEXT] > word:
-            admitted = _admit(key, kept, keys, slots, then)
-            if admitted != NONE:
-                kept = min(kept + 1, BEAM)
-                paths[then, admitted, NEXT] = paths[now, slot, NEXT]
-                paths[then, admitted, END], paths[then, admitted, TOTAL] = previous, total
-                for mask in range(masks):
-                    used[then, admitted, mask] = used[now, slot, mask]
-            continue
-        for row in range(begin, end):
+        for row in range(runs[word, FIRST], runs[word, LAST]):
             place, after = proposals[row, PLACE], proposals[row, PLACE] + proposals[row, LENGTH]
-            free = True
+            taken = np.int64(0)
             for each in range(place, after):
-                if used[now, slot, each >> 6] >> (each & 63) & 1:
-                    free = False
-            if not free:
+                taken |= paths[now, slot, USED + (each >> 6)] >> (each & 63) & 1
+            if taken:
                 continue
-            broken = CHUNK if previous not in (NONE, place) else 0
-            admitted = _admit(key + proposals[row, GAIN] + broken, kept, keys, slots, then)
+            child = key + proposals[row, GAIN]
+            if previous != NONE and previous != place:
+                child += CHUNK
             key += abs(word - place)
-            if admitted == NONE:
-                continue
-            kept = min(kept + 1, BEAM)
-            paths[then, admitted, NEXT] = word + proposals[row, SPAN]
-            paths[then, admitted, END] = after
-            paths[then, admitted, TOTAL] = total + proposals[row, SUMS]
-            for mask in range(masks):
-                used[then, admitted, mask] = used[now, slot, mask]
-            for each in range(place, after):
-                used[then, admitted, each >> 6] |= 1 << (each & 63)
-        admitted = _admit(key + (CHUNK if previous != NONE else 0), kept, keys, slots, then)
-        if admitted != NONE:
-            kept = min(kept + 1, BEAM)
-            paths[then, admitted, NEXT], paths[then, admitted, END] = word + 1, NONE
-            paths[then, admitted, TOTAL] = total
-            for mask in range(masks):
-                used[then, admitted, mask] = used[now, slot, mask]
-    return kept
-
-
-@njit(nogil=True, cache=True)
-def _admit(key, kept, keys, slots, then):
-    """Slot for a path that comes after all those with smaller or equal keys; ``NONE`` if the beam is full of these."""
-    rank, slot = kept, kept
-    if kept == BEAM:
-        if keys[then, BEAM - 1] <= key:
-            return NONE
-        rank, slot = BEAM - 1, slots[then, BEAM - 1]
-    while rank > 0 and keys[then, rank - 1] > key:
-        keys[then, rank], slots[then, rank] = keys[then, rank - 1], slots[then, rank - 1]
-        rank -= 1
-    keys[then, rank], slots[then, rank] = key, slot
-    return slot
+            final = child if after == joined else child + CHUNK
+            if final < best or (final == best and child < best_key):
+                best, best_key, best_end, best_total = final, child, after, total + proposals[row, SUMS]
+        if previous != NONE:
+            key += CHUNK
+        if key < best or (key == best and key < best_key):
+            best, best_key, best_end, best_total = key, key, NONE, total
+    then = 1 - now
+    beam[then, 0, KEY], beam[then, 0, SLOT] = best_key, 0
+    paths[then, 0, END], paths[then, 0, TOTAL] = best_end, best_total
