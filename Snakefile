@@ -3,7 +3,7 @@ from snakemake.utils import min_version
 
 from rsitr import pipeline
 from rsitr.cells import Layout
-from rsitr.params import METHOD, NAME, Dedup
+from rsitr.params import METHOD, NAME, CellId, Dedup
 
 min_version("9.0")
 
@@ -31,6 +31,7 @@ wildcard_constraints:
     protocol=NAME,
     shard=r"\d+",
     shards=r"\d+",
+    measure=NAME,
 
 
 report: "workflow/report/workflow.rst"
@@ -52,3 +53,4 @@ rule all:
         CELL_FILES,
         table_files(PARAMS.experiment),
         JOINT,
+        KEYWORDS,

@@ -144,7 +144,7 @@ def plain_rate(spec: Spec) -> float:
     loader = torch.utils.data.DataLoader(pictures, batch_sampler=[image_of[batch].tolist() for batch in batches])
     for batch, images in zip(batches, loader, strict=True):
         tokens = method.tokenize([train.captions[index] for index in batch])
-        loss = method.loss(Batch(images, tokens, image_of[batch], 0))
+        loss = method.loss(Batch(images, tokens, image_of[batch], batch, 0))
         optimizer.zero_grad()
         loss.backward()
         torch.nn.utils.clip_grad_norm_(method.parameters(), config.clip_norm)

@@ -43,6 +43,16 @@ class Spec(BaseModel):
         return CellId(self.experiment, self.dataset, self.method, self.seed)
 
     @property
+    def clean(self) -> Path:
+        """The cleaned view that the cell reads."""
+        return Layout.clean(self.dataset, self.dedup)
+
+    @property
+    def similarity(self) -> Path:
+        """Folder of how alike its training captions are."""
+        return Layout.similarity(self.dataset, self.dedup)
+
+    @property
     def params_sha(self) -> str:
         """Hash of everything that params.yaml says about this cell."""
         return sha256_json([self.settings, self.dedup, self.seed])
@@ -242,6 +252,16 @@ class Layout:
     def clean(name: str, dedup: str) -> Path:
         """The cleaned view under a de-duplication protocol."""
         return Path("data/canonical", name, f"clean-{dedup}.parquet")
+
+    @staticmethod
+    def similarity(name: str, dedup: str) -> Path:
+        """Folder of how alike the training captions of a clean table are: ``<measure>.npy``."""
+        return Path("data/similarity", name, dedup)
+
+    @staticmethod
+    def keywords(name: str) -> Path:
+        """Keywords of every image."""
+        return Path("data/keywords", f"{name}.parquet")
 
     @staticmethod
     def thumbnails(name: str) -> Path:

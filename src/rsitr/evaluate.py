@@ -144,7 +144,7 @@ def evaluate(spec: Spec, killed: Outcome | None = None) -> Record:
         started = time.perf_counter()
         try:
             device = prepare(spec)
-            splits, facts, _ = load_splits(Layout.clean(spec.dataset, spec.dedup))
+            splits, facts, _ = load_splits(spec.clean)
             split = splits["test"]
             method = build_method(spec, splits, facts)
             load_checkpoint(method, Layout.checkpoint(cell) / "model.safetensors")

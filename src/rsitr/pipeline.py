@@ -11,7 +11,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_json, read_record, write_json
 from rsitr.errors import DatasetError, RsitrError
@@ -20,6 +20,9 @@ from rsitr.methods import entry
 from rsitr.params import CellId, Params, parse_params
 from rsitr.provenance import code_sha, memory_gib
 
+TableName = Literal[
+    "comparison", "margin", "datasets", "statistics", "ceiling", "splits", "sources", "dedup", "leakage"
+]
 STATE = Path(".rsitr")
 CELLS = Path("results/cells")
 
@@ -73,6 +76,26 @@ def spec_of(params: Params, cell: CellId) -> Spec:
     )
 
 
+def measures(params: Params, cell: CellId) -> list[str]:
+    """What a cell's loss reads of how alike the training captions are; empty unless its margin is dynamic."""
+    from rsitr.captions.prior import weights_of
+    from rsitr.methods.catalog import schemas
+
+    facts = schemas(STATE)[cell.method_name]
+    fields = facts["schema"].get("properties", {})
+    if "margin_type" not in fields:
+        return []
+    chosen = facts["variants"].get(cell.variant, {}) | params.overlay(cell, fields)
+    kind, prior, bleu = (chosen.get(name, fields[name]["default"]) for name in ("margin_type", "prior", "prior_bleu"))
+    return list(weights_of(prior, bleu)) if kind == "dynamic" else []
+
+
+def similarities(params: Params, cell: CellId) -> list[Path]:
+    """The matrices behind ``measures``."""
+    folder = Layout.similarity(cell.dataset, params[cell.experiment].dedup)
+    return [folder / f"{name}.npy" for name in measures(params, cell)]
+
+
 def write_spec(spec: Spec) -> Path:
     """Write the spec of a cell where its rules read it, only if it changed."""
     path = Layout.spec(spec.cell)
@@ -89,7 +112,7 @@ def current_data_sha(spec: Spec) -> str | None:
     """Hash of the data as it lies here, or None where it has not been built."""
     from rsitr.datasets.table import read_facts
 
-    path = Layout.clean(spec.dataset, spec.dedup)
+    path = spec.clean
     return read_facts(path).data_sha if path.is_file() else None
 
 
@@ -106,6 +129,7 @@ def synchronise(params: Params, cells: Sequence[CellId]) -> None:
     whose record agrees with the present code, parameters and data become newer than its inputs, and the spec of one
     whose record does not becomes newer than its outputs.
     """
+    Path("data/similarity").mkdir(parents=True, exist_ok=True)  # DVC tracks it, though not every experiment fills it
     for dataset, dedup in dict.fromkeys((cell.dataset, params[cell.experiment].dedup) for cell in cells):
         _synchronise_clean(dataset, dedup)
     for cell in cells:
@@ -117,7 +141,7 @@ def synchronise(params: Params, cells: Sequence[CellId]) -> None:
         if stale_parts(spec):
             os.utime(path)
             continue
-        inputs = [path, Layout.clean(cell.dataset, spec.dedup)]
+        inputs = [path, spec.clean, *similarities(params, cell)]
         inputs = [path for path in inputs if path.is_file()]
         if _newest(inputs) > _oldest(trained) or _newest([*inputs, *trained]) > _oldest(evaluated):
             for output in (*trained, *evaluated):
@@ -243,13 +267,13 @@ def snakemake(targets: list[str], experiment: str, cores: int) -> int:
     return subprocess.run([*command, "--", *targets]).returncode
 
 
-def build_tables(params: Params, experiment: str, *, only: str | None = None, strict: bool = False) -> list[Path]:
+def build_tables(params: Params, experiment: str, *, only: TableName | None = None, strict: bool = False) -> list[Path]:
     """Tables and figures of an experiment, or one of them.
 
-    ``comparison`` comes from its records, ``sources`` from the source tables of the datasets, ``dedup`` and ``leakage``
-    from the images that were compared, the others from the canonical tables.
+    ``comparison`` and ``margin`` come from its records, ``sources`` from the source tables of the datasets, ``dedup``
+    and ``leakage`` from the images that were compared, the others from the canonical tables.
     """
-    from rsitr.tables import ceiling, comparison, datasets, dedup, leakage, metrics, sources, splits
+    from rsitr.tables import ceiling, comparison, datasets, dedup, leakage, margin, metrics, sources, splits, statistics
 
     out, written = Layout.tables(experiment), []
     built = _built(params[experiment].datasets)
@@ -268,10 +292,16 @@ def build_tables(params: Params, experiment: str, *, only: str | None = None, st
     if only in (None, "leakage"):
         written += leakage.build(compared, copies, experiment, out)
         written.append(leakage.write_training(_overlaps(params, experiment), Layout.overlaps(experiment)))
-    if only in (None, "comparison"):
+    if only in (None, "statistics"):
+        written += statistics.build(built, experiment, out, min(2, cores()))
+    if only in (None, "comparison", "margin"):
         stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
-        written += comparison.build(params, experiment, CELLS, out, stale, strict, _known_overlaps(experiment))
-        written += metrics.build(params, experiment, CELLS, out)
+        overlaps = _known_overlaps(experiment)
+        if only != "margin":
+            written += comparison.build(params, experiment, CELLS, out, stale, strict, overlaps)
+            written += metrics.build(params, experiment, CELLS, out)
+        if only != "comparison":
+            written += margin.build(params, experiment, CELLS, out, stale, overlaps)
     return written
 
 

@@ -71,7 +71,8 @@ def build_method(spec: Spec, splits: dict[str, SplitData], facts: DatasetFacts) 
     if not supported:
         raise Unsupported(reason)
     with seeded(derive(spec.seed, "init")):
-        return cls.build(config, Corpus(splits["train"].captions))
+        train = splits["train"]
+        return cls.build(config, Corpus(train.captions, train.image_of, spec.similarity))
 
 
 def image_inputs(

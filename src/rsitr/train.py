@@ -173,9 +173,11 @@ class Trainer:
         for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * factor
         tokens = self.method.tokenize([self.train.captions[index] for index in batch])
-        image_ids = torch.from_numpy(self.train.image_of[batch])
-        epoch = self.step // self.steps_per_epoch
-        pairs = Batch(pictures.to(self.device), tokens.to(self.device), image_ids.to(self.device), epoch)
+        image_ids, captions = torch.from_numpy(self.train.image_of[batch]), torch.from_numpy(batch)
+        pictures, tokens, image_ids, captions = (
+            part.to(self.device) for part in (pictures, tokens, image_ids, captions)
+        )
+        pairs = Batch(pictures, tokens, image_ids, captions, self.step // self.steps_per_epoch)
         with self.autocast:
             loss = self.method.loss(pairs)
         value = loss.item()
@@ -255,7 +257,7 @@ def train(spec: Spec) -> TrainReport:
     report = TrainReport(machine=machine("cpu", spec.threads))
     weights: dict[str, Tensor] = {}
     try:
-        splits, facts, left_out = load_splits(Layout.clean(spec.dataset, spec.dedup))
+        splits, facts, left_out = load_splits(spec.clean)
         report.data, report.data_sha = describe_data(splits, facts, left_out), facts.data_sha
         weights = train_method(spec, splits, facts, left_out, report)
     except Exception as error:  # a failed cell is a result: it is recorded and the rest goes on

@@ -8,6 +8,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from pydantic import ValidationError
@@ -26,6 +27,7 @@ NAMES = list(registry())
 CONFIGURATIONS = [(name, variant) for name in NAMES for variant in ("", *get_method(name).variants)]
 TRAINABLE = [(name, variant) for name, variant in CONFIGURATIONS if get_method(name).trainable]
 CAPTIONS = ["a red dot on white ground", "a green bar", "two trees", "a red dot"]
+CORPUS = Corpus(CAPTIONS, np.array([0, 1, 2, 2]))
 FACTS = DatasetFacts("scenes-b", "Shapes", "generated", "Apache-2.0", True, "root", "0" * 64)
 
 
@@ -39,7 +41,7 @@ def build(tiny_settings, tiny_bert, tiny_clip):
         cls = get_method(name)
         fields = {key: value for key, value in small.items() if key in cls.Config.model_fields}
         with seeded(0):
-            return cls.build(configure(cls, variant, fields), Corpus(CAPTIONS))
+            return cls.build(configure(cls, variant, fields), CORPUS)
 
     return built
 
@@ -131,7 +133,8 @@ class TestTraining:
     def test_loss_is_finite_and_reaches_every_part(self, name: str, variant: str, build: Any) -> None:
         method = build(name, variant).train()
         size = method.pixels.size
-        batch = Batch(torch.rand(4, 3, size, size), method.tokenize(CAPTIONS), torch.tensor([0, 1, 2, 2]), epoch=0)
+        images, captions = torch.rand(4, 3, size, size), torch.arange(4)
+        batch = Batch(images, method.tokenize(CAPTIONS), torch.from_numpy(CORPUS.image_of), captions, epoch=0)
         method.zero_grad()
         loss = method.loss(batch)
         assert loss.shape == ()
@@ -154,7 +157,7 @@ class TestTraining:
     def test_equal_seeds_build_equal_weights(self, name: str, variant: str, build: Any) -> None:
         method = build(name, variant)
         with seeded(0):
-            again = type(method).build(method.config, Corpus(CAPTIONS))
+            again = type(method).build(method.config, CORPUS)
         for (key, value), other in zip(method.state_dict().items(), again.state_dict().values(), strict=True):
             if value.is_floating_point() and "running" not in key:
                 assert torch.equal(value, other), key

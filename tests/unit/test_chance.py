@@ -22,7 +22,7 @@ IMAGE_OF = np.repeat(np.arange(IMAGES), 5)
 
 def build(seed):
     with seeded(seed):
-        return Chance.build(ChanceConfig(), Corpus([]))
+        return Chance.build(ChanceConfig(), Corpus([], np.array([], dtype=np.int64)))
 
 
 def test_mean_recall_over_seeds_is_the_analytic_one():

@@ -41,6 +41,22 @@ def test_triplet_margin_may_be_a_matrix():
     assert triplet_loss(SCORES, DIFFERENT, margin, "all").item() == pytest.approx((0.1 + 0.4 + 0.1 + 0.3 + 0.1) / 3)
 
 
+def test_the_most_similar_negative_is_not_the_hardest_where_margins_differ():
+    margin = torch.full((3, 3), 0.2)
+    margin[0, 1] = 0.0  # leaves image 0 no violation of caption 1, though that is its most similar negative
+    margin[0, 2] = 0.7  # and one of .3 by caption 2: .7 + .5 - .9
+    # image -> text: (0,1) 0, (1,2) .3, (2,0) 0; text -> image: (2,0) 0, (0,1) 0 + .8 - .6 = .2, (1,2) .5.
+    assert triplet_loss(SCORES, DIFFERENT, margin, "most-similar").item() == pytest.approx((0.3 + 0.2 + 0.5) / 3)
+    # The largest violation: .3 of caption 2 for image 0, and .7 + .5 - .4 = .8 of image 0 for caption 2.
+    assert triplet_loss(SCORES, DIFFERENT, margin, "hardest").item() == pytest.approx((0.3 + 0.3 + 0.2 + 0.8) / 3)
+
+
+@pytest.mark.parametrize("image_ids", [DIFFERENT, FIRST_TWO_SAME, torch.tensor([7, 7, 7])])
+def test_with_a_fixed_margin_the_most_similar_negative_is_the_hardest(image_ids):
+    loss = [triplet_loss(SCORES, image_ids, 0.2, negatives) for negatives in ("hardest", "most-similar")]
+    assert loss[0] == loss[1]
+
+
 def test_hardest_negative_moves_one_negative_of_each_query():
     scores = SCORES.clone().requires_grad_()
     triplet_loss(scores, DIFFERENT, 0.2, "hardest").backward()

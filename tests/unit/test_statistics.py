@@ -43,13 +43,20 @@ def test_holm_lies_between_the_raw_and_the_bonferroni_values(p_values: list[floa
 
 def test_a_method_does_not_differ_from_itself() -> None:
     ranks = random_ranks(np.random.default_rng(0))
-    assert paired_bootstrap(ranks, ranks, FIVE_EACH, seed=1) == (0.0, 0.0, 0.0, 1.0)
+    assert paired_bootstrap([ranks], [ranks], FIVE_EACH, seed=1) == (0.0, 0.0, 0.0, 1.0)
 
 
 def test_a_method_that_finds_all_beats_one_that_finds_nothing() -> None:
     best = Ranks(np.full(120, 1), np.full(600, 1))
     worst = Ranks(np.full(120, 99), np.full(600, 99))
-    assert paired_bootstrap(best, worst, FIVE_EACH, samples=999, seed=1) == (100.0, 100.0, 100.0, 0.002)
+    assert paired_bootstrap([best], [worst], FIVE_EACH, samples=999, seed=1) == (100.0, 100.0, 100.0, 0.002)
+
+
+def test_seeds_are_averaged() -> None:
+    best, worst = Ranks(np.full(120, 1), np.full(600, 1)), Ranks(np.full(120, 99), np.full(600, 99))
+    # Three seeds, of which one finds nothing, against one that finds nothing.
+    found = paired_bootstrap([best, worst, best], [worst], FIVE_EACH, samples=999, seed=1)
+    assert found[:3] == pytest.approx((200 / 3,) * 3)
 
 
 @pytest.mark.parametrize("metric", ["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mr"])
@@ -57,7 +64,7 @@ def test_the_difference_is_that_of_the_reports(metric: module.Metric) -> None:
     generator = np.random.default_rng(2)
     image_of = np.concatenate([np.arange(30), generator.integers(30, size=50)])
     a, b = random_ranks(generator, image_of), random_ranks(generator, image_of)
-    result = paired_bootstrap(a, b, image_of, metric=metric, seed=1)
+    result = paired_bootstrap([a], [b], image_of, metric=metric, seed=1)
     assert result.difference == pytest.approx(getattr(recall(a), metric) - getattr(recall(b), metric), abs=1e-8)
     assert result.low < result.difference < result.high
 
@@ -66,7 +73,7 @@ def test_two_images_by_hand() -> None:
     """Draws (0, 0), (0, 1) twice and (1, 1): +100 with chance 1/4, (1 - 3) / 4 with 1/2, -100 with 1/4."""
     image_of = np.array([0, 1, 1, 1])
     a, b = Ranks(np.array([1, 1]), np.array([1, 9, 9, 9])), Ranks(np.array([1, 1]), np.array([9, 1, 1, 1]))
-    result = paired_bootstrap(a, b, image_of, metric="t2i_r1", samples=10_000, seed=1)
+    result = paired_bootstrap([a], [b], image_of, metric="t2i_r1", samples=10_000, seed=1)
     assert result[:3] == (-50.0, -100.0, 100.0)
     assert result.p == pytest.approx(2 * 0.25, abs=0.02)
 
@@ -77,7 +84,7 @@ def test_the_interval_is_that_of_the_central_limit() -> None:
     a, b = random_ranks(generator, image_of), random_ranks(generator, image_of)
     gain = 100.0 * ((a.i2t <= 5) * 1.0 - (b.i2t <= 5))
     half = 1.96 * gain.std() / 2000**0.5
-    result = paired_bootstrap(a, b, image_of, metric="i2t_r5", samples=4000, seed=1)
+    result = paired_bootstrap([a], [b], image_of, metric="i2t_r5", samples=4000, seed=1)
     assert (result.low, result.high) == pytest.approx((gain.mean() - half, gain.mean() + half), abs=0.08 * half)
 
 
@@ -86,8 +93,8 @@ def test_captions_of_one_image_count_as_one_draw() -> None:
     generator = np.random.default_rng(4)
     a, b = generator.integers(1, 15, size=(2, 120))
     a_ranks, b_ranks = (Ranks(side, np.repeat(side, 5)) for side in (a, b))
-    of_images = paired_bootstrap(a_ranks, b_ranks, FIVE_EACH, metric="i2t_r5", seed=1)
-    of_captions = paired_bootstrap(a_ranks, b_ranks, FIVE_EACH, metric="t2i_r5", seed=1)
+    of_images = paired_bootstrap([a_ranks], [b_ranks], FIVE_EACH, metric="i2t_r5", seed=1)
+    of_captions = paired_bootstrap([a_ranks], [b_ranks], FIVE_EACH, metric="t2i_r5", seed=1)
     assert of_captions == pytest.approx(of_images)
 
 
@@ -97,8 +104,8 @@ def test_exchanging_the_methods_turns_the_result_around(seed: int, n_images: int
     generator = np.random.default_rng(seed)
     image_of = np.repeat(np.arange(n_images), 2)
     a, b = random_ranks(generator, image_of), random_ranks(generator, image_of)
-    there = paired_bootstrap(a, b, image_of, samples=200, seed=seed)
-    back = paired_bootstrap(b, a, image_of, samples=200, seed=seed)
+    there = paired_bootstrap([a], [b], image_of, samples=200, seed=seed)
+    back = paired_bootstrap([b], [a], image_of, samples=200, seed=seed)
     assert (back.difference, back.low, back.high) == pytest.approx((-there.difference, -there.high, -there.low))
     assert back.p == there.p
     assert there.p >= 0.05 or there.low > 0 or there.high < 0
@@ -115,23 +122,23 @@ def test_the_share_of_false_alarms_is_the_nominal_one() -> None:
             Ranks(hard + generator.integers(1, 8, size=150), hard[image_of] + generator.integers(1, 8, size=450))
             for _ in range(2)
         )
-        below += paired_bootstrap(a, b, image_of, samples=400, seed=seed).p < 0.05
+        below += paired_bootstrap([a], [b], image_of, samples=400, seed=seed).p < 0.05
     assert 7 <= below <= 36
 
 
 def test_a_seed_fixes_the_result_whatever_the_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     generator = np.random.default_rng(6)
     a, b = random_ranks(generator), random_ranks(generator)
-    expected = paired_bootstrap(a, b, FIVE_EACH, seed=7)
-    assert paired_bootstrap(a, b, FIVE_EACH, seed=8) != expected
+    expected = paired_bootstrap([a], [b], FIVE_EACH, seed=7)
+    assert paired_bootstrap([a], [b], FIVE_EACH, seed=8) != expected
     monkeypatch.setattr(module, "CHUNK_BYTES", 8 * 120 * 7)
-    assert paired_bootstrap(a, b, FIVE_EACH, seed=7) == expected
+    assert paired_bootstrap([a], [b], FIVE_EACH, seed=7) == expected
 
 
 def test_ranks_of_different_test_sets_cannot_be_compared() -> None:
     generator = np.random.default_rng(8)
     a, b = random_ranks(generator), random_ranks(generator, np.arange(120))
     with pytest.raises(DatasetError, match="same split"):
-        paired_bootstrap(a, b, FIVE_EACH, seed=1)
+        paired_bootstrap([a], [b], FIVE_EACH, seed=1)
     with pytest.raises(DatasetError, match="same split"):
-        paired_bootstrap(a, a, FIVE_EACH[:-1], seed=1)
+        paired_bootstrap([a], [a], FIVE_EACH[:-1], seed=1)

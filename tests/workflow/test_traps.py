@@ -27,7 +27,7 @@ def test_finished_run_has_nothing_left_to_do(project: Project) -> None:
 
 def test_editing_a_method_reruns_that_method_only(project: Project) -> None:
     """Trap 1: edits in imported modules."""
-    project.edit("src/rsitr/methods/vse.py", 'self.config.margin, "all")', 'self.config.margin, "hardest")')
+    project.edit("src/rsitr/methods/vse.py", "self.triplet_loss(scores, batch)", "self.triplet_loss(2 * scores, batch)")
     assert project.planned("all") == {"scenes-b/vse/0"}
 
 
@@ -48,6 +48,26 @@ def test_data_rebuilt_alike_costs_no_training_and_other_data_does(project: Proje
     project.snakemake("all")
     assert json.loads(path.read_bytes())["data_sha"] != json.loads(record)["data_sha"]
     assert (project.path / model).read_bytes() != weights
+
+
+def test_a_dynamic_margin_finds_its_similarities_made_and_a_new_matrix_costs_no_training(project: Project) -> None:
+    params = copy.deepcopy(TINY)
+    tiny = params["experiments"]["tiny"]
+    tiny["matrix"].append({"datasets": ["scenes-b"], "methods": ["vse++", "vse++@dynamic"], "seeds": [0]})
+    tiny["settings"]["methods"] = {"vse++@dynamic": {"margin_type": "dynamic", "prior": "released"}}
+    project.params(params)
+    assert "rule similarity:" in project.snakemake("all")
+    folder, record = (
+        project.path / "data/similarity/scenes-b/remoteclip",
+        project.path / CELL / "vse++@dynamic/0/cell.json",
+    )
+    assert sorted(path.name for path in folder.iterdir()) == ["released.json", "released.npy"]
+    assert "γ 0.2, β 5, S released" in (project.path / "results/tables/tiny/margin.md").read_text()
+    trained = record.read_bytes()
+    (folder / "released.npy").unlink()
+    project.snakemake("all")
+    assert record.read_bytes() == trained
+    assert (folder / "released.npy").is_file()
 
 
 def test_gpu_and_cpu_are_capped_without_a_profile(finished: tuple[Project, str]) -> None:

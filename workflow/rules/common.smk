@@ -50,6 +50,24 @@ def clean_table(wildcards):
     return f"data/canonical/{wildcards.dataset}/clean-{PARAMS[wildcards.experiment].dedup}.parquet"
 
 
+def similarities(wildcards):
+    """How alike the training captions are, as far as the loss of a cell reads it."""
+    cell = CellId(
+        wildcards.experiment,
+        wildcards.dataset,
+        wildcards.method,
+        int(wildcards.seed),
+    )
+    return [str(path) for path in pipeline.similarities(PARAMS, cell)]
+
+
+def measure_code(wildcards):
+    """Code of a measure of similarity and of what writes its matrix."""
+    from rsitr.captions.similarity import module_of
+
+    return code("rsitr.captions.similarity", module_of(wildcards.measure))
+
+
 def copies_inside(wildcards):
     """What the clean protocol `copies` reads beside the canonical table."""
     inside = Layout.copies(wildcards.dataset, wildcards.dataset)
@@ -94,12 +112,16 @@ def table_files(experiment):
     folder = f"results/tables/{experiment}"
     rendered = [
         f"{folder}/{table}.{kind}"
-        for table in ("comparison", "sources", "dedup", "leakage", *DATASET_TABLES)
+        for table in (
+            *("comparison", "margin", "sources", "dedup", "leakage", "statistics"),
+            *DATASET_TABLES,
+        )
         for kind in ("csv", "md", "tex", "html")
     ]
     others = (
         *("comparison.long.csv", "comparison.png", "metrics.json", "training.csv"),
         *("dedup.pairs.csv", "dedup.groups.csv"),
+        *("margin.png", "statistics.png", "similarity.png"),
         *(
             "leakage.long.csv",
             "leakage.images.csv",
@@ -137,6 +159,15 @@ JOINT = [
     for protocol in pipeline.joint_protocols(PARAMS[PARAMS.experiment].datasets)
     for rule in get_args(Dedup)
 ]
+KEYWORDS = [
+    str(Layout.keywords(dataset)) for dataset in PARAMS[PARAMS.experiment].datasets
+]
+# How alike training captions are, where a loss reads it.
+SIMILARITIES = list(
+    dict.fromkeys(
+        str(path) for cell in CELLS for path in pipeline.similarities(PARAMS, cell)
+    )
+)
 CELL_FILES = [str(Layout.cell(cell) / "cell.json") for cell in CELLS]
 
 if workflow.is_main_process:

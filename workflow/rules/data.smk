@@ -65,3 +65,5 @@ rule data:
         CLEAN,
         COPIES,
         JOINT,
+        KEYWORDS,
+        SIMILARITIES,

@@ -37,3 +37,35 @@ rule tables:
         strict="--strict" if PARAMS.strict else "",
     shell:
         "rsitr tables {wildcards.experiment} --only comparison {params.strict} > {log} 2>&1"
+
+
+rule margin_table:
+    input:
+        CELL_FILES,
+        marks,
+    output:
+        report(
+            multiext(
+                "results/tables/{experiment}/margin",
+                ".csv",
+                ".md",
+                ".tex",
+                ".html",
+                ".png",
+            ),
+            caption="../report/margin.rst",
+            category="{experiment}",
+        ),
+    log:
+        "results/logs/tables/{experiment}-margin.log",
+    benchmark:
+        "results/timing/tables/{experiment}-margin.tsv"
+    conda:
+        "../envs/rsitr.yaml"
+    resources:
+        mem_mb=1000,
+        cpu=1,
+    params:
+        code=code("rsitr.tables.margin"),
+    shell:
+        "rsitr tables {wildcards.experiment} --only margin > {log} 2>&1"

@@ -10,7 +10,6 @@ _DROPPED = re.compile(r"[^\w\s]|_")
 def normal_form(caption: str) -> str:
     """A caption in lower case, without punctuation, its words one space apart.
 
-    Two captions are identical when their normal forms are equal; ``rsitr.retrieval.recall.text_groups`` numbers
-    captions by the same rule.
+    Two captions are identical when their normal forms are equal.
     """
     return " ".join(_DROPPED.sub("", caption.lower()).split())

@@ -19,27 +19,32 @@ SPLITS = get_args(Split)
 def read_json(path: Path) -> list[dict[str, Any]]:
     """The ``images`` list of a Karpathy-style file; raises ``DatasetError`` with what is wrong and where."""
     if not path.is_file():
-        raise DatasetError(f"{path} is missing: fetch the dataset again (`rsitr data fetch`)")
+        raise DatasetError(f"{path} is missing: fetch the dataset again (`rsitr data fetch`), or correct the path")
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise DatasetError(f"{path} is not valid JSON ({error}): delete it and fetch the dataset again") from None
+        raise DatasetError(f"{path} is not valid JSON ({error}): repair it or fetch the dataset again") from None
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         raise DatasetError(f"{path} is not in the expected layout: the key 'images' must hold a list")
     return content["images"]
 
 
 def karpathy_rows(
-    path: Path, *, image_dir: str, class_of: Callable[[dict[str, Any]], str] = lambda entry: entry.get("classname", "")
+    path: Path,
+    *,
+    image_dir: str,
+    class_of: Callable[[dict[str, Any]], str] = lambda entry: entry.get("classname", ""),
+    split_of: Callable[[dict[str, Any]], Any] = lambda entry: entry["split"],
 ) -> Iterator[Row]:
     """Rows of a Karpathy-style JSON.
 
-    ``image_dir`` is where the images lie relative to the extracted root. An image without captions is yielded with an
-    empty list, so that it is reported and not lost; an entry that cannot be understood raises ``DatasetError``.
+    ``image_dir`` is where the images lie relative to the extracted root; ``class_of`` and ``split_of`` find the class
+    and the split of an entry, where they stand elsewhere or under other names. An image without captions is yielded
+    with an empty list, so that it is reported and not lost; an entry that cannot be understood raises ``DatasetError``.
     """
     for position, entry in enumerate(read_json(path)):
         try:
-            name, split, sentences = entry["filename"], entry["split"], entry.get("sentences", [])
+            name, split, sentences = entry["filename"], split_of(entry), entry.get("sentences", [])
             captions = [" ".join(sentence["raw"].split()) for sentence in sentences]
             place, class_name = PurePosixPath(name), class_of(entry).lower()
             keywords = [keyword.strip() for keyword in entry.get("keywords", [])]

@@ -12,6 +12,7 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image
 
+from rsitr.datasets.images import as_rgb
 from rsitr.datasets.table import DatasetFacts, read_table, write_table
 from rsitr.progress import Progress
 
@@ -46,20 +47,13 @@ class Thumbnails(NamedTuple):
 def thumbnail(data: bytes) -> np.ndarray:
     """The first frame of an image file as RGB thumbnail: uint8 [64, 64, 3].
 
-    The aspect ratio is given up. 16-bit grey values are scaled to the file's own range, as Pillow would clip them.
-    Raises ``OSError``, ``SyntaxError`` or ``ValueError`` when the data is no complete image.
+    The aspect ratio is given up. Raises ``OSError``, ``SyntaxError`` or ``ValueError`` when it is no complete image.
     """
     with Image.open(io.BytesIO(data)) as file:
         # JPEG decodes at a fraction of the size directly; twice the thumbnail is enough to average from.
         file.draft("RGB", (2 * SIZE, 2 * SIZE))
-        image = _in_bytes(file) if file.mode.startswith(("I", "F")) else file.convert("RGB")
+        image = as_rgb(file)
     return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BOX))
-
-
-def _in_bytes(image: Image.Image) -> Image.Image:
-    values = np.asarray(image, dtype=np.float64)
-    low, high = values.min(), values.max()
-    return Image.fromarray(((values - low) * (255 / max(high - low, 1e-9))).astype(np.uint8)).convert("RGB")
 
 
 def look(path: Path, sha256: str = "") -> tuple[np.ndarray, str]:

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
+import numpy as np
+import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
@@ -55,6 +58,10 @@ class Corpus(NamedTuple):
     """What a method may learn from before training: the training captions."""
 
     captions: list[str]
+    image_of: npt.NDArray[np.integer]
+    """[captions]: the training image of each."""
+    similarity: Path | None = None
+    """Folder that may hold how alike they are (``rsitr.captions.similarity``)."""
 
 
 class Batch(NamedTuple):
@@ -65,7 +72,9 @@ class Batch(NamedTuple):
     tokens: Tensor
     """[B, L]"""
     image_ids: Tensor
-    """[B]; equal for samples of the same image."""
+    """[B]: place of each image in the training set; equal for samples of the same image."""
+    captions: Tensor
+    """[B]: place of each caption in the training set."""
     epoch: int
     """0-based, for losses that change in the course of training."""
 

@@ -26,7 +26,10 @@ from rsitr.provenance import code_sha
 
 @cache
 def schemas(folder: Path) -> dict[str, Any]:
-    """Name of each method -> {schema, variants, summary}, kept in ``folder`` while the code is the same."""
+    """Name of each method -> {schema, variants, summary}, kept in ``folder`` while the code is the same.
+
+    Variants are their overlays by name.
+    """
     path = folder / f"methods-{code_sha(entry.module for entry in registry().values())[:16]}.json"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -49,8 +52,9 @@ def check(params: Params, cells: Iterable[CellId], cache: Path) -> None:
         facts = known[cell.method_name]
         named = params[cell.experiment].settings.methods
         if cell.variant and cell.variant not in facts["variants"] and cell.method not in named:
+            variants = ", ".join(sorted(facts["variants"])) or "none"
             raise ParamsError(
-                f"{cell.method_name} has no variant {cell.variant!r} ({', '.join(facts['variants']) or 'none'}): "
+                f"{cell.method_name} has no variant {cell.variant!r} ({variants}): "
                 f"name one of them, or configure it in experiments.{cell.experiment}.settings.methods.{cell.method}"
             )
         overlay = params.overlay(cell, facts["schema"].get("properties", {}))
@@ -79,7 +83,7 @@ def _describe() -> dict[str, Any]:
     return {
         name: {
             "schema": cls.Config.model_json_schema(),
-            "variants": sorted(cls.variants),
+            "variants": cls.variants,
             "summary": (cls.__doc__ or "").strip().splitlines()[0],
         }
         for name, cls in found.items()

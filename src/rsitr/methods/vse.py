@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.cells import Published
-from rsitr.methods.base import Batch, method
+from rsitr.methods.base import Batch, Corpus, method
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
-from rsitr.nn.losses import contrastive_loss, temperature_parameter, triplet_loss
+from rsitr.methods.triplet import TripletConfig, TripletLoss
+from rsitr.nn.losses import contrastive_loss, temperature_parameter
 from rsitr.nn.text import TextEncoder
 
 SWIN_BERT = {"image_backbone": "swin_tiny_patch4_window7_224", "image_pool": "mean"}
@@ -19,7 +20,7 @@ VIT_BERT = {"image_backbone": "vit_base_patch16_224", "image_pool": "first"}
 RESNET_GRU = {"image_backbone": "resnet50", "image_pool": "mean", "text_encoder": "bigru"}
 
 
-class VSEConfig(DualEncoderConfig):
+class VSEConfig(DualEncoderConfig, TripletConfig):
     """Defaults of PIR, section V-B: Swin-T and BERT, AdamW, linear warm-up and decay."""
 
     epochs: int = Field(50, ge=1)
@@ -39,7 +40,7 @@ class VSEConfig(DualEncoderConfig):
     objective: Literal["contrastive", "triplet"] = "contrastive"
     temperature: float = Field(0.07, gt=0)
     """Initial; it is learned."""
-    margin: float = Field(0.2, gt=0)
+    negatives: Literal["hardest", "most-similar", "all"] = "all"
 
 
 def _row(objective: str, backbone: str) -> Published:
@@ -51,11 +52,12 @@ class VSE(DualEncoder):
     """VSE rows of PIR (J. Pan, M. Ma, Q. Ma, C. Bai, S. Chen, 'PIR', 2024): Table I, section V-A, loss Eq. 15.
 
     Each tower is a backbone and one linear layer; cosine similarity. ``contrastive`` is the symmetric InfoNCE of Eq. 15
-    with a learned temperature, ``triplet`` a hinge summed over all negatives.
+    with a learned temperature, ``triplet`` a hinge, by default summed over all negatives.
     """
 
     Config: ClassVar[type[VSEConfig]] = VSEConfig
     config: VSEConfig
+    triplet_loss: TripletLoss
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "swin-bert-triplet": SWIN_BERT | {"objective": "triplet"},
         "vit-bert": VIT_BERT,
@@ -73,6 +75,13 @@ class VSE(DualEncoder):
         self.text_head = nn.Linear(text.width, config.width)
         self.log_temperature = temperature_parameter(config.temperature)
 
+    @classmethod
+    def build(cls, config: Any, corpus: Corpus) -> Self:
+        """The method with its initial weights."""
+        built = super().build(config, corpus)
+        built.triplet_loss = TripletLoss(config, corpus)
+        return built
+
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Embeddings [B, width] of unit length."""
         return F.normalize(self.text_head(self.text.pool(self.text(tokens), tokens)), dim=1)
@@ -81,5 +90,5 @@ class VSE(DualEncoder):
         """Eq. 15, or the triplet loss."""
         scores = (self.encode_images(batch.images) @ self.encode_texts(batch.tokens).t()).float()
         if self.config.objective == "triplet":
-            return triplet_loss(scores, batch.image_ids, self.config.margin, "all")
+            return self.triplet_loss(scores, batch)
         return contrastive_loss(scores, batch.image_ids, self.log_temperature.exp())

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field
 from torch import Tensor
@@ -11,18 +11,13 @@ from torch.nn import functional as F
 from rsitr.cells import Published
 from rsitr.methods.base import Batch, Corpus, method
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
-from rsitr.nn.losses import triplet_loss
+from rsitr.methods.triplet import TripletConfig, TripletLoss
 
 
-class VSEppConfig(DualEncoderConfig):
+class VSEppConfig(DualEncoderConfig, TripletConfig):
     """Defaults of the authors' paper, with the ResNet-18 that the remote sensing comparisons use."""
 
     min_count: int = Field(4, ge=1)
-    margin: float = Field(0.2, gt=0)
-    negatives: Literal["hardest", "all"] = "hardest"
-    all_negatives_epochs: int = Field(0, ge=0)
-    """Train on all negatives (Eq. 5) for so many epochs first. From a frozen backbone, whose pooled features are nearly
-    alike, the hardest negative alone holds the loss at its collapsed value, twice the margin."""
     normalize_image_features: bool = True
     """L2 on the pooled features before the projection, and on the embedding after it."""
 
@@ -40,6 +35,7 @@ class VSEpp(DualEncoder):
 
     Config: ClassVar[type[VSEppConfig]] = VSEppConfig
     config: VSEppConfig
+    triplet_loss: TripletLoss
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "amfmn": {"normalize_image_features": False, "text_pool": "mean", "image_size": 256},
     }
@@ -51,7 +47,9 @@ class VSEpp(DualEncoder):
     @classmethod
     def build(cls, config: Any, corpus: Corpus) -> Self:
         """The GRU's state is the embedding, so it has the embedding's width."""
-        return super().build(config.model_copy(update={"text_width": config.width}), corpus)
+        built = super().build(config.model_copy(update={"text_width": config.width}), corpus)
+        built.triplet_loss = TripletLoss(config, corpus)
+        return built
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Embeddings [B, width]; of unit length unless the variant says otherwise."""
@@ -66,6 +64,4 @@ class VSEpp(DualEncoder):
 
     def loss(self, batch: Batch) -> Tensor:
         """Eq. 6 over the batch; Eq. 5 in the epochs that the configuration gives it."""
-        scores = self.encode_images(batch.images) @ self.encode_texts(batch.tokens).t()
-        negatives = "all" if batch.epoch < self.config.all_negatives_epochs else self.config.negatives
-        return triplet_loss(scores.float(), batch.image_ids, self.config.margin, negatives)
+        return self.triplet_loss(self.encode_images(batch.images) @ self.encode_texts(batch.tokens).t(), batch)

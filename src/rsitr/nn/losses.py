@@ -14,13 +14,13 @@ def same_image(image_ids: Tensor) -> Tensor:
 
 
 def triplet_loss(
-    scores: Tensor, image_ids: Tensor, margin: float | Tensor, negatives: Literal["hardest", "all"]
+    scores: Tensor, image_ids: Tensor, margin: float | Tensor, negatives: Literal["hardest", "most-similar", "all"]
 ) -> Tensor:
     """Hinge loss in both directions, averaged over the batch.
 
     ``scores`` [B, B]: image i against caption j; the diagonal holds the matching pairs. ``hardest`` keeps the largest
-    violation of each query (VSE++, Faghri et al., BMVC 2018, Eq. 6), ``all`` sums them (Eq. 5). ``margin`` may be a
-    matrix [B, B].
+    violation of each query (VSE++, Faghri et al., BMVC 2018, Eq. 6), ``most-similar`` that of the negative with the
+    highest score, ``all`` sums them (Eq. 5). The first two differ only where ``margin`` is a matrix [B, B].
     """
     positive = scores.diagonal()
     positives = same_image(image_ids)
@@ -28,6 +28,10 @@ def triplet_loss(
     to_image = (margin + scores - positive[None, :]).clamp(min=0).masked_fill(positives, 0)
     if negatives == "hardest":
         return (to_text.amax(1) + to_image.amax(0)).mean()
+    if negatives == "most-similar":
+        nearest = scores.masked_fill(positives, -torch.inf)
+        text, image = nearest.argmax(1, keepdim=True), nearest.argmax(0, keepdim=True)
+        return (to_text.gather(1, text).squeeze(1) + to_image.gather(0, image).squeeze(0)).mean()
     return (to_text.sum(1) + to_image.sum(0)).mean()
 
 

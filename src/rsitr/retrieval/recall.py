@@ -6,7 +6,6 @@ mean of R@1, R@5 and R@10 in both directions. All are in percent and unrounded.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -14,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rsitr.captions.identical import normal_form
 from rsitr.errors import DatasetError
 from rsitr.retrieval.ranks import Ranks, count_images
 
@@ -53,12 +53,8 @@ def median_ranks(ranks: Ranks) -> MedianRanks:
 
 
 def text_groups(captions: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Number the distinct texts among ``captions``: int64 [C], equal where two captions say the same.
-
-    Two captions are the same when they agree after lower-casing, dropping punctuation and collapsing white space.
-    """
-    texts = [" ".join(re.sub(r"[^\w\s]|_", "", caption.lower()).split()) for caption in captions]
-    return np.unique(texts, return_inverse=True)[1].astype(np.int64)
+    """Number the distinct texts among ``captions``: int64 [C], equal where their normal forms are."""
+    return np.unique([normal_form(caption) for caption in captions], return_inverse=True)[1].astype(np.int64)
 
 
 def ceiling(captions: Sequence[str], image_of: npt.NDArray[np.integer]) -> RecallReport:

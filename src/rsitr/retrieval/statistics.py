@@ -34,8 +34,8 @@ class Comparison(NamedTuple):
 
 
 def paired_bootstrap(
-    a: Ranks,
-    b: Ranks,
+    a: Sequence[Ranks],
+    b: Sequence[Ranks],
     image_of: npt.NDArray[np.integer],
     *,
     metric: Metric = "mr",
@@ -43,6 +43,8 @@ def paired_bootstrap(
     seed: int,
 ) -> Comparison:
     """Compare two methods by their ranks on one test set (Efron and Tibshirani 1993, chapters 13 and 16).
+
+    ``a`` and ``b`` hold the ranks of each of their seeds, which are averaged.
 
     Captions of one image are no independent queries: an image that is hard to tell from its neighbours is hard for all
     of them. So images are drawn with replacement, as clusters, and each brings its own query and those of all its
@@ -53,12 +55,14 @@ def paired_bootstrap(
 
     Raises ``DatasetError`` when the ranks are not those of one and the same test set.
     """
-    if a.i2t.shape != b.i2t.shape or not a.t2i.shape == b.t2i.shape == np.shape(image_of):
+    sizes = {(len(ranks.i2t), len(ranks.t2i)) for ranks in (*a, *b)}
+    if len(sizes) != 1 or {texts for _, texts in sizes} != {len(image_of)}:
+        found = ", ".join(f"{images} images and {texts} captions" for images, texts in sorted(sizes)) or "nothing"
         raise DatasetError(
-            f"Ranks of {len(a.i2t)} images and {len(a.t2i)} captions cannot be paired with those of {len(b.i2t)} and "
-            f"{len(b.t2i)} ({len(image_of)} captions in image_of). Compare methods on the same split only."
+            f"Ranks of {found} cannot be paired ({len(image_of)} captions in image_of). Compare methods on the same "
+            "split only."
         )
-    n_images = len(a.i2t)
+    n_images = len(a[0].i2t)
     captions = np.bincount(image_of, minlength=n_images).astype(np.float64)
     gains = _gains(a, b, image_of, metric)
     observed = float(_difference(np.ones((1, n_images)), gains, captions)[0])
@@ -98,17 +102,18 @@ class _Gains(NamedTuple):
     """How many recalls the metric averages."""
 
 
-def _gains(a: Ranks, b: Ranks, image_of: npt.NDArray[np.integer], metric: Metric) -> _Gains:
+def _gains(a: Sequence[Ranks], b: Sequence[Ranks], image_of: npt.NDArray[np.integer], metric: Metric) -> _Gains:
     i2t_cutoffs = [k for k in CUTOFFS if metric in (f"i2t_r{k}", "mr")]
     t2i_cutoffs = [k for k in CUTOFFS if metric in (f"t2i_r{k}", "mr")]
-    i2t = _hits(a.i2t, i2t_cutoffs) - _hits(b.i2t, i2t_cutoffs)
-    t2i = np.bincount(image_of, _hits(a.t2i, t2i_cutoffs) - _hits(b.t2i, t2i_cutoffs), minlength=len(i2t))
-    return _Gains(i2t, t2i.astype(np.float64), len(i2t_cutoffs) + len(t2i_cutoffs))
+    i2t_a, i2t_b = (_hits([ranks.i2t for ranks in seeds], i2t_cutoffs) for seeds in (a, b))
+    t2i_a, t2i_b = (_hits([ranks.t2i for ranks in seeds], t2i_cutoffs) for seeds in (a, b))
+    t2i = np.bincount(image_of, t2i_a - t2i_b, minlength=len(i2t_a))
+    return _Gains(i2t_a - i2t_b, t2i.astype(np.float64), len(i2t_cutoffs) + len(t2i_cutoffs))
 
 
-def _hits(ranks: npt.NDArray[np.int64], cutoffs: list[int]) -> npt.NDArray[np.float64]:
-    """How many of the cutoffs each query [Q] passes."""
-    return (ranks[:, None] <= np.array(cutoffs)).sum(axis=1).astype(np.float64)
+def _hits(seeds: Sequence[npt.NDArray[np.int64]], cutoffs: list[int]) -> npt.NDArray[np.float64]:
+    """How many of the cutoffs each query [Q] passes, a mean over seeds."""
+    return np.mean([(ranks[:, None] <= np.array(cutoffs)).sum(axis=1) for ranks in seeds], axis=0)
 
 
 def _difference(

@@ -1,0 +1,84 @@
+"""What a dataset of captions consists of, as AMFMN's Fig. 9 compares datasets: how long, how varied, how many words.
+
+Z. Yuan et al., 'Exploring a Fine-Grained Multiscale Method for Cross-Modal Remote Sensing Image Retrieval' (IEEE TGRS,
+2021), section IV. The paper does not say how it counts. The conventions here are those with which all its numbers come
+out of the published annotations: tokens are nltk's, in lower case, and punctuation marks are tokens; captions differ
+when their texts do, in case and punctuation as well. Fig. 9 cuts average lengths after two decimals.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+
+from rsitr.captions.tokens import tokens
+from rsitr.datasets.karpathy import karpathy_rows
+from rsitr.errors import DatasetError
+
+SPLIT_NAMES = {"restval": "train"}
+"""What other annotations call a split. In COCO, ``restval`` is the rest of the validation images, to train on."""
+
+
+class Image(NamedTuple):
+    """An image as far as statistics of captions go."""
+
+    image_id: str
+    split: str
+    class_name: str
+    """Empty where the annotation states none."""
+    captions: list[str]
+
+
+class Statistics(NamedTuple):
+    """Counts and averages of a set of images with captions (AMFMN, Fig. 9a, b, c, e and f)."""
+
+    images: int
+    """Those without captions included."""
+    captions: int
+    sentence_length: float
+    """Tokens of a caption, on average; punctuation marks count."""
+    diversity: float
+    """Captions that differ in any character, for each image."""
+    words: int
+    """Different tokens in lower case; punctuation marks count."""
+    classes: int
+    """0 where the annotation states none."""
+
+
+def describe(images: Sequence[Image]) -> Statistics:
+    """The statistics of ``images``; raises ``DatasetError`` where they have no caption at all."""
+    times = Counter(caption for image in images for caption in image.captions)
+    captions = times.total()
+    if not captions:
+        raise DatasetError(f"{len(images)} images and no captions: there is nothing to describe")
+    tokens_of = {caption: [token.lower() for token in tokens(caption)] for caption in times}
+    return Statistics(
+        images=len(images),
+        captions=captions,
+        sentence_length=sum(len(tokens_of[caption]) * often for caption, often in times.items()) / captions,
+        diversity=len(times) / len(images),
+        words=len({token for found in tokens_of.values() for token in found}),
+        classes=len({image.class_name for image in images} - {""}),
+    )
+
+
+def images_of(table: pa.Table) -> list[Image]:
+    """The images of a canonical or clean table."""
+    columns = (table[name].to_pylist() for name in Image._fields)
+    return [Image(*values) for values in zip(*columns, strict=True)]
+
+
+def read_karpathy(path: Path) -> list[Image]:
+    """The images of any annotation in Karpathy's layout: a user's own, COCO, Flickr30k.
+
+    Raises ``DatasetError``, with the place, for what is not such a file, and for one that lists no images.
+    """
+    rows = karpathy_rows(path, image_dir=".", split_of=lambda entry: SPLIT_NAMES.get(entry["split"], entry["split"]))
+    images = [Image(row.image_id, row.split, row.class_name, row.captions) for row in rows]
+    if not images:
+        raise DatasetError(f"{path} lists no images: give a file whose list 'images' has entries")
+    return images

@@ -1,0 +1,80 @@
+"""``rsitr captions``: how alike captions are, what datasets are like, and keywords."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rsitr.cells import Layout
+from rsitr.cli.reported import reported
+from rsitr.errors import ParamsError
+from rsitr.params import Dedup
+
+captions = typer.Typer(help="Similarity of captions, statistics of datasets, keywords.", no_args_is_help=True)
+
+
+@captions.command("similarity")
+@reported
+def captions_similarity(
+    dataset: str,
+    measure: Literal["bleu-1", "bleu-2", "bleu-3", "bleu-4", "meteor", "released"],
+    dedup: Annotated[Dedup, typer.Option(help="Which cleaned view of the dataset.")] = "none",
+    threads: Annotated[int, typer.Option(min=1, help="Threads to divide the work among.")] = 2,
+) -> None:
+    """Compute how alike every distinct training caption is to the captions of every training image.
+
+    An interrupted run continues; a matrix that is current is left alone.
+    """
+    from rsitr.captions.similarity import CaptionSet, write_matrix
+    from rsitr.datasets.splits import load_splits
+
+    train = load_splits(Layout.clean(dataset, dedup))[0]["train"]
+    out = Layout.similarity(dataset, dedup) / f"{measure}.npy"
+    new = write_matrix(measure, CaptionSet.of(train.captions, train.image_of), out, threads)
+    print(f"{out}: {'computed' if new else 'was there already'}")
+
+
+@captions.command("keywords")
+@reported
+def captions_keywords(dataset: str) -> None:
+    """Write the keywords of every image: the dataset's own where it has any, else those of its captions."""
+    from rsitr.captions.keyword_table import build_keywords, read_keywords
+
+    out = Layout.keywords(dataset)
+    new = build_keywords(Layout.dataset(dataset), out)
+    rows = read_keywords(out)[0].to_pylist()
+    counts = Counter(keyword for row in rows for keyword in row["keywords"])
+    print(f"{out}: {'built' if new else 'was there already'}, {counts.total()} keywords of {len(rows)} images")
+    for keyword, count in counts.most_common(10):
+        print(f"{count:7} {keyword}")
+
+
+@captions.command("statistics")
+@reported
+def captions_statistics(
+    datasets: Annotated[list[str] | None, typer.Argument(help="Datasets whose canonical tables are built.")] = None,
+    json: Annotated[Path | None, typer.Option(help="An annotation of your own in Karpathy's layout.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for the table, its bars and the maps.")] = None,
+    threads: Annotated[int, typer.Option(min=1, help="Threads to divide the work among.")] = 2,
+) -> None:
+    """How long, how varied and how alike the captions of datasets are: the numbers of AMFMN's Fig. 9."""
+    from rsitr.tables import statistics
+
+    if bool(datasets) == bool(json):
+        raise ParamsError("name datasets, or one annotation with --json")
+    tables = {name: Layout.dataset(name) for name in datasets or ()}
+    rows = statistics.measure_json(json, threads) if json else statistics.measure_tables(tables, threads)
+    table = Table("dataset", *rows[0].texts())
+    for row in rows:
+        table.add_row(escape(row.label), *row.texts().values())
+    Console().print(table)
+    if out:
+        made_by = f"rsitr captions statistics {f'--json {json}' if json else ' '.join(tables)}"
+        for path in statistics.write_rows(rows, str(json or ", ".join(tables)), made_by, out):
+            print(path)

@@ -1,0 +1,124 @@
+"""``rsitr data``: fetch, build, clean, verify, audit and export datasets."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rsitr.cells import Layout
+from rsitr.cli.reported import reported
+from rsitr.params import Dedup
+
+data = typer.Typer(help="Fetch datasets and build their canonical tables.", no_args_is_help=True)
+
+
+@data.command("list")
+@reported
+def data_list() -> None:
+    """Every registered dataset, its licence and where it comes from."""
+    from rsitr.datasets import registry
+
+    table = Table("dataset", "title", "origins", "licence")
+    for name, dataset in registry().items():
+        origins = ", ".join(bundle.origin for bundle in dataset.bundles)
+        table.add_row(name, dataset.title, origins, dataset.bundles[0].licence)
+    Console().print(table)
+
+
+@data.command("fetch")
+@reported
+def data_fetch(dataset: str) -> None:
+    """Fetch the files of a dataset, from its official place or the mirror that RSITR_MIRROR names."""
+    from rsitr.datasets.acquire import fetch_dataset
+    from rsitr.datasets.mirror import mirror_dir
+
+    print(fetch_dataset(dataset, Layout.raw(dataset), mirror_dir()))
+
+
+@data.command("build")
+@reported
+def data_build(dataset: str) -> None:
+    """Extract the fetched files of a dataset and write its canonical table."""
+    from rsitr.datasets.acquire import RECEIPT, build
+
+    facts = build(dataset, Layout.raw(dataset) / RECEIPT, Layout.extracted(dataset), Layout.dataset(dataset))
+    print(f"{Layout.dataset(dataset)}: {facts.origin}, data {facts.data_sha[:12]}")
+
+
+@data.command("clean")
+@reported
+def data_clean(
+    dataset: str,
+    dedup: Annotated[Dedup, typer.Option(help="Which duplicates leave training.")] = "none",
+) -> None:
+    """Write the cleaned view of a dataset: which images are used, and why each other one is not."""
+    from rsitr.dedup.clean import write_clean
+
+    facts = write_clean(Layout.dataset(dataset), dedup, Layout.clean(dataset, dedup))
+    print(f"{Layout.clean(dataset, dedup)}: data {facts.data_sha[:12]}")
+
+
+@data.command("verify")
+@reported
+def data_verify(datasets: list[str]) -> None:
+    """Check every fetched file against its size and checksum, and that every image is readable and unchanged."""
+    from rsitr.datasets.verify import verify
+
+    wrong = 0
+    for dataset in datasets:
+        result = verify(dataset, Layout.raw(dataset), Layout.dataset(dataset))
+        wrong += len(result.findings)
+        for finding in result.findings:
+            print(f"{dataset}: {finding}")
+        for file in result.unchecked:
+            print(f"{dataset}: {file}: not checked, since no size or checksum is published")
+        print(f"{dataset}: {result.files} files and {result.images} images, {len(result.findings)} wrong")
+    if wrong:
+        raise typer.Exit(1)
+
+
+@data.command("export")
+@reported
+def data_export(
+    dataset: str,
+    form: Annotated[
+        Literal["huggingface", "webdataset", "clip-benchmark", "karpathy"],
+        typer.Option("--format", help="The layout to write."),
+    ],
+    out: Annotated[Path, typer.Option(help="A new folder.")],
+) -> None:
+    """Write a dataset and its images for another program."""
+    from rsitr.datasets.export import export
+
+    exported = export(Layout.dataset(dataset), form, out)
+    for image, reason in exported.left_out:
+        print(f"{dataset}: {image} not exported: {reason}", file=sys.stderr)
+    print(f"{out}: {exported.images} images, {len(exported.left_out)} left out")
+
+
+@data.command("audit")
+@reported
+def data_audit(
+    datasets: Annotated[list[str], typer.Argument(metavar="DATASET...", help="Datasets whose tables are built.")],
+    out: Annotated[Path | None, typer.Option(help="Write every finding to this csv file.")] = None,
+) -> None:
+    """What is wrong with the captions: blank, repeated, shared, misspelt, not of their class; nothing is changed."""
+    from rsitr.captions.audit import audit_table, summarise, write_findings
+    from rsitr.datasets.karpathy import SPLITS
+
+    findings = {name: audit_table(name, Layout.dataset(name)) for name in dict.fromkeys(datasets)}
+    for name, found in findings.items():
+        table = Table("fault", *SPLITS, "images", "first example", title=f"{name}: captions by split, and images")
+        for line in summarise(found):
+            counts = map(str, (*line.captions.values(), line.images))
+            table.add_row(f"{line.kind}: {line.meaning}", *counts, escape(line.example))
+        Console().print(table)
+    if out:
+        write_findings([finding for found in findings.values() for finding in found], out)
+        print(out)

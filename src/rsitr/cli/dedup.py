@@ -1,0 +1,108 @@
+"""``rsitr dedup``: near-duplicate images, and training sets without them."""
+
+from __future__ import annotations
+
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rsitr import pipeline
+from rsitr.cells import Layout
+from rsitr.cli.reported import reported
+from rsitr.params import Dedup
+
+dedup = typer.Typer(help="Find near-duplicate images inside and between datasets.", no_args_is_help=True)
+
+
+@dedup.command("thumbnails")
+@reported
+def dedup_thumbnails(dataset: str) -> None:
+    """Decode every image of a dataset once, to the small size at which images are compared."""
+    from rsitr.dedup.thumbnails import write_thumbnails
+
+    write_thumbnails(Layout.dataset(dataset), Layout.thumbnails(dataset))
+    print(Layout.thumbnails(dataset))
+
+
+@dedup.command("copies")
+@reported
+def dedup_copies(
+    first: str,
+    second: Annotated[str | None, typer.Argument(help="Default: the first one, for the copies inside it.")] = None,
+    shard: Annotated[str | None, typer.Option(help="A part of the work, as 0/8 for the first of eight.")] = None,
+) -> None:
+    """Find the pairs of images of which one is a crop of the other, whatever its orientation, size and colours."""
+    from rsitr.dedup.copies import WHOLE, parse_shard, write_copies
+
+    one, other = sorted((first, second or first))
+    part = parse_shard(shard) if shard else WHOLE
+    out = Layout.copies_shard(one, other, part.index, part.count) if shard else Layout.copies(one, other)
+    pairs, _ = write_copies(Layout.thumbnails(one), Layout.thumbnails(other), out, part)
+    print(f"{out}: {pairs} pairs")
+
+
+@dedup.command("gather")
+@reported
+def dedup_gather(first: str, second: str, shards: int) -> None:
+    """Put the shards of a comparison together."""
+    from rsitr.dedup.copies import gather_files
+
+    parts = [Layout.copies_shard(first, second, shard, shards) for shard in range(shards)]
+    pairs, _ = gather_files(parts, Layout.copies(first, second))
+    print(f"{Layout.copies(first, second)}: {pairs} pairs")
+
+
+@dedup.command("joint")
+@reported
+def dedup_joint(
+    protocol: str,
+    rule: Annotated[Dedup, typer.Option(help="What near duplicates are.")] = "copies",
+) -> None:
+    """Build the training set of a joint split protocol, ret-2 or ret-3, without any member's test images."""
+    from rsitr.dedup.joint import build_joint, joint_protocol
+
+    members = joint_protocol(protocol).datasets
+    tables = {name: Layout.dataset(name) for name in members}
+    pairs = combinations_with_replacement(members, 2)
+    copies = [path for path in (Layout.copies(*pair) for pair in pairs) if path.is_file()]
+    facts = build_joint(protocol, rule, tables, copies, Layout.joint(protocol, rule))
+    absent = f", no images at hand of {', '.join(facts.absent)}" if facts.absent else ""
+    print(f"{Layout.joint(protocol, rule)}: data {facts.data_sha[:12]}{absent}")
+
+
+@dedup.command("show")
+@reported
+def dedup_show(
+    first: str,
+    second: Annotated[str | None, typer.Argument(help="Default: the first one, for the copies inside it.")] = None,
+    out: Annotated[Path, typer.Option(help="A PNG file.")] = Path("copies.png"),
+    pair: Annotated[tuple[str, str] | None, typer.Option(help="The image ids of one pair; default: all.")] = None,
+    weakest: Annotated[bool, typer.Option("--weakest", help="Begin with those that agree least.")] = False,
+    limit: Annotated[int, typer.Option(min=1, help="Most pairs to draw.")] = 40,
+) -> None:
+    """Draw pairs of near duplicates side by side, for a person to judge."""
+    from rsitr.dedup.pairs import read_copies
+    from rsitr.figures.copies import Pairs, draw_pairs, find_pair
+
+    one, other = sorted((first, second or first))
+    rows, _ = read_copies(Layout.copies(one, other))
+    rows = find_pair(rows, *pair) if pair else rows.sort_values("detail", ascending=weakest)
+    drawn = draw_pairs([Pairs(rows, Layout.dataset(one), Layout.dataset(other))], out, limit=limit)
+    print(f"{out}: {drawn} of {len(rows)} pairs")
+
+
+@dedup.command("group")
+@reported
+def dedup_group(
+    dataset: str,
+    image_id: str,
+    out: Annotated[Path, typer.Option(help="A PNG file.")] = Path("group.png"),
+) -> None:
+    """Draw an image and all its near duplicates, in whatever datasets they were found, and which one is kept."""
+    from rsitr.figures.copies import draw_group
+
+    tables, members = pipeline.duplicates((dataset, image_id))
+    drawn = draw_group(members, tables, members[:1], out)
+    print(f"{out}: {drawn} of {len(members)} images, {'/'.join(members[0])} is kept")

@@ -1,0 +1,69 @@
+"""The dynamic margin against the similarity, as AMFMN's Fig. 6 shows it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import NamedTuple
+
+import matplotlib.style
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rsitr.captions.margin import margin
+
+GAMMA, BETA = 0.5, 5.0
+"""What stays the same in the panel of the other; the values of the paper."""
+BETAS = (-20.0, -5.0, -2.0, 0.0, 2.0, 5.0, 20.0)
+GAMMAS = (0.1, 0.3, 0.5, 0.7, 0.9)
+POINTS = 401
+LABELS_AT = 0.3
+"""Similarity at which the curves of panel (b) carry their labels."""
+
+
+class Curve(NamedTuple):
+    """The margin for one pair of settings."""
+
+    gamma: float
+    beta: float
+    label: str
+    label_at: float
+    """Similarity."""
+
+
+def _crossing(beta: float) -> float:
+    """Where a curve meets the rising diagonal, which no two curves cut in the same place."""
+    similarity = np.linspace(0, 1, POINTS)
+    return float(similarity[np.argmin(np.abs(margin(similarity, 1, beta) - similarity))])
+
+
+def _draw_panel(axes: Axes, curves: Iterable[Curve], heading: str) -> None:
+    curves, similarity = list(curves), np.linspace(0, 1, POINTS)
+    # The end of the map is a yellow that is hard to see on paper.
+    for curve, colour in zip(curves, colormaps["viridis"](np.linspace(0, 0.85, len(curves))), strict=True):
+        axes.plot(similarity, margin(similarity, curve.gamma, curve.beta), color=colour, linewidth=1.6)
+        height = float(margin(curve.label_at, curve.gamma, curve.beta))
+        text = axes.text(curve.label_at, height, curve.label, ha="center", va="center", fontsize=8)
+        text.set_bbox({"color": "white", "pad": 1})
+    axes.set(xlim=(0, 1), ylim=(0, None), xlabel="similarity S of caption and image", ylabel="margin α")
+    axes.set_title(heading, loc="left", fontsize=10)
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def draw(path: Path) -> Path:
+    """Write the picture as PNG: (a) several beta at one gamma, (b) several gamma at one beta (Eq. 29)."""
+    betas = (Curve(GAMMA, beta, f"β = {beta:g}".replace("-", "−"), _crossing(beta)) for beta in BETAS)
+    gammas = (Curve(gamma, BETA, f"γ = {gamma:g}", LABELS_AT) for gamma in GAMMAS)
+    with matplotlib.style.context("default"):
+        figure = Figure(figsize=(7.2, 3.1), layout="constrained")
+        left, right = figure.subplots(1, 2)
+        _draw_panel(left, betas, f"(a) γ = {GAMMA:g}")
+        _draw_panel(right, gammas, f"(b) β = {BETA:g}")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The name and version of the writer would change the bytes without changing the picture.
+        figure.savefig(path, dpi=200, metadata={"Software": None})
+    return path

@@ -1,0 +1,73 @@
+"""Similarity maps of datasets, as AMFMN's Fig. 7 shows them: the captions of every image against every image."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import fill
+from typing import NamedTuple
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from rsitr.captions.similarity_map import SimilarityMap
+
+COLUMNS = 3
+"""The most datasets side by side; lines of panels are of equal length where they can be."""
+EXPLANATION = (
+    "Images and captions stand in the same order, by class and number; ticks are borders of classes. "
+    "Where a cell stands for several pairs of images, it shows the highest value."
+)
+LINE = 48
+"""Letters for each panel across that fit into a line of text."""
+PANEL = 3.1
+"""Inches: width of a panel. At 200 dots per inch, every cell has a dot of its own."""
+
+
+class Panel(NamedTuple):
+    """One dataset."""
+
+    title: str
+    map: SimilarityMap
+
+
+def _draw_panel(axes: Axes, panel: Panel) -> AxesImage:
+    cells = panel.map.cells
+    edge = len(cells)
+    # Without interpolation, which would wash out a diagonal of single cells.
+    image = axes.imshow(cells, vmin=0, vmax=1, cmap="viridis", interpolation="nearest", extent=(0, edge, edge, 0))
+    borders = [end for _, end in panel.map.classes[:-1]]
+    if borders:
+        axes.set_xticks(borders, minor=True)
+        axes.set_yticks(borders, minor=True)
+    axes.tick_params(which="minor", length=3, width=0.6)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_ticks([])
+    axes.set_title(panel.title, loc="left", fontsize=10)
+    axes.set_title(f"average {panel.map.average:.3f}", loc="right", fontsize=9, color="#555555")
+    axes.set_xlabel(f"{panel.map.captions:,} captions", fontsize=9)
+    axes.set_ylabel(f"{panel.map.images:,} images", fontsize=9)
+    return image
+
+
+def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
+    """Write the picture as PNG, all panels with the colours of one scale from 0 to 1."""
+    down = -(-len(panels) // COLUMNS)
+    across = -(-len(panels) // down)
+    with matplotlib.style.context("default"):
+        figure = Figure(figsize=(0.9 + PANEL * across, 0.8 + (PANEL + 0.3) * down), layout="constrained")
+        grid = figure.subplots(down, across, squeeze=False)
+        for axes, panel in zip(grid.flat, panels, strict=False):
+            image = _draw_panel(axes, panel)
+        for axes in list(grid.flat)[len(panels) :]:
+            axes.set_visible(False)
+        figure.suptitle(fill(title, LINE * across), fontsize=11)
+        figure.supxlabel(fill(EXPLANATION, LINE * across), fontsize=8, color="#555555")
+        bar = figure.colorbar(image, ax=grid, shrink=0.8, aspect=30)
+        bar.set_label("similarity", fontsize=9)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The name and version of the writer would change the bytes without changing the picture.
+        figure.savefig(path, dpi=200, metadata={"Software": None})
+    return path

@@ -1,0 +1,88 @@
+"""Datasets side by side, as AMFMN's Fig. 9 compares them: a panel of bars for each number, ours above the published."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import fill
+from typing import NamedTuple
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Patch
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+OURS, PUBLISHED, GREY = "#56b4e9", "#d55e00", "#555555"
+COLUMNS = 3
+"""Panels side by side before the next line begins."""
+BAR = 0.36
+"""Height of a bar, where two datasets are 1 apart."""
+NAME = 12
+"""Letters of a dataset's name that fit into a line."""
+
+
+class Bar(NamedTuple):
+    """One dataset; a number that is not known is None."""
+
+    dataset: str
+    ours: float | None
+    published: float | None = None
+
+
+class Panel(NamedTuple):
+    """One number of the same datasets in every panel, with how it is written: a format specification."""
+
+    title: str
+    form: str
+    bars: tuple[Bar, ...]
+
+
+def _label(axes: Axes, value: float, place: float, text: str, colour: str) -> None:
+    note = axes.annotate(text, (value, place), (3, 0), textcoords="offset points", va="center", fontsize=8)
+    note.set(color=colour, bbox={"color": "white", "pad": 0.5})
+
+
+def _draw_panel(axes: Axes, panel: Panel) -> None:
+    for place, bar in enumerate(panel.bars):
+        ours = place if bar.published is None else place - BAR / 2
+        if bar.ours is None:
+            _label(axes, 0, ours, "NA", GREY)
+        else:
+            axes.barh(ours, bar.ours, BAR, color=OURS)
+            _label(axes, bar.ours, ours, format(bar.ours, panel.form), "black")
+        if bar.published is not None:
+            axes.barh(place + BAR / 2, bar.published, BAR * 0.9, color="none", edgecolor=PUBLISHED)
+            _label(axes, bar.published, place + BAR / 2, format(bar.published, panel.form), PUBLISHED)
+    known = [value for bar in panel.bars for value in bar[1:] if value is not None]
+    # Room for the number beside the longest bar.
+    axes.set(xlim=(0, 1.3 * max(known, default=0) or 1), ylim=(len(panel.bars) - 0.4, -0.6))
+    axes.set_yticks(range(len(panel.bars)), [fill(bar.dataset, NAME) for bar in panel.bars], fontsize=8)
+    axes.set_title(panel.title, loc="left", fontsize=9)
+    axes.tick_params(axis="x", labelsize=7)
+    axes.locator_params(axis="x", nbins=4)
+    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
+    """Write the picture as PNG; equal input gives equal bytes with the same matplotlib."""
+    across = min(COLUMNS, len(panels))
+    down = -(-len(panels) // across)
+    with matplotlib.style.context("default"):
+        height = 0.6 + 0.4 * max(2, len(panels[0].bars))
+        figure = Figure(figsize=(0.9 + 2.1 * across, 0.7 + height * down), layout="constrained")
+        grid = figure.subplots(down, across, squeeze=False, sharey=True)
+        for axes, panel in zip(grid.flat, panels, strict=False):
+            _draw_panel(axes, panel)
+        for axes in list(grid.flat)[len(panels) :]:
+            axes.set_visible(False)
+        figure.suptitle(title, fontsize=11)
+        if any(bar.published is not None for panel in panels for bar in panel.bars):
+            entries = [Patch(color=OURS, label="ours"), Patch(fc="none", ec=PUBLISHED, label="published, AMFMN Fig. 9")]
+            figure.legend(handles=entries, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The name and version of the writer would change the bytes without changing the picture.
+        figure.savefig(path, dpi=200, metadata={"Software": None})
+    return path

@@ -1,0 +1,61 @@
+"""The triplet loss of a method as params.yaml sets it: which negatives count, and a fixed or a dynamic margin."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+from pydantic import Field
+from torch import Tensor
+
+from rsitr.captions.margin import margin
+from rsitr.captions.prior import Prior, PriorName, weights_of
+from rsitr.captions.similarity import CaptionSet
+from rsitr.methods.base import Batch, Corpus, MethodConfig
+from rsitr.nn.losses import triplet_loss
+
+
+class TripletConfig(MethodConfig):
+    """What a method with a triplet loss lets params.yaml set."""
+
+    margin: float = Field(0.2, gt=0)
+    """Of a dynamic margin the largest, gamma of AMFMN's Eq. 29."""
+    margin_type: Literal["fixed", "dynamic"] = "fixed"
+    """``dynamic``: a negative pair whose caption is like the image's own captions has to be less far away."""
+    beta: float = 5.0
+    """Of a dynamic margin: how sharply it falls near S = 1."""
+    prior: PriorName = "paper"
+    """Which similarity S a dynamic margin is made of."""
+    prior_bleu: float = Field(0.5, ge=0, le=1)
+    """Weight of BLEU-4 in the prior ``paper``; METEOR has the rest."""
+    negatives: Literal["hardest", "most-similar", "all"] = "hardest"
+    all_negatives_epochs: int = Field(0, ge=0)
+    """Train on all negatives for so many epochs first. From a frozen backbone, whose pooled features are nearly alike,
+    the hardest negative alone holds the loss at its collapsed value, twice the margin."""
+
+
+class TripletLoss:
+    """The loss over batches of a training set. Its prior is made ready at the first batch that needs it."""
+
+    def __init__(self, config: TripletConfig, corpus: Corpus):
+        self.config, self.corpus = config, corpus
+        self._prior: Prior | None = None
+
+    def __call__(self, scores: Tensor, batch: Batch) -> Tensor:
+        """Scalar loss of ``scores`` [B, B]: image i of the batch against caption j."""
+        negatives = "all" if batch.epoch < self.config.all_negatives_epochs else self.config.negatives
+        dynamic = self.config.margin_type == "dynamic"
+        margins = self.margins(batch).to(scores.device) if dynamic else self.config.margin
+        return triplet_loss(scores.float(), batch.image_ids, margins, negatives)
+
+    def margins(self, batch: Batch) -> Tensor:
+        """AMFMN, Eq. 29: float32 [B, B], the margin of image i and caption j by S(caption j, captions of image i)."""
+        similarity = self._ready()(batch.captions.cpu().numpy(), batch.image_ids.cpu().numpy())
+        return torch.from_numpy(margin(similarity.T, self.config.margin, self.config.beta)).float()
+
+    def _ready(self) -> Prior:
+        if self._prior is None:
+            captions = CaptionSet.of(self.corpus.captions, self.corpus.image_of)
+            weights = weights_of(self.config.prior, self.config.prior_bleu)
+            self._prior = Prior(weights, captions, self.corpus.similarity, torch.get_num_threads())
+        return self._prior

@@ -1,0 +1,175 @@
+"""What the dynamic margin of AMFMN (section III-D, Eq. 29) changes: triplet losses with it and without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from rsitr.params import CellId, Params
+from rsitr.tables.comparison import ABSENT, Entry, Overlaps, View, collect, command
+from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+
+if TYPE_CHECKING:
+    from rsitr.retrieval.ranks import Ranks
+    from rsitr.retrieval.statistics import Comparison
+
+OF_THE_MARGIN = frozenset({"margin", "margin_type", "beta", "prior", "prior_bleu", "negatives"})
+"""Fields in which a method may differ from the one that it is compared with."""
+NEGATIVES = {"hardest": "largest violation", "most-similar": "highest score", "all": "all"}
+COLUMNS = ("seeds", "mR", "Δ mR", "95 % interval", "p")
+CAPTION = (
+    "Test mR in percent, mean ± sample standard deviation over seeds, of methods that differ in the margin of their "
+    "triplet loss only. γ: largest margin; β: its decay (AMFMN, Eq. 29); S: the prior similarity. Negative: which one "
+    "of the batch a query is pushed away from; with a fixed margin the largest violation is the highest score. Δ mR: "
+    "against the fixed margin; interval and two-sided p by paired bootstrap over test images, the seeds averaged, p "
+    "corrected for the number of comparisons of this table (Holm)."
+)
+
+
+@dataclass(frozen=True)
+class Family:
+    """The entries of one method on one dataset that differ in the margin only."""
+
+    fixed: Entry | None
+    dynamic: tuple[Entry, ...]
+
+
+def config_of(entry: Entry) -> dict[str, Any]:
+    """The configuration of an entry; empty before its first record."""
+    return next((record.config for record in entry.present), {})
+
+
+def families(entries: Iterable[Entry]) -> Iterator[Family]:
+    """Of entries of one dataset, those with a dynamic margin beside the one with a fixed margin that is like them."""
+
+    def rest(entry: Entry) -> list[tuple[str, str]]:
+        config = config_of(entry)
+        same = {name: value for name, value in config.items() if name not in OF_THE_MARGIN}
+        return [("", entry.runs[0].cell.method_name), *sorted((name, repr(value)) for name, value in same.items())]
+
+    known = [entry for entry in entries if "margin_type" in config_of(entry)]
+    for _, same in groupby(sorted(known, key=rest), key=rest):
+        members = list(same)
+        dynamic = tuple(entry for entry in members if config_of(entry)["margin_type"] == "dynamic")
+        fixed = [entry for entry in members if config_of(entry)["margin_type"] == "fixed"]
+        if dynamic:
+            yield Family(fixed[0] if fixed else None, dynamic)
+
+
+def describe(config: Mapping[str, Any]) -> str:
+    """The margin of a configuration in words."""
+    if config["margin_type"] == "fixed":
+        return f"fixed {config['margin']:g}"
+    bleu = config["prior_bleu"]
+    prior = f"{bleu:g} BLEU-4 + {1 - bleu:g} METEOR" if config["prior"] == "paper" else config["prior"]
+    return f"γ {config['margin']:g}, β {config['beta']:g}, S {prior}"
+
+
+def read_ranks(path: Path) -> tuple[Ranks, np.ndarray]:
+    """Ranks of a record, and the image of each caption."""
+    from rsitr.retrieval.ranks import Ranks  # brings torch, which tables of facts need not wait for
+
+    frame = pd.read_parquet(path)
+    images, texts = (frame[frame["direction"] == direction] for direction in ("i2t", "t2i"))
+    number = {image_id: place for place, image_id in enumerate(images["image_id"])}
+    ranks = Ranks(images["rank"].to_numpy(np.int64), texts["rank"].to_numpy(np.int64))
+    return ranks, np.array([number[image_id] for image_id in texts["image_id"]])
+
+
+def compare(entry: Entry, fixed: Entry, cells_dir: Path) -> Comparison:
+    """A dynamic margin against the fixed one, by the ranks of all their seeds."""
+    from rsitr.retrieval.statistics import paired_bootstrap
+
+    read = [[read_ranks(cells_dir / run.cell.path / "ranks.parquet") for run in e.runs] for e in (entry, fixed)]
+    ours, theirs = ([ranks for ranks, _ in seeds] for seeds in read)
+    return paired_bootstrap(ours, theirs, read[0][0][1], seed=0)
+
+
+class _Margins:
+    """The rows of an experiment."""
+
+    def __init__(self, view: View, cells_dir: Path):
+        self.view = view
+        self.families = {dataset: list(families(view.of(dataset))) for dataset in view.datasets}
+        self.datasets = [dataset for dataset, found in self.families.items() if found]
+        self.compared = {
+            (dataset, entry.method): compare(entry, family.fixed, cells_dir)
+            for dataset in self.datasets
+            for family in self.families[dataset]
+            for entry in family.dynamic
+            if family.fixed and family.fixed.complete and entry.complete
+        }
+        self.p = dict(zip(self.compared, self._corrected(), strict=True))
+
+    def _corrected(self) -> list[float]:
+        from rsitr.retrieval.statistics import holm
+
+        return holm([found.p for found in self.compared.values()]).tolist()
+
+    def methods(self) -> list[str]:
+        """Methods of any family, in the experiment's order."""
+        inside = {
+            entry.method
+            for found in self.families.values()
+            for family in found
+            for entry in (family.fixed, *family.dynamic)
+            if entry
+        }
+        return [method for method in self.view.methods if method in inside]
+
+    def cells(self, dataset: str, method: str) -> Iterator[Cell]:
+        """Cells of a method in the columns of a dataset."""
+        entry = self.view.entries.get((dataset, method))
+        if entry is None:
+            yield from [ABSENT] * len(COLUMNS)
+            return
+        yield Cell(str(len(entry.runs)) if entry.complete else f"{len(entry.records)}/{len(entry.runs)}")
+        yield replace(self.view.value(entry, "mr"), bold=False)
+        found = self.compared.get((dataset, method))
+        if found is None:
+            yield from [Cell()] * (len(COLUMNS) - 2)
+            return
+        yield Cell(f"{found.difference:+.2f}")
+        yield Cell(f"{found.low:+.2f} to {found.high:+.2f}")
+        yield Cell(f"{self.p[dataset, method]:.3f}")
+
+    def row(self, method: str) -> Row:
+        """A method in all datasets."""
+        entries = (self.view.entries.get((dataset, method)) for dataset in self.datasets)
+        configs = [config_of(entry) for entry in entries if entry and entry.present]
+        texts = dict.fromkeys(describe(config) for config in configs)
+        notes = (Note(f"by dataset: {'; '.join(texts)}"),) if len(texts) > 1 else ()
+        kind = Cell(next(iter(texts), ""), notes=notes)
+        negatives = Cell(NEGATIVES[configs[0]["negatives"]] if configs else "")
+        rule = bool(configs) and configs[0]["margin_type"] == "fixed"
+        cells = (cell for dataset in self.datasets for cell in self.cells(dataset, method))
+        return Row(method, (kind, negatives, *cells), rule)
+
+    def table(self) -> Table:
+        """The whole of it."""
+        groups = [Group(self.view.heading(dataset), COLUMNS) for dataset in self.datasets]
+        caption = CAPTION if self.datasets else "No method of this experiment has a result with a dynamic margin."
+        rows = tuple(self.row(method) for method in self.methods())
+        return Table("Dynamic margin", caption, "method", (Group("", ("margin", "negative")), *groups), rows)
+
+
+def build(
+    params: Params,
+    experiment: str,
+    cells_dir: Path,
+    out_dir: Path,
+    stale: Mapping[CellId, list[str]],
+    overlaps: Overlaps | None = None,
+) -> list[Path]:
+    """Write ``margin.csv``, ``.md``, ``.tex``, ``.html``, and ``margin.png``, the curves of the paper's Fig. 6."""
+    from rsitr.figures.margin import draw
+
+    view = View(params, experiment, collect(params, experiment, cells_dir, stale, overlaps or {}))
+    sheet = Sheet(f"Margins of {experiment}", (_Margins(view, cells_dir).table(),), command(experiment))
+    return [*write(sheet, out_dir / "margin"), draw(out_dir / "margin.png")]

@@ -1,0 +1,224 @@
+"""Statistics of captions: the numbers of AMFMN's Fig. 9 with the published ones beside them, and the maps of Fig. 7."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import NamedTuple
+
+from rsitr.captions.similarity_map import SimilarityMap, similarity_map
+from rsitr.captions.statistics import Image, describe, images_of, read_karpathy
+from rsitr.datasets.table import read_table
+from rsitr.errors import DatasetError
+from rsitr.figures import similarity, statistics
+from rsitr.figures.copies import draw_notice
+from rsitr.tables.comparison import command
+from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.published import load
+
+
+class Column(NamedTuple):
+    """A number of every dataset."""
+
+    title: str
+    form: str
+    """How it is written: a format specification."""
+    published: str = ""
+    """Its metric in ``published.csv``; empty where the paper has no such number."""
+
+
+COLUMNS = {
+    "captions": Column("captions", ".0f"),
+    "images": Column("images", ".0f", "images"),
+    "sentence_length": Column("sentence length", ".2f", "avg_sentence_length"),
+    "diversity": Column("diversity", ".2f", "diversity"),
+    "words": Column("words", ".0f", "words"),
+    "classes": Column("classes", ".0f", "classes"),
+    "similarity": Column("average similarity (val)", ".3f", "avg_similarity"),
+    "similarity_test": Column("average similarity (test)", ".3f"),
+}
+PANELS = ("images", "sentence_length", "diversity", "similarity", "words", "classes")
+"""In the order of Fig. 9."""
+MAP_SPLIT, OTHER_SPLIT = "val", "test"
+"""Fig. 7 and Fig. 9(d) are of the validation splits (section IV-A); methods are compared on the test splits."""
+PUBLISHED_PART = {"sydney": ("train", "val")}
+"""Splits that the paper counts, where they are not all."""
+CAPTION = (
+    "Sentence length: words of a caption on average, punctuation marks among them. Diversity: captions that differ "
+    "in any character, for each image. Words: different ones in lower case, punctuation marks among them. All splits "
+    "count here. Average similarity: the prior as AMFMN's authors released it, over all captions and all images of the "
+    "validation split, and of the test split."
+)
+PUBLISHED_CAPTION = (
+    "AMFMN, Fig. 9. Its sentence lengths are cut after two decimals, so that ours, which are rounded, may be 0.01 "
+    "higher."
+)
+REMARKS = {
+    "sydney": {
+        "images": "the paper counts 555 images, as many as there are in the training and validation splits; its "
+        "diversity and its words are those of these two",
+    },
+    "rsicd": {
+        "classes": "the class list of RSICD's authors tells playfields from playground",
+        "similarity": "not a slip, though twice the average of the test split: the paper's averages are of the "
+        "validation splits (section IV-A), and the captions of RSICD's are shorter and more alike",
+    },
+    "rsitmd": {
+        "classes": "six images are of a class plane; the paper's Table I counts them among its 140 of airport",
+    },
+}
+"""What explains a published number, by dataset and column."""
+NOTHING: Mapping[str, float] = MappingProxyType({})
+NOT_STATED = Note("the annotation states no classes")
+
+
+class Measured(NamedTuple):
+    """A row: every number of a set of images that is known, and the reason for every one that is not."""
+
+    dataset: str
+    label: str
+    ours: Mapping[str, float | Note]
+    """By column; what is left out does not concern this row."""
+    part: tuple[str, ...] = ()
+    """Splits that count, where they are not all."""
+    published: Mapping[str, float] = NOTHING
+    map: SimilarityMap | None = None
+
+    def texts(self) -> dict[str, str]:
+        """Title of each column and our number, for a terminal."""
+        return {column.title: self.cell(key).text for key, column in COLUMNS.items()}
+
+    def cell(self, key: str) -> Cell:
+        """Our number."""
+        value = self.ours.get(key, float("nan"))
+        if isinstance(value, Note):
+            return Cell("NA", notes=(value,))
+        return Cell(format(value, COLUMNS[key].form) if key in self.ours else "")
+
+    def beside(self, key: str) -> Iterator[Cell]:
+        """The published number and the difference; empty where there is none."""
+        if key not in self.published:
+            yield from (Cell(), Cell())
+            return
+        ours, published, form = self.ours.get(key), self.published[key], COLUMNS[key].form
+        remark = REMARKS.get(self.dataset, {}).get(key)
+        yield Cell(format(published, form), notes=(Note(remark),) if remark else ())
+        yield Cell(_signed(ours - published, form) if isinstance(ours, float | int) else "")
+
+
+def _signed(difference: float, form: str) -> str:
+    text = format(difference, f"+{form}")
+    return text if float(text) else text[1:]
+
+
+def published_numbers(dataset: str) -> dict[str, float]:
+    """What Fig. 9 prints for a dataset, by column; empty where it has none."""
+    frame = load().query("paper == 'amfmn2022' and table == 'fig9' and dataset == @dataset")
+    values = dict(zip(frame["metric"], frame["value"], strict=True))
+    return {key: values[column.published] for key, column in COLUMNS.items() if column.published in values}
+
+
+def _similarity(images: Sequence[Image], split: str, threads: int, title: str) -> SimilarityMap | Note:
+    try:
+        chosen = [image for image in images if image.split == split]
+        return similarity_map(chosen, threads, f"{title} {split} similarity")
+    except DatasetError as error:
+        return Note(f"{split}: {error}")
+
+
+def _counts(images: Sequence[Image]) -> dict[str, float | Note]:
+    found: dict[str, float | Note] = dict(describe(images)._asdict())
+    return found | ({} if found["classes"] else {"classes": NOT_STATED})
+
+
+def measure(
+    name: str, images: Sequence[Image], threads: int = 1, *, label: str = "", published: Mapping[str, float] = NOTHING
+) -> list[Measured]:
+    """The row of a dataset, and a second one for the splits that the paper counts, where they are not all.
+
+    The rows are called ``label``, or ``name``. Raises ``DatasetError`` where no image has a caption.
+    """
+    label, counts = label or name, _counts(images)
+    maps = {split: _similarity(images, split, threads, name) for split in (MAP_SPLIT, OTHER_SPLIT)}
+    averages = {split: found if isinstance(found, Note) else found.average for split, found in maps.items()}
+    shown = found if isinstance(found := maps[MAP_SPLIT], SimilarityMap) else None
+    average: dict[str, float | Note] = {"similarity": averages[MAP_SPLIT]}
+    whole = counts | average | {"similarity_test": averages[OTHER_SPLIT]}
+    part = PUBLISHED_PART.get(name)
+    if not published or part is None:
+        return [Measured(name, label, whole, published=published, map=shown)]
+    counted = _counts([image for image in images if image.split in part])
+    return [
+        Measured(name, label, whole, map=shown),
+        Measured(name, f"{label} {' + '.join(part)}", counted | average, part, published),
+    ]
+
+
+def measure_json(path: Path, threads: int = 1) -> list[Measured]:
+    """The row of a user's own annotation in Karpathy's layout; raises ``DatasetError`` for what is none."""
+    return measure(path.stem, read_karpathy(path), threads)
+
+
+def _measure_table(name: str, path: Path, threads: int) -> list[Measured]:
+    try:
+        table, facts = read_table(path)
+        images = images_of(table)
+        if facts.synthetic:
+            return measure(name, images, threads, label=f"{name} (synthetic)")
+        return measure(name, images, threads, published=published_numbers(name))
+    except DatasetError as error:
+        return [Measured(name, name, dict.fromkeys(COLUMNS, Note(str(error))), published=published_numbers(name))]
+
+
+def _own(rows: Sequence[Measured]) -> Table:
+    titles = tuple(column.title for column in COLUMNS.values())
+    cells = tuple(Row(row.label, tuple(map(row.cell, COLUMNS))) for row in rows)
+    return Table("Statistics of captions", CAPTION, "dataset", (Group("", titles),), cells)
+
+
+def _compared(rows: Sequence[Measured]) -> Table:
+    keys = [key for key, column in COLUMNS.items() if column.published]
+    groups = tuple(Group(COLUMNS[key].title, ("ours", "published", "Δ")) for key in keys)
+    cells = tuple(
+        Row(row.label, tuple(cell for key in keys for cell in (row.cell(key), *row.beside(key)))) for row in rows
+    )
+    return Table("Beside the published numbers", PUBLISHED_CAPTION, "dataset", groups, cells)
+
+
+def _bars(rows: Sequence[Measured], key: str) -> Iterator[statistics.Bar]:
+    """One for each dataset: of the row that the published numbers belong to, where there are two."""
+    for row in {row.dataset: row for row in rows}.values():
+        ours = row.ours.get(key)
+        yield statistics.Bar(row.label, None if isinstance(ours, Note) else ours, row.published.get(key))
+
+
+def measure_tables(tables: Mapping[str, Path], threads: int = 1) -> list[Measured]:
+    """The rows of canonical tables; one that is not there is NA with the reason."""
+    return [row for name, path in tables.items() for row in _measure_table(name, path, threads)]
+
+
+def write_rows(rows: Sequence[Measured], name: str, made_by: str, out_dir: Path) -> list[Path]:
+    """Write ``statistics.csv``, ``.md``, ``.tex``, ``.html`` and ``.png`` and ``similarity.png`` into ``out_dir``.
+
+    ``made_by`` is the command that makes them again.
+    """
+    title = f"Captions of {name}"
+    tables = [_own([row for row in rows if not row.part])]
+    if compared := [row for row in rows if row.published]:
+        tables.append(_compared(compared))
+    written = write(Sheet(title, tuple(tables), made_by), out_dir / "statistics")
+    panels = [statistics.Panel(COLUMNS[key].title, COLUMNS[key].form, tuple(_bars(rows, key))) for key in PANELS]
+    written.append(statistics.draw(title, panels, out_dir / "statistics.png"))
+    maps = [similarity.Panel(f"{row.label} {MAP_SPLIT}", row.map) for row in rows if row.map]
+    if maps:
+        written.append(similarity.draw(f"Similarity of the captions of {name}", maps, out_dir / "similarity.png"))
+    else:
+        draw_notice("no dataset with captions in a validation split", out_dir / "similarity.png")
+        written.append(out_dir / "similarity.png")
+    return written
+
+
+def build(tables: Mapping[str, Path], experiment: str, out_dir: Path, threads: int = 1) -> list[Path]:
+    """The files of ``write_rows`` for the datasets of an experiment, by the paths of their canonical tables."""
+    return write_rows(measure_tables(tables, threads), experiment, command(experiment), out_dir)
