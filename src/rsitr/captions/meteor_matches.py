@@ -10,22 +10,39 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from rsitr.captions.all_pairs import IntArray
+from rsitr.captions.meteor_aligner import (
+    BACKWARDS_PLACE_SHIFT,
+    CAPTION_WEIGHT,
+    CAPTION_WORDS,
+    COLUMNS,
+    CONTENT_WEIGHTS,
+    EXACT,
+    FUNCTION_WEIGHTS,
+    GAIN,
+    LENGTH,
+    MATCHED,
+    MAX_WORDS,
+    ORDER,
+    PARAPHRASE,
+    PARAPHRASE_BACKWARDS,
+    REFERENCE_WEIGHT,
+    REFERENCE_WORDS,
+    SPAN,
+    STAGE_SHIFT,
+    STEM,
+    SUMS,
+    SYNONYM,
+)
 from rsitr.captions.meteor_paraphrases import Paraphrases
 from rsitr.captions.meteor_stemmer import stem
 from rsitr.captions.meteor_tables import Tables
 from rsitr.errors import DatasetError
-
-MAX_WORDS = 4000
-"""Of a text: the aligner counts in fixed numbers of bits."""
-EXACT, STEM, SYNONYM, PARAPHRASE, PARAPHRASE_BACKWARDS = range(5)
-"""Stages, in the order in which they propose. The last reads an entry from the caption to the reference."""
-
-IntArray = npt.NDArray[np.integer]
 
 
 class Corpus(NamedTuple):
@@ -42,20 +59,16 @@ class Corpus(NamedTuple):
     """int64 [places + 1]: function words before each place."""
     place_starts: IntArray
     """int64 [places + 1]."""
-    place_units: IntArray
-    """int32: the units that begin at a place, the word first, then phrases, shorter ones first."""
-    unit_lengths: IntArray
-    """int64 [units], in words."""
-    unit_functions: IntArray
-    """int64 [units]: how many of these are function words."""
+    place_units: npt.NDArray[np.int32]
+    """The units that begin at a place, the word first, then phrases, shorter ones first."""
     match_starts: IntArray
     """int64 [units + 1]. The matches of a unit of a caption:"""
-    match_units: IntArray
-    """int32: the units of a reference that it may be matched to, by stage,"""
-    match_stages: IntArray
-    """int64: the stage,"""
-    match_ranks: IntArray
-    """int64: ascending in the order of the paraphrase table."""
+    match_units: npt.NDArray[np.int32]
+    """the units of references that it may be matched to,"""
+    match_rows: IntArray
+    """[matches, COLUMNS]: the match, as if at place 0 of a caption,"""
+    match_shifts: IntArray
+    """and where in its order the place in the caption is added."""
 
 
 def prepare(texts: Sequence[str], tables: Tables) -> Corpus:
@@ -81,9 +94,7 @@ def prepare(texts: Sequence[str], tables: Tables) -> Corpus:
         functions=functions,
         place_starts=_starts(phrases.places, len(word_at)),
         place_units=phrases.units.astype(np.int32),
-        unit_lengths=phrases.lengths,
-        unit_functions=functions[begin + phrases.lengths] - functions[begin],
-        **_matches(list(numbers), phrases, tables),
+        **_matches(list(numbers), phrases, functions[begin + phrases.lengths] - functions[begin], tables),
     )
 
 
@@ -131,21 +142,39 @@ def _phrases(word_at: IntArray, starts: IntArray, vocabulary: list[str], table: 
     return _Phrases(place[order], unit[order], lengths, unit_of[related])
 
 
-def _matches(vocabulary: list[str], phrases: _Phrases, tables: Tables) -> dict[str, IntArray]:
-    """The fields ``match_...`` of ``Corpus``."""
-    alike = np.tile(np.arange(len(vocabulary)), (2, 1))
-    stems = _sharing([(stem(word),) for word in vocabulary])
-    synonyms = _sharing([tables.meanings(word) for word in vocabulary])
-    pairs = (alike, stems, synonyms, phrases.entries[::-1], phrases.entries)
-    stages = np.repeat(np.arange(len(pairs)), [each.shape[1] for each in pairs])
-    ranks = np.concatenate([np.arange(each.shape[1]) for each in pairs])
-    (units, others) = np.concatenate(pairs, axis=1)
-    order = np.lexsort((ranks, stages, units))
+def _matches(vocabulary: list[str], phrases: _Phrases, functions: IntArray, tables: Tables) -> dict[str, Any]:
+    """The fields ``match_...`` of ``Corpus``; ``functions`` counts the function words of each unit."""
+    by_stage = {
+        EXACT: np.tile(np.arange(len(vocabulary)), (2, 1)),
+        STEM: _sharing([(stem(word),) for word in vocabulary]),
+        SYNONYM: _sharing([tables.meanings(word) for word in vocabulary]),
+        PARAPHRASE: phrases.entries[::-1],
+        PARAPHRASE_BACKWARDS: phrases.entries,
+    }
+    stage = np.repeat(list(by_stage), [pairs.shape[1] for pairs in by_stage.values()])
+    rank = np.concatenate([np.arange(pairs.shape[1]) for pairs in by_stage.values()])
+    own, other = np.concatenate(list(by_stage.values()), axis=1)
+    length, span = phrases.lengths[own], phrases.lengths[other]
+    content, function = CONTENT_WEIGHTS[stage], FUNCTION_WEIGHTS[stage]
+    rows = np.zeros((len(stage), COLUMNS), dtype=np.int64)
+    rows[:, LENGTH], rows[:, SPAN] = length, span
+    rows[:, GAIN] = -MATCHED * np.where(stage == EXACT, length + span, length // 2 + span // 2)
+    rows[:, SUMS] = (
+        (content * length + (function - content) * functions[own]) << CAPTION_WEIGHT
+        | (content * span + (function - content) * functions[other]) << REFERENCE_WEIGHT
+        | length << CAPTION_WORDS
+        | span << REFERENCE_WORDS
+    )
+    # Words: by place. Paraphrases: by length of the phrase in the reference, entry, place; or place, length, entry.
+    rows[:, ORDER] = stage << STAGE_SHIFT
+    rows[stage == PARAPHRASE, ORDER] += (span << 52 | rank << 12)[stage == PARAPHRASE]
+    rows[stage == PARAPHRASE_BACKWARDS, ORDER] += (length << 40 | rank)[stage == PARAPHRASE_BACKWARDS]
+    order = np.argsort(own, kind="stable")
     return {
-        "match_starts": _starts(units[order], len(phrases.lengths)),
-        "match_units": others[order].astype(np.int32),
-        "match_stages": stages[order],
-        "match_ranks": ranks[order],
+        "match_starts": _starts(own[order], len(phrases.lengths)),
+        "match_units": other[order].astype(np.int32),
+        "match_rows": rows[order],
+        "match_shifts": np.where(stage == PARAPHRASE_BACKWARDS, BACKWARDS_PLACE_SHIFT, 0)[order],
     }
 
 
