@@ -285,9 +285,7 @@ def _walk(word: int, stop: int, state: State, proposals: IntArray, runs: IntArra
 
 
 @njit(nogil=True, cache=True)
-def _search(
-    first: int, last: int, other_size: int, state: State, proposals: IntArray, space: Space
-) -> tuple[int, State]:
+def _search(first: int, last: int, size: int, state: State, proposals: IntArray, space: Space) -> tuple[int, State]:
     """Beam search from the first word with a choice on, until the last one is past and all paths have the same to come.
 
     Returns the word it has come to and the state of the best path.
@@ -296,53 +294,45 @@ def _search(
     now, count, word, level = 0, 1, first, False
     beam[0, 0, KEY], beam[0, 0, SLOT] = CHUNK * state[0], 0
     paths[0, 0, :] = 0
-    paths[0, 0, NEXT], paths[0, 0, END], paths[0, 0, TOTAL] = word, state[1], state[2]
-    while word < other_size and not (level and word > last):
+    paths[0, 0, NEXT], paths[0, 0, END], sums = word, state[1], state[2]
+    while word < size and not (level and word > last):
         if runs[word, KIND] == CHOICE:
             count = _branch(now, count, word, proposals, runs, beam, paths)
             now, level = 1 - now, False
             word += 1
         elif runs[word, KIND] == FIXED:
-            _follow(now, count, level, proposals, runs[word, FIRST], beam, paths)
-            level = True
-            word += proposals[runs[word, FIRST], SPAN]
+            row = runs[word, FIRST]
+            place, span = proposals[row, PLACE], proposals[row, SPAN]
+            level = _pass(now, count, level, word, place, place + proposals[row, LENGTH], span, beam, paths)
+            sums += proposals[row, SUMS]
+            word += span
         else:
-            level = _skip(now, count, level, word, beam, paths)
+            level = _pass(now, count, level, word, NONE, NONE, 1, beam, paths)
             word += 1
     if not level:
         # The end of the reference closes chunks before the best path is taken, as a word without a match does.
-        _skip(now, count, level, other_size, beam, paths)
+        _pass(now, count, level, size, NONE, NONE, 1, beam, paths)
     slot = beam[now, 0, SLOT]
-    return word, (beam[now, 0, KEY] >> CHUNK_SHIFT & CHUNK_MASK, paths[now, slot, END], paths[now, slot, TOTAL])
+    return word, (beam[now, 0, KEY] >> CHUNK_SHIFT & CHUNK_MASK, paths[now, slot, END], sums + paths[now, slot, TOTAL])
 
 
 @njit(nogil=True, cache=True)
-def _follow(now: int, count: int, level: bool, proposals: IntArray, row: int, beam: IntArray, paths: IntArray) -> None:
-    """Every path takes a fixed match. What all of them gain alike, words and distance, does not change their order."""
-    place, after = proposals[row, PLACE], proposals[row, PLACE] + proposals[row, LENGTH]
-    for rank in range(count):
-        slot = beam[now, rank, SLOT]
-        if paths[now, slot, END] != NONE and paths[now, slot, END] != place:
-            beam[now, rank, KEY] += CHUNK
-        paths[now, slot, NEXT] += proposals[row, SPAN]
-        paths[now, slot, END] = after
-        paths[now, slot, TOTAL] += proposals[row, SUMS]
-    if not level:
-        _sort(now, count, beam)
+def _pass(
+    now: int, count: int, level: bool, word: int, place: int, after: int, span: int, beam: IntArray, paths: IntArray
+) -> bool:
+    """Every path takes a fixed match from ``place`` to ``after``, or none: ``NONE``. Returns whether all are behind it.
 
-
-@njit(nogil=True, cache=True)
-def _skip(now: int, count: int, level: bool, word: int, beam: IntArray, paths: IntArray) -> bool:
-    """Every path leaves a word unmatched unless it is inside a match; returns whether none is."""
+    A path inside a match goes on in it. Words and distance, which all paths gain alike, do not change their order.
+    """
     inside = False
     for rank in range(count):
         slot = beam[now, rank, SLOT]
         if paths[now, slot, NEXT] > word:
             inside = True
             continue
-        if paths[now, slot, END] != NONE:
+        if paths[now, slot, END] != NONE and paths[now, slot, END] != place:
             beam[now, rank, KEY] += CHUNK
-        paths[now, slot, NEXT], paths[now, slot, END] = word + 1, NONE
+        paths[now, slot, NEXT], paths[now, slot, END] = word + span, after
     if not level:
         _sort(now, count, beam)
     return not inside
