@@ -175,12 +175,13 @@ def _lines(source: Path) -> pa.ChunkedArray:
 
 def _tree(phrases: pa.StringArray) -> tuple[dict[str, int], IntArray, IntArray, npt.NDArray[np.int32]]:
     """Numbers of words, starts and keys as in ``Paraphrases``, and the node of each phrase; -1 without words."""
-    split = pc.split_pattern_regex(pc.ascii_trim(phrases, " \t\f"), "[ \t\f]+")
+    trimmed = pc.ascii_trim(phrases, " \t\f")
+    split = pc.split_pattern_regex(trimmed, "[ \t\f]+")
     flat = split.flatten().dictionary_encode()
     words = {word: number for number, word in enumerate(flat.dictionary.to_pylist())}
     codes, begins = flat.indices.to_numpy().astype(np.int64), split.offsets.to_numpy()[:-1]
     lengths = pc.list_value_length(split).to_numpy().astype(np.int64)
-    lengths[pc.equal(pc.binary_length(phrases), 0).to_numpy(zero_copy_only=False)] = 0
+    lengths[pc.equal(pc.binary_length(trimmed), 0).to_numpy(zero_copy_only=False)] = 0
     nodes = np.full(len(phrases), -1, dtype=np.int32)
     parents = np.zeros(len(phrases), dtype=np.int64)
     starts, levels = [0], []
