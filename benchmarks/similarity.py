@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from meteor_peer import java_meteor
-from rsitr.captions.meteor import Meteor
 
 from bleu_peers import nltk_bleu, pycocoevalcap_bleu
+from meteor_peer import java_meteor
 from recall import resident_mib
 from rsitr.captions.bleu import METHODS, Bleu
+from rsitr.captions.meteor import Meteor
 from rsitr.captions.similarity import BLOCK, CaptionSet
 from rsitr.captions.words import words
 from rsitr.datasets.mirror import mirror_dir

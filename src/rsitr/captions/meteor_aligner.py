@@ -45,8 +45,8 @@ CHUNK_SHIFT, CHUNK_MASK = 38, (1 << 12) - 1
 CAPTION_WEIGHT, REFERENCE_WEIGHT, CAPTION_WORDS, REFERENCE_WORDS = 0, 16, 32, 48
 SUM_MASK = (1 << 16) - 1
 
-# Columns of a proposal: first word and number of words in the caption, number of words in the reference, what it adds to
-# the number of a path and to the sums, and what proposals to one word are ordered by.
+# Columns of a proposal: first word and number of words in the caption, number of words in the reference, what it adds
+# to the number of a path and to the sums, and what proposals to one word are ordered by.
 PLACE, LENGTH, SPAN, GAIN, SUMS, ORDER = range(6)
 COLUMNS = 6
 # The order: stage, then as the loops of the defining program are nested, with 12 bits for a place in the caption.
@@ -207,33 +207,25 @@ def _merge(
 @njit(nogil=True, cache=True)
 def _score(corpus: Corpus, caption: int, reference: int, proposals: IntArray, space: Space) -> float:
     """METEOR of a pair of texts whose proposals have been collected; 0 where nothing matches."""
-    start, end = corpus.text_starts[caption], corpus.text_starts[caption + 1]
-    other_start, other_end = corpus.text_starts[reference], corpus.text_starts[reference + 1]
-    chunks, sums = _align(end - start, other_end - other_start, proposals, space)
+    size = corpus.text_starts[caption + 1] - corpus.text_starts[caption]
+    other_size = corpus.text_starts[reference + 1] - corpus.text_starts[reference]
+    chunks, sums = _align(size, other_size, proposals, space)
     matched, other_matched = sums >> CAPTION_WORDS & SUM_MASK, sums >> REFERENCE_WORDS & SUM_MASK
     if matched == 0:
         return 0.0
-    precision = (sums >> CAPTION_WEIGHT & SUM_MASK) / _weight(corpus, start, end)
-    recall = (sums >> REFERENCE_WEIGHT & SUM_MASK) / _weight(corpus, other_start, other_end)
+    precision = (sums >> CAPTION_WEIGHT & SUM_MASK) / corpus.weights[caption]
+    recall = (sums >> REFERENCE_WEIGHT & SUM_MASK) / corpus.weights[reference]
     mean = 1.0 / ((1.0 - ALPHA) / precision + ALPHA / recall)
-    if chunks == 1 and matched == end - start and other_matched == other_end - other_start:
+    if chunks == 1 and matched == size and other_matched == other_size:
         return mean
     return mean * (1.0 - GAMMA * (chunks / ((matched + other_matched) / 2)) ** BETA)
 
 
 @njit(nogil=True, cache=True)
-def _weight(corpus: Corpus, start: int, end: int) -> int:
-    """Weight of all words from one place to another, matched exactly."""
-    functions = corpus.functions[end] - corpus.functions[start]
-    return CONTENT_WEIGHTS[EXACT] * (end - start - functions) + FUNCTION_WEIGHTS[EXACT] * functions
-
-
-@njit(nogil=True, cache=True)
 def _align(size: int, other_size: int, proposals: IntArray, space: Space) -> tuple[int, int]:
     """Chunks and sums of the alignment of a caption of ``size`` words to a reference of ``other_size``."""
-    runs, covered, _, _ = space
-    _cover(size, other_size, proposals, runs, covered)
-    first, last = _settle(other_size, proposals, runs, covered)
+    runs, covered = space[:2]
+    first, last = _settle(size, other_size, proposals, runs, covered)
     state = _walk(0, first, (0, NONE, 0), proposals, runs)
     if last >= 0:
         word, state = _search(first, last, other_size, state, proposals, space)
@@ -243,8 +235,11 @@ def _align(size: int, other_size: int, proposals: IntArray, space: Space) -> tup
 
 
 @njit(nogil=True, cache=True)
-def _cover(size: int, other_size: int, proposals: IntArray, runs: IntArray, covered: IntArray) -> None:
-    """Count how many proposals cover each word of the caption, ``covered[0]``, and of the reference, ``covered[1]``."""
+def _settle(size: int, other_size: int, proposals: IntArray, runs: IntArray, covered: IntArray) -> tuple[int, int]:
+    """Tell fixed matches from choices, ``runs[j, KIND]``; returns the first and the last word with a choice.
+
+    ``covered`` counts the proposals that cover each word of the caption, and of the reference.
+    """
     covered[0, :size] = 0
     covered[1, :other_size] = 0
     for word in range(other_size):
@@ -253,11 +248,6 @@ def _cover(size: int, other_size: int, proposals: IntArray, runs: IntArray, cove
                 covered[0, place] += 1
             for place in range(word, word + proposals[row, SPAN]):
                 covered[1, place] += 1
-
-
-@njit(nogil=True, cache=True)
-def _settle(other_size: int, proposals: IntArray, runs: IntArray, covered: IntArray) -> tuple[int, int]:
-    """Tell fixed matches from choices, ``runs[j, KIND]``; returns the first and the last word with a choice."""
     first, last = other_size, -1
     for word in range(other_size):
         row = runs[word, FIRST]
@@ -295,9 +285,7 @@ def _walk(word: int, stop: int, state: State, proposals: IntArray, runs: IntArra
 
 
 @njit(nogil=True, cache=True)
-def _search(
-    first: int, last: int, other_size: int, state: State, proposals: IntArray, space: Space
-) -> tuple[int, State]:
+def _search(first: int, last: int, size: int, state: State, proposals: IntArray, space: Space) -> tuple[int, State]:
     """Beam search from the first word with a choice on, until the last one is past and all paths have the same to come.
 
     Returns the word it has come to and the state of the best path.
@@ -306,53 +294,47 @@ def _search(
     now, count, word, level = 0, 1, first, False
     beam[0, 0, KEY], beam[0, 0, SLOT] = CHUNK * state[0], 0
     paths[0, 0, :] = 0
-    paths[0, 0, NEXT], paths[0, 0, END], paths[0, 0, TOTAL] = word, state[1], state[2]
-    while word < other_size and not (level and word > last):
+    paths[0, 0, NEXT], paths[0, 0, END], sums = word, state[1], state[2]
+    while word < size and not (level and word > last):
         if runs[word, KIND] == CHOICE:
             count = _branch(now, count, word, proposals, runs, beam, paths)
             now, level = 1 - now, False
             word += 1
         elif runs[word, KIND] == FIXED:
-            _follow(now, count, proposals, runs[word, FIRST], beam, paths)
-            level = True
-            word += proposals[runs[word, FIRST], SPAN]
+            row = runs[word, FIRST]
+            place, span = proposals[row, PLACE], proposals[row, SPAN]
+            level = _pass(now, count, level, word, place, place + proposals[row, LENGTH], span, beam, paths)
+            sums += proposals[row, SUMS]
+            word += span
         else:
-            level = _skip(now, count, word, beam, paths)
+            level = _pass(now, count, level, word, NONE, NONE, 1, beam, paths)
             word += 1
     if not level:
         # The end of the reference closes chunks before the best path is taken, as a word without a match does.
-        _skip(now, count, other_size, beam, paths)
+        _pass(now, count, level, size, NONE, NONE, 1, beam, paths)
     slot = beam[now, 0, SLOT]
-    return word, (beam[now, 0, KEY] >> CHUNK_SHIFT & CHUNK_MASK, paths[now, slot, END], paths[now, slot, TOTAL])
+    return word, (beam[now, 0, KEY] >> CHUNK_SHIFT & CHUNK_MASK, paths[now, slot, END], sums + paths[now, slot, TOTAL])
 
 
 @njit(nogil=True, cache=True)
-def _follow(now: int, count: int, proposals: IntArray, row: int, beam: IntArray, paths: IntArray) -> None:
-    """Every path takes a fixed match. What all of them gain alike, words and distance, does not change their order."""
-    place, after = proposals[row, PLACE], proposals[row, PLACE] + proposals[row, LENGTH]
-    for rank in range(count):
-        slot = beam[now, rank, SLOT]
-        if paths[now, slot, END] != NONE and paths[now, slot, END] != place:
-            beam[now, rank, KEY] += CHUNK
-        paths[now, slot, NEXT] += proposals[row, SPAN]
-        paths[now, slot, END] = after
-        paths[now, slot, TOTAL] += proposals[row, SUMS]
-    _sort(now, count, beam)
+def _pass(
+    now: int, count: int, level: bool, word: int, place: int, after: int, span: int, beam: IntArray, paths: IntArray
+) -> bool:
+    """Every path takes a fixed match from ``place`` to ``after``, or none: ``NONE``. Returns whether all are behind it.
 
-
-@njit(nogil=True, cache=True)
-def _skip(now: int, count: int, word: int, beam: IntArray, paths: IntArray) -> bool:
-    """Every path leaves a word unmatched unless it is inside a match; returns whether none is."""
+    A path inside a match goes on in it. Words and distance, which all paths gain alike, do not change their order.
+    """
     inside = False
     for rank in range(count):
         slot = beam[now, rank, SLOT]
         if paths[now, slot, NEXT] > word:
             inside = True
             continue
-        if paths[now, slot, END] != NONE:
+        if paths[now, slot, END] != NONE and paths[now, slot, END] != place:
             beam[now, rank, KEY] += CHUNK
-        paths[now, slot, NEXT], paths[now, slot, END] = word + 1, NONE
-    _sort(now, count, beam)
+        paths[now, slot, NEXT], paths[now, slot, END] = word + span, after
+    if not level:
+        _sort(now, count, beam)
     return not inside
 
 

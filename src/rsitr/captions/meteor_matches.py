@@ -46,7 +46,7 @@ from rsitr.errors import DatasetError
 
 
 class Corpus(NamedTuple):
-    """Texts for the aligner. A unit is a word or a phrase of several; the units below ``words`` are the words.
+    """Texts for the aligner. A unit is a word, or a phrase of several that is in the paraphrase table.
 
     ``x_starts[n]`` to ``x_starts[n + 1]`` is the part of the arrays ``x_...`` that belongs to n.
     """
@@ -55,8 +55,8 @@ class Corpus(NamedTuple):
     """int64 [texts + 1] into the places of all texts."""
     same: IntArray
     """int64 [texts]: equal for texts of the same words."""
-    functions: IntArray
-    """int64 [places + 1]: function words before each place."""
+    weights: IntArray
+    """int64 [texts]: of all words, if they match exactly."""
     place_starts: IntArray
     """int64 [places + 1]."""
     place_units: npt.NDArray[np.int32]
@@ -91,7 +91,8 @@ def prepare(texts: Sequence[str], tables: Tables) -> Corpus:
     return Corpus(
         text_starts=starts,
         same=np.array([same.setdefault(tuple(words), len(same)) for words in split], dtype=np.int64),
-        functions=functions,
+        weights=CONTENT_WEIGHTS[EXACT] * np.diff(starts)
+        + (FUNCTION_WEIGHTS - CONTENT_WEIGHTS)[EXACT] * np.diff(functions[starts]),
         place_starts=_starts(phrases.places, len(word_at)),
         place_units=phrases.units.astype(np.int32),
         **_matches(list(numbers), phrases, functions[begin + phrases.lengths] - functions[begin], tables),

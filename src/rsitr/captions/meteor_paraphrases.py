@@ -1,8 +1,8 @@
 """The English paraphrase table of METEOR 1.5, read from pycocoevalcap and kept in a compact form.
 
 The table is a gzip file of three lines an entry: a probability, which METEOR ignores, a phrase of up to seven words,
-and its paraphrase. Reading its 5.3 million entries takes tens of seconds, finding the phrases of a corpus in the compact
-form a fraction of one.
+and its paraphrase. Reading its 5.3 million entries takes tens of seconds; finding the phrases of a corpus in the
+compact form takes a fraction of one.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import pyarrow.compute as pc
 from filelock import FileLock
 from pyarrow import csv
 
+from rsitr.captions.all_pairs import IntArray
 from rsitr.errors import CorruptArchive
 from rsitr.progress import Progress
 
@@ -30,8 +31,6 @@ VERSION = 1
 """Of the compact form; raise it when the form or its meaning changes."""
 FILE = "paraphrases.npz"
 REPAIR = "install pycocoevalcap again"
-
-IntArray = npt.NDArray[np.integer]
 
 
 @dataclass(frozen=True)
@@ -47,10 +46,10 @@ class Paraphrases:
     """int64 [levels + 1]."""
     keys: IntArray
     """int64 [nodes], ascending within a level: number of the parent within its level x len(words) + word."""
-    phrases: IntArray
-    """int32 [entries], ascending: nodes. Entries of one phrase stand in the order of the table."""
-    paraphrases: IntArray
-    """int32 [entries]: the nodes they may be replaced by."""
+    phrases: npt.NDArray[np.int32]
+    """[entries], ascending: nodes. Entries of one phrase stand in the order of the table."""
+    paraphrases: npt.NDArray[np.int32]
+    """[entries]: the nodes they may be replaced by."""
 
     def occurrences(self, words: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
         """For each number of words from 1: places in ``words`` where a phrase of so many begins, and its node.
@@ -174,14 +173,15 @@ def _lines(source: Path) -> pa.ChunkedArray:
     return table["line"]
 
 
-def _tree(phrases: pa.StringArray) -> tuple[dict[str, int], IntArray, IntArray, IntArray]:
+def _tree(phrases: pa.StringArray) -> tuple[dict[str, int], IntArray, IntArray, npt.NDArray[np.int32]]:
     """Numbers of words, starts and keys as in ``Paraphrases``, and the node of each phrase; -1 without words."""
-    split = pc.split_pattern_regex(pc.ascii_trim(phrases, " \t\f"), "[ \t\f]+")
+    trimmed = pc.ascii_trim(phrases, " \t\f")
+    split = pc.split_pattern_regex(trimmed, "[ \t\f]+")
     flat = split.flatten().dictionary_encode()
     words = {word: number for number, word in enumerate(flat.dictionary.to_pylist())}
     codes, begins = flat.indices.to_numpy().astype(np.int64), split.offsets.to_numpy()[:-1]
     lengths = pc.list_value_length(split).to_numpy().astype(np.int64)
-    lengths[pc.equal(pc.binary_length(phrases), 0).to_numpy(zero_copy_only=False)] = 0
+    lengths[pc.equal(pc.binary_length(trimmed), 0).to_numpy(zero_copy_only=False)] = 0
     nodes = np.full(len(phrases), -1, dtype=np.int32)
     parents = np.zeros(len(phrases), dtype=np.int64)
     starts, levels = [0], []

@@ -1,8 +1,8 @@
 """The English Snowball stemmer, in the version that METEOR 1.5 carries.
 
-The algorithm is M. Porter's 'English (Porter2)', snowballstem.org, as of 2012; the names of the steps are his. nltk's
-stemmer follows other versions and differs on words such as ``quantization``; on the 84,829 words of WordNet and of four
-remote sensing data sets this one gives what the jar of METEOR gives.
+The algorithm is M. Porter's 'English (Porter2)', snowballstem.org, as of 2012; the names of the steps are his. That of
+nltk differs on words such as ``quantization``; on 371,250 words, among them all of WordNet and of four remote sensing
+data sets, this one gives what the jar of METEOR gives.
 """
 
 from __future__ import annotations
@@ -70,7 +70,10 @@ _STEP_3 = {
     "ness": "",
     "ful": "",
 }
-_STEP_4 = tuple("ement able ance ence ible ment ant ate ent ion ism iti ive ize ous al er ic".split())
+_STEP_4 = (
+    *("ement", "able", "ance", "ence", "ible", "ment", "ant", "ate", "ent", "ion"),
+    *("ism", "iti", "ive", "ize", "ous", "al", "er", "ic"),
+)
 
 
 def stem(word: str) -> str:

@@ -21,6 +21,10 @@ CACHE = Path("cache") / "meteor"
 """Below the working folder, as every cache."""
 JAR = "meteor-1.5.jar"
 PARAPHRASES = Path("data") / "paraphrase-en.gz"
+_LISTS = (
+    *("nonbreaking/english.prefixes", "function/english.words"),
+    *("synonym/english.synsets", "synonym/english.exceptions"),
+)
 _NUMERIC_ONLY = "#NUMERIC_ONLY#"
 _ENDINGS = (
     *(
@@ -76,9 +80,7 @@ def load_tables(folder: Path = CACHE, package: Path | None = None) -> Tables:
             raise SourceUnavailable(f"METEOR's tables are missing, there is no {path}: {REPAIR}")
     try:
         with zipfile.ZipFile(package / JAR) as jar:
-            names = ("nonbreaking/english.prefixes", "function/english.words")
-            names += ("synonym/english.synsets", "synonym/english.exceptions")
-            prefixes, functions, synsets, exceptions = (jar.read(name).decode().split("\n") for name in names)
+            prefixes, functions, synsets, exceptions = (jar.read(name).decode().split("\n") for name in _LISTS)
     except (OSError, KeyError, zipfile.BadZipFile, zlib.error, UnicodeDecodeError) as error:
         raise CorruptArchive(f"METEOR's tables {package / JAR} cannot be read ({error}): {REPAIR}") from None
     return Tables(
