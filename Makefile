@@ -26,7 +26,7 @@ test: env
 	pytest --numprocesses 2 --dist loadfile
 
 bench: env
-	for script in benchmarks/*.py; do case $$script in */table.py|*_peers.py) ;; *) python $$script || exit 1 ;; esac; done
+	for script in benchmarks/*.py; do case $$script in */table.py|*_peer.py|*_peers.py) ;; *) python $$script || exit 1 ;; esac; done
 
 clean:
 	rm -rf .rsitr .snakemake cache checkpoints data results/cells/demo results/tables/demo results/logs results/timing
