@@ -113,34 +113,43 @@ class _Phrases(NamedTuple):
 
 
 def _phrases(word_at: IntArray, starts: IntArray, vocabulary: list[str], table: Paraphrases) -> _Phrases:
-    numbers = np.array([table.words.get(word, -1) for word in vocabulary], dtype=np.int64)
-    # Behind each text is a border; with the borders, a place moves by the number of its text.
-    moved = np.arange(len(word_at)) + np.repeat(np.arange(len(starts) - 1), np.diff(starts))
-    bordered = np.full(len(word_at) + len(starts) - 1, -1, dtype=np.int64)
-    bordered[moved] = numbers[word_at]
-    found = [(np.searchsorted(moved, places), nodes) for places, nodes in table.occurrences(bordered)]
-
+    found = _nodes(word_at, starts, vocabulary, table)
     occurs = np.zeros(table.starts[-1], dtype=bool)
     for _, nodes in found:
         occurs[nodes] = True
     entries = np.flatnonzero(occurs[table.phrases] & occurs[table.paraphrases])
     related = np.stack([table.phrases[entries], table.paraphrases[entries]])
+    several = np.unique(related)
+    several = several[several >= table.starts[1]]
     unit_of = np.full(table.starts[-1], -1, dtype=np.int64)
-    several = np.unique(related[related >= table.starts[1]]) if len(entries) else related[0]
     unit_of[several] = len(vocabulary) + np.arange(len(several))
-    sizes = np.searchsorted(table.starts, several, side="right")
-
     places, units = [np.arange(len(word_at))], [word_at]
     for where, nodes in found[1:]:
         chosen = unit_of[nodes] >= 0
         places.append(where[chosen])
         units.append(unit_of[nodes[chosen]])
-    for where, nodes in found[:1]:
-        unit_of[nodes] = word_at[where]
-    place, unit = np.concatenate(places), np.concatenate(units)
-    order = np.argsort(place, kind="stable")
-    lengths = np.concatenate([np.ones(len(vocabulary), dtype=np.int64), sizes])
-    return _Phrases(place[order], unit[order], lengths, unit_of[related])
+    where, nodes = found[0]
+    unit_of[nodes] = word_at[where]
+    order = np.argsort(np.concatenate(places), kind="stable")
+    sizes = np.searchsorted(table.starts, several, side="right")
+    return _Phrases(
+        places=np.concatenate(places)[order],
+        units=np.concatenate(units)[order],
+        lengths=np.concatenate([np.ones(len(vocabulary), dtype=np.int64), sizes]),
+        entries=unit_of[related],
+    )
+
+
+def _nodes(
+    word_at: IntArray, starts: IntArray, vocabulary: list[str], table: Paraphrases
+) -> list[tuple[IntArray, IntArray]]:
+    """For each number of words from 1: where phrases of the table begin, and their nodes."""
+    numbers = np.array([table.words.get(word, -1) for word in vocabulary], dtype=np.int64)
+    # Behind each text is a border; with the borders, a place moves by the number of its text.
+    moved = np.arange(len(word_at)) + np.repeat(np.arange(len(starts) - 1), np.diff(starts))
+    bordered = np.full(len(word_at) + len(starts) - 1, -1, dtype=np.int64)
+    bordered[moved] = numbers[word_at]
+    return [(np.searchsorted(moved, places), nodes) for places, nodes in table.occurrences(bordered)]
 
 
 def _matches(vocabulary: list[str], phrases: _Phrases, functions: IntArray, tables: Tables) -> dict[str, Any]:
