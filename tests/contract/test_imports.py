@@ -35,7 +35,10 @@ DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
 # What the Snakefile and the command line import at their start; torch would cost each of their runs seconds.
 LIGHT = (
     "pipeline",
-    "cli",
+    "cli/__init__",
+    "cli/captions",
+    "cli/data",
+    "cli/dedup",
     "cells",
     "params",
     "provenance",
