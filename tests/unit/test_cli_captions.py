@@ -57,6 +57,13 @@ def test_similarity_needs_a_cleaned_view():
     )
 
 
+def test_an_unknown_measure_leaves_nothing_behind(tmp_path):
+    assert "unknown measure of similarity 'cider': the known ones are bleu-1" in refused(
+        "captions", "similarity", "ucm", "cider"
+    )
+    assert not (tmp_path / "data/similarity").exists()
+
+
 def test_keywords_of_a_dataset():
     printed = run("captions", "keywords", "ucm").stdout.splitlines()
     assert printed[0] == "data/keywords/ucm.parquet: built, 5 keywords of 4 images"

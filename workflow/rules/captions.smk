@@ -1,4 +1,4 @@
-# Tables of facts about the experiment's datasets, each from their canonical tables alone.
+# From canonical and clean tables alone: tables of facts, keywords, how alike captions are.
 
 
 rule dataset_tables:

@@ -141,7 +141,6 @@ def marks(wildcards):
     )
 
 
-# The tables come from the expected matrix, so every cell is a target: a clean clone with tables but no cells has work to do.
 # Every comparison of images that the experiment's reports need, and the canonical tables behind them.
 COPIES = [str(Layout.copies(*pair)) for pair in PARAMS[PARAMS.experiment].compared]
 COMPARED = [
@@ -168,6 +167,8 @@ SIMILARITIES = list(
         str(path) for cell in CELLS for path in pipeline.similarities(PARAMS, cell)
     )
 )
+# The tables come from the expected matrix, so every cell is a target: a clean clone with tables but no cells has work
+# to do.
 CELL_FILES = [str(Layout.cell(cell) / "cell.json") for cell in CELLS]
 
 if workflow.is_main_process:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rsitr.captions.keywords import extract
-from rsitr.datasets.table import read_facts, read_table
+from rsitr.datasets.table import read_facts, read_table, write_table
 from rsitr.errors import DatasetError
 from rsitr.progress import Progress
 
@@ -58,11 +57,7 @@ def build_keywords(canonical: Path, out: Path) -> bool:
             origin = "dataset" if own else "captions"
             rows.append({"image_id": row["image_id"], "split": row["split"], "keywords": keywords, "origin": origin})
             progress.advance()
-    header = {b"rsitr": json.dumps(wanted._asdict()).encode()}
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_suffix(".part")
-    pq.write_table(pa.Table.from_pylist(rows, SCHEMA.with_metadata(header)), partial, compression="zstd")
-    os.replace(partial, out)
+    write_table(pa.Table.from_pylist(rows, SCHEMA), wanted, out)
     return True
 
 

@@ -2,9 +2,6 @@
 
 RSITMD has 21,403 keywords for 4,743 images, given by its annotators. For images without any they are taken from the
 captions. "-" stands where a noun has no adjective, as in "- port".
-
-Of the 210 keywords of 60 images drawn from RSICD, RSITMD and UCM-Captions, 206 were right, read against the captions;
-RSITMD has 4.06 an image from its captions, and 4.51 from its annotators.
 """
 
 from __future__ import annotations

@@ -25,8 +25,9 @@ from rsitr.progress import Progress
 from rsitr.provenance import code_sha, sha256_json
 
 BLEU = ("bleu-1", "bleu-2", "bleu-3", "bleu-4")
-MEASURES = (*BLEU, "meteor", "released")
-"""BLEU of order 1 to 4 (pycocoevalcap's definition), METEOR 1.5, and the prior that AMFMN's authors released."""
+MEASURES = {**dict.fromkeys(BLEU, "bleu"), "meteor": "meteor", "released": "released"}
+"""Measure -> the module here that computes it: BLEU of order 1 to 4 (pycocoevalcap's definition), METEOR 1.5, and the
+prior that AMFMN's authors released."""
 DTYPE = np.dtype("<f2")
 BLOCK = 64
 """Images that are scored at a time; an interrupted matrix continues behind the last whole block."""
@@ -62,6 +63,7 @@ class Measure(Protocol):
 
 def measure(name: str, captions: CaptionSet, threads: int = 1) -> Measure:
     """A measure made ready for a set of captions; raises ``ParamsError`` for an unknown one."""
+    module_of(name)
     if name in BLEU:
         from rsitr.captions.bleu import Bleu
 
@@ -71,16 +73,16 @@ def measure(name: str, captions: CaptionSet, threads: int = 1) -> Measure:
         from rsitr.captions.meteor import Meteor
 
         return Meteor(captions.texts, captions.references, threads=threads).scores
-    if name == "released":
-        from rsitr.captions.released import Released
+    from rsitr.captions.released import Released
 
-        return Released(captions.texts, captions.references, threads=threads).scores
-    raise ParamsError(f"unknown measure of similarity {name!r}: the known ones are {', '.join(MEASURES)}")
+    return Released(captions.texts, captions.references, threads=threads).scores
 
 
 def module_of(name: str) -> str:
-    """The module that computes a measure."""
-    return f"rsitr.captions.{'bleu' if name in BLEU else name}"
+    """The module that computes a measure; raises ``ParamsError`` for an unknown one."""
+    if name not in MEASURES:
+        raise ParamsError(f"unknown measure of similarity {name!r}: the known ones are {', '.join(MEASURES)}")
+    return f"rsitr.captions.{MEASURES[name]}"
 
 
 def identity(name: str, captions: CaptionSet) -> str:

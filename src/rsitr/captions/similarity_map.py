@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from rsitr.captions.all_pairs import FloatArray
 from rsitr.captions.released import Released
+from rsitr.captions.similarity import CaptionSet
 from rsitr.captions.statistics import Image
 from rsitr.errors import DatasetError
 from rsitr.progress import Progress
@@ -52,12 +53,11 @@ def similarity_map(images: Sequence[Image], threads: int = 1, title: str = "simi
     images = sorted((image for image in images if image.captions), key=_class_and_id)
     if not images:
         raise DatasetError("no image has a caption: there is nothing to compare")
-    places: dict[str, int] = {}
-    references = [[places.setdefault(text, len(places)) for text in image.captions] for image in images]
-    caption_of = np.array([place for own in references for place in own])
-    first_of = np.cumsum([0, *(len(own) for own in references[:-1])])
-    per_image = np.diff([*first_of, len(caption_of)])
-    prior, distinct = Released(list(places), references, threads), np.arange(len(places))
+    per_image = np.array([len(image.captions) for image in images])
+    image_of = np.repeat(np.arange(len(images)), per_image)
+    texts, references, caption_of = CaptionSet.of([text for image in images for text in image.captions], image_of)
+    first_of = np.cumsum(per_image) - per_image
+    prior, distinct = Released(texts, references, threads), np.arange(len(texts))
 
     side = -(-len(images) // CELLS)
     rows, total = [], 0.0

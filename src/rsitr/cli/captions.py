@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 from rich.console import Console
@@ -23,7 +23,7 @@ captions = typer.Typer(help="Similarity of captions, statistics of datasets, key
 @reported
 def captions_similarity(
     dataset: str,
-    measure: Literal["bleu-1", "bleu-2", "bleu-3", "bleu-4", "meteor", "released"],
+    measure: Annotated[str, typer.Argument(help="bleu-1 to bleu-4, meteor, or released.")],
     dedup: Annotated[Dedup, typer.Option(help="Which cleaned view of the dataset.")] = "none",
     threads: Annotated[int, typer.Option(min=1, help="Threads to divide the work among.")] = 2,
 ) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -52,7 +52,13 @@ class DatasetFacts(NamedTuple):
     """Of a clean table: the hash of the canonical table it was made from."""
 
 
-def write_table(table: pa.Table, facts: DatasetFacts, path: Path) -> None:
+class Facts(Protocol):
+    """A named tuple that goes into a parquet header."""
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+def write_table(table: pa.Table, facts: Facts, path: Path) -> None:
     """Write a table with its facts in the header, atomically."""
     table = table.replace_schema_metadata({b"rsitr": json.dumps(facts._asdict()).encode()})
     path.parent.mkdir(parents=True, exist_ok=True)

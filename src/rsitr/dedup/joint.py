@@ -7,7 +7,6 @@ duplicates that two train splits share stay in both; ``shared`` counts them.
 from __future__ import annotations
 
 import json
-import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations_with_replacement
@@ -22,7 +21,7 @@ from rsitr.cells import Layout
 from rsitr.datasets.canonical import data_sha
 from rsitr.datasets.protocols import PROTOCOLS as SPLITS
 from rsitr.datasets.protocols import Protocol, get_protocol
-from rsitr.datasets.table import DatasetFacts, read_table
+from rsitr.datasets.table import DatasetFacts, read_table, write_table
 from rsitr.dedup.clean import PROTOCOLS as RULES
 from rsitr.dedup.groups import Groups, image_groups
 from rsitr.dedup.pairs import current_copies
@@ -184,12 +183,7 @@ def shared(frame: pd.DataFrame) -> Counter[str]:
 def build_joint(protocol: str, rule: str, tables: Mapping[str, Path], copies: Sequence[Path], out: Path) -> JointFacts:
     """Write the joint training set of a protocol under a rule to ``out``; the arguments and errors are ``join``'s."""
     frame, facts = join(protocol, rule, tables, copies)
-    table = pa.Table.from_pandas(frame, SCHEMA, preserve_index=False)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    partial = out.with_suffix(".part")
-    table = table.replace_schema_metadata({b"rsitr": json.dumps(facts._asdict()).encode()})
-    pq.write_table(table, partial, compression="zstd")
-    os.replace(partial, out)
+    write_table(pa.Table.from_pandas(frame, SCHEMA, preserve_index=False), facts, out)
     return facts
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -12,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from rsitr.datasets.table import write_table
 from rsitr.errors import DatasetError
 
 ORIENTATIONS = (
@@ -67,11 +67,7 @@ class CopiesFacts(NamedTuple):
 
 def write_pairs(frame: pd.DataFrame, facts: CopiesFacts, path: Path) -> int:
     """Write a table of copies atomically; returns the number of pairs."""
-    table = pa.Table.from_pandas(frame, SCHEMA, preserve_index=False)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    pq.write_table(table.replace_schema_metadata({b"rsitr": json.dumps(facts._asdict()).encode()}), partial)
-    os.replace(partial, path)
+    write_table(pa.Table.from_pandas(frame, SCHEMA, preserve_index=False), facts, path)
     return len(frame)
 
 

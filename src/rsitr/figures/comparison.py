@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
+from rsitr.figures.png import save
+
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BAR, SEED, PAPER, CEILING = "#56b4e9", "#0072b2", "#d55e00", "#555555"
 MARKERS = "Ds^vPX"
@@ -123,7 +125,4 @@ def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
         entries = _legend(panels, markers)
         ncols = min(len(entries), across + 1)
         figure.legend(handles=entries, loc="outside lower center", ncols=ncols, fontsize=8, frameon=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The name and version of the writer would change the bytes without changing the picture.
-        figure.savefig(path, dpi=150, metadata={"Software": None})
-    return path
+        return save(figure, path, dpi=150)

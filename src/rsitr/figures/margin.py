@@ -13,6 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from rsitr.captions.margin import margin
+from rsitr.figures.png import save
 
 GAMMA, BETA = 0.5, 5.0
 """What stays the same in the panel of the other; the values of the paper."""
@@ -63,7 +64,4 @@ def draw(path: Path) -> Path:
         left, right = figure.subplots(1, 2)
         _draw_panel(left, betas, f"(a) γ = {GAMMA:g}")
         _draw_panel(right, gammas, f"(b) β = {BETA:g}")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The name and version of the writer would change the bytes without changing the picture.
-        figure.savefig(path, dpi=200, metadata={"Software": None})
-    return path
+        return save(figure, path)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from rsitr.captions.similarity_map import SimilarityMap
+from rsitr.figures.png import save
 
 COLUMNS = 3
 """The most datasets side by side; lines of panels are of equal length where they can be."""
@@ -67,7 +68,4 @@ def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
         figure.supxlabel(fill(EXPLANATION, LINE * across), fontsize=8, color="#555555")
         bar = figure.colorbar(image, ax=grid, shrink=0.8, aspect=30)
         bar.set_label("similarity", fontsize=9)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The name and version of the writer would change the bytes without changing the picture.
-        figure.savefig(path, dpi=200, metadata={"Software": None})
-    return path
+        return save(figure, path)

@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
+from rsitr.figures.png import save
+
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 OURS, PUBLISHED, GREY = "#56b4e9", "#d55e00", "#555555"
 COLUMNS = 3
@@ -82,7 +84,4 @@ def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
         if any(bar.published is not None for panel in panels for bar in panel.bars):
             entries = [Patch(color=OURS, label="ours"), Patch(fc="none", ec=PUBLISHED, label="published, AMFMN Fig. 9")]
             figure.legend(handles=entries, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The name and version of the writer would change the bytes without changing the picture.
-        figure.savefig(path, dpi=200, metadata={"Software": None})
-    return path
+        return save(figure, path)
