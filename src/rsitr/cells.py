@@ -53,6 +53,11 @@ class Spec(BaseModel):
         return Layout.similarity(self.dataset, self.dedup)
 
     @property
+    def keywords(self) -> Path:
+        """The keywords of its images."""
+        return Layout.keywords(self.dataset)
+
+    @property
     def params_sha(self) -> str:
         """Hash of everything that params.yaml says about this cell."""
         return sha256_json([self.settings, self.dedup, self.seed])
@@ -153,7 +158,8 @@ class Record(BaseModel):
     machine: dict[str, Any] = {}
     versions: dict[str, str] = {}
     seconds: dict[str, float] = {}
-    """Wall time by stage: features (the frozen backbone's pass), train, evaluate."""
+    """Wall time by stage: features (the frozen backbone's pass), train, evaluate. Of the last also its parts: encode
+    (every image and caption once), score (all pairs), and inference (one image and one caption, from pixels on)."""
     peak_memory_mib: dict[str, int] = {}
     parameters: dict[str, int] = {}
     """total and trainable."""

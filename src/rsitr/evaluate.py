@@ -1,10 +1,9 @@
-"""Evaluation of one cell: embed the test split once, rank, score, and write the record."""
+"""Evaluation of one cell: encode the test split once, rank, score, and write the record."""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
@@ -14,59 +13,16 @@ import pyarrow.parquet as pq
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
-from torch import Tensor
 
 from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_json, read_spec, write_json
-from rsitr.datasets.splits import SplitData, load_splits
+from rsitr.datasets.splits import SplitData
 from rsitr.errors import WeightsMismatch
 from rsitr.methods.base import Method
-from rsitr.nn.inputs import Inputs
 from rsitr.provenance import library_versions, machine, peak_memory_mib
-from rsitr.retrieval.ranks import ProtocolRanks, rank_embeddings
+from rsitr.retrieval.ranks import ProtocolRanks
 from rsitr.retrieval.recall import ceiling, median_ranks, recall, text_groups
-from rsitr.runtime import build_method, image_inputs, prepare, writing
-
-IMAGE_BATCH, TEXT_BATCH = 64, 256
-
-
-def slices(total: int, size: int) -> Iterator[np.ndarray]:
-    """Consecutive positions 0 ... total - 1 in batches of ``size``."""
-    for start in range(0, total, size):
-        yield np.arange(start, min(start + size, total))
-
-
-@torch.inference_mode()
-def embed(method: Method, split: SplitData, inputs: Inputs, device: str) -> tuple[Tensor, Tensor]:
-    """Embeddings of a split on the CPU: images [I, D], captions [C, D], float32."""
-    method.eval()
-    images = [
-        method.encode_images(batch.to(device)).float().cpu()
-        for batch in inputs.batches(list(slices(len(split.paths), IMAGE_BATCH)))
-    ]
-    return torch.cat(images), embed_captions(method, split.captions, device)
-
-
-def embed_captions(method: Method, captions: list[str], device: str) -> Tensor:
-    """Embeddings [C, D] of captions, those with the same tokens encoded once.
-
-    Rounding depends on a caption's place in its batch, and a tie between identical captions must stay one.
-    """
-    _, first, inverse = np.unique(method.tokenize(captions).numpy(), axis=0, return_index=True, return_inverse=True)
-    # Captions of like length share a batch, so that little is padded; the order is restored below.
-    order = first[np.argsort([len(captions[index]) for index in first], kind="stable")]
-    texts = [
-        method.encode_texts(method.tokenize([captions[index] for index in order[batch]]).to(device)).float().cpu()
-        for batch in slices(len(order), TEXT_BATCH)
-    ]
-    place = np.empty(len(captions), dtype=np.int64)
-    place[order] = np.arange(len(order))
-    return torch.cat(texts)[torch.from_numpy(place[first][inverse.ravel()])]
-
-
-def rank_split(method: Method, split: SplitData, inputs: Inputs, device: str) -> ProtocolRanks:
-    """Ranks of all queries of a split: as published, and with identical captions counted as positives."""
-    images, texts = embed(method, split, inputs, device)
-    return rank_embeddings(images, texts, split.image_of, text_group=text_groups(split.captions))
+from rsitr.runtime import build_method, image_inputs, load_data, prepare, writing
+from rsitr.scoring import encode, rank
 
 
 def metrics_of(ranks: ProtocolRanks, split: SplitData) -> dict[str, float]:
@@ -113,6 +69,20 @@ def write_ranks(path: Path, split: SplitData | None, ranks: ProtocolRanks | None
     partial.replace(path)
 
 
+@torch.inference_mode()
+def inference_seconds(method: Method, caption: str, device: str, repeats: int = 10) -> float:
+    """Median time from the pixels of one image and the text of one caption to their score."""
+    size = method.pixels.size if method.reads_pixels else 0
+    image = torch.zeros(1, 3, size, size, device=device) if method.reads_pixels else torch.zeros(1, device=device)
+    taken = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        texts = method.encode_texts(method.tokenize([caption]).to(device))
+        method.score(method.encode_images(image), texts).item()
+        taken.append(time.perf_counter() - begun)
+    return float(np.median(taken))
+
+
 def load_checkpoint(method: Method, path: Path) -> None:
     """Load ``model.safetensors`` into a method; raises ``WeightsMismatch`` when it is another model's."""
     try:
@@ -144,12 +114,19 @@ def evaluate(spec: Spec, killed: Outcome | None = None) -> Record:
         started = time.perf_counter()
         try:
             device = prepare(spec)
-            splits, facts, _ = load_splits(spec.clean)
-            split = splits["test"]
-            method = build_method(spec, splits, facts)
+            data = load_data(spec)
+            split = data.splits["test"]
+            method = build_method(spec, data)
             load_checkpoint(method, Layout.checkpoint(cell) / "model.safetensors")
             method.to(device)
-            ranks = rank_split(method, split, image_inputs(method, split, splits, device), device)
+            inputs = image_inputs(method, split, data.splits, device)
+            begun = time.perf_counter()
+            encoded = encode(method, split, inputs, device)
+            seconds["encode"] = round(time.perf_counter() - begun, 3)
+            begun = time.perf_counter()
+            ranks = rank(method, encoded, split.image_of, device, text_groups(split.captions))
+            seconds["score"] = round(time.perf_counter() - begun, 3)
+            seconds["inference"] = round(inference_seconds(method, split.captions[0], device), 5)
             record.metrics = metrics_of(ranks, split)
             record.machine = machine(device, spec.threads)
         except Exception as error:  # a failed cell is a result: it is recorded and the rest goes on

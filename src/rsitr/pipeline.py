@@ -76,24 +76,32 @@ def spec_of(params: Params, cell: CellId) -> Spec:
     )
 
 
-def measures(params: Params, cell: CellId) -> list[str]:
-    """What a cell's loss reads of how alike the training captions are; empty unless its margin is dynamic."""
-    from rsitr.captions.prior import weights_of
+def setting(params: Params, cell: CellId, *names: str) -> list[Any]:
+    """What some fields of a cell's configuration are set to; None where its method has no such field."""
     from rsitr.methods.catalog import schemas
 
     facts = schemas(STATE)[cell.method_name]
     fields = facts["schema"].get("properties", {})
-    if "margin_type" not in fields:
-        return []
     chosen = facts["variants"].get(cell.variant, {}) | params.overlay(cell, fields)
-    kind, prior, bleu = (chosen.get(name, fields[name]["default"]) for name in ("margin_type", "prior", "prior_bleu"))
+    return [chosen.get(name, fields[name].get("default")) if name in fields else None for name in names]
+
+
+def measures(params: Params, cell: CellId) -> list[str]:
+    """What a cell's loss reads of how alike the training captions are; empty unless its margin is dynamic."""
+    from rsitr.captions.prior import weights_of
+
+    kind, prior, bleu = setting(params, cell, "margin_type", "prior", "prior_bleu")
     return list(weights_of(prior, bleu)) if kind == "dynamic" else []
 
 
-def similarities(params: Params, cell: CellId) -> list[Path]:
-    """The matrices behind ``measures``."""
+def caption_files(params: Params, cell: CellId) -> list[Path]:
+    """What a cell reads that was made from captions: the matrices behind ``measures``, and keywords."""
     folder = Layout.similarity(cell.dataset, params[cell.experiment].dedup)
-    return [folder / f"{name}.npy" for name in measures(params, cell)]
+    queries = setting(params, cell, "query")
+    keywords = [] if queries == ["sentence"] else [Layout.keywords(cell.dataset)]
+    # The matrices are of the captions as they are, and keywords alone are other queries.
+    matrices = [] if queries == ["keywords"] else measures(params, cell)
+    return [*(folder / f"{name}.npy" for name in matrices), *keywords]
 
 
 def write_spec(spec: Spec) -> Path:
@@ -141,7 +149,7 @@ def synchronise(params: Params, cells: Sequence[CellId]) -> None:
         if stale_parts(spec):
             os.utime(path)
             continue
-        inputs = [path, spec.clean, *similarities(params, cell)]
+        inputs = [path, spec.clean, *caption_files(params, cell)]
         inputs = [path for path in inputs if path.is_file()]
         if _newest(inputs) > _oldest(trained) or _newest([*inputs, *trained]) > _oldest(evaluated):
             for output in (*trained, *evaluated):

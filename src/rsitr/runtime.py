@@ -1,4 +1,4 @@
-"""What training and evaluation of a cell share: the device, the method as configured, the images as it wants them."""
+"""What training and evaluation of a cell share: its data, the device, the method as configured, the images for it."""
 
 from __future__ import annotations
 
@@ -8,17 +8,20 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
 
+from rsitr.captions.keyword_table import read_keywords
+from rsitr.captions.queries import as_queries
 from rsitr.cells import Spec
-from rsitr.datasets.splits import SplitData
+from rsitr.datasets.splits import SplitData, load_splits
 from rsitr.datasets.table import DatasetFacts
-from rsitr.errors import Unsupported
+from rsitr.errors import DatasetError, Unsupported
 from rsitr.methods import get_method
-from rsitr.methods.base import Corpus, Method
+from rsitr.methods.base import Corpus, Method, MethodConfig
 from rsitr.methods.configure import configure
 from rsitr.nn.features import cached_tokens
 from rsitr.nn.inputs import Inputs, PixelInputs, RowInputs, TokenInputs
@@ -63,15 +66,46 @@ def _claim_gpu() -> str:
         time.sleep(1)
 
 
-def build_method(spec: Spec, splits: dict[str, SplitData], facts: DatasetFacts) -> Method:
+class CellData(NamedTuple):
+    """What a cell reads."""
+
+    splits: dict[str, SplitData]
+    facts: DatasetFacts
+    left_out: dict[str, int]
+    """How many images were left out for which reason."""
+
+
+def configuration(spec: Spec) -> MethodConfig:
+    """The typed configuration of a cell."""
+    return configure(get_method(spec.cell.method_name), spec.cell.variant, spec.settings)
+
+
+def load_data(spec: Spec) -> CellData:
+    """The splits of a cell's dataset, with the queries that its configuration asks for.
+
+    Raises ``DatasetError`` where the keywords that it needs are missing or of other data.
+    """
+    data = CellData(*load_splits(spec.clean))
+    mode = configuration(spec).query
+    if mode == "sentence":
+        return data
+    table, made = read_keywords(spec.keywords)
+    if made.data_sha != data.facts.parent_sha:
+        raise DatasetError(f"{spec.keywords} belongs to other data: run `rsitr captions keywords {spec.dataset}`")
+    keywords = dict(zip(table["image_id"].to_pylist(), table["keywords"].to_pylist(), strict=True))
+    splits, without = as_queries(data.splits, mode, keywords)
+    return CellData(splits, data.facts, data.left_out | without)
+
+
+def build_method(spec: Spec, data: CellData) -> Method:
     """The method of a cell with its initial weights; raises ``Unsupported`` with the reason it cannot run."""
     cls = get_method(spec.cell.method_name)
-    config = configure(cls, spec.cell.variant, spec.settings)
-    supported, reason = cls.supports(facts)
+    config = configuration(spec)
+    supported, reason = cls.supports(data.facts)
     if not supported:
         raise Unsupported(reason)
     with seeded(derive(spec.seed, "init")):
-        train = splits["train"]
+        train = data.splits["train"]
         return cls.build(config, Corpus(train.captions, train.image_of, spec.similarity))
 
 

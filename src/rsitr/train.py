@@ -20,21 +20,19 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rsitr.cells import Epoch, Layout, Outcome, Spec, TrainReport, read_spec, write_json
-from rsitr.datasets.splits import SplitData, load_splits
-from rsitr.datasets.table import DatasetFacts
+from rsitr.datasets.splits import SplitData
 from rsitr.errors import DatasetError, TrainingDiverged, Unsupported
-from rsitr.evaluate import embed
 from rsitr.methods import get_method
-from rsitr.methods.base import Batch, Method, TrainingConfig
-from rsitr.methods.configure import deviations
+from rsitr.methods.base import Batch, Method, Phase, TrainingConfig
+from rsitr.methods.configure import deviations, published_row
 from rsitr.nn.inputs import Inputs
 from rsitr.nn.losses import collapse
 from rsitr.nn.seeds import derive
 from rsitr.progress import Progress
 from rsitr.provenance import machine, peak_memory_mib
-from rsitr.retrieval.ranks import rank_embeddings
 from rsitr.retrieval.recall import recall
-from rsitr.runtime import build_method, image_inputs, prepare, writing
+from rsitr.runtime import CellData, build_method, image_inputs, load_data, prepare, writing
+from rsitr.scoring import encode, rank
 
 SAVE_SECONDS = 60
 COLLAPSED, COLLAPSED_EPOCHS = 0.999, 3
@@ -53,9 +51,19 @@ def sample_order(split: SplitData, config: TrainingConfig, seed: int, epoch: int
     return list(order[: len(order) // size * size].reshape(-1, size))
 
 
-def learning_rate_factor(config: TrainingConfig, step: int, steps_per_epoch: int) -> float:
-    """What the base rate is multiplied by at optimiser step ``step`` (0-based)."""
-    total = config.epochs * steps_per_epoch
+def phase_at(config: TrainingConfig, epoch: int) -> tuple[Phase, int]:
+    """The phase that an epoch (0-based) belongs to, and its first epoch."""
+    first = 0
+    for phase in config.course:
+        if epoch < first + phase.epochs:
+            return phase, first
+        first += phase.epochs
+    raise ValueError(f"training ends after {first} epochs")
+
+
+def learning_rate_factor(config: TrainingConfig, epochs: int, step: int, steps_per_epoch: int) -> float:
+    """What the base rate of a phase of ``epochs`` is multiplied by at its optimiser step ``step`` (0-based)."""
+    total = epochs * steps_per_epoch
     warmup = int(config.warmup * total)
     if step < warmup:
         return (step + 1) / warmup
@@ -65,16 +73,17 @@ def learning_rate_factor(config: TrainingConfig, step: int, steps_per_epoch: int
     return 1 - done if config.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
 
 
-def make_optimizer(method: Method, config: TrainingConfig) -> torch.optim.Optimizer:
-    """Adam or AdamW over what is trained, a pretrained backbone at a rate of its own where one is set."""
-    if config.freeze_backbone:
-        method.backbone.requires_grad_(False)
+def make_optimizer(method: Method, config: TrainingConfig, phase: Phase) -> torch.optim.Optimizer:
+    """The optimiser of a phase over what it trains, a pretrained backbone at a rate of its own where one is set."""
+    for name, parameter in method.named_parameters():
+        frozen = config.freeze_backbone and name.startswith("backbone.")
+        parameter.requires_grad_(not frozen and name.startswith(phase.learns or ("",)))
     named = [(name, parameter) for name, parameter in method.named_parameters() if parameter.requires_grad]
     backbone = [parameter for name, parameter in named if name.startswith("backbone.")]
     rest = [parameter for name, parameter in named if not name.startswith("backbone.")]
-    rate = config.learning_rate
+    rate = phase.learning_rate
     groups = [(rest, rate), (backbone, config.backbone_learning_rate or rate)]
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[config.optimizer]
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[phase.optimizer]
     return kind(
         [{"params": parameters, "lr": base, "base": base} for parameters, base in groups if parameters],
         weight_decay=config.weight_decay,
@@ -84,17 +93,17 @@ def make_optimizer(method: Method, config: TrainingConfig) -> torch.optim.Optimi
 class Trainer:
     """The state of a run, and how it is saved and restored."""
 
-    def __init__(
-        self, method: Method, splits: dict[str, SplitData], spec: Spec, device: str, state_path: Path, data_sha: str
-    ):
+    def __init__(self, method: Method, data: CellData, spec: Spec, device: str, state_path: Path):
         assert isinstance(method.config, TrainingConfig)
         self.method, self.config, self.device = method.to(device), method.config, device
+        splits = data.splits
         self.train, self.select = splits["train"], splits[self.config.selection]
         self.seed, self.state_path = spec.seed, state_path
-        self.identity = [spec.params_sha, spec.code_sha, data_sha]
+        self.identity = [spec.params_sha, spec.code_sha, data.facts.data_sha]
         self.inputs: Inputs = image_inputs(method, self.train, splits, device, seed=spec.seed, training=True)
         self.select_inputs: Inputs = image_inputs(method, self.select, splits, device)
-        self.optimizer = make_optimizer(method, self.config)
+        self.epochs = sum(phase.epochs for phase in self.config.course)
+        self.start_phase(0)
         # bfloat16 needs no loss scaling; older GPUs have float16 only.
         half = torch.bfloat16 if device == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
         self.autocast = torch.autocast(device.split(":")[0], half, enabled=device != "cpu")
@@ -105,6 +114,11 @@ class Trainer:
         self.history: list[Epoch] = []
         self.best: dict[str, Tensor] = {}
         self.seconds = 0.0
+
+    def start_phase(self, epoch: int) -> None:
+        """The optimiser of the phase that an epoch belongs to."""
+        self.phase, self.phase_start = phase_at(self.config, epoch)
+        self.optimizer = make_optimizer(self.method, self.config, self.phase)
 
     def save(self) -> None:
         """Write everything a continued run needs, atomically."""
@@ -134,30 +148,34 @@ class Trainer:
         if state["identity"] != self.identity:
             return False
         self.method.load_learned_state(state["model"])
+        self.step, self.loss_sum, self.seconds = state["progress"]
+        # A state saved at the end of a phase has that phase's optimiser: the next one starts its own.
+        self.start_phase(max(self.step - 1, 0) // self.steps_per_epoch)
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
         torch.random.set_rng_state(state["random"].cpu())
         if state["cuda_random"] is not None:
             torch.cuda.set_rng_state(state["cuda_random"].cpu(), self.device)
-        self.step, self.loss_sum, self.seconds = state["progress"]
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.best = {name: value.cpu() for name, value in state["best"].items()}
         return True
 
     def run(self) -> None:
         """All epochs, from wherever the state stands."""
-        total = self.config.epochs * self.steps_per_epoch
+        total = self.epochs * self.steps_per_epoch
         started = saved = time.monotonic()
         spent = self.seconds
         with Progress("train", total, self.step) as progress:
             while self.step < total:
                 epoch, done = divmod(self.step, self.steps_per_epoch)
+                if phase_at(self.config, epoch) != (self.phase, self.phase_start):
+                    self.start_phase(epoch)
                 batches = sample_order(self.train, self.config, self.seed, epoch)[done:]
                 self.method.train()
                 images = self.inputs.batches([self.train.image_of[batch] for batch in batches], epoch)
                 for batch, pictures in zip(batches, images, strict=True):
                     loss = self.train_step(batch, pictures)
-                    progress.advance(f"epoch {epoch + 1}/{self.config.epochs} loss {loss:.4f}")
+                    progress.advance(f"epoch {epoch + 1}/{self.epochs} loss {loss:.4f}")
                     self.seconds = spent + time.monotonic() - started
                     if time.monotonic() - saved > SAVE_SECONDS and self.step % self.steps_per_epoch:
                         self.save()
@@ -169,7 +187,8 @@ class Trainer:
 
     def train_step(self, batch: np.ndarray, pictures: Tensor) -> float:
         """One optimiser step on the captions at ``batch`` and their images; returns the loss."""
-        factor = learning_rate_factor(self.config, self.step, self.steps_per_epoch)
+        step = self.step - self.phase_start * self.steps_per_epoch
+        factor = learning_rate_factor(self.config, self.phase.epochs, step, self.steps_per_epoch)
         for group in self.optimizer.param_groups:
             group["lr"] = group["base"] * factor
         tokens = self.method.tokenize([self.train.captions[index] for index in batch])
@@ -197,15 +216,15 @@ class Trainer:
 
     def end_epoch(self, epoch: int, progress: Progress) -> None:
         """Score the selecting split, remember the best weights, sound the alarm on collapse."""
-        images, texts = embed(self.method, self.select, self.select_inputs, self.device)
-        if not torch.isfinite(images).all() or not torch.isfinite(texts).all():
+        encoded = encode(self.method, self.select, self.select_inputs, self.device)
+        if not torch.isfinite(encoded.images).all() or not torch.isfinite(encoded.texts).all():
             raise TrainingDiverged(
                 f"the embeddings became NaN in epoch {epoch + 1}: lower learning_rate in params.yaml"
             )
-        mean_recall = recall(rank_embeddings(images, texts, self.select.image_of)).mr
+        mean_recall = recall(rank(self.method, encoded, self.select.image_of, self.device)).mr
         rate = self.optimizer.param_groups[0]["lr"]
         loss = self.loss_sum / self.steps_per_epoch
-        cosine = collapse(images)
+        cosine = collapse(encoded.images)
         entry = Epoch(epoch=epoch + 1, loss=loss, val_mr=mean_recall, learning_rate=rate, image_cosine=cosine)
         self.history.append(entry)
         self.loss_sum = 0.0
@@ -230,23 +249,23 @@ class Trainer:
         return max(self.history, key=lambda entry: (entry.val_mr, entry.epoch)).epoch
 
 
-def check_usable(splits: dict[str, SplitData], left_out: dict[str, int], trainable: bool) -> None:
+def check_usable(data: CellData, trainable: bool) -> None:
     """Raise ``Unsupported`` when a split that is needed has no image, with the reasons of those left out."""
     needed = ("train", "val", "test") if trainable else ("test",)
-    if empty := [name for name in needed if not splits[name].paths]:
-        why = ", ".join(f"{count} x {reason}" for reason, count in left_out.items()) or "the dataset has none"
+    if empty := [name for name in needed if not data.splits[name].paths]:
+        why = ", ".join(f"{count} x {reason}" for reason, count in data.left_out.items()) or "the dataset has none"
         raise Unsupported(f"no usable images in {', '.join(empty)}: {why}")
 
 
-def describe_data(splits: dict[str, SplitData], facts: DatasetFacts, left_out: dict[str, int]) -> dict[str, Any]:
+def describe_data(data: CellData) -> dict[str, Any]:
     """What a record says about its data."""
     return {
-        "origin": facts.origin,
-        "licence": facts.licence,
-        "synthetic": facts.synthetic,
-        "images": {name: len(split.paths) for name, split in splits.items()},
-        "captions": {name: len(split.captions) for name, split in splits.items()},
-        "left_out": left_out,
+        "origin": data.facts.origin,
+        "licence": data.facts.licence,
+        "synthetic": data.facts.synthetic,
+        "images": {name: len(split.paths) for name, split in data.splits.items()},
+        "captions": {name: len(split.captions) for name, split in data.splits.items()},
+        "left_out": data.left_out,
     }
 
 
@@ -257,9 +276,9 @@ def train(spec: Spec) -> TrainReport:
     report = TrainReport(machine=machine("cpu", spec.threads))
     weights: dict[str, Tensor] = {}
     try:
-        splits, facts, left_out = load_splits(spec.clean)
-        report.data, report.data_sha = describe_data(splits, facts, left_out), facts.data_sha
-        weights = train_method(spec, splits, facts, left_out, report)
+        data = load_data(spec)
+        report.data, report.data_sha = describe_data(data), data.facts.data_sha
+        weights = train_method(spec, data, report)
     except Exception as error:  # a failed cell is a result: it is recorded and the rest goes on
         if isinstance(error, DatasetError | OSError):
             print(f"{spec.cell.path}: {error}", file=sys.stderr)
@@ -275,20 +294,18 @@ def train(spec: Spec) -> TrainReport:
     return report
 
 
-def train_method(
-    spec: Spec, splits: dict[str, SplitData], facts: DatasetFacts, left_out: dict[str, int], report: TrainReport
-) -> dict[str, Tensor]:
+def train_method(spec: Spec, data: CellData, report: TrainReport) -> dict[str, Tensor]:
     """Build and, if it learns, train the method of a cell; fills ``report`` and returns the weights to keep."""
     cls = get_method(spec.cell.method_name)
-    check_usable(splits, left_out, cls.trainable)
+    check_usable(data, cls.trainable)
     device = prepare(spec)
     report.machine = machine(device, spec.threads)
-    method = build_method(spec, splits, facts)
+    method = build_method(spec, data)
     report.config = method.config.model_dump(mode="json")
-    report.published = cls.published.get(spec.cell.variant) or cls.published.get("")
+    report.published = published_row(cls, spec.cell.variant, method.config)
     if report.published:
         report.deviations = deviations(cls, spec.cell.variant, method.config)
-        if facts.origin == "mirror":
+        if data.facts.origin == "mirror":
             report.deviations.append("images of the mirror, re-encoded, instead of the official files")
     report.parameters = {"total": sum(parameter.numel() for parameter in method.parameters())}
     if not cls.trainable:
@@ -296,7 +313,7 @@ def train_method(
         return {}
     torch.random.manual_seed(derive(spec.seed, "train"))
     started = time.perf_counter()
-    trainer = Trainer(method, splits, spec, device, Layout.checkpoint(spec.cell) / "resume.pt", facts.data_sha)
+    trainer = Trainer(method, data, spec, device, Layout.checkpoint(spec.cell) / "resume.pt")
     report.seconds["features"] = round(time.perf_counter() - started, 2)
     report.parameters["trainable"] = sum(p.numel() for p in method.parameters() if p.requires_grad)
     if trainer.restore():
@@ -309,7 +326,7 @@ def train_method(
         "split": trainer.config.selection,
         "epoch": chosen,
         "mr": trainer.history[chosen - 1].val_mr,
-        "epochs": trainer.config.epochs,
+        "epochs": trainer.epochs,
     }
     return trainer.best
 

@@ -20,7 +20,7 @@ LAYERS = (
     ("figures",),
     ("train",),
     ("evaluate",),
-    ("isolation", "runtime"),
+    ("isolation", "runtime", "scoring"),
     ("methods",),
     ("nn",),
     ("retrieval",),

@@ -13,10 +13,10 @@ from safetensors.torch import load_file, save_file
 from rsitr import evaluate as evaluation
 from rsitr.cells import Layout, Outcome, TrainReport, read_record, write_json
 from rsitr.datasets.splits import SplitData, load_splits
-from rsitr.evaluate import embed_captions, evaluate, metrics_of, slices, write_ranks
+from rsitr.evaluate import evaluate, metrics_of, write_ranks
 from rsitr.retrieval.ranks import rank_embeddings
 from rsitr.retrieval.recall import text_groups
-from rsitr.train import build_method, train
+from rsitr.train import train
 
 # Two images on the axes of the plane; captions 1 and 3 say the same.
 SPLIT = SplitData(
@@ -66,46 +66,6 @@ def test_metrics_by_hand():
     assert len(metrics) == 3 * 7 + 2
 
 
-def test_slices():
-    assert [part.tolist() for part in slices(5, 2)] == [[0, 1], [2, 3], [4]]
-    assert list(slices(0, 2)) == []
-
-
-class ByPlace:
-    """Embeds a caption by its place in its batch, which is what rounding does in the small."""
-
-    def __init__(self):
-        self.batches = []
-
-    def tokenize(self, captions):
-        return torch.tensor([[1000 - sum(map(ord, caption)), len(caption)] for caption in captions])  # longest first
-
-    def encode_texts(self, tokens):
-        self.batches.append(tokens[:, 1].tolist())
-        return tokens.float() + torch.arange(len(tokens))[:, None] * 1e-3
-
-
-def test_identical_captions_have_identical_embeddings_and_each_stays_in_its_place(monkeypatch):
-    monkeypatch.setattr(evaluation, "TEXT_BATCH", 2)
-    method = ByPlace()
-    captions = ["ccc", "a", "bb", "a", "dddd", "ccc"]
-    texts = embed_captions(method, captions, "cpu")
-    assert method.batches == [[1, 2], [3, 4]]  # each text once, the short ones first
-    assert torch.equal(texts[1], texts[3])
-    assert torch.equal(texts[0], texts[5])
-    torch.testing.assert_close(texts, method.tokenize(captions).float(), atol=2e-3, rtol=0)
-
-
-def test_captions_with_the_same_words_tie_exactly_in_a_real_encoder(project, make_spec):
-    splits, facts, _ = load_splits(Layout.clean("scenes-b", "none"))
-    method = build_method(make_spec(), splits, facts).eval()
-    captions = ["a red dot on white ground", "a red dot", "A red dot.", "a blue bar"]
-    with torch.inference_mode():
-        texts = embed_captions(method, captions, "cpu")
-    assert torch.equal(texts[1], texts[2])
-    assert not torch.equal(texts[0], texts[1])
-
-
 @pytest.fixture
 def trained(project, make_spec):
     spec = make_spec("vse", epochs=1)
@@ -119,7 +79,7 @@ def test_the_record_of_a_trained_cell(trained):
     assert (record.params_sha, record.code_sha) == (trained.params_sha, trained.code_sha)
     assert record.data_sha == load_splits(Layout.clean("scenes-b", "none"))[1].data_sha
     assert record.selection["split"] == "val"
-    assert set(record.seconds) == {"features", "train", "evaluate"}
+    assert set(record.seconds) == {"features", "train", "evaluate", "encode", "score", "inference"}
     assert set(record.peak_memory_mib) == {"train", "evaluate"}
     assert record.published.paper == "pir2024"
     assert "epochs 1 instead of 50" in record.deviations

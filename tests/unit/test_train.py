@@ -16,13 +16,16 @@ from safetensors.torch import load_file, save_file
 
 from rsitr import train as training
 from rsitr.cells import Epoch, Layout
-from rsitr.datasets.splits import SplitData, load_splits
-from rsitr.datasets.table import read_table, write_table
+from rsitr.datasets.splits import SplitData
+from rsitr.datasets.table import DatasetFacts, read_table, write_table
 from rsitr.errors import Unsupported
 from rsitr.methods.base import TrainingConfig
 from rsitr.methods.vse import VSE
+from rsitr.runtime import CellData, load_data
+from rsitr.scoring import Encoded
 from rsitr.train import Trainer, check_usable, learning_rate_factor, make_optimizer, sample_order, train
 
+FACTS = DatasetFacts("tiny", "Tiny", "generated", "none", True, "root", "sha")
 # Three images with 2, 1 and 3 captions.
 SPLIT = SplitData(
     list("abc"), [Path(name) for name in "abc"], list("abc"), list("uvwxyz"), np.array([0, 0, 1, 2, 2, 2])
@@ -76,22 +79,22 @@ def test_the_order_is_a_function_of_seed_and_epoch():
 )
 def test_learning_rate(settings, step, expected):
     config = TrainingConfig(epochs=4, **settings)
-    assert learning_rate_factor(config, step, steps_per_epoch=10) == pytest.approx(expected)
+    assert learning_rate_factor(config, config.epochs, step, steps_per_epoch=10) == pytest.approx(expected)
 
 
 def build(project, make_spec, seed=0, **settings):
     """A trainer of the tiny project, before its first step."""
     spec = make_spec("vse", seed, **settings)
-    splits, facts, _ = load_splits(Layout.clean("scenes-b", "none"))
-    method = training.build_method(spec, splits, facts)
-    return Trainer(method, splits, spec, "cpu", project / "resume.pt", facts.data_sha)
+    data = load_data(spec)
+    return Trainer(training.build_method(spec, data), data, spec, "cpu", project / "resume.pt")
 
 
 def test_the_backbone_has_a_rate_of_its_own_or_none(project, make_spec):
     method = build(project, make_spec).method
 
     def rates(**settings):
-        groups = make_optimizer(method, method.config.model_copy(update=settings)).param_groups
+        config = method.config.model_copy(update=settings)
+        groups = make_optimizer(method, config, config.course[0]).param_groups
         return {group["lr"]: sum(p.numel() for p in group["params"]) for group in groups}
 
     backbone = sum(p.numel() for p in method.backbone.parameters())
@@ -108,14 +111,14 @@ def checkpoint(spec) -> Path:
 def test_training_reports_and_keeps_the_weights_of_the_best_epoch(project, make_spec, monkeypatch):
     marks = iter([20.0, 40.0, 30.0])
     seen, states = set(), []
-    real = training.embed
+    real = training.encode
 
-    def embed(method, split, inputs, device):
+    def encode(method, split, inputs, device):
         seen.update(split.image_ids)
         states.append({name: value.clone() for name, value in method.state_dict().items()})
         return real(method, split, inputs, device)
 
-    monkeypatch.setattr(training, "embed", embed)
+    monkeypatch.setattr(training, "encode", encode)
     monkeypatch.setattr(training, "recall", lambda ranks: SimpleNamespace(mr=next(marks)))
     spec = make_spec()
     report = train(spec)
@@ -230,7 +233,7 @@ def test_alarm_when_the_loss_is_not_finite(project, make_spec, monkeypatch):
 
 def test_alarm_when_the_embeddings_are_not_finite(project, make_spec, monkeypatch):
     nothing = torch.full((6, 16), float("nan"))
-    monkeypatch.setattr(training, "embed", lambda *a: (nothing, nothing))
+    monkeypatch.setattr(training, "encode", lambda *a: Encoded(nothing, nothing, nothing))
     report = train(make_spec())
     assert report.outcome.reason.startswith("the embeddings became NaN in epoch 1")
 
@@ -296,8 +299,8 @@ def test_a_method_without_training_has_an_empty_checkpoint(project, make_spec):
 def test_a_split_without_images_is_unsupported_and_says_why():
     empty = SplitData([], [], [], [], np.array([], dtype=np.int64))
     splits = {"train": SPLIT, "val": empty, "test": SPLIT}
-    check_usable(splits, {}, trainable=False)
+    check_usable(CellData(splits, FACTS, {}), trainable=False)
     with pytest.raises(Unsupported, match="no usable images in val: 58 x missing image"):
-        check_usable(splits, {"missing image": 58}, trainable=True)
+        check_usable(CellData(splits, FACTS, {"missing image": 58}), trainable=True)
     with pytest.raises(Unsupported, match="no usable images in test: the dataset has none"):
-        check_usable(splits | {"test": empty}, {}, trainable=False)
+        check_usable(CellData(splits | {"test": empty}, FACTS, {}), trainable=False)

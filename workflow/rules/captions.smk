@@ -66,7 +66,7 @@ rule keywords:
         mem_mb=1000,
         cpu=1,
     params:
-        code=code("rsitr.captions.keyword_table"),
+        code=code("rsitr.captions.keyword_build"),
     shell:
         "rsitr captions keywords {wildcards.dataset} > {log} 2>&1"
 

@@ -50,15 +50,15 @@ def clean_table(wildcards):
     return f"data/canonical/{wildcards.dataset}/clean-{PARAMS[wildcards.experiment].dedup}.parquet"
 
 
-def similarities(wildcards):
-    """How alike the training captions are, as far as the loss of a cell reads it."""
+def caption_files(wildcards):
+    """What a cell reads that was made from captions: how alike they are, and keywords."""
     cell = CellId(
         wildcards.experiment,
         wildcards.dataset,
         wildcards.method,
         int(wildcards.seed),
     )
-    return [str(path) for path in pipeline.similarities(PARAMS, cell)]
+    return [str(path) for path in pipeline.caption_files(PARAMS, cell)]
 
 
 def measure_code(wildcards):
@@ -164,7 +164,10 @@ KEYWORDS = [
 # How alike training captions are, where a loss reads it.
 SIMILARITIES = list(
     dict.fromkeys(
-        str(path) for cell in CELLS for path in pipeline.similarities(PARAMS, cell)
+        str(path)
+        for cell in CELLS
+        for path in pipeline.caption_files(PARAMS, cell)
+        if path.suffix == ".npy"
     )
 )
 # The tables come from the expected matrix, so every cell is a target: a clean clone with tables but no cells has work

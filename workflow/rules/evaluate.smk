@@ -5,6 +5,7 @@ rule evaluate:
     input:
         spec=cell_spec,
         data=clean_table,
+        captions=caption_files,
         model="checkpoints/{experiment}/{dataset}/{method}/{seed}/model.safetensors",
         report="checkpoints/{experiment}/{dataset}/{method}/{seed}/train.json",
     output:

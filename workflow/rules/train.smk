@@ -5,7 +5,7 @@ rule train:
     input:
         spec=cell_spec,
         data=clean_table,
-        similarity=similarities,
+        captions=caption_files,
     output:
         # Not removed before the job: what is current is kept, see pipeline.run_cell_stage.
         model=update(

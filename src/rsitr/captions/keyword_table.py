@@ -1,4 +1,4 @@
-"""The keywords of every image of a dataset as a parquet file: its own where it has any, else those of its captions."""
+"""The parquet file of the keywords of every image of a dataset; ``keyword_build`` makes it."""
 
 from __future__ import annotations
 
@@ -9,10 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rsitr.captions.keywords import extract
-from rsitr.datasets.table import read_facts, read_table, write_table
 from rsitr.errors import DatasetError
-from rsitr.progress import Progress
 
 VERSION = 1
 """Of the file and of how keywords are taken from captions; a file of another version is built again."""
@@ -35,55 +32,17 @@ class KeywordFacts(NamedTuple):
     version: int
 
 
-def build_keywords(canonical: Path, out: Path) -> bool:
-    """Write the keywords of a canonical table to ``out``, atomically; False where they are there and up to date.
-
-    A file of other data, of another version or that cannot be read is built again, and this is said. Raises
-    ``DatasetError`` where there is no canonical table.
-    """
-    facts = read_facts(canonical)
-    wanted = KeywordFacts(facts.name, facts.data_sha, VERSION)
-    outdated = _outdated(out, wanted)
-    if outdated == "":
-        return False
-    table, _ = read_table(canonical)
-    with Progress(f"keywords of {facts.name}", table.num_rows) as progress:
-        if outdated is not None:
-            progress.say(f"{out} {outdated}: it is built again")
-        rows = []
-        for row in table.select(["image_id", "split", "captions", "keywords"]).to_pylist():
-            own = row["keywords"]
-            keywords = own or [keyword.text for keyword in extract(row["captions"])]
-            origin = "dataset" if own else "captions"
-            rows.append({"image_id": row["image_id"], "split": row["split"], "keywords": keywords, "origin": origin})
-            progress.advance()
-    write_table(pa.Table.from_pylist(rows, SCHEMA), wanted, out)
-    return True
-
-
 def read_keywords(path: Path) -> tuple[pa.Table, KeywordFacts]:
     """Rows and facts of a file of keywords; ``DatasetError`` where it is missing, damaged or of another version."""
-    facts = _facts(path) if path.is_file() else None
+    facts = read_keyword_facts(path) if path.is_file() else None
     if facts is None or facts.version != VERSION:
         raise DatasetError(f"{path} is missing or out of date: build it with `snakemake --cores 2 {path}`")
     return pq.ParquetFile(path).read(), facts
 
 
-def _facts(path: Path) -> KeywordFacts | None:
+def read_keyword_facts(path: Path) -> KeywordFacts | None:
     """None where the file is no file of keywords."""
     try:
         return KeywordFacts(**json.loads(pq.read_schema(path).metadata[b"rsitr"]))
     except (pa.ArrowInvalid, KeyError, TypeError, ValueError):
         return None
-
-
-def _outdated(path: Path, wanted: KeywordFacts) -> str | None:
-    """Why a file of keywords has to be built again; an empty string where it has not, None where there is none."""
-    if not path.is_file():
-        return None
-    found = _facts(path)
-    if found is None:
-        return "cannot be read"
-    if found.version != wanted.version:
-        return f"is of version {found.version}, not {wanted.version}"
-    return "" if found == wanted else f"was made from other data of {wanted.dataset}"

@@ -1,7 +1,7 @@
 """Keywords of an image in the style of RSITMD (AMFMN, section IV-B): one to five, each an adjective with a noun.
 
-RSITMD has 21,403 keywords for 4,743 images, given by its annotators. For images without any they are taken from the
-captions. "-" stands where a noun has no adjective, as in "- port".
+RSITMD has 21,403 keywords for 4,743 images, given by its annotators. "-" stands where a noun has no adjective, as in
+"- port".
 """
 
 from __future__ import annotations
@@ -10,14 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from typing import NamedTuple, Self
 
-from rsitr.captions.noun_phrases import Phrase, noun_phrases
-
-MOST = 5
-"""Keywords of an image."""
 NO_MODIFIER = "-"
-
-Named = dict[tuple[str, ...], dict[Phrase, set[int]]]
-"""Nouns in the singular -> the phrases that name them, each with the places of its captions."""
 
 
 class Keyword(NamedTuple):
@@ -39,64 +32,6 @@ class Keyword(NamedTuple):
     def text(self) -> str:
         """As RSITMD writes it: "white planes", "- port"."""
         return f"{self.modifier or NO_MODIFIER} {self.noun}"
-
-
-def extract(captions: Sequence[str]) -> list[Keyword]:
-    """The keywords of the captions of one image, at most five, those first that most of the captions name.
-
-    Ties go by order of appearance. Singular and plural are the same noun, and what is only called a tank here may be
-    a storage tank there, where as many captions say so. A noun has the adjective that most captions give it, in the
-    form in which they do. Nouns that name no object (a row, the middle) are taken where there are no others; without
-    any noun there is no keyword.
-    """
-    named: Named = {}
-    for place, caption in enumerate(captions):
-        for phrase in noun_phrases(caption):
-            named.setdefault(phrase.key, {}).setdefault(phrase, set()).add(place)
-    joined = _joined(_objects(named) or named)
-    ranked = sorted(joined, key=lambda key: -_captions(joined[key]))
-    return [_keyword(key, joined[key]) for key in ranked[:MOST]]
-
-
-def _objects(named: Named) -> Named:
-    objects = {
-        key: {phrase: places for phrase, places in phrases.items() if not phrase.vague}
-        for key, phrases in named.items()
-    }
-    return {key: phrases for key, phrases in objects.items() if phrases}
-
-
-def _captions(phrases: dict[Phrase, set[int]]) -> int:
-    """How many captions have one of the phrases."""
-    return len(set().union(*phrases.values()))
-
-
-def _joined(named: Named) -> Named:
-    """The same, nouns joined with the compound that ends with them where at least as many captions name that."""
-    joined: Named = {}
-    for key, phrases in named.items():
-        home = _home(key, named)
-        joined[home] = joined.get(home, {}) | phrases
-    return joined
-
-
-def _home(key: tuple[str, ...], named: Named) -> tuple[str, ...]:
-    longer = [other for other in named if len(other) > len(key) and other[-len(key) :] == key]
-    most = max(longer, key=lambda other: _captions(named[other]), default=key)
-    return _home(most, named) if longer and _captions(named[most]) >= _captions(named[key]) else key
-
-
-def _keyword(key: tuple[str, ...], phrases: dict[Phrase, set[int]]) -> Keyword:
-    modifiers: Counter[str] = Counter()
-    forms: dict[str, Counter[str]] = {}
-    for phrase, places in phrases.items():
-        if phrase.modifier:
-            modifiers[phrase.modifier] += len(places)
-        if phrase.key == key:
-            forms.setdefault(phrase.modifier, Counter())[" ".join(phrase.nouns)] += len(places)
-            forms.setdefault("", Counter())[" ".join(phrase.nouns)] += len(places)
-    modifier = modifiers.most_common(1)[0][0] if modifiers else ""
-    return Keyword(modifier, forms.get(modifier, forms[""]).most_common(1)[0][0])
 
 
 def frequent_words(keywords: Iterable[Sequence[str]], share: float) -> frozenset[str]:

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
+from rsitr.captions.queries import QueryMode
 from rsitr.cells import Published
 from rsitr.datasets.table import DatasetFacts
 from rsitr.nn.pixels import PixelFormat
@@ -26,6 +27,24 @@ class MethodConfig(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    query: QueryMode = "sentence"
+    """What a text query is: a caption, the keywords of an image, or both (AMFMN, section V-D)."""
+
+
+Optimizer = Literal["adam", "adamw", "sgd"]
+
+
+class Phase(BaseModel):
+    """A part of training with an optimiser of its own; the schedule begins anew in each."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    epochs: int = Field(ge=1)
+    optimizer: Optimizer = "adam"
+    learning_rate: float = Field(gt=0)
+    learns: tuple[str, ...] = ()
+    """First parts of the names of the parameters that learn; empty for all."""
+
 
 class TrainingConfig(MethodConfig):
     """What the training loop reads."""
@@ -34,7 +53,7 @@ class TrainingConfig(MethodConfig):
     batch_size: int = Field(128, ge=2)
     samples: Literal["captions", "images"] = "captions"
     """An epoch passes over all captions, or over all images with one caption of each drawn at random."""
-    optimizer: Literal["adam", "adamw"] = "adam"
+    optimizer: Optimizer = "adam"
     learning_rate: float = Field(2e-4, gt=0)
     backbone_learning_rate: float | None = None
     """Of a pretrained image backbone; None for the same as everything else."""
@@ -45,19 +64,29 @@ class TrainingConfig(MethodConfig):
     step_factor: float = Field(0.1, gt=0)
     warmup: float = Field(0.0, ge=0, lt=1)
     """Share of all steps during which the rate rises linearly from zero."""
+    phases: tuple[Phase, ...] = ()
+    """Instead of ``epochs``, ``optimizer`` and ``learning_rate``, where training changes on its way."""
     clip_norm: float = Field(2.0, gt=0)
-    augment: Literal["none", "crop-flip", "randaugment"] = "crop-flip"
-    """``crop-flip``: random resized crop (.5 to 1) and horizontal flip; ``randaugment`` adds RandAugment(2, 7)."""
+    augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "crop-flip"
+    """``crop-flip``: random resized crop (.5 to 1) and horizontal flip; ``randaugment`` adds RandAugment(2, 7);
+    ``rotate-crop``: a turn by 0 to 90 degrees and a crop of 92 % of the side (AMFMN, section V-B)."""
     freeze_backbone: bool = False
     """Keep the image backbone fixed and compute its tokens once; excludes augmentation."""
     selection: Literal["val", "test"] = "val"
     """Which split chooses the epoch. ``test`` exists only to show how much that inflates the numbers."""
 
+    @property
+    def course(self) -> tuple[Phase, ...]:
+        """The phases of training, one or more."""
+        whole = Phase(epochs=self.epochs, optimizer=self.optimizer, learning_rate=self.learning_rate)
+        return self.phases or (whole,)
+
 
 class Corpus(NamedTuple):
-    """What a method may learn from before training: the training captions."""
+    """What a method may learn from before training: the training queries."""
 
     captions: list[str]
+    """Queries, as ``rsitr.captions.queries`` composes them."""
     image_of: npt.NDArray[np.integer]
     """[captions]: the training image of each."""
     similarity: Path | None = None
@@ -80,7 +109,11 @@ class Batch(NamedTuple):
 
 
 class Method(nn.Module, ABC):
-    """A registered method. The docstring of each cites its paper, section and equations."""
+    """A registered method. The docstring of each cites its paper, section and equations.
+
+    A method encodes an image and a caption apart from each other, each as one vector or as fragments (regions, words),
+    and scores any image against any caption from these encodings: by their dot product, unless it has a ``score``.
+    """
 
     name: ClassVar[str]
     Config: ClassVar[type[MethodConfig]]
@@ -109,15 +142,31 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def encode_images(self, images: Tensor) -> Tensor:
-        """Embeddings [B, D] of unit length; ``images`` as in ``Batch``."""
+        """Embeddings [B, D], of unit length where they are compared by their dot product, or fragments [B, N, D].
+
+        ``images`` as in ``Batch``. Fragments that only fill up a shorter sequence are zero.
+        """
 
     @abstractmethod
     def tokenize(self, captions: list[str]) -> Tensor:
-        """Token indices [B, L]."""
+        """Token indices [B, ...], padded with 0; ``captions`` as in ``Corpus``."""
 
     @abstractmethod
     def encode_texts(self, tokens: Tensor) -> Tensor:
-        """Embeddings [B, D] of unit length."""
+        """Embeddings [B, D] or fragments [B, L, D], as those of images."""
+
+    def score(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Scores [I, C] of every image against every caption, from their encodings; the higher, the more alike.
+
+        A method with a score of its own is called with blocks so small that [I, C, N L + (N + L) D] numbers fit into
+        memory.
+        """
+        return images @ texts.t()
+
+    @property
+    def interacts(self) -> bool:
+        """Whether scoring is more than a dot product, so that no index of embeddings can answer a query."""
+        return type(self).score is not Method.score
 
     def loss(self, batch: Batch) -> Tensor:
         """Scalar training loss."""
@@ -139,6 +188,8 @@ class Method(nn.Module, ABC):
 
 
 M = TypeVar("M", bound=type[Method])
+QUERY_VARIANTS: dict[str, dict[str, Any]] = {"keywords": {"query": "keywords"}, "joint": {"query": "joint"}}
+"""Variants of every method."""
 
 
 def method(name: str) -> Callable[[M], M]:
@@ -146,6 +197,7 @@ def method(name: str) -> Callable[[M], M]:
 
     def register(cls: M) -> M:
         cls.name = name
+        cls.variants = QUERY_VARIANTS | cls.variants
         return cls
 
     return register

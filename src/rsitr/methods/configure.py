@@ -6,6 +6,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from rsitr.cells import Published
 from rsitr.errors import ParamsError
 from rsitr.methods.base import Method, MethodConfig
 
@@ -17,6 +18,13 @@ def configure(cls: type[Method], variant: str, settings: dict[str, Any]) -> Meth
     except ValidationError as error:
         lines = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise ParamsError(f"settings of {cls.name}{'@' + variant if variant else ''} are not valid: {lines}") from None
+
+
+def published_row(cls: type[Method], variant: str, config: MethodConfig) -> Published | None:
+    """The published row that a configuration stands for; that of sentences stands for no other query."""
+    if variant in cls.published:
+        return cls.published[variant]
+    return cls.published.get("") if config.query == "sentence" else None
 
 
 def deviations(cls: type[Method], variant: str, config: MethodConfig) -> list[str]:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from rsitr.captions.margin import margin
 from rsitr.captions.prior import Prior, PriorName, weights_of
+from rsitr.captions.queries import parts
 from rsitr.captions.similarity import CaptionSet
 from rsitr.methods.base import Batch, Corpus, MethodConfig
 from rsitr.nn.losses import triplet_loss
@@ -55,7 +56,9 @@ class TripletLoss:
 
     def _ready(self) -> Prior:
         if self._prior is None:
-            captions = CaptionSet.of(self.corpus.captions, self.corpus.image_of)
+            # The similarity is that of sentences; keywords that stand alone are what there is.
+            sentences = [parts(query)[0] or query for query in self.corpus.captions]
+            captions = CaptionSet.of(sentences, self.corpus.image_of)
             weights = weights_of(self.config.prior, self.config.prior_bleu)
             self._prior = Prior(weights, captions, self.corpus.similarity, torch.get_num_threads())
         return self._prior

@@ -6,6 +6,7 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 
 def same_image(image_ids: Tensor) -> Tensor:
@@ -49,8 +50,12 @@ def contrastive_loss(scores: Tensor, image_ids: Tensor, temperature: Tensor) -> 
 
 
 def collapse(embeddings: Tensor) -> float:
-    """Mean cosine between different rows of L2-normalised embeddings [N, D]; 1 means all of them are one point."""
-    total = embeddings.sum(0)
+    """Mean cosine between different rows of embeddings [N, D], of fragments [N, M, D] between their means.
+
+    1 means that all of them are one point.
+    """
+    directions = F.normalize(embeddings.mean(1) if embeddings.ndim == 3 else embeddings, dim=1)
+    total = directions.sum(0)
     count = len(embeddings)
     return float((total @ total - count) / max(count * (count - 1), 1))
 

@@ -51,6 +51,9 @@ def _transform(pixels: PixelFormat, augment: str):  # type: ignore[no-untyped-de
     to_tensor = [v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(pixels.mean, pixels.std)]
     if augment == "none":
         return v2.Compose([v2.Resize(pixels.size, mode), v2.CenterCrop(pixels.size), *to_tensor])
+    if augment == "rotate-crop":
+        larger = v2.Resize(round(pixels.size * 278 / 256), mode)
+        return v2.Compose([larger, v2.RandomRotation((0, 90), mode), v2.RandomCrop(pixels.size), *to_tensor])
     changes = [v2.RandomResizedCrop(pixels.size, (0.5, 1.0), interpolation=mode), v2.RandomHorizontalFlip()]
     if augment == "randaugment":
         changes.append(v2.RandAugment(2, 7))

@@ -1,0 +1,136 @@
+"""From a trained method to the ranks of a split: everything is encoded once, then scored in blocks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import NamedTuple, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rsitr.datasets.splits import SplitData
+from rsitr.methods.base import Method
+from rsitr.nn.inputs import Inputs
+from rsitr.retrieval.ranks import ProtocolRanks, Ranks, Score, rank_embeddings, rank_scores
+
+IMAGE_BATCH, TEXT_BATCH = 64, 256
+PAIR_NUMBERS = 2**24
+"""Numbers that a block of pairs may take while it is scored: 64 MiB for each temporary of the method."""
+
+
+class Encoded(NamedTuple):
+    """A split as a method encodes it, float32 on the CPU."""
+
+    images: Tensor
+    """[I, D], or fragments [I, N, D]."""
+    texts: Tensor
+    """[T, D], or fragments [T, L, D]: of each different caption once, short ones first."""
+    place: Tensor
+    """int64 [C]: which of ``texts`` each caption is."""
+
+
+@torch.inference_mode()
+def encode(method: Method, split: SplitData, inputs: Inputs, device: str) -> Encoded:
+    """Every image and every different caption of a split, once."""
+    method.eval()
+    images = [
+        method.encode_images(batch.to(device)).float().cpu()
+        for batch in inputs.batches(list(slices(len(split.paths), IMAGE_BATCH)))
+    ]
+    return Encoded(torch.cat(images), *encode_captions(method, split.captions, device))
+
+
+@torch.inference_mode()
+def encode_captions(method: Method, captions: list[str], device: str) -> tuple[Tensor, Tensor]:
+    """``texts`` and ``place`` of ``Encoded``.
+
+    Captions with the same tokens are one text: rounding depends on a caption's place in its batch, and a tie between
+    identical captions must stay one.
+    """
+    method.eval()
+    tokens = method.tokenize(captions).flatten(1).numpy()
+    _, first, inverse = np.unique(tokens, axis=0, return_index=True, return_inverse=True)
+    # Captions of like length share a batch, so that little is padded.
+    order = np.argsort([len(captions[index]) for index in first], kind="stable")
+    chosen = [captions[index] for index in first[order]]
+    texts = [
+        method.encode_texts(method.tokenize([chosen[index] for index in batch]).to(device)).float().cpu()
+        for batch in slices(len(chosen), TEXT_BATCH)
+    ]
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return _joined(texts), torch.from_numpy(place[inverse.ravel()])
+
+
+@overload
+def rank(method: Method, encoded: Encoded, image_of: np.ndarray, device: str, text_group: None = None) -> Ranks: ...
+@overload
+def rank(
+    method: Method, encoded: Encoded, image_of: np.ndarray, device: str, text_group: np.ndarray
+) -> ProtocolRanks: ...
+def rank(
+    method: Method, encoded: Encoded, image_of: np.ndarray, device: str, text_group: np.ndarray | None = None
+) -> Ranks | ProtocolRanks:
+    """Ranks of all queries of a split, as ``rsitr.retrieval.ranks`` defines them.
+
+    ``text_group`` asks for those with identical captions counted as positives, too.
+    """
+    if method.interacts:
+        return rank_scores(scorer(method, encoded, device), image_of, text_group=text_group)
+    return rank_embeddings(encoded.images, encoded.texts[encoded.place], image_of, text_group=text_group)
+
+
+def scorer(method: Method, encoded: Encoded, device: str) -> Score:
+    """Scores of slices of images against slices of captions.
+
+    Those of a method that interacts are computed here, all [I, T] of them, so that identical captions tie.
+    """
+    images, texts, place = encoded
+    if method.interacts:
+        scores = score_all(method, images, texts, device)
+        return lambda rows, columns: scores[rows][:, place[columns]]
+    return lambda rows, columns: images[rows] @ texts[place[columns]].t()
+
+
+@torch.inference_mode()
+def score_all(method: Method, images: Tensor, texts: Tensor, device: str) -> Tensor:
+    """Scores [I, T], float32 on the CPU, of all images against all texts, block by block."""
+    scores = torch.empty(len(images), len(texts))
+    side = max(1, math.isqrt(PAIR_NUMBERS // _numbers_of_a_pair(images, texts)))
+    for columns in slices(len(texts), side):
+        some = trimmed(texts[columns[0] : columns[-1] + 1]).to(device)
+        # What short captions leave goes to the images: the products of larger blocks are faster.
+        rows = max(1, PAIR_NUMBERS // (len(some) * _numbers_of_a_pair(images, some)))
+        for start in range(0, len(images), rows):
+            block = method.score(images[start : start + rows].to(device), some)
+            scores[start : start + rows, columns[0] : columns[-1] + 1] = block.float().cpu()
+    return scores
+
+
+def _numbers_of_a_pair(images: Tensor, texts: Tensor) -> int:
+    fragments, words = (side.shape[1] if side.ndim == 3 else 1 for side in (images, texts))
+    return fragments * words + (fragments + words) * images.shape[-1]
+
+
+def trimmed(fragments: Tensor) -> Tensor:
+    """[B, L, D] without the last places that are padding in every row; embeddings [B, D] as they are."""
+    if fragments.ndim == 2:
+        return fragments
+    used = fragments.any(-1).any(0).nonzero()
+    return fragments[:, : int(used.max()) + 1 if len(used) else 1]
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Batches one after another; fragments [B, L, D] filled up with zeros to the longest."""
+    if parts[0].ndim == 2:
+        return torch.cat(parts)
+    longest = max(part.shape[1] for part in parts)
+    return torch.cat([torch.nn.functional.pad(part, (0, 0, 0, longest - part.shape[1])) for part in parts])
+
+
+def slices(total: int, size: int) -> Iterator[np.ndarray]:
+    """Consecutive positions 0 ... total - 1 in batches of ``size``."""
+    for start in range(0, total, size):
+        yield np.arange(start, min(start + size, total))

@@ -1,0 +1,157 @@
+"""Scoring: what is encoded once, how fragments are filled up, and blocks against the whole."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+from rsitr import scoring
+from rsitr.methods.base import Method
+from rsitr.runtime import build_method, load_data
+from rsitr.scoring import Encoded, encode_captions, rank, score_all, scorer, slices, trimmed
+
+
+def test_slices():
+    assert [part.tolist() for part in slices(5, 2)] == [[0, 1], [2, 3], [4]]
+    assert list(slices(0, 2)) == []
+
+
+class ByPlace:
+    """Embeds a caption by its place in its batch, which is what rounding does in the small."""
+
+    def __init__(self):
+        self.batches = []
+
+    def eval(self):
+        return self
+
+    def tokenize(self, captions):
+        return torch.tensor([[1000 - sum(map(ord, caption)), len(caption)] for caption in captions])  # longest first
+
+    def encode_texts(self, tokens):
+        self.batches.append(tokens[:, 1].tolist())
+        return tokens.float() + torch.arange(len(tokens))[:, None] * 1e-3
+
+
+def test_identical_captions_have_identical_embeddings_and_each_stays_in_its_place(monkeypatch):
+    monkeypatch.setattr(scoring, "TEXT_BATCH", 2)
+    method = ByPlace()
+    captions = ["ccc", "a", "bb", "a", "dddd", "ccc"]
+    distinct, place = encode_captions(method, captions, "cpu")
+    texts = distinct[place]
+    assert method.batches == [[1, 2], [3, 4]]  # each text once, the short ones first
+    assert torch.equal(texts[1], texts[3])
+    assert torch.equal(texts[0], texts[5])
+    torch.testing.assert_close(texts, method.tokenize(captions).float(), atol=2e-3, rtol=0)
+
+
+def test_captions_with_the_same_words_tie_exactly_in_a_real_encoder(project, make_spec):
+    spec = make_spec()
+    method = build_method(spec, load_data(spec))
+    captions = ["a red dot on white ground", "a red dot", "A red dot.", "a blue bar"]
+    texts, place = encode_captions(method, captions, "cpu")
+    assert len(texts) == 3
+    assert place[1] == place[2] != place[0]
+
+
+class LastWords(Method):
+    """Words [B, L, 3] with zeros after them; an image [N, 3] and a caption score by their best pair of fragments."""
+
+    trainable = False
+
+    @classmethod
+    def build(cls, config, corpus):
+        return cls()
+
+    def encode_images(self, images):
+        return images
+
+    def tokenize(self, captions):
+        rows = [torch.tensor([ord(letter) for letter in caption]) for caption in captions]
+        return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True)
+
+    def encode_texts(self, tokens):
+        return F.one_hot(tokens.clamp(min=96) - 96, 4)[..., 1:].float()
+
+    def score(self, images, texts):
+        pairs = torch.einsum("ind,cld->icnl", images, texts)
+        return pairs.masked_fill(~texts.any(-1)[None, :, None], -torch.inf).amax((2, 3))
+
+
+IMAGES = torch.rand(7, 2, 3, generator=torch.Generator().manual_seed(0))
+CAPTIONS = ["a", "abc", "b", "a", "cc", "cb", "b", "ab", "bcba"]
+IMAGE_OF = np.array([0, 1, 2, 3, 4, 5, 6, 0, 1])
+
+
+def expected():
+    """Of an image and a caption: the largest number at the letters of the caption."""
+    letters = [[ord(letter) - ord("a") for letter in caption] for caption in CAPTIONS]
+    return torch.tensor([[max(float(image[:, place].max()) for place in row) for row in letters] for image in IMAGES])
+
+
+def test_texts_of_any_length_are_one_tensor(monkeypatch):
+    monkeypatch.setattr(scoring, "TEXT_BATCH", 2)
+    texts, place = encode_captions(LastWords(), CAPTIONS, "cpu")
+    assert texts.shape == (7, 4, 3)
+    assert [int(row.any(-1).sum()) for row in texts[place]] == [len(caption) for caption in CAPTIONS]
+    assert place[0] == place[3]
+
+
+@pytest.mark.parametrize("numbers", [1, 40, 200, 2**24])
+def test_scores_do_not_depend_on_the_block(monkeypatch, numbers):
+    monkeypatch.setattr(scoring, "PAIR_NUMBERS", numbers)
+    method = LastWords()
+    texts, place = encode_captions(method, CAPTIONS, "cpu")
+    torch.testing.assert_close(score_all(method, IMAGES, texts, "cpu")[:, place], expected())
+    score = scorer(method, Encoded(IMAGES, texts, place), "cpu")
+    torch.testing.assert_close(score(slice(2, 5), slice(1, 9)), expected()[2:5, 1:9])
+
+
+def test_a_block_holds_no_more_numbers_than_it_may(monkeypatch):
+    monkeypatch.setattr(scoring, "PAIR_NUMBERS", 200)
+    sizes = []
+
+    class Watched(LastWords):
+        def score(self, images, texts):
+            (i, n, d), (c, length, _) = images.shape, texts.shape
+            sizes.append(i * c * (n * length + (n + length) * d))
+            return super().score(images, texts)
+
+    texts, _ = encode_captions(Watched(), CAPTIONS, "cpu")
+    score_all(Watched(), IMAGES, texts, "cpu")
+    assert len(sizes) > 1
+    assert max(sizes) <= 200
+
+
+def test_ranks_of_a_method_that_interacts():
+    method = LastWords()
+    assert method.interacts
+    encoded = Encoded(IMAGES, *encode_captions(method, CAPTIONS, "cpu"))
+    ranks = rank(method, encoded, IMAGE_OF, "cpu")
+    table = expected()
+    for caption, image in enumerate(IMAGE_OF):
+        own = table[image, caption]
+        others = np.delete(table[:, caption].numpy(), image)
+        assert ranks.t2i[caption] == 1 + (others >= float(own)).sum()
+
+
+def test_ranks_of_a_method_that_does_not(project, make_spec):
+    spec = make_spec()
+    method = build_method(spec, load_data(spec))
+    assert not method.interacts
+    images = F.normalize(torch.eye(2, 16), dim=1)
+    encoded = Encoded(images, images, torch.tensor([1, 0, 0]))
+    ranks = rank(method, encoded, np.array([0, 1, 0]), "cpu")
+    assert ranks.t2i.tolist() == [2, 2, 1]
+    score = scorer(method, encoded, "cpu")
+    assert score(slice(0, 2), slice(0, 3)).tolist() == [[0, 1, 1], [1, 0, 0]]
+
+
+def test_trimmed():
+    texts = torch.zeros(2, 4, 3)
+    texts[1, 1] = 1
+    assert trimmed(texts).shape == (2, 2, 3)
+    assert trimmed(torch.zeros(2, 4, 3)).shape == (2, 1, 3)
+    assert trimmed(torch.zeros(2, 3)).shape == (2, 3)
