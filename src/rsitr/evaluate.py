@@ -11,17 +11,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
-from safetensors import safe_open
-from safetensors.torch import load_file
 
 from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_json, read_spec, write_json
 from rsitr.datasets.splits import SplitData
-from rsitr.errors import WeightsMismatch
 from rsitr.methods.base import Method
 from rsitr.provenance import library_versions, machine, peak_memory_mib
 from rsitr.retrieval.ranks import ProtocolRanks
 from rsitr.retrieval.recall import ceiling, median_ranks, recall, text_groups
-from rsitr.runtime import build_method, image_inputs, load_data, prepare, writing
+from rsitr.runtime import build_method, image_inputs, load_checkpoint, load_data, prepare, writing
 from rsitr.scoring import encode, rank
 
 
@@ -81,16 +78,6 @@ def inference_seconds(method: Method, caption: str, device: str, repeats: int = 
         method.score(method.encode_images(image), texts).item()
         taken.append(time.perf_counter() - begun)
     return float(np.median(taken))
-
-
-def load_checkpoint(method: Method, path: Path) -> None:
-    """Load ``model.safetensors`` into a method; raises ``WeightsMismatch`` when it is another model's."""
-    try:
-        method.load_learned_state(load_file(path))
-    except RuntimeError as error:
-        with safe_open(path, "pt") as file:
-            owner = (file.metadata() or {}).get("cell", "another cell")
-        raise WeightsMismatch(f"{path} was written for {owner} and does not fit this model: {error}") from None
 
 
 def evaluate(spec: Spec, killed: Outcome | None = None) -> Record:

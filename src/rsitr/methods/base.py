@@ -106,6 +106,8 @@ class Batch(NamedTuple):
     """[B]: place of each caption in the training set."""
     epoch: int
     """0-based, for losses that change in the course of training."""
+    teacher: Tensor | None = None
+    """[B, B]: scores that the configured teacher gives image i and caption j, where there is one."""
 
 
 class Method(nn.Module, ABC):
