@@ -41,7 +41,9 @@ def teacher(params: Params, cell: CellId) -> CellId | None:
         )
     further, taught_queries = setting(params, found, "teacher", "query")
     if further:
-        raise ParamsError(f"{name} cannot teach {cell.method}, for it learns from {further} itself: name another teacher")
+        raise ParamsError(
+            f"{name} cannot teach {cell.method}, for it learns from {further} itself: name another teacher"
+        )
     if taught_queries != query:
         raise ParamsError(
             f"{name} reads the queries `{taught_queries}` and cannot teach {cell.method}, which reads `{query}`: "

@@ -31,7 +31,7 @@ class Teacher:
         self.encoded = encode(self.method, train, image_inputs(self.method, train, data.splits, device), device)
 
     def scores(self, images: Tensor, captions: Tensor) -> Tensor:
-        """Scores [B, B], float32 on the teacher's device, of images [B] against captions [B], places as in ``Batch``."""
+        """Scores [B, B], float32 on the teacher's device, of images [B] against captions [B], as ``Batch`` has them."""
         texts = trimmed(self.encoded.texts[self.encoded.place[captions.cpu()]])
         scores = score_all(self.method, self.encoded.images[images.cpu()], texts, self.device)
         return scores.clone().to(self.device)  # what inference mode made takes no part in a gradient

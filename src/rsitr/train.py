@@ -310,7 +310,7 @@ def train_method(spec: Spec, data: CellData, report: TrainReport) -> dict[str, T
     report.config = method.config.model_dump(mode="json")
     report.published = published_row(cls, spec.cell.variant, method.config)
     if report.published:
-        report.deviations = deviations(cls, spec.cell.variant, method.config)
+        report.deviations = method.departures + deviations(cls, spec.cell.variant, method.config)
         if data.facts.origin == "mirror":
             report.deviations.append("images of the mirror, re-encoded, instead of the official files")
     report.parameters = {"total": sum(parameter.numel() for parameter in method.parameters())}

@@ -174,6 +174,11 @@ class Method(nn.Module, ABC):
         """Scalar training loss."""
         raise NotImplementedError(f"{self.name} is not trained")
 
+    @property
+    def departures(self) -> list[str]:
+        """In what this is not the published method whatever its configuration says; every record repeats it."""
+        return []
+
     def learned_state(self) -> dict[str, Tensor]:
         """The tensors a checkpoint holds: what training can change, without what is pretrained and kept as it is."""
         if not self.trainable:

@@ -1,4 +1,4 @@
-"""Learning from the scores of another method of the experiment, as a method with such a loss lets params.yaml set it."""
+"""Learning from the scores of another method of the experiment, as params.yaml sets it."""
 
 from __future__ import annotations
 
@@ -26,4 +26,6 @@ def with_teacher(loss: Tensor, scores: Tensor, batch: Batch, config: Distillatio
     if not config.teacher:
         return loss
     assert batch.teacher is not None
-    return loss + config.distillation * distillation_loss(scores.float(), batch.teacher, config.distillation_temperature)
+    return loss + config.distillation * distillation_loss(
+        scores.float(), batch.teacher, config.distillation_temperature
+    )

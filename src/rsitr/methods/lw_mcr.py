@@ -79,7 +79,7 @@ class LWMCR(Method):
         self.config = config
         self.backbone = image_maps(config)
         self.pixels = self.backbone.pixels
-        low, high = self.backbone.shapes[-3 if len(self.backbone.shapes) > 2 else 0], self.backbone.shapes[-1]
+        low, _, high = self.backbone.shapes[-3:]
         self.image_head = BilinearEmbedding(low[0], high[0], config.width, config.dropout)
         self.text = TextCNN(
             vocabulary,
@@ -97,6 +97,11 @@ class LWMCR(Method):
         built = cls(config, Vocabulary.of(corpus.captions, config.min_count))
         built.triplet_loss = TripletLoss(config, corpus)
         return built
+
+    @property
+    def departures(self) -> list[str]:
+        """Of the published distillation."""
+        return ["scores of the teacher instead of its hidden layers"] if self.config.teacher else []
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Embeddings [B, width] of unit length."""

@@ -1,4 +1,4 @@
-"""SqueezeNet of torchvision as a source of two feature maps; timm does not have it."""
+"""SqueezeNet of torchvision as a source of feature maps of several levels; timm does not have it."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from rsitr.nn.pyramid import Pyramid
 from rsitr.nn.weights import downloaded, load_weights, resolve
 
 NAME = "squeezenet1_1"
-LOW_LAYERS = 5
-"""Up to and with the second Fire module."""
+CUTS = (5, 8)
+"""Layers at which a level ends: after the second Fire module, and before the last pooling."""
 
 
 class SqueezeNet(nn.Module):
-    """SqueezeNet 1.1 (F. Iandola et al., 2016) cut where LW-MCR cuts it, after its second Fire module.
+    """SqueezeNet 1.1 (F. Iandola et al., 2016), its low map [B, 128, h, w] that of its second Fire module.
 
-    It has the face of a ``PyramidBackbone``, with one low map [B, 128, h, w] and one high one [B, 512, h/4, w/4].
+    It has the face of a ``PyramidBackbone`` of one low level and two high ones, the last of them [B, 512, h/4, w/4].
     ``weights`` is ``torchvision`` (its ImageNet weights, downloaded), ``none`` or a location that
     ``rsitr.nn.weights.resolve`` understands.
     """
@@ -56,9 +56,11 @@ class SqueezeNet(nn.Module):
     def unpack(self, packed: Tensor) -> Pyramid:
         """The maps of packed ones [B, 1, K]."""
         parts = packed.squeeze(1).split([c * h * w for c, h, w in self.shapes], 1)
-        low, high = (part.unflatten(1, shape) for part, shape in zip(parts, self.shapes, strict=True))
-        return Pyramid([low], [high])
+        low, *high = (part.unflatten(1, shape) for part, shape in zip(parts, self.shapes, strict=True))
+        return Pyramid([low], high)
 
-    def _maps(self, pixels: Tensor) -> tuple[Tensor, Tensor]:
-        low = self.model.features[:LOW_LAYERS](pixels)
-        return low, self.model.features[LOW_LAYERS:](low)
+    def _maps(self, pixels: Tensor) -> list[Tensor]:
+        layers, maps = self.model.features, [pixels]
+        for start, end in zip((0, *CUTS), (*CUTS, len(layers)), strict=True):
+            maps.append(layers[start:end](maps[-1]))
+        return maps[1:]

@@ -39,7 +39,7 @@ class TextCNN(TextEncoder):
         return word_indices(self.vocabulary, captions, self.max_words)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Responses [B, L, width] of the kernels that begin at each word; zero where a kernel would leave the caption."""
+        """Responses [B, L, width] of the kernels that begin at each word; zero where one would leave the caption."""
         embedded = self.embed(tokens).transpose(1, 2)
         lengths = (tokens != PAD).sum(1, keepdim=True)
         starts = torch.arange(tokens.shape[1], device=tokens.device)
