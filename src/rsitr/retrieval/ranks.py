@@ -236,7 +236,7 @@ class Protocol:
         )
         self.i2t = _Direction(self.image, self.text, grid.n_images, twins.texts)
         self.t2i = _Direction(self.text, self.image, grid.n_texts, twins.images)
-        self.scores: list[Tensor] = []
+        self.scores: Tensor | None = None
 
     def pairs(self, tile: Tile) -> slice:
         """The relevant pairs inside a tile: pairs are sorted by the tile they lie in."""
@@ -244,14 +244,16 @@ class Protocol:
 
     def gather(self, tile: Tile, block: Tensor) -> None:
         """First pass: the scores of the relevant pairs inside a tile."""
+        if self.scores is None:  # all at once: small pieces between the tiles would fragment the memory
+            self.scores = torch.empty(len(self.image), dtype=block.dtype, device=block.device)
         pairs = self.pairs(tile)
-        self.scores.append(block[self.image[pairs] - tile.images.start, self.text[pairs] - tile.texts.start])
+        self.scores[pairs] = block[self.image[pairs] - tile.images.start, self.text[pairs] - tile.texts.start]
 
     def set_best(self) -> None:
         """Between the passes: the best relevant score of every query."""
-        scores = torch.cat(self.scores)
-        self.i2t.set_best(scores)
-        self.t2i.set_best(scores)
+        assert self.scores is not None
+        self.i2t.set_best(self.scores)
+        self.t2i.set_best(self.scores)
 
     def count(self, tile: Tile, block: Tensor) -> None:
         """Second pass: the irrelevant items of a tile that reach it."""

@@ -20,8 +20,10 @@ What the sources leave open is settled so that nothing is gained by it:
 - Re-ranking permutes the candidates and nothing else: a query with no relevant item among them keeps its rank. The
   released code gives all other items the score 0, and so leaves their order to the sort.
 - K counts whole groups of equal scores: a group that reaches beyond place K stays outside as a whole.
-- The share of a sum that is not above 0 (cosines have such sums) counts as 0. The published quotient then changes its
-  sign. Next to 0 it grows without bound on the positive side as well, where it is kept as published.
+- The share of a sum that is not above 0 counts as 0; the published quotient would change its sign.
+
+Where scores have both signs, as cosines around 0 do, a sum just above 0 makes a share that outweighs everything else.
+That is the published formula and is kept. A scorer that returns (1 + cosine) / 2 has no such sums.
 """
 
 from __future__ import annotations
