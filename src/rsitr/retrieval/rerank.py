@@ -12,7 +12,7 @@ The first K items of a query's list, its candidates, are sorted anew by the sum 
 Places count from 1. The candidate's own list holds all queries of the direction: for an image query the candidates are
 captions and the own list of a caption ranks all images; for a caption query it is the other way round.
 
-What the sources leave open is settled so that nothing is gained by it:
+What the sources leave open:
 
 - The new score of a candidate depends on the score matrix only, not on relevance and not on the order of the data set:
   the place of an item is one more than the number of items with a higher score, so equal captions stay equal. In the
