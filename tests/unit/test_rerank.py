@@ -240,10 +240,22 @@ def test_a_group_that_reaches_beyond_k_stays_outside() -> None:
 
 
 def test_an_infinite_score_has_no_share() -> None:
-    scores = np.array([[np.inf, 1.0], [0.0, -np.inf]], dtype=np.float32)
-    ranks = rerank(of(scores), np.array([0, 1]))
-    assert_array_equal(ranks.i2t, [1, 2])
-    assert_array_equal(ranks.t2i, [1, 2])
+    scores = np.array([[0.5, np.inf], [0.4, 0.3]], dtype=np.float32)
+    assert_array_equal(rerank(of(scores), np.array([0, 1]), formula=Formula(share=0)).i2t, [2, 2])
+
+
+@pytest.mark.parametrize("own", [0, 1])
+def test_what_rounding_of_a_sum_decides_is_a_tie(own: int) -> None:
+    """Two captions score the same numbers in another order, so that their sums differ in the last place only."""
+    generator = np.random.default_rng(0)
+    column = (generator.random(50) * 10.0 ** generator.integers(-9, 1, size=50)).astype(np.float32)
+    scores = np.stack([column, np.r_[column[0], np.sort(column[1:])]], axis=1)
+    sums = torch.from_numpy(scores.T.copy()).sum(1, dtype=torch.float64)
+    assert 0 < abs(sums[0] - sums[1]) < 1e-14
+    image_of = np.r_[[1, 0] if own else [0, 1], np.arange(2, 50)]
+    others = np.full((50, 48), -1, dtype=np.float32)
+    ranks = rerank(of(np.c_[scores, others]), image_of, formula=Formula(share=1, reverse=0, decay=50))
+    assert ranks.i2t[0] == 2
 
 
 def test_the_scorer_is_asked_once_per_tile_while_tiles_can_be_held(monkeypatch: pytest.MonkeyPatch) -> None:
