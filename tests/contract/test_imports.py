@@ -23,6 +23,7 @@ LAYERS = (
     ("isolation", "runtime"),
     ("methods",),
     ("nn",),
+    ("localisation",),
     ("retrieval",),
     ("dedup",),
     ("captions",),
