@@ -96,11 +96,22 @@ class Heatmap:
             # With what the filter sees above and below, a band comes out as it would from the whole map.
             first, last = max(0, top - half), min(self.height, bottom + half)
             smooth = cv2.medianBlur(_spread(levels, self.grid, first, last), self.median)
-            yield top, np.asarray(smooth)[top - first : bottom - first]
+            yield top, np.asarray(smooth, dtype=np.uint8)[top - first : bottom - first]
 
     def map(self, query: int) -> Bytes:
         """The whole map [H, W] of a query: 255 where the scene agrees with it best. Invalid pixels are not blank."""
         return np.concatenate([pixels for _, pixels in self.bands(query)])
+
+
+def filter_side(median: int, height: int, width: int) -> int:
+    """The side of the median filter in a scene: ``median``, or the largest odd number that fits the shorter side.
+
+    Raises ``SceneError`` unless ``median`` is odd; 1 filters nothing.
+    """
+    if median < 1 or median % 2 == 0:
+        raise SceneError(f"a median filter of {median} pixels has no middle: give an odd number, or 1 for no filter")
+    shorter = min(height, width)
+    return min(median, shorter - 1 + shorter % 2)
 
 
 def heatmap(
@@ -109,23 +120,21 @@ def heatmap(
     """The map of window scores.
 
     ``scores`` holds for each row of windows float [N, Q], NaN where a window was skipped; ``valid`` [R, C] tells which
-    cells hold a valid pixel; ``median`` is odd, 1 for no filter, and in a scene with a shorter side the largest odd
-    number that fits. Raises ``SceneError`` when ``median`` is not odd, or no window was scored.
+    cells hold a valid pixel; ``median`` is cut as ``filter_side`` does. Raises ``SceneError`` when it is not odd, or no
+    window was scored.
     """
-    if median < 1 or median % 2 == 0:
-        raise SceneError(f"a median filter of {median} pixels has no middle: give an odd number, or 1 for no filter")
+    side = filter_side(median, int(grid.rows[-1]), int(grid.columns[-1]))
     scored = sum(int((~np.isnan(part[:, 0])).sum()) for part in scores)
     if scored == 0 or not valid.any():
         raise SceneError("the scene holds no valid pixel: look at the nodata value and the mask of the file")
     means = _means(rows, scores, grid)
     inside = means[:, valid]
-    shorter = int(min(grid.rows[-1], grid.columns[-1]))
     return Heatmap(
         grid=grid,
         means=means,
         lowest=inside.min(axis=1),
         highest=inside.max(axis=1),
-        median=min(median, shorter - 1 + shorter % 2),
+        median=side,
         scored=scored,
         skipped=sum(len(part) for part in scores) - scored,
     )

@@ -1,24 +1,24 @@
 """Locating texts in a scene (AMFMN, section V-H, Fig. 12): every window of it scored against every query in one pass.
 
 The scene is read downwards once, whatever its format. In memory are the rows of pixels that the windows under way need
-(the highest window and one row of the file's blocks, 3 + 1 bytes a pixel, twice while they move on), one batch of each
-window size, and the scores. 10,000 x 10,000 pixels take well below 1 GiB.
+(``strips``), a batch of each window size (``batches``), the scores, and the cells of the map (``heatmap``).
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from rsitr.errors import SceneError, TrainingDiverged
-from rsitr.localisation.heatmap import MEDIAN, Grid, Heatmap, heatmap
-from rsitr.localisation.scene import Piece, Pixels, Scene, filled
-from rsitr.localisation.windows import SIZES, WindowRow, edges, window_rows
+from rsitr.errors import SceneError
+from rsitr.localisation.batches import Batches, Score
+from rsitr.localisation.heatmap import MEDIAN, Grid, Heatmap, filter_side, heatmap
+from rsitr.localisation.scene import Scene, filled
+from rsitr.localisation.strips import strips
+from rsitr.localisation.windows import SIZES, edges, window_rows
 from rsitr.localisation.write import write_geotiff, write_overlay
 from rsitr.progress import Progress
 
@@ -26,9 +26,6 @@ BATCH = 32
 """Windows that are scored at once."""
 SLUG = 60
 """Letters of a query that its files are named by."""
-
-Score = Callable[[Pixels], npt.ArrayLike]
-"""Scores [B] or [B, Q] of windows, uint8 [B, h, w, 3] of one size; higher is more alike."""
 
 
 class Located(NamedTuple):
@@ -85,27 +82,30 @@ def locate(
     Raises ``SceneError`` when the scene cannot be read, holds no valid pixel, or ``sizes`` or ``median`` make no sense;
     ``TrainingDiverged`` when a score is not finite; ``ValueError`` when the scores have another shape.
     """
+    side = filter_side(median, scene.height, scene.width)
     rows = window_rows(scene.height, scene.width, sizes)
     grid = Grid(*edges(rows, scene.height, scene.width))
     valid = np.zeros((len(grid.rows) - 1, len(grid.columns) - 1), dtype=bool)
-    scorer = _Batches(score, batch)
+    batches = Batches(score, batch)
     with Progress(f"rows of windows in {scene.path.name}", len(rows)) as progress:
-        for number, (row, strip) in enumerate(zip(rows, _strips(scene, rows, grid, valid), strict=True)):
+        for number, (row, strip) in enumerate(zip(rows, strips(scene, rows, grid, valid), strict=True)):
             for place, left in enumerate(row.lefts.tolist()):
-                window = Piece(*(part[:, left : left + row.width] for part in strip))
+                window = strip.part(slice(None), slice(left, left + row.width))
                 if window.valid.any():
-                    scorer.add(filled(window), (number, place))
+                    batches.add(filled(window), (number, place))
             progress.advance()
-        found = heatmap(rows, scorer.scores(rows), grid, valid, median)
+        found = heatmap(rows, batches.scores(rows), grid, valid, side)
         if found.skipped:
-            progress.say(f"{found.skipped} of {found.skipped + found.scored} windows hold no valid pixel and have no score")
+            progress.say(
+                f"{found.skipped} of {found.skipped + found.scored} windows hold no valid pixel and have no score"
+            )
         if (found.lowest == found.highest).any():
             progress.say(f"one score everywhere: the map tells nothing. Try windows smaller than {min(sizes)} pixels")
     return found
 
 
 def slugs(queries: Sequence[str]) -> list[str]:
-    """A file name for each query: its letters and digits, lower-case, joined by hyphens; numbered where two are equal."""
+    """A file name for each query: its words in lower case, joined by hyphens, and numbered where two are equal."""
     names: list[str] = []
     for query in queries:
         base = "-".join(re.findall(r"[^\W_]+", query.lower()))[:SLUG].strip("-") or "query"
@@ -115,67 +115,3 @@ def slugs(queries: Sequence[str]) -> list[str]:
             name = f"{base}-{number}"
         names.append(name)
     return names
-
-
-def _strips(
-    scene: Scene, rows: Sequence[WindowRow], grid: Grid, valid: npt.NDArray[np.bool_]
-) -> Iterator[Piece]:
-    """The pixels of each row of windows over the whole width; marks in ``valid`` [R, C] the cells with a valid pixel."""
-    # Rows of pixels above this are needed no more.
-    kept_from = np.minimum.accumulate([row.top for row in rows][::-1])[::-1]
-    held = Piece(np.zeros((0, scene.width, 3), dtype=np.uint8), np.zeros((0, scene.width), dtype=bool))
-    first = 0
-    for row, keep in zip(rows, kept_from.tolist(), strict=True):
-        read, bottom = first + len(held.valid), row.top + row.height
-        if bottom > read:
-            last = min(scene.height, -(-bottom // scene.block_rows) * scene.block_rows)
-            new = scene.piece(read, 0, last - read, scene.width)
-            _mark(valid, grid, read, new)
-            held = Piece(*(np.concatenate([old[keep - first :], more]) for old, more in zip(held, new, strict=True)))
-            first = keep
-        yield Piece(*(part[row.top - first : bottom - first] for part in held))
-
-
-def _mark(valid: npt.NDArray[np.bool_], grid: Grid, top: int, piece: Piece) -> None:
-    """Note which cells [R, C] hold a valid pixel of the rows ``piece`` that begin at ``top``."""
-    across = np.logical_or.reduceat(piece.valid, grid.columns[:-1], axis=1)
-    cells = np.searchsorted(grid.rows, np.arange(top, top + len(across)), side="right") - 1
-    np.logical_or.at(valid, cells, across)
-
-
-class _Batches:
-    """Gathers windows of one shape until they make a batch, and keeps the scores by (row of windows, place in it)."""
-
-    def __init__(self, score: Score, size: int) -> None:
-        self._score, self._size = score, size
-        self._waiting: dict[tuple[int, ...], list[tuple[Pixels, tuple[int, int]]]] = {}
-        self._found: dict[tuple[int, int], npt.NDArray[np.float64]] = {}
-
-    def add(self, pixels: Pixels, place: tuple[int, int]) -> None:
-        waiting = self._waiting.setdefault(pixels.shape, [])
-        # Copied, because the rows that the window is a part of move on.
-        waiting.append((pixels.copy(), place))
-        if len(waiting) == self._size:
-            self._flush(waiting)
-
-    def scores(self, rows: Sequence[WindowRow]) -> list[npt.NDArray[np.float64]]:
-        """For each row of windows [N, Q]; NaN where a window never came."""
-        for waiting in self._waiting.values():
-            if waiting:
-                self._flush(waiting)
-        queries = len(next(iter(self._found.values()), [0]))
-        blank = np.full(queries, np.nan)
-        return [
-            np.stack([self._found.get((number, place), blank) for place in range(len(row.lefts))])
-            for number, row in enumerate(rows)
-        ]
-
-    def _flush(self, waiting: list[tuple[Pixels, tuple[int, int]]]) -> None:
-        scores = np.asarray(self._score(np.stack([pixels for pixels, _ in waiting])), dtype=np.float64)
-        if scores.shape[:1] != (len(waiting),) or scores.ndim > 2:
-            raise ValueError(f"The scorer returned shape {scores.shape} for {len(waiting)} windows: return [B] or [B, Q].")
-        if not np.isfinite(scores).all():
-            raise TrainingDiverged("A window got a score that is not finite. Train the method again, more slowly.")
-        for (_, place), score in zip(waiting, scores.reshape(len(waiting), -1), strict=True):
-            self._found[place] = score
-        waiting.clear()

@@ -76,6 +76,8 @@ def metrics(heat: Bytes, regions: Sequence[Region], valid: Mask | None = None) -
     known = np.ones(heat.shape, dtype=bool) if valid is None else valid
     heat = np.where(known, heat, 0).astype(np.uint8)
     mask = region_mask(regions, heat.shape) & known
+    if not mask.any():
+        raise SceneError("no region holds a pixel with a result: look at the nodata value and the mask of the scene")
     circles, found = [circle(region) for region in regions], peaks(heat)
     values = rsu(heat, mask, int(known.sum())), ras(circles, found), rda(circles, found)
     return Metrics(*values, rmi(*values))
@@ -93,7 +95,9 @@ def region_mask(regions: Sequence[Region], shape: tuple[int, ...]) -> Mask:
         one = np.zeros(shape, dtype=np.uint8)
         cv2.fillPoly(one, [polygon.astype(np.int32)], 1)
         if not one.any() or circle(region).radius < 1:
-            raise SceneError(f"region {number} covers no pixel of {shape[1]} x {shape[0]}: vertices are (x, y) in pixels")
+            raise SceneError(
+                f"region {number} covers no pixel of {shape[1]} x {shape[0]}: vertices are (x, y) in pixels"
+            )
         mask |= one
     return mask.astype(bool)
 

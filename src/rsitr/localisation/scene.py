@@ -6,8 +6,8 @@ How pixels become RGB of 8 bits
 - 8 bits are taken as they are. Any other type is stretched band by band: the 2nd percentile of the band becomes 0, the
   98th 255, what lies beyond is cut off. The percentiles are those of the valid pixels of one overview of the whole
   scene, of at most 1,024 pixels a side (every n-th pixel, or the file's own overview), so that a pixel comes out the
-  same whatever piece it is read with. Where both percentiles are one value, the lowest and the highest take their place;
-  a band of one value becomes 0.
+  same whatever piece it is read with. Where both percentiles are one value, the lowest and the highest value take
+  their place; a band of one value becomes 0.
 - A pixel is valid unless the file's nodata value (in every band that is shown), its mask or its alpha band says
   otherwise, or a value is not finite. Invalid pixels show the mean colour of the valid ones of the same piece.
 """
@@ -51,6 +51,14 @@ class Piece(NamedTuple):
     valid: Mask
     """[h, w]."""
 
+    def part(self, rows: slice, columns: slice) -> Piece:
+        """A view of some rows and columns."""
+        return Piece(self.pixels[rows, columns], self.valid[rows, columns])
+
+    def above(self, below: Piece) -> Piece:
+        """This piece and, joined to it, one of the same width."""
+        return Piece(np.concatenate([self.pixels, below.pixels]), np.concatenate([self.valid, below.valid]))
+
 
 def filled(piece: Piece) -> Pixels:
     """The pixels [h, w, 3] with invalid ones in the mean colour of the valid ones; without valid ones, as they are."""
@@ -61,13 +69,18 @@ def filled(piece: Piece) -> Pixels:
     return shown
 
 
-@contextmanager
-def quiet_gdal() -> Iterator[None]:
-    """For opening files: without the warning that a picture lies nowhere on Earth, and with a small cache.
+def thrifty() -> rasterio.Env:
+    """In which files are read and written: GDAL keeps few blocks, and never a whole PNG.
 
-    GDAL has one cache for the whole process, which stays small afterwards.
+    Its reader for whole PNGs is also the one that takes a file that ends early for a complete one.
     """
-    with rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE), warnings.catch_warnings():
+    return rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE, GDAL_PNG_WHOLE_IMAGE_OPTIM="NO")
+
+
+@contextmanager
+def anywhere() -> Iterator[None]:
+    """In which files are opened: without a warning that a picture lies nowhere on Earth."""
+    with thrifty(), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
 
@@ -83,7 +96,7 @@ class Scene:
             raise SceneError(f"{path} does not exist: give the path of a GeoTIFF, PNG or JPEG file")
         self.path = path
         try:
-            with quiet_gdal():
+            with anywhere():
                 self._file = rasterio.open(path)
         except RasterioError as error:
             raise SceneError(
@@ -104,7 +117,9 @@ class Scene:
     def _check(self) -> None:
         file = self._file
         if file.count == 0:
-            raise SceneError(f"{self.path} holds no band but {len(file.subdatasets)} subdatasets: export one as GeoTIFF")
+            raise SceneError(
+                f"{self.path} holds no band but {len(file.subdatasets)} subdatasets: export one as GeoTIFF"
+            )
         self._bands = [1, 2, 3] if file.count > 2 else [1]
         types = {file.dtypes[band - 1] for band in self._bands}
         if any(name.startswith("complex") for name in types):
@@ -134,7 +149,9 @@ class Scene:
     def piece(self, top: int, left: int, height: int, width: int) -> Piece:
         """A window as it is in the file; raises ``ValueError`` when it reaches beyond the scene."""
         if min(top, left) < 0 or min(height, width) < 1 or top + height > self.height or left + width > self.width:
-            raise ValueError(f"{height} x {width} pixels at ({top}, {left}) are not inside {self.height} x {self.width}")
+            raise ValueError(
+                f"{height} x {width} pixels at ({top}, {left}) are not inside {self.height} x {self.width}"
+            )
         return self._rendered({"window": Window(left, top, width, height)})
 
     def read(self, top: int, left: int, height: int, width: int) -> Pixels:
@@ -173,9 +190,12 @@ class Scene:
     @contextmanager
     def _readable(self) -> Iterator[None]:
         try:
-            yield
+            with thrifty():
+                yield
         except RasterioError as error:
-            raise SceneError(f"{self.path} cannot be read to its end ({error}): get a whole copy of it") from None
+            # The cause tells what is wrong, the error that there is a cause.
+            reason = error.__cause__ or error
+            raise SceneError(f"{self.path} cannot be read to its end ({reason}): get a whole copy of it") from None
 
     def _rendered(self, how: dict[str, Any]) -> Piece:
         values, valid = self._raw(how)

@@ -13,7 +13,7 @@ import rasterio
 from rasterio.enums import Resampling
 from rasterio.windows import Window
 
-from rsitr.localisation.scene import Piece, Pixels, Scene, quiet_gdal
+from rsitr.localisation.scene import Piece, Pixels, Scene, anywhere
 
 TILE = 256
 """Side of the blocks of the GeoTIFF; divides the height of the bands that come in."""
@@ -37,7 +37,7 @@ def write_geotiff(scene: Scene, bands: Iterable[tuple[int, Pixels]], path: Path)
     # Predictor 3 is for floating point; a file above 4 GiB needs another layout.
     profile |= {"tiled": True, "blockxsize": TILE, "blockysize": TILE, "predictor": 3, "bigtiff": "if_safer"}
     profile |= {"height": scene.height, "width": scene.width, "crs": scene.crs, "transform": scene.transform}
-    with quiet_gdal(), rasterio.open(partial, "w", **profile) as file:
+    with anywhere(), rasterio.open(partial, "w", **profile) as file:
         for top, levels in bands:
             window = Window(0, top, scene.width, len(levels))
             valid = scene.valid(top, 0, len(levels), scene.width)
@@ -48,7 +48,7 @@ def write_geotiff(scene: Scene, bands: Iterable[tuple[int, Pixels]], path: Path)
 
 def read_map(path: Path, height: int, width: int) -> npt.NDArray[np.float32]:
     """Every n-th pixel of a map that ``write_geotiff`` wrote: [height, width], NaN where there is no result."""
-    with quiet_gdal(), rasterio.open(path) as file:
+    with anywhere(), rasterio.open(path) as file:
         return file.read(1, out_shape=(height, width), resampling=Resampling.nearest)
 
 
