@@ -11,9 +11,8 @@ from PIL import Image
 from scipy.ndimage import median_filter
 
 from rsitr.errors import SceneError, TrainingDiverged
-from rsitr.localisation.locate import locate, run, slugs
+from rsitr.localisation.locate import LONGEST, locate, run, slugs
 from rsitr.localisation.scene import Scene
-from rsitr.localisation.write import LONGEST
 from tests.unit.localisation_scenes import PLACE, UTM, noise, write_tiff
 
 

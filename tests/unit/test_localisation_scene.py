@@ -188,10 +188,12 @@ def test_rows_of_a_block_are_known(block, tmp_path):
         assert scene.block_rows == block
 
 
-def test_a_file_in_one_high_strip_is_not_read_block_by_block(tmp_path):
+def test_a_file_in_one_large_block_is_read_row_by_row(tmp_path, monkeypatch):
     path = write_tiff(tmp_path / "s.tif", np.zeros((2000, 3), dtype=np.uint8), blockysize=2000, compress="deflate")
-    with Scene(path) as scene:
-        assert scene.block_rows == 1
+    for room, rows in ((24_000, 2000), (23_999, 1)):
+        monkeypatch.setattr(module, "ROW_OF_BLOCKS", room)
+        with Scene(path) as scene:
+            assert scene.block_rows == rows
 
 
 @pytest.mark.parametrize("part", [(-1, 0, 2, 2), (0, 0, 5, 2), (3, 0, 2, 1), (0, 0, 0, 1)])

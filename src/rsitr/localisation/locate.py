@@ -24,6 +24,8 @@ from rsitr.progress import Progress
 
 BATCH = 32
 """Windows that are scored at once."""
+LONGEST = 2048
+"""Pixels of the longest side of the pictures."""
 SLUG = 60
 """Letters of a query that its files are named by."""
 
@@ -61,10 +63,10 @@ def run(
         found = locate(scene, score, sizes=sizes, median=median, batch=batch)
         if len(found.means) != len(queries):
             raise ValueError(f"{len(queries)} queries, but the scorer returned {len(found.means)} scores a window")
-        located = []
+        located, thumbnail = [], scene.thumbnail(LONGEST)
         for number, (query, name) in enumerate(zip(queries, slugs(queries), strict=True)):
             geotiff = write_geotiff(scene, found.bands(number), out / f"{name}.tif")
-            overlay = write_overlay(scene, geotiff, out / f"{name}.png")
+            overlay = write_overlay(thumbnail, geotiff, out / f"{name}.png")
             low, high = float(found.lowest[number]), float(found.highest[number])
             located.append(Located(query, geotiff, overlay, low, high))
         return located

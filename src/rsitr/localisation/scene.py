@@ -39,8 +39,8 @@ GDAL_CACHE = 64 * 2**20
 OVERVIEW = 1024
 """Longest side of the overview that the stretch is computed from."""
 PERCENTILES = (2, 98)
-HIGHEST_BLOCK = 1024
-"""Rows; a file in higher blocks (one strip, for instance) is not read block by block."""
+ROW_OF_BLOCKS = 256 * 2**20
+"""Bytes of RGB and mask; a file in larger ones (in one strip, for instance) is read row by row, and GDAL keeps one."""
 
 
 class Piece(NamedTuple):
@@ -142,17 +142,16 @@ class Scene:
 
     @property
     def block_rows(self) -> int:
-        """Rows that are decoded together: who reads whole multiples downwards has every block decoded once."""
-        highest = max(rows for rows, _ in self._file.block_shapes)
-        return highest if highest <= HIGHEST_BLOCK else 1
+        """Rows that are decoded together: who reads whole multiples downwards has every block decoded once.
+
+        1 where a row of blocks is too large to be held.
+        """
+        rows = max(rows for rows, _ in self._file.block_shapes)
+        return rows if 4 * rows * self.width <= ROW_OF_BLOCKS else 1
 
     def piece(self, top: int, left: int, height: int, width: int) -> Piece:
         """A window as it is in the file; raises ``ValueError`` when it reaches beyond the scene."""
-        if min(top, left) < 0 or min(height, width) < 1 or top + height > self.height or left + width > self.width:
-            raise ValueError(
-                f"{height} x {width} pixels at ({top}, {left}) are not inside {self.height} x {self.width}"
-            )
-        return self._rendered({"window": Window(left, top, width, height)})
+        return self._rendered(self._window(top, left, height, width))
 
     def read(self, top: int, left: int, height: int, width: int) -> Pixels:
         """Pixels [height, width, 3] of a window, with invalid ones in the mean colour of its valid ones."""
@@ -160,9 +159,10 @@ class Scene:
 
     def valid(self, top: int, left: int, height: int, width: int) -> Mask:
         """Which pixels [height, width] of a window hold something."""
-        if self._complete and not self._floats:
-            return np.ones((height, width), dtype=bool)
-        return self.piece(top, left, height, width).valid
+        part = self._window(top, left, height, width)
+        if self._floats:
+            return self._raw(part)[1]
+        return np.ones((height, width), dtype=bool) if self._complete else self._mask(part)
 
     def thumbnail(self, side: int) -> Piece:
         """The whole scene, reduced so that its longest side has at most ``side`` pixels."""
@@ -175,17 +175,24 @@ class Scene:
         shape = (max(1, round(scale * self.height)), max(1, round(scale * self.width)))
         return {"out_shape": (len(self._bands), *shape), "resampling": resampling}
 
+    def _window(self, top: int, left: int, height: int, width: int) -> dict[str, Any]:
+        if min(top, left) < 0 or min(height, width) < 1 or top + height > self.height or left + width > self.width:
+            raise ValueError(
+                f"{height} x {width} pixels at ({top}, {left}) are not inside {self.height} x {self.width}"
+            )
+        return {"window": Window(left, top, width, height)}
+
     def _raw(self, how: dict[str, Any]) -> tuple[npt.NDArray[Any], Mask]:
-        """Values [bands, h, w] as stored and their mask [h, w]."""
+        """Values [bands, h, w] as stored and which pixels [h, w] are valid."""
         with self._readable():
             values = self._file.read(self._bands, **how)
-            if self._complete:
-                valid = np.ones(values.shape[1:], dtype=bool)
-            else:
-                valid = self._file.read_masks(self._bands, **how).any(axis=0)
-        if self._floats:
-            valid &= np.isfinite(values).all(axis=0)
-        return values, valid
+        valid = np.ones(values.shape[1:], dtype=bool) if self._complete else self._mask(how)
+        return values, valid & np.isfinite(values).all(axis=0) if self._floats else valid
+
+    def _mask(self, how: dict[str, Any]) -> Mask:
+        """What the file says of its pixels, [h, w]."""
+        with self._readable():
+            return self._file.read_masks(self._bands, **how).any(axis=0)
 
     @contextmanager
     def _readable(self) -> Iterator[None]:

@@ -1,7 +1,8 @@
 """Reading a scene downwards, each row of pixels once, in the strips that rows of windows need.
 
 The rows in memory are those from the highest window that is not complete to the end of the block that was read last;
-with a window of 512 and blocks of 512 rows these are at most 1,024, of 4 bytes a pixel, and twice that while they move.
+with windows of up to 512 and blocks of 512 rows these are at most 1,024, 4 bytes a pixel, and twice that while they
+move on.
 """
 
 from __future__ import annotations

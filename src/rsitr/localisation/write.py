@@ -17,8 +17,6 @@ from rsitr.localisation.scene import Piece, Pixels, Scene, anywhere
 
 TILE = 256
 """Side of the blocks of the GeoTIFF; divides the height of the bands that come in."""
-LONGEST = 2048
-"""Pixels of the longest side of the picture."""
 HEAT = 0.5
 """Weight of the colours of the map; the rest is the scene."""
 BLANK = 255
@@ -34,8 +32,8 @@ def write_geotiff(scene: Scene, bands: Iterable[tuple[int, Pixels]], path: Path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     profile = {"driver": "GTiff", "count": 1, "dtype": "float32", "nodata": float("nan"), "compress": "deflate"}
-    # Predictor 3 is for floating point; a file above 4 GiB needs another layout.
-    profile |= {"tiled": True, "blockxsize": TILE, "blockysize": TILE, "predictor": 3, "bigtiff": "if_safer"}
+    # No predictor, which would hide the repetitions of a map in steps; a file above 4 GiB needs another layout.
+    profile |= {"tiled": True, "blockxsize": TILE, "blockysize": TILE, "bigtiff": "if_safer"}
     profile |= {"height": scene.height, "width": scene.width, "crs": scene.crs, "transform": scene.transform}
     with anywhere(), rasterio.open(partial, "w", **profile) as file:
         for top, levels in bands:
@@ -61,9 +59,8 @@ def blended(thumbnail: Piece, heat: npt.NDArray[np.float32]) -> Pixels:
     return mixed.astype(np.uint8)
 
 
-def write_overlay(scene: Scene, geotiff: Path, path: Path) -> Path:
-    """Write the map of a GeoTIFF over its scene as PNG, the longest side at most 2,048 pixels."""
-    thumbnail = scene.thumbnail(LONGEST)
+def write_overlay(thumbnail: Piece, geotiff: Path, path: Path) -> Path:
+    """Write the map of a GeoTIFF over the thumbnail of its scene as PNG."""
     picture = blended(thumbnail, read_map(geotiff, *thumbnail.valid.shape))
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
