@@ -23,6 +23,7 @@ LAYERS = (
     ("isolation", "runtime", "scoring"),
     ("methods",),
     ("nn",),
+    ("localisation",),
     ("retrieval",),
     ("dedup",),
     ("captions",),
