@@ -6,30 +6,44 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
 
 from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_json, read_spec, write_json
 from rsitr.datasets.splits import SplitData
+from rsitr.errors import WeightsMismatch
 from rsitr.methods.base import Method
 from rsitr.provenance import library_versions, machine, peak_memory_mib
-from rsitr.retrieval.ranks import ProtocolRanks
+from rsitr.retrieval.ranks import Ranks
 from rsitr.retrieval.recall import ceiling, median_ranks, recall, text_groups
-from rsitr.runtime import build_method, image_inputs, load_checkpoint, load_data, prepare, writing
-from rsitr.scoring import encode, rank
+from rsitr.runtime import build_method, image_inputs, load_data, prepare, writing
+from rsitr.scoring import Scores, encode
 
 
-def metrics_of(ranks: ProtocolRanks, split: SplitData) -> dict[str, float]:
-    """The six recalls and mR in percent; prefix ``dup_``: identical captions count; ``ceiling_``: the best possible.
+class SplitRanks(NamedTuple):
+    """The ranks of a test split."""
 
-    With them the median ranks ``i2t_medr`` and ``t2i_medr``.
+    plain: Ranks
+    duplicate_aware: Ranks
+    reranked: Ranks
+
+
+def metrics_of(ranks: SplitRanks, split: SplitData) -> dict[str, float]:
+    """The six recalls and mR in percent.
+
+    Prefix ``dup_``: identical captions count; ``rr_``: after re-ranking; ``ceiling_``: the best possible. With them the
+    median ranks ``i2t_medr`` and ``t2i_medr``.
     """
     reports = {
         "": recall(ranks.plain),
         "dup_": recall(ranks.duplicate_aware),
+        "rr_": recall(ranks.reranked),
         "ceiling_": ceiling(split.captions, split.image_of),
     }
     metrics = {prefix + name: value for prefix, report in reports.items() for name, value in asdict(report).items()}
@@ -43,11 +57,12 @@ RANKS_SCHEMA = pa.schema(
         ("caption", pa.int32()),
         ("rank", pa.int32()),
         ("dup_rank", pa.int32()),
+        ("rr_rank", pa.int32()),
     ]
 )
 
 
-def write_ranks(path: Path, split: SplitData | None, ranks: ProtocolRanks | None) -> None:
+def write_ranks(path: Path, split: SplitData | None, ranks: SplitRanks | None) -> None:
     """One row a query: its image, the number of its caption within the split (-1 for an image query), its ranks."""
     table = RANKS_SCHEMA.empty_table()
     if split is not None and ranks is not None:
@@ -58,6 +73,7 @@ def write_ranks(path: Path, split: SplitData | None, ranks: ProtocolRanks | None
             "caption": [-1] * len(ids) + list(range(len(split.captions))),
             "rank": np.concatenate([ranks.plain.i2t, ranks.plain.t2i]),
             "dup_rank": np.concatenate([ranks.duplicate_aware.i2t, ranks.duplicate_aware.t2i]),
+            "rr_rank": np.concatenate([ranks.reranked.i2t, ranks.reranked.t2i]),
         }
         table = pa.table({name: pa.array(columns[name], RANKS_SCHEMA.field(name).type) for name in RANKS_SCHEMA.names})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -80,6 +96,16 @@ def inference_seconds(method: Method, caption: str, device: str, repeats: int = 
     return float(np.median(taken))
 
 
+def load_checkpoint(method: Method, path: Path) -> None:
+    """Load ``model.safetensors`` into a method; raises ``WeightsMismatch`` when it is another model's."""
+    try:
+        method.load_learned_state(load_file(path))
+    except RuntimeError as error:
+        with safe_open(path, "pt") as file:
+            owner = (file.metadata() or {}).get("cell", "another cell")
+        raise WeightsMismatch(f"{path} was written for {owner} and does not fit this model: {error}") from None
+
+
 def evaluate(spec: Spec, killed: Outcome | None = None) -> Record:
     """Evaluate the checkpoint of a cell on test, once, and write ``cell.json``, ``ranks.parquet``, ``history.csv``.
 
@@ -95,7 +121,7 @@ def evaluate(spec: Spec, killed: Outcome | None = None) -> Record:
         versions=library_versions(),
     )
     split: SplitData | None = None
-    ranks: ProtocolRanks | None = None
+    ranks: SplitRanks | None = None
     seconds, memory = dict(trained.seconds), dict(trained.peak_memory_mib)
     if record.outcome.status == "ok":
         started = time.perf_counter()
@@ -111,9 +137,11 @@ def evaluate(spec: Spec, killed: Outcome | None = None) -> Record:
             encoded = encode(method, split, inputs, device)
             seconds["encode"] = round(time.perf_counter() - begun, 3)
             begun = time.perf_counter()
-            ranks = rank(method, encoded, split.image_of, device, text_groups(split.captions))
+            scores = Scores(method, encoded, device)
+            plain, duplicate_aware = scores.rank(split.image_of, text_groups(split.captions))
             seconds["score"] = round(time.perf_counter() - begun, 3)
             seconds["inference"] = round(inference_seconds(method, split.captions[0], device), 5)
+            ranks = SplitRanks(plain, duplicate_aware, scores.rerank(split.image_of))
             record.metrics = metrics_of(ranks, split)
             record.machine = machine(device, spec.threads)
         except Exception as error:  # a failed cell is a result: it is recorded and the rest goes on

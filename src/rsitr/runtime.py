@@ -13,15 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from filelock import FileLock, Timeout
-from safetensors import safe_open
-from safetensors.torch import load_file
 
 from rsitr.captions.keyword_table import read_keywords
 from rsitr.captions.queries import as_queries
 from rsitr.cells import Spec
 from rsitr.datasets.splits import SplitData, load_splits
 from rsitr.datasets.table import DatasetFacts
-from rsitr.errors import DatasetError, Unsupported, WeightsMismatch
+from rsitr.errors import DatasetError, Unsupported
 from rsitr.methods import get_method
 from rsitr.methods.base import Corpus, Method, MethodConfig
 from rsitr.methods.configure import configure
@@ -109,16 +107,6 @@ def build_method(spec: Spec, data: CellData) -> Method:
     with seeded(derive(spec.seed, "init")):
         train = data.splits["train"]
         return cls.build(config, Corpus(train.captions, train.image_of, spec.similarity))
-
-
-def load_checkpoint(method: Method, path: Path) -> None:
-    """Load ``model.safetensors`` into a method; raises ``WeightsMismatch`` when it is another model's."""
-    try:
-        method.load_learned_state(load_file(path))
-    except RuntimeError as error:
-        with safe_open(path, "pt") as file:
-            owner = (file.metadata() or {}).get("cell", "another cell")
-        raise WeightsMismatch(f"{path} was written for {owner} and does not fit this model: {error}") from None
 
 
 def image_inputs(

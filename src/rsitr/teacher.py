@@ -6,7 +6,8 @@ from torch import Tensor
 
 from rsitr.cells import Layout, Spec, TrainReport, read_json
 from rsitr.errors import Unsupported
-from rsitr.runtime import build_method, image_inputs, load_checkpoint, load_data
+from rsitr.evaluate import load_checkpoint
+from rsitr.runtime import build_method, image_inputs, load_data
 from rsitr.scoring import encode, score_all, trimmed
 
 

@@ -10,12 +10,12 @@ from torch.nn import functional as F
 
 from rsitr.cells import Layout, Outcome, TrainReport, write_json
 from rsitr.errors import Unsupported
-from rsitr.evaluate import evaluate
+from rsitr.evaluate import evaluate, load_checkpoint
 from rsitr.methods.lw_mcr import LWMCR, LWMCRConfig
 from rsitr.methods.vse import VSE
 from rsitr.nn.inputs import PixelInputs
 from rsitr.provenance import sha256_file
-from rsitr.runtime import build_method, load_checkpoint, load_data
+from rsitr.runtime import build_method, load_data
 from rsitr.teacher import Teacher
 from rsitr.train import Trainer, train
 
