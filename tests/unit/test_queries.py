@@ -21,7 +21,9 @@ def split(*ids: str) -> SplitData:
     """Images with two captions each."""
     captions = [f"{image} {number}" for image in ids for number in (1, 2)]
     hashes = [f"hash of {image}" for image in ids]
-    return SplitData(list(ids), [Path(f"{image}.png") for image in ids], hashes, captions, np.repeat(np.arange(len(ids)), 2))
+    return SplitData(
+        list(ids), [Path(f"{image}.png") for image in ids], hashes, captions, np.repeat(np.arange(len(ids)), 2)
+    )
 
 
 SPLITS = {"train": split("a", "b", "c"), "val": split("d"), "test": split("e", "f")}
