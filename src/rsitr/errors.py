@@ -63,3 +63,7 @@ class Unsupported(RsitrError):
 
 class SceneError(RsitrError):
     """A scene cannot be read, or nothing can be located in it as asked."""
+
+
+class QueryError(RsitrError):
+    """A query that a method cannot answer."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from rsitr.cells import Layout
+from rsitr.cells import Layout, Spec, TrainReport, read_json, read_record
 from rsitr.errors import ParamsError
 from rsitr.methods import entry
 from rsitr.methods.catalog import schemas
@@ -56,6 +56,17 @@ def teacher_files(params: Params, cell: CellId) -> list[Path]:
     """What training of a cell reads of its teacher."""
     found = teacher(params, cell)
     return [Layout.checkpoint(found) / name for name in ("model.safetensors", "train.json")] if found else []
+
+
+def current_teacher_sha(spec: Spec) -> str | None:
+    """Hash of the weights of a cell's teacher as they lie here, or as its record has them; None where neither says."""
+    if spec.teacher is None:
+        return None
+    path = Layout.checkpoint(spec.teacher.cell) / "train.json"
+    if path.is_file():
+        return read_json(TrainReport, path).weights_sha
+    record = read_record(Layout.cell(spec.teacher.cell) / "cell.json")
+    return record.weights_sha if record else None
 
 
 def cell_modules(params: Params, cell: CellId) -> list[str]:

@@ -16,7 +16,7 @@ from typing import Any, Literal
 from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_json, read_record, write_json
 from rsitr.errors import DatasetError, RsitrError
 from rsitr.isolation import run_stage
-from rsitr.needs import STATE, caption_files, cell_modules, teacher, teacher_files
+from rsitr.needs import STATE, caption_files, cell_modules, current_teacher_sha, teacher, teacher_files
 from rsitr.params import CellId, Params, parse_params
 from rsitr.provenance import code_sha, memory_gib
 
@@ -97,17 +97,6 @@ def current_data_sha(spec: Spec) -> str | None:
 
     path = spec.clean
     return read_facts(path).data_sha if path.is_file() else None
-
-
-def current_teacher_sha(spec: Spec) -> str | None:
-    """Hash of the weights of a cell's teacher as they lie here, or as its record has them; None where neither says."""
-    if spec.teacher is None:
-        return None
-    path = Layout.checkpoint(spec.teacher.cell) / "train.json"
-    if path.is_file():
-        return read_json(TrainReport, path).weights_sha
-    record = read_record(Layout.cell(spec.teacher.cell) / "cell.json")
-    return record.weights_sha if record else None
 
 
 def stale_parts(spec: Spec) -> list[str]:
@@ -218,6 +207,15 @@ def read_report(cell: CellId) -> TrainReport:
     if not path.is_file():
         raise RsitrError(f"{cell.path} has not been trained: run `rsitr train {cell.path}` first")
     return read_json(TrainReport, path)
+
+
+def trained(params: Params, cell: CellId) -> Spec:
+    """The spec of a cell that was trained; raises ``RsitrError`` where it was not, or ended without weights."""
+    check_cell(params, cell)
+    outcome = read_report(cell).outcome
+    if outcome.status != "ok":
+        raise RsitrError(f"{cell.path} has no trained model: it {outcome.status} ({outcome.reason})")
+    return spec_of(params, cell)
 
 
 def _record_kill(spec: Spec, outcome: Outcome) -> None:
