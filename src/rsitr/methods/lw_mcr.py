@@ -68,6 +68,7 @@ class LWMCR(Method):
 
     Config: ClassVar[type[LWMCRConfig]] = LWMCRConfig
     config: LWMCRConfig
+    backbone: SqueezeNet | PyramidBackbone
     triplet_loss: TripletLoss
     variants: ClassVar[dict[str, dict[str, Any]]] = {"distilled": {"teacher": "amfmn-soft"}}
     published: ClassVar[dict[str, Published]] = {

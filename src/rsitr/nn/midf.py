@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from rsitr.nn.mvsa import Form
@@ -22,11 +24,17 @@ class MIDF(nn.Module):
     def __init__(self, width: int, form: Form):
         super().__init__()
         self.form = form
-        sizes = {"d_model": width, "nhead": HEADS, "dim_feedforward": 2 * width, "dropout": DROPOUT}
-        self.attend_global = nn.TransformerEncoderLayer(**sizes, batch_first=True)
-        self.attend_local = nn.TransformerEncoderLayer(**sizes, batch_first=True)
-        self.correct = nn.TransformerDecoderLayer(**sizes, batch_first=True)
-        self.supplement = nn.TransformerDecoderLayer(**sizes, batch_first=True)
+        sizes: dict[str, Any] = {
+            "d_model": width,
+            "nhead": HEADS,
+            "dim_feedforward": 2 * width,
+            "dropout": DROPOUT,
+            "batch_first": True,
+        }
+        self.attend_global = nn.TransformerEncoderLayer(**sizes)
+        self.attend_local = nn.TransformerEncoderLayer(**sizes)
+        self.correct = nn.TransformerDecoderLayer(**sizes)
+        self.supplement = nn.TransformerDecoderLayer(**sizes)
         self.weights = nn.Sequential(
             nn.Linear(width, width), nn.Sigmoid(), nn.Dropout(GATE_DROPOUT), nn.Linear(width, 2), nn.Softmax(1)
         )

@@ -29,7 +29,7 @@ class TextCNN(TextEncoder):
     ):
         super().__init__()
         self.vocabulary, self.max_words = vocabulary, max_words
-        self.width = len(kernels) * channels
+        self.kernels, self.width = kernels, len(kernels) * channels
         self.embed = nn.Embedding(len(vocabulary), word_size, padding_idx=PAD)
         self.convolutions = nn.ModuleList(nn.Conv1d(word_size, channels, kernel) for kernel in kernels)
         self.dropout = nn.Dropout(dropout)
@@ -44,8 +44,8 @@ class TextCNN(TextEncoder):
         lengths = (tokens != PAD).sum(1, keepdim=True)
         starts = torch.arange(tokens.shape[1], device=tokens.device)
         states = []
-        for convolution in self.convolutions:
-            reach = convolution.kernel_size[0] - 1
+        for kernel, convolution in zip(self.kernels, self.convolutions, strict=True):
+            reach = kernel - 1
             inside = starts <= (lengths - 1 - reach).clamp(min=0)
             states.append(F.relu(convolution(F.pad(embedded, (0, reach)))) * inside[:, None])
         return torch.cat(states, 1).transpose(1, 2)
