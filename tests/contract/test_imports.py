@@ -29,7 +29,7 @@ LAYERS = (
     ("captions",),
     ("datasets",),
     ("cells",),
-    ("params", "provenance", "progress"),
+    ("params", "provenance", "progress", "scheduling"),
     ("errors",),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
