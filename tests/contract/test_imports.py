@@ -16,6 +16,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("pipeline",),
+    ("examples",),
     ("tables",),
     ("figures",),
     ("train", "trained"),
