@@ -1,7 +1,7 @@
 """SCAN without the direction of its attention, of which each of its two methods has one.
 
-K.-H. Lee, X. Chen, G. Hua, H. Hu, X. He, "Stacked Cross Attention for Image-Text Matching", ECCV 2018: attention section
-3.1, objective 3.2, regions 3.3, words 3.4.
+K.-H. Lee, X. Chen, G. Hua, H. Hu, X. He, "Stacked Cross Attention for Image-Text Matching", ECCV 2018: attention in
+section 3.1, objective in 3.2, regions in 3.3, words in 3.4.
 """
 
 from __future__ import annotations

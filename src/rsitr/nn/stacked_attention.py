@@ -49,11 +49,12 @@ class StackedAttention:
             numbers = min(QUERIES, len(queries)) * queries.shape[1] * contexts.shape[1]
             parts = [_trimmed(part) for part in contexts.split(max(1, limit // numbers))]
             known = [(part, part @ part.transpose(1, 2)) for part in parts]
-            columns = []
-            for group in map(_trimmed, queries.split(QUERIES)):
-                by_place, real = group.transpose(0, 1).contiguous(), group.any(2).t()
-                columns.append(torch.cat([self._pooled(_cosines(by_place, *one, self.sharpness), real) for one in known]))
+            columns = [self._of_queries(_trimmed(group), known) for group in queries.split(QUERIES)]
             return torch.cat(columns, dim=1).t()[query_order][:, context_order]
+
+    def _of_queries(self, queries: Tensor, known: list[tuple[Tensor, Tensor]]) -> Tensor:
+        by_place, real = queries.transpose(0, 1).contiguous(), queries.any(2).t()
+        return torch.cat([self._pooled(_cosines(by_place, *one, self.sharpness), real) for one in known])
 
     def _pooled(self, cosines: Tensor, real: Tensor) -> Tensor:
         """[K, Q] of ``cosines`` [K, q, Q], where ``real`` [q, Q]."""
@@ -80,11 +81,13 @@ def _cosines(queries: Tensor, contexts: Tensor, gram: Tensor, sharpness: float) 
 
 def _by_length(fragments: Tensor) -> tuple[Tensor, Tensor]:
     """Short sequences first, so that groups of them can be cut short; and where each has gone."""
-    order = torch.arange(len(fragments), device=fragments.device)
     if fragments[:, -1].any(1).all():
+        order = torch.arange(len(fragments), device=fragments.device)
         return fragments, order
-    order = fragments.any(2).sum(1).argsort(stable=True)
-    return fragments[order], order.argsort()
+    real = fragments.any(2)
+    order = real.sum(1).argsort(stable=True)
+    # The product keeps gradients out of the padding.
+    return (fragments * real[..., None])[order], order.argsort()
 
 
 def _trimmed(fragments: Tensor) -> Tensor:
