@@ -105,7 +105,8 @@ def test_gradients_are_finite_and_reach_every_parameter(method, tokens):
     for name, parameter in method.named_parameters():
         if not name.startswith("backbone."):
             assert torch.isfinite(parameter.grad).all(), name
-            assert parameter.grad.any(), name
+            # One number for all scores: pushes from positives and negatives may cancel.
+            assert parameter.grad.any() or name == "classifier.bias", name
 
 
 def test_the_default_course_is_the_published_schedule():
