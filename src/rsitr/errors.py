@@ -59,3 +59,11 @@ class StaleRecord(RsitrError):
 
 class Unsupported(RsitrError):
     """A method cannot run on a dataset, for a reason it names; the cell is skipped, not failed."""
+
+
+class SceneError(RsitrError):
+    """A scene cannot be read, or nothing can be located in it as asked."""
+
+
+class QueryError(RsitrError):
+    """A query that a method cannot answer."""

@@ -231,6 +231,15 @@ def read_report(cell: CellId) -> TrainReport:
     return read_json(TrainReport, path)
 
 
+def trained(params: Params, cell: CellId) -> Spec:
+    """The spec of a cell that was trained; raises ``RsitrError`` where it was not, or ended without weights."""
+    check_cell(params, cell)
+    outcome = read_report(cell).outcome
+    if outcome.status != "ok":
+        raise RsitrError(f"{cell.path} has no trained model: it {outcome.status} ({outcome.reason})")
+    return spec_of(params, cell)
+
+
 def _record_kill(spec: Spec, outcome: Outcome) -> None:
     from safetensors.numpy import save_file
 

@@ -18,13 +18,14 @@ from rsitr.train import learning_rate_factor, phase_at
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "two", "a red dot"]
 CORPUS = Corpus(CAPTIONS, np.arange(4))
+SMALL = {"rank": 3, "width": 5, "text_encoder": "gru", "phases": []}
 
 
 @pytest.fixture(scope="module")
 def method(tiny_settings):
     fields = {key: value for key, value in tiny_settings.items() if key in MTFN.Config.model_fields}
     with seeded(0):
-        built = MTFN.build(configure(MTFN, "", fields | {"rank": 3, "width": 5, "phases": []}), CORPUS).eval()
+        built = MTFN.build(configure(MTFN, "", fields | SMALL), CORPUS).eval()
     # Initial states of a GRU are nearly alike: spread, so that no two scores are as close as rounding.
     built.text_head.weight.data *= 20
     return built

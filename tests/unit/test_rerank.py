@@ -26,8 +26,8 @@ def new_scores(matrix: list[list[float]], query: int, candidates: list[int], for
     backwards = {c: 1 + sum(other[c] > row[c] for other in matrix) for c in candidates}
     found = {}
     for c in candidates:
-        total = math.fsum(other[c] for other in matrix)
-        share = row[c] / total if total > 0 else 0.0
+        total = math.fsum(max(other[c], 0) for other in matrix)
+        share = max(row[c], 0) / total if total > 0 else 0.0
         place = 1 + sum(score > row[c] for score in row)
         reverse = backwards[c]
         if formula.form == "released":

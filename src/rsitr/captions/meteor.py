@@ -8,7 +8,7 @@ one pair at a time. Here are the scores of that program, as pycocoevalcap calls 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 
@@ -50,7 +50,7 @@ class Meteor:
         self.threads = checked_threads(threads)
         checked_references(references, len(texts))
         self.references = end_to_end([sorted(set(own)) for own in references])
-        self.corpus = prepare(texts, load_tables() if tables is None else tables)
+        self.corpus = prepare(texts, _installed_tables() if tables is None else tables)
 
     def scores(self, captions: IntArray, images: IntArray) -> FloatArray:
         """Float64 [H, I] in 0..1: METEOR of each of ``captions`` [H] against each of ``images`` [I].
@@ -63,3 +63,8 @@ class Meteor:
         work = partial(score_captions, self.corpus, self.references, captions, images, out)
         over_threads(work, len(captions), self.threads)
         return out
+
+
+@cache
+def _installed_tables() -> Tables:
+    return load_tables()

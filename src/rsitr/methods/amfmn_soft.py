@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from rsitr.cells import Published
 from rsitr.methods.amfmn import AMFMN, RELEASED, AMFMNConfig
@@ -29,3 +30,15 @@ class AMFMNSoft(AMFMN):
     def guide(self, images: Tensor, texts: Tensor) -> Tensor:
         """Eq. 20."""
         return self.image_gate(images).sigmoid()[:, None] * texts
+
+    def score(self, images: Tensor, texts: Tensor) -> Tensor:
+        """As in ``AMFMN``; of a text that stands alone by two products of matrices, without a vector for each pair.
+
+        With g the gate, t the text and v the direction of the image: v.(g t) is (v g).t, and |g t|^2 is g^2.t^2.
+        """
+        if texts.ndim == 3 or not self.config.guided:
+            return super().score(images, texts)
+        images, texts = images.float(), texts.float()
+        gates = self.image_gate(images).sigmoid()
+        products = (F.normalize(images, dim=1) * gates) @ texts.t()
+        return products / (gates.square() @ texts.square().t()).clamp(min=1e-16).sqrt()

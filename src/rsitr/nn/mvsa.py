@@ -37,14 +37,20 @@ class MVSA(nn.Module):
 
     def attention(self, maps: Pyramid) -> Tensor:
         """Eq. 19, the gated map [B, h, w] at the size of the larger high features."""
-        low = _together(maps.low)
-        high = _together(maps.high)
-        below, above = self.low_act(self.low(low)), self.high_act(self.high(high))
-        mean = (high if self.form == "paper" else above).mean(1, keepdim=True)
+        below = self.low_act(self.low(_together(maps.low)))
+        above = self.high_act(self._high(maps.high))
+        mean = _mean(maps.high) if self.form == "paper" else above.mean(1, keepdim=True)
         joint = torch.cat([below, above], 1) + mean
         if self.form == "paper":
             joint = F.normalize(joint, dim=1)
         return (self.content(joint) * self.gate(joint).sigmoid()).squeeze(1)
+
+    def _high(self, maps: list[Tensor]) -> Tensor:
+        """The 1 x 1 convolution of Eq. 15: of each map before it is made larger, which is the same and much less."""
+        weights = self.high.weight.split([level.shape[1] for level in maps], 1)
+        parts = [F.conv2d(level, weight) for level, weight in zip(maps, weights, strict=True)]
+        assert self.high.bias is not None
+        return _sum(parts) + self.high.bias[:, None, None]
 
     def forward(self, maps: Pyramid) -> Tensor:
         """The salient mask [B, width] in 0..1, by which the global features are multiplied."""
@@ -61,3 +67,13 @@ def _together(maps: list[Tensor]) -> Tensor:
     """Eqs. 7-9: maps at the size of the first, channel after channel."""
     size = maps[0].shape[2:]
     return torch.cat([maps[0], *(F.interpolate(level, size=size) for level in maps[1:])], 1)
+
+
+def _mean(maps: list[Tensor]) -> Tensor:
+    """Mean over all channels of all maps, [B, 1, h, w]."""
+    return _sum([level.sum(1, keepdim=True) for level in maps]) / sum(level.shape[1] for level in maps)
+
+
+def _sum(maps: list[Tensor]) -> Tensor:
+    """Sum of maps with the same channels at the size of the first."""
+    return maps[0] + sum(F.interpolate(level, size=maps[0].shape[2:]) for level in maps[1:])

@@ -44,6 +44,11 @@ class PixelDataset(Dataset[Tensor]):
             return self.transform(load_rgb(self.paths[position]))
 
 
+def preprocess(images: Tensor, pixels: PixelFormat) -> Tensor:
+    """Pixels [B, 3, size, size] of uint8 images [B, 3, H, W] of one size, as ``PixelDataset`` makes them of files."""
+    return _transform(pixels, "none")(images)
+
+
 def _transform(pixels: PixelFormat, augment: str):  # type: ignore[no-untyped-def]
     from torchvision.transforms import v2
 

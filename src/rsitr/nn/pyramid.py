@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
@@ -43,10 +44,11 @@ class PyramidBackbone(ImageBackbone):
     ):
         super().__init__(name, weights, size, mean, std, options)
         self.levels = low_levels + HIGH_LEVELS
-        if not hasattr(self.model, "forward_intermediates") or len(self.model.feature_info) < self.levels:
+        steps = [level["reduction"] for level in self.model.feature_info][-self.levels :]
+        if len(steps) < self.levels or any(2 * before != after for before, after in pairwise(steps)):
             raise ParamsError(f"{name} has no feature maps of {self.levels} levels: choose a ResNet or the like")
         self.shapes = self._shapes(self.pixels)
-        if any(2 * after[1] != before[1] for before, after in zip(self.shapes, self.shapes[1:], strict=False)):
+        if any(2 * after[1] != before[1] for before, after in pairwise(self.shapes)):
             sides = ", ".join(str(shape[1]) for shape in self.shapes)
             raise ParamsError(f"at {size} px the maps of {name} have sides of {sides}: image_size must halve evenly")
 

@@ -20,10 +20,8 @@ What the sources leave open:
 - Re-ranking permutes the candidates and nothing else: a query with no relevant item among them keeps its rank. The
   released code gives all other items the score 0, and so leaves their order to the sort.
 - K counts whole groups of equal scores: a group that reaches beyond place K stays outside as a whole.
-- The share of a sum that is not above 0 counts as 0; the published quotient would change its sign.
-
-Where scores have both signs, as cosines around 0 do, a sum just above 0 makes a share that outweighs everything else.
-That is the published formula and is kept. A scorer that returns (1 + cosine) / 2 has no such sums.
+- A score below 0 shares nothing, and counts as 0 in the sum: where scores have both signs, as cosines around 0 do, the
+  published quotient would change its sign, or outweigh everything else where the sum is just above 0.
 """
 
 from __future__ import annotations
@@ -69,7 +67,7 @@ class Formula:
 
     def __call__(self, score: Tensor, total: Tensor, place: Tensor, reverse: Tensor) -> Tensor:
         """New scores, float64 [Q, K], of the candidates' scores, the sums they are divided by, and their places."""
-        share = torch.where((total > 0) & total.isfinite(), score.double() / total, 0.0)
+        share = torch.where((total > 0) & total.isfinite(), score.double().clamp(min=0) / total, 0.0)
         counted = _places(reverse) if self.form == "released" else reverse
         backwards = torch.exp(-self.decay * counted.double())
         if self.depth is not None:
@@ -167,7 +165,7 @@ class _Lists:
 
     def add(self, block: Tensor, queries: slice, items: slice) -> None:
         """``block`` [queries, items]"""
-        self.total[queries] += block.sum(1, dtype=torch.float64)
+        self.total[queries] += block.clamp(min=0).sum(1, dtype=torch.float64)
         scores, item = block.topk(min(self.scores.shape[1], block.shape[1]))
         scores = torch.cat([self.scores[queries], scores], 1)
         item = torch.cat([self.items[queries], item + items.start], 1)

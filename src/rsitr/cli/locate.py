@@ -1,0 +1,38 @@
+"""``rsitr locate``: where in a large scene a text is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from rsitr import pipeline
+from rsitr.cli.reported import reported
+from rsitr.params import CellId, load_params
+
+
+@reported
+def locate(
+    image: Annotated[Path, typer.Option(help="The scene: GeoTIFF, TIFF, PNG, JPEG, of any size.")],
+    text: Annotated[list[str], typer.Option(help="What to look for; may be given several times.")],
+    method: Annotated[str, typer.Option(help="A trained method.")] = "amfmn-sim",
+    dataset: Annotated[str | None, typer.Option(help="What it was trained on [the experiment's first].")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Of params.yaml [the chosen one].")] = None,
+    seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
+    sizes: Annotated[list[int] | None, typer.Option(help="Sides of the windows in pixels [256 128 512].")] = None,
+    median: Annotated[int | None, typer.Option(help="Side of the median filter in pixels [251]; 1 for none.")] = None,
+    out: Annotated[Path, typer.Option(help="Folder for what is found.")] = Path("results/located"),
+) -> None:
+    """Find where texts are in a scene: a georeferenced map of scores and a picture for each (AMFMN, section V-H)."""
+    from rsitr.localisation.heatmap import MEDIAN
+    from rsitr.localisation.locate import run
+    from rsitr.localisation.windows import SIZES
+    from rsitr.trained import Trained
+
+    params = load_params()
+    experiment = experiment or params.experiment
+    cell = CellId(experiment, dataset or params[experiment].datasets[0], method, seed)
+    score = Trained(pipeline.trained(params, cell)).scorer(text)
+    for found in run(image, text, score, out, sizes=sizes or SIZES, median=median or MEDIAN):
+        print(f"{found.query}: {found.lowest:.3f} to {found.highest:.3f}, {found.geotiff}, {found.overlay}")

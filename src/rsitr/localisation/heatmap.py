@@ -1,0 +1,171 @@
+"""From the scores of windows to a map of the scene: mean, min-max, 8 bits, median (AMFMN, section V-H; SeLo).
+
+The mean score of a pixel is the mean over all windows that it lies in. Between the edges of windows it is constant, so
+it is held once for each cell of the grid that all edges make: 25,000 cells instead of 100,000,000 pixels in a scene of
+10,000 x 10,000 with windows of 128, 256 and 512, exact for every pixel. The map is made from the cells in bands of
+rows whenever it is asked for; several queries therefore cost little more memory than one.
+
+Pixels without a score
+----------------------
+A window without valid pixels has no score. Where a cell lies in no other window, it takes the mean of the nearest
+scored cell before the median: the edge of the valid area then acts on the filter as the edge of the scene does, where
+the last pixel is repeated. Any constant in its place would pull the map towards itself along that edge. Min-max looks
+only at cells that hold a valid pixel, and in all results the invalid pixels of the scene are left blank.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+from scipy.spatial import cKDTree
+
+from rsitr.errors import SceneError
+from rsitr.localisation.windows import Places, WindowRow
+
+MEDIAN = 251
+"""Pixels along a side of the median filter, as in SeLo; AMFMN does not state its own."""
+BAND = 1024
+"""Rows of the map that are made at once; a multiple of the tiles in which it is written."""
+
+Floats = npt.NDArray[np.float64]
+Bytes = npt.NDArray[np.uint8]
+
+
+class Grid(NamedTuple):
+    """Cells of a scene, inside of which every pixel lies in the same windows."""
+
+    rows: Places
+    """[R + 1], edges in pixels from 0 to the height of the scene."""
+    columns: Places
+    """[C + 1]."""
+
+    def cells(self, top: int, left: int, height: int, width: int) -> tuple[slice, slice]:
+        """The cells of a window whose sides are edges."""
+        rows = np.searchsorted(self.rows, (top, top + height))
+        columns = np.searchsorted(self.columns, (left, left + width))
+        return slice(*rows.tolist()), slice(*columns.tolist())
+
+
+@dataclass(frozen=True)
+class Heatmap:
+    """Where in a scene each of Q queries is true."""
+
+    grid: Grid
+    means: Floats
+    """[Q, R, C]: mean score of each cell; NaN where no window of it has been scored."""
+    lowest: Floats
+    """[Q]: the mean score that became 0."""
+    highest: Floats
+    """[Q]: the mean score that became 255. Where it equals the lowest, the map tells nothing and is 0 everywhere."""
+    median: int
+    """Side of the median filter in pixels."""
+    scored: int
+    """Windows with a score."""
+    skipped: int
+    """Windows without a valid pixel."""
+
+    @property
+    def height(self) -> int:
+        """Of the scene, in pixels."""
+        return int(self.grid.rows[-1])
+
+    @property
+    def width(self) -> int:
+        """Of the scene, in pixels."""
+        return int(self.grid.columns[-1])
+
+    def levels(self, query: int) -> Bytes:
+        """[R, C]: cells after min-max, cut to 8 bits (rounded down) and before the median; unscored ones filled."""
+        means = _nearest(self.means[query], self.grid)
+        span = self.highest[query] - self.lowest[query]
+        if span == 0:
+            return np.zeros(means.shape, dtype=np.uint8)
+        # Cells that only the invalid pixels of scored windows make up may lie beyond both ends.
+        return (255 * ((means - self.lowest[query]) / span).clip(0, 1)).astype(np.uint8)
+
+    def bands(self, query: int, rows: int = BAND) -> Iterator[tuple[int, Bytes]]:
+        """The map downwards: the first row and the pixels [h, W] of each band, h = ``rows`` but in the last one."""
+        levels, half = self.levels(query), self.median // 2
+        for top in range(0, self.height, rows):
+            bottom = min(top + rows, self.height)
+            # With what the filter sees above and below, a band comes out as it would from the whole map.
+            first, last = max(0, top - half), min(self.height, bottom + half)
+            smooth = cv2.medianBlur(_spread(levels, self.grid, first, last), self.median)
+            yield top, np.asarray(smooth, dtype=np.uint8)[top - first : bottom - first]
+
+    def map(self, query: int) -> Bytes:
+        """The whole map [H, W] of a query: 255 where the scene agrees with it best. Invalid pixels are not blank."""
+        return np.concatenate([pixels for _, pixels in self.bands(query)])
+
+
+def filter_side(median: int, height: int, width: int) -> int:
+    """The side of the median filter in a scene: ``median``, or the largest odd number that fits the shorter side.
+
+    Raises ``SceneError`` unless ``median`` is odd; 1 filters nothing.
+    """
+    if median < 1 or median % 2 == 0:
+        raise SceneError(f"a median filter of {median} pixels has no middle: give an odd number, or 1 for no filter")
+    shorter = min(height, width)
+    return min(median, shorter - 1 + shorter % 2)
+
+
+def heatmap(
+    rows: Sequence[WindowRow], scores: Sequence[Floats], grid: Grid, valid: npt.NDArray[np.bool_], median: int = MEDIAN
+) -> Heatmap:
+    """The map of window scores.
+
+    ``scores`` holds for each row of windows float [N, Q], NaN where a window was skipped; ``valid`` [R, C] tells which
+    cells hold a valid pixel; ``median`` is cut as ``filter_side`` does. Raises ``SceneError`` when it is not odd, or no
+    window was scored.
+    """
+    side = filter_side(median, int(grid.rows[-1]), int(grid.columns[-1]))
+    scored = sum(int((~np.isnan(part[:, 0])).sum()) for part in scores)
+    if scored == 0 or not valid.any():
+        raise SceneError("the scene holds no valid pixel: look at the nodata value and the mask of the file")
+    means = _means(rows, scores, grid)
+    inside = means[:, valid]
+    return Heatmap(
+        grid=grid,
+        means=means,
+        lowest=inside.min(axis=1),
+        highest=inside.max(axis=1),
+        median=side,
+        scored=scored,
+        skipped=sum(len(part) for part in scores) - scored,
+    )
+
+
+def _means(rows: Sequence[WindowRow], scores: Sequence[Floats], grid: Grid) -> Floats:
+    """[Q, R, C]. Scores are added in the order of ``rows``, so that equal scores give equal bits."""
+    shape = (len(grid.rows) - 1, len(grid.columns) - 1)
+    sums, counts = np.zeros((scores[0].shape[1], *shape)), np.zeros(shape, dtype=np.int64)
+    for row, part in zip(rows, scores, strict=True):
+        for left, score in zip(row.lefts.tolist(), part, strict=True):
+            if not np.isnan(score[0]):
+                down, across = grid.cells(row.top, left, row.height, row.width)
+                sums[:, down, across] += score[:, None, None]
+                counts[down, across] += 1
+    return np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+
+
+def _nearest(means: Floats, grid: Grid) -> Floats:
+    """``means`` [R, C] with every NaN replaced by the value of the cell whose centre is nearest."""
+    known = ~np.isnan(means)
+    if known.all():
+        return means
+    middles = [(edges[1:] + edges[:-1]) / 2 for edges in grid]
+    places = np.stack(np.meshgrid(*middles, indexing="ij"), axis=-1)
+    filled = means.copy()
+    filled[~known] = means[known][cKDTree(places[known]).query(places[~known])[1]]
+    return filled
+
+
+def _spread(levels: Bytes, grid: Grid, first: int, last: int) -> Bytes:
+    """Pixels [last - first, W] of rows of the scene."""
+    edges = grid.rows.clip(first, last)
+    return np.repeat(np.repeat(levels, np.diff(edges), axis=0), np.diff(grid.columns), axis=1)

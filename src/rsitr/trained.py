@@ -1,0 +1,67 @@
+"""A trained cell to ask: it encodes images and queries of any origin and scores them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rsitr.cells import Layout, Spec
+from rsitr.errors import QueryError
+from rsitr.evaluate import load_checkpoint
+from rsitr.nn.pixels import preprocess
+from rsitr.runtime import build_method, load_data, prepare
+
+BATCH = 32
+
+
+class Trained:
+    """The method of a cell with its learned weights.
+
+    Needs the cleaned table the cell was trained on, for its vocabulary, beside the checkpoint; raises what
+    ``load_data``, ``build_method`` and ``load_checkpoint`` raise, and ``QueryError`` for a method that sees no pixels.
+    """
+
+    def __init__(self, spec: Spec):
+        self.device = prepare(spec)
+        self.data = load_data(spec)
+        self.method = build_method(spec, self.data)
+        if not self.method.reads_pixels:
+            raise QueryError(f"{spec.method} looks at no image: choose another method")
+        load_checkpoint(self.method, Layout.checkpoint(spec.cell) / "model.safetensors")
+        self.method.to(self.device).eval()
+
+    @torch.inference_mode()
+    def encode_queries(self, queries: Sequence[str]) -> Tensor:
+        """Encodings of queries, as ``Method.encode_texts``; ``QueryError`` for a blank or too long one."""
+        for query in queries:
+            self._check(query)
+        return self.method.encode_texts(self.method.tokenize(list(queries)).to(self.device)).float()
+
+    def _check(self, query: str) -> None:
+        *before, _ = query.split() or [""]
+        if not query.split():
+            raise QueryError("a query has no word: say what to look for")
+        # Where the last word changes nothing, a method has stopped reading before it.
+        tokens, shorter = (self.method.tokenize([text]).tolist() for text in (query, " ".join(before)))
+        if before and tokens == shorter:
+            raise QueryError(f"the query is too long for {self.method.name}, shorten it: {query!r}")
+
+    @torch.inference_mode()
+    def encode_images(self, images: np.ndarray) -> Tensor:
+        """Encodings of uint8 images [B, H, W, 3], as ``Method.encode_images``."""
+        pixels = preprocess(torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2), self.method.pixels)
+        parts = [self.method.encode_images(part.to(self.device)).float() for part in pixels.split(BATCH)]
+        return torch.cat(parts)
+
+    def scorer(self, queries: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
+        """A function from uint8 images [B, H, W, 3] to their scores [B, Q] with these queries."""
+        texts = self.encode_queries(queries)
+
+        @torch.inference_mode()
+        def score(images: np.ndarray) -> np.ndarray:
+            return self.method.score(self.encode_images(images), texts).float().cpu().numpy()
+
+        return score
