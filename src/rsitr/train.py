@@ -103,7 +103,8 @@ class Trainer:
         self.inputs: Inputs = image_inputs(method, self.train, splits, device, seed=spec.seed, training=True)
         self.select_inputs: Inputs = image_inputs(method, self.select, splits, device)
         self.epochs = sum(phase.epochs for phase in self.config.course)
-        self.start_phase(0)
+        self.phase, self.phase_start = phase_at(self.config, 0)
+        self.optimizer = make_optimizer(method, self.config, self.phase)
         # bfloat16 needs no loss scaling; older GPUs have float16 only.
         half = torch.bfloat16 if device == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
         self.autocast = torch.autocast(device.split(":")[0], half, enabled=device != "cpu")
@@ -116,9 +117,17 @@ class Trainer:
         self.seconds = 0.0
 
     def start_phase(self, epoch: int) -> None:
-        """The optimiser of the phase that an epoch belongs to."""
+        """The optimiser of the phase that an epoch belongs to; a change of rate alone keeps what it has gathered."""
+        # What no longer learns keeps its last gradient otherwise, and the clipping would count it.
+        self.method.zero_grad(set_to_none=True)
+        before = self.phase
         self.phase, self.phase_start = phase_at(self.config, epoch)
-        self.optimizer = make_optimizer(self.method, self.config, self.phase)
+        fresh = make_optimizer(self.method, self.config, self.phase)
+        if (before.optimizer, before.learns) != (self.phase.optimizer, self.phase.learns):
+            self.optimizer = fresh
+            return
+        for group, other in zip(self.optimizer.param_groups, fresh.param_groups, strict=True):
+            group["base"] = other["base"]
 
     def save(self) -> None:
         """Write everything a continued run needs, atomically."""

@@ -181,6 +181,70 @@ def test_a_killed_run_ends_with_the_same_checkpoint(kind, at, project, tmp_path,
     assert continued.selection == whole.selection
 
 
+RATES = [{"epochs": 1, "learning_rate": rate, "optimizer": "adam"} for rate in (0.01, 0.001, 0.02)]
+PARTS = [RATES[0], RATES[1] | {"learns": ["text"]}, RATES[2] | {"learns": ["text"]}]
+
+
+def gathered(trainer) -> dict[str, float]:
+    """How many steps each parameter's Adam has seen, by the first part of its name."""
+    found = {}
+    for name, parameter in trainer.method.named_parameters():
+        if parameter in trainer.optimizer.state:
+            found[name.split(".")[0]] = float(trainer.optimizer.state[parameter]["step"])
+    return found
+
+
+def test_a_phase_that_changes_the_rate_alone_keeps_the_optimiser(project, make_spec):
+    trainer = build(project, make_spec, phases=RATES, schedule="step", backbone_learning_rate=0.5)
+    kept = trainer.optimizer
+    trainer.run()
+    assert [round(entry.learning_rate, 9) for entry in trainer.history] == [0.01, 0.001, 0.02]
+    assert trainer.optimizer is kept
+    assert [group["lr"] for group in kept.param_groups] == [0.02, 0.5]
+    assert set(gathered(trainer).values()) == {9.0}  # three steps an epoch
+
+
+def test_a_phase_over_other_parameters_starts_a_new_one(project, make_spec):
+    trainer = build(project, make_spec, phases=PARTS, schedule="step")
+    trainer.run()
+    assert gathered(trainer)["text"] == 6.0  # of the second and third phase
+    assert "image_head" not in gathered(trainer)
+    kinds = [RATES[0], RATES[1] | {"optimizer": "adamw"}, RATES[2]]
+    trainer = build(project, make_spec, phases=kinds, schedule="step")
+    trainer.run()
+    assert set(gathered(trainer).values()) == {3.0}
+
+
+@pytest.mark.parametrize("phases", [RATES, PARTS], ids=["of rates", "of parts"])
+@pytest.mark.parametrize("at", [2, 3, 5, 6])
+def test_a_run_killed_in_any_phase_ends_with_the_same_weights(phases, at, project, make_spec, monkeypatch):
+    whole = build(project, make_spec, phases=phases)
+    torch.random.manual_seed(0)
+    whole.run()
+    whole.state_path.unlink()
+    step = Trainer.train_step
+
+    def dies(self, batch, pictures):
+        if self.step == at:
+            raise Killed
+        return step(self, batch, pictures)
+
+    monkeypatch.setattr(training, "SAVE_SECONDS", -1)
+    monkeypatch.setattr(Trainer, "train_step", dies)
+    torch.random.manual_seed(0)
+    with pytest.raises(Killed):
+        build(project, make_spec, phases=phases).run()
+    monkeypatch.setattr(Trainer, "train_step", step)
+    continued = build(project, make_spec, phases=phases)
+    assert continued.restore()
+    continued.run()
+    assert all(
+        torch.equal(value, whole.method.state_dict()[name]) for name, value in continued.method.state_dict().items()
+    )
+    assert gathered(continued) == gathered(whole)
+    assert continued.history == whole.history
+
+
 def test_a_cold_cache_of_tokens_gives_the_same_checkpoint_as_a_warm_one(project, make_spec, tiny_bert):
     transformer = {"text_encoder": "transformer", "text_weights": str(tiny_bert)}
     spec = make_spec("vse", freeze_backbone=True, **transformer)
