@@ -17,7 +17,7 @@ from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
 from rsitr.errors import StaleRecord
 from rsitr.figures import comparison as figure
 from rsitr.params import CellId, parse_params
-from rsitr.tables import comparison, datasets
+from rsitr.tables import comparison, datasets, tidy
 from rsitr.tables.published import METRICS
 
 VSEPP = Published(paper="amfmn2022", table="table2", method="vse++")  # on ucm: mR 36.93
@@ -192,7 +192,7 @@ def test_every_fate_of_a_cell_in_csv(mixed):
 def test_the_tidy_table_has_every_metric_of_every_expected_pair(mixed):
     mixed.build(MIXED)
     rows = mixed.long()
-    assert list(rows) == list(comparison.LONG_COLUMNS)
+    assert list(rows) == list(tidy.COLUMNS)
     assert len(rows) == 5 * 21  # three methods on ucm, two on scenes-a; recalls, duplicate-aware, ceilings
     assert list(rows["dataset"].unique()) == ["ucm", "scenes-a"]
     shown = rows[rows["metric"].eq("mr")].drop(columns=["table", "metric"]).to_numpy().tolist()

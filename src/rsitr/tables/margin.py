@@ -12,8 +12,9 @@ import numpy as np
 import pandas as pd
 
 from rsitr.params import CellId, Params
-from rsitr.tables.comparison import ABSENT, Entry, Overlaps, View, collect, command
+from rsitr.tables.entries import Entry, Overlaps, collect, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.view import ABSENT, View, seeds
 
 if TYPE_CHECKING:
     from rsitr.retrieval.ranks import Ranks
@@ -125,11 +126,11 @@ class _Margins:
 
     def cells(self, dataset: str, method: str) -> Iterator[Cell]:
         """Cells of a method in the columns of a dataset."""
-        entry = self.view.entries.get((dataset, method))
-        if entry is None:
+        entry = self.view.entry(dataset, method)
+        if not entry.runs:
             yield from [ABSENT] * len(COLUMNS)
             return
-        yield Cell(str(len(entry.runs)) if entry.complete else f"{len(entry.records)}/{len(entry.runs)}")
+        yield seeds(entry)
         yield replace(self.view.value(entry, "mr"), bold=False)
         found = self.compared.get((dataset, method))
         if found is None:
