@@ -59,7 +59,8 @@ class Comparison(View):
             caption += " Δ mR: mean minus published value; n/c: the configurations are not comparable."
         rows = (Row(m, tuple(cell for d in self.datasets for cell in self.main_cells(d, m))) for m in self.methods)
         groups = tuple(Group(self.heading(dataset), self.columns(dataset)) for dataset in self.datasets)
-        return Table("Recall", caption + self.remarks(), "method", groups, tuple(rows))
+        caption += self.of_synthetic() + self.of_uncounted()
+        return Table("Recall", caption, "method", groups, tuple(rows))
 
     def duplicate_cells(self, dataset: str, method: str) -> list[Cell]:
         """Duplicate-aware recalls of a method on a dataset."""

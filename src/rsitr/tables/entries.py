@@ -152,7 +152,7 @@ class Entry:
         return list(known)
 
     @cached_property
-    def published(self) -> dict[str, float]:
+    def published(self) -> Mapping[str, float]:
         """Published recalls and mR, in percent; empty where there are none for this dataset."""
         return lookup(self.key, self.dataset) if self.key else {}
 

@@ -7,7 +7,7 @@ difference, unless the configurations differ.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +22,7 @@ from rsitr.tables.view import HEADERS, View, best_of, is_time, seeds, written
 
 SUFFIXES = (".csv", ".md", ".tex", ".html", ".long.csv")
 """Of the files of a table."""
-NOT_PRINTED = Cell("–", notes=(Note("not in the paper"),))
+NOT_PRINTED = "not in the paper"
 
 
 @dataclass(frozen=True)
@@ -71,12 +71,14 @@ class PaperTable:
 
 Numbers = Mapping[PaperRow, Mapping[str, float]]
 """What a paper prints on one dataset: row -> metric -> value."""
+CellsOf = Callable[[PaperRow, str], Iterable[Cell]]
+"""The cells of a row on a dataset."""
 
 
 def _machine(facts: Mapping[str, Any]) -> str:
     """The hardware of a record in words."""
     processor = facts["cpu"] if facts["device"] == "cpu" else f"{facts['device']} and {facts['cpu']}"
-    return f"on {processor}, threads: {facts['threads']} for {facts['cores']} cores"
+    return f"on {processor} with {facts['cores']} cores, threads: {facts['threads']}"
 
 
 class _Rebuilt(View):
@@ -85,6 +87,7 @@ class _Rebuilt(View):
     def __init__(self, spec: PaperTable, params: Params, experiment: str, entries: Entries):
         super().__init__(params, experiment, entries, [row.method for row in spec.rows])
         self.spec = spec
+        self.timed = any(map(is_time, spec.measures))
         self.ours = [dataset for dataset in self.datasets if self.of(dataset)]
         # Synthetic numbers are never set beside published ones.
         real = not all(map(self.synthetic, self.ours))
@@ -122,36 +125,81 @@ class _Rebuilt(View):
         if dataset in self.printed:
             yield Group(heading, tuple(self.spec.printed[metric] for metric in self.metrics(dataset)), "published")
 
-    def our_cells(self, row: PaperRow, dataset: str) -> Iterator[Cell]:
-        """Our numbers of a row; with times, the machine."""
-        entry = self.beside(row, dataset)
+    def seeds(self, entry: Entry) -> Cell:
+        """How many seeds; beside times, the machine."""
         machines = dict.fromkeys(_machine(record.machine) for record in entry.records if record.machine)
-        timed = any(map(is_time, self.spec.measures))
-        yield replace(seeds(entry), notes=(Note("; ".join(machines)),)) if timed and machines else seeds(entry)
-        yield from (self.value(entry, metric) for metric in self.spec.measures)
-        if self.subtracts(dataset):
-            yield self.difference(entry, self.spec.difference) if entry.key or not entry.runs else NOT_PRINTED
+        return replace(seeds(entry), notes=(Note("; ".join(machines)),)) if self.timed and machines else seeds(entry)
 
-    def their_cells(self, row: PaperRow, dataset: str) -> Iterator[Cell]:
-        """The printed numbers of a row; what is to be said of them stands at the last."""
+    def minus(self, row: PaperRow, dataset: str) -> Cell:
+        """Ours minus theirs, or why there is no difference."""
+        entry = self.beside(row, dataset)
+        if entry.runs and not entry.key:
+            return Cell("–", notes=(Note(NOT_PRINTED),))
+        return self.difference(entry, self.spec.difference)
+
+    def theirs(self, row: PaperRow, dataset: str) -> dict[str, Cell]:
+        """What the paper prints of a row, by metric; what is to be said of it stands at the last."""
         numbers, metrics = self.numbers(row, dataset), self.metrics(dataset)
         doubt = discrepancy(row.published, dataset) if row.published and numbers else ""
-        notes = tuple(Note(text) for text in (row.remark, doubt) if text)
+        remarks = (row.remark, doubt) if numbers else (NOT_PRINTED,)
+        cells = {}
         for metric in metrics:
-            if metric not in numbers:
-                yield NOT_PRINTED
-                continue
             column = [rows[metric] for rows in self.printed[dataset].values() if metric in rows]
-            text = written(numbers[metric], metric)
-            yield Cell(text, text == best_of(column, metric), notes if metric == metrics[-1] else ())
+            text = written(numbers[metric], metric) if metric in numbers else "–"
+            notes = tuple(Note(text) for text in remarks if text) if metric == metrics[-1] else ()
+            cells[metric] = Cell(text, text == best_of(column, metric), notes)
+        return cells
 
-    def row(self, row: PaperRow) -> Row:
-        """A row in all datasets."""
-        cells = [Cell(row.method), *map(Cell, row.facts)]
-        for dataset in self.shown:
-            cells += self.our_cells(row, dataset) if dataset in self.ours else ()
-            cells += self.their_cells(row, dataset) if dataset in self.printed else ()
-        return Row(row.label, tuple(cells), row.rule)
+    def cells(self, row: PaperRow, dataset: str) -> Iterator[Cell]:
+        """A row in the columns of ``groups``."""
+        if dataset in self.ours:
+            entry = self.beside(row, dataset)
+            yield self.seeds(entry)
+            yield from (self.value(entry, metric) for metric in self.spec.measures)
+            if self.subtracts(dataset):
+                yield self.minus(row, dataset)
+        if dataset in self.printed:
+            yield from self.theirs(row, dataset).values()
+
+    def table(self, title: str, caption: str, groups: Iterable[Group], cells: CellsOf) -> Table:
+        """A table of all rows and datasets, each row with its method and its facts."""
+        rows = (
+            Row(
+                row.label,
+                (
+                    *map(Cell, (row.method, *row.facts)),
+                    *(cell for dataset in self.shown for cell in cells(row, dataset)),
+                ),
+                row.rule,
+            )
+            for row in self.spec.rows
+        )
+        return Table(title, caption, self.spec.stub, (Group("", ("method", *self.spec.facts)), *groups), tuple(rows))
+
+    def whole(self, title: str, caption: str) -> Table:
+        """The table as the paper has it."""
+        groups = (group for dataset in self.shown for group in self.groups(dataset))
+        return self.table(title, caption, groups, self.cells)
+
+    def summary(self, title: str, caption: str) -> Table:
+        """Of all columns those of the metric that is compared: few enough that no format has to part the datasets."""
+        metric, header = self.spec.difference, self.spec.measures[self.spec.difference]
+
+        def columns(dataset: str) -> Iterator[str]:
+            yield from (header,) if dataset in self.ours else ()
+            yield from (f"Δ {header}",) if self.subtracts(dataset) else ()
+            yield from (f"published {header}",) if metric in self.metrics(dataset) else ()
+
+        def cells(row: PaperRow, dataset: str) -> Iterator[Cell]:
+            if dataset in self.ours:
+                yield self.value(self.beside(row, dataset), metric)
+            if self.subtracts(dataset):
+                yield self.minus(row, dataset)
+            if metric in self.metrics(dataset):
+                yield self.theirs(row, dataset)[metric]
+
+        names = (f"{self.heading(dataset)} {name}" for dataset in self.shown for name in columns(dataset))
+        return self.table(title, caption, [Group("", tuple(names))], cells)
 
     def caption(self) -> str:
         """The spec's, and what is to be said of the numbers."""
@@ -164,15 +212,15 @@ class _Rebuilt(View):
                 f" Δ {self.spec.measures[self.spec.difference]}: mean minus published value; "
                 "n/c: the configurations are not comparable."
             )
-        return text + self.remarks()
+        return text + self.of_synthetic() + ("" if self.timed else self.of_uncounted())
 
     def sheet(self) -> Sheet:
-        """The table, under the title of the experiment."""
-        groups = [Group("", ("method", *self.spec.facts))]
-        groups += [group for dataset in self.shown for group in self.groups(dataset)]
-        rows = tuple(map(self.row, self.spec.rows))
-        table = Table(self.spec.title, self.caption(), self.spec.stub, tuple(groups), rows)
-        return Sheet(self.title, (table,), command(self.name))
+        """Everything, under the title of the experiment."""
+        title, caption = self.spec.title, self.caption()
+        tables = [self.whole(title, caption)]
+        if self.spec.difference:
+            tables = [self.summary(title, caption), self.whole(f"{title}, every number", "As above.")]
+        return Sheet(self.title, tuple(tables), command(self.name))
 
     def long_rows(self) -> Iterator[tuple[str, ...]]:
         """Tidy rows: one for each dataset, row and metric, ours and theirs."""

@@ -6,9 +6,10 @@ stay as printed, also where they contradict themselves: ``checks`` lists those.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rsitr.cells import Published
@@ -114,7 +115,8 @@ def _of(key: Published, frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def lookup(key: Published, dataset: str, metrics: Collection[str] = METRICS) -> dict[str, float]:
+@cache
+def lookup(key: Published, dataset: str, metrics: tuple[str, ...] = METRICS) -> Mapping[str, float]:
     """What a paper prints for ``key`` on ``dataset``: recalls and mR in percent, unless other metrics are asked for.
 
     An empty variant or backbone of the key means "not stated" and fits any; an empty dataset is that of numbers which
@@ -137,9 +139,10 @@ def lookup(key: Published, dataset: str, metrics: Collection[str] = METRICS) -> 
             f"{describe(key)} fits {len(settings)} published rows on {dataset}; "
             f"state variant and backbone in the published key:\n{fits}"
         )
-    return dict(zip(rows["metric"], rows["value"], strict=True))
+    return MappingProxyType(dict(zip(rows["metric"], rows["value"], strict=True)))
 
 
+@cache
 def discrepancy(key: Published, dataset: str) -> str:
     """What is wrong with the printed mR of a row, in words; empty where its recalls agree with it."""
     rows = _of(key, checks())

@@ -104,11 +104,12 @@ class View:
         delta = entry.delta(metric)
         return self.value(entry, metric) if delta is None else Cell(f"{delta:+.2f}", notes=_marks(entry, metric))
 
-    def remarks(self) -> str:
-        """Sentences for a caption: which data is synthetic, and where near duplicates were not looked for."""
-        text = ""
-        if synthetic := [dataset for dataset in self.datasets if self.synthetic(dataset)]:
-            text += f" Synthetic data ({', '.join(synthetic)}): not comparable with any published number."
-        if unknown := [d for d in self.datasets if any(e.trained and e.overlap is None for e in self.of(d))]:
-            text += f" Near duplicates of test images in train were not counted for {', '.join(unknown)}."
-        return text
+    def of_synthetic(self) -> str:
+        """A sentence for a caption: which data is synthetic; empty when none."""
+        found = [dataset for dataset in self.datasets if self.synthetic(dataset)]
+        return f" Synthetic data ({', '.join(found)}): not comparable with any published number." if found else ""
+
+    def of_uncounted(self) -> str:
+        """A sentence for a caption: where near duplicates were not looked for; empty when they were everywhere."""
+        found = [d for d in self.datasets if any(e.trained and e.overlap is None for e in self.of(d))]
+        return f" Near duplicates of test images in train were not counted for {', '.join(found)}." if found else ""
