@@ -17,6 +17,14 @@ def code(*modules):
     return code_sha(modules)[:16]
 
 
+def published_numbers():
+    """Hash of the numbers that the papers print, which are data of the tables."""
+    from rsitr.provenance import sha256_file
+    from rsitr.tables.published import FILE
+
+    return sha256_file(FILE)[:16]
+
+
 def dataset_code(wildcards):
     """Code that builds one dataset; the other datasets' files are not part of it."""
     from rsitr.datasets import registry
@@ -107,6 +115,22 @@ def cell_threads(wildcards):
 DATASET_TABLES = ("datasets", "ceiling", "splits")
 
 
+def paper_files(folder):
+    """Files of the tables of papers, those of which any row is a method of the experiment.
+
+    Any other would be the paper's numbers with nothing beside them. Which they are is known from the matrix alone.
+    """
+    from rsitr.tables.amfmn import TABLES
+    from rsitr.tables.paper_table import SUFFIXES
+
+    return [
+        f"{folder}/{table.name}{suffix}"
+        for table in TABLES
+        if table.concerns(PARAMS[PARAMS.experiment].methods)
+        for suffix in SUFFIXES
+    ]
+
+
 def table_files(experiment):
     """Every file of an experiment's tables."""
     folder = f"results/tables/{experiment}"
@@ -130,7 +154,11 @@ def table_files(experiment):
             "leakage.png",
         ),
     )
-    return [*rendered, *(f"{folder}/{name}" for name in others)]
+    return [
+        *rendered,
+        *(f"{folder}/{name}" for name in others),
+        *paper_files(folder),
+    ]
 
 
 def marks(wildcards):

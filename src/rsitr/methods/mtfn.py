@@ -58,7 +58,7 @@ class MTFN(DualEncoder):
     unit_length = False
     published: ClassVar[dict[str, Published]] = {
         "": Published(paper="amfmn2022", table="table2", method="mtfn"),
-        "keywords": Published(paper="amfmn2022", table="table3", method="mtfn", task="keywords"),
+        "keywords": Published(paper="amfmn2022", table="table3", method="mtfn"),
     }
 
     def __init__(self, config: MTFNConfig, text: TextEncoder):

@@ -33,7 +33,7 @@ class SCANI2T(SCAN):
     Config: ClassVar[type[SCANConfig]] = SCANI2TConfig
     published: ClassVar[dict[str, Published]] = {
         "": Published(paper="amfmn2022", table="table2", method="scan-i2t"),
-        "keywords": Published(paper="amfmn2022", table="table3", method="scan", task="keywords"),
+        "keywords": Published(paper="amfmn2022", table="table3", method="scan"),
     }
 
     def score(self, images: Tensor, texts: Tensor) -> Tensor:

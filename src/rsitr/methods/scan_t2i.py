@@ -33,7 +33,7 @@ class SCANT2I(SCAN):
     Config: ClassVar[type[SCANConfig]] = SCANT2IConfig
     published: ClassVar[dict[str, Published]] = {
         "": Published(paper="amfmn2022", table="table2", method="scan-t2i"),
-        "keywords": Published(paper="amfmn2022", table="table3", method="scan", task="keywords"),
+        "keywords": Published(paper="amfmn2022", table="table3", method="scan"),
     }
 
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
