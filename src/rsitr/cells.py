@@ -36,6 +36,9 @@ class Spec(BaseModel):
     dedup: str
     threads: int
     code_sha: str
+    """Of the code that runs for this cell; its teacher's is part of it."""
+    teacher: Spec | None = None
+    """What the cell is expected to be whose scores this one learns from."""
 
     @property
     def cell(self) -> CellId:
@@ -59,8 +62,9 @@ class Spec(BaseModel):
 
     @property
     def params_sha(self) -> str:
-        """Hash of everything that params.yaml says about this cell."""
-        return sha256_json([self.settings, self.dedup, self.seed])
+        """Hash of everything that params.yaml says about this cell and the one that it learns from."""
+        taught_by = [self.teacher.method, self.teacher.params_sha] if self.teacher else []
+        return sha256_json([self.settings, self.dedup, self.seed, *taught_by])
 
 
 class Outcome(BaseModel):
@@ -123,6 +127,8 @@ class TrainReport(BaseModel):
     deviations: list[str] = []
     data: dict[str, Any] = {}
     data_sha: str = ""
+    weights_sha: str = ""
+    teacher_sha: str = ""
     machine: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     peak_memory_mib: dict[str, int] = {}
@@ -156,11 +162,16 @@ class Record(BaseModel):
     params_sha: str
     code_sha: str
     data_sha: str = ""
+    weights_sha: str = ""
+    """SHA-256 of ``model.safetensors``."""
+    teacher_sha: str = ""
+    """``weights_sha`` of the teacher that the cell learned from."""
     machine: dict[str, Any] = {}
     versions: dict[str, str] = {}
     seconds: dict[str, float] = {}
-    """Wall time by stage: features (the frozen backbone's pass), train, evaluate. Of the last also its parts: encode
-    (every image and caption once), score (all pairs), and inference (one image and one caption, from pixels on)."""
+    """Wall time by stage: features (the frozen backbone's pass), teacher (its pass over the training split), train,
+    evaluate. Of the last also its parts: encode (every image and caption once), score (all pairs), and inference (one
+    image and one caption, from pixels on)."""
     peak_memory_mib: dict[str, int] = {}
     parameters: dict[str, int] = {}
     """total and trainable."""
@@ -170,16 +181,18 @@ class Record(BaseModel):
         """The identity of the cell."""
         return CellId(self.experiment, self.dataset, self.method, self.seed)
 
-    def stale(self, spec: Spec, current_data_sha: str | None) -> list[str]:
-        """What has changed since the record was made: any of code, parameters, data.
+    def stale(self, spec: Spec, current_data_sha: str | None, current_teacher_sha: str | None = None) -> list[str]:
+        """What has changed since the record was made: any of code, parameters, data, teacher.
 
-        ``current_data_sha`` is None where the data is not at hand (a clone without data); it is then not judged.
+        ``current_data_sha`` is None where the data is not at hand (a clone without data); it is then not judged. So is
+        the teacher where there is none, or nothing is known of its weights.
         """
         changed = {
             "code": self.code_sha != spec.code_sha,
             "parameters": self.params_sha != spec.params_sha,
             # A record that failed before it read the data has no data hash to compare.
             "data": bool(current_data_sha and self.data_sha and self.data_sha != current_data_sha),
+            "teacher": bool(current_teacher_sha and self.teacher_sha and self.teacher_sha != current_teacher_sha),
         }
         return [name for name, differs in changed.items() if differs]
 

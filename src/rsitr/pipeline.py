@@ -16,7 +16,7 @@ from typing import Any, Literal
 from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_json, read_record, write_json
 from rsitr.errors import DatasetError, RsitrError
 from rsitr.isolation import run_stage
-from rsitr.methods import entry
+from rsitr.needs import STATE, caption_files, cell_modules, current_teacher_sha, teacher, teacher_files
 from rsitr.params import CellId, Params, parse_params
 from rsitr.provenance import code_sha, memory_gib
 
@@ -33,7 +33,6 @@ TableName = Literal[
     "dedup",
     "leakage",
 ]
-STATE = Path(".rsitr")
 CELLS = Path("results/cells")
 
 
@@ -42,7 +41,10 @@ def open_params(config: dict[str, Any]) -> Params:
     from rsitr.methods.catalog import check
 
     params = parse_params(config)
-    check(params, params.cells(params.experiment), STATE)
+    cells = params.cells(params.experiment)
+    check(params, cells, STATE)
+    for cell in cells:
+        teacher(params, cell)
     return params
 
 
@@ -76,42 +78,15 @@ def spec_of(params: Params, cell: CellId) -> Spec:
 
     experiment = params[cell.experiment]
     fields = schemas(STATE)[cell.method_name]["schema"].get("properties", {})
-    modules = ("rsitr.train", "rsitr.evaluate", entry(cell.method_name).module)
+    taught_by = teacher(params, cell)
     return Spec(
         **cell._asdict(),
         settings=params.overlay(cell, fields),
         dedup=experiment.dedup,
         threads=experiment.threads,
-        code_sha=code_sha(modules),
+        code_sha=code_sha(cell_modules(params, cell)),
+        teacher=spec_of(params, taught_by) if taught_by else None,
     )
-
-
-def setting(params: Params, cell: CellId, *names: str) -> list[Any]:
-    """What some fields of a cell's configuration are set to; None where its method has no such field."""
-    from rsitr.methods.catalog import schemas
-
-    facts = schemas(STATE)[cell.method_name]
-    fields = facts["schema"].get("properties", {})
-    chosen = facts["variants"].get(cell.variant, {}) | params.overlay(cell, fields)
-    return [chosen.get(name, fields[name].get("default")) if name in fields else None for name in names]
-
-
-def measures(params: Params, cell: CellId) -> list[str]:
-    """What a cell's loss reads of how alike the training captions are; empty unless its margin is dynamic."""
-    from rsitr.captions.prior import weights_of
-
-    kind, prior, bleu = setting(params, cell, "margin_type", "prior", "prior_bleu")
-    return list(weights_of(prior, bleu)) if kind == "dynamic" else []
-
-
-def caption_files(params: Params, cell: CellId) -> list[Path]:
-    """What a cell reads that was made from captions: the matrices behind ``measures``, and keywords."""
-    folder = Layout.similarity(cell.dataset, params[cell.experiment].dedup)
-    queries = setting(params, cell, "query")
-    keywords = [] if queries == ["sentence"] else [Layout.keywords(cell.dataset)]
-    # The matrices are of the captions as they are, and keywords alone are other queries.
-    matrices = [] if queries == ["keywords"] else measures(params, cell)
-    return [*(folder / f"{name}.npy" for name in matrices), *keywords]
 
 
 def write_spec(spec: Spec) -> Path:
@@ -135,9 +110,9 @@ def current_data_sha(spec: Spec) -> str | None:
 
 
 def stale_parts(spec: Spec) -> list[str]:
-    """What the record of a cell no longer agrees with: code, parameters, data; empty also when there is no record."""
+    """What the record of a cell no longer agrees with: code, parameters, data, teacher; empty when there is none."""
     record = read_record(Layout.cell(spec.cell) / "cell.json")
-    return record.stale(spec, current_data_sha(spec)) if record else []
+    return record.stale(spec, current_data_sha(spec), current_teacher_sha(spec)) if record else []
 
 
 def synchronise(params: Params, cells: Sequence[CellId]) -> None:
@@ -150,7 +125,8 @@ def synchronise(params: Params, cells: Sequence[CellId]) -> None:
     Path("data/similarity").mkdir(parents=True, exist_ok=True)  # DVC tracks it, though not every experiment fills it
     for dataset, dedup in dict.fromkeys((cell.dataset, params[cell.experiment].dedup) for cell in cells):
         _synchronise_clean(dataset, dedup)
-    for cell in cells:
+    # Teachers first: their files are inputs of others.
+    for cell in sorted(cells, key=lambda cell: teacher(params, cell) is not None):
         spec = spec_of(params, cell)
         path = write_spec(spec)
         trained, evaluated = ([path for path in paths if path.is_file()] for paths in _outputs(cell))
@@ -159,7 +135,7 @@ def synchronise(params: Params, cells: Sequence[CellId]) -> None:
         if stale_parts(spec):
             os.utime(path)
             continue
-        inputs = [path, spec.clean, *caption_files(params, cell)]
+        inputs = [path, spec.clean, *caption_files(params, cell), *teacher_files(params, cell)]
         inputs = [path for path in inputs if path.is_file()]
         if _newest(inputs) > _oldest(trained) or _newest([*inputs, *trained]) > _oldest(evaluated):
             for output in (*trained, *evaluated):
@@ -206,6 +182,8 @@ def run_cell_stage(stage: str, spec: Spec) -> Outcome:
     """
     if finished := _finished(stage, spec):
         return finished
+    if stage == "train" and spec.teacher:
+        read_report(spec.teacher.cell)
     killed = run_stage(stage, spec, write_spec(spec))
     if killed and stage == "train":
         _record_kill(spec, killed)

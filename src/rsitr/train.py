@@ -29,10 +29,11 @@ from rsitr.nn.inputs import Inputs
 from rsitr.nn.losses import collapse
 from rsitr.nn.seeds import derive
 from rsitr.progress import Progress
-from rsitr.provenance import machine, peak_memory_mib
+from rsitr.provenance import machine, peak_memory_mib, sha256_file
 from rsitr.retrieval.recall import recall
 from rsitr.runtime import CellData, build_method, image_inputs, load_data, prepare, writing
 from rsitr.scoring import Scores, encode
+from rsitr.teacher import Teacher
 
 SAVE_SECONDS = 60
 COLLAPSED, COLLAPSED_EPOCHS = 0.999, 3
@@ -93,13 +94,16 @@ def make_optimizer(method: Method, config: TrainingConfig, phase: Phase) -> torc
 class Trainer:
     """The state of a run, and how it is saved and restored."""
 
-    def __init__(self, method: Method, data: CellData, spec: Spec, device: str, state_path: Path):
+    def __init__(
+        self, method: Method, data: CellData, spec: Spec, device: str, state_path: Path, teacher: Teacher | None = None
+    ):
         assert isinstance(method.config, TrainingConfig)
         self.method, self.config, self.device = method.to(device), method.config, device
         splits = data.splits
         self.train, self.select = splits["train"], splits[self.config.selection]
         self.seed, self.state_path = spec.seed, state_path
-        self.identity = [spec.params_sha, spec.code_sha, data.facts.data_sha]
+        self.teacher = teacher
+        self.identity = [spec.params_sha, spec.code_sha, data.facts.data_sha, teacher.weights_sha if teacher else ""]
         self.inputs: Inputs = image_inputs(method, self.train, splits, device, seed=spec.seed, training=True)
         self.select_inputs: Inputs = image_inputs(method, self.select, splits, device)
         self.epochs = sum(phase.epochs for phase in self.config.course)
@@ -205,7 +209,8 @@ class Trainer:
         pictures, tokens, image_ids, captions = (
             part.to(self.device) for part in (pictures, tokens, image_ids, captions)
         )
-        pairs = Batch(pictures, tokens, image_ids, captions, self.step // self.steps_per_epoch)
+        taught = self.teacher.scores(image_ids, captions) if self.teacher else None
+        pairs = Batch(pictures, tokens, image_ids, captions, self.step // self.steps_per_epoch, taught)
         with self.autocast:
             loss = self.method.loss(pairs)
         value = loss.item()
@@ -296,6 +301,7 @@ def train(spec: Spec) -> TrainReport:
     partial = folder / "model.part"
     # One entry only: safetensors writes several in random order, and equal runs must give equal bytes.
     save_file(weights, partial, metadata={"cell": spec.cell.path})
+    report.weights_sha = sha256_file(partial) if report.outcome.status == "ok" else ""
     os.replace(partial, folder / "model.safetensors")
     write_json(folder / "train.json", report)
     if report.outcome.status == "ok":
@@ -313,16 +319,22 @@ def train_method(spec: Spec, data: CellData, report: TrainReport) -> dict[str, T
     report.config = method.config.model_dump(mode="json")
     report.published = published_row(cls, spec.cell.variant, method.config)
     if report.published:
-        report.deviations = deviations(cls, spec.cell.variant, method.config)
+        report.deviations = method.departures + deviations(cls, spec.cell.variant, method.config)
         if data.facts.origin == "mirror":
             report.deviations.append("images of the mirror, re-encoded, instead of the official files")
     report.parameters = {"total": sum(parameter.numel() for parameter in method.parameters())}
     if not cls.trainable:
         report.parameters["trainable"] = 0
         return {}
+    teacher = None
+    if spec.teacher:
+        started = time.perf_counter()
+        teacher = Teacher(spec.teacher, device)
+        report.teacher_sha = teacher.weights_sha
+        report.seconds["teacher"] = round(time.perf_counter() - started, 2)
     torch.random.manual_seed(derive(spec.seed, "train"))
     started = time.perf_counter()
-    trainer = Trainer(method, data, spec, device, Layout.checkpoint(spec.cell) / "resume.pt")
+    trainer = Trainer(method, data, spec, device, Layout.checkpoint(spec.cell) / "resume.pt", teacher)
     report.seconds["features"] = round(time.perf_counter() - started, 2)
     report.parameters["trainable"] = sum(p.numel() for p in method.parameters() if p.requires_grad)
     if trainer.restore():

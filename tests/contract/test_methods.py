@@ -165,7 +165,8 @@ class TestTraining:
         method = build(name, variant).train()
         size = method.pixels.size
         images, captions = torch.rand(4, 3, size, size), torch.arange(4)
-        batch = Batch(images, method.tokenize(CAPTIONS), torch.from_numpy(CORPUS.image_of), captions, epoch=0)
+        image_ids, teacher = torch.from_numpy(CORPUS.image_of), torch.rand(4, 4)
+        batch = Batch(images, method.tokenize(CAPTIONS), image_ids, captions, epoch=0, teacher=teacher)
         method.zero_grad()
         loss = method.loss(batch)
         assert loss.shape == ()

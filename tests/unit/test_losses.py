@@ -8,7 +8,14 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from rsitr.nn.losses import collapse, contrastive_loss, same_image, temperature_parameter, triplet_loss
+from rsitr.nn.losses import (
+    collapse,
+    contrastive_loss,
+    distillation_loss,
+    same_image,
+    temperature_parameter,
+    triplet_loss,
+)
 
 # Row: image, column: caption. With a margin of .2 the violations are
 #   image -> text   (0,1) .2+.8-.9 = .1   (1,2) .2+.7-.6 = .3   all others at most 0
@@ -106,3 +113,27 @@ def test_collapse_is_the_mean_cosine_of_different_rows(embeddings, expected):
 
 def test_temperature_is_kept_as_logarithm():
     assert temperature_parameter(0.07).item() == pytest.approx(math.log(0.07))
+
+
+def test_distillation_by_hand():
+    """Temperature 1/ln 3: a score of 1 is worth a factor of 3."""
+    temperature = 1 / math.log(3)
+    teacher, student = torch.eye(2), torch.zeros(2, 2)
+    # Every row and column of the teacher is 3/4 to 1/4, of the student 1/2 to 1/2.
+    expected = 0.75 * math.log(1.5) + 0.25 * math.log(0.5)
+    assert distillation_loss(student, teacher, temperature).item() == pytest.approx(expected)
+    # The student's first row is 1/4 to 3/4 and its second column 3/4 to 1/4.
+    student = torch.tensor([[0.0, 1.0], [0.0, 0.0]])
+    rows = (0.75 * math.log(3) + 0.25 * math.log(1 / 3), expected)
+    first, second = expected, 0.25 * math.log(0.25 / 0.75) + 0.75 * math.log(0.75 / 0.25)
+    found = distillation_loss(student, teacher, temperature).item()
+    assert found == pytest.approx((sum(rows) + first + second) / 4)
+
+
+def test_distillation_is_zero_at_the_teacher_and_moves_the_student_towards_it():
+    torch.manual_seed(0)
+    teacher, student = torch.randn(4, 4), torch.randn(4, 4, requires_grad=True)
+    assert distillation_loss(teacher + 3, teacher, 0.5).item() == pytest.approx(0, abs=1e-6)
+    before = distillation_loss(student, teacher, 0.5)
+    before.backward()
+    assert 0 < distillation_loss(student.detach() - 0.1 * student.grad, teacher, 0.5) < before

@@ -50,6 +50,25 @@ def test_data_rebuilt_alike_costs_no_training_and_other_data_does(project: Proje
     assert (project.path / model).read_bytes() != weights
 
 
+def test_a_teacher_is_trained_first_and_an_edit_of_it_reaches_its_student(project: Project) -> None:
+    params = copy.deepcopy(TINY)
+    tiny = params["experiments"]["tiny"]
+    tiny["matrix"].insert(0, {"datasets": ["scenes-b"], "methods": ["lw-mcr@taught"], "seeds": [0]})
+    tiny["settings"]["methods"] = {"lw-mcr@taught": {"teacher": "vse"}}
+    project.params(params)
+    student = f"{CELL}/lw-mcr@taught/0/cell.json"
+    assert project.planned(student) == {"scenes-b/lw-mcr@taught/0"}
+    shutil.rmtree(project.path / "checkpoints")
+    assert project.planned(student) == {"scenes-b/vse/0", "scenes-b/lw-mcr@taught/0"}
+    project.snakemake("all")
+    records = [json.loads((project.path / path).read_text()) for path in (student, f"{CELL}/vse/0/cell.json")]
+    assert [record["outcome"]["status"] for record in records] == ["ok", "ok"]
+    assert records[0]["teacher_sha"] == records[1]["weights_sha"]
+    assert project.planned("all") == set()
+    project.edit("src/rsitr/methods/vse.py", "self.triplet_loss(scores, batch)", "self.triplet_loss(2 * scores, batch)")
+    assert project.planned("all") == {"scenes-b/vse/0", "scenes-b/lw-mcr@taught/0"}
+
+
 def test_a_dynamic_margin_finds_its_similarities_made_and_a_new_matrix_costs_no_training(project: Project) -> None:
     params = copy.deepcopy(TINY)
     tiny = params["experiments"]["tiny"]

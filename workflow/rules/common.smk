@@ -4,6 +4,8 @@ from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import get_args
 
+from rsitr import needs
+
 # Rules call the `rsitr` of the environment that runs Snakemake, activated or not.
 shell.prefix(
     f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':\"$PATH\"; "
@@ -45,12 +47,19 @@ def cell_spec(wildcards):
     return f".rsitr/specs/{wildcards.experiment}/{wildcards.dataset}/{wildcards.method}/{wildcards.seed}.json"
 
 
-def cell_code(wildcards):
-    """Hash of the code of a cell, scoped to its method."""
-    from rsitr.methods import entry
+def cell_of(wildcards):
+    """The identity of a cell."""
+    return CellId(
+        wildcards.experiment,
+        wildcards.dataset,
+        wildcards.method,
+        int(wildcards.seed),
+    )
 
-    name = wildcards.method.partition("@")[0]
-    return code("rsitr.train", "rsitr.evaluate", entry(name).module)
+
+def cell_code(wildcards):
+    """Hash of the code of a cell, scoped to its method and the one it learns from."""
+    return code(*needs.cell_modules(PARAMS, cell_of(wildcards)))
 
 
 def clean_table(wildcards):
@@ -60,13 +69,16 @@ def clean_table(wildcards):
 
 def caption_files(wildcards):
     """What a cell reads that was made from captions: how alike they are, and keywords."""
-    cell = CellId(
-        wildcards.experiment,
-        wildcards.dataset,
-        wildcards.method,
-        int(wildcards.seed),
-    )
-    return [str(path) for path in pipeline.caption_files(PARAMS, cell)]
+    return [
+        str(path) for path in needs.caption_files(PARAMS, cell_of(wildcards))
+    ]
+
+
+def teacher_files(wildcards):
+    """What training of a cell reads of the cell that it learns from."""
+    return [
+        str(path) for path in needs.teacher_files(PARAMS, cell_of(wildcards))
+    ]
 
 
 def measure_code(wildcards):
@@ -195,7 +207,7 @@ SIMILARITIES = list(
     dict.fromkeys(
         str(path)
         for cell in CELLS
-        for path in pipeline.caption_files(PARAMS, cell)
+        for path in needs.caption_files(PARAMS, cell)
         if path.suffix == ".npy"
     )
 )

@@ -109,6 +109,8 @@ class Batch(NamedTuple):
     """[B]: place of each caption in the training set."""
     epoch: int
     """0-based, for losses that change in the course of training."""
+    teacher: Tensor | None = None
+    """[B, B]: scores that the configured teacher gives image i and caption j, where there is one."""
 
 
 class Method(nn.Module, ABC):
@@ -184,6 +186,11 @@ class Method(nn.Module, ABC):
     def loss(self, batch: Batch) -> Tensor:
         """Scalar training loss."""
         raise NotImplementedError(f"{self.name} is not trained")
+
+    @property
+    def departures(self) -> list[str]:
+        """In what this is not the published method whatever its configuration says; every record repeats it."""
+        return []
 
     def learned_state(self) -> dict[str, Tensor]:
         """The tensors a checkpoint holds: what training can change, without what is pretrained and kept as it is."""

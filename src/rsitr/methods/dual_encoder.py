@@ -15,8 +15,8 @@ from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.text import GRUEncoder, TextEncoder, TransformerEncoder
 
 
-class DualEncoderConfig(TrainingConfig):
-    """Which backbones the towers have."""
+class ImageTowerConfig(TrainingConfig):
+    """Which backbone the image tower has."""
 
     image_backbone: str = "resnet18"
     """Any image model of timm."""
@@ -28,6 +28,11 @@ class DualEncoderConfig(TrainingConfig):
     image_std: tuple[float, ...] | None = None
     image_options: dict[str, Any] = Field({})
     """Further arguments of timm.create_model."""
+
+
+class DualEncoderConfig(ImageTowerConfig):
+    """Which backbones the towers have."""
+
     image_pool: Literal["mean", "first"] = "mean"
     """Mean over tokens, or the first (class) token."""
     text_encoder: Literal["gru", "bigru", "transformer"] = "gru"
@@ -91,7 +96,7 @@ class DualEncoder(Method):
         return self.text.tokenize(captions)
 
 
-def backbone_arguments(config: DualEncoderConfig) -> dict[str, Any]:
+def backbone_arguments(config: ImageTowerConfig) -> dict[str, Any]:
     """What a configuration says of its image backbone, as ``ImageBackbone`` takes it."""
     return {
         "name": config.image_backbone,

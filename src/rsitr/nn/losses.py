@@ -49,6 +49,19 @@ def contrastive_loss(scores: Tensor, image_ids: Tensor, temperature: Tensor) -> 
     return (to_text + to_image) / 2
 
 
+def distillation_loss(scores: Tensor, teacher: Tensor, temperature: float) -> Tensor:
+    """How far a student's distributions are from its teacher's (G. Hinton et al., 2015, section 2), in nats.
+
+    ``scores`` and ``teacher`` [B, B]: image i against caption j. The softmax of a row is a distribution over captions
+    for an image, that of a column over images for a caption; the Kullback-Leibler divergences of the student's from the
+    teacher's are averaged over the queries of each direction, then over the two. Scores are divided by ``temperature``.
+    """
+    student, target = scores / temperature, teacher / temperature
+    to_text = F.kl_div(student.log_softmax(1), target.log_softmax(1), reduction="batchmean", log_target=True)
+    to_image = F.kl_div(student.t().log_softmax(1), target.t().log_softmax(1), reduction="batchmean", log_target=True)
+    return (to_text + to_image) / 2
+
+
 def collapse(embeddings: Tensor) -> float:
     """Mean cosine between different rows of embeddings [N, D], of fragments [N, M, D] between their means.
 

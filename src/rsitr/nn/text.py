@@ -30,6 +30,12 @@ class TextEncoder(nn.Module):
         raise NotImplementedError
 
 
+def word_indices(vocabulary: Vocabulary, captions: list[str], max_words: int) -> Tensor:
+    """Indices [B, L] of the words of captions, padded with 0 to the longest of them."""
+    rows = [torch.tensor(vocabulary.encode(caption, max_words)) for caption in captions]
+    return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
+
+
 class GRUEncoder(TextEncoder):
     """Word embeddings and a one-layer GRU (VSE++, Faghri et al., BMVC 2018, section 3.3).
 
@@ -72,8 +78,7 @@ class GRUEncoder(TextEncoder):
 
     def tokenize(self, captions: list[str]) -> Tensor:
         """Word indices [B, L]."""
-        rows = [torch.tensor(self.vocabulary.encode(caption, self.max_words)) for caption in captions]
-        return nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=PAD)
+        return word_indices(self.vocabulary, captions, self.max_words)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """States [B, L, width]; those of padding are zero."""

@@ -76,6 +76,27 @@ def require_hub(repo: str, files: tuple[str, ...]) -> None:
         )
 
 
+def downloaded(url: str) -> Path:
+    """The file behind ``url`` as torch keeps it, fetched if it is not there yet; raises ``WeightsUnavailable``.
+
+    The name ends in the first digits of the file's SHA-256, which a fetched one is checked against.
+    """
+    name = url.rpartition("/")[2]
+    path = Path(torch.hub.get_dir(), "checkpoints", name)
+    if path.is_file():
+        return path
+    try:
+        if not hub_reachable(url):
+            raise OSError("the server cannot be reached")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), name.rpartition("-")[2].partition(".")[0], progress=False)
+    except (OSError, RuntimeError) as error:
+        raise WeightsUnavailable(
+            f"weights unavailable: {url}: {error}: connect this machine to the network, or put the file at {path}"
+        ) from None
+    return path
+
+
 def load_weights(module: nn.Module, path: Path, ignore: tuple[str, ...] = ()) -> None:
     """Load a safetensors or torch file into ``module``, every tensor of it or none.
 

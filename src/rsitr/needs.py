@@ -1,0 +1,94 @@
+"""What a cell needs beside its clean table: code, files made from captions, and the cell whose scores it learns from.
+
+The Snakefile asks this of every cell, so nothing here needs torch.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from rsitr.cells import Layout, Spec, TrainReport, read_json, read_record
+from rsitr.errors import ParamsError
+from rsitr.methods import entry
+from rsitr.methods.catalog import schemas
+from rsitr.params import CellId, Params
+
+STATE = Path(".rsitr")
+
+
+def setting(params: Params, cell: CellId, *names: str) -> list[Any]:
+    """What some fields of a cell's configuration are set to; None where its method has no such field."""
+    facts = schemas(STATE)[cell.method_name]
+    fields = facts["schema"].get("properties", {})
+    chosen = facts["variants"].get(cell.variant, {}) | params.overlay(cell, fields)
+    return [chosen.get(name, fields[name].get("default")) if name in fields else None for name in names]
+
+
+def teacher(params: Params, cell: CellId) -> CellId | None:
+    """The cell of the same dataset and seed whose scores a cell learns from, if any.
+
+    Raises ``ParamsError`` unless that cell is in the matrix, reads the same queries and has itself no teacher.
+    """
+    name, query = setting(params, cell, "teacher", "query")
+    if not name:
+        return None
+    found, place = cell._replace(method=name), f"experiments.{cell.experiment}"
+    if found not in params.cells(cell.experiment):
+        raise ParamsError(
+            f"{cell.path} learns from {name}, which the matrix does not have there: add {name} on {cell.dataset} with "
+            f'seed {cell.seed} to {place}.matrix, or set `teacher: ""` in {place}.settings.methods.{cell.method}'
+        )
+    further, taught_queries = setting(params, found, "teacher", "query")
+    if further:
+        raise ParamsError(
+            f"{name} cannot teach {cell.method}, for it learns from {further} itself: name another teacher"
+        )
+    if taught_queries != query:
+        raise ParamsError(
+            f"{name} reads the queries `{taught_queries}` and cannot teach {cell.method}, which reads `{query}`: "
+            "name a teacher with the same `query`"
+        )
+    return found
+
+
+def teacher_files(params: Params, cell: CellId) -> list[Path]:
+    """What training of a cell reads of its teacher."""
+    found = teacher(params, cell)
+    return [Layout.checkpoint(found) / name for name in ("model.safetensors", "train.json")] if found else []
+
+
+def current_teacher_sha(spec: Spec) -> str | None:
+    """Hash of the weights of a cell's teacher as they lie here, or as its record has them; None where neither says."""
+    if spec.teacher is None:
+        return None
+    path = Layout.checkpoint(spec.teacher.cell) / "train.json"
+    if path.is_file():
+        return read_json(TrainReport, path).weights_sha
+    record = read_record(Layout.cell(spec.teacher.cell) / "cell.json")
+    return record.weights_sha if record else None
+
+
+def cell_modules(params: Params, cell: CellId) -> list[str]:
+    """Modules that a cell runs, without what they import: the two stages, its method and its teacher's."""
+    taught_by = teacher(params, cell)
+    methods = [cell.method_name, *([taught_by.method_name] if taught_by else [])]
+    return ["rsitr.train", "rsitr.evaluate", *(entry(name).module for name in methods)]
+
+
+def measures(params: Params, cell: CellId) -> list[str]:
+    """What a cell's loss reads of how alike the training captions are; empty unless its margin is dynamic."""
+    from rsitr.captions.prior import weights_of
+
+    kind, prior, bleu = setting(params, cell, "margin_type", "prior", "prior_bleu")
+    return list(weights_of(prior, bleu)) if kind == "dynamic" else []
+
+
+def caption_files(params: Params, cell: CellId) -> list[Path]:
+    """What a cell reads that was made from captions: the matrices behind ``measures``, and keywords."""
+    folder = Layout.similarity(cell.dataset, params[cell.experiment].dedup)
+    queries = setting(params, cell, "query")
+    keywords = [] if queries == ["sentence"] else [Layout.keywords(cell.dataset)]
+    # The matrices are of the captions as they are, and keywords alone are other queries.
+    matrices = [] if queries == ["keywords"] else measures(params, cell)
+    return [*(folder / f"{name}.npy" for name in matrices), *keywords]
