@@ -54,5 +54,6 @@ rule all:
     input:
         CELL_FILES,
         table_files(PARAMS.experiment),
+        EXAMPLES,
         JOINT,
         KEYWORDS,

@@ -36,7 +36,7 @@ NAMES: dict[QueryMode, str] = {"keywords": "keywords", "sentence": "sentence", "
 """Fig. 11's order."""
 
 
-def build(specs: Mapping[QueryMode, Spec], title: str, out: Path) -> list[Path]:
+def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     """Write ``amfmn-{saliency,retrieval,localisation}.png`` and ``amfmn-localisation.csv`` (Figs. 10, 11, 14).
 
     ``specs`` are the cells of one AMFMN on one dataset by the kind of their queries, ``sentence`` among them. The

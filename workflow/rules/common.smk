@@ -69,16 +69,12 @@ def clean_table(wildcards):
 
 def caption_files(wildcards):
     """What a cell reads that was made from captions: how alike they are, and keywords."""
-    return [
-        str(path) for path in needs.caption_files(PARAMS, cell_of(wildcards))
-    ]
+    return [str(path) for path in needs.caption_files(PARAMS, cell_of(wildcards))]
 
 
 def teacher_files(wildcards):
     """What training of a cell reads of the cell that it learns from."""
-    return [
-        str(path) for path in needs.teacher_files(PARAMS, cell_of(wildcards))
-    ]
+    return [str(path) for path in needs.teacher_files(PARAMS, cell_of(wildcards))]
 
 
 def measure_code(wildcards):
@@ -214,6 +210,29 @@ SIMILARITIES = list(
 # The tables come from the expected matrix, so every cell is a target: a clean clone with tables but no cells has work
 # to do.
 CELL_FILES = [str(Layout.cell(cell) / "cell.json") for cell in CELLS]
+
+# AMFMN's pictures are drawn from checkpoints; a clone that has the records alone is not to train for them.
+EXAMPLE_CELLS = needs.example_cells(PARAMS, PARAMS.experiment)
+EXAMPLES = (
+    [
+        f"{Layout.tables(PARAMS.experiment)}/amfmn-{name}"
+        for name in (
+            "saliency.png",
+            "retrieval.png",
+            "localisation.png",
+            "localisation.csv",
+        )
+    ]
+    if EXAMPLE_CELLS
+    and (
+        not all(Path(cell).is_file() for cell in CELL_FILES)
+        or all(
+            (Layout.checkpoint(cell) / "model.safetensors").is_file()
+            for cell in EXAMPLE_CELLS.values()
+        )
+    )
+    else []
+)
 
 if workflow.is_main_process:
     pipeline.synchronise(PARAMS, CELLS)

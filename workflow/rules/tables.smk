@@ -130,3 +130,46 @@ if paper_files("results/tables"):
             published=published_numbers(),
         shell:
             "rsitr tables {wildcards.experiment} --only amfmn > {log} 2>&1"
+
+
+# A rule without inputs would draw from nothing, and an experiment may have no AMFMN.
+if EXAMPLE_CELLS:
+
+    rule examples:
+        input:
+            [
+                f"checkpoints/{cell.path}/{name}"
+                for cell in EXAMPLE_CELLS.values()
+                for name in ("model.safetensors", "train.json")
+            ],
+            [
+                path
+                for cell in EXAMPLE_CELLS.values()
+                for path in needs.caption_files(PARAMS, cell)
+            ],
+        output:
+            report(
+                multiext(
+                    "results/tables/{experiment}/amfmn-",
+                    "saliency.png",
+                    "retrieval.png",
+                    "localisation.png",
+                    "localisation.csv",
+                ),
+                caption="../report/examples.rst",
+                category="{experiment}",
+            ),
+        log:
+            "results/logs/tables/{experiment}-examples.log",
+        benchmark:
+            "results/timing/tables/{experiment}-examples.tsv"
+        conda:
+            "../envs/rsitr.yaml"
+        threads: 2
+        resources:
+            mem_mb=3000,
+            cpu=min(2, pipeline.cores()),
+        params:
+            code=code("rsitr.examples"),
+        shell:
+            "rsitr examples {wildcards.experiment} > {log} 2>&1"
