@@ -97,6 +97,8 @@ class Published(BaseModel):
     method: str
     variant: str = ""
     backbone: str = ""
+    task: Literal["sentence", "keywords", "sentence+keywords"] = "sentence"
+    """What the paper retrieves with."""
 
 
 class Epoch(BaseModel):
@@ -142,7 +144,8 @@ class Record(BaseModel):
     seed: int
     outcome: Outcome
     metrics: dict[str, float] = {}
-    """i2t_r1 ... mr, i2t_medr; ``dup_``: identical captions count; ``ceiling_``: the best possible."""
+    """i2t_r1 ... mr, i2t_medr; ``dup_``: identical captions count; ``rr_``: after re-ranking; ``ceiling_``: the best
+    possible."""
     selection: dict[str, Any] = {}
     """Which epoch was chosen, on which split, with which mean recall."""
     config: dict[str, Any] = {}

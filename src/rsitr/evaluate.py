@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -19,20 +20,30 @@ from rsitr.datasets.splits import SplitData
 from rsitr.errors import WeightsMismatch
 from rsitr.methods.base import Method
 from rsitr.provenance import library_versions, machine, peak_memory_mib
-from rsitr.retrieval.ranks import ProtocolRanks
+from rsitr.retrieval.ranks import Ranks
 from rsitr.retrieval.recall import ceiling, median_ranks, recall, text_groups
 from rsitr.runtime import build_method, image_inputs, load_data, prepare, writing
-from rsitr.scoring import encode, rank
+from rsitr.scoring import Scores, encode
 
 
-def metrics_of(ranks: ProtocolRanks, split: SplitData) -> dict[str, float]:
-    """The six recalls and mR in percent; prefix ``dup_``: identical captions count; ``ceiling_``: the best possible.
+class SplitRanks(NamedTuple):
+    """The ranks of a test split."""
 
-    With them the median ranks ``i2t_medr`` and ``t2i_medr``.
+    plain: Ranks
+    duplicate_aware: Ranks
+    reranked: Ranks
+
+
+def metrics_of(ranks: SplitRanks, split: SplitData) -> dict[str, float]:
+    """The six recalls and mR in percent.
+
+    Prefix ``dup_``: identical captions count; ``rr_``: after re-ranking; ``ceiling_``: the best possible. With them the
+    median ranks ``i2t_medr`` and ``t2i_medr``.
     """
     reports = {
         "": recall(ranks.plain),
         "dup_": recall(ranks.duplicate_aware),
+        "rr_": recall(ranks.reranked),
         "ceiling_": ceiling(split.captions, split.image_of),
     }
     metrics = {prefix + name: value for prefix, report in reports.items() for name, value in asdict(report).items()}
@@ -46,11 +57,12 @@ RANKS_SCHEMA = pa.schema(
         ("caption", pa.int32()),
         ("rank", pa.int32()),
         ("dup_rank", pa.int32()),
+        ("rr_rank", pa.int32()),
     ]
 )
 
 
-def write_ranks(path: Path, split: SplitData | None, ranks: ProtocolRanks | None) -> None:
+def write_ranks(path: Path, split: SplitData | None, ranks: SplitRanks | None) -> None:
     """One row a query: its image, the number of its caption within the split (-1 for an image query), its ranks."""
     table = RANKS_SCHEMA.empty_table()
     if split is not None and ranks is not None:
@@ -61,6 +73,7 @@ def write_ranks(path: Path, split: SplitData | None, ranks: ProtocolRanks | None
             "caption": [-1] * len(ids) + list(range(len(split.captions))),
             "rank": np.concatenate([ranks.plain.i2t, ranks.plain.t2i]),
             "dup_rank": np.concatenate([ranks.duplicate_aware.i2t, ranks.duplicate_aware.t2i]),
+            "rr_rank": np.concatenate([ranks.reranked.i2t, ranks.reranked.t2i]),
         }
         table = pa.table({name: pa.array(columns[name], RANKS_SCHEMA.field(name).type) for name in RANKS_SCHEMA.names})
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -108,7 +121,7 @@ def evaluate(spec: Spec, killed: Outcome | None = None) -> Record:
         versions=library_versions(),
     )
     split: SplitData | None = None
-    ranks: ProtocolRanks | None = None
+    ranks: SplitRanks | None = None
     seconds, memory = dict(trained.seconds), dict(trained.peak_memory_mib)
     if record.outcome.status == "ok":
         started = time.perf_counter()
@@ -124,9 +137,11 @@ def evaluate(spec: Spec, killed: Outcome | None = None) -> Record:
             encoded = encode(method, split, inputs, device)
             seconds["encode"] = round(time.perf_counter() - begun, 3)
             begun = time.perf_counter()
-            ranks = rank(method, encoded, split.image_of, device, text_groups(split.captions))
+            scores = Scores(method, encoded, device)
+            plain, duplicate_aware = scores.rank(split.image_of, text_groups(split.captions))
             seconds["score"] = round(time.perf_counter() - begun, 3)
             seconds["inference"] = round(inference_seconds(method, split.captions[0], device), 5)
+            ranks = SplitRanks(plain, duplicate_aware, scores.rerank(split.image_of))
             record.metrics = metrics_of(ranks, split)
             record.machine = machine(device, spec.threads)
         except Exception as error:  # a failed cell is a result: it is recorded and the rest goes on

@@ -21,7 +21,7 @@ from rsitr.params import CellId, Params, parse_params
 from rsitr.provenance import code_sha, memory_gib
 
 TableName = Literal[
-    "comparison", "margin", "datasets", "statistics", "ceiling", "splits", "sources", "dedup", "leakage"
+    "comparison", "margin", "reranking", "datasets", "statistics", "ceiling", "splits", "sources", "dedup", "leakage"
 ]
 STATE = Path(".rsitr")
 CELLS = Path("results/cells")
@@ -278,10 +278,22 @@ def snakemake(targets: list[str], experiment: str, cores: int) -> int:
 def build_tables(params: Params, experiment: str, *, only: TableName | None = None, strict: bool = False) -> list[Path]:
     """Tables and figures of an experiment, or one of them.
 
-    ``comparison`` and ``margin`` come from its records, ``sources`` from the source tables of the datasets, ``dedup``
-    and ``leakage`` from the images that were compared, the others from the canonical tables.
+    ``comparison``, ``margin`` and ``reranking`` come from its records, ``sources`` from the source tables of the
+    datasets, ``dedup`` and ``leakage`` from the images that were compared, the others from the canonical tables.
     """
-    from rsitr.tables import ceiling, comparison, datasets, dedup, leakage, margin, metrics, sources, splits, statistics
+    from rsitr.tables import (
+        ceiling,
+        comparison,
+        datasets,
+        dedup,
+        leakage,
+        margin,
+        metrics,
+        reranking,
+        sources,
+        splits,
+        statistics,
+    )
 
     out, written = Layout.tables(experiment), []
     built = _built(params[experiment].datasets)
@@ -289,12 +301,9 @@ def build_tables(params: Params, experiment: str, *, only: TableName | None = No
     copies = _copies(params, experiment)
     if only in (None, "sources"):
         written += sources.build(params[experiment].datasets, experiment, out)
-    if only in (None, "datasets"):
-        written += datasets.build(built, experiment, out)
-    if only in (None, "ceiling"):
-        written += ceiling.build(built, experiment, out)
-    if only in (None, "splits"):
-        written += splits.build(built, experiment, out)
+    for name, facts in (("datasets", datasets), ("ceiling", ceiling), ("splits", splits)):
+        if only in (None, name):
+            written += facts.build(built, experiment, out)
     if only in (None, "dedup"):
         written += dedup.build(compared, copies, experiment, out)
     if only in (None, "leakage"):
@@ -302,14 +311,15 @@ def build_tables(params: Params, experiment: str, *, only: TableName | None = No
         written.append(leakage.write_training(_overlaps(params, experiment), Layout.overlaps(experiment)))
     if only in (None, "statistics"):
         written += statistics.build(built, experiment, out, min(2, cores()))
-    if only in (None, "comparison", "margin"):
+    if only in (None, "comparison", "margin", "reranking"):
         stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
         overlaps = _known_overlaps(experiment)
-        if only != "margin":
+        if only in (None, "comparison"):
             written += comparison.build(params, experiment, CELLS, out, stale, strict, overlaps)
             written += metrics.build(params, experiment, CELLS, out)
-        if only != "comparison":
-            written += margin.build(params, experiment, CELLS, out, stale, overlaps)
+        for name, table in (("margin", margin), ("reranking", reranking)):
+            if only in (None, name):
+                written += table.build(params, experiment, CELLS, out, stale, overlaps)
     return written
 
 

@@ -13,7 +13,8 @@ from torch import Tensor
 from rsitr.datasets.splits import SplitData
 from rsitr.methods.base import Method
 from rsitr.nn.inputs import Inputs
-from rsitr.retrieval.ranks import ProtocolRanks, Ranks, Score, rank_embeddings, rank_scores
+from rsitr.retrieval.ranks import ProtocolRanks, Ranks, rank_embeddings, rank_scores
+from rsitr.retrieval.rerank import dot_product, rerank
 
 IMAGE_BATCH, TEXT_BATCH = 64, 256
 PAIR_NUMBERS = 2**24
@@ -64,34 +65,40 @@ def encode_captions(method: Method, captions: list[str], device: str) -> tuple[T
     return _joined(texts), torch.from_numpy(place[inverse.ravel()])
 
 
-@overload
-def rank(method: Method, encoded: Encoded, image_of: np.ndarray, device: str, text_group: None = None) -> Ranks: ...
-@overload
-def rank(
-    method: Method, encoded: Encoded, image_of: np.ndarray, device: str, text_group: np.ndarray
-) -> ProtocolRanks: ...
-def rank(
-    method: Method, encoded: Encoded, image_of: np.ndarray, device: str, text_group: np.ndarray | None = None
-) -> Ranks | ProtocolRanks:
-    """Ranks of all queries of a split, as ``rsitr.retrieval.ranks`` defines them.
+class Scores:
+    """The scores of all images [I] and captions [C] of a split.
 
-    ``text_group`` asks for those with identical captions counted as positives, too.
+    Those of a method that interacts are computed once, all [I, T] of them, so that identical captions tie; those of
+    others are dot products of embeddings, block by block as they are asked for.
     """
-    if method.interacts:
-        return rank_scores(scorer(method, encoded, device), image_of, text_group=text_group)
-    return rank_embeddings(encoded.images, encoded.texts[encoded.place], image_of, text_group=text_group)
 
+    def __init__(self, method: Method, encoded: Encoded, device: str):
+        self.place = encoded.place
+        self.matrix = score_all(method, encoded.images, encoded.texts, device) if method.interacts else None
+        self.images = encoded.images
+        self.texts = encoded.texts[encoded.place] if self.matrix is None else None
 
-def scorer(method: Method, encoded: Encoded, device: str) -> Score:
-    """Scores of slices of images against slices of captions.
+    def of(self, images: slice, captions: slice) -> Tensor:
+        """A block of a matrix of a method that interacts."""
+        assert self.matrix is not None
+        return self.matrix[images][:, self.place[captions]]
 
-    Those of a method that interacts are computed here, all [I, T] of them, so that identical captions tie.
-    """
-    images, texts, place = encoded
-    if method.interacts:
-        scores = score_all(method, images, texts, device)
-        return lambda rows, columns: scores[rows][:, place[columns]]
-    return lambda rows, columns: images[rows] @ texts[place[columns]].t()
+    @overload
+    def rank(self, image_of: np.ndarray, text_group: None = None) -> Ranks: ...
+    @overload
+    def rank(self, image_of: np.ndarray, text_group: np.ndarray) -> ProtocolRanks: ...
+    def rank(self, image_of: np.ndarray, text_group: np.ndarray | None = None) -> Ranks | ProtocolRanks:
+        """Ranks of all queries, as ``rsitr.retrieval.ranks`` defines them.
+
+        ``text_group`` asks for those with identical captions counted as positives, too.
+        """
+        if self.texts is None:
+            return rank_scores(self.of, image_of, text_group=text_group)
+        return rank_embeddings(self.images, self.texts, image_of, text_group=text_group)
+
+    def rerank(self, image_of: np.ndarray) -> Ranks:
+        """Ranks after multivariate re-ranking."""
+        return rerank(self.of if self.texts is None else dot_product(self.images, self.texts), image_of)
 
 
 @torch.inference_mode()

@@ -32,7 +32,7 @@ from rsitr.progress import Progress
 from rsitr.provenance import machine, peak_memory_mib
 from rsitr.retrieval.recall import recall
 from rsitr.runtime import CellData, build_method, image_inputs, load_data, prepare, writing
-from rsitr.scoring import encode, rank
+from rsitr.scoring import Scores, encode
 
 SAVE_SECONDS = 60
 COLLAPSED, COLLAPSED_EPOCHS = 0.999, 3
@@ -235,7 +235,7 @@ class Trainer:
             raise TrainingDiverged(
                 f"the embeddings became NaN in epoch {epoch + 1}: lower learning_rate in params.yaml"
             )
-        mean_recall = recall(rank(self.method, encoded, self.select.image_of, self.device)).mr
+        mean_recall = recall(Scores(self.method, encoded, self.device).rank(self.select.image_of)).mr
         rate = self.optimizer.param_groups[0]["lr"]
         loss = self.loss_sum / self.steps_per_epoch
         cosine = collapse(encoded.images)

@@ -110,12 +110,33 @@ class TestConfiguration:
         assert not tokens.is_floating_point()
         with torch.inference_mode():
             pictures, texts = method.encode_images(images), method.encode_texts(tokens)
+            scores = method.score(pictures, texts)
+        assert len(pictures) == len(texts) == 4
+        assert scores.shape == (4, 4)
+        assert scores.dtype == torch.float32
+        assert torch.isfinite(scores).all()
+        if method.interacts:
+            assert {pictures.ndim, texts.ndim} <= {2, 3}
+            return
         assert pictures.ndim == 2
         assert pictures.shape == texts.shape
         torch.testing.assert_close(texts.norm(dim=1), torch.ones(4))
         # The one exception states itself in the configuration.
         if getattr(method.config, "normalize_image_features", True):
             torch.testing.assert_close(pictures.norm(dim=1), torch.ones(4))
+
+    def test_a_score_depends_on_its_pair_alone(self, name: str, variant: str, build: Any) -> None:
+        """Neither on the other pairs of a block nor on how far the captions of a batch are filled up."""
+        method = build(name, variant).eval()
+        if not method.interacts:
+            return
+        with torch.inference_mode():
+            pictures = method.encode_images(torch.rand(3, 3, method.pixels.size, method.pixels.size))
+            texts = method.encode_texts(method.tokenize(CAPTIONS))
+            scores = method.score(pictures, texts)
+            for place, caption in enumerate(CAPTIONS):
+                alone = method.encode_texts(method.tokenize([caption]))
+                torch.testing.assert_close(method.score(pictures[1:2], alone)[0, 0], scores[1, place])
 
     def test_checkpoint_goes_out_and_in(self, name: str, variant: str, build: Any) -> None:
         method = build(name, variant)
@@ -196,5 +217,5 @@ class TestConfigure:
 
 
 def test_unknown_method_lists_the_known_ones():
-    with pytest.raises(ParamsError, match=r"unknown method 'amfm': the known ones are chance, clip, vse, vse\+\+"):
+    with pytest.raises(ParamsError, match=r"unknown method 'amfm': the known ones are amfmn-fusion, amfmn-sim, "):
         get_method("amfm")

@@ -13,8 +13,8 @@ from safetensors.torch import load_file, save_file
 from rsitr import evaluate as evaluation
 from rsitr.cells import Layout, Outcome, TrainReport, read_record, write_json
 from rsitr.datasets.splits import SplitData, load_splits
-from rsitr.evaluate import evaluate, metrics_of, write_ranks
-from rsitr.retrieval.ranks import rank_embeddings
+from rsitr.evaluate import SplitRanks, evaluate, metrics_of, write_ranks
+from rsitr.retrieval.ranks import Ranks, rank_embeddings
 from rsitr.retrieval.recall import text_groups
 from rsitr.train import train
 
@@ -32,7 +32,9 @@ TEXTS = torch.tensor([[0.8, 0.6], [0.6, 0.8], [0.0, 1.0], [0.6, 0.8]])
 
 
 def ranks():
-    return rank_embeddings(IMAGES, TEXTS, SPLIT.image_of, text_group=text_groups(SPLIT.captions))
+    """Those after re-ranking are made up."""
+    pair = rank_embeddings(IMAGES, TEXTS, SPLIT.image_of, text_group=text_groups(SPLIT.captions))
+    return SplitRanks(*pair, Ranks(np.array([3, 1]), np.array([1, 1, 1, 6])))
 
 
 def test_ranks_are_written_query_by_query(tmp_path):
@@ -40,16 +42,16 @@ def test_ranks_are_written_query_by_query(tmp_path):
     write_ranks(path, SPLIT, ranks())
     table = pq.read_table(path)
     assert table.schema.equals(evaluation.RANKS_SCHEMA)
-    columns = ("direction", "image_id", "caption", "rank", "dup_rank")
+    columns = ("direction", "image_id", "caption", "rank", "dup_rank", "rr_rank")
     assert [tuple(row[name] for name in columns) for row in table.to_pylist()] == [
         # Image a: caption 0 scores .8, more than all others. Image b: caption 2 scores 1.
-        ("i2t", "a.png", -1, 1, 1),
-        ("i2t", "b.png", -1, 1, 1),
+        ("i2t", "a.png", -1, 1, 1, 3),
+        ("i2t", "b.png", -1, 1, 1, 1),
         # Caption 1 belongs to image a but lies nearer to b; so does its twin, which belongs to b.
-        ("t2i", "a.png", 0, 1, 1),
-        ("t2i", "a.png", 1, 2, 1),
-        ("t2i", "b.png", 2, 1, 1),
-        ("t2i", "b.png", 3, 1, 1),
+        ("t2i", "a.png", 0, 1, 1, 1),
+        ("t2i", "a.png", 1, 2, 1, 1),
+        ("t2i", "b.png", 2, 1, 1, 1),
+        ("t2i", "b.png", 3, 1, 1, 6),
     ]
 
 
@@ -63,7 +65,8 @@ def test_metrics_by_hand():
     # One of the two captions "a dot" must miss its image at the first place, whatever the model.
     assert metrics["ceiling_t2i_r1"] == 75
     assert (metrics["i2t_medr"], metrics["t2i_medr"]) == (1, 1)
-    assert len(metrics) == 3 * 7 + 2
+    assert (metrics["rr_i2t_r1"], metrics["rr_i2t_r5"], metrics["rr_t2i_r5"]) == (50, 100, 75)
+    assert len(metrics) == 4 * 7 + 2
 
 
 @pytest.fixture

@@ -83,11 +83,13 @@ def test_a_key_without_rows_is_an_error():
         lookup(VSEPP.model_copy(update={"method": "vsepp"}), "rsicd")
 
 
-def test_keyword_retrieval_is_never_looked_up():
-    keywords = load().query("task == 'keywords'").iloc[0]
+def test_keyword_retrieval_is_another_task():
+    keywords = load().query("task == 'keywords' and table == 'table3' and metric == 'mr'").iloc[0]
     key = Published(**{field: keywords[field] for field in Published.model_fields})
+    assert key.task == "keywords"
+    assert lookup(key, keywords["dataset"])["mr"] == keywords["value"]
     with pytest.raises(ParamsError, match="no recalls"):
-        lookup(key, keywords["dataset"])
+        lookup(key.model_copy(update={"task": "sentence"}), keywords["dataset"])
 
 
 def test_an_ambiguous_key_lists_what_it_fits():

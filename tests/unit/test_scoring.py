@@ -9,8 +9,9 @@ from torch.nn import functional as F
 
 from rsitr import scoring
 from rsitr.methods.base import Method
+from rsitr.retrieval.rerank import rerank
 from rsitr.runtime import build_method, load_data
-from rsitr.scoring import Encoded, encode_captions, rank, score_all, scorer, slices, trimmed
+from rsitr.scoring import Encoded, Scores, encode_captions, score_all, slices, trimmed
 
 
 def test_slices():
@@ -105,8 +106,8 @@ def test_scores_do_not_depend_on_the_block(monkeypatch, numbers):
     method = LastWords()
     texts, place = encode_captions(method, CAPTIONS, "cpu")
     torch.testing.assert_close(score_all(method, IMAGES, texts, "cpu")[:, place], expected())
-    score = scorer(method, Encoded(IMAGES, texts, place), "cpu")
-    torch.testing.assert_close(score(slice(2, 5), slice(1, 9)), expected()[2:5, 1:9])
+    scores = Scores(method, Encoded(IMAGES, texts, place), "cpu")
+    torch.testing.assert_close(scores.of(slice(2, 5), slice(1, 9)), expected()[2:5, 1:9])
 
 
 def test_a_block_holds_no_more_numbers_than_it_may(monkeypatch):
@@ -129,12 +130,15 @@ def test_ranks_of_a_method_that_interacts():
     method = LastWords()
     assert method.interacts
     encoded = Encoded(IMAGES, *encode_captions(method, CAPTIONS, "cpu"))
-    ranks = rank(method, encoded, IMAGE_OF, "cpu")
+    scores = Scores(method, encoded, "cpu")
+    ranks = scores.rank(IMAGE_OF)
     table = expected()
     for caption, image in enumerate(IMAGE_OF):
         own = table[image, caption]
         others = np.delete(table[:, caption].numpy(), image)
         assert ranks.t2i[caption] == 1 + (others >= float(own)).sum()
+    again = rerank(lambda images, captions: table[images, captions], IMAGE_OF)
+    assert scores.rerank(IMAGE_OF).t2i.tolist() == again.t2i.tolist()
 
 
 def test_ranks_of_a_method_that_does_not(project, make_spec):
@@ -143,10 +147,10 @@ def test_ranks_of_a_method_that_does_not(project, make_spec):
     assert not method.interacts
     images = F.normalize(torch.eye(2, 16), dim=1)
     encoded = Encoded(images, images, torch.tensor([1, 0, 0]))
-    ranks = rank(method, encoded, np.array([0, 1, 0]), "cpu")
-    assert ranks.t2i.tolist() == [2, 2, 1]
-    score = scorer(method, encoded, "cpu")
-    assert score(slice(0, 2), slice(0, 3)).tolist() == [[0, 1, 1], [1, 0, 0]]
+    scores = Scores(method, encoded, "cpu")
+    # Caption 0 is image 1's text, captions 1 and 2 are image 0's.
+    assert scores.rank(np.array([0, 1, 0])).t2i.tolist() == [2, 2, 1]
+    assert scores.rerank(np.array([0, 1, 0])).t2i.tolist() == [2, 2, 1]
 
 
 def test_trimmed():

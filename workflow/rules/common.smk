@@ -113,7 +113,8 @@ def table_files(experiment):
     rendered = [
         f"{folder}/{table}.{kind}"
         for table in (
-            *("comparison", "margin", "sources", "dedup", "leakage", "statistics"),
+            *("comparison", "margin", "reranking"),
+            *("sources", "dedup", "leakage", "statistics"),
             *DATASET_TABLES,
         )
         for kind in ("csv", "md", "tex", "html")

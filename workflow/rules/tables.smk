@@ -69,3 +69,34 @@ rule margin_table:
         code=code("rsitr.tables.margin"),
     shell:
         "rsitr tables {wildcards.experiment} --only margin > {log} 2>&1"
+
+
+rule reranking_table:
+    input:
+        CELL_FILES,
+        marks,
+    output:
+        report(
+            multiext(
+                "results/tables/{experiment}/reranking",
+                ".csv",
+                ".md",
+                ".tex",
+                ".html",
+            ),
+            caption="../report/reranking.rst",
+            category="{experiment}",
+        ),
+    log:
+        "results/logs/tables/{experiment}-reranking.log",
+    benchmark:
+        "results/timing/tables/{experiment}-reranking.tsv"
+    conda:
+        "../envs/rsitr.yaml"
+    resources:
+        mem_mb=1000,
+        cpu=1,
+    params:
+        code=code("rsitr.tables.reranking"),
+    shell:
+        "rsitr tables {wildcards.experiment} --only reranking > {log} 2>&1"

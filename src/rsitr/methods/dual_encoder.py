@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from rsitr.captions.words import Vocabulary
 from rsitr.methods.base import Corpus, Method, TrainingConfig, token_images
+from rsitr.methods.triplet import TripletConfig, TripletLoss
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.text import GRUEncoder, TextEncoder, TransformerEncoder
 
@@ -51,18 +52,13 @@ class DualEncoder(Method):
 
     Config: ClassVar[type[DualEncoderConfig]] = DualEncoderConfig
     config: DualEncoderConfig
+    backbone: ImageBackbone
+    triplet_loss: TripletLoss
 
     def __init__(self, config: DualEncoderConfig, text: TextEncoder):
         super().__init__()
         self.config = config
-        self.backbone = ImageBackbone(
-            config.image_backbone,
-            config.image_weights,
-            config.image_size,
-            config.image_mean,
-            config.image_std,
-            config.image_options,
-        )
+        self.backbone = self.make_backbone(config)
         self.pixels = self.backbone.pixels
         self.text = text
         self.dropout = nn.Dropout(config.dropout)
@@ -70,8 +66,16 @@ class DualEncoder(Method):
 
     @classmethod
     def build(cls, config: Any, corpus: Corpus) -> Self:
-        """The method with its initial weights."""
-        return cls(config, build_text_encoder(config, corpus))
+        """The method with its initial weights, and its triplet loss where it has one."""
+        built = cls(config, build_text_encoder(config, corpus))
+        if isinstance(config, TripletConfig):
+            built.triplet_loss = TripletLoss(config, corpus)
+        return built
+
+    @staticmethod
+    def make_backbone(config: Any) -> ImageBackbone:
+        """The image tower's backbone."""
+        return ImageBackbone(**backbone_arguments(config))
 
     def pool_image(self, images: Tensor) -> Tensor:
         """One vector [B, C] for each image: pixels [B, 3, H, W] or tokens [B, N, C]."""
@@ -85,6 +89,18 @@ class DualEncoder(Method):
     def tokenize(self, captions: list[str]) -> Tensor:
         """Token indices [B, L]."""
         return self.text.tokenize(captions)
+
+
+def backbone_arguments(config: DualEncoderConfig) -> dict[str, Any]:
+    """What a configuration says of its image backbone, as ``ImageBackbone`` takes it."""
+    return {
+        "name": config.image_backbone,
+        "weights": config.image_weights,
+        "size": config.image_size,
+        "mean": config.image_mean,
+        "std": config.image_std,
+        "options": config.image_options,
+    }
 
 
 def build_text_encoder(config: DualEncoderConfig, corpus: Corpus) -> TextEncoder:

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.cells import Published
-from rsitr.methods.base import Batch, Corpus, method
+from rsitr.methods.base import Batch, method
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
-from rsitr.methods.triplet import TripletConfig, TripletLoss
+from rsitr.methods.triplet import TripletConfig
 from rsitr.nn.losses import contrastive_loss, temperature_parameter
 from rsitr.nn.text import TextEncoder
 
@@ -57,7 +57,6 @@ class VSE(DualEncoder):
 
     Config: ClassVar[type[VSEConfig]] = VSEConfig
     config: VSEConfig
-    triplet_loss: TripletLoss
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "swin-bert-triplet": SWIN_BERT | {"objective": "triplet"},
         "vit-bert": VIT_BERT,
@@ -74,13 +73,6 @@ class VSE(DualEncoder):
         super().__init__(config, text)
         self.text_head = nn.Linear(text.width, config.width)
         self.log_temperature = temperature_parameter(config.temperature)
-
-    @classmethod
-    def build(cls, config: Any, corpus: Corpus) -> Self:
-        """The method with its initial weights."""
-        built = super().build(config, corpus)
-        built.triplet_loss = TripletLoss(config, corpus)
-        return built
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Embeddings [B, width] of unit length."""

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from rsitr.cells import Published
 from rsitr.methods.base import Batch, Corpus, method
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
-from rsitr.methods.triplet import TripletConfig, TripletLoss
+from rsitr.methods.triplet import TripletConfig
 
 
 class VSEppConfig(DualEncoderConfig, TripletConfig):
@@ -35,7 +35,6 @@ class VSEpp(DualEncoder):
 
     Config: ClassVar[type[VSEppConfig]] = VSEppConfig
     config: VSEppConfig
-    triplet_loss: TripletLoss
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "amfmn": {"normalize_image_features": False, "text_pool": "mean", "image_size": 256},
     }
@@ -47,9 +46,7 @@ class VSEpp(DualEncoder):
     @classmethod
     def build(cls, config: Any, corpus: Corpus) -> Self:
         """The GRU's state is the embedding, so it has the embedding's width."""
-        built = super().build(config.model_copy(update={"text_width": config.width}), corpus)
-        built.triplet_loss = TripletLoss(config, corpus)
-        return built
+        return super().build(config.model_copy(update={"text_width": config.width}), corpus)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Embeddings [B, width]; of unit length unless the variant says otherwise."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -49,14 +49,26 @@ class GRUEncoder(TextEncoder):
         dropout: float = 0.0,
     ):
         super().__init__()
+        self.arguments: dict[str, Any] = {
+            "word_size": word_size,
+            "width": width,
+            "bidirectional": bidirectional,
+            "dropout": dropout,
+        }
         self.vocabulary = vocabulary
         self.max_words = max_words
-        self.pooling = pooling
+        self.pooling: Literal["last", "mean"] = pooling
         self.width = width
         self.embed = nn.Embedding(len(vocabulary), word_size, padding_idx=PAD)
         self.dropout = nn.Dropout(dropout)
         self.gru = nn.GRU(word_size, width, batch_first=True, bidirectional=bidirectional)
         nn.init.uniform_(self.embed.weight, -0.1, 0.1)
+
+    def sibling(self) -> GRUEncoder:
+        """Another GRU of the same kind on the same word vectors."""
+        other = GRUEncoder(self.vocabulary, max_words=self.max_words, pooling=self.pooling, **self.arguments)
+        other.embed = self.embed
+        return other
 
     def tokenize(self, captions: list[str]) -> Tensor:
         """Word indices [B, L]."""

@@ -20,7 +20,7 @@ of the rounded scores. Ranks of ``rank_scores`` are exact with respect to the nu
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import NamedTuple, overload
@@ -31,18 +31,8 @@ import torch
 from scipy import sparse
 from torch import Tensor
 
-from rsitr.errors import DatasetError, TrainingDiverged
-
-Integers = npt.NDArray[np.integer]
-Embeddings = np.ndarray | Tensor
-"""Float [N, D]; an array may be a memory map."""
-Score = Callable[[slice, slice], Tensor]
-"""Scores of a slice of images against a slice of captions: a new float tensor [images, captions]."""
-
-BLOCK = 2048
-"""Side of a tile: 16 MiB of float32, large enough for a matrix product at full speed."""
-HELD_BYTES = 128 * 2**20
-"""Tiles kept between the passes; with the tile in hand, its rows and its masks the working memory is about 200 MiB."""
+from rsitr.errors import DatasetError
+from rsitr.retrieval.tiles import BLOCK, HELD_BYTES, Embeddings, Grid, Held, Integers, Score, Tile, rows
 
 
 @dataclass(frozen=True)
@@ -107,7 +97,7 @@ def rank_embeddings(
             f"Embeddings of shape {tuple(images.shape)} and {tuple(texts.shape)} cannot be compared: "
             "pass [I, D] and [C, D]."
         )
-    pairs = _relevant_pairs(image_of, text_group)
+    pairs = relevant_pairs(image_of, text_group)
     if (pairs.n_images, pairs.n_texts) != (len(images), len(texts)):
         raise DatasetError(
             f"image_of speaks of {pairs.n_images} images and {pairs.n_texts} captions, but {len(images)} and "
@@ -115,10 +105,10 @@ def rank_embeddings(
         )
 
     def score(image_rows: slice, text_rows: slice) -> Tensor:
-        return _rows(images, image_rows, device) @ _rows(texts, text_rows, device).T
+        return rows(images, image_rows, device) @ rows(texts, text_rows, device).T
 
     with _full_float32(torch.device(device).type):
-        return _rank(score, pairs, _TwinPair(_twins(images, device), _twins(texts, device)), block, device)
+        return _rank(score, pairs, TwinPair(_twins(images, device), _twins(texts, device)), block, device)
 
 
 @overload
@@ -153,7 +143,7 @@ def rank_scores(
     ``HELD_BYTES`` between the passes is asked for twice. Scores are compared in the type they come in, on ``device``.
     The other arguments and the errors are those of ``rank_embeddings``.
     """
-    return _rank(score, _relevant_pairs(image_of, text_group), _TwinPair(None, None), block, device)
+    return _rank(score, relevant_pairs(image_of, text_group), TwinPair(None, None), block, device)
 
 
 def count_images(image_of: Integers) -> int:
@@ -169,7 +159,7 @@ def count_images(image_of: Integers) -> int:
     return int(image_of.max()) + 1
 
 
-class _Pairs(NamedTuple):
+class Pairs(NamedTuple):
     """The relevant (image, caption) pairs of one test set, once per protocol."""
 
     n_images: int
@@ -177,8 +167,8 @@ class _Pairs(NamedTuple):
     protocols: list[tuple[Integers, Integers]]
 
 
-def _relevant_pairs(image_of: Integers, text_group: Integers | None) -> _Pairs:
-    """Checks the arguments. A text that n captions of m images share makes n * m duplicate-aware pairs."""
+def relevant_pairs(image_of: Integers, text_group: Integers | None) -> Pairs:
+    """Check the arguments of a ranking. A text that n captions of m images share makes n * m duplicate-aware pairs."""
     n_images, n_texts = count_images(image_of), len(image_of)
     protocols: list[tuple[Integers, Integers]] = [(image_of, np.arange(n_texts))]
     if text_group is not None:
@@ -191,36 +181,14 @@ def _relevant_pairs(image_of: Integers, text_group: Integers | None) -> _Pairs:
         owns = sparse.csr_array((ones, (image_of, group)))
         copies = sparse.csr_array((ones, (group, np.arange(n_texts))))
         protocols.append((owns @ copies).nonzero())
-    return _Pairs(n_images, n_texts, protocols)
+    return Pairs(n_images, n_texts, protocols)
 
 
-class _TwinPair(NamedTuple):
+class TwinPair(NamedTuple):
     """Which gallery items have one and the same embedding (``_twins``)."""
 
     images: Tensor | None
     texts: Tensor | None
-
-
-class _Tile(NamedTuple):
-    number: int
-    images: slice
-    texts: slice
-
-
-class _Grid:
-    """The tiles of an [I, C] score matrix, numbered row by row."""
-
-    def __init__(self, n_images: int, n_texts: int, block: int) -> None:
-        self.n_images, self.n_texts, self.block = n_images, n_texts, block
-        self.columns = -(-n_texts // block)
-        self.tiles = [
-            _Tile(number, slice(i, min(i + block, n_images)), slice(t, min(t + block, n_texts)))
-            for number, (i, t) in enumerate((i, t) for i in range(0, n_images, block) for t in range(0, n_texts, block))
-        ]
-
-    def number(self, image: Integers, text: Integers) -> Integers:
-        """Tile in which a pair lies."""
-        return image // self.block * self.columns + text // self.block
 
 
 class _Direction:
@@ -254,11 +222,11 @@ class _Direction:
         return (1 + self.ahead).cpu().numpy()
 
 
-class _Protocol:
+class Protocol:
     """Both directions under one reading of relevance."""
 
     def __init__(
-        self, image: Integers, text: Integers, grid: _Grid, twins: _TwinPair, device: str | torch.device
+        self, image: Integers, text: Integers, grid: Grid, twins: TwinPair, device: str | torch.device
     ) -> None:
         tile = grid.number(image, text)
         order = np.argsort(tile, kind="stable")
@@ -268,82 +236,60 @@ class _Protocol:
         )
         self.i2t = _Direction(self.image, self.text, grid.n_images, twins.texts)
         self.t2i = _Direction(self.text, self.image, grid.n_texts, twins.images)
-        self.scores: list[Tensor] = []
+        self.scores: Tensor | None = None
 
-    def pairs(self, tile: _Tile) -> slice:
+    def pairs(self, tile: Tile) -> slice:
         """The relevant pairs inside a tile: pairs are sorted by the tile they lie in."""
         return slice(int(self.start[tile.number]), int(self.start[tile.number + 1]))
 
-    def gather(self, tile: _Tile, block: Tensor) -> None:
+    def gather(self, tile: Tile, block: Tensor) -> None:
+        """First pass: the scores of the relevant pairs inside a tile."""
+        if self.scores is None:  # all at once: small pieces between the tiles would fragment the memory
+            self.scores = torch.empty(len(self.image), dtype=block.dtype, device=block.device)
         pairs = self.pairs(tile)
-        self.scores.append(block[self.image[pairs] - tile.images.start, self.text[pairs] - tile.texts.start])
+        self.scores[pairs] = block[self.image[pairs] - tile.images.start, self.text[pairs] - tile.texts.start]
 
     def set_best(self) -> None:
-        scores = torch.cat(self.scores)
-        self.i2t.set_best(scores)
-        self.t2i.set_best(scores)
+        """Between the passes: the best relevant score of every query."""
+        assert self.scores is not None
+        self.i2t.set_best(self.scores)
+        self.t2i.set_best(self.scores)
 
-    def count(self, tile: _Tile, block: Tensor) -> None:
+    def count(self, tile: Tile, block: Tensor) -> None:
+        """Second pass: the irrelevant items of a tile that reach it."""
         pairs = self.pairs(tile)
         self.i2t.count(block, tile.images, tile.texts, pairs)
         self.t2i.count(block.T, tile.texts, tile.images, pairs)
 
     def ranks(self) -> Ranks:
+        """After both passes."""
         return Ranks(i2t=self.i2t.ranks(), t2i=self.t2i.ranks())
 
 
-def _rank(
-    score: Score, pairs: _Pairs, twins: _TwinPair, block: int, device: str | torch.device
-) -> Ranks | ProtocolRanks:
-    grid = _Grid(pairs.n_images, pairs.n_texts, block)
-    protocols = [_Protocol(image, text, grid, twins, device) for image, text in pairs.protocols]
+def _rank(score: Score, pairs: Pairs, twins: TwinPair, block: int, device: str | torch.device) -> Ranks | ProtocolRanks:
+    grid = Grid(pairs.n_images, pairs.n_texts, block)
+    protocols = [Protocol(image, text, grid, twins, device) for image, text in pairs.protocols]
+    held = Held(score, HELD_BYTES)
     with torch.inference_mode():
-        held = _find_best(score, grid, protocols)
+        # The plain pairs are among the duplicate-aware ones, so the last protocol names every tile with a pair.
+        for number in np.flatnonzero(np.diff(protocols[-1].start)):
+            tile = grid.tiles[number]
+            scores = held.first(tile)
+            for protocol in protocols:
+                protocol.gather(tile, scores)
+        for protocol in protocols:
+            protocol.set_best()
         for tile in grid.tiles:
-            scores = held.pop(tile.number) if tile.number in held else _checked(score, tile)
+            scores = held.last(tile)
             for protocol in protocols:
                 protocol.count(tile, scores)
-    plain, *duplicate_aware = (protocol.ranks() for protocol in protocols)
+    return by_protocol([protocol.ranks() for protocol in protocols])
+
+
+def by_protocol(found: list[Ranks]) -> Ranks | ProtocolRanks:
+    """Ranks as they are returned: of the one protocol that was asked for, or of both."""
+    plain, *duplicate_aware = found
     return ProtocolRanks(plain, *duplicate_aware) if duplicate_aware else plain
-
-
-def _find_best(score: Score, grid: _Grid, protocols: list[_Protocol]) -> dict[int, Tensor]:
-    """First pass. Returns the tiles it computed, by number, as far as they fit ``HELD_BYTES``."""
-    held: dict[int, Tensor] = {}
-    room = HELD_BYTES
-    # The plain pairs are among the duplicate-aware ones, so the last protocol names every tile that is needed.
-    needed = np.flatnonzero(np.diff(protocols[-1].start))
-    for tile in (grid.tiles[number] for number in needed):
-        scores = _checked(score, tile)
-        for protocol in protocols:
-            protocol.gather(tile, scores)
-        room -= scores.nbytes
-        if room >= 0:
-            held[tile.number] = scores
-    for protocol in protocols:
-        protocol.set_best()
-    return held
-
-
-def _checked(score: Score, tile: _Tile) -> Tensor:
-    scores = score(tile.images, tile.texts)
-    expected = (tile.images.stop - tile.images.start, tile.texts.stop - tile.texts.start)
-    if scores.shape != expected:
-        raise ValueError(f"The scorer returned a block of shape {tuple(scores.shape)}; it must be {expected}.")
-    if scores.amax().isnan():  # amax hands a NaN on and takes a tenth of the time of isnan
-        raise TrainingDiverged(
-            f"A score between images {tile.images.start} to {tile.images.stop - 1} and captions {tile.texts.start} to "
-            f"{tile.texts.stop - 1} is not a number. Lower the learning rate, or look for a zero vector that the model "
-            "normalises."
-        )
-    return scores
-
-
-def _rows(embeddings: Embeddings, rows: slice | Integers, device: str | torch.device) -> Tensor:
-    part = embeddings[rows]
-    if isinstance(part, np.ndarray):
-        part = torch.from_numpy(np.array(part, dtype=np.float32))  # copied: torch cannot share a read-only memory map
-    return part.detach().to(device, torch.float32)
 
 
 def _twins(embeddings: Embeddings, device: str | torch.device) -> Tensor | None:
@@ -352,7 +298,7 @@ def _twins(embeddings: Embeddings, device: str | torch.device) -> Tensor | None:
     Twins share their first value, so only rows that do are compared; a 128-bit digest stands for the row, which keeps
     the memory small even when training collapsed and all rows are one.
     """
-    first = _rows(embeddings[:, :1], slice(None), "cpu").numpy()[:, 0]
+    first = rows(embeddings[:, :1], slice(None), "cpu").numpy()[:, 0]
     _, group, size = np.unique(first, return_inverse=True, return_counts=True)
     suspects = np.flatnonzero(size[group] > 1)
     if len(suspects) == 0:
@@ -360,7 +306,7 @@ def _twins(embeddings: Embeddings, device: str | torch.device) -> Tensor | None:
     known: dict[bytes, int] = {}
     twins = np.full(len(first), -1)
     for part in np.array_split(suspects, -(-len(suspects) // BLOCK)):
-        for row, values in zip(part, _rows(embeddings, part, "cpu").numpy() + 0.0, strict=True):  # -0.0 becomes 0.0
+        for row, values in zip(part, rows(embeddings, part, "cpu").numpy() + 0.0, strict=True):  # -0.0 becomes 0.0
             twins[row] = known.setdefault(hashlib.blake2b(values.tobytes(), digest_size=16).digest(), len(known))
     return torch.from_numpy(twins).to(device)
 

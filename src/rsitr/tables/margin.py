@@ -4,31 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
-import pandas as pd
+from typing import Any
 
 from rsitr.params import CellId, Params
+from rsitr.tables import significance
 from rsitr.tables.comparison import ABSENT, Entry, Overlaps, View, collect, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
-
-if TYPE_CHECKING:
-    from rsitr.retrieval.ranks import Ranks
-    from rsitr.retrieval.statistics import Comparison
 
 OF_THE_MARGIN = frozenset({"margin", "margin_type", "beta", "prior", "prior_bleu", "negatives"})
 """Fields in which a method may differ from the one that it is compared with."""
 NEGATIVES = {"hardest": "largest violation", "most-similar": "highest score", "all": "all"}
-COLUMNS = ("seeds", "mR", "Δ mR", "95 % interval", "p")
+COLUMNS = ("seeds", "mR", *significance.COLUMNS)
 CAPTION = (
     "Test mR in percent, mean ± sample standard deviation over seeds, of methods that differ in the margin of their "
     "triplet loss only. γ: largest margin; β: its decay (AMFMN, Eq. 29); S: the prior similarity. Negative: which one "
     "of the batch a query is pushed away from; with a fixed margin the largest violation is the highest score. Δ mR: "
-    "against the fixed margin; interval and two-sided p by paired bootstrap over test images, the seeds averaged, p "
-    "corrected for the number of comparisons of this table (Holm)."
+    f"against the fixed margin; {significance.METHOD}"
 )
 
 
@@ -71,26 +65,6 @@ def describe(config: Mapping[str, Any]) -> str:
     return f"γ {config['margin']:g}, β {config['beta']:g}, S {prior}"
 
 
-def read_ranks(path: Path) -> tuple[Ranks, np.ndarray]:
-    """Ranks of a record, and the image of each caption."""
-    from rsitr.retrieval.ranks import Ranks  # brings torch, which tables of facts need not wait for
-
-    frame = pd.read_parquet(path)
-    images, texts = (frame[frame["direction"] == direction] for direction in ("i2t", "t2i"))
-    number = {image_id: place for place, image_id in enumerate(images["image_id"])}
-    ranks = Ranks(images["rank"].to_numpy(np.int64), texts["rank"].to_numpy(np.int64))
-    return ranks, np.array([number[image_id] for image_id in texts["image_id"]])
-
-
-def compare(entry: Entry, fixed: Entry, cells_dir: Path) -> Comparison:
-    """A dynamic margin against the fixed one, by the ranks of all their seeds."""
-    from rsitr.retrieval.statistics import paired_bootstrap
-
-    read = [[read_ranks(cells_dir / run.cell.path / "ranks.parquet") for run in e.runs] for e in (entry, fixed)]
-    ours, theirs = ([ranks for ranks, _ in seeds] for seeds in read)
-    return paired_bootstrap(ours, theirs, read[0][0][1], seed=0)
-
-
 class _Margins:
     """The rows of an experiment."""
 
@@ -98,19 +72,16 @@ class _Margins:
         self.view = view
         self.families = {dataset: list(families(view.of(dataset))) for dataset in view.datasets}
         self.datasets = [dataset for dataset, found in self.families.items() if found]
-        self.compared = {
-            (dataset, entry.method): compare(entry, family.fixed, cells_dir)
-            for dataset in self.datasets
-            for family in self.families[dataset]
-            for entry in family.dynamic
-            if family.fixed and family.fixed.complete and entry.complete
-        }
-        self.p = dict(zip(self.compared, self._corrected(), strict=True))
-
-    def _corrected(self) -> list[float]:
-        from rsitr.retrieval.statistics import holm
-
-        return holm([found.p for found in self.compared.values()]).tolist()
+        ranks = partial(significance.recorded, cells_dir=cells_dir)
+        self.differences = significance.Differences(
+            {
+                (dataset, entry.method): significance.compare(ranks(entry), ranks(family.fixed))
+                for dataset in self.datasets
+                for family in self.families[dataset]
+                for entry in family.dynamic
+                if family.fixed and family.fixed.complete and entry.complete
+            }
+        )
 
     def methods(self) -> list[str]:
         """Methods of any family, in the experiment's order."""
@@ -131,13 +102,7 @@ class _Margins:
             return
         yield Cell(str(len(entry.runs)) if entry.complete else f"{len(entry.records)}/{len(entry.runs)}")
         yield replace(self.view.value(entry, "mr"), bold=False)
-        found = self.compared.get((dataset, method))
-        if found is None:
-            yield from [Cell()] * (len(COLUMNS) - 2)
-            return
-        yield Cell(f"{found.difference:+.2f}")
-        yield Cell(f"{found.low:+.2f} to {found.high:+.2f}")
-        yield Cell(f"{self.p[dataset, method]:.3f}")
+        yield from self.differences.cells((dataset, method))
 
     def row(self, method: str) -> Row:
         """A method in all datasets."""

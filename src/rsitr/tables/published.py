@@ -101,15 +101,14 @@ def checks() -> pd.DataFrame:
 
 
 def _of(key: Published, frame: pd.DataFrame) -> pd.DataFrame:
-    """The sentence retrieval rows of ``frame`` that a key fits."""
-    frame = frame[frame["task"].eq("sentence")]
+    """The rows of ``frame`` that a key fits."""
     for field, value in key.model_dump().items():
         frame = frame[frame[field].eq(value)] if value else frame
     return frame
 
 
 def lookup(key: Published, dataset: str) -> dict[str, float]:
-    """Recalls and mR that a paper prints for ``key`` on ``dataset`` in sentence retrieval, in percent.
+    """Recalls and mR that a paper prints for ``key`` on ``dataset``, in percent.
 
     An empty variant or backbone of the key means "not stated" and fits any. The result is empty where the paper has
     the row but not on this dataset. A key that fits nothing, or several rows, raises ``ParamsError``.

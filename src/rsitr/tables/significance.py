@@ -1,0 +1,79 @@
+"""Differences of mR between sets of recorded ranks, with their significance, as cells of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import pandas as pd
+
+from rsitr.errors import RecordError
+from rsitr.tables.comparison import Entry
+from rsitr.tables.layout import Cell
+
+if TYPE_CHECKING:
+    from rsitr.retrieval.ranks import Ranks
+    from rsitr.retrieval.statistics import Comparison
+
+Key = TypeVar("Key")
+
+COLUMNS = ("Δ mR", "95 % interval", "p")
+METHOD = (
+    "interval and two-sided p by paired bootstrap over test images, the seeds averaged, p corrected for the number of "
+    "comparisons of this table (Holm)."
+)
+"""The end of a caption."""
+
+
+class Recorded(NamedTuple):
+    """The ranks of an entry."""
+
+    seeds: list[Ranks]
+    image_of: np.ndarray
+    """The image of each caption."""
+
+
+def recorded(entry: Entry, cells_dir: Path, column: str = "rank") -> Recorded:
+    """Ranks of all seeds of a complete entry, from a column of their ``ranks.parquet``.
+
+    Raises ``RecordError`` when a file has no such column.
+    """
+    from rsitr.retrieval.ranks import Ranks  # brings torch, which tables of facts need not wait for
+
+    seeds = []
+    for run in entry.runs:
+        path = cells_dir / run.cell.path / "ranks.parquet"
+        frame = pd.read_parquet(path)
+        if column not in frame:
+            raise RecordError(f"{path} has no column {column}, unlike its cell.json: evaluate {run.cell.path} again")
+        images, texts = (frame[frame["direction"] == direction] for direction in ("i2t", "t2i"))
+        seeds.append(Ranks(images[column].to_numpy(np.int64), texts[column].to_numpy(np.int64)))
+    number = {image_id: place for place, image_id in enumerate(images["image_id"])}
+    return Recorded(seeds, np.array([number[image_id] for image_id in texts["image_id"]]))
+
+
+def compare(ours: Recorded, theirs: Recorded) -> Comparison:
+    """How far ours lie above theirs in mR."""
+    from rsitr.retrieval.statistics import paired_bootstrap
+
+    return paired_bootstrap(ours.seeds, theirs.seeds, ours.image_of, seed=0)
+
+
+class Differences(Generic[Key]):
+    """The comparisons of a table, which are one family of tests."""
+
+    def __init__(self, found: Mapping[Key, Comparison]):
+        from rsitr.retrieval.statistics import holm
+
+        self.found = found
+        self.p = dict(zip(found, holm([comparison.p for comparison in found.values()]).tolist(), strict=True))
+
+    def cells(self, key: Key) -> list[Cell]:
+        """Cells of ``COLUMNS``, empty where nothing was compared."""
+        if key not in self.found:
+            return [Cell()] * len(COLUMNS)
+        found = self.found[key]
+        texts = (f"{found.difference:+.2f}", f"{found.low:+.2f} to {found.high:+.2f}", f"{self.p[key]:.3f}")
+        return [Cell(text) for text in texts]
