@@ -8,6 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
+from rsitr.cells import Published
 from rsitr.methods.base import Batch, Corpus, Phase, token_images
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
 from rsitr.nn.blocks import score_in_blocks
@@ -24,8 +25,11 @@ STAGES = (
 released configurations go on; of the third they state no more than a limit of 300."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "released": {"form": "released"},
-    "single-token": {"form": "released", "regions": "pooled"},
+    # One token leaves the attention nothing to learn: no stage of its own.
+    "single-token": {"form": "released", "regions": "pooled", "phases": ()},
 }
+KEYWORDS_ROW = Published(paper="amfmn2022", table="table3", method="camp", task="keywords")
+"""The table does not say with which loss."""
 
 
 class CAMPConfig(DualEncoderConfig):
@@ -35,7 +39,7 @@ class CAMPConfig(DualEncoderConfig):
     """Of several phases, the first trains the attention: its score is the cosine of the messages."""
     step_epochs: int = Field(50, ge=1)
     image_size: int = Field(256, ge=16)
-    text_encoder: Literal["gru", "bigru"] = "bigru"
+    text_encoder: Literal["gru", "bigru"] = "bigru"  # type: ignore[assignment]
     text_pool: Literal["last", "mean"] = "mean"
     """Of a GRU, where ``regions`` is ``pooled``."""
     min_count: int = Field(4, ge=1)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from rsitr.cells import Published
 from rsitr.methods.base import Batch, method
-from rsitr.methods.camp import CAMP, VARIANTS, CAMPConfig
+from rsitr.methods.camp import CAMP, KEYWORDS_ROW, VARIANTS, CAMPConfig
 from rsitr.nn.losses import matching_loss
 
 ROW = Published(paper="amfmn2022", table="table2", method="camp-bce")
@@ -38,7 +38,7 @@ class CAMPBCE(CAMP):
     Config: ClassVar[type[CAMPBCEConfig]] = CAMPBCEConfig
     config: CAMPBCEConfig
     variants: ClassVar[dict[str, dict[str, Any]]] = VARIANTS
-    published: ClassVar[dict[str, Published]] = {"": ROW, "single-token": ROW}
+    published: ClassVar[dict[str, Published]] = {"": ROW, "single-token": ROW, "keywords": KEYWORDS_ROW}
 
     def loss(self, batch: Batch) -> Tensor:
         """L_BCE-h of section 3.4."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar
 
 from torch import Tensor
 
 from rsitr.cells import Published
-from rsitr.methods.base import Batch, Corpus, method
-from rsitr.methods.camp import CAMP, VARIANTS, CAMPConfig
-from rsitr.methods.triplet import TripletConfig, TripletLoss
+from rsitr.methods.base import Batch, method
+from rsitr.methods.camp import CAMP, KEYWORDS_ROW, VARIANTS, CAMPConfig
+from rsitr.methods.triplet import TripletConfig
 
 ROW = Published(paper="amfmn2022", table="table2", method="camp-triplet")
 
@@ -28,16 +28,8 @@ class CAMPTriplet(CAMP):
 
     Config: ClassVar[type[CAMPTripletConfig]] = CAMPTripletConfig
     config: CAMPTripletConfig
-    triplet_loss: TripletLoss
     variants: ClassVar[dict[str, dict[str, Any]]] = VARIANTS
-    published: ClassVar[dict[str, Published]] = {"": ROW, "single-token": ROW}
-
-    @classmethod
-    def build(cls, config: Any, corpus: Corpus) -> Self:
-        """The method with its initial weights."""
-        built = super().build(config, corpus)
-        built.triplet_loss = TripletLoss(config, corpus)
-        return built
+    published: ClassVar[dict[str, Published]] = {"": ROW, "single-token": ROW, "keywords": KEYWORDS_ROW}
 
     def loss(self, batch: Batch) -> Tensor:
         """The hinge between probabilities of a match."""
