@@ -218,7 +218,7 @@ class Trainer:
             raise TrainingDiverged(
                 f"the loss became {value} at step {self.step}: lower learning_rate, or clip_norm, in params.yaml"
             )
-        self.optimizer.zero_grad(set_to_none=True)
+        self.method.zero_grad()  # of all: what no longer learns must not count in the norm that is clipped
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.method.parameters(), self.config.clip_norm)

@@ -202,6 +202,38 @@ def test_one_region_and_one_word_by_hand():
     assert score.item() == pytest.approx(1.5 * (0.5 * (region + word) + 0.1) - 1.0)
 
 
+def test_one_region_and_one_word_in_the_released_form_by_hand():
+    """Messages of unit length: (0, 1) of the word and (.6, .8) of the region."""
+    model = passing("released", width=2)
+    region, word = torch.tensor([3.0, 4.0]).double(), torch.tensor([0.0, 2.0]).double()
+    fusion = model.fusion
+    with torch.no_grad():
+        fusion.regions.own.weight.copy_(torch.diag(torch.tensor([1.0, 2.0])))
+        fusion.regions.message.weight.copy_(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+        fusion.words.own.weight.copy_(-torch.eye(2))
+        fusion.words.message.weight.copy_(torch.eye(2))
+        fusion.perceptron[0].weight.copy_(torch.tensor([[1.0, 2.0, 3.0, 4.0], [-9.0, -9.0, -9.0, -9.0]]))
+        fusion.perceptron[0].bias.zero_()
+        fusion.perceptron[2].weight.copy_(torch.tensor([[2.0, 5.0]]))
+        fusion.perceptron[2].bias.fill_(-1.0)
+        score = model(region.view(1, 1, 2), word.view(1, 1, 2), fuse=True)
+    gate = 1 / (1 + math.exp(-4.0))  # (3, 4) . (0, 1); W_v v = (3, 8), W_m m = (1, 0)
+    x, y = 3 + 4 * gate, 4 + 8 * gate
+    other = 1 / (1 + math.exp(-1.6))  # (0, 2) . (.6, .8); -(0, 2) + (.6, .8) = (.6, -1.2), of which .6 is left
+    z, w = 0.6 * other, 2.0
+    hidden = (x + 2 * y) / math.hypot(x, y) + (3 * z + 4 * w) / math.hypot(z, w)
+    assert score.item() == pytest.approx(2 * hidden - 1)
+
+
+@pytest.mark.parametrize("fuse", [False, True])
+@pytest.mark.parametrize("form", FORMS)
+def test_the_order_of_fragments_does_not_matter(form, fuse):
+    model = passing(form)
+    images, texts = pairs()
+    shuffled = model(images[:, [2, 0, 3, 1]], texts[:, [4, 2, 0, 3, 1]], fuse=fuse)
+    torch.testing.assert_close(shuffled, model(images, texts, fuse=fuse))
+
+
 def test_under_autocast_scores_keep_to_those_in_full_precision():
     for form in FORMS:
         model = FORMS[form](WIDTH)
