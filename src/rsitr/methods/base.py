@@ -32,6 +32,7 @@ class MethodConfig(BaseModel):
 
 
 Optimizer = Literal["adam", "adamw", "sgd"]
+"""``sgd`` is stochastic gradient descent with Nesterov's momentum of .9."""
 
 
 class Phase(BaseModel):
@@ -47,6 +48,8 @@ class Phase(BaseModel):
     learning_rate: float = Field(gt=0)
     learns: tuple[str, ...] = ()
     """First parts of the names of the parameters that learn; empty for all."""
+    from_best: bool = False
+    """Begin with the weights of the best epoch so far, not of the last, and choose the best anew from here on."""
 
 
 class TrainingConfig(MethodConfig):
