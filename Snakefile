@@ -4,8 +4,10 @@ from snakemake.utils import min_version
 from rsitr import pipeline
 from rsitr.cells import Layout
 from rsitr.params import METHOD, NAME, CellId, Dedup
+from rsitr.scheduling import one_round_at_a_time
 
 min_version("9.0")
+one_round_at_a_time()
 
 
 configfile: "params.yaml"
@@ -52,5 +54,6 @@ rule all:
     input:
         CELL_FILES,
         table_files(PARAMS.experiment),
+        EXAMPLES,
         JOINT,
         KEYWORDS,

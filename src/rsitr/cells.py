@@ -101,8 +101,6 @@ class Published(BaseModel):
     method: str
     variant: str = ""
     backbone: str = ""
-    task: Literal["sentence", "keywords", "sentence+keywords"] = "sentence"
-    """What the paper retrieves with."""
 
 
 class Epoch(BaseModel):

@@ -92,3 +92,17 @@ def caption_files(params: Params, cell: CellId) -> list[Path]:
     # The matrices are of the captions as they are, and keywords alone are other queries.
     matrices = [] if queries == ["keywords"] else measures(params, cell)
     return [*(folder / f"{name}.npy" for name in matrices), *keywords]
+
+
+def example_cells(params: Params, experiment: str) -> dict[str, CellId]:
+    """The cells that AMFMN's pictures are drawn from, by the kind of their queries; empty without AMFMN-sim.
+
+    They are of the first dataset and seed on which the matrix has it.
+    """
+    cells = params.cells(experiment)
+    first = next((cell for cell in cells if cell.method == "amfmn-sim"), None)
+    if first is None:
+        return {}
+    names = {"sentence": "amfmn-sim", "keywords": "amfmn-sim@keywords", "joint": "amfmn-sim@joint"}
+    found = {mode: first._replace(method=name) for mode, name in names.items()}
+    return {mode: cell for mode, cell in found.items() if cell in cells}

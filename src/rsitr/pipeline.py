@@ -21,7 +21,17 @@ from rsitr.params import CellId, Params, parse_params
 from rsitr.provenance import code_sha, memory_gib
 
 TableName = Literal[
-    "comparison", "margin", "reranking", "datasets", "statistics", "ceiling", "splits", "sources", "dedup", "leakage"
+    "comparison",
+    "margin",
+    "reranking",
+    "amfmn",
+    "datasets",
+    "statistics",
+    "ceiling",
+    "splits",
+    "sources",
+    "dedup",
+    "leakage",
 ]
 CELLS = Path("results/cells")
 
@@ -265,22 +275,11 @@ def snakemake(targets: list[str], experiment: str, cores: int) -> int:
 def build_tables(params: Params, experiment: str, *, only: TableName | None = None, strict: bool = False) -> list[Path]:
     """Tables and figures of an experiment, or one of them.
 
-    ``comparison``, ``margin`` and ``reranking`` come from its records, ``sources`` from the source tables of the
-    datasets, ``dedup`` and ``leakage`` from the images that were compared, the others from the canonical tables.
+    ``comparison``, ``margin``, ``reranking`` and ``amfmn``, the tables of that paper, come from its records,
+    ``sources`` from the source tables of the datasets, ``dedup`` and ``leakage`` from the images that were compared,
+    the others from the canonical tables.
     """
-    from rsitr.tables import (
-        ceiling,
-        comparison,
-        datasets,
-        dedup,
-        leakage,
-        margin,
-        metrics,
-        reranking,
-        sources,
-        splits,
-        statistics,
-    )
+    from rsitr.tables import ceiling, datasets, dedup, leakage, sources, splits, statistics
 
     out, written = Layout.tables(experiment), []
     built = _built(params[experiment].datasets)
@@ -298,15 +297,27 @@ def build_tables(params: Params, experiment: str, *, only: TableName | None = No
         written.append(leakage.write_training(_overlaps(params, experiment), Layout.overlaps(experiment)))
     if only in (None, "statistics"):
         written += statistics.build(built, experiment, out, min(2, cores()))
-    if only in (None, "comparison", "margin", "reranking"):
-        stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
-        overlaps = _known_overlaps(experiment)
-        if only in (None, "comparison"):
-            written += comparison.build(params, experiment, CELLS, out, stale, strict, overlaps)
-            written += metrics.build(params, experiment, CELLS, out)
-        for name, table in (("margin", margin), ("reranking", reranking)):
-            if only in (None, name):
-                written += table.build(params, experiment, CELLS, out, stale, overlaps)
+    if only in (None, "comparison", "margin", "reranking", "amfmn"):
+        written += _build_from_records(params, experiment, only, strict)
+    return written
+
+
+def _build_from_records(params: Params, experiment: str, only: TableName | None, strict: bool) -> list[Path]:
+    from rsitr.tables import amfmn, comparison, leakage, margin, metrics, paper_table, reranking
+
+    out, written = Layout.tables(experiment), []
+    stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
+    path = Layout.overlaps(experiment)
+    # As the table ``leakage`` wrote it down, so that a clone without data has it.
+    overlaps = leakage.read_training(path) if path.is_file() else {}
+    if only in (None, "comparison"):
+        written += comparison.build(params, experiment, CELLS, out, stale, strict, overlaps)
+        written += metrics.build(params, experiment, CELLS, out)
+    for name, table in (("margin", margin), ("reranking", reranking)):
+        if only in (None, name):
+            written += table.build(params, experiment, CELLS, out, stale, overlaps)
+    if only in (None, "amfmn"):
+        written += paper_table.build(amfmn.TABLES, params, experiment, CELLS, out, stale, overlaps)
     return written
 
 
@@ -325,14 +336,6 @@ def _overlaps(params: Params, experiment: str) -> dict[str, tuple[int, int] | No
     clean = {name: path for name, path in clean.items() if path.is_file()}
     found = leaks(tables | clean, _copies(params, experiment), "copies")
     return {name: found.get(name) if name in clean else None for name in params[experiment].datasets}
-
-
-def _known_overlaps(experiment: str) -> dict[str, tuple[int, int] | None]:
-    """The same as the table ``leakage`` wrote it down, so that a clone without data has it."""
-    from rsitr.tables.leakage import read_training
-
-    path = Layout.overlaps(experiment)
-    return read_training(path) if path.is_file() else {}
 
 
 def _copies(params: Params, experiment: str) -> dict[tuple[str, str], Path]:

@@ -105,20 +105,20 @@ class Scores:
 def score_all(method: Method, images: Tensor, texts: Tensor, device: str) -> Tensor:
     """Scores [I, T], float32 on the CPU, of all images against all texts, block by block."""
     scores = torch.empty(len(images), len(texts))
-    side = max(1, math.isqrt(PAIR_NUMBERS // _numbers_of_a_pair(images, texts)))
+    side = max(1, math.isqrt(PAIR_NUMBERS // _numbers_of_a_pair(method, images, texts)))
     for columns in slices(len(texts), side):
         some = trimmed(texts[columns[0] : columns[-1] + 1]).to(device)
         # What short captions leave goes to the images: the products of larger blocks are faster.
-        rows = max(1, PAIR_NUMBERS // (len(some) * _numbers_of_a_pair(images, some)))
+        rows = max(1, PAIR_NUMBERS // (len(some) * _numbers_of_a_pair(method, images, some)))
         for start in range(0, len(images), rows):
             block = method.score(images[start : start + rows].to(device), some)
             scores[start : start + rows, columns[0] : columns[-1] + 1] = block.float().cpu()
     return scores
 
 
-def _numbers_of_a_pair(images: Tensor, texts: Tensor) -> int:
+def _numbers_of_a_pair(method: Method, images: Tensor, texts: Tensor) -> int:
     fragments, words = (side.shape[1] if side.ndim == 3 else 1 for side in (images, texts))
-    return fragments * words + (fragments + words) * images.shape[-1]
+    return method.pair_numbers(fragments, words, images.shape[-1])
 
 
 def trimmed(fragments: Tensor) -> Tensor:

@@ -37,6 +37,7 @@ from rsitr.teacher import Teacher
 
 SAVE_SECONDS = 60
 COLLAPSED, COLLAPSED_EPOCHS = 0.999, 3
+NESTEROV: dict[str, Any] = {"momentum": 0.9, "nesterov": True}
 
 
 def sample_order(split: SplitData, config: TrainingConfig, seed: int, epoch: int) -> list[np.ndarray]:
@@ -60,6 +61,16 @@ def phase_at(config: TrainingConfig, epoch: int) -> tuple[Phase, int]:
             return phase, first
         first += phase.epochs
     raise ValueError(f"training ends after {first} epochs")
+
+
+def choice_start(config: TrainingConfig, epochs: int) -> int:
+    """Of so many epochs, the first (0-based) that the best one is chosen among: a phase may choose anew."""
+    start = first = 0
+    for phase in config.course:
+        if phase.from_best and first < epochs:
+            start = first
+        first += phase.epochs
+    return start
 
 
 def learning_rate_factor(config: TrainingConfig, epochs: int, step: int, steps_per_epoch: int) -> float:
@@ -88,6 +99,7 @@ def make_optimizer(method: Method, config: TrainingConfig, phase: Phase) -> torc
     return kind(
         [{"params": parameters, "lr": base, "base": base} for parameters, base in groups if parameters],
         weight_decay=config.weight_decay,
+        **(NESTEROV if phase.optimizer == "sgd" else {}),
     )
 
 
@@ -107,7 +119,8 @@ class Trainer:
         self.inputs: Inputs = image_inputs(method, self.train, splits, device, seed=spec.seed, training=True)
         self.select_inputs: Inputs = image_inputs(method, self.select, splits, device)
         self.epochs = sum(phase.epochs for phase in self.config.course)
-        self.start_phase(0)
+        self.phase, self.phase_start = phase_at(self.config, 0)
+        self.optimizer = make_optimizer(method, self.config, self.phase)
         # bfloat16 needs no loss scaling; older GPUs have float16 only.
         half = torch.bfloat16 if device == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
         self.autocast = torch.autocast(device.split(":")[0], half, enabled=device != "cpu")
@@ -120,9 +133,17 @@ class Trainer:
         self.seconds = 0.0
 
     def start_phase(self, epoch: int) -> None:
-        """The optimiser of the phase that an epoch belongs to."""
+        """The optimiser of the phase that an epoch belongs to; a change of rate alone keeps what it has gathered."""
+        # What no longer learns keeps its last gradient otherwise, and the clipping would count it.
+        self.method.zero_grad(set_to_none=True)
+        before = self.phase
         self.phase, self.phase_start = phase_at(self.config, epoch)
-        self.optimizer = make_optimizer(self.method, self.config, self.phase)
+        fresh = make_optimizer(self.method, self.config, self.phase)
+        if (before.optimizer, before.learns) != (self.phase.optimizer, self.phase.learns):
+            self.optimizer = fresh
+            return
+        for group, other in zip(self.optimizer.param_groups, fresh.param_groups, strict=True):
+            group["base"] = other["base"]
 
     def save(self) -> None:
         """Write everything a continued run needs, atomically."""
@@ -174,6 +195,8 @@ class Trainer:
                 epoch, done = divmod(self.step, self.steps_per_epoch)
                 if phase_at(self.config, epoch) != (self.phase, self.phase_start):
                     self.start_phase(epoch)
+                    if self.phase.from_best:
+                        self.method.load_learned_state(self.best)
                 batches = sample_order(self.train, self.config, self.seed, epoch)[done:]
                 self.method.train()
                 images = self.inputs.batches([self.train.image_of[batch] for batch in batches], epoch)
@@ -209,7 +232,7 @@ class Trainer:
             raise TrainingDiverged(
                 f"the loss became {value} at step {self.step}: lower learning_rate, or clip_norm, in params.yaml"
             )
-        self.optimizer.zero_grad(set_to_none=True)
+        self.method.zero_grad()  # of all: what no longer learns must not count in the norm that is clipped
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
         nn.utils.clip_grad_norm_(self.method.parameters(), self.config.clip_norm)
@@ -233,7 +256,7 @@ class Trainer:
         entry = Epoch(epoch=epoch + 1, loss=loss, val_mr=mean_recall, learning_rate=rate, image_cosine=cosine)
         self.history.append(entry)
         self.loss_sum = 0.0
-        if mean_recall >= max(entry.val_mr for entry in self.history):
+        if mean_recall >= max(entry.val_mr for entry in self.candidates):
             self.best = {
                 name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
                 for name, value in self.method.learned_state().items()
@@ -249,9 +272,14 @@ class Trainer:
                 "learning_rate, raise batch_size, or train on all negatives"
             )
 
+    @property
+    def candidates(self) -> list[Epoch]:
+        """The epochs so far that the best one is chosen among."""
+        return self.history[choice_start(self.config, len(self.history)) :]
+
     def chosen_epoch(self) -> int:
         """The epoch whose weights ``best`` holds: the last of those with the highest mR."""
-        return max(self.history, key=lambda entry: (entry.val_mr, entry.epoch)).epoch
+        return max(self.candidates, key=lambda entry: (entry.val_mr, entry.epoch)).epoch
 
 
 def check_usable(data: CellData, trainable: bool) -> None:

@@ -49,12 +49,15 @@ class Trained:
         if before and tokens == shorter:
             raise QueryError(f"the query is too long for {self.method.name}, shorten it: {query!r}")
 
+    def pixels(self, images: np.ndarray) -> Tensor:
+        """Pixels [B, 3, size, size] of uint8 images [B, H, W, 3], as the method wants them."""
+        channels_first = torch.from_numpy(np.array(images)).permute(0, 3, 1, 2)
+        return preprocess(channels_first, self.method.pixels).to(self.device)
+
     @torch.inference_mode()
     def encode_images(self, images: np.ndarray) -> Tensor:
         """Encodings of uint8 images [B, H, W, 3], as ``Method.encode_images``."""
-        pixels = preprocess(torch.from_numpy(np.ascontiguousarray(images)).permute(0, 3, 1, 2), self.method.pixels)
-        parts = [self.method.encode_images(part.to(self.device)).float() for part in pixels.split(BATCH)]
-        return torch.cat(parts)
+        return torch.cat([self.method.encode_images(part).float() for part in self.pixels(images).split(BATCH)])
 
     def scorer(self, queries: Sequence[str]) -> Callable[[np.ndarray], np.ndarray]:
         """A function from uint8 images [B, H, W, 3] to their scores [B, Q] with these queries."""

@@ -16,7 +16,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("pipeline",),
-    ("needs",),
+    ("examples", "needs"),
     ("tables",),
     ("figures",),
     ("train", "trained"),
@@ -31,7 +31,7 @@ LAYERS = (
     ("captions",),
     ("datasets",),
     ("cells",),
-    ("params", "provenance", "progress"),
+    ("params", "provenance", "progress", "scheduling"),
     ("errors",),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}

@@ -51,7 +51,7 @@ def test_markdown_escapes_and_gives_each_titled_group_a_table():
 
 def test_latex_escapes_and_spans_groups():
     assert to_latex(SHEET).splitlines() == [
-        r"% Title <1>; needs \usepackage{booktabs,adjustbox}",
+        r"% Title <1>; needs \usepackage{booktabs,adjustbox,amssymb}",
         r"\begin{table*}",
         r"\centering",
         r"\caption{T\textbar{}1. Caption\_1}",
@@ -74,6 +74,52 @@ def test_latex_escapes_and_spans_groups():
         r"\end{table*}",
         "% make it",
     ]
+
+
+def kinds(columns):
+    """A table of two titles, the first with columns of two kinds, ``columns`` for each of the three groups."""
+    names = tuple(f"x{number}" for number in range(columns))
+    groups = (Group("", ("unit",)), Group("A", names), Group("A", names, "published"), Group("B", names))
+    cells = [Cell(str(number)) for number in range(1 + 3 * columns)]
+    cells[-1] = Cell("9", notes=(Note("of B"),))
+    return Sheet("S", (Table("T", "Caption.", "row", groups, (Row("a", tuple(cells)),)),), "make it")
+
+
+def test_columns_of_one_title_and_several_kinds_stay_together():
+    assert to_csv(kinds(1)).splitlines()[0] == "table,row,unit,A x0,A published x0,B x0"
+    assert to_markdown(kinds(1)).splitlines()[6:] == [
+        "### A",
+        "",
+        "| row | unit | x0 | published x0 |",
+        "|:--|--:|--:|--:|",
+        "| a | 0 | 1 | 2 |",
+        "",
+        "### B",
+        "",
+        "| row | unit | x0 |",
+        "|:--|--:|--:|",
+        "| a | 0 | 9<sup>1</sup> |",
+        "",
+        "- <sup>1</sup> of B",
+        "",
+        "Reproduce with `make it`",
+    ]
+    assert Page(to_html(kinds(1))).rows[0] == ["", "", "A", "A published", "B"]
+
+
+@pytest.mark.parametrize(("columns", "pages"), [(7, 1), (8, 2)])  # with the unit 22 and 25
+def test_a_latex_table_that_no_page_holds_is_cut_by_title(columns, pages):
+    lines = to_latex(kinds(columns)).splitlines()
+    captions = [line for line in lines if "caption" in line]
+    assert len(captions) == pages
+    assert captions[0].endswith("Caption.}")
+    notes = [line for line in lines if line.endswith(r"of B\par")]
+    assert len(notes) == 1
+    if pages == 2:
+        assert captions == [r"\caption{T (A). Caption.}", r"\caption{T (B).}"]
+        assert [line.count("&") for line in lines if line.startswith("a &")] == [17, 9]
+        assert r" & \multicolumn{1}{c}{} & \multicolumn{8}{c}{} & \multicolumn{8}{c}{published} \\" in lines
+        assert r"\cmidrule(lr){11-18}" in lines
 
 
 class Page(HTMLParser):

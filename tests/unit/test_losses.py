@@ -12,6 +12,7 @@ from rsitr.nn.losses import (
     collapse,
     contrastive_loss,
     distillation_loss,
+    matching_loss,
     same_image,
     temperature_parameter,
     triplet_loss,
@@ -71,6 +72,49 @@ def test_hardest_negative_moves_one_negative_of_each_query():
     # Violations of (0,1) count in both directions, as do those of (1,2); (0,2) is not the hardest of caption 2.
     expected = [[-third, 2 * third, 0], [0, -2 * third, 2 * third], [0, 0, -third]]
     torch.testing.assert_close(scores.grad, torch.tensor(expected))
+
+
+MATCHES = torch.tensor([[0.8, 0.3], [0.6, 0.9]])
+
+
+@pytest.mark.parametrize("negatives", ["hardest", "all"])
+def test_matching_of_two_pairs_by_hand(negatives):
+    """Each positive counts in both directions, each negative in one for its image and in one for its caption."""
+    log = math.log
+    positives = 2 * (log(0.8) + log(0.9))
+    loss = matching_loss(MATCHES, torch.tensor([4, 7]), negatives).item()
+    assert loss == pytest.approx(-(positives + 2 * (log(0.7) + log(0.4))) / 2)
+    # Both captions belong to one image: none is a negative.
+    assert matching_loss(MATCHES, torch.tensor([4, 4]), negatives).item() == pytest.approx(-positives / 2)
+
+
+@pytest.mark.parametrize(
+    ("image_ids", "negatives", "complements"),
+    [
+        # Rows: .8, .7, .2; columns: .3, .8, .7.
+        (DIFFERENT, "hardest", [0.2, 0.3, 0.8, 0.7, 0.2, 0.3]),
+        # (0,1) and (1,0) are none. Rows: .5, .7, .2; columns: .2, .1, .7.
+        (FIRST_TWO_SAME, "hardest", [0.5, 0.3, 0.8, 0.8, 0.9, 0.3]),
+    ],
+)
+def test_matching_takes_the_negative_that_looks_most_like_a_match(image_ids, negatives, complements):
+    expected = -sum(2 * math.log(s) for s in (0.9, 0.6, 0.4)) - sum(math.log(c) for c in complements)
+    assert matching_loss(SCORES, image_ids, negatives).item() == pytest.approx(expected / 3)
+
+
+def test_matching_may_take_the_mean_of_the_negatives():
+    log = math.log
+    positives = 2 * (log(0.9) + log(0.6) + log(0.4))
+    # Images 0 and 1 have one negative each, caption 2; image 2 has both. The other way round likewise.
+    rows = log(0.5) + log(0.3) + (log(0.8) + log(0.9)) / 2
+    columns = log(0.8) + log(0.9) + (log(0.5) + log(0.3)) / 2
+    loss = matching_loss(SCORES, FIRST_TWO_SAME, "all").item()
+    assert loss == pytest.approx(-(positives + rows + columns) / 3)
+
+
+def test_matching_is_finite_where_it_is_surely_wrong():
+    loss = matching_loss(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([4, 7]), "hardest")
+    assert loss.item() == pytest.approx(-4 * math.log(1e-6), rel=1e-2)
 
 
 def test_contrastive_is_cross_entropy_when_all_images_differ():

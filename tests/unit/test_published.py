@@ -11,6 +11,8 @@ from rsitr.tables import published
 from rsitr.tables.published import METRICS, RECALLS, UNITS, checks, describe, discrepancy, load, lookup, validate
 
 VSEPP = Published(paper="amfmn2022", table="table2", method="vse++")
+TABLE4 = Published(paper="amfmn2022", table="table4", method="amfmn")
+INPUTS = ("input=sentence", "input=keywords", "input=sentence+keywords")
 SOFT = Published(paper="amfmn2022", table="table2", method="amfmn-soft")
 
 
@@ -83,13 +85,25 @@ def test_a_key_without_rows_is_an_error():
         lookup(VSEPP.model_copy(update={"method": "vsepp"}), "rsicd")
 
 
-def test_keyword_retrieval_is_another_task():
-    keywords = load().query("task == 'keywords' and table == 'table3' and metric == 'mr'").iloc[0]
-    key = Published(**{field: keywords[field] for field in Published.model_fields})
-    assert key.task == "keywords"
-    assert lookup(key, keywords["dataset"])["mr"] == keywords["value"]
-    with pytest.raises(ParamsError, match="no recalls"):
-        lookup(key.model_copy(update={"task": "sentence"}), keywords["dataset"])
+def test_a_key_finds_its_row_whatever_the_queries():
+    found = {variant: lookup(TABLE4.model_copy(update={"variant": variant}), "rsitmd")["mr"] for variant in INPUTS}
+    assert list(found.values()) == [29.72, 20.80, 30.58]
+    with pytest.raises(ParamsError, match="fits 3 published rows on rsitmd"):
+        lookup(TABLE4, "rsitmd")
+
+
+def test_other_metrics_are_looked_up_by_name_and_without_a_dataset():
+    key = Published(paper="amfmn2022", table="table7", method="scan")
+    times = ("eval_time_s", "inference_time_s")
+    assert [lookup(key, dataset, times) for dataset in ("ucm", "", "scenes-a")] == [
+        {"eval_time_s": 5.51},
+        {"inference_time_s": 0.1025},
+        {},
+    ]
+    with pytest.raises(ParamsError, match="no recalls for amfmn2022 table7, scan"):
+        lookup(key, "ucm")
+    with pytest.raises(ParamsError, match=r"no eval_time_s or inference_time_s for amfmn2022 table2, vse\+\+"):
+        lookup(VSEPP, "ucm", times)
 
 
 def test_an_ambiguous_key_lists_what_it_fits():

@@ -126,6 +126,25 @@ def test_a_block_holds_no_more_numbers_than_it_may(monkeypatch):
     assert max(sizes) <= 200
 
 
+def test_a_method_states_what_a_pair_takes(monkeypatch):
+    monkeypatch.setattr(scoring, "PAIR_NUMBERS", 200)
+    sizes = []
+
+    class Thrifty(LastWords):
+        def pair_numbers(self, fragments, words, width):
+            assert width == 3
+            return fragments * words
+
+        def score(self, images, texts):
+            sizes.append(len(images) * len(texts) * images.shape[1] * texts.shape[1])
+            return super().score(images, texts)
+
+    texts, place = encode_captions(Thrifty(), CAPTIONS, "cpu")
+    torch.testing.assert_close(score_all(Thrifty(), IMAGES, texts, "cpu")[:, place], expected())
+    # 2 fragments and up to 4 words: 8 numbers a pair, 5 x 5 pairs a block instead of 2 x 2.
+    assert 100 < max(sizes) <= 200
+
+
 def test_ranks_of_a_method_that_interacts():
     method = LastWords()
     assert method.interacts

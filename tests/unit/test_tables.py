@@ -12,44 +12,20 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from rsitr.cells import Outcome, Published, Record, write_json
+from rsitr.cells import Outcome, Published
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
 from rsitr.errors import StaleRecord
 from rsitr.figures import comparison as figure
-from rsitr.params import CellId, parse_params
-from rsitr.tables import comparison, datasets
-from rsitr.tables.published import METRICS
+from rsitr.tables import comparison, datasets, tidy
+from tests.unit.lab import Records, params
 
 VSEPP = Published(paper="amfmn2022", table="table2", method="vse++")  # on ucm: mR 36.93
 MTFN = Published(paper="amfmn2022", table="table2", method="mtfn")  # on ucm: mR 44.65
 COMMAND = "snakemake --cores 8 all --config experiment=lab"
 
 
-def params(*blocks):
-    matrix = [{"datasets": list(d), "methods": list(m), "seeds": list(s)} for d, m, s in blocks]
-    return parse_params({"experiment": "lab", "experiments": {"lab": {"title": "The lab", "matrix": matrix}}})
-
-
-class Lab:
+class Lab(Records):
     """Writes records and builds the comparison of the experiment ``lab``."""
-
-    def __init__(self, folder: Path):
-        self.cells, self.out = folder / "cells", folder / "out"
-        self.stale: dict[CellId, list[str]] = {}
-
-    def put(self, dataset, method, seed, value=None, outcome=None, stale=(), **fields):
-        cell = CellId("lab", dataset, method, seed)
-        metrics = {}
-        if value is not None:
-            metrics = dict.fromkeys(METRICS, value) | {f"dup_{metric}": value + 1 for metric in METRICS}
-            metrics |= {f"ceiling_{metric}": 96.5 for metric in METRICS}
-        identity = {"experiment": "lab", "dataset": dataset, "method": method, "seed": seed}
-        data = {"synthetic": dataset.startswith("scenes")}
-        stamp = {"params_sha": "", "code_sha": ""}
-        record = Record(**identity, outcome=outcome or Outcome(), metrics=metrics, **({"data": data} | fields), **stamp)
-        write_json(self.cells / cell.path / "cell.json", record)
-        if stale:
-            self.stale[cell] = list(stale)
 
     def build(self, chosen, strict=False, overlaps=None):
         return comparison.build(chosen, "lab", self.cells, self.out, self.stale, strict, overlaps)
@@ -192,7 +168,7 @@ def test_every_fate_of_a_cell_in_csv(mixed):
 def test_the_tidy_table_has_every_metric_of_every_expected_pair(mixed):
     mixed.build(MIXED)
     rows = mixed.long()
-    assert list(rows) == list(comparison.LONG_COLUMNS)
+    assert list(rows) == list(tidy.COLUMNS)
     assert len(rows) == 5 * 21  # three methods on ucm, two on scenes-a; recalls, duplicate-aware, ceilings
     assert list(rows["dataset"].unique()) == ["ucm", "scenes-a"]
     shown = rows[rows["metric"].eq("mr")].drop(columns=["table", "metric"]).to_numpy().tolist()

@@ -19,11 +19,11 @@ from rsitr.cells import Epoch, Layout
 from rsitr.datasets.splits import SplitData
 from rsitr.datasets.table import DatasetFacts, read_table, write_table
 from rsitr.errors import Unsupported
-from rsitr.methods.base import TrainingConfig
+from rsitr.methods.base import Phase, TrainingConfig
 from rsitr.methods.vse import VSE
 from rsitr.runtime import CellData, load_data
 from rsitr.scoring import Encoded
-from rsitr.train import Trainer, check_usable, learning_rate_factor, make_optimizer, sample_order, train
+from rsitr.train import Trainer, check_usable, choice_start, learning_rate_factor, make_optimizer, sample_order, train
 
 FACTS = DatasetFacts("tiny", "Tiny", "generated", "none", True, "root", "sha")
 # Three images with 2, 1 and 3 captions.
@@ -104,6 +104,13 @@ def test_the_backbone_has_a_rate_of_its_own_or_none(project, make_spec):
     assert not any(p.requires_grad for p in method.backbone.parameters())
 
 
+def test_sgd_has_momentum(project, make_spec):
+    method = build(project, make_spec).method
+    config = method.config.model_copy(update={"optimizer": "sgd"})
+    groups = make_optimizer(method, config, config.course[0]).param_groups
+    assert {(group["momentum"], group["nesterov"]) for group in groups} == {(0.9, True)}
+
+
 def checkpoint(spec) -> Path:
     return Layout.checkpoint(spec.cell) / "model.safetensors"
 
@@ -143,6 +150,44 @@ def test_of_equal_epochs_the_last_is_chosen(project, make_spec):
     assert trainer.chosen_epoch() == 3
 
 
+HEAD = {"epochs": 1, "learning_rate": 0.01, "learns": ["image_head."], "from_best": True}
+FROM_BEST = {"phases": [{"epochs": 2, "learning_rate": 0.01}, HEAD, HEAD]}
+
+
+def test_a_phase_may_begin_with_the_best_weights_and_choose_anew(project, make_spec, monkeypatch):
+    """The first epoch is the best of all; the last phase, in which only the head learns, has one of its own."""
+    marks = iter([40.0, 20.0, 10.0, 5.0])
+    states = []
+    real = training.encode
+
+    def encode(method, split, inputs, device):
+        states.append({name: value.clone() for name, value in method.state_dict().items()})
+        return real(method, split, inputs, device)
+
+    monkeypatch.setattr(training, "encode", encode)
+    monkeypatch.setattr(training, "recall", lambda ranks: SimpleNamespace(mr=next(marks)))
+    spec = make_spec(**FROM_BEST)
+    report = train(spec)
+    assert report.selection == {"split": "val", "epoch": 4, "mr": 5.0, "epochs": 4}
+    words = [state["text.embed.weight"] for state in states]
+    assert not torch.equal(words[0], words[1])
+    assert torch.equal(words[2], words[0])
+    assert torch.equal(words[3], words[0])
+    heads = [state["image_head.weight"] for state in states]
+    assert not torch.equal(heads[3], heads[2])
+    assert torch.equal(load_file(checkpoint(spec))["image_head.weight"], heads[3])
+
+
+@pytest.mark.parametrize(
+    ("epochs", "first"), [(0, 0), (1, 0), (2, 0), (3, 2), (4, 2), (5, 2), (6, 5), (9, 5)], ids=lambda value: str(value)
+)
+def test_the_best_epoch_is_one_since_the_last_phase_that_chooses_anew(epochs, first):
+    """Phases of 2, 1, 2 and 4 epochs, of which the second and the last choose anew."""
+    phases = [Phase(epochs=2, learning_rate=1)]
+    phases += [Phase(epochs=n, learning_rate=1, from_best=best) for n, best in ((1, True), (2, False), (4, True))]
+    assert choice_start(TrainingConfig(phases=phases), epochs) == first
+
+
 class Killed(BaseException):
     """What no handler of errors catches, like the end of a process."""
 
@@ -179,6 +224,102 @@ def test_a_killed_run_ends_with_the_same_checkpoint(kind, at, project, tmp_path,
     assert checkpoint(spec).read_bytes() == expected
     assert continued.history == whole.history
     assert continued.selection == whole.selection
+
+
+RATES = [{"epochs": 1, "learning_rate": rate, "optimizer": "adam"} for rate in (0.01, 0.001, 0.02)]
+PARTS = [RATES[0], RATES[1] | {"learns": ["text"]}, RATES[2] | {"learns": ["text"]}]
+
+
+def gathered(trainer) -> dict[str, float]:
+    """How many steps each parameter's Adam has seen, by the first part of its name."""
+    found = {}
+    for name, parameter in trainer.method.named_parameters():
+        if parameter in trainer.optimizer.state:
+            found[name.split(".")[0]] = float(trainer.optimizer.state[parameter]["step"])
+    return found
+
+
+def test_a_phase_that_changes_the_rate_alone_keeps_the_optimiser(project, make_spec):
+    trainer = build(project, make_spec, phases=RATES, schedule="step", backbone_learning_rate=0.5)
+    kept = trainer.optimizer
+    trainer.run()
+    assert [round(entry.learning_rate, 9) for entry in trainer.history] == [0.01, 0.001, 0.02]
+    assert trainer.optimizer is kept
+    assert [group["lr"] for group in kept.param_groups] == [0.02, 0.5]
+    assert set(gathered(trainer).values()) == {9.0}  # three steps an epoch
+
+
+def test_a_phase_over_other_parameters_starts_a_new_one(project, make_spec):
+    trainer = build(project, make_spec, phases=PARTS, schedule="step")
+    trainer.run()
+    assert gathered(trainer)["text"] == 6.0  # of the second and third phase
+    assert "image_head" not in gathered(trainer)
+    kinds = [RATES[0], RATES[1] | {"optimizer": "adamw"}, RATES[2]]
+    trainer = build(project, make_spec, phases=kinds, schedule="step")
+    trainer.run()
+    assert set(gathered(trainer).values()) == {3.0}
+
+
+@pytest.mark.parametrize("phases", [RATES, PARTS], ids=["of rates", "of parts"])
+@pytest.mark.parametrize("at", [2, 3, 5, 6])
+def test_a_run_killed_in_any_phase_ends_with_the_same_weights(phases, at, project, make_spec, monkeypatch):
+    whole = build(project, make_spec, phases=phases)
+    torch.random.manual_seed(0)
+    whole.run()
+    whole.state_path.unlink()
+    step = Trainer.train_step
+
+    def dies(self, batch, pictures):
+        if self.step == at:
+            raise Killed
+        return step(self, batch, pictures)
+
+    monkeypatch.setattr(training, "SAVE_SECONDS", -1)
+    monkeypatch.setattr(Trainer, "train_step", dies)
+    torch.random.manual_seed(0)
+    with pytest.raises(Killed):
+        build(project, make_spec, phases=phases).run()
+    monkeypatch.setattr(Trainer, "train_step", step)
+    continued = build(project, make_spec, phases=phases)
+    assert continued.restore()
+    continued.run()
+    assert all(
+        torch.equal(value, whole.method.state_dict()[name]) for name, value in continued.method.state_dict().items()
+    )
+    assert gathered(continued) == gathered(whole)
+    assert continued.history == whole.history
+
+
+@pytest.mark.parametrize("at", [4, 6, 7, 9])
+def test_a_run_killed_around_a_phase_from_the_best_weights_ends_with_the_same_checkpoint(
+    at, project, make_spec, monkeypatch
+):
+    """Four epochs of three steps; the second phase begins after six, the third after nine."""
+    spec = make_spec(**FROM_BEST)
+    step = Trainer.train_step
+
+    def run(kill, marks):
+        def dies(self, batch, pictures):
+            if self.step == kill:
+                raise Killed
+            return step(self, batch, pictures)
+
+        left = iter(marks)
+        monkeypatch.setattr(Trainer, "train_step", dies)
+        monkeypatch.setattr(training, "recall", lambda ranks: SimpleNamespace(mr=next(left)))
+        return train(spec)
+
+    marks = [40.0, 20.0, 30.0, 10.0]
+    whole = run(None, marks)
+    assert whole.outcome.status == "ok", whole.outcome
+    expected = checkpoint(spec).read_bytes()
+    shutil.rmtree("checkpoints")
+    monkeypatch.setattr(training, "SAVE_SECONDS", -1)
+    with pytest.raises(Killed):
+        run(at, marks)
+    continued = run(None, marks[at // 3 :])
+    assert checkpoint(spec).read_bytes() == expected
+    assert continued.history == whole.history
 
 
 def test_a_cold_cache_of_tokens_gives_the_same_checkpoint_as_a_warm_one(project, make_spec, tiny_bert):

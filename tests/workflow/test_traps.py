@@ -75,11 +75,15 @@ def test_a_dynamic_margin_finds_its_similarities_made_and_a_new_matrix_costs_no_
     tiny["matrix"].append({"datasets": ["scenes-b"], "methods": ["vse++", "vse++@dynamic"], "seeds": [0]})
     tiny["settings"]["methods"] = {"vse++@dynamic": {"margin_type": "dynamic", "prior": "released"}}
     project.params(params)
+    tables = project.path / "results/tables/tiny"
+    assert not list(tables.glob("amfmn-*"))
     assert "rule similarity:" in project.snakemake("all")
     folder = project.path / "data/similarity/scenes-b/remoteclip"
     record = project.path / CELL / "vse++@dynamic/0/cell.json"
     assert sorted(path.name for path in folder.iterdir()) == ["released.json", "released.npy"]
-    assert "γ 0.2, β 5, S released" in (project.path / "results/tables/tiny/margin.md").read_text()
+    assert "γ 0.2, β 5, S released" in (tables / "margin.md").read_text()
+    # Of the tables of a paper those that have a method of the matrix; before, it had none.
+    assert sorted(path.name for path in tables.glob("amfmn-*.md")) == ["amfmn-table-2.md", "amfmn-table-7.md"]
     trained = record.read_bytes()
     os.utime(folder / "released.npy")
     project.snakemake("all")

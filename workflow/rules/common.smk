@@ -19,6 +19,14 @@ def code(*modules):
     return code_sha(modules)[:16]
 
 
+def published_numbers():
+    """Hash of the numbers that the papers print, which are data of the tables."""
+    from rsitr.provenance import sha256_file
+    from rsitr.tables.published import FILE
+
+    return sha256_file(FILE)[:16]
+
+
 def dataset_code(wildcards):
     """Code that builds one dataset; the other datasets' files are not part of it."""
     from rsitr.datasets import registry
@@ -61,16 +69,12 @@ def clean_table(wildcards):
 
 def caption_files(wildcards):
     """What a cell reads that was made from captions: how alike they are, and keywords."""
-    return [
-        str(path) for path in needs.caption_files(PARAMS, cell_of(wildcards))
-    ]
+    return [str(path) for path in needs.caption_files(PARAMS, cell_of(wildcards))]
 
 
 def teacher_files(wildcards):
     """What training of a cell reads of the cell that it learns from."""
-    return [
-        str(path) for path in needs.teacher_files(PARAMS, cell_of(wildcards))
-    ]
+    return [str(path) for path in needs.teacher_files(PARAMS, cell_of(wildcards))]
 
 
 def measure_code(wildcards):
@@ -119,6 +123,22 @@ def cell_threads(wildcards):
 DATASET_TABLES = ("datasets", "ceiling", "splits")
 
 
+def paper_files(folder):
+    """Files of the tables of papers, those of which any row is a method of the experiment.
+
+    Any other would be the paper's numbers with nothing beside them. Which they are is known from the matrix alone.
+    """
+    from rsitr.tables.amfmn import TABLES
+    from rsitr.tables.paper_table import SUFFIXES
+
+    return [
+        f"{folder}/{table.name}{suffix}"
+        for table in TABLES
+        if table.concerns(PARAMS[PARAMS.experiment].methods)
+        for suffix in SUFFIXES
+    ]
+
+
 def table_files(experiment):
     """Every file of an experiment's tables."""
     folder = f"results/tables/{experiment}"
@@ -142,7 +162,11 @@ def table_files(experiment):
             "leakage.png",
         ),
     )
-    return [*rendered, *(f"{folder}/{name}" for name in others)]
+    return [
+        *rendered,
+        *(f"{folder}/{name}" for name in others),
+        *paper_files(folder),
+    ]
 
 
 def marks(wildcards):
@@ -186,6 +210,29 @@ SIMILARITIES = list(
 # The tables come from the expected matrix, so every cell is a target: a clean clone with tables but no cells has work
 # to do.
 CELL_FILES = [str(Layout.cell(cell) / "cell.json") for cell in CELLS]
+
+# AMFMN's pictures are drawn from checkpoints; a clone that has the records alone is not to train for them.
+EXAMPLE_CELLS = needs.example_cells(PARAMS, PARAMS.experiment)
+EXAMPLES = (
+    [
+        f"{Layout.tables(PARAMS.experiment)}/amfmn-{name}"
+        for name in (
+            "saliency.png",
+            "retrieval.png",
+            "localisation.png",
+            "localisation.csv",
+        )
+    ]
+    if EXAMPLE_CELLS
+    and (
+        not all(Path(cell).is_file() for cell in CELL_FILES)
+        or all(
+            (Layout.checkpoint(cell) / "model.safetensors").is_file()
+            for cell in EXAMPLE_CELLS.values()
+        )
+    )
+    else []
+)
 
 if workflow.is_main_process:
     pipeline.synchronise(PARAMS, CELLS)

@@ -34,6 +34,7 @@ rule tables:
         code=code(
             "rsitr.tables.comparison", "rsitr.tables.metrics", "rsitr.tables.leakage"
         ),
+        published=published_numbers(),
         strict="--strict" if PARAMS.strict else "",
     shell:
         "rsitr tables {wildcards.experiment} --only comparison {params.strict} > {log} 2>&1"
@@ -100,3 +101,75 @@ rule reranking_table:
         code=code("rsitr.tables.reranking"),
     shell:
         "rsitr tables {wildcards.experiment} --only reranking > {log} 2>&1"
+
+
+# A rule without outputs would be an error, and an experiment may have no method of the paper.
+if paper_files("results/tables"):
+
+    rule amfmn_tables:
+        input:
+            CELL_FILES,
+            marks,
+        output:
+            report(
+                paper_files("results/tables/{experiment}"),
+                caption="../report/amfmn.rst",
+                category="{experiment}",
+            ),
+        log:
+            "results/logs/tables/{experiment}-amfmn.log",
+        benchmark:
+            "results/timing/tables/{experiment}-amfmn.tsv"
+        conda:
+            "../envs/rsitr.yaml"
+        resources:
+            mem_mb=1000,
+            cpu=1,
+        params:
+            code=code("rsitr.tables.amfmn"),
+            published=published_numbers(),
+        shell:
+            "rsitr tables {wildcards.experiment} --only amfmn > {log} 2>&1"
+
+
+# A rule without inputs would draw from nothing, and an experiment may have no AMFMN.
+if EXAMPLE_CELLS:
+
+    rule examples:
+        input:
+            [
+                f"checkpoints/{cell.path}/{name}"
+                for cell in EXAMPLE_CELLS.values()
+                for name in ("model.safetensors", "train.json")
+            ],
+            [
+                path
+                for cell in EXAMPLE_CELLS.values()
+                for path in needs.caption_files(PARAMS, cell)
+            ],
+        output:
+            report(
+                multiext(
+                    "results/tables/{experiment}/amfmn-",
+                    "saliency.png",
+                    "retrieval.png",
+                    "localisation.png",
+                    "localisation.csv",
+                ),
+                caption="../report/examples.rst",
+                category="{experiment}",
+            ),
+        log:
+            "results/logs/tables/{experiment}-examples.log",
+        benchmark:
+            "results/timing/tables/{experiment}-examples.tsv"
+        conda:
+            "../envs/rsitr.yaml"
+        threads: 2
+        resources:
+            mem_mb=3000,
+            cpu=min(2, pipeline.cores()),
+        params:
+            code=code("rsitr.examples"),
+        shell:
+            "rsitr examples {wildcards.experiment} > {log} 2>&1"

@@ -14,7 +14,7 @@ from rsitr.cells import Layout, Outcome, Spec, read_spec
 from rsitr.cli.captions import captions
 from rsitr.cli.data import data
 from rsitr.cli.dedup import dedup
-from rsitr.cli.locate import locate
+from rsitr.cli.locate import examples, locate
 from rsitr.cli.reported import reported
 from rsitr.errors import ParamsError
 from rsitr.params import CellId, Params, load_params
@@ -26,7 +26,8 @@ app = typer.Typer(
 )
 for name, commands in (("data", data), ("dedup", dedup), ("captions", captions)):
     app.add_typer(commands, name=name)
-app.command()(locate)
+for command in (locate, examples):
+    app.command()(command)
 
 CellArgument = Annotated[
     str | None, typer.Argument(metavar="[EXPERIMENT/DATASET/METHOD/SEED]", help="The cell, e.g. demo/scenes-a/vse/0.")

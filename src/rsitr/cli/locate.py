@@ -1,4 +1,4 @@
-"""``rsitr locate``: where in a large scene a text is."""
+"""What trained cells are asked: where in a large scene a text is, and the pictures of AMFMN."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Annotated
 import typer
 
 from rsitr import pipeline
+from rsitr.cells import Layout
 from rsitr.cli.reported import reported
+from rsitr.errors import ParamsError
+from rsitr.needs import example_cells
 from rsitr.params import CellId, load_params
 
 
@@ -36,3 +39,21 @@ def locate(
     score = Trained(pipeline.trained(params, cell)).scorer(text)
     for found in run(image, text, score, out, sizes=sizes or SIZES, median=median or MEDIAN):
         print(f"{found.query}: {found.lowest:.3f} to {found.highest:.3f}, {found.geotiff}, {found.overlay}")
+
+
+@reported
+def examples(
+    experiment: Annotated[str | None, typer.Argument(help="Default: the one that params.yaml chooses.")] = None,
+) -> None:
+    """Draw AMFMN's pictures from its trained cells: salient masks, ranked images, captions located in a scene."""
+    from rsitr.examples import build
+
+    params = load_params()
+    experiment = experiment or params.experiment
+    cells = example_cells(params, experiment)
+    if not cells:
+        raise ParamsError(f"the pictures are of amfmn-sim: add it to the matrix of {experiment}")
+    specs = {mode: pipeline.trained(params, cell) for mode, cell in cells.items()}
+    title = f"{cells['sentence'].method} on {cells['sentence'].dataset}"
+    for path in build(specs, title, Layout.tables(experiment)):
+        print(path)

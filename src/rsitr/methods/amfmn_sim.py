@@ -33,14 +33,8 @@ MARGINS: dict[str, tuple[str, dict[str, Any]]] = {
 """Rows of Table V; gamma = .6 with beta = 5 is the method itself."""
 
 
-TASKS = {"sentence": "sentence", "keywords": "keywords", "joint": "sentence+keywords"}
-"""Queries, as the published numbers name them."""
-
-
-def _row(table: str, variant: str, query: str = "sentence") -> Published:
-    return Published.model_validate(
-        {"paper": "amfmn2022", "table": table, "method": "amfmn", "variant": variant, "task": TASKS[query]}
-    )
+def _row(table: str, variant: str = "") -> Published:
+    return Published(paper="amfmn2022", table=table, method="amfmn", variant=variant)
 
 
 @method("amfmn-sim")
@@ -58,12 +52,9 @@ class AMFMNSim(AMFMN):
     }
     published: ClassVar[dict[str, Published]] = {
         "": Published(paper="amfmn2022", table="table2", method="amfmn-sim"),
-        "keywords": _row("table3", "", "keywords"),
-        "joint": _row("table4", "input=sentence+keywords", "joint"),
-        **{
-            name: _row("table6", label, overlay.get("query", "sentence"))
-            for name, (label, overlay) in ABLATIONS.items()
-        },
+        "keywords": _row("table3"),
+        "joint": _row("table4", "input=sentence+keywords"),
+        **{name: _row("table6", label) for name, (label, _) in ABLATIONS.items()},
         **{name: _row("table5", label) for name, (label, _) in MARGINS.items()},
     }
 

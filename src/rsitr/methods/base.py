@@ -32,10 +32,14 @@ class MethodConfig(BaseModel):
 
 
 Optimizer = Literal["adam", "adamw", "sgd"]
+"""``sgd`` is stochastic gradient descent with Nesterov's momentum of .9."""
 
 
 class Phase(BaseModel):
-    """A part of training with an optimiser of its own; the schedule begins anew in each."""
+    """A part of training with a learning rate of its own; the schedule begins anew in each.
+
+    The optimiser begins anew, too, unless it is of the same kind and over the same parameters as in the phase before.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,6 +48,8 @@ class Phase(BaseModel):
     learning_rate: float = Field(gt=0)
     learns: tuple[str, ...] = ()
     """First parts of the names of the parameters that learn; empty for all."""
+    from_best: bool = False
+    """Begin with the weights of the best epoch so far, not of the last, and choose the best anew from here on."""
 
 
 class TrainingConfig(MethodConfig):
@@ -126,6 +132,8 @@ class Method(nn.Module, ABC):
     trainable: ClassVar[bool] = True
     reads_pixels: ClassVar[bool] = True
     """A method that does not gets row numbers [B] instead of pixels."""
+    unit_length: ClassVar[bool] = True
+    """Whether embeddings that are compared by their dot product have length one, so that it is a cosine."""
 
     config: MethodConfig
     pixels: PixelFormat
@@ -144,7 +152,7 @@ class Method(nn.Module, ABC):
 
     @abstractmethod
     def encode_images(self, images: Tensor) -> Tensor:
-        """Embeddings [B, D], of unit length where they are compared by their dot product, or fragments [B, N, D].
+        """Embeddings [B, D], or fragments [B, N, D].
 
         ``images`` as in ``Batch``. Fragments that only fill up a shorter sequence are zero.
         """
@@ -160,10 +168,18 @@ class Method(nn.Module, ABC):
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
         """Scores [I, C] of every image against every caption, from their encodings; the higher, the more alike.
 
-        A method with a score of its own is called with blocks so small that [I, C, N L + (N + L) D] numbers fit into
-        memory.
+        A method with a score of its own is called with blocks so small that ``pair_numbers`` fit into memory for each
+        pair.
         """
         return images @ texts.t()
+
+    def pair_numbers(self, fragments: int, words: int, width: int) -> int:
+        """How many numbers ``score`` holds at a time for a pair of N fragments and L words of width D.
+
+        N L + (N + L) D where each side is changed for the other; a method that changes none states less, and gets
+        larger blocks.
+        """
+        return fragments * words + (fragments + words) * width
 
     @property
     def interacts(self) -> bool:

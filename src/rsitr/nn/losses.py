@@ -8,6 +8,9 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+CERTAIN = 1e-6
+"""How near a probability may come to 0 or 1 before its logarithm is taken."""
+
 
 def same_image(image_ids: Tensor) -> Tensor:
     """Boolean [B, B]: whether two samples of the batch show the same image."""
@@ -34,6 +37,24 @@ def triplet_loss(
         text, image = nearest.argmax(1, keepdim=True), nearest.argmax(0, keepdim=True)
         return (to_text.gather(1, text).squeeze(1) + to_image.gather(0, image).squeeze(0)).mean()
     return (to_text.sum(1) + to_image.sum(0)).mean()
+
+
+def matching_loss(matches: Tensor, image_ids: Tensor, negatives: Literal["hardest", "all"]) -> Tensor:
+    """Binary cross-entropy of probabilities of a match in both directions, averaged over the batch.
+
+    ``matches`` [B, B]: image i against caption j; the diagonal holds the matching pairs and counts in each direction.
+    ``hardest`` takes the negative of each query that is most taken for a match (CAMP, Wang et al., ICCV 2019, section
+    3.4, L_BCE-h), ``all`` the mean over its negatives. Probabilities are kept ``CERTAIN`` away from 0 and 1.
+    """
+    matches = matches.clamp(CERTAIN, 1 - CERTAIN)
+    positives = same_image(image_ids)
+    missed = -matches.diagonal().log()
+    mistaken = -(1 - matches).log().masked_fill(positives, 0)
+    if negatives == "hardest":
+        return (2 * missed + mistaken.amax(1) + mistaken.amax(0)).mean()
+    # Symmetric, so that one count serves both directions.
+    count = (~positives).sum(1).clamp(min=1)
+    return (2 * missed + (mistaken.sum(1) + mistaken.sum(0)) / count).mean()
 
 
 def contrastive_loss(scores: Tensor, image_ids: Tensor, temperature: Tensor) -> Tensor:

@@ -13,7 +13,7 @@ from rsitr.captions.ceiling import Ceiling, expected_ceiling
 from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
-from rsitr.tables.comparison import command
+from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from rsitr.captions.words import words
 from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
-from rsitr.tables.comparison import command
+from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 
 COLUMNS = (

@@ -20,7 +20,7 @@ from rsitr.dedup.groups import RULES, kept_first, linked, near_pairs
 from rsitr.dedup.joint import JointFacts, join, removed, shared
 from rsitr.dedup.pairs import SCHEMA, current_copies
 from rsitr.errors import DatasetError
-from rsitr.tables.comparison import command
+from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 
 Pair = tuple[str, str]

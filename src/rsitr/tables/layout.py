@@ -10,7 +10,7 @@ import csv
 import io
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import compress
 from pathlib import Path
 
@@ -40,11 +40,18 @@ class Group:
 
     title: str
     columns: tuple[str, ...]
+    kind: str = ""
+    """What sets the columns apart from others under the same title: ``published``."""
+
+    @property
+    def heading(self) -> str:
+        """The common header: ``rsicd published``."""
+        return " ".join(filter(None, (self.title, self.kind)))
 
     @property
     def names(self) -> list[str]:
-        """Column names that need no header above them: ``rsicd mR``."""
-        return [f"{self.title} {column}".strip() for column in self.columns]
+        """Column names that need no header above them: ``rsicd published mR``."""
+        return [" ".join(filter(None, (self.heading, column))) for column in self.columns]
 
 
 @dataclass(frozen=True)
@@ -83,12 +90,12 @@ class Table:
         return list(dict.fromkeys(note for row in self.rows for cell in row.cells for note in cell.notes))
 
     def parts(self) -> Iterator[Table]:
-        """The table cut into one per titled group, with the describing columns repeated: for formats without spans."""
-        for title in [group.title for group in self.groups if group.title] or [""]:
-            groups = [group for group in self.groups if group.title in ("", title)]
-            keep = [group in groups for group in self.groups for _ in group.columns]
+        """The table cut into one per title of groups, with the describing columns repeated, where it is too wide."""
+        for title in list(dict.fromkeys(group.title for group in self.groups if group.title)) or [""]:
+            keep = [group.title in ("", title) for group in self.groups for _ in group.columns]
+            groups = (replace(group, title="") for group in self.groups if group.title in ("", title))
             rows = (Row(row.label, tuple(compress(row.cells, keep)), row.rule) for row in self.rows)
-            yield Table(title, "", self.stub, tuple(Group("", group.columns) for group in groups), tuple(rows))
+            yield Table(title, "", self.stub, tuple(groups), tuple(rows))
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,7 @@ def _md_table(table: Table, marks: dict[Note, str]) -> Iterator[str]:
 
 
 def to_markdown(sheet: Sheet) -> str:
-    """Markdown as GitHub renders it; it has no spanning headers, so each titled group becomes a table of its own."""
+    """Markdown as GitHub renders it; it has no spanning headers, so each title becomes a table of its own."""
     marks = sheet.marks()
     blocks = [f"# {_md(sheet.title)}"]
     for table in sheet.tables:
@@ -187,10 +194,16 @@ _TEX = {character: f"\\{character}" for character in "{}$&#%_"} | {
     "±": r"$\pm$",
     "†": r"\dag{}",
     "‡": r"\ddag{}",
-    "Δ": r"$\Delta$",
     "–": "--",
     "×": r"$\times$",
+    "✓": r"\checkmark{}",
+    "α": r"$\alpha$",
+    "β": r"$\beta$",
+    "γ": r"$\gamma$",
+    "Δ": r"$\Delta$",
 }
+WIDEST = 24
+"""Columns after the label that a page can hold; scaled to its width, those of a wider table could not be read."""
 
 
 def _tex(text: str) -> str:
@@ -208,12 +221,12 @@ def _tex_cell(cell: Cell, marks: dict[Note, str]) -> str:
 
 
 def _tex_header(table: Table) -> Iterator[str]:
-    if any(group.title for group in table.groups):
+    if any(group.heading for group in table.groups):
         spans, rules, column = [], [], 2
         for group in table.groups:
             width = len(group.columns)
-            spans.append(rf"\multicolumn{{{width}}}{{c}}{{{_tex(group.title)}}}")
-            rules += [rf"\cmidrule(lr){{{column}-{column + width - 1}}}"] if group.title else []
+            spans.append(rf"\multicolumn{{{width}}}{{c}}{{{_tex(group.heading)}}}")
+            rules += [rf"\cmidrule(lr){{{column}-{column + width - 1}}}"] if group.heading else []
             column += width
         yield " & ".join(["", *spans]) + r" \\"
         yield "".join(rules)
@@ -223,7 +236,7 @@ def _tex_header(table: Table) -> Iterator[str]:
 def _tex_table(table: Table, marks: dict[Note, str]) -> Iterator[str]:
     yield r"\begin{table*}"
     yield r"\centering"
-    yield rf"\caption{{{_tex(table.name)}. {_tex(table.caption)}}}"
+    yield rf"\caption{{{_tex(f'{table.name}. {table.caption}')}}}"
     yield r"\begin{adjustbox}{max width=\linewidth}"
     yield rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}"
     yield r"\toprule"
@@ -240,12 +253,22 @@ def _tex_table(table: Table, marks: dict[Note, str]) -> Iterator[str]:
     yield r"\end{table*}"
 
 
+def _tex_pages(table: Table) -> Iterator[Table]:
+    """The table, or one for each title of groups where it is too wide for a page; only the first has the caption."""
+    if len(table.columns) <= WIDEST:
+        yield table
+        return
+    for number, part in enumerate(table.parts()):
+        yield replace(part, name=f"{table.name} ({part.name})", caption="" if number else table.caption)
+
+
 def to_latex(sheet: Sheet) -> str:
-    """``table*`` environments to ``\\input``; the document needs the packages booktabs and adjustbox."""
+    """``table*`` environments to ``\\input``; the document needs the packages booktabs, adjustbox and amssymb."""
     marks = sheet.marks()
-    lines = [rf"% {_line(sheet.title)}; needs \usepackage{{booktabs,adjustbox}}"]
+    lines = [rf"% {_line(sheet.title)}; needs \usepackage{{booktabs,adjustbox,amssymb}}"]
     for table in sheet.tables:
-        lines += _tex_table(table, marks)
+        for page in _tex_pages(table):
+            lines += _tex_table(page, marks)
     return "\n".join([*lines, f"% {sheet.command}"]) + "\n"
 
 
@@ -282,9 +305,9 @@ sup a { color: inherit; text-decoration: none; }
 <div class="wide">
 <table>
 <thead>
-{% if table.groups | selectattr("title") | list %}
+{% if table.groups | selectattr("heading") | list %}
 <tr><th></th>
-{%- for group in table.groups %}<th colspan="{{ group.columns | length }}">{{ group.title }}</th>{% endfor %}</tr>
+{%- for group in table.groups %}<th colspan="{{ group.columns | length }}">{{ group.heading }}</th>{% endfor %}</tr>
 {% endif %}
 <tr><th>{{ table.stub }}</th>
 {%- for group in table.groups %}{% for column in group.columns -%}

@@ -18,7 +18,7 @@ from rsitr.dedup.groups import RULES
 from rsitr.dedup.leakage import EVIDENCE, WHOLE, Overlap, Pair, evidence, overlaps
 from rsitr.dedup.pairs import read_copies
 from rsitr.figures.copies import Pairs, draw_notice, draw_pairs
-from rsitr.tables.comparison import command
+from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 
 CAPTION = (

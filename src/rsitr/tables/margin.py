@@ -11,8 +11,9 @@ from typing import Any
 
 from rsitr.params import CellId, Params
 from rsitr.tables import significance
-from rsitr.tables.comparison import ABSENT, Entry, Overlaps, View, collect, command
+from rsitr.tables.entries import Entry, Overlaps, collect, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.view import ABSENT, View, seeds
 
 OF_THE_MARGIN = frozenset({"margin", "margin_type", "beta", "prior", "prior_bleu", "negatives"})
 """Fields in which a method may differ from the one that it is compared with."""
@@ -96,11 +97,11 @@ class _Margins:
 
     def cells(self, dataset: str, method: str) -> Iterator[Cell]:
         """Cells of a method in the columns of a dataset."""
-        entry = self.view.entries.get((dataset, method))
-        if entry is None:
+        entry = self.view.entry(dataset, method)
+        if not entry.runs:
             yield from [ABSENT] * len(COLUMNS)
             return
-        yield Cell(str(len(entry.runs)) if entry.complete else f"{len(entry.records)}/{len(entry.runs)}")
+        yield seeds(entry)
         yield replace(self.view.value(entry, "mr"), bold=False)
         yield from self.differences.cells((dataset, method))
 

@@ -6,14 +6,18 @@ stay as printed, also where they contradict themselves: ``checks`` lists those.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-
-import pandas as pd
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 from rsitr.cells import Published
 from rsitr.errors import DatasetError, ParamsError
 from rsitr.params import NAME
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 FILE = Path(__file__).with_name("published.csv")
 RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
@@ -78,6 +82,8 @@ def validate(frame: pd.DataFrame) -> pd.DataFrame:
 
 @cache
 def _read() -> pd.DataFrame:
+    import pandas as pd  # takes half a second, which who only names numbers need not pay
+
     frame = pd.read_csv(FILE, dtype=str, keep_default_na=False)
     return validate(frame.assign(value=pd.to_numeric(frame["value"], errors="coerce")))
 
@@ -92,6 +98,8 @@ def checks() -> pd.DataFrame:
 
     Columns: the setting, ``printed``, ``recomputed`` and ``difference`` (printed minus recomputed).
     """
+    import pandas as pd
+
     frame = _read()
     wide = frame[frame["metric"].isin(METRICS)].pivot(index=SETTING, columns="metric", values="value")
     result = pd.DataFrame({"printed": wide["mr"], "recomputed": wide[list(RECALLS)].mean(axis=1)})
@@ -107,16 +115,19 @@ def _of(key: Published, frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
-def lookup(key: Published, dataset: str) -> dict[str, float]:
-    """Recalls and mR that a paper prints for ``key`` on ``dataset``, in percent.
+@cache
+def lookup(key: Published, dataset: str, metrics: tuple[str, ...] = METRICS) -> Mapping[str, float]:
+    """What a paper prints for ``key`` on ``dataset``: recalls and mR in percent, unless other metrics are asked for.
 
-    An empty variant or backbone of the key means "not stated" and fits any. The result is empty where the paper has
-    the row but not on this dataset. A key that fits nothing, or several rows, raises ``ParamsError``.
+    An empty variant or backbone of the key means "not stated" and fits any; an empty dataset is that of numbers which
+    the paper states for all of them. The result is empty where the paper has the row but not on this dataset. A key
+    that fits nothing, or several rows, raises ``ParamsError``.
     """
     frame = _read()
-    rows = _of(key, frame[frame["metric"].isin(METRICS)])
+    rows = _of(key, frame[frame["metric"].isin(metrics)])
     if rows.empty:
-        raise ParamsError(f"{FILE.name} has no recalls for {describe(key)}: correct the method's published key")
+        what = "recalls" if metrics is METRICS else " or ".join(metrics)
+        raise ParamsError(f"{FILE.name} has no {what} for {describe(key)}: correct the published key")
     rows = rows[rows["dataset"].eq(dataset)]
     settings = rows[SETTING].drop_duplicates()
     if len(settings) > 1:
@@ -126,11 +137,12 @@ def lookup(key: Published, dataset: str) -> dict[str, float]:
         )
         raise ParamsError(
             f"{describe(key)} fits {len(settings)} published rows on {dataset}; "
-            f"state variant and backbone in the method's published key:\n{fits}"
+            f"state variant and backbone in the published key:\n{fits}"
         )
-    return dict(zip(rows["metric"], rows["value"], strict=True))
+    return MappingProxyType(dict(zip(rows["metric"], rows["value"], strict=True)))
 
 
+@cache
 def discrepancy(key: Published, dataset: str) -> str:
     """What is wrong with the printed mR of a row, in words; empty where its recalls agree with it."""
     rows = _of(key, checks())

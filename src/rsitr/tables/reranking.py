@@ -8,9 +8,10 @@ from pathlib import Path
 
 from rsitr.params import CellId, Params
 from rsitr.tables import significance
-from rsitr.tables.comparison import ABSENT, HEADERS, Overlaps, View, collect, command
+from rsitr.tables.entries import Overlaps, collect, command
 from rsitr.tables.layout import Cell, Group, Row, Sheet, Table, write
 from rsitr.tables.published import METRICS
+from rsitr.tables.view import ABSENT, HEADERS, View, seeds
 
 PREFIX = "rr_"
 """Of the metrics, and of the column of ranks, after re-ranking."""
@@ -41,11 +42,11 @@ class _Reranking:
 
     def cells(self, dataset: str, method: str, prefix: str) -> Iterator[Cell]:
         """Cells of a method in the columns of a dataset."""
-        entry = self.view.entries.get((dataset, method))
-        if entry is None:
+        entry = self.view.entry(dataset, method)
+        if not entry.runs:
             yield from [ABSENT] * len(COLUMNS)
             return
-        yield Cell(str(len(entry.runs)) if entry.complete else f"{len(entry.records)}/{len(entry.runs)}")
+        yield seeds(entry)
         yield from (replace(self.view.value(entry, prefix + metric), bold=False) for metric in METRICS)
         yield from self.differences.cells((dataset, method)) if prefix else [Cell()] * len(significance.COLUMNS)
 

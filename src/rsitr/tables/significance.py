@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from rsitr.errors import RecordError
-from rsitr.tables.comparison import Entry
+from rsitr.tables.entries import Entry
 from rsitr.tables.layout import Cell
 
 if TYPE_CHECKING:

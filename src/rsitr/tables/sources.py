@@ -8,7 +8,7 @@ from pathlib import Path
 
 from rsitr.datasets import registry
 from rsitr.datasets.base import Bundle, Dataset, Source
-from rsitr.tables.comparison import command
+from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Row, Sheet, Table, write
 
 COLUMNS = ("origin", "file", "where", "revision", "bytes", "sha256", "licence")

@@ -11,7 +11,7 @@ from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.protocols import PROTOCOLS, Protocol
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
-from rsitr.tables.comparison import command
+from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 
 GROUPS = (

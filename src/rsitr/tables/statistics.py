@@ -13,7 +13,7 @@ from rsitr.datasets.table import read_table
 from rsitr.errors import DatasetError
 from rsitr.figures import similarity, statistics
 from rsitr.figures.copies import draw_notice
-from rsitr.tables.comparison import command
+from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.published import load
 

@@ -1,0 +1,103 @@
+"""What queries find, as AMFMN's Fig. 11 shows it: the first images of each, the ground truth in an orange frame."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import wrap
+from typing import Any, NamedTuple
+
+import matplotlib.style
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Patch
+
+from rsitr.figures.png import save
+
+# Okabe and Ito's orange, which colour-blind readers can tell from what satellites see.
+FRAME, GREY = "#e69f00", "#555555"
+ROW, TEXT, IMAGE, LINE = 1.75, 2.7, 1.4, 0.16
+"""Inches: least height of a query, width of its text and of an image, height of a line of text."""
+LETTERS = 40
+"""In a line of a query's text."""
+
+
+class Hit(NamedTuple):
+    """An image that was found."""
+
+    image: npt.NDArray[np.uint8]
+    """[H, W, 3]"""
+    matches: bool
+    """Whether it is the ground truth."""
+    class_name: str = ""
+
+
+class Ranking(NamedTuple):
+    """A query with what it found."""
+
+    mode: str
+    """What the query is: sentence, keywords, both."""
+    sentence: str
+    """Empty for a query of keywords."""
+    keywords: tuple[str, ...]
+    """Empty for a query of a sentence."""
+    hits: tuple[Hit, ...]
+    """The best first."""
+
+
+def _lines(ranking: Ranking) -> list[str]:
+    """The text of a query, with an empty line between sentence and keywords."""
+    parts = [wrap(text, LETTERS) for text in (ranking.sentence, ", ".join(ranking.keywords)) if text]
+    # An author's dollar is no formula.
+    return [line.replace("$", r"\$") for part in parts for line in [*part, ""]][:-1]
+
+
+def _height(ranking: Ranking) -> float:
+    """Inches: room for the mode, the text, and a note below it."""
+    return max(ROW, LINE * (len(_lines(ranking)) + 4))
+
+
+def _text(axes: Axes, ranking: Ranking) -> None:
+    axes.set_axis_off()
+    axes.annotate(ranking.mode, (0, 1), xycoords="axes fraction", va="top", fontsize=9, fontweight="bold")
+    below: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 8}
+    axes.annotate("\n".join(_lines(ranking)), (0, 1), (0, -17), va="top", **below)
+    if not any(hit.matches for hit in ranking.hits):
+        note = f"ground truth not among the first {len(ranking.hits)}"
+        axes.annotate(note, (0, 0), (0, 0), va="bottom", color=GREY, **below)
+
+
+def _image(axes: Axes, rank: int, hit: Hit) -> None:
+    height, width = hit.image.shape[:2]
+    axes.imshow(hit.image, extent=(0, width, height, 0))
+    axes.set(xticks=[], yticks=[], anchor="N")
+    axes.spines[:].set(visible=hit.matches, color=FRAME, linewidth=4)
+    axes.set_title(str(rank), fontsize=8, pad=4)
+    axes.set_xlabel(hit.class_name, fontsize=7, color=GREY, labelpad=4)
+
+
+def _row(part: SubFigure, ranking: Ranking, most: int) -> None:
+    axes = part.subplots(1, 1 + most, width_ratios=[TEXT, *[IMAGE] * most])
+    _text(axes[0], ranking)
+    for place, image_axes in enumerate(axes[1:]):
+        if place < len(ranking.hits):
+            _image(image_axes, place + 1, ranking.hits[place])
+        else:
+            image_axes.set_axis_off()
+
+
+def draw(title: str, rankings: Sequence[Ranking], path: Path) -> Path:
+    """Write the picture as PNG, a line for each query; equal input gives equal bytes with the same matplotlib."""
+    most = max(len(ranking.hits) for ranking in rankings)
+    with matplotlib.style.context("default"):
+        heights = [_height(ranking) for ranking in rankings]
+        figure = Figure(figsize=(TEXT + IMAGE * most, 0.6 + sum(heights)), layout="constrained")
+        figure.suptitle(title, fontsize=11)
+        parts = figure.subfigures(len(rankings), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for part, ranking in zip(parts, rankings, strict=True):
+            _row(part, ranking, most)
+        key = Patch(facecolor="none", edgecolor=FRAME, linewidth=2, label="ground truth")
+        figure.legend(handles=[key], loc="outside lower center", fontsize=8, frameon=False)
+        return save(figure, path)

@@ -1,0 +1,72 @@
+"""What a mask over an image stresses, as AMFMN's Fig. 10 shows it: image, mask, and the one over the other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import fill
+from typing import NamedTuple
+
+import matplotlib.style
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from rsitr.figures.png import save
+
+COLOURS = "inferno"
+OPACITY = 0.55
+"""Of the mask over the image."""
+PANEL = 1.7
+"""Inches: width of a sample."""
+LETTERS = 16
+"""Of the title for each sample."""
+
+
+class Sample(NamedTuple):
+    """An image with its mask."""
+
+    image: npt.NDArray[np.uint8]
+    """[H, W, 3]"""
+    mask: npt.NDArray[np.floating]
+    """[h, w] from 0 to 1, over the whole image, in its own resolution."""
+    title: str = ""
+
+
+def _mask(axes: Axes, sample: Sample, interpolation: str, opacity: float) -> AxesImage:
+    height, width = sample.image.shape[:2]
+    extent = (0, width, height, 0)
+    return axes.imshow(
+        sample.mask, cmap=COLOURS, vmin=0, vmax=1, alpha=opacity, interpolation=interpolation, extent=extent
+    )
+
+
+def _draw_sample(column: Sequence[Axes], sample: Sample) -> AxesImage:
+    image, mask, both = column
+    for axes in (image, both):
+        height, width = sample.image.shape[:2]
+        axes.imshow(sample.image, extent=(0, width, height, 0))
+    # As it is in its own row, smooth over the image: blocks would hide what lies under their edges.
+    shown = _mask(mask, sample, "nearest", 1)
+    _mask(both, sample, "bilinear", OPACITY)
+    image.set_title(sample.title, fontsize=8)
+    for axes in column:
+        axes.set(xticks=[], yticks=[])
+    return shown
+
+
+def draw(title: str, samples: Sequence[Sample], path: Path) -> Path:
+    """Write the picture as PNG, a column for each sample; equal input gives equal bytes with the same matplotlib."""
+    with matplotlib.style.context("default"):
+        figure = Figure(figsize=(1.1 + PANEL * len(samples), 0.6 + 3 * PANEL), layout="constrained")
+        grid = figure.subplots(3, len(samples), squeeze=False)
+        for place, sample in enumerate(samples):
+            shown = _draw_sample(list(grid[:, place]), sample)
+        for axes, name in zip(grid[:, 0], ("image", "mask", "both"), strict=True):
+            axes.set_ylabel(name, fontsize=9)
+        figure.suptitle(fill(title, LETTERS * (1 + len(samples))), fontsize=11)
+        bar = figure.colorbar(shown, ax=grid, shrink=0.6, aspect=30)
+        bar.set_label("mask", fontsize=9)
+        return save(figure, path)

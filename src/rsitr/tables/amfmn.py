@@ -1,0 +1,221 @@
+"""The tables of AMFMN (Z. Yuan et al., IEEE TGRS 60, 2022, doi:10.1109/TGRS.2021.3078451), II to VII, as specs."""
+
+from __future__ import annotations
+
+from rsitr.cells import Published
+from rsitr.tables.paper_table import PaperRow, PaperTable
+
+DATASETS = ("rsicd", "rsitmd", "ucm", "sydney")
+MARGINS, DECAYS = ("0.4", "0.6", "0.8"), ("3", "5", "7")
+CHOSEN = ("0.6", "5")
+"""Largest margin and decay of the paper's other tables, which are the method's defaults."""
+
+
+def _printed(table: str, method: str, variant: str = "") -> Published:
+    return Published(paper="amfmn2022", table=table, method=method, variant=variant)
+
+
+def _same_name(label: str, method: str) -> PaperRow:
+    return PaperRow(label, method, _printed("table2", method))
+
+
+TABLE_2 = PaperTable(
+    name="amfmn-table-2",
+    title="AMFMN, Table II: sentences",
+    caption=(
+        "Retrieval with sentences on the test splits, in percent. Rows below the line are not in the paper: the form "
+        "of VSE++ that its authors compared with, attention over one token of the image and one of the text instead "
+        "of regions and words, and two later methods of the same authors."
+    ),
+    datasets=DATASETS,
+    stub="approach",
+    rows=(
+        _same_name("VSE++", "vse++"),
+        _same_name("SCAN t2i", "scan-t2i"),
+        _same_name("SCAN i2t", "scan-i2t"),
+        _same_name("CAMP-triplet", "camp-triplet"),
+        _same_name("CAMP-bce", "camp-bce"),
+        _same_name("MTFN", "mtfn"),
+        _same_name("AMFMN-soft", "amfmn-soft"),
+        _same_name("AMFMN-fusion", "amfmn-fusion"),
+        _same_name("AMFMN-sim", "amfmn-sim"),
+        PaperRow("VSE++ as compared", "vse++@amfmn", rule=True),
+        PaperRow("SCAN t2i, one token", "scan-t2i@single-token"),
+        PaperRow("CAMP-triplet, one token", "camp-triplet@single-token"),
+        PaperRow("CAMP-bce, one token", "camp-bce@single-token"),
+        PaperRow("GaLR", "galr"),
+        PaperRow("LW-MCR", "lw-mcr"),
+    ),
+)
+
+TABLE_3 = PaperTable(
+    name="amfmn-table-3",
+    title="AMFMN, Table III: keywords",
+    caption=(
+        "Retrieval with keywords, in percent. A query is here all keywords of one image: those of the dataset, or up "
+        "to five from the image's captions where it has none; each image has one query. The paper does not say how "
+        "many it has; of the 15 printed values of image retrieval, 13 are multiples of 1/2,260, which would be five "
+        "for each test image."
+    ),
+    datasets=("rsitmd",),
+    stub="approach",
+    rows=(
+        PaperRow("VSE++", "vse++@keywords", _printed("table3", "vse++")),
+        PaperRow(
+            "SCAN",
+            "scan-t2i@keywords",
+            _printed("table3", "scan"),
+            remark="the paper does not say whether this is SCAN t2i or i2t",
+        ),
+        PaperRow(
+            "CAMP",
+            "camp-triplet@keywords",
+            _printed("table3", "camp"),
+            remark="the paper does not say whether this is CAMP-triplet or CAMP-bce",
+        ),
+        PaperRow(
+            "MTFN",
+            "mtfn@keywords",
+            _printed("table3", "mtfn"),
+            remark="keywords retrieval (i2t) at 5 is printed as low as at 1",
+        ),
+        PaperRow("AMFMN", "amfmn-sim@keywords", _printed("table3", "amfmn")),
+    ),
+)
+
+TABLE_4 = PaperTable(
+    name="amfmn-table-4",
+    title="AMFMN, Table IV: inputs",
+    caption=(
+        "Retrieval with a sentence, with all keywords of an image, and with both, in percent. With both, words that "
+        "are frequent in the keywords of the training images are left out of the keywords; the paper does not say "
+        "which are, here those of more than a tenth of the images. Keywords alone are one query for each image, the "
+        "others one for each sentence."
+    ),
+    datasets=("rsitmd",),
+    stub="input",
+    rows=(
+        PaperRow("Sentence", "amfmn-sim", _printed("table4", "amfmn", "input=sentence")),
+        PaperRow("Keywords", "amfmn-sim@keywords", _printed("table4", "amfmn", "input=keywords")),
+        PaperRow("Sentence & keywords", "amfmn-sim@joint", _printed("table4", "amfmn", "input=sentence+keywords")),
+    ),
+)
+
+
+def _dynamic(gamma: str, beta: str) -> PaperRow:
+    return PaperRow(
+        f"γ = {gamma}, β = {beta}",
+        "amfmn-sim" if (gamma, beta) == CHOSEN else f"amfmn-sim@gamma-{gamma}-beta-{beta}",
+        _printed("table5", "amfmn", f"gamma={gamma} beta={beta}"),
+        facts=("triplet_ct",),
+        rule=beta == DECAYS[0],
+    )
+
+
+TABLE_5 = PaperTable(
+    name="amfmn-table-5",
+    title="AMFMN, Table V: loss functions",
+    caption=(
+        "Retrieval with sentences, in percent, after training with a fixed margin α (triplet) and with a margin that "
+        "depends on how alike the captions are (triplet_ct, Eq. 29): γ is the largest margin, β its decay."
+    ),
+    datasets=("rsitmd",),
+    stub="margin",
+    facts=("loss function",),
+    rows=(
+        *(
+            PaperRow(
+                f"α = {margin}",
+                f"amfmn-sim@alpha-{margin}",
+                _printed("table5", "amfmn", f"alpha={margin}"),
+                facts=("triplet",),
+            )
+            for margin in MARGINS
+        ),
+        *(_dynamic(gamma, beta) for gamma in MARGINS for beta in DECAYS),
+    ),
+)
+
+PARTS = ("v(g)", "F_v", "s(g)", "k(g)", "s(v)", "k(v)", "F_t")
+"""v(g), s(g), k(g): global features of image, sentence and keywords; F_v: of MVSA; s(v), k(v): guided by the image;
+F_t: s(v) and k(v) fused by VGMF."""
+
+
+def _ablation(number: int, group: str, parts: tuple[str, ...], method: str, remark: str = "") -> PaperRow:
+    name = f"m{number}"
+    printed = _printed("table6", "amfmn", f"{name} {'+'.join(part.replace('_', '') for part in parts)}")
+    ticks = tuple("✓" if part in parts else "" for part in PARTS)
+    return PaperRow(name, method, printed, facts=(group, *ticks), remark=remark, rule=number in (3, 6, 9))
+
+
+TABLE_6 = PaperTable(
+    name="amfmn-table-6",
+    title="AMFMN, Table VI: parts of the model",
+    caption=(
+        "What each part of the model adds, in percent. v(g), s(g), k(g): global features of image, sentence and "
+        "keywords; F_v: image features of MVSA; s(v), k(v): features of sentence and keywords guided by the image; "
+        "F_t: both of these fused by VGMF, where s and k side by side stand for their weighted sum. A model with k "
+        "alone retrieves with keywords, with s and k or F_t with both, else with sentences."
+    ),
+    datasets=("rsitmd",),
+    stub="model",
+    facts=("ablation", *PARTS),
+    rows=(
+        _ablation(
+            *(1, "baseline", ("v(g)", "s(g)"), "amfmn-sim@m1"),
+            remark="the same seven values are printed for VSE++ in Table II",
+        ),
+        _ablation(2, "baseline", ("v(g)", "k(g)"), "amfmn-sim@m2"),
+        _ablation(
+            *(3, "MVSA", ("F_v", "s(g)"), "amfmn-sim@m3"),
+            remark="the text says 1.18 above m1, the table 1.68",
+        ),
+        _ablation(4, "MVSA", ("F_v", "k(g)"), "amfmn-sim@m4"),
+        _ablation(5, "MVSA", ("F_v", "s(g)", "k(g)"), "amfmn-sim@m5"),
+        _ablation(6, "VGMF", ("F_v", "s(v)"), "amfmn-sim"),
+        _ablation(7, "VGMF", ("F_v", "k(v)"), "amfmn-sim@keywords"),
+        _ablation(8, "VGMF", ("F_v", "s(v)", "k(v)"), "amfmn-sim@m8"),
+        _ablation(9, "AMFMN", ("F_v", "F_t"), "amfmn-sim@joint"),
+    ),
+)
+
+TABLE_7 = PaperTable(
+    name="amfmn-table-7",
+    title="AMFMN, Table VII: time",
+    caption=(
+        "Seconds. Encode: every test image and every caption once, where a frozen backbone's features come from a "
+        "file. Score: all pairs of them. Inference: one image and one caption, from pixels and words to their score. "
+        "The published seconds are not comparable with ours: that evaluation encodes all images anew for every block "
+        "of captions, with one copy of an image for each of its captions, on an NVIDIA Titan RTX; our machines stand "
+        "beside the seeds."
+    ),
+    datasets=(*DATASETS, ""),
+    stub="approach",
+    measures={"encode_s": "encode", "score_s": "score", "inference_s": "inference"},
+    printed={"eval_time_s": "evaluation", "inference_time_s": "inference"},
+    difference="",
+    rows=(
+        PaperRow("VSE++", "vse++", _printed("table7", "vse++")),
+        PaperRow(
+            "SCAN",
+            "scan-t2i",
+            _printed("table7", "scan"),
+            remark="the paper does not say whether this is SCAN t2i or i2t",
+        ),
+        PaperRow("MTFN", "mtfn", _printed("table7", "mtfn")),
+        PaperRow(
+            "CAMP",
+            "camp-triplet",
+            _printed("table7", "camp"),
+            remark="the paper does not say whether this is CAMP-triplet or CAMP-bce",
+        ),
+        PaperRow(
+            "AMFMN",
+            "amfmn-sim",
+            _printed("table7", "amfmn"),
+            remark="the paper does not say whether this is AMFMN-soft, AMFMN-fusion or AMFMN-sim",
+        ),
+    ),
+)
+
+TABLES = (TABLE_2, TABLE_3, TABLE_4, TABLE_5, TABLE_6, TABLE_7)

@@ -1,0 +1,207 @@
+"""What the cells of an experiment come to: a method on a dataset over all the seeds that params.yaml asks for.
+
+Entries are built from the expected matrix and never from a glob. A number is a mean over every seed, or there is none.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from statistics import mean
+
+from rsitr.cells import Published, Record, read_record
+from rsitr.errors import StaleRecord
+from rsitr.params import CellId, Params
+from rsitr.tables.published import lookup
+
+Overlaps = Mapping[str, tuple[int, int] | None]
+"""Dataset -> ``Entry.overlap``."""
+NOT_EXPECTED = "not part of this experiment"
+
+
+def command(experiment: str) -> str:
+    """The command that makes every result of an experiment again."""
+    return f"snakemake --cores 8 all --config experiment={shlex.quote(experiment)}"
+
+
+@dataclass(frozen=True)
+class Run:
+    """One expected cell: its record, or None before the first run, and what is stale about it."""
+
+    cell: CellId
+    record: Record | None
+    stale: list[str]
+
+    @property
+    def status(self) -> str:
+        """ok, skipped, failed or missing."""
+        return self.record.outcome.status if self.record else "missing"
+
+    @property
+    def staleness(self) -> str:
+        """``made by other code and data than the present``; empty for a fresh record."""
+        return f"made by other {' and '.join(self.stale)} than the present" if self.stale else ""
+
+    @property
+    def reason(self) -> str:
+        """Why there is no number; empty when there is one."""
+        if self.record is None:
+            return "not run yet"
+        if self.status == "ok":
+            return ""
+        reason = f"{self.status}: {' '.join(self.record.outcome.reason.split())}"
+        return reason + (f" (record {self.staleness})" if self.stale else "")
+
+
+def numbers_of(record: Record) -> dict[str, float]:
+    """Every number of a record by name: its metrics, in percent, and the seconds of each stage: ``encode_s``."""
+    return record.metrics | {f"{stage}_s": seconds for stage, seconds in record.seconds.items()}
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A method on a dataset: what its seeds give together."""
+
+    dataset: str
+    method: str
+    runs: tuple[Run, ...] = ()
+    """One for each seed; none where the method or the dataset is not part of the experiment."""
+    overlap: tuple[int, int] | None = None
+    """Test images of the dataset with a near duplicate in train, and all of them; None where that is not known."""
+    key: Published | None = None
+    """The published row that stands beside it."""
+
+    @cached_property
+    def records(self) -> list[Record]:
+        """Records of the seeds that ended well."""
+        return [record for record in self.present if record.outcome.status == "ok"]
+
+    @cached_property
+    def present(self) -> list[Record]:
+        """Records there are, however their cells ended."""
+        return [run.record for run in self.runs if run.record]
+
+    @property
+    def complete(self) -> bool:
+        """Whether every seed that the matrix asks for has its number."""
+        return bool(self.runs) and len(self.records) == len(self.runs)
+
+    @property
+    def status(self) -> str:
+        """ok, stale, incomplete, or what happened to every seed: skipped, failed, missing (the worst, if mixed).
+
+        ``absent`` where nothing was expected.
+        """
+        if not self.runs:
+            return "absent"
+        if self.complete:
+            return "stale" if self.staleness else "ok"
+        found = {run.status for run in self.runs}
+        return "incomplete" if "ok" in found else next(s for s in ("failed", "missing", "skipped") if s in found)
+
+    @property
+    def reason(self) -> str:
+        """Why the entry is NA, with the seeds where they differ; empty when complete."""
+        return self._by_seed({run.cell.seed: run.reason for run in self.runs}) if self.runs else NOT_EXPECTED
+
+    @property
+    def staleness(self) -> str:
+        """Which part of the numbers no longer describes the present; empty when none."""
+        return self._by_seed({run.cell.seed: run.staleness for run in self.runs})
+
+    @staticmethod
+    def _by_seed(texts: dict[int, str]) -> str:
+        if len(set(texts.values())) <= 1:
+            return next(iter(texts.values()), "")
+        seeds: dict[str, list[str]] = {}
+        for seed, text in texts.items():
+            seeds.setdefault(text, []).append(str(seed))
+        return "; ".join(
+            f"seed{'s' if len(group) > 1 else ''} {', '.join(group)}: {text}" for text, group in seeds.items() if text
+        )
+
+    def unavailable(self, metric: str) -> str:
+        """Why a metric is NA; empty when it has a mean."""
+        return "" if self.values(metric) else self.reason or "not stated in the records"
+
+    def values(self, metric: str) -> list[float]:
+        """One value per seed; empty where the mean would rest on fewer seeds than expected."""
+        values = [numbers[metric] for numbers in map(numbers_of, self.records) if metric in numbers]
+        return values if len(values) == len(self.runs) else []
+
+    @property
+    def trained(self) -> bool:
+        """Whether anything was learned from the dataset's train split."""
+        return any(record.parameters.get("trainable") for record in self.records)
+
+    @property
+    def leaks(self) -> str:
+        """How much of the test split was seen in training; empty when nothing, or when that is not known."""
+        images, of = self.overlap if self.trained and self.overlap else (0, 0)
+        return f"{images:,} of {of:,} test images with a near duplicate in train (rule copies)" if images else ""
+
+    @cached_property
+    def deviations(self) -> list[str]:
+        """Where the configuration differs from the published one."""
+        known = dict.fromkeys(text for record in self.present for text in record.deviations)
+        if self.key and any(record.published is None for record in self.records):
+            return [*known, "the method names no published row for this configuration"]
+        return list(known)
+
+    @cached_property
+    def published(self) -> Mapping[str, float]:
+        """Published recalls and mR, in percent; empty where there are none for this dataset."""
+        return lookup(self.key, self.dataset) if self.key else {}
+
+    def delta(self, metric: str) -> float | None:
+        """Mean minus the published value, or None where the two are not comparable."""
+        values, published = self.values(metric), self.published.get(metric)
+        return mean(values) - published if values and published is not None and not self.deviations else None
+
+
+def _stated(dataset: str, runs: Iterable[Run]) -> Published | None:
+    """The published row that the records say they stand for; synthetic data has none."""
+    keys = (run.record.published for run in runs if run.record and not run.record.data.get("synthetic"))
+    return next((key for key in keys if key and lookup(key, dataset)), None)
+
+
+Entries = dict[tuple[str, str], Entry]
+"""(dataset, method) -> entry, for the pairs of the matrix."""
+
+
+def collect(
+    params: Params, experiment: str, cells_dir: Path, stale: Mapping[CellId, list[str]], overlaps: Overlaps
+) -> Entries:
+    """Read the record of every expected cell below ``cells_dir``."""
+
+    def run(cell: CellId) -> Run:
+        return Run(cell, read_record(cells_dir / cell.path / "cell.json"), list(stale.get(cell, [])))
+
+    pairs: dict[tuple[str, str], list[Run]] = {}
+    for cell in params.cells(experiment):
+        pairs.setdefault((cell.dataset, cell.method), []).append(run(cell))
+    return {
+        (dataset, method): Entry(
+            dataset,
+            method,
+            tuple(sorted(runs, key=lambda run: run.cell.seed)),
+            overlaps.get(dataset),
+            _stated(dataset, runs),
+        )
+        for (dataset, method), runs in pairs.items()
+    }
+
+
+def refuse(experiment: str, entries: Entries) -> None:
+    """Raise ``StaleRecord`` when any cell is stale, failed or missing; a skipped one is an answer."""
+    runs = [run for entry in entries.values() for run in entry.runs]
+    wrong = [run for run in runs if run.stale or run.status in ("failed", "missing")]
+    if wrong:
+        lines = "\n".join(f"  {run.cell.path}: {run.reason or run.staleness}" for run in wrong)
+        raise StaleRecord(
+            f"{len(wrong)} of {len(runs)} cells of {experiment} have no result of the present code and data:\n"
+            f"{lines}\nRun `{command(experiment)}`, `rsitr retry --failed` for failed ones, or leave out strict"
+        )

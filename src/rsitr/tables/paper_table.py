@@ -1,0 +1,255 @@
+"""A table of a paper as data, and its rebuilding: every printed number beside ours of the same experiment's cells.
+
+A spec names rows: how the paper calls each, which method of ours it is, and the published row that it stands for. Ours
+are shown on the datasets of the experiment, the printed ones on those of the paper; where both are the same there is a
+difference, unless the configurations differ.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from rsitr.cells import Published
+from rsitr.params import CellId, Params
+from rsitr.tables import tidy
+from rsitr.tables.entries import Entries, Entry, Overlaps, collect, command
+from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.published import discrepancy, lookup
+from rsitr.tables.view import HEADERS, View, best_of, is_time, seeds, written
+
+SUFFIXES = (".csv", ".md", ".tex", ".html", ".long.csv")
+"""Of the files of a table."""
+NOT_PRINTED = "not in the paper"
+
+
+@dataclass(frozen=True)
+class PaperRow:
+    """A row as the paper prints it."""
+
+    label: str
+    method: str
+    """``name`` or ``name@variant``."""
+    published: Published | None = None
+    """Its numbers; None for a row that the paper does not have."""
+    facts: tuple[str, ...] = ()
+    """A text for each of the table's ``facts``."""
+    remark: str = ""
+    """What a reader has to know of the printed numbers."""
+    rule: bool = False
+    """A line above sets the row apart."""
+
+
+@dataclass(frozen=True)
+class PaperTable:
+    """A table of a paper."""
+
+    name: str
+    """Of its files."""
+    title: str
+    caption: str
+    datasets: tuple[str, ...]
+    """Those the paper has numbers of; an empty name for numbers that it gives for all of them at once."""
+    rows: tuple[PaperRow, ...]
+    stub: str = "method"
+    """Head of the labels."""
+    facts: tuple[str, ...] = ()
+    """Heads of the columns that describe the rows."""
+    measures: Mapping[str, str] = field(default_factory=lambda: HEADERS)
+    """Our numbers (``entries.numbers_of``) and their headers."""
+    printed: Mapping[str, str] = field(default_factory=lambda: HEADERS)
+    """Metrics of ``published.csv`` and their headers."""
+    difference: str = "mr"
+    """The metric of which ours minus theirs is shown; empty where the two are not of a kind."""
+
+    def concerns(self, methods: Sequence[str]) -> bool:
+        """Whether any of its rows is one of these methods, so that there is anything to set beside the paper."""
+        return any(row.method in methods for row in self.rows)
+
+
+Numbers = Mapping[PaperRow, Mapping[str, float]]
+"""What a paper prints on one dataset: row -> metric -> value."""
+CellsOf = Callable[[PaperRow, str], Iterable[Cell]]
+"""The cells of a row on a dataset."""
+
+
+def _machine(facts: Mapping[str, Any]) -> str:
+    """The hardware of a record in words."""
+    processor = facts["cpu"] if facts["device"] == "cpu" else f"{facts['device']} and {facts['cpu']}"
+    return f"on {processor} with {facts['cores']} cores, threads: {facts['threads']}"
+
+
+class _Rebuilt(View):
+    """A table of a paper in an experiment."""
+
+    def __init__(self, spec: PaperTable, params: Params, experiment: str, entries: Entries):
+        super().__init__(params, experiment, entries, [row.method for row in spec.rows])
+        self.spec = spec
+        self.timed = any(map(is_time, spec.measures))
+        self.ours = [dataset for dataset in self.datasets if self.of(dataset)]
+        # Synthetic numbers are never set beside published ones.
+        real = not all(map(self.synthetic, self.ours))
+        printed = {d: self._read(d) for d in spec.datasets if real and not self.synthetic(d)}
+        self.printed: dict[str, Numbers] = {d: rows for d, rows in printed.items() if any(rows.values())}
+        self.shown = [*self.ours, *(dataset for dataset in self.printed if dataset not in self.ours)]
+
+    def _read(self, dataset: str) -> Numbers:
+        metrics = tuple(self.spec.printed)
+        return {row: lookup(row.published, dataset, metrics) if row.published else {} for row in self.spec.rows}
+
+    def numbers(self, row: PaperRow, dataset: str) -> Mapping[str, float]:
+        """What the paper prints of a row; empty where it has nothing."""
+        return self.printed[dataset][row] if dataset in self.printed else {}
+
+    def metrics(self, dataset: str) -> list[str]:
+        """Those that the paper prints on a dataset."""
+        return [m for m in self.spec.printed if any(m in self.numbers(row, dataset) for row in self.spec.rows)]
+
+    def subtracts(self, dataset: str) -> bool:
+        """Whether there is a column of differences."""
+        return dataset in self.ours and self.spec.difference in self.metrics(dataset)
+
+    def beside(self, row: PaperRow, dataset: str) -> Entry:
+        """Our entry of a row, with the published row where it is to be compared with one."""
+        compared = self.subtracts(dataset) and self.numbers(row, dataset)
+        return replace(self.entry(dataset, row.method), key=row.published if compared else None)
+
+    def groups(self, dataset: str) -> Iterator[Group]:
+        """Columns of a dataset: ours, and those of the paper."""
+        heading = self.heading(dataset) or "any dataset"
+        if dataset in self.ours:
+            difference = (f"Δ {self.spec.measures[self.spec.difference]}",) if self.subtracts(dataset) else ()
+            yield Group(heading, ("seeds", *self.spec.measures.values(), *difference))
+        if dataset in self.printed:
+            yield Group(heading, tuple(self.spec.printed[metric] for metric in self.metrics(dataset)), "published")
+
+    def seeds(self, entry: Entry) -> Cell:
+        """How many seeds; beside times, the machine."""
+        machines = dict.fromkeys(_machine(record.machine) for record in entry.records if record.machine)
+        return replace(seeds(entry), notes=(Note("; ".join(machines)),)) if self.timed and machines else seeds(entry)
+
+    def minus(self, row: PaperRow, dataset: str) -> Cell:
+        """Ours minus theirs, or why there is no difference."""
+        entry = self.beside(row, dataset)
+        if entry.runs and not entry.key:
+            return Cell("–", notes=(Note(NOT_PRINTED),))
+        return self.difference(entry, self.spec.difference)
+
+    def theirs(self, row: PaperRow, dataset: str) -> dict[str, Cell]:
+        """What the paper prints of a row, by metric; what is to be said of it stands at the last."""
+        numbers, metrics = self.numbers(row, dataset), self.metrics(dataset)
+        doubt = discrepancy(row.published, dataset) if row.published and numbers else ""
+        remarks = (row.remark, doubt) if numbers else (NOT_PRINTED,)
+        cells = {}
+        for metric in metrics:
+            column = [rows[metric] for rows in self.printed[dataset].values() if metric in rows]
+            text = written(numbers[metric], metric) if metric in numbers else "–"
+            notes = tuple(Note(text) for text in remarks if text) if metric == metrics[-1] else ()
+            cells[metric] = Cell(text, text == best_of(column, metric), notes)
+        return cells
+
+    def cells(self, row: PaperRow, dataset: str) -> Iterator[Cell]:
+        """A row in the columns of ``groups``."""
+        if dataset in self.ours:
+            entry = self.beside(row, dataset)
+            yield self.seeds(entry)
+            yield from (self.value(entry, metric) for metric in self.spec.measures)
+            if self.subtracts(dataset):
+                yield self.minus(row, dataset)
+        if dataset in self.printed:
+            yield from self.theirs(row, dataset).values()
+
+    def table(self, title: str, caption: str, groups: Iterable[Group], cells: CellsOf) -> Table:
+        """A table of all rows and datasets, each row with its method and its facts."""
+        rows = (
+            Row(
+                row.label,
+                (
+                    *map(Cell, (row.method, *row.facts)),
+                    *(cell for dataset in self.shown for cell in cells(row, dataset)),
+                ),
+                row.rule,
+            )
+            for row in self.spec.rows
+        )
+        return Table(title, caption, self.spec.stub, (Group("", ("method", *self.spec.facts)), *groups), tuple(rows))
+
+    def whole(self, title: str, caption: str) -> Table:
+        """The table as the paper has it."""
+        groups = (group for dataset in self.shown for group in self.groups(dataset))
+        return self.table(title, caption, groups, self.cells)
+
+    def summary(self, title: str, caption: str) -> Table:
+        """Of all columns those of the metric that is compared: few enough that no format has to part the datasets."""
+        metric, header = self.spec.difference, self.spec.measures[self.spec.difference]
+
+        def columns(dataset: str) -> Iterator[str]:
+            yield from (header,) if dataset in self.ours else ()
+            yield from (f"Δ {header}",) if self.subtracts(dataset) else ()
+            yield from (f"published {header}",) if metric in self.metrics(dataset) else ()
+
+        def cells(row: PaperRow, dataset: str) -> Iterator[Cell]:
+            if dataset in self.ours:
+                yield self.value(self.beside(row, dataset), metric)
+            if self.subtracts(dataset):
+                yield self.minus(row, dataset)
+            if metric in self.metrics(dataset):
+                yield self.theirs(row, dataset)[metric]
+
+        names = (f"{self.heading(dataset)} {name}" for dataset in self.shown for name in columns(dataset))
+        return self.table(title, caption, [Group("", tuple(names))], cells)
+
+    def caption(self) -> str:
+        """The spec's, and what is to be said of the numbers."""
+        text = f"{self.spec.caption} Ours: mean ± sample standard deviation over seeds; one seed has no deviation."
+        if self.printed:
+            text += " Published: as printed."
+        text += " Bold: best of the column."
+        if any(map(self.subtracts, self.shown)):
+            text += (
+                f" Δ {self.spec.measures[self.spec.difference]}: mean minus published value; "
+                "n/c: the configurations are not comparable."
+            )
+        return text + self.of_synthetic() + ("" if self.timed else self.of_uncounted())
+
+    def sheet(self) -> Sheet:
+        """Everything, under the title of the experiment."""
+        title, caption = self.spec.title, self.caption()
+        tables = [self.whole(title, caption)]
+        if self.spec.difference:
+            tables = [self.summary(title, caption), self.whole(f"{title}, every number", "As above.")]
+        return Sheet(self.title, tuple(tables), command(self.name))
+
+    def long_rows(self) -> Iterator[tuple[str, ...]]:
+        """Tidy rows: one for each dataset, row and metric, ours and theirs."""
+        for dataset in self.shown:
+            ours = self.spec.measures if dataset in self.ours else ()
+            for row in self.spec.rows:
+                entry, numbers = self.beside(row, dataset), self.numbers(row, dataset)
+                for metric in dict.fromkeys([*ours, *self.metrics(dataset)]):
+                    yield tidy.row(self.spec.name, entry, metric, numbers.get(metric))
+
+
+def build(
+    tables: Sequence[PaperTable],
+    params: Params,
+    experiment: str,
+    cells_dir: Path,
+    out_dir: Path,
+    stale: Mapping[CellId, list[str]],
+    overlaps: Overlaps | None = None,
+) -> list[Path]:
+    """Write ``<name>.csv``, ``.md``, ``.tex``, ``.html`` and ``.long.csv`` of each table that has a method of ours.
+
+    ``stale`` and ``overlaps`` as for the comparison.
+    """
+    entries, written_files = collect(params, experiment, cells_dir, stale, overlaps or {}), []
+    for spec in tables:
+        if not spec.concerns(params[experiment].methods):
+            continue
+        rebuilt = _Rebuilt(spec, params, experiment, entries)
+        written_files += write(rebuilt.sheet(), out_dir / spec.name)
+        written_files.append(tidy.write(rebuilt.long_rows(), out_dir / f"{spec.name}.long.csv"))
+    return written_files

@@ -1,0 +1,115 @@
+"""Entries as a reader's tables: a row for each method, datasets beside each other."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from statistics import mean, stdev
+
+from rsitr.params import Params
+from rsitr.tables.entries import NOT_EXPECTED, Entries, Entry
+from rsitr.tables.layout import Cell, Note
+from rsitr.tables.published import METRICS
+
+HEADERS = {metric: "mR" if metric == "mr" else metric.replace("_r", " R@") for metric in METRICS}
+FORMS = {"encode_s": ".3f", "score_s": ".3f", "inference_s": ".4f", "inference_time_s": ".4f"}
+"""How numbers are written that are no percentages, which have two decimals."""
+BASELINE = "chance"
+"""Never the best of a column: it knows nothing."""
+ABSENT = Cell("–", notes=(Note(NOT_EXPECTED),))
+
+
+def is_time(metric: str) -> bool:
+    """Whether a number is in seconds, and the less the better."""
+    return metric.endswith("_s")
+
+
+def best_of(values: Sequence[float], metric: str) -> str:
+    """The best value of a column as printed; empty when there is none."""
+    if not values:
+        return ""
+    return written(min(values) if is_time(metric) else max(values), metric)
+
+
+def written(value: float, metric: str) -> str:
+    """A value as printed."""
+    return format(value, FORMS.get(metric, ".2f"))
+
+
+def seeds(entry: Entry) -> Cell:
+    """How many seeds stand behind the numbers of an entry: ``3``, or ``2/3`` where one of them has none."""
+    if not entry.runs:
+        return ABSENT
+    return Cell(str(len(entry.runs)) if entry.complete else f"{len(entry.records)}/{len(entry.runs)}")
+
+
+def incomparable(entry: Entry) -> str:
+    """Why the published row that stands beside an entry is not compared with it; empty where it is."""
+    return f"not comparable with the published value: {'; '.join(entry.deviations)}" if entry.deviations else ""
+
+
+def _marks(entry: Entry, metric: str) -> tuple[Note, ...]:
+    leaks = "" if is_time(metric) else entry.leaks
+    return tuple(Note(text, symbol) for text, symbol in ((entry.staleness, "†"), (leaks, "‡")) if text)
+
+
+class View:
+    """The entries of some methods, all of an experiment unless they are given."""
+
+    def __init__(self, params: Params, experiment: str, entries: Entries, methods: Sequence[str] | None = None):
+        self.name = experiment
+        self.title = params[experiment].title
+        self.datasets = params[experiment].datasets
+        self.methods = params[experiment].methods if methods is None else methods
+        self.entries = entries
+
+    def entry(self, dataset: str, method: str) -> Entry:
+        """A pair of the matrix, or an entry without runs."""
+        return self.entries.get((dataset, method)) or Entry(dataset, method)
+
+    def of(self, dataset: str) -> list[Entry]:
+        """Entries of a dataset in the order of the methods."""
+        return [self.entries[dataset, method] for method in self.methods if (dataset, method) in self.entries]
+
+    def synthetic(self, dataset: str) -> bool:
+        """Whether any record says that the dataset is generated."""
+        return any(record.data.get("synthetic") for entry in self.of(dataset) for record in entry.present)
+
+    def heading(self, dataset: str) -> str:
+        """The dataset, labelled when synthetic."""
+        return f"{dataset} (synthetic)" if self.synthetic(dataset) else dataset
+
+    def best(self, dataset: str, metric: str) -> str:
+        """The best mean of a column as printed; empty when nothing is to be compared."""
+        means = [mean(e.values(metric)) for e in self.of(dataset) if e.values(metric) and e.method != BASELINE]
+        return best_of(means, metric)
+
+    def value(self, entry: Entry, metric: str) -> Cell:
+        """mean ± std, marked when stale or when test images leak, or NA with the reason."""
+        if not entry.runs:
+            return ABSENT
+        values = entry.values(metric)
+        if not values:
+            return Cell("NA", notes=(Note(entry.unavailable(metric)),))
+        centre = written(mean(values), metric)
+        spread = f" ± {written(stdev(values), metric)}" if len(values) > 1 else ""
+        bold = entry.method != BASELINE and centre == self.best(entry.dataset, metric)
+        return Cell(centre + spread, bold, _marks(entry, metric))
+
+    def difference(self, entry: Entry, metric: str) -> Cell:
+        """Mean minus published value, or why there is no difference."""
+        if not entry.runs:
+            return self.value(entry, metric)
+        if entry.deviations:
+            return Cell("n/c", notes=(Note(incomparable(entry)),))
+        delta = entry.delta(metric)
+        return self.value(entry, metric) if delta is None else Cell(f"{delta:+.2f}", notes=_marks(entry, metric))
+
+    def of_synthetic(self) -> str:
+        """A sentence for a caption: which data is synthetic; empty when none."""
+        found = [dataset for dataset in self.datasets if self.synthetic(dataset)]
+        return f" Synthetic data ({', '.join(found)}): not comparable with any published number." if found else ""
+
+    def of_uncounted(self) -> str:
+        """A sentence for a caption: where near duplicates were not looked for; empty when they were everywhere."""
+        found = [d for d in self.datasets if any(e.trained and e.overlap is None for e in self.of(d))]
+        return f" Near duplicates of test images in train were not counted for {', '.join(found)}." if found else ""

@@ -1,0 +1,38 @@
+"""Made-up records of an experiment called ``lab``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rsitr.cells import Outcome, Record, write_json
+from rsitr.params import CellId, parse_params
+from rsitr.tables.published import METRICS
+
+
+def params(*blocks):
+    """Parameters of a matrix given as (datasets, methods, seeds)."""
+    matrix = [{"datasets": list(d), "methods": list(m), "seeds": list(s)} for d, m, s in blocks]
+    return parse_params({"experiment": "lab", "experiments": {"lab": {"title": "The lab", "matrix": matrix}}})
+
+
+class Records:
+    """Writes records below ``cells``."""
+
+    def __init__(self, folder: Path):
+        self.cells, self.out = folder / "cells", folder / "out"
+        self.stale: dict[CellId, list[str]] = {}
+
+    def put(self, dataset, method, seed, value=None, outcome=None, stale=(), **fields):
+        """A cell of which every recall is ``value``."""
+        cell = CellId("lab", dataset, method, seed)
+        metrics = {}
+        if value is not None:
+            metrics = dict.fromkeys(METRICS, value) | {f"dup_{metric}": value + 1 for metric in METRICS}
+            metrics |= {f"ceiling_{metric}": 96.5 for metric in METRICS}
+        identity = {"experiment": "lab", "dataset": dataset, "method": method, "seed": seed}
+        data = {"synthetic": dataset.startswith("scenes")}
+        stamp = {"params_sha": "", "code_sha": ""}
+        record = Record(**identity, outcome=outcome or Outcome(), metrics=metrics, **({"data": data} | fields), **stamp)
+        write_json(self.cells / cell.path / "cell.json", record)
+        if stale:
+            self.stale[cell] = list(stale)
