@@ -17,15 +17,14 @@ from rsitr.nn.squeezenet import SqueezeNet
 def pooling(low=3, high=5, channels=2):
     torch.manual_seed(0)
     layer = BilinearPooling(low, high, channels).double().eval()
-    for part in (layer.low, layer.high):  # so that they do something, and not all of it is cut off
-        part[1].running_mean.uniform_(-0.5, 0.0)
-        part[1].running_var.uniform_(0.5, 2.0)
+    for norm in (layer.low[1], layer.high_norm[0]):  # so that they do something, and not all of it is cut off
+        norm.running_mean.uniform_(-0.5, 0.0)
+        norm.running_var.uniform_(0.5, 2.0)
     return layer
 
 
-def reduced(layer, maps):
+def reduced(convolution, norm, maps):
     """The non-negative channels that a reduction makes of one image [C, h, w]."""
-    convolution, norm = layer[0], layer[1]
     weight, stride, border = convolution.weight, convolution.stride[0], convolution.padding[0]
     kernel = weight.shape[2]
     channels, height, width = maps.shape
@@ -54,12 +53,12 @@ def test_bilinear_pooling_against_loops(side, border):
     found = layer(low, high)
     assert found.dtype == torch.float32
     for image in range(2):
-        below = reduced(layer.low, low[image])
+        below = reduced(layer.low[0], layer.low[1], low[image])
         doubled = torch.zeros(5, *below.shape[1:], dtype=torch.float64)
         for y in range(2 * (side // 4)):
             for x in range(2 * (side // 4)):
                 doubled[:, y + border, x + border] = high[image, :, y // 2, x // 2]
-        above = reduced(layer.high, doubled)
+        above = reduced(layer.high, layer.high_norm[0], doubled)
         expected = torch.zeros(2, 2)
         for row in range(2):
             for column in range(2):
