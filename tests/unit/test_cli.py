@@ -67,8 +67,8 @@ def test_help(path):
         ("tiny/scenes-b/vse/²", "name a cell as EXPERIMENT/DATASET/METHOD/SEED"),
         ("shop/scenes-b/vse/0", "unknown experiment 'shop': params.yaml has tiny"),
         ("tiny/atlantis/vse/0", "unknown dataset 'atlantis': the known ones are aid, "),
-        ("tiny/scenes-b/vsee/0", "unknown method 'vsee': the known ones are chance, clip, vse, vse++"),
-        ("tiny/scenes-b/vse@vit/0", "vse has no variant 'vit' (resnet-gru-triplet, "),
+        ("tiny/scenes-b/vsee/0", "unknown method 'vsee': the known ones are amfmn-fusion, "),
+        ("tiny/scenes-b/vse@vit/0", "vse has no variant 'vit' (joint, keywords, resnet-gru-triplet, "),
         ("tiny/../vse/0", "unknown dataset '..'"),
     ],
 )
