@@ -41,12 +41,13 @@ class Trained:
         return self.method.encode_texts(self.method.tokenize(list(queries)).to(self.device)).float()
 
     def _check(self, query: str) -> None:
-        *before, _ = query.split() or [""]
-        if not query.split():
+        words = [word for word in query.split() if any(map(str.isalnum, word))]
+        if not words:
             raise QueryError("a query has no word: say what to look for")
-        # Where the last word changes nothing, a method has stopped reading before it.
-        tokens, shorter = (self.method.tokenize([text]).tolist() for text in (query, " ".join(before)))
-        if before and tokens == shorter:
+        # A method has stopped reading where one word more changes nothing, and one word less neither.
+        texts = (" ".join(part) for part in (words, [*words, words[0]], words[:-1]))
+        tokens, longer, shorter = (self.method.tokenize([text]).tolist() for text in texts)
+        if tokens == longer == shorter:
             raise QueryError(f"the query is too long for {self.method.name}, shorten it: {query!r}")
 
     def pixels(self, images: np.ndarray) -> Tensor:

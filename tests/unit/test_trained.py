@@ -42,7 +42,8 @@ def test_a_query_that_cannot_be_answered_says_why(trained):
     with pytest.raises(QueryError, match="a query has no word"):
         trained.scorer(["  "])
     limit = trained.method.config.max_words
-    trained.scorer([" ".join(["dot"] * limit)])
+    trained.scorer([" ".join(["dot"] * limit) + " ."])
+    trained.scorer(["a red dot ."])
     with pytest.raises(QueryError, match="the query is too long for amfmn-soft, shorten it"):
         trained.scorer([" ".join(["dot"] * (limit + 1))])
 
