@@ -16,8 +16,10 @@ from torch.nn import functional as F
 class Peer(NamedTuple):
     """One method's formula. A caption comes without padding: [L, D] words, or what else ``texts`` gives."""
 
+    encode: Callable[[Any, Tensor], Tensor]
+    """(method, tokens [I, N, C] of a backbone) -> images as ours scores them."""
     images: Callable[[Any, Tensor], Tensor]
-    """(method, tokens [I, N, C] of a backbone) -> what the formula knows of each image."""
+    """The same -> what the formula knows of each image."""
     texts: Callable[[Any, list[str]], list[Tensor]]
     """(method, captions) -> what it knows of each caption."""
     pair: Callable[[Any, Tensor, Tensor], Tensor]
@@ -56,6 +58,38 @@ def mtfn(method: Any, images: Tensor, text: Tensor) -> Tensor:
     return method.classifier((images * text).sum(-2)).sigmoid().squeeze(-1)
 
 
+def gate_of_a_pair(method: Any, images: Tensor, text: Tensor) -> Tensor:
+    """AMFMN-sim, Eqs. 23-25 and 4: F_v [D] of one image or [I, D] of all, and f(t)."""
+    parts = method.image_part(images)
+    gates = F.cosine_similarity(parts, text.expand_as(parts), dim=-1).sigmoid()
+    return F.cosine_similarity(images, gates[..., None] * text, dim=-1)
+
+
+def gate_of_features(method: Any, images: Tensor, text: Tensor) -> Tensor:
+    """AMFMN-sim as its code has it: the gate has a number for every feature."""
+    gates = (method.image_part(images) * text).sigmoid()
+    return F.cosine_similarity(images, gates * text, dim=-1)
+
+
+def fused_summary(fusion: Any, own: Tensor, heard: Tensor) -> Tensor:
+    """CAMP, section 3.2 and 3.3, one direction: fragments [..., N, D] and the messages to them [..., N, D]."""
+    gate = (own * heard).sigmoid()
+    fused = own + fusion.transform(gate * (own + heard)).relu()
+    weights = (fusion.summary.project(fused) / own.shape[-1] ** 0.5).softmax(-2)
+    return (weights * fused).sum(-2)
+
+
+def camp(method: Any, images: Tensor, words: Tensor) -> Tensor:
+    """CAMP, sections 3.1-3.4: the regions of one image [N, D] or of all [I, N, D] and words, log-odds of a match."""
+    words = words.expand(*images.shape[:-2], *words.shape)
+    passing = method.passing
+    regions_of, words_of = passing.attention.image(images), passing.attention.text(words)
+    affinity = regions_of @ words_of.transpose(-1, -2) / images.shape[-1] ** 0.5
+    to_regions, to_words = affinity.softmax(-1) @ words, affinity.transpose(-1, -2).softmax(-1) @ images
+    summaries = fused_summary(passing.fusion.regions, images, to_regions)
+    return passing.fusion.perceptron(summaries + fused_summary(passing.fusion.words, words, to_words)).squeeze(-1)
+
+
 def encoded_images(method: Any, tokens: Tensor) -> Tensor:
     """Regions [I, N, D]."""
     return torch.cat([method.encode_images(some) for some in tokens.split(64)])
@@ -69,6 +103,17 @@ def encoded_words(method: Any, captions: list[str]) -> list[Tensor]:
         states = method.encode_texts(tokens)
         found += [row[: int(used)].clone() for row, used in zip(states, (tokens > 0).sum(1), strict=True)]
     return found
+
+
+def pooled_images(method: Any, tokens: Tensor) -> Tensor:
+    """v(g) [I, D]; what MVSA does to it afterwards concerns no pair."""
+    return method.image_head(tokens.mean(1))
+
+
+def whole_texts(method: Any, captions: list[str]) -> list[Tensor]:
+    """f(t) [D] of each caption."""
+    batches = (captions[start : start + 256] for start in range(0, len(captions), 256))
+    return [text for batch in batches for text in method.encode_texts(method.tokenize(batch))]
 
 
 def image_factors(method: Any, tokens: Tensor) -> Tensor:
@@ -87,7 +132,10 @@ def text_factors(method: Any, captions: list[str]) -> list[Tensor]:
 
 
 PEERS = {
-    "scan-t2i": Peer(encoded_images, encoded_words, scan_t2i, scan_t2i),
-    "scan-i2t": Peer(encoded_images, encoded_words, scan_i2t, scan_i2t),
-    "mtfn": Peer(image_factors, text_factors, mtfn, mtfn),
+    "scan-t2i": Peer(encoded_images, encoded_images, encoded_words, scan_t2i, scan_t2i),
+    "scan-i2t": Peer(encoded_images, encoded_images, encoded_words, scan_i2t, scan_i2t),
+    "amfmn-sim": Peer(pooled_images, pooled_images, whole_texts, gate_of_a_pair, gate_of_a_pair),
+    "amfmn-sim@released": Peer(pooled_images, pooled_images, whole_texts, gate_of_features, gate_of_features),
+    "camp": Peer(encoded_images, encoded_images, encoded_words, camp, camp),
+    "mtfn": Peer(encoded_images, image_factors, text_factors, mtfn, mtfn),
 }

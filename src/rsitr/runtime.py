@@ -106,7 +106,8 @@ def build_method(spec: Spec, data: CellData) -> Method:
         raise Unsupported(reason)
     with seeded(derive(spec.seed, "init")):
         train = data.splits["train"]
-        return cls.build(config, Corpus(train.captions, train.image_of, spec.similarity))
+        names = tuple(path.name for path in train.paths)
+        return cls.build(config, Corpus(train.captions, train.image_of, spec.similarity, names, train.classes))
 
 
 def image_inputs(

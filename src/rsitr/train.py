@@ -99,7 +99,7 @@ def make_optimizer(method: Method, config: TrainingConfig, phase: Phase) -> torc
     return kind(
         [{"params": parameters, "lr": base, "base": base} for parameters, base in groups if parameters],
         weight_decay=config.weight_decay,
-        **(NESTEROV if phase.optimizer == "sgd" else {}),
+        **(NESTEROV if phase.optimizer == "sgd" else {"betas": config.betas}),
     )
 
 

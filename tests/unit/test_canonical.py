@@ -154,6 +154,7 @@ def test_splits_hold_what_is_kept_image_by_image(root, tmp_path):
     assert (train.image_ids, train.captions) == (["a.png", "d.png"], ["one", "two", "three"])
     assert train.paths == [Path("root/images/a.png"), Path("root/images/d.png")]
     assert train.image_of.tolist() == [0, 0, 1]
+    assert train.classes == tuple(frame.set_index("image_id")["class_name"][train.image_ids])
     assert splits["val"].image_ids == []
     assert splits["val"].image_of.dtype == np.int64
     assert splits["test"].captions == ["five", "six"]

@@ -25,6 +25,7 @@ SPLIT = SplitData(
     ["a" * 64, "b" * 64],
     ["a red dot", "a dot", "a bar", "A dot."],
     np.array([0, 0, 1, 1]),
+    ("", ""),
 )
 IMAGES = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
 #         own image           wrong image         own image           as caption 1

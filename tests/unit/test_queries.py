@@ -21,9 +21,8 @@ def split(*ids: str) -> SplitData:
     """Images with two captions each."""
     captions = [f"{image} {number}" for image in ids for number in (1, 2)]
     hashes = [f"hash of {image}" for image in ids]
-    return SplitData(
-        list(ids), [Path(f"{image}.png") for image in ids], hashes, captions, np.repeat(np.arange(len(ids)), 2)
-    )
+    paths, image_of = [Path(f"{image}.png") for image in ids], np.repeat(np.arange(len(ids)), 2)
+    return SplitData(list(ids), paths, hashes, captions, image_of, tuple(f"class of {image}" for image in ids))
 
 
 SPLITS = {"train": split("a", "b", "c"), "val": split("d"), "test": split("e", "f")}
@@ -62,6 +61,7 @@ def test_keywords_are_one_query_for_each_image_that_has_any() -> None:
     assert splits["test"].paths == [Path("e.png")]
     assert splits["test"].hashes == ["hash of e"]
     assert splits["test"].image_of.tolist() == [0]
+    assert splits["test"].classes == ("class of e",)
     assert left_out == {"no keywords": 1}
 
 

@@ -28,7 +28,7 @@ from rsitr.train import Trainer, check_usable, choice_start, learning_rate_facto
 FACTS = DatasetFacts("tiny", "Tiny", "generated", "none", True, "root", "sha")
 # Three images with 2, 1 and 3 captions.
 SPLIT = SplitData(
-    list("abc"), [Path(name) for name in "abc"], list("abc"), list("uvwxyz"), np.array([0, 0, 1, 2, 2, 2])
+    list("abc"), [Path(name) for name in "abc"], list("abc"), list("uvwxyz"), np.array([0, 0, 1, 2, 2, 2]), ("", "", "")
 )
 
 
@@ -102,6 +102,30 @@ def test_the_backbone_has_a_rate_of_its_own_or_none(project, make_spec):
     assert rates(backbone_learning_rate=1e-5) == {0.01: total - backbone, 1e-5: backbone}
     assert rates(freeze_backbone=True) == {0.01: total - backbone}
     assert not any(p.requires_grad for p in method.backbone.parameters())
+
+
+def test_adam_has_the_betas_of_the_configuration(project, make_spec):
+    method = build(project, make_spec).method
+    config = method.config.model_copy(update={"betas": (0.9, 0.98)})
+    groups = make_optimizer(method, config, config.course[0]).param_groups
+    assert {group["betas"] for group in groups} == {(0.9, 0.98)}
+
+
+def test_a_method_may_learn_from_the_classes_of_its_training_images(project, make_spec, monkeypatch):
+    seen = []
+    build_vse = training.get_method("vse").build.__func__
+    monkeypatch.setattr(
+        training.get_method("vse"),
+        "build",
+        classmethod(lambda cls, *given: seen.append(given[1]) or build_vse(cls, *given)),
+    )
+    spec = make_spec("vse")
+    data = load_data(spec)
+    training.build_method(spec, data)
+    [corpus] = seen
+    assert corpus.image_names == tuple(path.name for path in data.splits["train"].paths)
+    assert corpus.classes == data.splits["train"].classes
+    assert all(corpus.classes)
 
 
 def test_sgd_has_momentum(project, make_spec):
@@ -438,7 +462,7 @@ def test_a_method_without_training_has_an_empty_checkpoint(project, make_spec):
 
 
 def test_a_split_without_images_is_unsupported_and_says_why():
-    empty = SplitData([], [], [], [], np.array([], dtype=np.int64))
+    empty = SplitData([], [], [], [], np.array([], dtype=np.int64), ())
     splits = {"train": SPLIT, "val": empty, "test": SPLIT}
     check_usable(CellData(splits, FACTS, {}), trainable=False)
     with pytest.raises(Unsupported, match="no usable images in val: 58 x missing image"):

@@ -64,6 +64,7 @@ def _keyword_queries(split: SplitData, kept: Sequence[bool], keywords: Keywords)
         [split.hashes[row] for row in rows],
         [compose("", keywords[image]) for image in ids],
         np.arange(len(rows)),
+        tuple(split.classes[row] for row in rows),
     )
 
 

@@ -22,6 +22,8 @@ class SplitData(NamedTuple):
     """All captions, image by image."""
     image_of: np.ndarray
     """int64 [captions]: the position of each caption's image."""
+    classes: tuple[str, ...]
+    """Scene class of each image, an empty string where the dataset states none."""
 
 
 def load_splits(clean: Path) -> tuple[dict[str, SplitData], DatasetFacts, dict[str, int]]:
@@ -39,5 +41,6 @@ def load_splits(clean: Path) -> tuple[dict[str, SplitData], DatasetFacts, dict[s
             [row["sha256"] for row in kept],
             [caption for row in kept for caption in row["captions"]],
             np.repeat(np.arange(len(kept)), counts),
+            tuple(row["class_name"] or "" for row in kept),
         )
     return splits, facts, dict(left_out)

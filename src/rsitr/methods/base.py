@@ -63,6 +63,8 @@ class TrainingConfig(MethodConfig):
     learning_rate: float = Field(2e-4, gt=0)
     backbone_learning_rate: float | None = None
     """Of a pretrained image backbone; None for the same as everything else."""
+    betas: tuple[float, float] = (0.9, 0.999)
+    """Of Adam and AdamW."""
     weight_decay: float = Field(0.0, ge=0)
     schedule: Literal["step", "linear", "cosine"] = "step"
     step_epochs: int = Field(15, ge=1)
@@ -89,7 +91,7 @@ class TrainingConfig(MethodConfig):
 
 
 class Corpus(NamedTuple):
-    """What a method may learn from before training: the training queries."""
+    """What a method may learn from before training: the training queries, and the classes of their images."""
 
     captions: list[str]
     """Queries, as ``rsitr.captions.queries`` composes them."""
@@ -97,6 +99,10 @@ class Corpus(NamedTuple):
     """[captions]: the training image of each."""
     similarity: Path | None = None
     """Folder that may hold how alike they are (``rsitr.captions.similarity``)."""
+    image_names: tuple[str, ...] = ()
+    """File name of each training image."""
+    classes: tuple[str, ...] = ()
+    """Scene class of each training image, an empty string where the dataset states none."""
 
 
 class Batch(NamedTuple):

@@ -12,6 +12,7 @@ from rsitr.captions.words import Vocabulary
 from rsitr.methods.base import Corpus, Method, TrainingConfig, token_images
 from rsitr.methods.triplet import TripletConfig, TripletLoss
 from rsitr.nn.backbones import ImageBackbone
+from rsitr.nn.frozen_text import FrozenTransformer
 from rsitr.nn.text import GRUEncoder, TextEncoder, TransformerEncoder
 
 
@@ -38,6 +39,8 @@ class DualEncoderConfig(ImageTowerConfig):
     text_encoder: Literal["gru", "bigru", "transformer"] = "gru"
     text_weights: str = ""
     """Of a transformer: a repository of the hub, path, mirror://path, package://name/path."""
+    freeze_text: bool = False
+    """Keep a transformer fixed and encode each training caption once."""
     text_pool: Literal["last", "mean"] = "last"
     """Of a GRU: the final state, or the mean over words."""
     text_width: int = Field(1024, ge=1)
@@ -110,6 +113,8 @@ def backbone_arguments(config: ImageTowerConfig) -> dict[str, Any]:
 
 def build_text_encoder(config: DualEncoderConfig, corpus: Corpus) -> TextEncoder:
     """The text encoder a configuration names; the vocabulary of a GRU comes from the training captions alone."""
+    if config.text_encoder == "transformer" and config.freeze_text:
+        return FrozenTransformer(config.text_weights, config.max_words, corpus.captions)
     if config.text_encoder == "transformer":
         return TransformerEncoder(config.text_weights, config.max_words)
     return GRUEncoder(

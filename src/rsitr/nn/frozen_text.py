@@ -1,0 +1,67 @@
+"""A text encoder that does not learn: each training caption is encoded once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from rsitr.nn.text import TextEncoder, TransformerEncoder
+
+BATCH = 256
+
+
+class FrozenTransformer(TextEncoder):
+    """A ``TransformerEncoder`` as it is, of which no checkpoint holds anything.
+
+    The states of ``captions`` are kept from the first training step on, in float16: 768 bytes for a token of width 384.
+    """
+
+    def __init__(self, weights: str, max_words: int, captions: list[str]):
+        super().__init__()
+        # In a tuple, so that neither the optimiser nor the checkpoint finds it.
+        self._encoder = (TransformerEncoder(weights, max_words).eval().requires_grad_(False),)
+        self.width = self._encoder[0].width
+        self._captions = captions
+        self._states: dict[bytes, Tensor] = {}
+
+    def tokenize(self, captions: list[str]) -> Tensor:
+        """Word-piece indices [B, L]."""
+        return self._encoder[0].tokenize(captions)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """States [B, L, width]; those of padding are zero."""
+        if not self.training:
+            return self._encode(tokens)
+        if not self._states:
+            self._keep(tokens.device)
+        kept = [self._states[_key(row)] for row in tokens.cpu()]
+        states = pad_sequence(kept, batch_first=True).to(tokens.device).float()
+        return torch.nn.functional.pad(states, (0, 0, 0, tokens.shape[1] - states.shape[1]))
+
+    def pool(self, states: Tensor, tokens: Tensor) -> Tensor:
+        """State of the first token, [CLS]."""
+        return self._encoder[0].pool(states, tokens)
+
+    @torch.no_grad()
+    def _encode(self, tokens: Tensor) -> Tensor:
+        states = self._encoder[0].to(tokens.device)(tokens)
+        return states * (tokens != self._padding)[..., None]
+
+    def _keep(self, device: torch.device) -> None:
+        # In an order and in batches of its own, so that a run that continues finds the very same states.
+        captions = sorted(set(self._captions), key=lambda caption: (len(caption), caption))
+        for start in range(0, len(captions), BATCH):
+            tokens = self.tokenize(captions[start : start + BATCH])
+            states = self._encode(tokens.to(device)).half().cpu()
+            for row, of_row in zip(tokens, states, strict=True):
+                self._states[_key(row)] = of_row[: int((row != self._padding).sum())].clone()
+
+    @property
+    def _padding(self) -> int:
+        return int(self._encoder[0].tokenizer.pad_token_id)
+
+
+def _key(row: Tensor) -> bytes:
+    """Tokens [L] of one caption without the padding, which depends on the batch."""
+    return row[: int(row.nonzero().max()) + 1].numpy().tobytes()
