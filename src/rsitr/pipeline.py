@@ -56,10 +56,9 @@ def open_params(config: dict[str, Any]) -> Params:
     params = parse_params(config)
     cells = params.cells(params.experiment)
     check(params, cells, STATE)
-    check_priors(params, params.experiment)
     for cell in cells:
         teacher(params, cell)
-        prior(params, cell)
+    check_priors(params, priors(params, params.experiment))
     return params
 
 

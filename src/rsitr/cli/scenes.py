@@ -26,9 +26,8 @@ def _spec(prior: str | None, path: Path | None) -> PriorSpec:
     if len(parts) != 2:
         raise ParamsError("name a prior as EXPERIMENT/NAME, e.g. demo/all")
     params, wanted = load_params(), PriorId(*parts)
-    spec = spec_of_prior(params, wanted)
-    check_priors(params, wanted.experiment)
-    return spec
+    check_priors(params, [wanted])
+    return spec_of_prior(params, wanted)
 
 
 @scenes.command("train")

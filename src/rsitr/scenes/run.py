@@ -6,7 +6,7 @@ The Snakefile and every cell ask this, so nothing here imports torch or pandas a
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
 
 from rsitr.cells import Layout, Outcome, PriorSpec, read_json, write_json
@@ -30,11 +30,11 @@ def spec_of_prior(params: Params, prior: PriorId) -> PriorSpec:
     )
 
 
-def check_priors(params: Params, experiment: str) -> None:
-    """Raise ``ParamsError`` when a prior of an experiment names an unknown dataset."""
+def check_priors(params: Params, priors: Iterable[PriorId]) -> None:
+    """Raise ``ParamsError`` when a prior is unknown or names an unknown dataset."""
     from rsitr.datasets import get_dataset
 
-    for prior in params[experiment].priors.values():
+    for prior in map(params.prior, priors):
         for dataset in (*prior.datasets, *prior.without):
             get_dataset(dataset)
 
@@ -75,7 +75,7 @@ def stale_prior(spec: PriorSpec) -> list[str]:
     return record.stale(spec, present)
 
 
-def synchronise_priors(params: Params, priors: Sequence[PriorId]) -> None:
+def synchronise_priors(params: Params, priors: Iterable[PriorId]) -> None:
     """Write every prior's spec and make file times say what the hashes say (``rsitr.pipeline.synchronise``)."""
     for prior in priors:
         spec = spec_of_prior(params, prior)
