@@ -27,7 +27,7 @@ from rsitr.needs import (
     teacher_files,
 )
 from rsitr.overlap import built, found_copies, training_overlaps
-from rsitr.params import SCENES, CellId, Params, parse_params
+from rsitr.params import CellId, Params, parse_params
 from rsitr.provenance import code_sha, memory_gib
 from rsitr.scenes.run import check_priors, forget_priors, spec_of_prior, synchronise_priors
 from rsitr.scenes.use import begin_with_prior, check_prior, current_prior_sha, note_prior, prior_failure
@@ -139,13 +139,7 @@ def synchronise(params: Params, cells: Sequence[CellId]) -> None:
     whose record agrees with the present code, parameters and data become newer than its inputs, and the spec of one
     whose record does not becomes newer than its outputs.
     """
-    # DVC tracks these, though not every experiment fills them.
-    for folder in (
-        "data/similarity",
-        f"checkpoints/{SCENES}/{params.experiment}",
-        f"results/{SCENES}/{params.experiment}",
-    ):
-        Path(folder).mkdir(parents=True, exist_ok=True)
+    Path("data/similarity").mkdir(parents=True, exist_ok=True)  # DVC tracks it, though not every experiment fills it
     for dataset, dedup in dict.fromkeys((cell.dataset, params[cell.experiment].dedup) for cell in cells):
         _synchronise_clean(dataset, dedup)
     synchronise_priors(params, priors(params, params.experiment))

@@ -17,6 +17,9 @@ from rsitr.params import Prior
 from rsitr.provenance import sha256_json
 
 
+OTHER_SPLIT = "not in train"
+
+
 class SceneImage(NamedTuple):
     """A picture with its scene class."""
 
@@ -80,21 +83,20 @@ def select(spec: PriorSpec) -> Selection:
             raise Unsupported(f"no usable images in train of {dataset}: {why or 'it has none'}")
         used += usable
         left_out += left
-    if len({image.class_name for image in used}) < 2:
+    learned = {image.class_name for image in used}
+    if len(learned) < 2:
         raise DatasetError(
-            f"{spec.path} has images of {len({image.class_name for image in used})} scene class only: name further "
-            f"datasets in experiments.{spec.experiment}.priors.{spec.name}.datasets"
+            f"{spec.path} has images of {len(learned)} scene class only: name further datasets in "
+            f"experiments.{spec.experiment}.priors.{spec.name}.datasets"
         )
-    held_out = _held_out(used, prior)
-    train_images = [image for image in used if image not in held_out]
-    unseen = named - {image.class_name for image in used} - {""}
-    synthetic = any(read_facts(Layout.dataset(name)).synthetic for name in prior.datasets)
+    drawn = _held_out(used, prior)
     return Selection(
-        train_images, [image for image in used if image in held_out], left_out, tuple(sorted(unseen)), synthetic
+        train=[image for image in used if image not in drawn],
+        held_out=[image for image in used if image in drawn],
+        left_out=left_out,
+        unseen=tuple(sorted(named - learned - {""})),
+        synthetic=any(read_facts(Layout.dataset(name)).synthetic for name in prior.datasets),
     )
-
-
-OTHER_SPLIT = "not in train"
 
 
 def _with_reasons(spec: PriorSpec, dataset: str, near: dict[tuple[str, str], str]) -> list[tuple[SceneImage, str]]:
