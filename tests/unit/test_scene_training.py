@@ -201,7 +201,7 @@ class Bomb:
 
 def test_a_pickle_with_code_is_not_opened(folder, capsys):
     with (folder / "mine.pt").open("wb") as file:
-        pickle.dump({"weight": Bomb()}, file)
+        pickle.dump({"weight": Bomb()}, file, protocol=2)
     outcome = train(spec_of(image_weights=str(folder / "mine.pt"))).outcome
     assert outcome.status == "failed"
     assert "mine.pt cannot be read as weights" in outcome.reason

@@ -16,7 +16,6 @@ from rsitr.errors import DatasetError, Unsupported
 from rsitr.params import Prior
 from rsitr.provenance import sha256_json
 
-
 OTHER_SPLIT = "not in train"
 
 
