@@ -3,7 +3,7 @@ from snakemake.utils import min_version
 
 from rsitr import pipeline
 from rsitr.cells import Layout
-from rsitr.params import METHOD, NAME, CellId, Dedup
+from rsitr.params import METHOD, NAME, CellId, Dedup, PriorId
 from rsitr.scheduling import one_round_at_a_time
 
 min_version("9.0")
@@ -34,6 +34,7 @@ wildcard_constraints:
     shard=r"\d+",
     shards=r"\d+",
     measure=NAME,
+    prior=NAME,
 
 
 report: "workflow/report/workflow.rst"
@@ -44,6 +45,7 @@ include: "workflow/rules/sources.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/dedup.smk"
 include: "workflow/rules/captions.smk"
+include: "workflow/rules/scenes.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
@@ -57,3 +59,4 @@ rule all:
         EXAMPLES,
         JOINT,
         KEYWORDS,
+        PRIORS,

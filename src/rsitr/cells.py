@@ -11,11 +11,39 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from rsitr.errors import RecordError, RsitrError, Unsupported, WeightsUnavailable
-from rsitr.params import CellId
+from rsitr.params import SCENES, CellId, Prior, PriorId
 from rsitr.provenance import sha256_json
 
 TRACEBACK_LINES = 15
 J = TypeVar("J", bound=BaseModel)
+
+
+class PriorSpec(BaseModel):
+    """What a prior is expected to be: for its rule and its record what ``Spec`` is for those of a cell."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    experiment: str
+    name: str
+    prior: Prior
+    """What params.yaml says of it, defaults included."""
+    threads: int
+    code_sha: str
+
+    @property
+    def id(self) -> PriorId:
+        """The identity of the prior."""
+        return PriorId(self.experiment, self.name)
+
+    @property
+    def path(self) -> str:
+        """What messages call it."""
+        return f"{SCENES}/{self.id.path}"
+
+    @property
+    def params_sha(self) -> str:
+        """Hash of everything that params.yaml says about this prior."""
+        return sha256_json(self.prior.model_dump(mode="json"))
 
 
 class Spec(BaseModel):
@@ -39,11 +67,18 @@ class Spec(BaseModel):
     """Of the code that runs for this cell; its teacher's is part of it."""
     teacher: Spec | None = None
     """What the cell is expected to be whose scores this one learns from."""
+    prior: PriorSpec | None = None
+    """What the scene classifier is expected to be whose backbone this cell takes."""
 
     @property
     def cell(self) -> CellId:
         """The identity of the cell."""
         return CellId(self.experiment, self.dataset, self.method, self.seed)
+
+    @property
+    def path(self) -> str:
+        """What messages call it."""
+        return self.cell.path
 
     @property
     def clean(self) -> Path:
@@ -62,9 +97,13 @@ class Spec(BaseModel):
 
     @property
     def params_sha(self) -> str:
-        """Hash of everything that params.yaml says about this cell and the one that it learns from."""
+        """Hash of everything that params.yaml says about this cell, and of the identity of what it learns from.
+
+        That is its teacher with what params.yaml says of it, and its prior with that and its code.
+        """
         taught_by = [self.teacher.method, self.teacher.params_sha] if self.teacher else []
-        return sha256_json([self.settings, self.dedup, self.seed, *taught_by])
+        begun_with = [self.prior.params_sha, self.prior.code_sha] if self.prior else []
+        return sha256_json([self.settings, self.dedup, self.seed, *taught_by, *begun_with])
 
 
 class Outcome(BaseModel):
@@ -129,6 +168,7 @@ class TrainReport(BaseModel):
     data_sha: str = ""
     weights_sha: str = ""
     teacher_sha: str = ""
+    prior_sha: str = ""
     machine: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     peak_memory_mib: dict[str, int] = {}
@@ -166,6 +206,8 @@ class Record(BaseModel):
     """SHA-256 of ``model.safetensors``."""
     teacher_sha: str = ""
     """``weights_sha`` of the teacher that the cell learned from."""
+    prior_sha: str = ""
+    """SHA-256 of the weights of the prior, the scene classifier that a part of the cell's model began as."""
     machine: dict[str, Any] = {}
     versions: dict[str, str] = {}
     seconds: dict[str, float] = {}
@@ -181,11 +223,17 @@ class Record(BaseModel):
         """The identity of the cell."""
         return CellId(self.experiment, self.dataset, self.method, self.seed)
 
-    def stale(self, spec: Spec, current_data_sha: str | None, current_teacher_sha: str | None = None) -> list[str]:
-        """What has changed since the record was made: any of code, parameters, data, teacher.
+    def stale(
+        self,
+        spec: Spec,
+        current_data_sha: str | None,
+        current_teacher_sha: str | None = None,
+        current_prior_sha: str | None = None,
+    ) -> list[str]:
+        """What has changed since the record was made: any of code, parameters, data, teacher, prior.
 
-        ``current_data_sha`` is None where the data is not at hand (a clone without data); it is then not judged. So is
-        the teacher where there is none, or nothing is known of its weights.
+        ``current_data_sha`` is None where the data is not at hand (a clone without data); it is then not judged. So are
+        the teacher and the prior where there is none, or nothing is known of its weights.
         """
         changed = {
             "code": self.code_sha != spec.code_sha,
@@ -193,6 +241,7 @@ class Record(BaseModel):
             # A record that failed before it read the data has no data hash to compare.
             "data": bool(current_data_sha and self.data_sha and self.data_sha != current_data_sha),
             "teacher": bool(current_teacher_sha and self.teacher_sha and self.teacher_sha != current_teacher_sha),
+            "prior": bool(current_prior_sha and self.prior_sha and self.prior_sha != current_prior_sha),
         }
         return [name for name, differs in changed.items() if differs]
 
@@ -242,6 +291,21 @@ class Layout:
     def cell(cell: CellId) -> Path:
         """Folder of ``cell.json``, ``ranks.parquet`` and ``history.csv``."""
         return Path("results/cells", cell.path)
+
+    @staticmethod
+    def prior_spec(prior: PriorId) -> Path:
+        """What the prior is expected to be."""
+        return Path(".rsitr/specs", SCENES, prior.path + ".json")
+
+    @staticmethod
+    def prior_weights(prior: PriorId) -> Path:
+        """The backbone of a scene classifier; while it is trained, ``resume.pt`` lies beside it."""
+        return Path("checkpoints", SCENES, prior.path, "model.safetensors")
+
+    @staticmethod
+    def prior(prior: PriorId) -> Path:
+        """Folder of ``scenes.json`` and ``left_out.csv``."""
+        return Path("results", SCENES, prior.path)
 
     @staticmethod
     def raw(name: str) -> Path:

@@ -11,8 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 from types import FrameType
+from typing import Protocol
 
-from rsitr.cells import Outcome, Spec
+from rsitr.cells import Outcome
 from rsitr.errors import RsitrError
 
 # Threads that wait by spinning starve each other when more cells run than cores are free (20 times slower, measured).
@@ -26,15 +27,27 @@ HOARD = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 
-def run_stage(stage: str, spec: Spec, spec_path: Path, killed: Outcome | None = None) -> Outcome | None:
-    """Run ``rsitr.train`` or ``rsitr.evaluate`` on a spec; return an outcome only when the process was killed.
+class Job(Protocol):
+    """What is said of a stage beside its name: a spec."""
+
+    @property
+    def threads(self) -> int:
+        """Most threads that it may use."""
+
+    @property
+    def path(self) -> str:
+        """What messages call it."""
+
+
+def run_stage(stage: str, spec: Job, spec_path: Path, killed: Outcome | None = None) -> Outcome | None:
+    """Run ``rsitr.train``, ``rsitr.evaluate`` or ``rsitr.scenes.train`` on a spec; an outcome only if it was killed.
 
     ``killed`` tells an evaluation that it only has to record the outcome of the one before.
     A signal sent to this process is passed on and ends it without a record: the user wanted to stop. A stage that
     could not write its record (full disk, read-only folder) raises ``RsitrError``.
     """
     threads = dict.fromkeys(THREAD_VARIABLES, str(min(spec.threads, os.cpu_count() or 1)))
-    environment = os.environ | PATIENCE | threads | (HOARD if stage == "train" else THRIFT)
+    environment = os.environ | PATIENCE | threads | (HOARD if stage.endswith("train") else THRIFT)
     command = [sys.executable, "-m", f"rsitr.{stage}", str(spec_path)]
     process = subprocess.Popen(command + ([killed.model_dump_json()] if killed else []), env=environment)
     stopped: list[int] = []
@@ -59,5 +72,5 @@ def run_stage(stage: str, spec: Spec, spec_path: Path, killed: Outcome | None = 
             status="failed", reason=f"{stage} was killed by {name}{hint}; `rsitr retry --failed` continues it"
         )
     if code > 0:
-        raise RsitrError(f"{stage} of {spec.cell.path} could not write its record: see the message above")
+        raise RsitrError(f"{stage} of {spec.path} could not write its record: see the message above")
     return None

@@ -1,4 +1,4 @@
-"""What a cell needs beside its clean table: code, files made from captions, and the cell whose scores it learns from.
+"""What a cell needs beside its clean table: code, files made from captions, a teacher's cell, a prior's weights.
 
 The Snakefile asks this of every cell, so nothing here needs torch.
 """
@@ -12,7 +12,8 @@ from rsitr.cells import Layout, Spec, TrainReport, read_json, read_record
 from rsitr.errors import ParamsError
 from rsitr.methods import entry
 from rsitr.methods.catalog import schemas
-from rsitr.params import CellId, Params
+from rsitr.params import INSTRUCTION, CellId, Params, PriorId, prior_of
+from rsitr.scenes.run import prior_outputs
 
 STATE = Path(".rsitr")
 
@@ -67,6 +68,28 @@ def current_teacher_sha(spec: Spec) -> str | None:
         return read_json(TrainReport, path).weights_sha
     record = read_record(Layout.cell(spec.teacher.cell) / "cell.json")
     return record.weights_sha if record else None
+
+
+def prior(params: Params, cell: CellId) -> PriorId | None:
+    """The prior that a part of a cell's model begins as, if any; raises ``ParamsError`` for an unknown one."""
+    (weights,) = setting(params, cell, INSTRUCTION)
+    found = prior_of(weights) if isinstance(weights, str) else None
+    if found:
+        params.prior(found)
+    return found
+
+
+def priors(params: Params, experiment: str) -> list[PriorId]:
+    """Every prior of an experiment, and those of others that its cells use."""
+    used = (prior(params, cell) for cell in params.cells(experiment))
+    return list(dict.fromkeys([*params.priors(experiment), *(found for found in used if found)]))
+
+
+def prior_files(params: Params, cell: CellId) -> list[Path]:
+    """What training and evaluation of a cell read of its prior, and of its teacher's."""
+    cells = [cell, *filter(None, [teacher(params, cell)])]
+    found = dict.fromkeys(prior(params, each) for each in cells)
+    return [path for each in found if each for path in prior_outputs(each)[:2]]
 
 
 def cell_modules(params: Params, cell: CellId) -> list[str]:

@@ -18,6 +18,10 @@ from rsitr.errors import ParamsError
 
 NAME = r"[a-z0-9][a-z0-9+.-]*"
 METHOD = rf"{NAME}(?:@{NAME})?"
+SCENES = "scenes"
+"""Scheme of the weights of a prior, and the folder of priors below ``checkpoints`` and ``results``."""
+INSTRUCTION = "instruction_weights"
+"""The setting by which a method names the weights of its instruction encoder, those of a prior perhaps."""
 
 
 Dedup = Literal["none", "remoteclip", "copies"]
@@ -47,6 +51,32 @@ class CellId(NamedTuple):
     def variant(self) -> str:
         """The variant, or an empty string."""
         return self.method.partition("@")[2]
+
+
+class PriorId(NamedTuple):
+    """The identity of a prior: a scene classifier whose backbone methods may start from."""
+
+    experiment: str
+    name: str
+
+    @property
+    def path(self) -> str:
+        """Folder of the prior below ``checkpoints/scenes`` and ``results/scenes``."""
+        return f"{self.experiment}/{self.name}"
+
+
+def prior_of(weights: str) -> PriorId | None:
+    """The prior that a setting of weights names, ``scenes://EXPERIMENT/NAME``; None for weights from elsewhere.
+
+    Raises ``ParamsError`` for an address that is not of that form.
+    """
+    scheme, _, rest = weights.partition("://")
+    if scheme != SCENES:
+        return None
+    parts = rest.split("/")
+    if len(parts) != 2 or not all(re.fullmatch(NAME, part) for part in parts):
+        raise ParamsError(f"{weights!r} names no prior: write {SCENES}://EXPERIMENT/NAME, e.g. {SCENES}://demo/all")
+    return PriorId(*parts)
 
 
 class _Strict(BaseModel):
@@ -82,6 +112,54 @@ class Settings(_Strict):
     cells: dict[str, dict[str, Any]] = {}
 
 
+Three = Annotated[list[float], Field(min_length=3, max_length=3)]
+Rate = Annotated[float, Field(gt=0)]
+
+
+class PriorSettings(_Strict):
+    """How a scene classifier is built and trained; what methods have too is called as there."""
+
+    image_backbone: str = "resnet50"
+    """Any image model of timm."""
+    image_weights: str = "timm"
+    """What training starts from: ``timm``, ``none``, or a file: path, mirror://path, package://name/path."""
+    image_size: Annotated[int, Field(ge=16)] = 224
+    image_mean: Three | None = None
+    """Pixel statistics; None for those of the backbone."""
+    image_std: Three | None = None
+    image_options: dict[str, Any] = {}
+    """Further arguments of timm.create_model."""
+    augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "crop-flip"
+    held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
+    """Share of each class that is not trained on; the accuracy is measured there."""
+    epochs: Annotated[int, Field(ge=1)] = 20
+    batch_size: Annotated[int, Field(ge=2)] = 64
+    learning_rate: Rate = 1e-3
+    """Of the classifier; it rises to this in the first tenth of all steps and falls to zero as a cosine."""
+    backbone_learning_rate: Rate = 2e-4
+    weight_decay: Annotated[float, Field(ge=0)] = 0.05
+
+
+class Prior(_Strict):
+    """A scene classifier to train: on which images, without which, and how."""
+
+    datasets: Annotated[list[str], Field(min_length=1)]
+    """Sets with scene classes. Their training splits are used: the whole of a set that has no other."""
+    without: list[str] = []
+    """Every image is left out that is a near duplicate of a test image of these sets."""
+    dedup: Literal["remoteclip", "copies"] = "copies"
+    """The rule that says what near duplicates are."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    settings: PriorSettings = PriorSettings()
+
+    @property
+    def compared(self) -> list[tuple[str, str]]:
+        """Pairs of datasets whose tables of copies say which images are left out; none where none are."""
+        if not self.without or self.dedup != "copies":
+            return []
+        return list(combinations_with_replacement(sorted({*self.datasets, *self.without}), 2))
+
+
 class Experiment(_Strict):
     """One block of params.yaml."""
 
@@ -92,6 +170,8 @@ class Experiment(_Strict):
     2, or those whose pixels agree under some crop, flip or turn."""
     pretraining: list[str] = []
     """Datasets beside the matrix that models are pretrained on; their overlap with the test sets is reported."""
+    priors: dict[str, Prior] = {}
+    """Scene classifiers by name; a method starts from one by the address scenes://EXPERIMENT/NAME."""
     shards: Annotated[int, Field(ge=1)] = 1
     """Jobs into which the comparison of two datasets is divided; the result is the same."""
     threads: Annotated[int, Field(ge=1)] = 1
@@ -99,6 +179,13 @@ class Experiment(_Strict):
     mem_mb: Annotated[int, Field(ge=1)] = 4000
     """Memory that Snakemake reserves for one cell."""
     settings: Settings = Settings()
+
+    @field_validator("priors")
+    @classmethod
+    def _prior_names(cls, priors: dict[str, Prior]) -> dict[str, Prior]:
+        if wrong := [name for name in priors if not re.fullmatch(NAME, name)]:
+            raise ValueError(f"{wrong[0]!r} is no name of a prior (lower-case, digits, + . -)")
+        return priors
 
     @property
     def datasets(self) -> list[str]:
@@ -108,8 +195,15 @@ class Experiment(_Strict):
     @property
     def compared(self) -> list[tuple[str, str]]:
         """Pairs of datasets, in alphabetical order, whose images are compared; a dataset with itself, too."""
-        pairs = combinations_with_replacement(sorted({*self.datasets, *self.pretraining}), 2)
-        return [pair for pair in pairs if pair[0] == pair[1] or not {*pair} <= {*self.pretraining}]
+        pairs = combinations_with_replacement(sorted({*self.datasets, *self.sources}), 2)
+        between = {pair for prior in self.priors.values() for pair in prior.compared}
+        return [pair for pair in pairs if pair[0] == pair[1] or not {*pair} <= {*self.sources} or pair in between]
+
+    @property
+    def sources(self) -> list[str]:
+        """Datasets beside the matrix that anything is trained on or kept apart from, in order of first mention."""
+        named = [name for prior in self.priors.values() for name in (*prior.datasets, *prior.without)]
+        return [name for name in dict.fromkeys([*self.pretraining, *named]) if name not in self.datasets]
 
     @property
     def methods(self) -> list[str]:
@@ -125,11 +219,30 @@ class Params(_Strict):
     """A failed cell or a stale record stops the run instead of appearing as NA."""
     experiments: dict[str, Experiment]
 
+    @field_validator("experiments")
+    @classmethod
+    def _experiment_names(cls, experiments: dict[str, Experiment]) -> dict[str, Experiment]:
+        if SCENES in experiments:
+            raise ValueError(f"no experiment can be called {SCENES!r}: checkpoints/{SCENES} is the folder of priors")
+        return experiments
+
     def __getitem__(self, name: str) -> Experiment:
         """The experiment called ``name``; raises ``ParamsError`` for an unknown one."""
         if name not in self.experiments:
             raise ParamsError(f"unknown experiment {name!r}: params.yaml has {', '.join(self.experiments)}")
         return self.experiments[name]
+
+    def prior(self, wanted: PriorId) -> Prior:
+        """What params.yaml says of a prior; raises ``ParamsError`` for an unknown one."""
+        priors = self[wanted.experiment].priors
+        if wanted.name not in priors:
+            place, known = f"experiments.{wanted.experiment}.priors", ", ".join(priors) or "none"
+            raise ParamsError(f"unknown prior {wanted.path!r}: {place} has {known}")
+        return priors[wanted.name]
+
+    def priors(self, experiment: str) -> list[PriorId]:
+        """Every prior of an experiment."""
+        return [PriorId(experiment, name) for name in self[experiment].priors]
 
     def cells(self, experiment: str) -> list[CellId]:
         """The expected matrix, in table order and without repetition."""

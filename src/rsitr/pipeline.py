@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import json
-import math
 import os
 import subprocess
 import sys
@@ -16,9 +15,23 @@ from typing import Any, Literal
 from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_json, read_record, write_json
 from rsitr.errors import DatasetError, RsitrError
 from rsitr.isolation import run_stage
-from rsitr.needs import STATE, caption_files, cell_modules, current_teacher_sha, teacher, teacher_files
+from rsitr.needs import (
+    STATE,
+    caption_files,
+    cell_modules,
+    current_teacher_sha,
+    prior,
+    prior_files,
+    priors,
+    teacher,
+    teacher_files,
+)
+from rsitr.overlap import built, found_copies, training_overlaps
 from rsitr.params import CellId, Params, parse_params
 from rsitr.provenance import code_sha, memory_gib
+from rsitr.scenes.run import check_priors, forget_priors, spec_of_prior, synchronise_priors
+from rsitr.scenes.use import begin_with_prior, check_prior, current_prior_sha, note_prior, prior_failure
+from rsitr.times import newest, oldest
 
 TableName = Literal[
     "comparison",
@@ -45,6 +58,7 @@ def open_params(config: dict[str, Any]) -> Params:
     check(params, cells, STATE)
     for cell in cells:
         teacher(params, cell)
+    check_priors(params, priors(params, params.experiment))
     return params
 
 
@@ -78,7 +92,7 @@ def spec_of(params: Params, cell: CellId) -> Spec:
 
     experiment = params[cell.experiment]
     fields = schemas(STATE)[cell.method_name]["schema"].get("properties", {})
-    taught_by = teacher(params, cell)
+    taught_by, begun_as = teacher(params, cell), prior(params, cell)
     return Spec(
         **cell._asdict(),
         settings=params.overlay(cell, fields),
@@ -86,6 +100,7 @@ def spec_of(params: Params, cell: CellId) -> Spec:
         threads=experiment.threads,
         code_sha=code_sha(cell_modules(params, cell)),
         teacher=spec_of(params, taught_by) if taught_by else None,
+        prior=spec_of_prior(params, begun_as) if begun_as else None,
     )
 
 
@@ -110,13 +125,15 @@ def current_data_sha(spec: Spec) -> str | None:
 
 
 def stale_parts(spec: Spec) -> list[str]:
-    """What the record of a cell no longer agrees with: code, parameters, data, teacher; empty when there is none."""
+    """What the record of a cell no longer agrees with: code, parameters, data, teacher, prior; empty without one."""
     record = read_record(Layout.cell(spec.cell) / "cell.json")
-    return record.stale(spec, current_data_sha(spec), current_teacher_sha(spec)) if record else []
+    if record is None:
+        return []
+    return record.stale(spec, current_data_sha(spec), current_teacher_sha(spec), current_prior_sha(spec))
 
 
 def synchronise(params: Params, cells: Sequence[CellId]) -> None:
-    """Write every cell's spec and make file times say what the hashes say.
+    """Write the spec of every cell and prior and make file times say what the hashes say.
 
     Snakemake decides by file times where it has no metadata of its own, as after a clone. So the outputs of a cell
     whose record agrees with the present code, parameters and data become newer than its inputs, and the spec of one
@@ -125,6 +142,7 @@ def synchronise(params: Params, cells: Sequence[CellId]) -> None:
     Path("data/similarity").mkdir(parents=True, exist_ok=True)  # DVC tracks it, though not every experiment fills it
     for dataset, dedup in dict.fromkeys((cell.dataset, params[cell.experiment].dedup) for cell in cells):
         _synchronise_clean(dataset, dedup)
+    synchronise_priors(params, priors(params, params.experiment))
     # Teachers first: their files are inputs of others.
     for cell in sorted(cells, key=lambda cell: teacher(params, cell) is not None):
         spec = spec_of(params, cell)
@@ -136,8 +154,8 @@ def synchronise(params: Params, cells: Sequence[CellId]) -> None:
             os.utime(path)
             continue
         inputs = [path, spec.clean, *caption_files(params, cell), *teacher_files(params, cell)]
-        inputs = [path for path in inputs if path.is_file()]
-        if _newest(inputs) > _oldest(trained) or _newest([*inputs, *trained]) > _oldest(evaluated):
+        inputs += prior_files(params, cell)
+        if newest(inputs) > oldest(trained) or newest([*inputs, *trained]) > oldest(evaluated):
             for output in (*trained, *evaluated):
                 os.utime(output)
 
@@ -149,19 +167,11 @@ def _synchronise_clean(dataset: str, dedup: str) -> None:
     table, clean = Layout.dataset(dataset), Layout.clean(dataset, dedup)
     timing = Path("results/timing/clean", f"{dataset}-{dedup}.tsv")
     products = [path for path in (clean, timing) if path.is_file()]
-    if not (table.is_file() and clean.is_file()) or _newest([table]) <= _oldest(products):
+    if not (table.is_file() and clean.is_file()) or newest([table]) <= oldest(products):
         return
     if read_facts(clean).parent_sha == read_facts(table).data_sha:
         for path in products:
             os.utime(path)
-
-
-def _newest(paths: Sequence[Path]) -> float:
-    return max((path.stat().st_mtime for path in paths), default=-math.inf)
-
-
-def _oldest(paths: Sequence[Path]) -> float:
-    return min((path.stat().st_mtime for path in paths), default=math.inf)
 
 
 def _outputs(cell: CellId) -> tuple[list[Path], list[Path]]:
@@ -182,15 +192,23 @@ def run_cell_stage(stage: str, spec: Spec) -> Outcome:
     """
     if finished := _finished(stage, spec):
         return finished
-    if stage == "train" and spec.teacher:
-        read_report(spec.teacher.cell)
+    if stage == "train":
+        if spec.teacher:
+            read_report(spec.teacher.cell)
+        if failure := prior_failure(spec):
+            _record_outcome(spec, failure)
+            return failure
+        begin_with_prior(spec)
+    else:
+        check_prior(spec)
     killed = run_stage(stage, spec, write_spec(spec))
     if killed and stage == "train":
-        _record_kill(spec, killed)
+        _record_outcome(spec, killed)
     elif killed and run_stage(stage, spec, write_spec(spec), killed):
         # An older record may still lie there; taking it for this run's would certify it.
         raise RsitrError(f"{spec.cell.path}: {killed.reason}, and so was the process that had to record it")
     if stage == "train":
+        note_prior(spec)
         return read_report(spec.cell).outcome
     record = read_record(Layout.cell(spec.cell) / "cell.json")
     assert record is not None
@@ -228,7 +246,7 @@ def trained(params: Params, cell: CellId) -> Spec:
     return spec_of(params, cell)
 
 
-def _record_kill(spec: Spec, outcome: Outcome) -> None:
+def _record_outcome(spec: Spec, outcome: Outcome) -> None:
     from safetensors.numpy import save_file
 
     folder = Layout.checkpoint(spec.cell)
@@ -253,10 +271,11 @@ def status(params: Params, experiment: str) -> list[tuple[CellId, str, str]]:
 
 
 def forget(params: Params, experiment: str, states: set[str]) -> list[CellId]:
-    """Delete the records of all cells that ended in one of ``states``, so that the next run makes them anew.
+    """Delete the records of all cells and priors that ended in one of ``states``, so that the next run makes them anew.
 
     What a failed training saved to continue from is kept, and so is a checkpoint whose evaluation failed.
     """
+    forget_priors(params, experiment, states)
     chosen = [cell for cell, state, _ in status(params, experiment) if state.split()[0] in states]
     for cell in chosen:
         trained, evaluated = _outputs(cell)
@@ -282,21 +301,21 @@ def build_tables(params: Params, experiment: str, *, only: TableName | None = No
     from rsitr.tables import ceiling, datasets, dedup, leakage, sources, splits, statistics
 
     out, written = Layout.tables(experiment), []
-    built = _built(params[experiment].datasets)
-    compared = _built([*params[experiment].datasets, *params[experiment].pretraining])
-    copies = _copies(params, experiment)
+    facts_of = built(params[experiment].datasets)
+    compared = built([*params[experiment].datasets, *params[experiment].sources])
+    copies = found_copies(params, experiment)
     if only in (None, "sources"):
         written += sources.build(params[experiment].datasets, experiment, out)
     for name, facts in (("datasets", datasets), ("ceiling", ceiling), ("splits", splits)):
         if only in (None, name):
-            written += facts.build(built, experiment, out)
+            written += facts.build(facts_of, experiment, out)
     if only in (None, "dedup"):
         written += dedup.build(compared, copies, experiment, out)
     if only in (None, "leakage"):
         written += leakage.build(compared, copies, experiment, out)
-        written.append(leakage.write_training(_overlaps(params, experiment), Layout.overlaps(experiment)))
+        written.append(leakage.write_training(training_overlaps(params, experiment), Layout.overlaps(experiment)))
     if only in (None, "statistics"):
-        written += statistics.build(built, experiment, out, min(2, cores()))
+        written += statistics.build(facts_of, experiment, out, min(2, cores()))
     if only in (None, "comparison", "margin", "reranking", "amfmn"):
         written += _build_from_records(params, experiment, only, strict)
     return written
@@ -319,29 +338,6 @@ def _build_from_records(params: Params, experiment: str, only: TableName | None,
     if only in (None, "amfmn"):
         written += paper_table.build(amfmn.TABLES, params, experiment, CELLS, out, stale, overlaps)
     return written
-
-
-def _built(datasets: Sequence[str]) -> dict[str, Path]:
-    """The canonical tables that are here."""
-    paths = {name: Layout.dataset(name) for name in datasets}
-    return {name: path for name, path in paths.items() if path.is_file()}
-
-
-def _overlaps(params: Params, experiment: str) -> dict[str, tuple[int, int] | None]:
-    """Of each dataset, how many test images have a near duplicate in what is trained on; None where not known."""
-    from rsitr.dedup.leakage import leaks
-
-    tables = _built([*params[experiment].datasets, *params[experiment].pretraining])
-    clean = {name: Layout.clean(name, params[experiment].dedup) for name in params[experiment].datasets}
-    clean = {name: path for name, path in clean.items() if path.is_file()}
-    found = leaks(tables | clean, _copies(params, experiment), "copies")
-    return {name: found.get(name) if name in clean else None for name in params[experiment].datasets}
-
-
-def _copies(params: Params, experiment: str) -> dict[tuple[str, str], Path]:
-    """The tables of copies that are here."""
-    paths = {pair: Layout.copies(*pair) for pair in params[experiment].compared}
-    return {pair: path for pair, path in paths.items() if path.is_file()}
 
 
 def joint_protocols(datasets: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:

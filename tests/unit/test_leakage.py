@@ -9,7 +9,7 @@ import pytest
 
 from rsitr.cells import Layout
 from rsitr.dedup.clean import write_clean
-from rsitr.dedup.leakage import evidence, leaks, overlaps
+from rsitr.dedup.leakage import evidence, leaks, leaks_of, overlaps
 from rsitr.errors import DatasetError, ParamsError
 from tests.unit.leaking_sets import ROWS, put_all, put_copies, put_table
 
@@ -185,3 +185,19 @@ def test_of_what_speaks_for_an_image_the_best_is_shown(sets):
             ["t3", "v", "pair", "test", "same", 0.65, 0.81],
         ],
     }
+
+
+def test_the_leaks_of_some_images_are_counted_through_all_chains(sets):
+    # p1 is in a group with t1, a, p2 and u; t4 cannot be read, and nothing is known of gone.
+    assert leaks_of([("prior", "p1")], *sets, "copies") == {"big": (1, 3), "small": (1, 1), "gone": None}
+    assert leaks_of([("big", "v"), ("big", "c")], *sets, "copies") == {"big": (2, 3), "small": (0, 1), "gone": None}
+    assert leaks_of([], *sets, "copies") == {"big": (0, 3), "small": (0, 1), "gone": None}
+
+
+def test_what_was_not_compared_with_some_images_is_unknown(sets):
+    tables, copies = sets
+    known = {pair: path for pair, path in copies.items() if pair != ("big", "prior")}
+    assert leaks_of([("prior", "p1")], tables, known, "copies")["big"] is None
+    assert leaks_of([("prior", "p2")], tables, known, "copies")["small"] == (1, 1)
+    alone = {name: path for name, path in tables.items() if name != "prior"}
+    assert leaks_of([("prior", "p1")], alone, copies, "copies")["big"] is None

@@ -139,7 +139,14 @@ def test_equal_input_gives_equal_bytes(sets, tmp_path):
 
 
 def test_what_is_trained_on_is_written_down_and_read_back(tmp_path):
-    found = {"big": (2, 3), "small": (0, 1), "gone": None}
+    found = {"big": (2, 3), "small": (0, 1), "gone": None, ("big", "lab/all"): (1, 3), ("gone", "lab/all"): None}
     path = leakage.write_training(found, tmp_path / "training.csv")
-    assert path.read_text(encoding="utf-8") == "dataset,images,of\nbig,2,3\nsmall,0,1\ngone,,\n"
+    expected = "dataset,images,of,prior\nbig,2,3,\nsmall,0,1,\ngone,,,\nbig,1,3,lab/all\ngone,,,lab/all\n"
+    assert path.read_text(encoding="utf-8") == expected
     assert leakage.read_training(path) == found
+
+
+def test_what_was_written_before_there_were_priors_is_read_as_well(tmp_path):
+    path = tmp_path / "training.csv"
+    path.write_text("dataset,images,of\nbig,2,3\ngone,,\n", encoding="utf-8")
+    assert leakage.read_training(path) == {"big": (2, 3), "gone": None}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from rsitr import needs
+from rsitr.scenes import run as scenes
 
 # Rules call the `rsitr` of the environment that runs Snakemake, activated or not.
 shell.prefix(
@@ -75,6 +76,32 @@ def caption_files(wildcards):
 def teacher_files(wildcards):
     """What training of a cell reads of the cell that it learns from."""
     return [str(path) for path in needs.teacher_files(PARAMS, cell_of(wildcards))]
+
+
+def prior_files(wildcards):
+    """What training and evaluation of a cell read of the scene classifier that it starts from."""
+    return [str(path) for path in needs.prior_files(PARAMS, cell_of(wildcards))]
+
+
+def prior_id(wildcards):
+    """The identity of a prior."""
+    return PriorId(wildcards.experiment, wildcards.prior)
+
+
+def prior_spec(wildcards):
+    """The file that says what a prior is expected to be."""
+    return str(Layout.prior_spec(prior_id(wildcards)))
+
+
+def prior_tables(wildcards):
+    """The tables that a prior reads."""
+    expected = scenes.spec_of_prior(PARAMS, prior_id(wildcards))
+    return [str(path) for path in scenes.prior_inputs(expected)]
+
+
+def prior_code(wildcards):
+    """Hash of the code that trains priors."""
+    return code(*scenes.MODULES)
 
 
 def measure_code(wildcards):
@@ -207,6 +234,11 @@ SIMILARITIES = list(
         if path.suffix == ".npy"
     )
 )
+# The records of all scene classifiers, whether or not a cell starts from them.
+PRIORS = [
+    str(Layout.prior(prior) / "scenes.json")
+    for prior in needs.priors(PARAMS, PARAMS.experiment)
+]
 # The tables come from the expected matrix, so every cell is a target: a clean clone with tables but no cells has work
 # to do.
 CELL_FILES = [str(Layout.cell(cell) / "cell.json") for cell in CELLS]

@@ -6,6 +6,7 @@ rule evaluate:
         spec=cell_spec,
         data=clean_table,
         captions=caption_files,
+        prior=prior_files,
         model="checkpoints/{experiment}/{dataset}/{method}/{seed}/model.safetensors",
         report="checkpoints/{experiment}/{dataset}/{method}/{seed}/train.json",
     output:
@@ -36,3 +37,4 @@ rule evaluate:
 rule cells:
     input:
         CELL_FILES,
+        PRIORS,

@@ -6,6 +6,7 @@ rule train:
         spec=cell_spec,
         data=clean_table,
         captions=caption_files,
+        prior=prior_files,
         teacher=teacher_files,
     output:
         # Not removed before the job: what is current is kept, see pipeline.run_cell_stage.

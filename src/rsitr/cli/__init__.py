@@ -16,6 +16,7 @@ from rsitr.cli.data import data
 from rsitr.cli.dedup import dedup
 from rsitr.cli.locate import examples, locate
 from rsitr.cli.reported import reported
+from rsitr.cli.scenes import scenes
 from rsitr.errors import ParamsError
 from rsitr.params import CellId, Params, load_params
 
@@ -24,7 +25,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for name, commands in (("data", data), ("dedup", dedup), ("captions", captions)):
+for name, commands in (("data", data), ("dedup", dedup), ("captions", captions), ("scenes", scenes)):
     app.add_typer(commands, name=name)
 for command in (locate, examples):
     app.command()(command)

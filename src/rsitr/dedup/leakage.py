@@ -6,7 +6,7 @@ of which neither lies inside the other, are found when both lie inside a third.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow.compute as pc
 
 from rsitr.datasets.table import read_table
-from rsitr.dedup.groups import Groups, image_groups
+from rsitr.dedup.groups import Groups, Image, image_groups
 from rsitr.dedup.pairs import current_copies, read_copies
 from rsitr.errors import DatasetError
 
@@ -141,6 +141,26 @@ def leaks(tables: Mapping[str, Path], copies: Mapping[Pair, Path], rule: str) ->
         for overlap in overlaps(tables, copies, rule)
         if overlap.source == overlap.test and overlap.source_split == "train" and overlap.images is not None
     }
+
+
+def leaks_of(
+    images: Collection[Image], tables: Mapping[str, Path], copies: Mapping[Pair, Path], rule: str
+) -> dict[str, tuple[int, int] | None]:
+    """By test set, how many test images have a near duplicate among some images, and of how many; None where unknown.
+
+    The other arguments, and what cannot be known, are as for ``overlaps``.
+    """
+    sets = [_Dataset(name, path) for name, path in tables.items()]
+    found, wrong = _sorted_out(sets, copies) if rule == "copies" else ([], {})
+    groups = image_groups(rule, tables, found)
+    sources, seen = {name for name, _ in images}, {groups[image] for image in images if image in groups}
+    counts: dict[str, tuple[int, int] | None] = {}
+    for test in (each for each in sets if each.has_test):
+        pairs = {pair for name in sources for pair in combinations_with_replacement(sorted({name, test.name}), 2)}
+        known = test.test and sources <= set(tables) and not pairs & set(wrong)
+        near = sum(groups.get((test.name, image_id)) in seen for image_id in test.test)
+        counts[test.name] = (near, len(test.test)) if known else None
+    return counts
 
 
 EVIDENCE = ("part", "orientation", "detail", "agreement")

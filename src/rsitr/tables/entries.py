@@ -7,18 +7,20 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import mean
 
 from rsitr.cells import Published, Record, read_record
 from rsitr.errors import StaleRecord
-from rsitr.params import CellId, Params
+from rsitr.params import INSTRUCTION, CellId, Params, prior_of
 from rsitr.tables.published import lookup
 
-Overlaps = Mapping[str, tuple[int, int] | None]
-"""Dataset -> ``Entry.overlap``."""
+Overlap = tuple[int, int] | None
+"""Test images with a near duplicate in some training images, and all of them; None where that is not known."""
+Overlaps = Mapping[str | tuple[str, str], Overlap]
+"""Dataset -> ``Entry.overlap``; dataset and prior -> ``Entry.prior_overlaps``."""
 NOT_EXPECTED = "not part of this experiment"
 
 
@@ -69,10 +71,12 @@ class Entry:
     method: str
     runs: tuple[Run, ...] = ()
     """One for each seed; none where the method or the dataset is not part of the experiment."""
-    overlap: tuple[int, int] | None = None
-    """Test images of the dataset with a near duplicate in train, and all of them; None where that is not known."""
+    overlap: Overlap = None
+    """With the dataset's own training split."""
     key: Published | None = None
     """The published row that stands beside it."""
+    prior_overlaps: Mapping[str, Overlap] = field(default_factory=dict)
+    """With what each prior learned from that the records name; ``scenes://`` is left out of its name."""
 
     @cached_property
     def records(self) -> list[Record]:
@@ -140,8 +144,13 @@ class Entry:
     @property
     def leaks(self) -> str:
         """How much of the test split was seen in training; empty when nothing, or when that is not known."""
-        images, of = self.overlap if self.trained and self.overlap else (0, 0)
-        return f"{images:,} of {of:,} test images with a near duplicate in train (rule copies)" if images else ""
+        seen = {"train": self.overlap if self.trained else None}
+        seen |= {f"the images of the prior {name}": overlap for name, overlap in self.prior_overlaps.items()}
+        return "; ".join(
+            f"{overlap[0]:,} of {overlap[1]:,} test images with a near duplicate in {where} (rule copies)"
+            for where, overlap in seen.items()
+            if overlap and overlap[0]
+        )
 
     @cached_property
     def deviations(self) -> list[str]:
@@ -168,6 +177,13 @@ def _stated(dataset: str, runs: Iterable[Run]) -> Published | None:
     return next((key for key in keys if key and lookup(key, dataset)), None)
 
 
+def _priors(runs: Iterable[Run]) -> list[str]:
+    """The priors that records say their models began with, as experiment/name."""
+    records = [run.record for run in runs if run.record and run.record.prior_sha]
+    found = (prior_of(str(record.config.get(INSTRUCTION, ""))) for record in records)
+    return list(dict.fromkeys(prior.path for prior in found if prior))
+
+
 Entries = dict[tuple[str, str], Entry]
 """(dataset, method) -> entry, for the pairs of the matrix."""
 
@@ -190,6 +206,7 @@ def collect(
             tuple(sorted(runs, key=lambda run: run.cell.seed)),
             overlaps.get(dataset),
             _stated(dataset, runs),
+            {name: overlaps.get((dataset, name)) for name in _priors(runs)},
         )
         for (dataset, method), runs in pairs.items()
     }

@@ -18,7 +18,7 @@ from rsitr.dedup.groups import RULES
 from rsitr.dedup.leakage import EVIDENCE, WHOLE, Overlap, Pair, evidence, overlaps
 from rsitr.dedup.pairs import read_copies
 from rsitr.figures.copies import Pairs, draw_notice, draw_pairs
-from rsitr.tables.entries import command
+from rsitr.tables.entries import Overlaps, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 
 CAPTION = (
@@ -129,23 +129,31 @@ def build(tables: Mapping[str, Path], copies: Mapping[Pair, Path], experiment: s
     return [*paths, long, images, draw_examples(found, tables, copies, out_dir / "leakage.png")]
 
 
-def write_training(overlaps: Mapping[str, tuple[int, int] | None], path: Path) -> Path:
-    """Write for each dataset how many of its test images have a near duplicate in what is trained on, of how many.
+def write_training(overlaps: Overlaps, path: Path) -> Path:
+    """Write how many test images have a near duplicate in what is trained on, of how many.
 
-    Blank where that is not known.
+    One row for each dataset and its own training split, and one for each dataset and prior. Blank where that is not
+    known.
     """
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("dataset", "images", "of"))
-        writer.writerows((dataset, *(overlap or ("", ""))) for dataset, overlap in overlaps.items())
+        writer.writerow(("dataset", "images", "of", "prior"))
+        for key, overlap in overlaps.items():
+            dataset, prior = (key, "") if isinstance(key, str) else key
+            writer.writerow((dataset, *(overlap or ("", "")), prior))
     return path
 
 
-def read_training(path: Path) -> dict[str, tuple[int, int] | None]:
+def read_training(path: Path) -> dict[str | tuple[str, str], tuple[int, int] | None]:
     """What ``write_training`` wrote."""
     with path.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    return {row["dataset"]: (int(row["images"]), int(row["of"])) if row["of"] else None for row in rows}
+    return {
+        (row["dataset"], row["prior"]) if row.get("prior") else row["dataset"]: (
+            (int(row["images"]), int(row["of"])) if row["of"] else None
+        )
+        for row in rows
+    }
 
 
 def draw_examples(

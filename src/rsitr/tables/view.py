@@ -112,4 +112,13 @@ class View:
     def of_uncounted(self) -> str:
         """A sentence for a caption: where near duplicates were not looked for; empty when they were everywhere."""
         found = [d for d in self.datasets if any(e.trained and e.overlap is None for e in self.of(d))]
-        return f" Near duplicates of test images in train were not counted for {', '.join(found)}." if found else ""
+        train = f" Near duplicates of test images in train were not counted for {', '.join(found)}." if found else ""
+        unknown = [
+            f"{name} ({dataset})"
+            for dataset in self.datasets
+            for name in dict.fromkeys(
+                name for e in self.of(dataset) for name, overlap in e.prior_overlaps.items() if overlap is None
+            )
+        ]
+        what = " Near duplicates of test images in what priors learned from were not counted for "
+        return train + (f"{what}{', '.join(unknown)}." if unknown else "")
