@@ -19,7 +19,7 @@ LAYERS = (
     ("examples", "needs"),
     ("tables",),
     ("figures",),
-    ("train", "trained"),
+    ("train", "trained", "pretraining"),
     ("teacher",),
     ("evaluate",),
     ("isolation", "runtime", "scoring"),
