@@ -42,6 +42,7 @@ LIGHT = (
     "cli/captions",
     "cli/data",
     "cli/locate",
+    "cli/pretrain",
     "cli/dedup",
     "cells",
     "needs",

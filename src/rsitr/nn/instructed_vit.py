@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from rsitr.errors import ParamsError
 
 Form = Literal["paper", "released"]
+"""How beliefs weigh the tokens (``weigh``)."""
 
 
 class Instruction(BaseModel):
@@ -25,8 +26,6 @@ class Instruction(BaseModel):
     """Channels of the stem; the attention pool reads 32 times as many."""
     weights: str = "none"
     """File of a scene classifier of this architecture: path, mirror://path, package://name/path; ``none``: random."""
-    form: Form = "paper"
-    """How beliefs weigh the tokens (``weigh``)."""
 
 
 def ranks(belief: Tensor) -> Tensor:
@@ -41,14 +40,13 @@ def ranks(belief: Tensor) -> Tensor:
 def weigh(tokens: Tensor, instruction: Tensor, form: Form) -> Tensor:
     """Tokens x [B, N, C] weighed by the belief that the instruction y [B, C] gives them, b = softmax over N of x y^T.
 
-    ``paper``: x b + x / sqrt(rank), each token to unit length (PIR, section IV-B, Eqs. 3, 5 and 6). ``released``: the
-    authors' code computes the second weight and does not use it; it has x b twice, and each channel gets unit length
-    over the tokens.
+    ``paper``: x b + x / sqrt(rank) (PIR, section IV-B, Eqs. 3, 5 and 6). ``released``: the authors' code computes the
+    second weight and does not use it; it has x b twice. Each channel then gets unit length over the tokens of its
+    image. Unit length of each token would undo its weight.
     """
     belief = torch.einsum("bnc,bc->bn", tokens, instruction).softmax(1)
-    if form == "released":
-        return F.normalize(2 * tokens * belief[..., None], dim=1)
-    return F.normalize(tokens * (belief + ranks(belief).rsqrt())[..., None], dim=2)
+    weights = belief + (ranks(belief).rsqrt() if form == "paper" else belief)
+    return F.normalize(tokens * weights[..., None], dim=1)
 
 
 class InstructedViT(nn.Module):
@@ -59,26 +57,28 @@ class InstructedViT(nn.Module):
     Raises ``ParamsError`` where the tower is not a ViT that pools one token.
     """
 
-    def __init__(self, vit: nn.Module, instruction: Instruction):
+    def __init__(self, vit: nn.Module, instruction: Instruction, belief: Form = "paper"):
         from open_clip.modified_resnet import ModifiedResNet
         from open_clip.transformer import VisionTransformer
 
         super().__init__()
         if not isinstance(vit, VisionTransformer) or vit.attn_pool is not None or vit.pool_type != "tok":
             raise ParamsError("only a ViT that pools its class token can be instructed: choose one such as ViT-B-32")
-        if vit.image_size[0] % 32:
-            raise ParamsError(f"an instructed model reads images of a multiple of 32 pixels, not {vit.image_size[0]}")
+        side = vit.image_size[0]
+        if side < 32 or side % 2:
+            raise ParamsError(f"an instructed model reads images of an even number of pixels from 32, not of {side}")
         self.vit = vit
-        self.form = instruction.form
+        self.belief = belief
         self.instruction = ModifiedResNet(
             list(instruction.layers),
             output_dim=vit.output_dim,
             heads=max(instruction.width // 2, 1),  # of 64 dimensions each, as CLIP has them
-            image_size=vit.image_size[0],
+            image_size=side,
             width=instruction.width,
         )
         self.to_token = nn.Linear(vit.output_dim, vit.conv1.out_channels)
-        self.image_size, self.image_mean, self.image_std = vit.image_size, vit.image_mean, vit.image_std
+        self.image_size = vit.image_size
+        self.image_mean, self.image_std = getattr(vit, "image_mean", None), getattr(vit, "image_std", None)
         for part in self.fixed:
             part.requires_grad_(False)
         self.train(self.training)
@@ -116,6 +116,6 @@ class InstructedViT(nn.Module):
     def forward(self, pixels: Tensor) -> Tensor:
         """Features [B, D] of pixels [B, 3, H, W], in the space of the captions, not normalised."""
         y = self.instruct(pixels)
-        x = weigh(self.embed(pixels), y, self.form)
+        x = weigh(self.embed(pixels), y, self.belief)
         pooled = self.vit.transformer(torch.cat([y[:, None], x], 1))[:, 0]
         return self.vit.ln_post(pooled) @ self.vit.proj

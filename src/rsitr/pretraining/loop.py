@@ -18,15 +18,15 @@ from pickle import UnpicklingError
 from typing import Any
 
 import torch
-from open_clip import ClipLoss, get_tokenizer
+from open_clip import ClipLoss
 from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from rsitr.cells import Outcome, read_json, write_json
 from rsitr.errors import DatasetError, ParamsError, RecordError, RsitrError, TrainingDiverged
-from rsitr.nn.clip_models import create_clip, pixel_format
 from rsitr.nn.features import state_sha
+from rsitr.nn.instructed_clip import create_clip
 from rsitr.nn.seeds import derive, seeded
 from rsitr.pretraining.ranks import Ranks, joined
 from rsitr.pretraining.samples import Order, ShardSamples
@@ -76,10 +76,10 @@ class Pretrainer:
         if len(index) < spec.batch_size:
             raise DatasetError(f"the shards hold {len(index)} samples, fewer than batch_size {spec.batch_size}")
         with seeded(derive(spec.seed, "init")):
-            self.model = create_clip(spec.model, spec.weights, spec.instruction).to(ranks.device)
+            built = create_clip(spec.model, spec.weights, spec.instruction, spec.belief)
+        self.model = built.model.to(ranks.device)
         self.model.set_grad_checkpointing(spec.grad_checkpointing)
-        tokenize = get_tokenizer(spec.model)
-        self.samples = ShardSamples(index, pixel_format(self.model.visual), spec.crop, tokenize, spec.seed)
+        self.samples = ShardSamples(index, built.pixels, spec.crop, built.tokenizer, spec.seed)
         self.order = Order(len(index), spec.batch_size, spec.seed)
         self.steps_per_epoch = (spec.samples_per_epoch or len(index)) // spec.batch_size
         if not self.steps_per_epoch:

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rsitr.cells import Outcome
 from rsitr.errors import DatasetError, ParamsError
-from rsitr.nn.instructed_vit import Instruction
+from rsitr.nn.instructed_vit import Form, Instruction
 
 
 class PretrainSpec(BaseModel):
@@ -23,11 +23,13 @@ class PretrainSpec(BaseModel):
     out: Path
     """Folder of ``model.safetensors``, ``pretrain.json``, ``loss.csv`` and, while training, ``resume.pt``."""
     model: str = "ViT-B-32"
-    """Any model of open_clip, or ``rsitr-clip-laptop``, ``rsitr-clip-demo``."""
+    """Any model of open_clip, or of ``OWN`` in ``rsitr.nn.instructed_clip``."""
     weights: str = "none"
     """To begin with: a pretrained tag of open_clip, ``none``, or a file: path, mirror://path, package://name/path."""
     instruction: Instruction | None = None
     """Of PIR-CLIP's instructed image tower; none for a plain CLIP."""
+    belief: Form = "paper"
+    """How an instruction's beliefs weigh the patches: as in the paper, or as in the authors' code."""
     epochs: int = Field(20, ge=1)
     samples_per_epoch: int | None = Field(None, ge=2)
     """None for one pass over the shards; PIR-CLIP counts 1,000,000."""
