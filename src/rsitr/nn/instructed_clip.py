@@ -48,10 +48,10 @@ def create_clip(
     ``ParamsError`` for an unknown name or a tower that cannot be instructed, ``WeightsUnavailable`` and
     ``WeightsMismatch``.
     """
-    tagged = weights in open_clip.list_pretrained_tags_by_model(name)
-    model = _plain(name, weights if tagged else None)
     if weights == "openai" and not name.endswith("-quickgelu"):
         raise ParamsError(f"OpenAI's weights need the model {name}-quickgelu, not {name}")
+    tagged = weights in open_clip.list_pretrained_tags_by_model(name)
+    model = _plain(name, weights if tagged else None)
     if instruction is not None:
         tower = InstructedViT(model.visual, instruction, belief)
         if instruction.weights != "none":
