@@ -28,9 +28,9 @@ from tests.unit.shards_of_colours import write_colours
 
 # open_clip's word list is large; everything else has a few thousand parameters.
 MINI = {
-    "embed_dim": 8,
-    "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 16, "head_width": 8, "layers": 1},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 8, "heads": 1, "layers": 1},
+    "embed_dim": 16,
+    "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 32, "head_width": 8, "layers": 1},
+    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 1, "layers": 1},
 }
 
 
@@ -41,7 +41,7 @@ def mini(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 
 def spec(out: str = "out", **fields: Any) -> PretrainSpec:
-    plain = {"shards": ("shards/*.tar",), "model": "mini", "epochs": 3, "batch_size": 8, "learning_rate": 0.01}
+    plain = {"shards": ("shards/*.tar",), "model": "mini", "epochs": 3, "batch_size": 8, "learning_rate": 1e-3}
     return PretrainSpec(**(plain | {"out": Path(out), "workers": 0} | fields))
 
 
@@ -67,9 +67,8 @@ class TestRun:
         assert [entry.epoch for entry in done.history] == list(range(1, 13))
         values = losses("out")
         assert done.history[1].loss == pytest.approx(sum(values[3:6]) / 3)
-        # log(8) is chance; pictures of equal colours cannot be told apart.
-        assert values[0] > 1.9
-        assert done.history[-1].loss < 0.6 * done.history[0].loss
+        assert values[0] > 1.9  # chance is log(8) = 2.08, or log(7) with a broken sample
+        assert done.history[-1].loss < 1.5
         assert done.samples_per_second > 0
         assert done.peak_memory_mib["process"] > 0
         assert not Path("out/resume.pt").exists()
@@ -149,7 +148,7 @@ class TestResume:
 def test_two_processes_have_the_curve_of_one():
     """With torchrun, gloo and a broken sample in the part of either process."""
     write_colours(Path("shards"), broken=(1, 10, 11))
-    fields = {"model": "tiny-64", "learning_rate": 1e-3, "epochs": 2}
+    fields = {"model": "tiny-64", "epochs": 2}
     alone = pretrain(spec("one", **fields))
     plain = spec("two", **fields).model_dump(mode="json")
     Path("two.yaml").write_text(yaml.safe_dump(plain))
