@@ -22,7 +22,7 @@ class Instruction(BaseModel):
 
     layers: tuple[int, int, int, int] = (3, 4, 6, 3)
     """Blocks of each stage."""
-    width: int = Field(64, ge=2, multiple_of=2)
+    width: int = Field(default=64, ge=2, multiple_of=2)
     """Channels of the stem; the attention pool reads 32 times as many."""
     weights: str = "none"
     """File of a scene classifier of this architecture: path, mirror://path, package://name/path; ``none``: random."""
