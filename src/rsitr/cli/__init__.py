@@ -15,6 +15,7 @@ from rsitr.cli.captions import captions
 from rsitr.cli.data import data
 from rsitr.cli.dedup import dedup
 from rsitr.cli.locate import examples, locate
+from rsitr.cli.pretrain import pretrain
 from rsitr.cli.reported import reported
 from rsitr.cli.scenes import scenes
 from rsitr.errors import ParamsError
@@ -27,7 +28,7 @@ app = typer.Typer(
 )
 for name, commands in (("data", data), ("dedup", dedup), ("captions", captions), ("scenes", scenes)):
     app.add_typer(commands, name=name)
-for command in (locate, examples):
+for command in (locate, examples, pretrain):
     app.command()(command)
 
 CellArgument = Annotated[

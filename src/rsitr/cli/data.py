@@ -102,6 +102,19 @@ def data_export(
     print(f"{out}: {exported.images} images, {len(exported.left_out)} left out")
 
 
+@data.command("shards")
+@reported
+def data_shards(
+    dataset: str,
+    out: Annotated[Path, typer.Option(help="A new folder.")],
+    dedup: Annotated[Dedup, typer.Option(help="Which duplicates have left training.")] = "none",
+) -> None:
+    """Write the training images that are kept and their captions as webdataset shards, for `rsitr pretrain`."""
+    from rsitr.pretraining.shards import write_training_shards
+
+    print(f"{out}: {write_training_shards(Layout.clean(dataset, dedup), out)} shards")
+
+
 @data.command("audit")
 @reported
 def data_audit(

@@ -114,14 +114,14 @@ def _write_huggingface(rows: Sequence[Row], facts: DatasetFacts, out: Path) -> N
 def _write_webdataset(rows: Sequence[Row], facts: DatasetFacts, out: Path) -> None:
     """``<split>-000000.tar`` ...: an image, its captions as lines of ``txt``, and everything as ``json``."""
     for split, chosen in _splits(rows, "webdataset"):
-        _write_shards(chosen, Path(facts.root), out / f"{split}-%06d.tar")
+        write_shards(chosen, Path(facts.root), out / f"{split}-%06d.tar")
 
 
 def _write_clip_benchmark(rows: Sequence[Row], facts: DatasetFacts, out: Path) -> None:
     """The retrieval layout of CLIP_benchmark: ``<split>/0.tar`` ... and files that say how many shards and what for."""
     for split, chosen in _splits(rows, "clip-benchmark"):
         (out / split).mkdir()
-        shards = _write_shards(chosen, Path(facts.root), out / split / "%d.tar")
+        shards = write_shards(chosen, Path(facts.root), out / split / "%d.tar")
         (out / split / "nshards.txt").write_text(f"{shards}\n")
     (out / "dataset_type.txt").write_text("retrieval\n")
 
@@ -134,7 +134,7 @@ _WRITERS: dict[Format, Callable[[Sequence[Row], DatasetFacts, Path], None]] = {
 }
 
 
-def _write_shards(rows: Sequence[Row], root: Path, pattern: Path) -> int:
+def write_shards(rows: Sequence[Row], root: Path, pattern: Path) -> int:
     """Write shards named by ``pattern``, which takes their number, and return how many; equal rows give equal bytes."""
     from webdataset import ShardWriter  # imports torch, which no other format needs
 

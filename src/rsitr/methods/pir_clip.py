@@ -1,0 +1,137 @@
+"""PIR-CLIP: a CLIP whose image tower is instructed by a scene classifier, fine-tuned on a retrieval set."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, Literal, Self
+
+import torch
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rsitr.cells import Published
+from rsitr.methods.base import Batch, Corpus, Method, Optimizer, Phase, TrainingConfig, method, token_images
+from rsitr.nn.instructed_clip import create_clip
+from rsitr.nn.instructed_vit import Form, Instruction
+from rsitr.nn.losses import contrastive_loss
+
+LEAST_TEMPERATURE = 0.01
+"""A. Radford et al., ICML 2021, section 2.5: cosines are multiplied by 100 at most."""
+LEARNS = (
+    "backbone.tower.vit.",
+    "backbone.tower.to_token.",
+    "backbone.tower.instruction.attnpool.",
+    "text.",
+    "log_temperature",
+)
+"""First parts of the names of what learns: all but the instruction layers before the attention pool (section V-B)."""
+
+
+class PIRCLIPConfig(TrainingConfig):
+    """Defaults of section V-B, stage 2; rate and decay are those of the public code."""
+
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(512, ge=2)
+    optimizer: Optimizer = "adamw"
+    learning_rate: float = Field(1e-5, gt=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = Field(0.5, ge=0)
+    schedule: Literal["step", "linear", "cosine"] = "linear"
+    warmup: float = Field(0.1, ge=0, lt=1)
+    augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "randaugment"
+    model: str = "ViT-B-32"
+    """Any model of open_clip with a ViT, or of ``rsitr.nn.instructed_clip``."""
+    weights: str = "checkpoints/pretraining/pir-clip/model.safetensors"
+    """What stage 1 (``rsitr pretrain``) has written: path, mirror://path, package://name/path; ``none``: random. A
+    pretrained tag of open_clip is a plain CLIP, whose instruction begins at random or with its own weights."""
+    instruction: Instruction = Instruction()
+    """The instruction encoder, as it was in stage 1."""
+    belief: Form = "paper"
+    """How beliefs weigh the patches: as in the paper, or as in the authors' code."""
+    affiliation: float = Field(1.0, ge=0)
+    """Weight of the affiliation loss, lambda of Eq. 17."""
+
+    @property
+    def course(self) -> tuple[Phase, ...]:
+        """A single phase leaves the fixed layers out; phases that are set say for themselves what learns."""
+        if self.phases:
+            return self.phases
+        return tuple(phase.model_copy(update={"learns": LEARNS}) for phase in super().course)
+
+
+class ImageTower(nn.Module):
+    """An image tower of CLIP as a backbone: one token, the embedding."""
+
+    def __init__(self, tower: nn.Module):
+        super().__init__()
+        self.tower = tower
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Tokens [B, 1, D] of pixels [B, 3, H, W]."""
+        return self.tower(pixels)[:, None]
+
+
+def _row(table: str, variant: str) -> Published:
+    return Published(paper="pir2024", table=table, method="pir-clip", variant=variant)
+
+
+@method("pir-clip")
+class PIRCLIP(Method):
+    """PIR-CLIP (J. Pan, M. Ma, Q. Ma, C. Bai, S. Chen, 'PIR', 2024), section IV-C3, Tables II and III.
+
+    The instruction's token weighs the patches (Eqs. 3, 5 and 6), joins them and is pooled (``InstructedViT``). Stage 1
+    is contrastive pre-training (``rsitr pretrain``); this is stage 2, vision instruction fine-tuning. Loss: Eq. 17, the
+    contrastive loss of Eq. 15 from the temperature that the weights have, and the affiliation loss. ``released`` weighs
+    as the public code does. ``freeze_backbone`` keeps the image tower fixed and computes its embeddings once.
+    """
+
+    Config: ClassVar[type[PIRCLIPConfig]] = PIRCLIPConfig
+    config: PIRCLIPConfig
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
+        "released": {"belief": "released"},
+        "no-affiliation": {"affiliation": 0.0},
+    }
+    published: ClassVar[dict[str, Published]] = {
+        "": _row("table2", "train=own"),
+        "released": _row("table2", "train=own"),
+        "no-affiliation": _row("table3", "+S-PAE"),
+    }
+
+    def __init__(self, config: PIRCLIPConfig):
+        super().__init__()
+        self.config = config
+        text, self.tokenizer, self.pixels = create_clip(config.model, config.weights, config.instruction, config.belief)
+        self.backbone = ImageTower(text.visual)
+        self.log_temperature = nn.Parameter(-text.logit_scale.detach().reshape(()))
+        del text.visual, text.logit_scale
+        self.text = text
+
+    @classmethod
+    def build(cls, config: Any, corpus: Corpus) -> Self:
+        """With the weights of stage 1; nothing is learned from the corpus yet."""
+        return cls(config)
+
+    @property
+    def departures(self) -> list[str]:
+        """What of the loss is not there."""
+        return ["trained without the affiliation loss"] if self.config.affiliation else []
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Embeddings [B, D] of unit length."""
+        return F.normalize(token_images(images, self.backbone)[:, 0], dim=1)
+
+    def tokenize(self, captions: list[str]) -> Tensor:
+        """Byte-pair indices [B, L]."""
+        return self.tokenizer(captions)
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Embeddings [B, D] of unit length."""
+        return F.normalize(self.text.encode_text(tokens), dim=1)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Eq. 15."""
+        with torch.no_grad():
+            self.log_temperature.clamp_(min=math.log(LEAST_TEMPERATURE))
+        images, texts = self.encode_images(batch.images), self.encode_texts(batch.tokens)
+        return contrastive_loss((images @ texts.t()).float(), batch.image_ids, self.log_temperature.exp())

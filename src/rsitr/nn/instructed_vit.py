@@ -1,0 +1,121 @@
+"""The instructed vision transformer of PIR-CLIP: a scene classifier's token says which patches to believe."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rsitr.errors import ParamsError
+
+Form = Literal["paper", "released"]
+"""How beliefs weigh the tokens (``weigh``)."""
+
+
+class Instruction(BaseModel):
+    """The instruction encoder. Defaults: the ResNet-50 of CLIP (J. Pan et al., 'PIR', 2024, section V-B)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    layers: tuple[int, int, int, int] = (3, 4, 6, 3)
+    """Blocks of each stage."""
+    width: int = Field(default=64, ge=2, multiple_of=2)
+    """Channels of the stem; the attention pool reads 32 times as many."""
+    weights: str = "none"
+    """File of a scene classifier of this architecture: path, mirror://path, package://name/path; ``none``: random."""
+
+
+def ranks(belief: Tensor) -> Tensor:
+    """Rank [B, N] of each token's belief [B, N] in its image, 1 for the highest; equal beliefs share the lower place.
+
+    PIR, section IV-B, Eq. 5: rank_i = sum_j 1[b_j >= b_i].
+    """
+    ascending = belief.sort(dim=1).values.contiguous()
+    return belief.shape[1] - torch.searchsorted(ascending, belief.contiguous())
+
+
+def weigh(tokens: Tensor, instruction: Tensor, form: Form) -> Tensor:
+    """Tokens x [B, N, C] weighed by the belief that the instruction y [B, C] gives them, b = softmax over N of x y^T.
+
+    ``paper``: x b + x / sqrt(rank) (PIR, section IV-B, Eqs. 3, 5 and 6). ``released``: the authors' code computes the
+    second weight and does not use it; it has x b twice. Each channel then gets unit length over the tokens of its
+    image. Unit length of each token would undo its weight.
+    """
+    belief = torch.einsum("bnc,bc->bn", tokens, instruction).softmax(1)
+    weights = belief + (ranks(belief).rsqrt() if form == "paper" else belief)
+    return F.normalize(tokens * weights[..., None], dim=1)
+
+
+class InstructedViT(nn.Module):
+    """A ViT of open_clip whose patches an instruction weighs; it joins them as the first token, which is pooled.
+
+    PIR, section IV-C3. It takes the place of ``visual`` in a CLIP model. The instruction encoder is open_clip's
+    ``ModifiedResNet``; what lies before its attention pool never learns and keeps its batch statistics (section V-B).
+    Raises ``ParamsError`` where the tower is not a ViT that pools one token.
+    """
+
+    def __init__(self, vit: nn.Module, instruction: Instruction, belief: Form = "paper"):
+        from open_clip.modified_resnet import ModifiedResNet
+        from open_clip.transformer import VisionTransformer
+
+        super().__init__()
+        if not isinstance(vit, VisionTransformer) or vit.attn_pool is not None or vit.pool_type != "tok":
+            raise ParamsError("only a ViT that pools its class token can be instructed: choose one such as ViT-B-32")
+        side = vit.image_size[0]
+        if side < 32 or side % 2:
+            raise ParamsError(f"an instructed model reads images of an even number of pixels from 32, not of {side}")
+        self.vit = vit
+        self.belief = belief
+        self.instruction = ModifiedResNet(
+            list(instruction.layers),
+            output_dim=vit.output_dim,
+            heads=max(instruction.width // 2, 1),  # of 64 dimensions each, as CLIP has them
+            image_size=side,
+            width=instruction.width,
+        )
+        self.to_token = nn.Linear(vit.output_dim, vit.conv1.out_channels)
+        self.image_size = vit.image_size
+        self.image_mean, self.image_std = getattr(vit, "image_mean", None), getattr(vit, "image_std", None)
+        for part in self.fixed:
+            part.requires_grad_(False)
+        self.train(self.training)
+
+    @property
+    def fixed(self) -> list[nn.Module]:
+        """The layers that never learn."""
+        return [part for name, part in self.instruction.named_children() if name != "attnpool"]
+
+    def train(self, mode: bool = True) -> Self:
+        """Batch statistics of the fixed layers stay as they are."""
+        super().train(mode)
+        for part in self.fixed:
+            part.eval()
+        return self
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Keep no activations of the transformer's layers and compute them again in the backward pass."""
+        self.vit.set_grad_checkpointing(enable)
+
+    def instruct(self, pixels: Tensor) -> Tensor:
+        """The instruction token y [B, C] of pixels [B, 3, H, W]."""
+        resnet = self.instruction
+        with torch.no_grad():
+            maps = resnet.layer4(resnet.layer3(resnet.layer2(resnet.layer1(resnet.stem(pixels)))))
+        return self.to_token(resnet.attnpool(maps))
+
+    def embed(self, pixels: Tensor) -> Tensor:
+        """Class token and patches x [B, 1 + N, C] with their positions, before the first layer."""
+        vit = self.vit
+        patches = vit.conv1(pixels).flatten(2).transpose(1, 2)
+        tokens = torch.cat([vit.class_embedding.expand(len(patches), 1, -1), patches], 1)
+        return vit.ln_pre(vit.patch_dropout(tokens + vit.positional_embedding))
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Features [B, D] of pixels [B, 3, H, W], in the space of the captions, not normalised."""
+        y = self.instruct(pixels)
+        x = weigh(self.embed(pixels), y, self.belief)
+        pooled = self.vit.transformer(torch.cat([y[:, None], x], 1))[:, 0]
+        return self.vit.ln_post(pooled) @ self.vit.proj

@@ -1,0 +1,295 @@
+"""Contrastive pre-training, to be read from top to bottom: samples, model, optimiser, steps, the record.
+
+A step sees the same samples in the same order whatever the number of processes, and its loss is that of the whole
+batch. A killed run continues where it was last saved and ends with the same weights: order and augmentation are
+functions of the seed and the step, and the state file holds everything else.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+import time
+from collections import Counter
+from contextlib import nullcontext
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+from open_clip import ClipLoss
+from safetensors.torch import save_file
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+
+from rsitr.cells import Outcome, read_json, write_json
+from rsitr.errors import DatasetError, ParamsError, RecordError, RsitrError, TrainingDiverged
+from rsitr.nn.features import state_sha
+from rsitr.nn.instructed_clip import create_clip
+from rsitr.nn.seeds import derive, seeded
+from rsitr.pretraining.ranks import Ranks, joined
+from rsitr.pretraining.samples import Order, ShardSamples
+from rsitr.pretraining.shards import PROBLEMS, index_shards
+from rsitr.pretraining.spec import PretrainEpoch, PretrainRecord, PretrainSpec
+from rsitr.progress import Progress
+from rsitr.provenance import code_sha, library_versions, machine, peak_memory_mib, sha256_file, sha256_json
+
+CACHE = Path("cache")
+RECORD = "pretrain.json"
+SAVE_SECONDS = 60
+LARGEST_SCALE = math.log(100)
+"""Of the logarithm of the inverse temperature (A. Radford et al., ICML 2021, section 2.5)."""
+IDENTITY = ("training_sha", "data_sha", "code_sha", "initial_sha")
+"""What two runs have in common that are the same run."""
+NAMED = 20
+"""Broken samples that the record names."""
+
+
+def learning_rate_factor(spec: PretrainSpec, step: int, steps: int) -> float:
+    """What the rate is multiplied by at optimiser step ``step`` (0-based) of ``steps``."""
+    warmup = int(spec.warmup * steps)
+    if step < warmup:
+        return (step + 1) / warmup
+    return (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1))) / 2
+
+
+def make_optimizer(model: nn.Module, spec: PretrainSpec) -> torch.optim.Optimizer:
+    """AdamW that decays matrices only."""
+    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [parameter for parameter in learning if parameter.ndim >= 2], "weight_decay": spec.weight_decay},
+        {"params": [parameter for parameter in learning if parameter.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=spec.learning_rate, betas=spec.betas)
+
+
+class Pretrainer:
+    """The state of a run, and how it is saved and restored."""
+
+    def __init__(self, spec: PretrainSpec, ranks: Ranks, record: PretrainRecord):
+        self.spec, self.ranks, self.record = spec, ranks, record
+        if spec.batch_size % ranks.world:
+            raise ParamsError(f"batch_size {spec.batch_size} cannot be divided over {ranks.world} processes")
+        index = index_shards(spec.shard_paths(), CACHE)
+        record.samples, record.data_sha = len(index), index.data_sha
+        if len(index) < spec.batch_size:
+            raise DatasetError(f"the shards hold {len(index)} samples, fewer than batch_size {spec.batch_size}")
+        with seeded(derive(spec.seed, "init")):
+            built = create_clip(spec.model, spec.weights, spec.instruction, spec.belief)
+        self.model = built.model.to(ranks.device)
+        self.model.set_grad_checkpointing(spec.grad_checkpointing)
+        self.samples = ShardSamples(index, built.pixels, spec.crop, built.tokenizer, spec.seed)
+        self.order = Order(len(index), spec.batch_size, spec.seed)
+        self.steps_per_epoch = (spec.samples_per_epoch or len(index)) // spec.batch_size
+        if not self.steps_per_epoch:
+            raise ParamsError(f"samples_per_epoch is less than batch_size {spec.batch_size}: raise it")
+        self.steps = spec.epochs * self.steps_per_epoch
+        self.shared = ranks.share(self.model)
+        self.optimizer = make_optimizer(self.model, spec)
+        self.loss = ClipLoss()
+        self.autocast = torch.autocast(
+            ranks.device.split(":")[0], torch.bfloat16, enabled=spec.bf16 and ranks.device != "cpu"
+        )
+        record.initial_sha = state_sha(self.model)
+        self.identity = [getattr(record, name) for name in IDENTITY]
+        self.state_path = spec.out / "resume.pt"
+        self.losses: list[float] = []
+        self.broken: dict[int, int] = {}
+        self.seconds = 0.0
+        parameters = list(self.model.parameters())
+        record.parameters = {
+            "total": sum(parameter.numel() for parameter in parameters),
+            "trainable": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+        }
+
+    def save(self) -> None:
+        """Write everything a continued run needs, atomically; the first process does, for all are in one state."""
+        if self.ranks.rank:
+            return
+        state = {
+            "identity": self.identity,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "losses": self.losses,
+            "broken": self.broken,
+            "seconds": self.seconds,
+            "history": [epoch.model_dump() for epoch in self.record.history],
+        }
+        partial = self.state_path.with_suffix(".part")
+        torch.save(state, partial)
+        os.replace(partial, self.state_path)
+
+    def restore(self) -> bool:
+        """Continue from the state file, if there is one and it belongs to this code, these shards and this spec."""
+        if not self.state_path.is_file():
+            return False
+        try:
+            state: dict[str, Any] = torch.load(self.state_path, map_location="cpu", weights_only=True)
+        except (RuntimeError, OSError, EOFError, UnpicklingError):
+            return False  # an unreadable state costs time, not correctness: the run starts anew
+        if state["identity"] != self.identity:
+            return False
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.losses, self.broken, self.seconds = state["losses"], state["broken"], state["seconds"]
+        self.record.history = [PretrainEpoch(**epoch) for epoch in state["history"]]
+        return True
+
+    def run(self) -> None:
+        """All steps, from wherever the state stands."""
+        begun, first = time.monotonic(), len(self.losses)
+        warm = saved = begun
+        spent = self.seconds
+        self.shared.train()
+        progress = Progress("pretrain", self.steps, first)
+        with progress if self.ranks.rank == 0 else nullcontext():
+            for step, batch in zip(range(first, self.steps), self.loader(range(first, self.steps)), strict=True):
+                value = self.train_step(step, batch)
+                now = time.monotonic()
+                self.seconds = spent + now - begun
+                if step == first:
+                    warm = now
+                else:
+                    self.record.samples_per_second = (step - first) * self.spec.batch_size / (now - warm)
+                epoch, place = divmod(step + 1, self.steps_per_epoch)
+                if self.ranks.rank == 0:
+                    progress.advance(f"epoch {step // self.steps_per_epoch + 1}/{self.spec.epochs} loss {value:.4f}")
+                if place == 0:
+                    self.end_epoch(epoch, progress)
+                if place == 0 or now - saved > SAVE_SECONDS:
+                    self.save()
+                    saved = time.monotonic()
+
+    def loader(self, steps: range) -> DataLoader[Any]:
+        """Batches of this process's part of each step."""
+        workers = self.spec.workers
+        return DataLoader(
+            self.samples,
+            batch_sampler=self.order.parts(steps, self.ranks.rank, self.ranks.world),  # type: ignore[arg-type]
+            num_workers=workers,
+            pin_memory=self.ranks.device != "cpu",
+            generator=torch.Generator(),
+        )
+
+    def train_step(self, step: int, batch: Any) -> float:
+        """One optimiser step on this process's part of a batch; returns the loss of the whole batch."""
+        pixels, tokens, problems = (part.to(self.ranks.device, non_blocking=True) for part in batch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = self.spec.learning_rate * learning_rate_factor(self.spec, step, self.steps)
+        # Dropout, where a model has any, is a function of step and process.
+        with seeded(derive(self.spec.seed, "step", step, self.ranks.rank)), self.autocast:
+            images, texts, scale = self.shared(pixels, tokens)[:3]
+        usable = self.usable(step, problems)
+        images, texts = (self.ranks.gather(features.float())[usable] for features in (images, texts))
+        loss = self.loss(images, texts, scale)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingDiverged(f"the loss became {value} at step {step}: lower learning_rate, or clip_norm")
+        self.optimizer.zero_grad()
+        loss.backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_norm)
+        self.optimizer.step()
+        with torch.no_grad():
+            self.model.logit_scale.clamp_(0, LARGEST_SCALE)
+        self.losses.append(value)
+        return value
+
+    def usable(self, step: int, problems: Tensor) -> Tensor:
+        """Boolean [batch_size]: which samples of the whole batch are not broken; the others are remembered."""
+        everywhere = self.ranks.gather(problems)
+        broken = everywhere.nonzero().flatten().tolist()
+        if len(everywhere) - len(broken) < 2:
+            raise DatasetError(f"at step {step} fewer than two samples of a batch could be read: look at the shards")
+        if broken:
+            _, samples = self.order.batch(step)
+            self.broken |= {int(samples[place]): int(everywhere[place]) for place in broken}
+        return everywhere == 0
+
+    def end_epoch(self, epoch: int, progress: Progress) -> None:
+        """A line for the history."""
+        loss = sum(self.losses[-self.steps_per_epoch :]) / self.steps_per_epoch
+        rate, temperature = self.optimizer.param_groups[0]["lr"], math.exp(-self.model.logit_scale.item())
+        seconds = self.seconds - sum(entry.seconds for entry in self.record.history)
+        self.record.history.append(
+            PretrainEpoch(epoch=epoch, loss=loss, learning_rate=rate, temperature=temperature, seconds=seconds)
+        )
+        if self.ranks.rank == 0:
+            left_out = f", {len(self.broken)} samples broken so far" if self.broken else ""
+            progress.say(f"epoch {epoch}: loss {loss:.4f}, temperature {temperature:.4f}{left_out}")
+
+    def finish(self) -> None:
+        """What the record says of the run once it has ended, well or not."""
+        found = Counter(PROBLEMS[problem] for problem in self.broken.values()) + Counter(self.samples.index.missing)
+        self.record.skipped = dict(sorted(found.items()))
+        self.record.skipped_samples = [
+            f"{self.samples.name(sample)}: {PROBLEMS[problem]}"
+            for sample, problem in sorted(self.broken.items())[:NAMED]
+        ]
+        self.record.steps, self.record.seconds = len(self.losses), round(self.seconds, 2)
+        self.record.peak_memory_mib["process"] = peak_memory_mib()
+        if self.ranks.device != "cpu":
+            self.record.peak_memory_mib["gpu"] = round(torch.cuda.max_memory_allocated() / 2**20)
+
+
+def pretrain(spec: PretrainSpec) -> PretrainRecord:
+    """Pre-train, and write ``model.safetensors``, ``loss.csv`` and ``pretrain.json`` to ``spec.out``.
+
+    Under torchrun every process calls this. What goes wrong becomes part of the record and is raised again. A run that
+    has ended well is not repeated unless code, shards or spec have changed.
+    """
+    with joined() as ranks:
+        record = PretrainRecord(config=spec.model_dump(mode="json"), processes=ranks.world)
+        record.training_sha, record.code_sha = sha256_json(spec.training), code_sha([__name__])
+        record.machine = machine(ranks.device, torch.get_num_threads())
+        record.versions = library_versions()
+        trainer = None
+        try:
+            trainer = Pretrainer(spec, ranks, record)
+            if ended := _ended(spec, record):
+                return ended
+            spec.out.mkdir(parents=True, exist_ok=True)
+            (spec.out / RECORD).unlink(missing_ok=True)
+            if trainer.restore() and ranks.rank == 0:
+                print(f"continuing at step {len(trainer.losses)} of {trainer.steps}", file=sys.stderr)
+            ranks.wait()  # nobody writes before all have read
+            trainer.run()
+        except Exception as error:
+            record.outcome = Outcome.of(error)
+            # Where one process fails, the others only meet its end, which is no news.
+            if isinstance(error, RsitrError) or (ranks.rank == 0 and not (spec.out / RECORD).exists()):
+                _write(spec, record, trainer)
+            raise
+        if ranks.rank == 0:
+            _write(spec, record, trainer)
+        ranks.wait()
+        return record
+
+
+def _ended(spec: PretrainSpec, record: PretrainRecord) -> PretrainRecord | None:
+    """The record of an earlier run that this one would repeat."""
+    try:
+        earlier = read_json(PretrainRecord, spec.out / RECORD)
+        same = all(getattr(earlier, name) == getattr(record, name) for name in IDENTITY)
+        kept = earlier.outcome.status == "ok" and sha256_file(spec.out / "model.safetensors") == earlier.weights_sha
+    except (RecordError, OSError):
+        return None
+    return earlier if same and kept else None
+
+
+def _write(spec: PretrainSpec, record: PretrainRecord, trainer: Pretrainer | None) -> None:
+    spec.out.mkdir(parents=True, exist_ok=True)
+    if trainer:
+        trainer.finish()
+        lines = [f"{step},{value!r}" for step, value in enumerate(trainer.losses)]
+        (spec.out / "loss.csv").write_text("\n".join(["step,loss", *lines]) + "\n", encoding="utf-8")
+    if trainer and record.outcome.status == "ok":
+        partial = spec.out / "model.part"
+        weights = {name: value.cpu().contiguous() for name, value in trainer.model.state_dict().items()}
+        # One entry only: safetensors writes several in random order, and equal runs must give equal bytes.
+        save_file(weights, partial, metadata={"training": record.training_sha})
+        record.weights_sha = sha256_file(partial)
+        os.replace(partial, spec.out / "model.safetensors")
+    write_json(spec.out / RECORD, record)
+    if record.outcome.status == "ok":
+        (spec.out / "resume.pt").unlink(missing_ok=True)

@@ -1,0 +1,145 @@
+"""From a place in the order of training to pixels and tokens."""
+
+from __future__ import annotations
+
+import json
+import os
+import tarfile
+from collections.abc import Callable, Iterator
+from functools import lru_cache
+from io import BytesIO
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from rsitr.datasets.images import as_rgb
+from rsitr.errors import CorruptArchive
+from rsitr.nn.pixels import PixelFormat
+from rsitr.nn.seeds import derive, seeded
+from rsitr.pretraining.shards import BLOCK, CAPTIONS, PROBLEMS, Index
+
+IMAGE_BROKEN, CAPTION_BROKEN = PROBLEMS.index("image broken"), PROBLEMS.index("caption broken")
+
+
+class Sample(NamedTuple):
+    """An image with one of its captions. A broken sample keeps its place, with zeros, and is left out of the loss."""
+
+    pixels: Tensor
+    """[3, H, W]"""
+    tokens: Tensor
+    """[L]"""
+    problem: int
+    """Place in ``PROBLEMS``."""
+
+
+class Order:
+    """Which samples are trained on at which step: a function of the seed and the step alone.
+
+    The samples are passed over again and again, each time in an order of its own and in batches of ``batch_size``; the
+    last, incomplete batch of a pass is left out. Of each batch, process ``rank`` of ``world`` reads a contiguous part.
+    """
+
+    def __init__(self, samples: int, batch_size: int, seed: int):
+        self.samples, self.batch_size, self.seed = samples, batch_size, seed
+        self.steps_per_pass = samples // batch_size
+        self._permutation = lru_cache(maxsize=1)(self._draw)
+
+    def _draw(self, number: int) -> np.ndarray:
+        return np.random.default_rng(derive(self.seed, "order", number)).permutation(self.samples)
+
+    def batch(self, step: int) -> tuple[int, np.ndarray]:
+        """The pass (0-based) that a step (0-based) belongs to, and the samples [batch_size] of the step."""
+        number, place = divmod(step, self.steps_per_pass)
+        start = place * self.batch_size
+        return number, self._permutation(number)[start : start + self.batch_size]
+
+    def parts(self, steps: range, rank: int, world: int) -> Iterator[list[tuple[int, int]]]:
+        """For each step the (pass, sample) pairs that a process reads."""
+        share = self.batch_size // world
+        for step in steps:
+            number, samples = self.batch(step)
+            yield [(number, int(sample)) for sample in samples[rank * share : (rank + 1) * share]]
+
+
+class ShardSamples(Dataset[Sample]):
+    """The samples of an index, by (pass, sample): the same pair is the same crop and caption in any process."""
+
+    def __init__(
+        self,
+        index: Index,
+        pixels: PixelFormat,
+        crop: tuple[float, float],
+        tokenize: Callable[[list[str]], Tensor],
+        seed: int,
+    ):
+        from open_clip.transform import AugmentationCfg, image_transform
+
+        self.index, self.tokenize, self.seed = index, tokenize, seed
+        self.transform: Any = image_transform(
+            pixels.size, is_train=True, mean=pixels.mean, std=pixels.std, aug_cfg=AugmentationCfg(scale=crop)
+        )
+        self.nothing = Sample(torch.zeros(3, pixels.size, pixels.size), torch.zeros_like(tokenize(["a"])[0]), 0)
+        self._open: dict[int, int] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        return self.__dict__ | {"_open": {}}  # a worker opens the shards for itself
+
+    def __getitem__(self, key: tuple[int, int]) -> Sample:
+        """Pixels of a random crop of the image, and tokens of one of its captions drawn at random."""
+        number, sample = key
+        image_at, image_size, text_at, text_size = map(int, self.index.places[sample])
+        captions = parse_captions(self._read(sample, text_at, text_size), CAPTIONS[self.index.kinds[sample]])
+        if not captions:
+            return self.nothing._replace(problem=CAPTION_BROKEN)
+        image = decode(self._read(sample, image_at, image_size))
+        if image is None:
+            return self.nothing._replace(problem=IMAGE_BROKEN)
+        with seeded(derive(self.seed, "augment", number, sample)):
+            caption = captions[int(torch.randint(len(captions), ()))]
+            return Sample(self.transform(image), self.tokenize([caption])[0], 0)
+
+    def name(self, sample: int) -> str:
+        """Shard and member of a sample's image, for messages."""
+        shard = self.index.shards[self.index.shard_of[sample]]
+        header = self._read(sample, int(self.index.places[sample, 0]) - BLOCK, BLOCK)
+        return f"{shard.name}: {tarfile.TarInfo.frombuf(header, 'utf-8', 'surrogateescape').name}"
+
+    def _read(self, sample: int, offset: int, size: int) -> bytes:
+        number = int(self.index.shard_of[sample])
+        shard = self.index.shards[number]
+        try:
+            if number not in self._open:
+                self._open[number] = os.open(shard, os.O_RDONLY)
+            content = os.pread(self._open[number], size, offset)
+        except OSError as error:
+            raise CorruptArchive(f"{shard} could be read when training began, and not now: {error}") from None
+        if len(content) != size:
+            raise CorruptArchive(f"{shard} is shorter than when training began: fetch it again")
+        return content
+
+
+def parse_captions(content: bytes, kind: str) -> list[str]:
+    """The captions of a member: lines of text, or ``captions`` or ``caption`` of JSON; none where it is broken."""
+    try:
+        text = content.decode()
+        found = text.splitlines()
+        if kind == "json":
+            fields = json.loads(text)
+            found = fields["captions"] if "captions" in fields else fields["caption"]
+        found = [found] if isinstance(found, str) else found
+        return [" ".join(caption.split()) for caption in found if caption.strip()]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return []
+
+
+def decode(content: bytes) -> Image.Image | None:
+    """An image as RGB, or None where it is broken."""
+    try:
+        with Image.open(BytesIO(content)) as image:
+            return as_rgb(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return None

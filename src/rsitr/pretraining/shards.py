@@ -1,0 +1,159 @@
+"""Where the samples of webdataset shards lie, and shards of a retrieval dataset's training images.
+
+An index of every shard is made once and kept, so that a sample is one or two reads at a known place. The order of the
+samples is then free, and needs to know neither processes nor workers.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tarfile
+from collections import Counter
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from filelock import FileLock
+
+from rsitr.datasets.export import write_shards
+from rsitr.datasets.table import read_table
+from rsitr.errors import CorruptArchive, DatasetError
+from rsitr.provenance import sha256_json
+
+IMAGES = ("jpg", "jpeg", "png", "webp", "tif", "tiff", "img_content")
+CAPTIONS = ("txt", "caption", "json")
+"""Members of a sample that hold its image and its captions; of several, the first named here. RS5M's own names,
+``img_content`` and ``caption``, are among them."""
+PROBLEMS = ("", "image missing", "caption missing", "image broken", "caption broken")
+"""Why a sample is left out; the first stands for none."""
+SHOWN = 5
+BLOCK = tarfile.BLOCKSIZE
+
+
+class Index(NamedTuple):
+    """Samples of one or more shards, in the order they lie there."""
+
+    shards: list[Path]
+    shard_of: np.ndarray
+    """int32 [samples]"""
+    places: np.ndarray
+    """int64 [samples, 4]: offset and size of the image, then of the captions, in bytes."""
+    kinds: np.ndarray
+    """int8 [samples]: place in ``CAPTIONS`` of the kind of the captions."""
+    missing: dict[str, int]
+    """How many samples of the shards are not among these, by problem."""
+    data_sha: str
+    """Hash of names and sizes of the shards and of all places in them; their content is not read for it."""
+
+    def __len__(self) -> int:
+        return len(self.shard_of)
+
+
+class _ShardIndex(NamedTuple):
+    places: np.ndarray
+    kinds: np.ndarray
+    missing: np.ndarray
+    """int64 [2]: samples without an image, and without captions."""
+
+
+def index_shards(paths: list[Path], cache: Path) -> Index:
+    """The index of all samples that have an image and captions; what each shard says is kept in ``cache``.
+
+    Raises ``CorruptArchive`` that lists every shard that is missing or broken off, and ``DatasetError`` where the rest
+    holds no sample.
+    """
+    found, problems = [], []
+    for path in paths:
+        try:
+            found.append(_cached(path, cache))
+        except (OSError, tarfile.TarError) as error:
+            reason = "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
+            problems.append(f"{path} {reason}")
+    if problems:
+        more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+        raise CorruptArchive(
+            f"{len(problems)} of {len(paths)} shards cannot be used: {'; '.join(problems[:SHOWN])}{more}: fetch them "
+            "again, or leave them out of `shards`"
+        )
+    missing = sum((Counter(dict(zip(PROBLEMS[1:3], one.missing.tolist(), strict=True))) for one in found), Counter())
+    if not any(len(one.kinds) for one in found):
+        raise DatasetError(
+            f"the shards hold no sample with an image ({', '.join(IMAGES)}) and captions ({', '.join(CAPTIONS)})"
+        )
+    identity = [
+        [path.name, path.stat().st_size, hashlib.sha256(one.places.tobytes() + one.kinds.tobytes()).hexdigest()]
+        for path, one in zip(paths, found, strict=True)
+    ]
+    return Index(
+        paths,
+        np.repeat(np.arange(len(paths), dtype=np.int32), [len(one.kinds) for one in found]),
+        np.concatenate([one.places for one in found]),
+        np.concatenate([one.kinds for one in found]),
+        dict(missing),
+        sha256_json(identity),
+    )
+
+
+def _cached(path: Path, cache: Path) -> _ShardIndex:
+    stat = path.stat()
+    key = sha256_json([str(path.resolve()), stat.st_size, stat.st_mtime_ns, IMAGES, CAPTIONS])[:32]
+    kept = cache / "shards" / f"{key}.npz"
+    if not kept.is_file():
+        kept.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(kept.with_suffix(".lock")):  # of several processes, one reads the shard
+            if not kept.is_file():
+                partial = kept.with_name(f"{key}.{os.getpid()}.part.npz")
+                np.savez(partial, **_read_index(path)._asdict())
+                os.replace(partial, kept)
+    with np.load(kept) as arrays:
+        return _ShardIndex(**arrays)
+
+
+def _read_index(path: Path) -> _ShardIndex:
+    """The places of all samples of a tar; raises ``tarfile.ReadError`` where it breaks off."""
+    from webdataset.tariterators import base_plus_ext
+
+    with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
+        members = ((*base_plus_ext(member.name), member.offset_data, member.size) for member in _files(tar))
+        named = ((stem, extension.lower(), offset, size) for stem, extension, offset, size in members if stem)
+        places, kinds, missing = [], [], [0, 0]
+        for _, group in groupby(named, key=lambda member: member[0]):
+            parts = {extension: (offset, size) for _, extension, offset, size in group}
+            image = next((parts[name] for name in IMAGES if name in parts), None)
+            kind = next((kind for kind, name in enumerate(CAPTIONS) if name in parts), None)
+            if image is None or kind is None:
+                missing[image is not None] += 1
+                continue
+            places.append((*image, *parts[CAPTIONS[kind]]))
+            kinds.append(kind)
+        # A tar that was cut between two members looks whole but for the blocks of zeros at its end.
+        file.seek(tar.offset)
+        if file.read(BLOCK) != bytes(BLOCK):
+            raise tarfile.ReadError("it breaks off")
+    return _ShardIndex(np.array(places, np.int64).reshape(-1, 4), np.array(kinds, np.int8), np.array(missing, np.int64))
+
+
+def _files(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
+    while (member := tar.next()) is not None:
+        tar.members = []  # type: ignore[attr-defined]  # it would grow by every member
+        if member.isfile():
+            yield member
+
+
+def write_training_shards(clean: Path, folder: Path) -> int:
+    """Write ``train-000000.tar`` ... of the training images of a clean table that are kept; returns how many shards.
+
+    Each has an image, its captions as lines of ``txt``, and all that is known of it as ``json``. Equal tables give
+    equal bytes. Raises ``DatasetError`` where ``folder`` is not empty or there is no such image.
+    """
+    if folder.exists() and any(folder.iterdir()):
+        raise DatasetError(f"{folder} is not empty: name a new folder")
+    table, facts = read_table(clean)
+    rows = [row for row in table.to_pylist() if row["keep"] and row["split"] == "train" and row["captions"]]
+    if not rows:
+        raise DatasetError(f"{clean} has no training image with captions")
+    folder.mkdir(parents=True, exist_ok=True)
+    return write_shards(rows, Path(facts.root), folder / "train-%06d.tar")

@@ -1,0 +1,132 @@
+"""What is pre-trained, as a YAML file says it, and the record of how it went."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from rsitr.cells import Outcome
+from rsitr.errors import DatasetError, ParamsError
+from rsitr.nn.instructed_vit import Form, Instruction
+
+
+class PretrainSpec(BaseModel):
+    """A run of pre-training. Defaults: stage 1 of PIR-CLIP (J. Pan et al., 'PIR', 2024, section V-B)."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shards: tuple[str, ...] = Field(min_length=1)
+    """Files or patterns such as ``data/rs5m/train/*.tar``, from the folder that the run starts in."""
+    out: Path
+    """Folder of ``model.safetensors``, ``pretrain.json``, ``loss.csv`` and, while training, ``resume.pt``."""
+    model: str = "ViT-B-32"
+    """Any model of open_clip, or of ``OWN`` in ``rsitr.nn.instructed_clip``."""
+    weights: str = "none"
+    """To begin with: a pretrained tag of open_clip, ``none``, or a file: path, mirror://path, package://name/path."""
+    instruction: Instruction | None = None
+    """Of PIR-CLIP's instructed image tower; none for a plain CLIP."""
+    belief: Form = "paper"
+    """How an instruction's beliefs weigh the patches: as in the paper, or as in the authors' code."""
+    epochs: int = Field(20, ge=1)
+    samples_per_epoch: int | None = Field(None, ge=2)
+    """None for one pass over the shards; PIR-CLIP counts 1,000,000."""
+    batch_size: int = Field(256, ge=2)
+    """Of all processes together."""
+    learning_rate: float = Field(5e-4, gt=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = Field(0.2, ge=0)
+    """Of matrices; biases, gains and the temperature have none."""
+    warmup: float = Field(0.1, ge=0, lt=1)
+    """Share of all steps during which the rate rises linearly from zero; it then falls to zero as a cosine."""
+    clip_norm: float = Field(1.0, gt=0)
+    crop: tuple[float, float] = (0.9, 1.0)
+    """Share of the image's area that the random resized crop takes."""
+    bf16: bool = True
+    """Compute in bfloat16 on a GPU."""
+    grad_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them: less memory, a third more work."""
+    seed: int = 0
+    workers: int = Field(2, ge=0)
+    """Processes that read and decode, for each process that trains. It changes no result."""
+
+    @property
+    def training(self) -> dict[str, Any]:
+        """Everything that the weights depend on, the shards aside: their content is another hash."""
+        return self.model_dump(mode="json", exclude={"shards", "out", "workers"})
+
+    def shard_paths(self) -> list[Path]:
+        """The shards, sorted within each pattern; raises ``DatasetError`` where one matches nothing."""
+        found: list[Path] = []
+        for pattern in self.shards:
+            path = Path(pattern)
+            if not any(sign in pattern for sign in "*?["):
+                found.append(path)
+                continue
+            matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+            if not matches:
+                raise DatasetError(f"no file is like {pattern}: write shards, or name those that are there in `shards`")
+            found += matches
+        return list(dict.fromkeys(found))
+
+
+class PretrainEpoch(BaseModel):
+    """One line of the history."""
+
+    epoch: int
+    loss: float
+    """Mean over the steps."""
+    learning_rate: float
+    temperature: float
+    seconds: float
+
+
+class PretrainRecord(BaseModel):
+    """``pretrain.json``. Times in seconds, memory in MiB."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    version: Literal[1] = 1
+    outcome: Outcome = Outcome()
+    config: dict[str, Any] = {}
+    """The spec in full, defaults included."""
+    processes: int = 1
+    steps: int = 0
+    samples: int = 0
+    """With an image and captions, in all shards."""
+    skipped: dict[str, int] = {}
+    """Samples that were left out, by problem; those that are broken inside count once they have been met."""
+    skipped_samples: list[str] = []
+    """Some of those, by name."""
+    history: list[PretrainEpoch] = []
+    samples_per_second: float = 0.0
+    """Over the steps of the last process that trained, without its first one."""
+    seconds: float = 0.0
+    """Of training, of all processes that have worked on it one after the other."""
+    peak_memory_mib: dict[str, int] = {}
+    """Of the first process: ``process``, and ``gpu`` where there is one."""
+    parameters: dict[str, int] = {}
+    """total and trainable."""
+    training_sha: str = ""
+    """Hash of the spec without paths."""
+    data_sha: str = ""
+    code_sha: str = ""
+    initial_sha: str = ""
+    """Hash of the weights that it began with."""
+    weights_sha: str = ""
+    """SHA-256 of ``model.safetensors``."""
+    machine: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+
+
+def load_spec(path: Path) -> PretrainSpec:
+    """Read a spec; raises ``ParamsError`` that names each field that is wrong."""
+    try:
+        return PretrainSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise ParamsError(f"{path} cannot be read: {error}") from None
+    except ValidationError as error:
+        lines = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'spec'}: {item['msg']}" for item in error.errors())
+        raise ParamsError(f"{path} is not a valid spec: {lines}") from None

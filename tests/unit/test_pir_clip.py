@@ -1,0 +1,84 @@
+"""PIR-CLIP's second stage: the weights of the first, and what of them goes on learning."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch.nn import functional as F
+
+from rsitr.errors import ParamsError, WeightsUnavailable
+from rsitr.methods.base import Batch, Corpus, Phase
+from rsitr.methods.pir_clip import LEARNS, PIRCLIP, PIRCLIPConfig
+from rsitr.nn.instructed_clip import create_clip
+from rsitr.nn.instructed_vit import Instruction
+from rsitr.nn.seeds import seeded
+from rsitr.train import make_optimizer
+
+SMALL = Instruction(layers=(1, 1, 1, 1), width=2)
+CAPTIONS = ["a red dot", "two red dots", "a green bar"]
+CORPUS = Corpus(CAPTIONS, np.arange(3))
+
+
+def method(tiny_clip: str, **fields) -> PIRCLIP:
+    settings = {"model": tiny_clip, "weights": "none", "instruction": SMALL, "affiliation": 0.0, "batch_size": 3}
+    with seeded(0):
+        return PIRCLIP.build(PIRCLIPConfig(**(settings | fields)), CORPUS)
+
+
+def test_it_goes_on_from_what_pretraining_wrote(tiny_clip, tmp_path):
+    with seeded(1):
+        first = create_clip(tiny_clip, instruction=SMALL).model.eval()
+    save_file({name: value.contiguous() for name, value in first.state_dict().items()}, tmp_path / "model.safetensors")
+    second = method(tiny_clip, weights=str(tmp_path / "model.safetensors")).eval()
+    with seeded(2), torch.inference_mode():
+        pixels = torch.rand(2, 3, 32, 32)
+        tokens = second.tokenize(CAPTIONS)
+        assert torch.equal(second.encode_images(pixels), F.normalize(first.encode_image(pixels), dim=1))
+        assert torch.equal(second.encode_texts(tokens), F.normalize(first.encode_text(tokens), dim=1))
+        assert second.log_temperature.exp().item() == pytest.approx(0.07)
+
+
+def test_without_the_first_stage_it_is_skipped(tiny_clip, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(WeightsUnavailable, match=r"checkpoints/pretraining/pir-clip/model\.safetensors"):
+        method(tiny_clip, weights=PIRCLIPConfig().weights)
+
+
+def test_only_a_vision_transformer_can_be_instructed():
+    with pytest.raises(ParamsError, match="only a ViT"):
+        method("RN50")
+
+
+def test_training_leaves_the_layers_before_the_attention_pool_alone(tiny_clip):
+    built = method(tiny_clip, learning_rate=0.1)
+    optimizer = make_optimizer(built, built.config, built.config.course[0])
+    before = {name: value.clone() for name, value in built.state_dict().items()}
+    batch = Batch(torch.rand(3, 3, 32, 32), built.tokenize(CAPTIONS), torch.arange(3), torch.arange(3), 0)
+    built.train().loss(batch).backward()
+    optimizer.step()
+    changed = {name for name, value in built.state_dict().items() if not torch.equal(value, before[name])}
+    fixed = {name for name in before if name.startswith("backbone.tower.instruction.") and "attnpool" not in name}
+    assert fixed
+    assert not changed & fixed
+    assert {prefix for prefix in LEARNS if any(name.startswith(prefix) for name in changed)} == set(LEARNS)
+    assert all(name.startswith(LEARNS) for name in changed)
+
+
+def test_phases_say_for_themselves_what_learns():
+    phase = Phase(epochs=1, learning_rate=1.0, learns=("text.",))
+    assert PIRCLIPConfig(phases=(phase,)).course == (phase,)
+    assert [phase.epochs for phase in PIRCLIPConfig().course] == [10]
+
+
+def test_scores_are_multiplied_by_100_at_most(tiny_clip):
+    built = method(tiny_clip)
+    with torch.no_grad():
+        built.log_temperature.fill_(-20)
+    batch = Batch(torch.rand(3, 3, 32, 32), built.tokenize(CAPTIONS), torch.arange(3), torch.arange(3), 0)
+    scores = built.encode_images(batch.images) @ built.encode_texts(batch.tokens).t() * 100
+    own = torch.arange(3)
+    expected = (F.cross_entropy(scores, own) + F.cross_entropy(scores.t(), own)) / 2
+    torch.testing.assert_close(built.eval().loss(batch), expected)
+    assert built.log_temperature.exp().item() == pytest.approx(0.01)
