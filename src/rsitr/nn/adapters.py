@@ -62,8 +62,8 @@ def insert_adapters(
     ``single`` uses one adapter for all blocks. ``shared`` is at most half the narrower tower's width. Raises
     ``ParamsError`` unless both towers are open_clip's own transformers.
     """
-    towers = [getattr(getattr(tower, "transformer", None), "resblocks", None) for tower in (visual, text)]
-    if any(blocks is None for blocks in towers):
+    towers = [getattr(getattr(tower, "transformer", None), "resblocks", ()) for tower in (visual, text)]
+    if not all(towers):
         raise ParamsError("adapters need a model whose two towers are transformers, such as ViT-B-32-quickgelu")
     widths = tuple(blocks[0].ln_2.normalized_shape[0] for blocks in towers)
     count = 1 if single else max(map(len, towers))

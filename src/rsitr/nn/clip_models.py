@@ -70,27 +70,42 @@ def build_clip(name: str, weights: str, unmatched: Unmatched = "refuse") -> Buil
         checkpoints.require_architecture(known, name)
     tag = known.tag if known is not None and known.tag else weights
     left_out: list[str] = []
-    if name not in OWN and tag in open_clip.list_pretrained_tags_by_model(name):
+    if name not in OWN and _is_tag(name, tag):
         model = _of_tag(name, tag)
-    else:
+    elif weights == "none":
         model = _without_weights(name)
-        if weights != "none":
-            registered = known is not None and known.name == weights
-            path = checkpoints.fetch(known) if registered and known else resolve(weights)
-            left_out = load_state(model, path, unmatched)
+    else:
+        # The file first: a large model takes seconds to build.
+        path = checkpoints.fetch(known) if known is not None and known.name == weights else resolve(weights)
+        model = _without_weights(name)
+        left_out = load_state(model, path, unmatched)
     return BuiltCLIP(model, _tokenizer(name), _pixels(model), left_out)
+
+
+def _is_tag(name: str, weights: str) -> bool:
+    """Whether open_clip fetches ``weights`` for a model; raises ``ParamsError`` where it is for the other activation.
+
+    Tags state the activation themselves, for open_clip lists many under models of both.
+    """
+    other = name.removesuffix("-quickgelu") if name.endswith("-quickgelu") else f"{name}-quickgelu"
+    listed = [model for model in (name, other) if weights in open_clip.list_pretrained_tags_by_model(model)]
+    if [model for model in listed if _activation_fits(model, weights)] == [other]:
+        owner = "OpenAI's weights" if weights == "openai" else f"the weights {weights}"
+        raise ParamsError(
+            f"{owner} need the model {other}, not {name} (the activation differs, which no tensor of the file shows): "
+            f"set `model: {other}`"
+        )
+    return name in listed
+
+
+def _activation_fits(model: str, tag: str) -> bool:
+    """Whether a model has the activation that a tag's weights were trained with."""
+    of_weights, of_model = open_clip.get_pretrained_cfg(model, tag), open_clip.get_model_config(model) or {}
+    return bool(of_weights.get("quick_gelu")) == bool(of_model.get("quick_gelu"))
 
 
 def _of_tag(name: str, tag: str) -> nn.Module:
     source = open_clip.get_pretrained_cfg(name, tag)
-    quick = bool((open_clip.get_model_config(name) or {}).get("quick_gelu"))
-    if bool(source.get("quick_gelu")) != quick:
-        right = name.removesuffix("-quickgelu") if quick else f"{name}-quickgelu"
-        owner = "OpenAI's weights" if tag == "openai" else f"the weights {tag}"
-        raise ParamsError(
-            f"{owner} need the model {right}, not {name} (the activation differs, which no tensor of the file shows): "
-            f"set `model: {right}`"
-        )
     owner, repository, *file = source["hf_hub"].rstrip("/").split("/")  # some tags name the file as well
     require_hub(f"{owner}/{repository}", tuple(file) or HUB_FILES)
     return open_clip.create_model(name, pretrained=tag)

@@ -18,12 +18,13 @@ Unmatched = Literal["refuse", "skip"]
 """What becomes of tensors that only one of file and model has, or in another shape."""
 NAMED = 8
 """How many tensors a message lists of each kind."""
+_SCALAR = np.float64(0).__reduce__()[0]
 # The state of an optimiser holds its learning rate, which schedules of NumPy leave as a NumPy number.
 _NUMBERS: list[Any] = [
     np.dtype,
     np.dtypes.Float64DType,
-    np._core.multiarray.scalar,
-    (np._core.multiarray.scalar, "numpy.core.multiarray.scalar"),
+    (_SCALAR, "numpy._core.multiarray.scalar"),
+    (_SCALAR, "numpy.core.multiarray.scalar"),
 ]
 
 
