@@ -128,7 +128,7 @@ class TestFineTuning:
 
     @pytest.mark.parametrize("name", ["clip-ft", "georsclip-ft"])
     def test_a_step_lowers_the_loss(self, name, tiny_clip) -> None:
-        method = build(name, tiny_clip, learning_rate=1e-3)
+        method = build(name, tiny_clip, learning_rate=1e-4)
         optimizer = make_optimizer(method, method.config, method.config.course[0])
         before = method.loss(batch_of(method))
         before.backward()
@@ -207,12 +207,12 @@ class TestPERSITR:
         nn.init.normal_(method.adapters[1].up[0].weight)
         block = method.backbone.visual.transformer.resblocks[1]
         states = torch.randn(2, 17, 128)
-        with torch.inference_mode():
+        with torch.no_grad():
             after = states + block.attention(block.ln_1(states))
             inner = block.mlp
             expected = after + inner.mlp(inner.norm(after)) + method.adapters[1](after, 0)
             torch.testing.assert_close(block(states), expected)
-        assert not torch.allclose(expected, after + inner.mlp(inner.norm(after)))
+            assert not torch.allclose(expected, after + inner.mlp(inner.norm(after)))
 
     def test_the_number_of_weights_that_learn(self) -> None:
         """ViT-B/32: 768 and 512 wide, 12 blocks each."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ class Adapter(nn.Module):
     to d - ``shared``, and S up to ``shared``, which is one for both towers. U and S begin as zero.
     """
 
-    def __init__(self, widths: tuple[int, int], bottleneck: int, shared: int, dropout: float):
+    def __init__(self, widths: Sequence[int], bottleneck: int, shared: int, dropout: float):
         super().__init__()
         self.down = nn.ModuleList(nn.Linear(width, bottleneck) for width in widths)
         self.up = nn.ModuleList(nn.Linear(bottleneck, width - shared) for width in widths)
@@ -62,10 +63,10 @@ def insert_adapters(
     ``single`` uses one adapter for all blocks. ``shared`` is at most half the narrower tower's width. Raises
     ``ParamsError`` unless both towers are open_clip's own transformers.
     """
-    towers = [getattr(getattr(tower, "transformer", None), "resblocks", ()) for tower in (visual, text)]
+    towers: list[Any] = [getattr(getattr(tower, "transformer", None), "resblocks", ()) for tower in (visual, text)]
     if not all(towers):
         raise ParamsError("adapters need a model whose two towers are transformers, such as ViT-B-32-quickgelu")
-    widths = tuple(blocks[0].ln_2.normalized_shape[0] for blocks in towers)
+    widths = [int(blocks[0].ln_2.normalized_shape[0]) for blocks in towers]
     count = 1 if single else max(map(len, towers))
     size = (widths, bottleneck, min(shared, min(widths) // 2), dropout)
     adapters = nn.ModuleList(Adapter(*size) for _ in range(count))
