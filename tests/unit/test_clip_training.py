@@ -7,11 +7,14 @@ import math
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import nn
 from torch.nn import functional as F
 
 from rsitr.captions.evaluation import as_evaluated
+from rsitr.cells import Layout, Spec
 from rsitr.errors import ParamsError
+from rsitr.evaluate import evaluate
 from rsitr.methods import get_method
 from rsitr.methods.base import Batch, Corpus, Method
 from rsitr.methods.clip import CLIP, CLIPConfig
@@ -20,7 +23,7 @@ from rsitr.nn.adapters import Adapter, insert_adapters
 from rsitr.nn.seeds import seeded
 from rsitr.retrieval.ranks import rank_embeddings
 from rsitr.retrieval.recall import text_groups
-from rsitr.train import make_optimizer
+from rsitr.train import make_optimizer, train
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "two trees", "a red dot"]
 CORPUS = Corpus(CAPTIONS, np.array([0, 1, 2, 2]))
@@ -233,6 +236,39 @@ class TestPERSITR:
         assert build("pe-rsitr", tiny_clip).departures == [
             "contrastive loss (PIR, Eq. 15) instead of HMMC, which is not public"
         ]
+
+
+class TestCell:
+    """As a cell of an experiment."""
+
+    def spec(self, make_spec, method: str, **settings: object) -> Spec:
+        return make_spec(method).model_copy(update={"settings": settings})
+
+    def test_adapters_are_trained_kept_and_evaluated(self, project, make_spec, tiny_clip) -> None:
+        spec = self.spec(make_spec, "pe-rsitr", model=tiny_clip, weights="none", epochs=2, learning_rate=0.01)
+        report = train(spec)
+        assert (report.outcome.status, report.outcome.reason) == ("ok", "")
+        kept = load_file(Layout.checkpoint(spec.cell) / "model.safetensors")
+        assert {name.split(".")[0] for name in kept} == {"adapters", "log_temperature"}
+        assert report.parameters["trainable"] == sum(value.numel() for value in kept.values())
+        assert report.parameters["trainable"] < report.parameters["total"] / 10
+        record = evaluate(spec)
+        assert record.outcome.status == "ok"
+        assert 0 < record.metrics["mr"] <= 100
+        assert record.deviations[0].startswith("contrastive loss")
+
+    @pytest.mark.parametrize("method", ["remoteclip", "skyclip@vit-l-14", "georsclip", "georsclip-ft"])
+    def test_without_its_weights_it_is_skipped_and_says_what_to_do(
+        self, method, project, make_spec, monkeypatch
+    ) -> None:
+        monkeypatch.delenv("RSITR_MIRROR", raising=False)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        monkeypatch.setattr("rsitr.nn.checkpoints.HUB", "")  # so that nobody asks SkyScript's server either
+        monkeypatch.setattr("rsitr.nn.checkpoints.try_to_load_from_cache", lambda *a, **k: None)
+        outcome = train(self.spec(make_spec, method)).outcome
+        assert outcome.status == "skipped"
+        assert "weights unavailable" in outcome.reason
+        assert "Put a copy fetched by hand at cache/weights/" in outcome.reason
 
 
 def test_the_kernels_of_the_two_activations():

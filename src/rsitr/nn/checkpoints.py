@@ -12,6 +12,7 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from filelock import FileLock
 from huggingface_hub import constants, try_to_load_from_cache
 
 from rsitr.datasets.archives import extract
@@ -126,8 +127,9 @@ def fetch(checkpoint: Checkpoint, folder: Path = CACHE) -> Path:
         return path
     unpacked = folder / path.stem
     inner = unpacked / checkpoint.member
-    if not inner.is_file():
-        extract(path, unpacked)
+    with FileLock(folder / f".{path.stem}.lock"):  # several cells of one experiment want the same weights
+        if not inner.is_file():
+            extract(path, unpacked)
     if not inner.is_file():
         raise ChecksumMismatch(f"{path} has no {checkpoint.member}: it is not the archive of {checkpoint.name}")
     return inner
