@@ -45,6 +45,10 @@ class WeightsMismatch(RsitrError):
     """A weights file belongs to another architecture."""
 
 
+class UnsafeWeights(RsitrError):
+    """A weights file asks for code to be run, and is not opened."""
+
+
 class TrainingDiverged(RsitrError):
     """The loss became NaN or infinite, or the embeddings collapsed to a point."""
 
