@@ -87,6 +87,6 @@ def _windows(sequence: Tensor, size: int) -> Tensor:
 def _mean(rows: Tensor, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
     """Mean of the rows of each caption; ``parts`` say where in which caption rows were."""
     owners = torch.cat([where.nonzero()[:, 0] for _, where in parts])
-    count = sum(where.sum(1) for _, where in parts)
+    count = torch.stack([where.sum(1) for _, where in parts]).sum(0)
     total = rows.new_zeros(len(parts[0][1]), rows.shape[1]).index_add(0, owners, rows)
-    return total / torch.as_tensor(count)[:, None]
+    return total / count[:, None]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -47,5 +46,5 @@ class VMSF(nn.Module):
     def _convolve(self, level: Tensor, number: int) -> Tensor:
         """What a level gives to the merged map, [B, width, h, w]."""
         merge = self.merge.weight.split(self.widths, 1)[number]
-        weight = torch.as_tensor(merge @ self.levels[number].weight)
+        weight = merge @ self.levels[number].weight
         return F.conv2d(level, weight[:, :, None, None])
