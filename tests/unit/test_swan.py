@@ -128,9 +128,7 @@ def test_sfgs_against_loops():
     found, sides = module(levels), list(zip((1, 3, 5), module.windows, strict=True))
     for image in range(2):
         filtered = windows(module.filter, levels[image], 1)
-        maps = [
-            m for side, block in zip((1, 3, 5), module.windows, strict=True) for m in windows(block, filtered, side)
-        ]
+        maps = [m for side, block in sides for m in windows(block, filtered, side)]
         assert len(maps) == 8
         tokens = attended(module.attend, torch.stack([relu(linear(module.embed[0], pooled(m))) for m in maps]))
         expected = sum(weight * token for weight, token in zip(module.weights, tokens, strict=True))

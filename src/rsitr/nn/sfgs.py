@@ -38,10 +38,16 @@ class SFGS(nn.Module):
         self.weights = nn.Parameter(torch.randn(4 * channels) / width**0.5)
 
     def forward(self, level: Tensor) -> Tensor:
-        """Features [B, width] of a map [B, C, h, w] with sides of 5 or more."""
+        """Features [B, width] of a map [B, C, s, s], s = 5 or more."""
         filtered = self.filter(level)
-        maps = torch.cat([F.adaptive_avg_pool2d(window(filtered), SIDE) for window in self.windows], 1)
+        maps = torch.cat([_pool(window(filtered)) for window in self.windows], 1)
         return self.weights @ self.attend(self.embed(maps.flatten(2)))
+
+
+def _pool(maps: Tensor) -> Tensor:
+    """Adaptive mean pooling of maps [B, C, s, s] to 16 x 16, as products, whose gradient is deterministic on GPUs."""
+    parts = F.adaptive_avg_pool1d(torch.eye(maps.shape[2], device=maps.device, dtype=maps.dtype), SIDE)
+    return parts.t() @ maps @ parts
 
 
 def _convolution(before: int, after: int, side: int) -> nn.Sequential:
