@@ -25,6 +25,9 @@ TableName = Literal[
     "margin",
     "reranking",
     "amfmn",
+    "pir",
+    "selection",
+    "prior-leak",
     "datasets",
     "statistics",
     "ceiling",
@@ -33,6 +36,7 @@ TableName = Literal[
     "dedup",
     "leakage",
 ]
+FROM_RECORDS = ("comparison", "margin", "reranking", "selection", "prior-leak", "amfmn", "pir")
 CELLS = Path("results/cells")
 
 
@@ -275,7 +279,7 @@ def snakemake(targets: list[str], experiment: str, cores: int) -> int:
 def build_tables(params: Params, experiment: str, *, only: TableName | None = None, strict: bool = False) -> list[Path]:
     """Tables and figures of an experiment, or one of them.
 
-    ``comparison``, ``margin``, ``reranking`` and ``amfmn``, the tables of that paper, come from its records,
+    Those of ``FROM_RECORDS``, of which ``amfmn`` and ``pir`` are the tables of these papers, come from its records,
     ``sources`` from the source tables of the datasets, ``dedup`` and ``leakage`` from the images that were compared,
     the others from the canonical tables.
     """
@@ -297,13 +301,24 @@ def build_tables(params: Params, experiment: str, *, only: TableName | None = No
         written.append(leakage.write_training(_overlaps(params, experiment), Layout.overlaps(experiment)))
     if only in (None, "statistics"):
         written += statistics.build(built, experiment, out, min(2, cores()))
-    if only in (None, "comparison", "margin", "reranking", "amfmn"):
+    if only is None or only in FROM_RECORDS:
         written += _build_from_records(params, experiment, only, strict)
     return written
 
 
 def _build_from_records(params: Params, experiment: str, only: TableName | None, strict: bool) -> list[Path]:
-    from rsitr.tables import amfmn, comparison, leakage, margin, metrics, paper_table, reranking
+    from rsitr.tables import (
+        amfmn,
+        comparison,
+        leakage,
+        margin,
+        metrics,
+        paper_table,
+        pir,
+        prior_leak,
+        reranking,
+        selection,
+    )
 
     out, written = Layout.tables(experiment), []
     stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
@@ -313,11 +328,13 @@ def _build_from_records(params: Params, experiment: str, only: TableName | None,
     if only in (None, "comparison"):
         written += comparison.build(params, experiment, CELLS, out, stale, strict, overlaps)
         written += metrics.build(params, experiment, CELLS, out)
-    for name, table in (("margin", margin), ("reranking", reranking)):
+    tables = {"margin": margin, "reranking": reranking, "selection": selection, "prior-leak": prior_leak}
+    for name, table in tables.items():
         if only in (None, name):
             written += table.build(params, experiment, CELLS, out, stale, overlaps)
-    if only in (None, "amfmn"):
-        written += paper_table.build(amfmn.TABLES, params, experiment, CELLS, out, stale, overlaps)
+    for name, paper in (("amfmn", amfmn), ("pir", pir)):
+        if only in (None, name):
+            written += paper_table.build(paper.TABLES, params, experiment, CELLS, out, stale, overlaps)
     return written
 
 
