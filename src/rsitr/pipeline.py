@@ -328,14 +328,24 @@ def _build_from_records(params: Params, experiment: str, only: TableName | None,
     if only in (None, "comparison"):
         written += comparison.build(params, experiment, CELLS, out, stale, strict, overlaps)
         written += metrics.build(params, experiment, CELLS, out)
-    tables = {"margin": margin, "reranking": reranking, "selection": selection, "prior-leak": prior_leak}
-    for name, table in tables.items():
+    for name, table in (("margin", margin), ("reranking", reranking), ("selection", selection)):
         if only in (None, name):
             written += table.build(params, experiment, CELLS, out, stale, overlaps)
+    if only in (None, "prior-leak"):
+        written += prior_leak.build(params, experiment, CELLS, out, stale, overlaps, scenes_of_priors(params))
     for name, paper in (("amfmn", amfmn), ("pir", pir)):
         if only in (None, name):
             written += paper_table.build(paper.TABLES, params, experiment, CELLS, out, stale, overlaps)
     return written
+
+
+def scenes_of_priors(params: Params) -> dict[str, list[str]]:
+    """Address of every prior, ``scenes://EXPERIMENT/NAME`` -> the datasets whose scenes it learns."""
+    return {
+        f"scenes://{experiment}/{name}": prior.datasets
+        for experiment, facts in params.experiments.items()
+        for name, prior in getattr(facts, "priors", {}).items()
+    }
 
 
 def _built(datasets: Sequence[str]) -> dict[str, Path]:

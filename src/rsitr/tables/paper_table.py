@@ -56,7 +56,7 @@ class PaperTable:
     datasets: tuple[str, ...]
     """Those the paper has numbers of; an empty name for numbers that it gives for all of them at once."""
     rows: tuple[PaperRow, ...]
-    stub: str = "method"
+    stub: str = "approach"
     """Head of the labels."""
     facts: tuple[str, ...] = ()
     """Heads of the columns that describe the rows."""

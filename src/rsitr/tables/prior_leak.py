@@ -27,12 +27,14 @@ from rsitr.tables.view import View, seeds, written
 
 Scenes = Mapping[str, Sequence[str]]
 """Address of a prior, ``scenes://EXPERIMENT/NAME`` -> the datasets whose scenes it learned."""
+Seen = Mapping[tuple[str, str], set[str] | None]
+"""``leakage.read_images``."""
 FIELD, RANDOM = "instruction_weights", "none"
 CAPTION = (
     "Test mR in percent, mean ± sample standard deviation over seeds, of methods that differ in nothing but the "
     "weights of their instruction encoder. Overlapping: queries of test images that have a near duplicate (rule "
-    "copies, table leakage) in what the first of the compared priors was trained on; other: those of all others. What "
-    "they are looked for in is the whole test split each time."
+    "copies, table leakage) in a dataset that any of the compared priors learned from; other: those of the others. "
+    "What they are looked for in is the whole test split each time."
 )
 DIFFERENCES = f"The first prior minus the second; {significance.METHOD}"
 NONE = "No method of this experiment has results with more than one prior (setting `instruction_weights`)."
@@ -70,7 +72,7 @@ class Parts:
 
     NAMES = ("all", "overlapping", "other")
 
-    def __init__(self, family: Family, scenes: Scenes, overlaps: Mapping[tuple[str, str], set[str] | None]):
+    def __init__(self, family: Family, scenes: Scenes, overlaps: Seen):
         sources = {source for address in family.members for source in scenes.get(address, ())}
         found = [overlaps.get((family.dataset, source)) for source in sorted(sources)]
         self.unknown = ""
@@ -92,9 +94,7 @@ class Parts:
 class PriorLeak:
     """The tables of an experiment."""
 
-    def __init__(
-        self, view: View, cells_dir: Path, scenes: Scenes, overlaps: Mapping[tuple[str, str], set[str] | None]
-    ):
+    def __init__(self, view: View, cells_dir: Path, scenes: Scenes, overlaps: Seen):
         self.view = view
         self.families = [family for dataset in view.datasets for family in families(dataset, view.of(dataset))]
         self.parts = [Parts(family, scenes, overlaps) for family in self.families]
@@ -169,7 +169,7 @@ class PriorLeak:
         for place, family in enumerate(self.families):
             for number, (first, second) in enumerate(combinations(family.members, 2)):
                 cells = [cell for name in Parts.NAMES for cell in self.differences.cells((place, first, second, name))]
-                facts = (Cell(self.view.heading(family.dataset)), Cell(f"{label(first)} − {label(second)}"))
+                facts = (Cell(self.view.heading(family.dataset)), Cell(f"{label(first)} minus {label(second)}"))
                 rows.append(Row(family.name, (*facts, *cells), rule=not number))
         groups = [
             Group("", ("dataset", "priors")),
