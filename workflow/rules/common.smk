@@ -119,21 +119,24 @@ def cell_threads(wildcards):
     return min(PARAMS[wildcards.experiment].threads, pipeline.cores())
 
 
+# Papers with tables of their own.
+PAPERS = ("amfmn", "pir")
 # Tables of facts about canonical tables.
 DATASET_TABLES = ("datasets", "ceiling", "splits")
 
 
-def paper_files(folder):
-    """Files of the tables of papers, those of which any row is a method of the experiment.
+def paper_files(paper, folder):
+    """Files of the tables of a paper, those of which any row is a method of the experiment.
 
     Any other would be the paper's numbers with nothing beside them. Which they are is known from the matrix alone.
     """
-    from rsitr.tables.amfmn import TABLES
+    from importlib import import_module
+
     from rsitr.tables.paper_table import SUFFIXES
 
     return [
         f"{folder}/{table.name}{suffix}"
-        for table in TABLES
+        for table in import_module(f"rsitr.tables.{paper}").TABLES
         if table.concerns(PARAMS[PARAMS.experiment].methods)
         for suffix in SUFFIXES
     ]
@@ -145,7 +148,7 @@ def table_files(experiment):
     rendered = [
         f"{folder}/{table}.{kind}"
         for table in (
-            *("comparison", "margin", "reranking"),
+            *("comparison", "margin", "reranking", "selection", "prior-leak"),
             *("sources", "dedup", "leakage", "statistics"),
             *DATASET_TABLES,
         )
@@ -165,8 +168,15 @@ def table_files(experiment):
     return [
         *rendered,
         *(f"{folder}/{name}" for name in others),
-        *paper_files(folder),
+        *(file for paper in PAPERS for file in paper_files(paper, folder)),
     ]
+
+
+def seen_by_priors(wildcards):
+    """Which test images are in what priors learn from; as ``marks``, only where it can be found out."""
+    folder = Layout.tables(wildcards.experiment)
+    files = ("leakage.long.csv", "leakage.images.csv")
+    return [str(folder / name) for name in files] if marks(wildcards) else []
 
 
 def marks(wildcards):

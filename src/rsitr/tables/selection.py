@@ -38,11 +38,8 @@ class Pair(NamedTuple):
         """Test mR by seed, chosen on test minus chosen on val; empty unless both have the same seeds, all of them."""
         ours, theirs = self.val.values("mr"), self.test.values("mr")
         seeds = [[run.cell.seed for run in entry.runs] for entry in self]
-        return [high - low for low, high in zip(ours, theirs, strict=True)] if _same(*seeds) and ours and theirs else []
-
-
-def _same(first: list[int], second: list[int]) -> bool:
-    return first == second
+        paired = ours and theirs and seeds[0] == seeds[1]
+        return [high - low for low, high in zip(ours, theirs, strict=True)] if paired else []
 
 
 def pairs(entries: Iterable[Entry]) -> Iterator[Pair]:
