@@ -315,6 +315,7 @@ def _build_from_records(params: Params, experiment: str, only: TableName | None,
         metrics,
         paper_table,
         pir,
+        pir_curves,
         prior_leak,
         reranking,
         selection,
@@ -336,6 +337,8 @@ def _build_from_records(params: Params, experiment: str, only: TableName | None,
     for name, paper in (("amfmn", amfmn), ("pir", pir)):
         if only in (None, name):
             written += paper_table.build(paper.TABLES, params, experiment, CELLS, out, stale, overlaps)
+    if only in (None, "pir"):
+        written += pir_curves.build(params, experiment, CELLS, out, stale)
     return written
 
 

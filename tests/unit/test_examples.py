@@ -12,7 +12,7 @@ from PIL import Image
 from rsitr.captions.keyword_table import SCHEMA, VERSION, KeywordFacts
 from rsitr.cells import Layout
 from rsitr.datasets.table import read_table, write_table
-from rsitr.examples import build
+from rsitr.examples.amfmn import build
 from rsitr.train import train
 
 SETTINGS = {"low_levels": 2, "margin_type": "fixed", "learning_rate": 0.003, "epochs": 1}

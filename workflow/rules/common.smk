@@ -72,6 +72,22 @@ def caption_files(wildcards):
     return [str(path) for path in needs.caption_files(PARAMS, cell_of(wildcards))]
 
 
+def example_files(paper):
+    """What the pictures of a paper are drawn from."""
+    return [
+        *(
+            f"checkpoints/{cell.path}/{name}"
+            for cell in EXAMPLE_CELLS[paper]
+            for name in ("model.safetensors", "train.json")
+        ),
+        *(
+            path
+            for cell in EXAMPLE_CELLS[paper]
+            for path in needs.caption_files(PARAMS, cell)
+        ),
+    ]
+
+
 def teacher_files(wildcards):
     """What training of a cell reads of the cell that it learns from."""
     return [str(path) for path in needs.teacher_files(PARAMS, cell_of(wildcards))]
@@ -133,13 +149,15 @@ def paper_files(paper, folder):
     from importlib import import_module
 
     from rsitr.tables.paper_table import SUFFIXES
+    from rsitr.tables.pir import has_curves
 
+    methods = PARAMS[PARAMS.experiment].methods
     return [
         f"{folder}/{table.name}{suffix}"
         for table in import_module(f"rsitr.tables.{paper}").TABLES
-        if table.concerns(PARAMS[PARAMS.experiment].methods)
+        if table.concerns(methods)
         for suffix in SUFFIXES
-    ]
+    ] + ([f"{folder}/pir-curves.png"] if paper == "pir" and has_curves(methods) else [])
 
 
 def table_files(experiment):
@@ -221,28 +239,33 @@ SIMILARITIES = list(
 # to do.
 CELL_FILES = [str(Layout.cell(cell) / "cell.json") for cell in CELLS]
 
-# AMFMN's pictures are drawn from checkpoints; a clone that has the records alone is not to train for them.
-EXAMPLE_CELLS = needs.example_cells(PARAMS, PARAMS.experiment)
-EXAMPLES = (
-    [
-        f"{Layout.tables(PARAMS.experiment)}/amfmn-{name}"
-        for name in (
-            "saliency.png",
-            "retrieval.png",
-            "localisation.png",
-            "localisation.csv",
-        )
-    ]
-    if EXAMPLE_CELLS
+# The papers' pictures are drawn from checkpoints; a clone that has the records alone is not to train for them.
+EXAMPLE_CELLS = {
+    "amfmn": list(needs.example_cells(PARAMS, PARAMS.experiment).values()),
+    "pir": list(needs.pir_cells(PARAMS, PARAMS.experiment).values()),
+}
+EXAMPLE_FILES = {
+    "amfmn": ("saliency.png", "retrieval.png", "localisation.png", "localisation.csv"),
+    "pir": (
+        "embeddings.png",
+        "embeddings.csv",
+        "belief.png",
+        "images.png",
+        "captions.png",
+    ),
+}
+EXAMPLES = [
+    f"{Layout.tables(PARAMS.experiment)}/{paper}-{name}"
+    for paper, cells in EXAMPLE_CELLS.items()
+    if cells
     and (
         not all(Path(cell).is_file() for cell in CELL_FILES)
         or all(
-            (Layout.checkpoint(cell) / "model.safetensors").is_file()
-            for cell in EXAMPLE_CELLS.values()
+            (Layout.checkpoint(cell) / "model.safetensors").is_file() for cell in cells
         )
     )
-    else []
-)
+    for name in EXAMPLE_FILES[paper]
+]
 
 if workflow.is_main_process:
     pipeline.synchronise(PARAMS, CELLS)

@@ -218,27 +218,18 @@ if paper_files("pir", "results/tables"):
             mem_mb=1000,
             cpu=1,
         params:
-            code=code("rsitr.tables.pir"),
+            code=code("rsitr.tables.pir", "rsitr.tables.pir_curves"),
             published=published_numbers(),
         shell:
             "rsitr tables {wildcards.experiment} --only pir > {log} 2>&1"
 
 
-# A rule without inputs would draw from nothing, and an experiment may have no AMFMN.
-if EXAMPLE_CELLS:
+# A rule without inputs would draw from nothing, and an experiment may have no method of a paper.
+if EXAMPLE_CELLS["amfmn"]:
 
     rule examples:
         input:
-            [
-                f"checkpoints/{cell.path}/{name}"
-                for cell in EXAMPLE_CELLS.values()
-                for name in ("model.safetensors", "train.json")
-            ],
-            [
-                path
-                for cell in EXAMPLE_CELLS.values()
-                for path in needs.caption_files(PARAMS, cell)
-            ],
+            example_files("amfmn"),
         output:
             report(
                 multiext(
@@ -262,6 +253,40 @@ if EXAMPLE_CELLS:
             mem_mb=3000,
             cpu=min(2, pipeline.cores()),
         params:
-            code=code("rsitr.examples"),
+            code=code("rsitr.examples.amfmn"),
         shell:
-            "rsitr examples {wildcards.experiment} > {log} 2>&1"
+            "rsitr examples {wildcards.experiment} --paper amfmn > {log} 2>&1"
+
+
+if EXAMPLE_CELLS["pir"]:
+
+    rule pir_examples:
+        input:
+            example_files("pir"),
+        output:
+            report(
+                multiext(
+                    "results/tables/{experiment}/pir-",
+                    "embeddings.png",
+                    "embeddings.csv",
+                    "belief.png",
+                    "images.png",
+                    "captions.png",
+                ),
+                caption="../report/pir-examples.rst",
+                category="{experiment}",
+            ),
+        log:
+            "results/logs/tables/{experiment}-pir-examples.log",
+        benchmark:
+            "results/timing/tables/{experiment}-pir-examples.tsv"
+        conda:
+            "../envs/rsitr.yaml"
+        threads: 2
+        resources:
+            mem_mb=3000,
+            cpu=min(2, pipeline.cores()),
+        params:
+            code=code("rsitr.examples.pir"),
+        shell:
+            "rsitr examples {wildcards.experiment} --paper pir > {log} 2>&1"
