@@ -62,11 +62,11 @@ def test_three_pictures_and_a_table(project, keywords, make_spec):
 
 
 def test_the_pictures_of_pir(project, make_spec, monkeypatch):
-    def belief_map(self, images):
-        """Twice as much on the left of the image as on its right."""
-        return torch.tensor([[0.02, 0.01], [0.02, 0.01]]).expand(len(images), 2, 2)
+    def look(self, images):
+        """All on the left of the image."""
+        return torch.tensor([[1.0, 0.0], [1.0, 0.0]]).expand(len(images), 2, 2)
 
-    monkeypatch.setattr(VSE, "belief_map", belief_map, raising=False)
+    monkeypatch.setattr(VSE, "saliency", look, raising=False)
     specs = {"vse": make_spec("vse", epochs=1), "pir": make_spec("vse", seed=1, epochs=1)}
     for spec in specs.values():
         assert train(spec).outcome.status == "ok"
@@ -90,8 +90,7 @@ def test_the_pictures_of_pir(project, make_spec, monkeypatch):
     for row in rows:
         assert -1 <= float(row["silhouette"]) <= 1
         assert 0 < float(row["modality_gap"]) < 2
-    # Of each image as a share of its largest.
-    assert [sample.mask.tolist() for sample in masks] == [[[1.0, 0.5], [1.0, 0.5]]] * 4
+    assert [sample.mask.tolist() for sample in masks] == [[[1.0, 0.0], [1.0, 0.0]]] * 5
     before = {path: path.read_bytes() for path in written}
     pir.build(specs, "vse trained on shapes", out)
     assert {path: path.read_bytes() for path in written} == before

@@ -57,7 +57,8 @@ def test_every_printed_number_has_its_place(number):
 
 ROWS = {
     1: "vse@resnet-gru-triplet scan-i2t scan-t2i camp-triplet camera lw-mcr@distilled amfmn-sim galr kcr swan hvsa "
-    "dove vse@vit-bert vse@swin-bert-triplet vse vse@tel pir-itr-hard pir-itr-soft vse++ camp-bce lw-mcr",
+    "dove vse@vit-bert vse@swin-bert-triplet vse vse@tel pir-itr-hard pir-itr-soft vse++ camp-bce "
+    "vse@deit-bert lw-mcr",
     2: "clip clip-ft pe-rsitr remoteclip remoteclip@vit-l-14 skyclip skyclip@vit-l-14 georsclip georsclip-ft "
     "georsclip@ret-2 pir-clip pir-clip@ret-2 pir-clip@ret-3",
     3: "pir-itr-hard@baseline pir-itr-hard@spatial pir-itr-hard@temporal pir-itr-hard@affiliation "

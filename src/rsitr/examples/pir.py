@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from torch import Tensor
 
 from rsitr.cells import Spec
@@ -77,14 +75,9 @@ def in_words(found: Separation) -> str:
 
 def draw_belief(model: Trained, shown: TestImages, title: str, path: Path) -> Path:
     """Where the belief (Eq. 3) lies."""
-    look: Any = getattr(model.method, "belief_map", None) or model.method.saliency
-
-    def relative(pixels: Tensor) -> Tensor:
-        found = look(pixels).float()
-        return found / found.amax((1, 2), keepdim=True).clamp(min=np.finfo(np.float32).tiny)
-
-    samples = masked(model, relative, shown.different(SAMPLES), shown)
-    return saliency.draw(f"Belief, {title}", samples, path, "belief, as a share of the image's largest")
+    look: Callable[[Tensor], Tensor] = model.method.saliency  # type: ignore[assignment]
+    samples = masked(model, look, shown.different(SAMPLES), shown)
+    return saliency.draw(f"Belief, {title}", samples, path, "belief, from its least in the image to its most")
 
 
 def draw_retrieval(model: Trained, encoded: Encoded, shown: TestImages, title: str, out: Path) -> list[Path]:

@@ -75,6 +75,7 @@ TABLE_1 = PaperTable(
         _closed("PIR-ITR with soft", "pir-itr-soft", "pir-itr-soft", "Swin-T+ResNet-50 / BERT"),
         _ours("VSE++", "vse++", "ResNet-18 / GRU", rule=True),
         _ours("CAMP-bce", "camp-bce", "ResNet-18 / GRU"),
+        _ours("VSE (CL)", "vse@deit-bert", "DeiT-S / BERT"),
         _ours("LW-MCR without distillation", "lw-mcr", "CNNs / CNNs"),
     ),
 )
