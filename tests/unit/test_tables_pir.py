@@ -11,8 +11,10 @@ import pytest
 
 from rsitr.cells import Published
 from rsitr.errors import DatasetError
+from rsitr.figures import curves
 from rsitr.methods import registry
 from rsitr.tables import not_rebuilt as unavailable
+from rsitr.tables import pir_curves
 from rsitr.tables.not_rebuilt import not_rebuilt
 from rsitr.tables.pir import TABLES
 from rsitr.tables.published import FILE, lookup
@@ -190,3 +192,25 @@ def test_the_names_of_the_tables_cost_no_library():
     code = "import sys, rsitr.tables.pir; print({'torch', 'matplotlib', 'pandas'} & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_curves_go_through_the_methods_own_configuration(lab, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(curves, "draw", lambda title, panels, path: drawn.append(panels) or path)
+    own = {"keep": 40, "affiliation": 1.0, "temporal": True}
+    overlays = {"": {}, "@keep-10": {"keep": 10}, "@keep-20": {"keep": 20}, "@baseline": {"temporal": False, "keep": 9}}
+    for variant, overlay in overlays.items():
+        for seed in (0, 1):
+            value = (own | overlay)["keep"] + seed
+            lab.put("rsitmd", f"pir-itr-hard{variant}", seed, value, config=own | overlay)
+    (lab.cells / "lab/rsitmd/pir-itr-hard@keep-20/1/cell.json").unlink()
+    methods = [f"pir-itr-hard{variant}" for variant in overlays]
+    paths = pir_curves.build(params((["rsitmd"], methods, [0, 1])), "lab", lab.cells, lab.out, {})
+    assert [path.name for path in paths] == ["pir-curves.png"]
+    scale, size = drawn[0]
+    assert scale.curves == ()
+    ours, theirs = size.curves
+    # keep-20 has a seed too few, and the baseline is another model.
+    assert ours == curves.Curve("pir-itr-hard, rsitmd", ((10.0, (10.0, 11.0)), (40.0, (40.0, 41.0))))
+    assert [seeds[0] for _, seeds in theirs.points] == [37.98, 38.0, 37.24, 38.24, 37.48]
+    assert pir_curves.build(params((["rsitmd"], ["vse"], [0])), "lab", lab.cells, lab.out, {}) == []
