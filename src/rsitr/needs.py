@@ -117,6 +117,30 @@ def caption_files(params: Params, cell: CellId) -> list[Path]:
     return [*(folder / f"{name}.npy" for name in matrices), *keywords]
 
 
+def pir_cells(params: Params, experiment: str) -> dict[str, CellId]:
+    """The cells that PIR's pictures are drawn from, by what they are called there; empty without PIR-ITR.
+
+    The last is PIR-ITR, on the first dataset and seed on which the matrix has it, with soft belief if there is one.
+    Before it stand those that differ from it in nothing but the weight of the affiliation loss, in the order of that
+    weight, and at the beginning ``vse``.
+    """
+    cells = params.cells(experiment)
+    found = [cell for name in ("pir-itr-soft", "pir-itr-hard") for cell in cells if cell.method == name]
+    if not found:
+        return {}
+    main, scales = found[0], {}
+    fields = schemas(STATE)[main.method_name]["schema"]["properties"]
+    others = [name for name in fields if name != "affiliation"]
+    for cell in cells:
+        same = cell._replace(method=main.method) == main and cell.method_name == main.method_name and cell != main
+        if same and setting(params, cell, *others) == setting(params, main, *others):
+            (scale,) = setting(params, cell, "affiliation")
+            scales[f"{main.method}, λ = {scale:g}"] = (scale, cell)
+    vse = main._replace(method="vse")
+    ordered = {label: cell for label, (_, cell) in sorted(scales.items(), key=lambda item: item[1][0])}
+    return ({"vse": vse} if vse in cells else {}) | ordered | {main.method: main}
+
+
 def example_cells(params: Params, experiment: str) -> dict[str, CellId]:
     """The cells that AMFMN's pictures are drawn from, by the kind of their queries; empty without AMFMN-sim.
 

@@ -27,7 +27,7 @@ from rsitr.needs import (
     teacher_files,
 )
 from rsitr.overlap import built, found_copies, training_overlaps
-from rsitr.params import CellId, Params, parse_params
+from rsitr.params import SCENES, CellId, Params, parse_params
 from rsitr.provenance import code_sha, memory_gib
 from rsitr.scenes.run import check_priors, forget_priors, spec_of_prior, synchronise_priors
 from rsitr.scenes.use import begin_with_prior, check_prior, current_prior_sha, note_prior, prior_failure
@@ -38,6 +38,9 @@ TableName = Literal[
     "margin",
     "reranking",
     "amfmn",
+    "pir",
+    "selection",
+    "prior-leak",
     "datasets",
     "statistics",
     "ceiling",
@@ -46,6 +49,7 @@ TableName = Literal[
     "dedup",
     "leakage",
 ]
+FROM_RECORDS = ("comparison", "margin", "reranking", "selection", "prior-leak", "amfmn", "pir")
 CELLS = Path("results/cells")
 
 
@@ -294,7 +298,7 @@ def snakemake(targets: list[str], experiment: str, cores: int) -> int:
 def build_tables(params: Params, experiment: str, *, only: TableName | None = None, strict: bool = False) -> list[Path]:
     """Tables and figures of an experiment, or one of them.
 
-    ``comparison``, ``margin``, ``reranking`` and ``amfmn``, the tables of that paper, come from its records,
+    Those of ``FROM_RECORDS``, of which ``amfmn`` and ``pir`` are the tables of these papers, come from its records,
     ``sources`` from the source tables of the datasets, ``dedup`` and ``leakage`` from the images that were compared,
     the others from the canonical tables.
     """
@@ -316,13 +320,25 @@ def build_tables(params: Params, experiment: str, *, only: TableName | None = No
         written.append(leakage.write_training(training_overlaps(params, experiment), Layout.overlaps(experiment)))
     if only in (None, "statistics"):
         written += statistics.build(facts_of, experiment, out, min(2, cores()))
-    if only in (None, "comparison", "margin", "reranking", "amfmn"):
+    if only is None or only in FROM_RECORDS:
         written += _build_from_records(params, experiment, only, strict)
     return written
 
 
 def _build_from_records(params: Params, experiment: str, only: TableName | None, strict: bool) -> list[Path]:
-    from rsitr.tables import amfmn, comparison, leakage, margin, metrics, paper_table, reranking
+    from rsitr.tables import (
+        amfmn,
+        comparison,
+        leakage,
+        margin,
+        metrics,
+        paper_table,
+        pir,
+        pir_curves,
+        prior_leak,
+        reranking,
+        selection,
+    )
 
     out, written = Layout.tables(experiment), []
     stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
@@ -332,12 +348,26 @@ def _build_from_records(params: Params, experiment: str, only: TableName | None,
     if only in (None, "comparison"):
         written += comparison.build(params, experiment, CELLS, out, stale, strict, overlaps)
         written += metrics.build(params, experiment, CELLS, out)
-    for name, table in (("margin", margin), ("reranking", reranking)):
+    for name, table in (("margin", margin), ("reranking", reranking), ("selection", selection)):
         if only in (None, name):
             written += table.build(params, experiment, CELLS, out, stale, overlaps)
-    if only in (None, "amfmn"):
-        written += paper_table.build(amfmn.TABLES, params, experiment, CELLS, out, stale, overlaps)
+    if only in (None, "prior-leak"):
+        written += prior_leak.build(params, experiment, CELLS, out, stale, overlaps, scenes_of_priors(params))
+    for name, paper in (("amfmn", amfmn), ("pir", pir)):
+        if only in (None, name):
+            written += paper_table.build(paper.TABLES, params, experiment, CELLS, out, stale, overlaps)
+    if only in (None, "pir"):
+        written += pir_curves.build(params, experiment, CELLS, out, stale)
     return written
+
+
+def scenes_of_priors(params: Params) -> dict[str, list[str]]:
+    """Address of every prior, ``scenes://EXPERIMENT/NAME`` -> the datasets whose scenes it learns."""
+    return {
+        f"{SCENES}://{experiment}/{name}": prior.datasets
+        for experiment, facts in params.experiments.items()
+        for name, prior in facts.priors.items()
+    }
 
 
 def joint_protocols(datasets: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:

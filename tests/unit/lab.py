@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import csv
+import re
 from pathlib import Path
 
 from rsitr.cells import Outcome, Record, write_json
 from rsitr.params import CellId, parse_params
+from rsitr.tables import paper_table
 from rsitr.tables.published import METRICS
 
 
@@ -36,3 +39,36 @@ class Records:
         write_json(self.cells / cell.path / "cell.json", record)
         if stale:
             self.stale[cell] = list(stale)
+
+
+class Reader:
+    """Reads the table ``name`` of the folder ``out``."""
+
+    out: Path
+    name: str
+
+    def read(self, suffix):
+        return (self.out / f"{self.name}.{suffix}").read_text(encoding="utf-8")
+
+    def rows(self):
+        """The last table of the csv, by label."""
+        lines = [line for line in self.read("csv").splitlines() if not line.startswith("#")]
+        rows = list(csv.DictReader(lines))
+        stub = list(rows[0])[1]
+        return {row[stub]: row for row in rows if row["table"] == rows[-1]["table"]}
+
+    def note(self, mark):
+        """The text of a footnote by what stands in a cell: ``n/c [2]``."""
+        mark = re.search(r"\[(.*?)\]", mark).group(0)
+        return next(line for line in self.read("csv").splitlines() if line.startswith(f"# {mark}")).split("] ", 1)[1]
+
+    def long(self):
+        return list(csv.DictReader(self.read("long.csv").splitlines()))
+
+
+class PaperLab(Records, Reader):
+    """Records, and the table of a paper built from them."""
+
+    def build(self, table, chosen, overlaps=None):
+        self.name = table.name
+        return paper_table.build([table], chosen, "lab", self.cells, self.out, self.stale, overlaps)

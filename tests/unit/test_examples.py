@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
+import torch
 from PIL import Image
 
 from rsitr.captions.keyword_table import SCHEMA, VERSION, KeywordFacts
 from rsitr.cells import Layout
 from rsitr.datasets.table import read_table, write_table
-from rsitr.examples import build
+from rsitr.examples import pir
+from rsitr.examples.amfmn import build
+from rsitr.figures import saliency
+from rsitr.methods.vse import VSE
 from rsitr.train import train
 
 SETTINGS = {"low_levels": 2, "margin_type": "fixed", "learning_rate": 0.003, "epochs": 1}
@@ -54,4 +58,39 @@ def test_three_pictures_and_a_table(project, keywords, make_spec):
         assert all(0 <= float(row[name]) <= 1 for name in ("rsu", "ras", "rmi"))
     before = {path: path.read_bytes() for path in written}
     build(specs, "amfmn-sim trained on shapes", out)
+    assert {path: path.read_bytes() for path in written} == before
+
+
+def test_the_pictures_of_pir(project, make_spec, monkeypatch):
+    def look(self, images):
+        """All on the left of the image."""
+        return torch.tensor([[1.0, 0.0], [1.0, 0.0]]).expand(len(images), 2, 2)
+
+    monkeypatch.setattr(VSE, "saliency", look, raising=False)
+    specs = {"vse": make_spec("vse", epochs=1), "pir": make_spec("vse", seed=1, epochs=1)}
+    for spec in specs.values():
+        assert train(spec).outcome.status == "ok"
+    masks, drawn = [], saliency.draw
+
+    def spy(title, samples, *rest):
+        masks.extend(samples)
+        return drawn(title, samples, *rest)
+
+    monkeypatch.setattr(saliency, "draw", spy)
+    out = Path("results/tables/tiny")
+    written = pir.build(specs, "vse trained on shapes", out)
+    names = ["embeddings.png", "embeddings.csv", "belief.png", "images.png", "captions.png"]
+    assert [path.name for path in written] == [f"pir-{name}" for name in names]
+    for path in written:
+        if path.suffix == ".png":
+            with Image.open(path) as picture:
+                assert min(picture.size) > 300
+    rows = list(csv.DictReader(written[1].open()))
+    assert [(row["method"], row["images"], row["classes"]) for row in rows] == [("vse", "6", "4"), ("pir", "6", "4")]
+    for row in rows:
+        assert -1 <= float(row["silhouette"]) <= 1
+        assert 0 < float(row["modality_gap"]) < 2
+    assert [sample.mask.tolist() for sample in masks] == [[[1.0, 0.0], [1.0, 0.0]]] * 5
+    before = {path: path.read_bytes() for path in written}
+    pir.build(specs, "vse trained on shapes", out)
     assert {path: path.read_bytes() for path in written} == before

@@ -11,7 +11,7 @@ import yaml
 from rsitr import needs, pipeline
 from rsitr.cells import Layout, Outcome, Record, TrainReport, write_json
 from rsitr.errors import ParamsError, RsitrError
-from rsitr.params import CellId, load_params
+from rsitr.params import CellId, load_params, parse_params
 from rsitr.provenance import code_sha
 
 TEACHER, STUDENT = (CellId("tiny", "scenes-b", method, 0) for method in ("vse", "lw-mcr@mine"))
@@ -163,3 +163,22 @@ def test_synchronise_makes_a_current_student_newer_than_its_teacher(change):
     put(params, TEACHER, weights_sha="second")
     pipeline.synchronise(params, cells)
     assert Layout.spec(STUDENT).stat().st_mtime > max(times(STUDENT))
+
+
+def test_the_pictures_of_pir_are_of_cells_that_differ_in_the_centre_scale(monkeypatch):
+    properties = {"affiliation": {"default": 1.0}, "temporal": {"default": True}}
+    facts = {"schema": {"properties": properties}, "variants": {"baseline": {"affiliation": 0.0, "temporal": False}}}
+    methods = ["vse", "pir-itr-soft@scale-2", "pir-itr-soft@baseline", "pir-itr-soft", "pir-itr-soft@scale-0", "chance"]
+    overlays = {"pir-itr-soft@scale-2": {"affiliation": 2.0}, "pir-itr-soft@scale-0": {"affiliation": 0.0}}
+    matrix = [
+        {"datasets": ["ucm"], "methods": ["vse"], "seeds": [0, 1]},
+        {"datasets": ["rsicd", "ucm"], "methods": methods, "seeds": [1, 2]},
+    ]
+    lab = {"title": "Lab", "matrix": matrix, "settings": {"methods": overlays}}
+    none = {"title": "None", "matrix": matrix[:1]}
+    chosen = parse_params({"experiment": "lab", "experiments": {"lab": lab, "none": none}})
+    monkeypatch.setattr(needs, "schemas", lambda _: dict.fromkeys(("vse", "pir-itr-soft", "chance"), facts))
+    found = needs.pir_cells(chosen, "lab")
+    assert list(found) == ["vse", "pir-itr-soft, λ = 0", "pir-itr-soft, λ = 2", "pir-itr-soft"]
+    assert {(cell.dataset, cell.seed) for cell in found.values()} == {("rsicd", 1)}
+    assert needs.pir_cells(chosen, "none") == {}

@@ -14,7 +14,7 @@ from rsitr.cells import Outcome, Published
 from rsitr.tables import paper_table, tidy
 from rsitr.tables.amfmn import TABLES
 from rsitr.tables.published import FILE, METRICS, lookup
-from tests.unit.lab import Records, params
+from tests.unit.lab import PaperLab, params
 from tests.unit.test_layout import Page
 
 BY_NUMBER = {int(table.name[-1]): table for table in TABLES}
@@ -25,32 +25,11 @@ FAILED = Outcome(status="failed", reason="OSError: disk_full & 100%")
 MACHINE = {"cpu": "Some CPU", "cores": 2, "threads": 1, "memory_gib": 8.0, "device": "cpu"}
 
 
-class Lab(Records):
-    """Writes records and builds tables of the experiment ``lab``."""
+class Lab(PaperLab):
+    """By the number of the table."""
 
     def build(self, number, chosen, overlaps=None):
-        tables = [BY_NUMBER[number]]
-        paths = paper_table.build(tables, chosen, "lab", self.cells, self.out, self.stale, overlaps)
-        self.name = f"amfmn-table-{number}"
-        return paths
-
-    def read(self, suffix):
-        return (self.out / f"{self.name}.{suffix}").read_text(encoding="utf-8")
-
-    def rows(self):
-        """The last table of the csv, by label."""
-        lines = [line for line in self.read("csv").splitlines() if not line.startswith("#")]
-        rows = list(csv.DictReader(lines))
-        stub = list(rows[0])[1]
-        return {row[stub]: row for row in rows if row["table"] == rows[-1]["table"]}
-
-    def note(self, mark):
-        """The text of a footnote by what stands in a cell: ``n/c [2]``."""
-        mark = re.search(r"\[(.*?)\]", mark).group(0)
-        return next(line for line in self.read("csv").splitlines() if line.startswith(f"# {mark}")).split("] ", 1)[1]
-
-    def long(self):
-        return list(csv.DictReader(self.read("long.csv").splitlines()))
+        return super().build(BY_NUMBER[number], chosen, overlaps)
 
 
 @pytest.fixture

@@ -73,6 +73,22 @@ def caption_files(wildcards):
     return [str(path) for path in needs.caption_files(PARAMS, cell_of(wildcards))]
 
 
+def example_files(paper):
+    """What the pictures of a paper are drawn from."""
+    return [
+        *(
+            f"checkpoints/{cell.path}/{name}"
+            for cell in EXAMPLE_CELLS[paper]
+            for name in ("model.safetensors", "train.json")
+        ),
+        *(
+            path
+            for cell in EXAMPLE_CELLS[paper]
+            for path in needs.caption_files(PARAMS, cell)
+        ),
+    ]
+
+
 def teacher_files(wildcards):
     """What training of a cell reads of the cell that it learns from."""
     return [str(path) for path in needs.teacher_files(PARAMS, cell_of(wildcards))]
@@ -146,24 +162,29 @@ def cell_threads(wildcards):
     return min(PARAMS[wildcards.experiment].threads, pipeline.cores())
 
 
+# Papers with tables of their own.
+PAPERS = ("amfmn", "pir")
 # Tables of facts about canonical tables.
 DATASET_TABLES = ("datasets", "ceiling", "splits")
 
 
-def paper_files(folder):
-    """Files of the tables of papers, those of which any row is a method of the experiment.
+def paper_files(paper, folder):
+    """Files of the tables of a paper, those of which any row is a method of the experiment.
 
     Any other would be the paper's numbers with nothing beside them. Which they are is known from the matrix alone.
     """
-    from rsitr.tables.amfmn import TABLES
-    from rsitr.tables.paper_table import SUFFIXES
+    from importlib import import_module
 
+    from rsitr.tables.paper_table import SUFFIXES
+    from rsitr.tables.pir import has_curves
+
+    methods = PARAMS[PARAMS.experiment].methods
     return [
         f"{folder}/{table.name}{suffix}"
-        for table in TABLES
-        if table.concerns(PARAMS[PARAMS.experiment].methods)
+        for table in import_module(f"rsitr.tables.{paper}").TABLES
+        if table.concerns(methods)
         for suffix in SUFFIXES
-    ]
+    ] + ([f"{folder}/pir-curves.png"] if paper == "pir" and has_curves(methods) else [])
 
 
 def table_files(experiment):
@@ -172,7 +193,7 @@ def table_files(experiment):
     rendered = [
         f"{folder}/{table}.{kind}"
         for table in (
-            *("comparison", "margin", "reranking"),
+            *("comparison", "margin", "reranking", "selection", "prior-leak"),
             *("sources", "dedup", "leakage", "statistics"),
             *DATASET_TABLES,
         )
@@ -192,8 +213,15 @@ def table_files(experiment):
     return [
         *rendered,
         *(f"{folder}/{name}" for name in others),
-        *paper_files(folder),
+        *(file for paper in PAPERS for file in paper_files(paper, folder)),
     ]
+
+
+def seen_by_priors(wildcards):
+    """Which test images are in what priors learn from; as ``marks``, only where it can be found out."""
+    folder = Layout.tables(wildcards.experiment)
+    files = ("leakage.long.csv", "leakage.images.csv")
+    return [str(folder / name) for name in files] if marks(wildcards) else []
 
 
 def marks(wildcards):
@@ -243,28 +271,33 @@ PRIORS = [
 # to do.
 CELL_FILES = [str(Layout.cell(cell) / "cell.json") for cell in CELLS]
 
-# AMFMN's pictures are drawn from checkpoints; a clone that has the records alone is not to train for them.
-EXAMPLE_CELLS = needs.example_cells(PARAMS, PARAMS.experiment)
-EXAMPLES = (
-    [
-        f"{Layout.tables(PARAMS.experiment)}/amfmn-{name}"
-        for name in (
-            "saliency.png",
-            "retrieval.png",
-            "localisation.png",
-            "localisation.csv",
-        )
-    ]
-    if EXAMPLE_CELLS
+# The papers' pictures are drawn from checkpoints; a clone that has the records alone is not to train for them.
+EXAMPLE_CELLS = {
+    "amfmn": list(needs.example_cells(PARAMS, PARAMS.experiment).values()),
+    "pir": list(needs.pir_cells(PARAMS, PARAMS.experiment).values()),
+}
+EXAMPLE_FILES = {
+    "amfmn": ("saliency.png", "retrieval.png", "localisation.png", "localisation.csv"),
+    "pir": (
+        "embeddings.png",
+        "embeddings.csv",
+        "belief.png",
+        "images.png",
+        "captions.png",
+    ),
+}
+EXAMPLES = [
+    f"{Layout.tables(PARAMS.experiment)}/{paper}-{name}"
+    for paper, cells in EXAMPLE_CELLS.items()
+    if cells
     and (
         not all(Path(cell).is_file() for cell in CELL_FILES)
         or all(
-            (Layout.checkpoint(cell) / "model.safetensors").is_file()
-            for cell in EXAMPLE_CELLS.values()
+            (Layout.checkpoint(cell) / "model.safetensors").is_file() for cell in cells
         )
     )
-    else []
-)
+    for name in EXAMPLE_FILES[paper]
+]
 
 if workflow.is_main_process:
     pipeline.synchronise(PARAMS, CELLS)

@@ -103,8 +103,72 @@ rule reranking_table:
         "rsitr tables {wildcards.experiment} --only reranking > {log} 2>&1"
 
 
+rule selection_table:
+    input:
+        CELL_FILES,
+        marks,
+    output:
+        report(
+            multiext(
+                "results/tables/{experiment}/selection",
+                ".csv",
+                ".md",
+                ".tex",
+                ".html",
+            ),
+            caption="../report/selection.rst",
+            category="{experiment}",
+        ),
+    log:
+        "results/logs/tables/{experiment}-selection.log",
+    benchmark:
+        "results/timing/tables/{experiment}-selection.tsv"
+    conda:
+        "../envs/rsitr.yaml"
+    resources:
+        mem_mb=1000,
+        cpu=1,
+    params:
+        code=code("rsitr.tables.selection"),
+    shell:
+        "rsitr tables {wildcards.experiment} --only selection > {log} 2>&1"
+
+
+rule prior_leak_table:
+    input:
+        CELL_FILES,
+        marks,
+        seen_by_priors,
+    output:
+        report(
+            multiext(
+                "results/tables/{experiment}/prior-leak",
+                ".csv",
+                ".md",
+                ".tex",
+                ".html",
+            ),
+            caption="../report/prior-leak.rst",
+            category="{experiment}",
+        ),
+    log:
+        "results/logs/tables/{experiment}-prior-leak.log",
+    benchmark:
+        "results/timing/tables/{experiment}-prior-leak.tsv"
+    conda:
+        "../envs/rsitr.yaml"
+    resources:
+        mem_mb=1000,
+        cpu=1,
+    params:
+        code=code("rsitr.tables.prior_leak"),
+        scenes=pipeline.scenes_of_priors(PARAMS),
+    shell:
+        "rsitr tables {wildcards.experiment} --only prior-leak > {log} 2>&1"
+
+
 # A rule without outputs would be an error, and an experiment may have no method of the paper.
-if paper_files("results/tables"):
+if paper_files("amfmn", "results/tables"):
 
     rule amfmn_tables:
         input:
@@ -112,7 +176,7 @@ if paper_files("results/tables"):
             marks,
         output:
             report(
-                paper_files("results/tables/{experiment}"),
+                paper_files("amfmn", "results/tables/{experiment}"),
                 caption="../report/amfmn.rst",
                 category="{experiment}",
             ),
@@ -132,21 +196,40 @@ if paper_files("results/tables"):
             "rsitr tables {wildcards.experiment} --only amfmn > {log} 2>&1"
 
 
-# A rule without inputs would draw from nothing, and an experiment may have no AMFMN.
-if EXAMPLE_CELLS:
+if paper_files("pir", "results/tables"):
+
+    rule pir_tables:
+        input:
+            CELL_FILES,
+            marks,
+        output:
+            report(
+                paper_files("pir", "results/tables/{experiment}"),
+                caption="../report/pir.rst",
+                category="{experiment}",
+            ),
+        log:
+            "results/logs/tables/{experiment}-pir.log",
+        benchmark:
+            "results/timing/tables/{experiment}-pir.tsv"
+        conda:
+            "../envs/rsitr.yaml"
+        resources:
+            mem_mb=1000,
+            cpu=1,
+        params:
+            code=code("rsitr.tables.pir", "rsitr.tables.pir_curves"),
+            published=published_numbers(),
+        shell:
+            "rsitr tables {wildcards.experiment} --only pir > {log} 2>&1"
+
+
+# A rule without inputs would draw from nothing, and an experiment may have no method of a paper.
+if EXAMPLE_CELLS["amfmn"]:
 
     rule examples:
         input:
-            [
-                f"checkpoints/{cell.path}/{name}"
-                for cell in EXAMPLE_CELLS.values()
-                for name in ("model.safetensors", "train.json")
-            ],
-            [
-                path
-                for cell in EXAMPLE_CELLS.values()
-                for path in needs.caption_files(PARAMS, cell)
-            ],
+            example_files("amfmn"),
         output:
             report(
                 multiext(
@@ -170,6 +253,40 @@ if EXAMPLE_CELLS:
             mem_mb=3000,
             cpu=min(2, pipeline.cores()),
         params:
-            code=code("rsitr.examples"),
+            code=code("rsitr.examples.amfmn"),
         shell:
-            "rsitr examples {wildcards.experiment} > {log} 2>&1"
+            "rsitr examples {wildcards.experiment} --paper amfmn > {log} 2>&1"
+
+
+if EXAMPLE_CELLS["pir"]:
+
+    rule pir_examples:
+        input:
+            example_files("pir"),
+        output:
+            report(
+                multiext(
+                    "results/tables/{experiment}/pir-",
+                    "embeddings.png",
+                    "embeddings.csv",
+                    "belief.png",
+                    "images.png",
+                    "captions.png",
+                ),
+                caption="../report/pir-examples.rst",
+                category="{experiment}",
+            ),
+        log:
+            "results/logs/tables/{experiment}-pir-examples.log",
+        benchmark:
+            "results/timing/tables/{experiment}-pir-examples.tsv"
+        conda:
+            "../envs/rsitr.yaml"
+        threads: 2
+        resources:
+            mem_mb=3000,
+            cpu=min(2, pipeline.cores()),
+        params:
+            code=code("rsitr.examples.pir"),
+        shell:
+            "rsitr examples {wildcards.experiment} --paper pir > {log} 2>&1"

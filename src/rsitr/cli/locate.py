@@ -1,7 +1,8 @@
-"""What trained cells are asked: where in a large scene a text is, and the pictures of AMFMN."""
+"""What trained cells are asked: where in a large scene a text is, and the pictures of the papers."""
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -11,8 +12,15 @@ from rsitr import pipeline
 from rsitr.cells import Layout
 from rsitr.cli.reported import reported
 from rsitr.errors import ParamsError
-from rsitr.needs import example_cells
+from rsitr.needs import example_cells, pir_cells
 from rsitr.params import CellId, load_params
+
+
+class Paper(StrEnum):
+    """A paper whose figures are drawn anew."""
+
+    amfmn = "amfmn"
+    pir = "pir"
 
 
 @reported
@@ -44,16 +52,30 @@ def locate(
 @reported
 def examples(
     experiment: Annotated[str | None, typer.Argument(help="Default: the one that params.yaml chooses.")] = None,
+    paper: Annotated[Paper, typer.Option(help="Whose figures.")] = Paper.amfmn,
 ) -> None:
-    """Draw AMFMN's pictures from its trained cells: salient masks, ranked images, captions located in a scene."""
-    from rsitr.examples import build
+    """Draw the pictures of a paper from trained cells.
 
+    amfmn: salient masks, ranked images, captions located in a scene. pir: the common space of images and texts,
+    beliefs, ranked images and captions.
+    """
     params = load_params()
     experiment = experiment or params.experiment
-    cells = example_cells(params, experiment)
+    cells = (example_cells if paper is Paper.amfmn else pir_cells)(params, experiment)
     if not cells:
-        raise ParamsError(f"the pictures are of amfmn-sim: add it to the matrix of {experiment}")
-    specs = {mode: pipeline.trained(params, cell) for mode, cell in cells.items()}
-    title = f"{cells['sentence'].method} on {cells['sentence'].dataset}"
-    for path in build(specs, title, Layout.tables(experiment)):
+        method = "amfmn-sim" if paper is Paper.amfmn else "pir-itr-soft or pir-itr-hard"
+        raise ParamsError(f"the pictures are of {method}: add it to the matrix of {experiment}")
+    specs = {label: pipeline.trained(params, cell) for label, cell in cells.items()}
+    out = Layout.tables(experiment)
+    if paper is Paper.amfmn:
+        from rsitr.examples import amfmn
+
+        title = f"{cells['sentence'].method} on {cells['sentence'].dataset}"
+        written = amfmn.build(specs, title, out)
+    else:
+        from rsitr.examples import pir
+
+        cell = list(cells.values())[-1]
+        written = pir.build(specs, f"{cell.method} on {cell.dataset}", out)
+    for path in written:
         print(path)

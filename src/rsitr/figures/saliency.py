@@ -57,8 +57,11 @@ def _draw_sample(column: Sequence[Axes], sample: Sample) -> AxesImage:
     return shown
 
 
-def draw(title: str, samples: Sequence[Sample], path: Path) -> Path:
-    """Write the picture as PNG, a column for each sample; equal input gives equal bytes with the same matplotlib."""
+def draw(title: str, samples: Sequence[Sample], path: Path, quantity: str = "mask") -> Path:
+    """Write the picture as PNG, a column for each sample; ``quantity`` is what the mask is of.
+
+    Equal input gives equal bytes with the same matplotlib.
+    """
     with matplotlib.style.context("default"):
         figure = Figure(figsize=(1.1 + PANEL * len(samples), 0.6 + 3 * PANEL), layout="constrained")
         grid = figure.subplots(3, len(samples), squeeze=False)
@@ -68,5 +71,5 @@ def draw(title: str, samples: Sequence[Sample], path: Path) -> Path:
             axes.set_ylabel(name, fontsize=9)
         figure.suptitle(fill(title, LETTERS * (1 + len(samples))), fontsize=11)
         bar = figure.colorbar(shown, ax=grid, shrink=0.6, aspect=30)
-        bar.set_label("mask", fontsize=9)
+        bar.set_label(quantity, fontsize=9)
         return save(figure, path)

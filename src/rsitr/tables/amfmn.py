@@ -28,7 +28,6 @@ TABLE_2 = PaperTable(
         "of regions and words, and two later methods of the same authors."
     ),
     datasets=DATASETS,
-    stub="approach",
     rows=(
         _same_name("VSE++", "vse++"),
         _same_name("SCAN t2i", "scan-t2i"),
@@ -58,7 +57,6 @@ TABLE_3 = PaperTable(
         "for each test image."
     ),
     datasets=("rsitmd",),
-    stub="approach",
     rows=(
         PaperRow("VSE++", "vse++@keywords", _printed("table3", "vse++")),
         PaperRow(
@@ -190,7 +188,6 @@ TABLE_7 = PaperTable(
         "beside the seeds."
     ),
     datasets=(*DATASETS, ""),
-    stub="approach",
     measures={"encode_s": "encode", "score_s": "score", "inference_s": "inference"},
     printed={"eval_time_s": "evaluation", "inference_time_s": "inference"},
     difference="",

@@ -15,6 +15,7 @@ from statistics import mean
 from rsitr.cells import Published, Record, read_record
 from rsitr.errors import StaleRecord
 from rsitr.params import INSTRUCTION, CellId, Params, prior_of
+from rsitr.tables.not_rebuilt import not_rebuilt
 from rsitr.tables.published import lookup
 
 Overlap = tuple[int, int] | None
@@ -59,8 +60,13 @@ class Run:
 
 
 def numbers_of(record: Record) -> dict[str, float]:
-    """Every number of a record by name: its metrics, in percent, and the seconds of each stage: ``encode_s``."""
-    return record.metrics | {f"{stage}_s": seconds for stage, seconds in record.seconds.items()}
+    """Every number of a record by name.
+
+    Its metrics, in percent; the seconds of each stage: ``encode_s``; and ``params_m``, the parameters in millions.
+    """
+    seconds = {f"{stage}_s": value for stage, value in record.seconds.items()}
+    total = record.parameters.get("total")
+    return record.metrics | seconds | ({} if total is None else {"params_m": round(total / 1e6, 2)})
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,8 @@ class Entry:
     """The published row that stands beside it."""
     prior_overlaps: Mapping[str, Overlap] = field(default_factory=dict)
     """With what each prior learned from that the records name; ``scenes://`` is left out of its name."""
+    differs: str = ""
+    """In what the published row is of another configuration than ours, whatever ours is."""
 
     @cached_property
     def records(self) -> list[Record]:
@@ -97,10 +105,10 @@ class Entry:
     def status(self) -> str:
         """ok, stale, incomplete, or what happened to every seed: skipped, failed, missing (the worst, if mixed).
 
-        ``absent`` where nothing was expected.
+        ``absent`` where nothing was expected, ``not rebuilt`` where nobody can rebuild the method.
         """
         if not self.runs:
-            return "absent"
+            return "not rebuilt" if self.method in not_rebuilt() else "absent"
         if self.complete:
             return "stale" if self.staleness else "ok"
         found = {run.status for run in self.runs}
@@ -109,7 +117,9 @@ class Entry:
     @property
     def reason(self) -> str:
         """Why the entry is NA, with the seeds where they differ; empty when complete."""
-        return self._by_seed({run.cell.seed: run.reason for run in self.runs}) if self.runs else NOT_EXPECTED
+        if not self.runs:
+            return not_rebuilt()[self.method].text if self.method in not_rebuilt() else NOT_EXPECTED
+        return self._by_seed({run.cell.seed: run.reason for run in self.runs})
 
     @property
     def staleness(self) -> str:
@@ -157,8 +167,8 @@ class Entry:
         """Where the configuration differs from the published one."""
         known = dict.fromkeys(text for record in self.present for text in record.deviations)
         if self.key and any(record.published is None for record in self.records):
-            return [*known, "the method names no published row for this configuration"]
-        return list(known)
+            known["the method names no published row for this configuration"] = None
+        return [*known, *filter(None, [self.differs])]
 
     @cached_property
     def published(self) -> Mapping[str, float]:

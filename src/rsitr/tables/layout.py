@@ -242,8 +242,8 @@ def _tex_table(table: Table, marks: dict[Note, str]) -> Iterator[str]:
     yield r"\toprule"
     yield from _tex_header(table)
     yield r"\midrule"
-    for row in table.rows:
-        if row.rule:
+    for number, row in enumerate(table.rows):
+        if row.rule and number:
             yield r"\midrule"
         yield " & ".join([_tex(row.label), *(_tex_cell(cell, marks) for cell in row.cells)]) + r" \\"
     yield from (r"\bottomrule", r"\end{tabular}", r"\end{adjustbox}")

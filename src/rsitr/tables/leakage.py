@@ -156,6 +156,29 @@ def read_training(path: Path) -> dict[str | tuple[str, str], tuple[int, int] | N
     }
 
 
+def read_images(folder: Path) -> dict[tuple[str, str], set[str] | None]:
+    """By (test set, source), the test images with a near duplicate in what of the source is trained on, by ``copies``.
+
+    As ``build`` wrote it into ``folder``, so that a clone without data has it; None where it is not known, and no pair
+    at all where the table was not built.
+    """
+    long, images = folder / "leakage.long.csv", folder / "leakage.images.csv"
+    if not (long.is_file() and images.is_file()):
+        return {}
+
+    def rows(path: Path) -> list[dict[str, str]]:
+        with path.open(encoding="utf-8", newline="") as file:
+            return [row for row in csv.DictReader(file) if row["source_split"] in ("train", WHOLE)]
+
+    known = {(row["test"], row["source"]): row["status"] == "ok" for row in rows(long) if row["rule"] == "copies"}
+    found: dict[tuple[str, str], set[str] | None] = {pair: set() if ok else None for pair, ok in known.items()}
+    for row in rows(images):
+        same = found.get((row["test"], row["source"]))
+        if same is not None:
+            same.add(row["test_image"])
+    return found
+
+
 def draw_examples(
     found: Iterable[Overlap], tables: Mapping[str, Path], copies: Mapping[Pair, Path], path: Path
 ) -> Path:

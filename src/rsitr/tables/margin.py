@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 from rsitr.params import CellId, Params
 from rsitr.tables import significance
+from rsitr.tables.alike import alike, config_of
 from rsitr.tables.entries import Entry, Overlaps, collect, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.view import ABSENT, View, seeds
@@ -35,22 +35,9 @@ class Family:
     dynamic: tuple[Entry, ...]
 
 
-def config_of(entry: Entry) -> dict[str, Any]:
-    """The configuration of an entry; empty before its first record."""
-    return next((record.config for record in entry.present), {})
-
-
 def families(entries: Iterable[Entry]) -> Iterator[Family]:
     """Of entries of one dataset, those with a dynamic margin beside the one with a fixed margin that is like them."""
-
-    def rest(entry: Entry) -> list[tuple[str, str]]:
-        config = config_of(entry)
-        same = {name: value for name, value in config.items() if name not in OF_THE_MARGIN}
-        return [("", entry.runs[0].cell.method_name), *sorted((name, repr(value)) for name, value in same.items())]
-
-    known = [entry for entry in entries if "margin_type" in config_of(entry)]
-    for _, same in groupby(sorted(known, key=rest), key=rest):
-        members = list(same)
+    for members in alike(entries, OF_THE_MARGIN):
         dynamic = tuple(entry for entry in members if config_of(entry)["margin_type"] == "dynamic")
         fixed = [entry for entry in members if config_of(entry)["margin_type"] == "fixed"]
         if dynamic:

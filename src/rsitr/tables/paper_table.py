@@ -17,6 +17,7 @@ from rsitr.params import CellId, Params
 from rsitr.tables import tidy
 from rsitr.tables.entries import Entries, Entry, Overlaps, collect, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.not_rebuilt import not_rebuilt
 from rsitr.tables.published import discrepancy, lookup
 from rsitr.tables.view import HEADERS, View, best_of, is_time, seeds, written
 
@@ -31,13 +32,15 @@ class PaperRow:
 
     label: str
     method: str
-    """``name`` or ``name@variant``."""
+    """``name`` or ``name@variant``; of a method that nobody can rebuild (``not_rebuilt``) the published name."""
     published: Published | None = None
     """Its numbers; None for a row that the paper does not have."""
     facts: tuple[str, ...] = ()
     """A text for each of the table's ``facts``."""
     remark: str = ""
     """What a reader has to know of the printed numbers."""
+    differs: str = ""
+    """In what the printed numbers are of another configuration than ours, so that no difference is shown."""
     rule: bool = False
     """A line above sets the row apart."""
 
@@ -53,7 +56,7 @@ class PaperTable:
     datasets: tuple[str, ...]
     """Those the paper has numbers of; an empty name for numbers that it gives for all of them at once."""
     rows: tuple[PaperRow, ...]
-    stub: str = "method"
+    stub: str = "approach"
     """Head of the labels."""
     facts: tuple[str, ...] = ()
     """Heads of the columns that describe the rows."""
@@ -114,7 +117,8 @@ class _Rebuilt(View):
     def beside(self, row: PaperRow, dataset: str) -> Entry:
         """Our entry of a row, with the published row where it is to be compared with one."""
         compared = self.subtracts(dataset) and self.numbers(row, dataset)
-        return replace(self.entry(dataset, row.method), key=row.published if compared else None)
+        entry = self.entry(dataset, row.method)
+        return replace(entry, key=row.published, differs=row.differs) if compared else replace(entry, key=None)
 
     def groups(self, dataset: str) -> Iterator[Group]:
         """Columns of a dataset: ours, and those of the paper."""
@@ -167,7 +171,7 @@ class _Rebuilt(View):
             Row(
                 row.label,
                 (
-                    *map(Cell, (row.method, *row.facts)),
+                    *map(Cell, ("" if row.method in not_rebuilt() else row.method, *row.facts)),
                     *(cell for dataset in self.shown for cell in cells(row, dataset)),
                 ),
                 row.rule,

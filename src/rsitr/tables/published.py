@@ -129,7 +129,8 @@ def lookup(key: Published, dataset: str, metrics: tuple[str, ...] = METRICS) -> 
         what = "recalls" if metrics is METRICS else " or ".join(metrics)
         raise ParamsError(f"{FILE.name} has no {what} for {describe(key)}: correct the published key")
     rows = rows[rows["dataset"].eq(dataset)]
-    settings = rows[SETTING].drop_duplicates()
+    # Numbers of a model, such as its size, stand in the same row as its recalls, and belong to no kind of queries.
+    settings = rows[SETTING].assign(task=rows["task"].replace("", rows["task"].max())).drop_duplicates()
     if len(settings) > 1:
         fits = "\n".join(
             f"  variant={row.variant!r} backbone={row.backbone!r} trained on {row.train_data!r}"

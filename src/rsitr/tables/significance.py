@@ -33,6 +33,16 @@ class Recorded(NamedTuple):
     seeds: list[Ranks]
     image_of: np.ndarray
     """The image of each caption."""
+    image_ids: np.ndarray
+    """Of the images."""
+
+    def among(self, images: np.ndarray) -> Recorded:
+        """The queries of some images [I], a mask; what they are looked for in stays whole."""
+        from rsitr.retrieval.ranks import Ranks
+
+        captions = images[self.image_of]
+        seeds = [Ranks(ranks.i2t[images], ranks.t2i[captions]) for ranks in self.seeds]
+        return Recorded(seeds, (np.cumsum(images) - 1)[self.image_of[captions]], self.image_ids[images])
 
 
 def recorded(entry: Entry, cells_dir: Path, column: str = "rank") -> Recorded:
@@ -51,7 +61,8 @@ def recorded(entry: Entry, cells_dir: Path, column: str = "rank") -> Recorded:
         images, texts = (frame[frame["direction"] == direction] for direction in ("i2t", "t2i"))
         seeds.append(Ranks(images[column].to_numpy(np.int64), texts[column].to_numpy(np.int64)))
     number = {image_id: place for place, image_id in enumerate(images["image_id"])}
-    return Recorded(seeds, np.array([number[image_id] for image_id in texts["image_id"]]))
+    image_of = np.array([number[image_id] for image_id in texts["image_id"]])
+    return Recorded(seeds, image_of, images["image_id"].to_numpy())
 
 
 def compare(ours: Recorded, theirs: Recorded) -> Comparison:

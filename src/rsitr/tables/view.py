@@ -11,8 +11,10 @@ from rsitr.tables.layout import Cell, Note
 from rsitr.tables.published import METRICS
 
 HEADERS = {metric: "mR" if metric == "mr" else metric.replace("_r", " R@") for metric in METRICS}
-FORMS = {"encode_s": ".3f", "score_s": ".3f", "inference_s": ".4f", "inference_time_s": ".4f"}
+FORMS = {"encode_s": ".3f", "score_s": ".3f", "inference_s": ".4f", "inference_time_s": ".4f", "params_m": "g"}
 """How numbers are written that are no percentages, which have two decimals."""
+UNRANKED = frozenset({"params_m"})
+"""Numbers of which none is the best."""
 BASELINE = "chance"
 """Never the best of a column: it knows nothing."""
 ABSENT = Cell("–", notes=(Note(NOT_EXPECTED),))
@@ -25,7 +27,7 @@ def is_time(metric: str) -> bool:
 
 def best_of(values: Sequence[float], metric: str) -> str:
     """The best value of a column as printed; empty when there is none."""
-    if not values:
+    if not values or metric in UNRANKED:
         return ""
     return written(min(values) if is_time(metric) else max(values), metric)
 
@@ -35,10 +37,15 @@ def written(value: float, metric: str) -> str:
     return format(value, FORMS.get(metric, ".2f"))
 
 
+def absent(entry: Entry) -> Cell:
+    """What stands in place of the numbers of an entry without runs."""
+    return Cell("NA", notes=(Note(entry.reason),)) if entry.status == "not rebuilt" else ABSENT
+
+
 def seeds(entry: Entry) -> Cell:
     """How many seeds stand behind the numbers of an entry: ``3``, or ``2/3`` where one of them has none."""
     if not entry.runs:
-        return ABSENT
+        return absent(entry)
     return Cell(str(len(entry.runs)) if entry.complete else f"{len(entry.records)}/{len(entry.runs)}")
 
 
@@ -86,7 +93,7 @@ class View:
     def value(self, entry: Entry, metric: str) -> Cell:
         """mean ± std, marked when stale or when test images leak, or NA with the reason."""
         if not entry.runs:
-            return ABSENT
+            return absent(entry)
         values = entry.values(metric)
         if not values:
             return Cell("NA", notes=(Note(entry.unavailable(metric)),))

@@ -8,28 +8,23 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-import torch
 from PIL import Image
 
-from rsitr.captions.queries import QueryMode, parts
+from rsitr.captions.queries import QueryMode
 from rsitr.cells import Spec
-from rsitr.datasets.images import load_rgb
-from rsitr.datasets.table import read_table
+from rsitr.examples.images import TestImages
+from rsitr.examples.ranking import encoded_test, found_images, masked
 from rsitr.figures import localisation, ranked, saliency
 from rsitr.localisation.locate import locate
 from rsitr.localisation.metrics import Region, metrics
 from rsitr.localisation.scene import Scene
 from rsitr.methods.amfmn import AMFMN
-from rsitr.runtime import image_inputs
-from rsitr.scoring import encode, score_all
 from rsitr.trained import Trained
 
 SAMPLES = 5
 """Images with a mask."""
 QUERIES = 2
 """Images that each kind of query is about."""
-FOUND = 5
-"""Images that are shown of what a query finds."""
 SIDE, TILE = 4, 256
 """Of the scene: tiles along each side, and pixels of a tile."""
 NAMES: dict[QueryMode, str] = {"keywords": "keywords", "sentence": "sentence", "joint": "sentence and keywords"}
@@ -43,7 +38,7 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     images are of the test split and of different classes, where there are classes.
     """
     models = {mode: Trained(specs[mode]) for mode in NAMES if mode in specs}
-    shown = _Images(models["sentence"], specs["sentence"])
+    shown = TestImages(models["sentence"], specs["sentence"])
     return [
         draw_saliency(models["sentence"], shown, title, out / "amfmn-saliency.png"),
         draw_retrieval(models, shown, title, out / "amfmn-retrieval.png"),
@@ -51,72 +46,25 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     ]
 
 
-class _Images:
-    """The test images of a cell."""
-
-    def __init__(self, model: Trained, spec: Spec):
-        self.split = model.data.splits["test"]
-        rows = read_table(spec.clean)[0].select(["image_id", "class_name"]).to_pylist()
-        names = {row["image_id"]: row["class_name"] for row in rows}
-        self.class_names = [names[image] for image in self.split.image_ids]
-
-    def different(self, count: int) -> list[int]:
-        """Places of images, the first of each class, spread over the classes; any where there are too few classes."""
-        first = {name: place for place, name in reversed(list(enumerate(self.class_names)))}
-        places = sorted(first.values()) if len(first) >= count else range(len(self.class_names))
-        steps = np.linspace(0, len(places) - 1, min(count, len(places))).astype(int)
-        return [places[step] for step in dict.fromkeys(steps.tolist())]
-
-    def pixels(self, place: int, side: int = 0) -> np.ndarray:
-        """Uint8 [H, W, 3], of ``side`` pixels where that is not 0."""
-        image = load_rgb(self.split.paths[place])
-        return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC) if side else image)
-
-    def caption(self, place: int) -> str:
-        """The first caption of an image."""
-        return self.split.captions[int(np.flatnonzero(self.split.image_of == place)[0])]
-
-
-def draw_saliency(model: Trained, shown: _Images, title: str, path: Path) -> Path:
+def draw_saliency(model: Trained, shown: TestImages, title: str, path: Path) -> Path:
     """Fig. 10: where MVSA looks."""
     assert isinstance(model.method, AMFMN)
-    samples = []
-    for place in shown.different(SAMPLES):
-        pixels = shown.pixels(place)
-        with torch.inference_mode():
-            mask = model.method.saliency(model.pixels(pixels[None]))[0].float().cpu().numpy()
-        samples.append(saliency.Sample(pixels, mask, shown.class_names[place]))
+    samples = masked(model, model.method.saliency, shown.different(SAMPLES), shown)
     return saliency.draw(f"Salient masks, {title}", samples, path)
 
 
-def draw_retrieval(models: Mapping[QueryMode, Trained], shown: _Images, title: str, path: Path) -> Path:
+def draw_retrieval(models: Mapping[QueryMode, Trained], shown: TestImages, title: str, path: Path) -> Path:
     """Fig. 11: the first images that queries of each kind find."""
     wanted = [shown.split.image_ids[place] for place in shown.different(QUERIES)]
-    rankings = [ranking for mode, model in models.items() for ranking in _rankings(NAMES[mode], model, wanted, shown)]
+    rankings = [
+        ranking
+        for mode, model in models.items()
+        for ranking in found_images(NAMES[mode], model, encoded_test(model), wanted, shown)
+    ]
     return ranked.draw(f"Images found among {len(shown.split.paths)}, {title}", rankings, path)
 
 
-def _rankings(name: str, model: Trained, wanted: list[str], shown: _Images) -> list[ranked.Ranking]:
-    """What the first query of each wanted image finds; none for an image that has no query of this kind."""
-    split = model.data.splits["test"]
-    encoded = encode(
-        model.method, split, image_inputs(model.method, split, model.data.splits, model.device), model.device
-    )
-    places = {image: place for place, image in enumerate(split.image_ids)}
-    everywhere = {image: place for place, image in enumerate(shown.split.image_ids)}
-    rankings = []
-    for image in (image for image in wanted if image in places):
-        query = int(np.flatnonzero(split.image_of == places[image])[0])
-        text = encoded.texts[encoded.place[query]][None]
-        scores = score_all(model.method, encoded.images, text, model.device)[:, 0]
-        best = [split.image_ids[place] for place in scores.argsort(descending=True, stable=True)[:FOUND].tolist()]
-        hits = [ranked.Hit(shown.pixels(everywhere[b]), b == image, shown.class_names[everywhere[b]]) for b in best]
-        sentence, keywords = parts(split.captions[query])
-        rankings.append(ranked.Ranking(name, sentence, tuple(keywords), tuple(hits)))
-    return rankings
-
-
-def draw_localisation(model: Trained, shown: _Images, title: str, stem: Path) -> list[Path]:
+def draw_localisation(model: Trained, shown: TestImages, title: str, stem: Path) -> list[Path]:
     """Fig. 14: captions of single tiles located in a scene of many, and the measures of SeLo for each."""
     tiles = shown.different(SIDE**2)
     tiles = (tiles * SIDE**2)[: SIDE**2]

@@ -1,0 +1,43 @@
+"""The test images of a cell as its pictures show them."""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+from rsitr.cells import Spec
+from rsitr.datasets.images import load_rgb
+from rsitr.datasets.table import read_table
+from rsitr.trained import Trained
+
+
+class TestImages:
+    """The test images of a cell, with their classes and captions."""
+
+    __test__ = False  # what pytest looks for begins with the same letters
+
+    def __init__(self, model: Trained, spec: Spec):
+        self.split = model.data.splits["test"]
+        rows = read_table(spec.clean)[0].select(["image_id", "class_name"]).to_pylist()
+        names = {row["image_id"]: row["class_name"] for row in rows}
+        self.class_names = [names[image] for image in self.split.image_ids]
+
+    def different(self, count: int) -> list[int]:
+        """Places of images, the first of each class, spread over the classes; any where there are too few classes."""
+        first = {name: place for place, name in reversed(list(enumerate(self.class_names)))}
+        places = sorted(first.values()) if len(first) >= count else range(len(self.class_names))
+        steps = np.linspace(0, len(places) - 1, min(count, len(places))).astype(int)
+        return [places[step] for step in dict.fromkeys(steps.tolist())]
+
+    def pixels(self, place: int, side: int = 0) -> np.ndarray:
+        """Uint8 [H, W, 3], of ``side`` pixels where that is not 0."""
+        image = load_rgb(self.split.paths[place])
+        return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC) if side else image)
+
+    def caption(self, place: int) -> str:
+        """The first caption of an image."""
+        return self.split.captions[self.first_caption(place)]
+
+    def first_caption(self, place: int) -> int:
+        """The place of the first caption of an image."""
+        return int(np.flatnonzero(self.split.image_of == place)[0])

@@ -1,0 +1,94 @@
+"""PIR's pictures from the trained cells of an experiment: the common space, beliefs, and what queries find."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from torch import Tensor
+
+from rsitr.cells import Spec
+from rsitr.examples.images import TestImages
+from rsitr.examples.ranking import encoded_test, found_captions, found_images, masked
+from rsitr.figures import embeddings, ranked, ranked_captions, saliency
+from rsitr.retrieval.separation import Separation, separation
+from rsitr.scoring import Encoded
+from rsitr.trained import Trained
+
+SAMPLES = 5
+"""Images with a belief map."""
+QUERIES = 3
+"""Images that queries are about, and that are queries."""
+
+
+def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
+    """Write ``pir-embeddings.png`` and ``.csv`` (Figs. 1, 8), ``pir-belief.png``, ``pir-images.png`` and
+    ``pir-captions.png`` (Fig. 7).
+
+    ``specs`` are cells of one dataset and seed by what their panel of the common space is called, the method that the
+    other pictures are of last.
+    """
+    models = {label: Trained(spec) for label, spec in specs.items()}
+    label, model = list(models.items())[-1]
+    shown = TestImages(model, specs[label])
+    encoded = {name: encoded_test(each) for name, each in models.items()}
+    return [
+        *draw_embeddings(encoded, shown, title, out / "pir-embeddings"),
+        draw_belief(model, shown, title, out / "pir-belief.png"),
+        *draw_retrieval(model, encoded[label], shown, title, out),
+    ]
+
+
+def draw_embeddings(encoded: Mapping[str, Encoded], shown: TestImages, title: str, stem: Path) -> list[Path]:
+    """The common space of each method: every test image and its first caption."""
+    first = [shown.first_caption(place) for place in range(len(shown.split.paths))]
+    panels, lines = [], []
+    for label, each in encoded.items():
+        images, texts = each.images.numpy(), each.texts[each.place[first]].numpy()
+        found = separation(images, texts, shown.class_names)
+        panels.append(embeddings.Panel(label, images, texts, in_words(found)))
+        lines.append(
+            {
+                "method": label,
+                "images": len(images),
+                "classes": len({name for name in shown.class_names if name}),
+                "silhouette": "" if found.silhouette is None else f"{found.silhouette:.4f}",
+                "modality_gap": f"{found.gap:.4f}",
+            }
+        )
+    table = stem.with_suffix(".csv")
+    table.parent.mkdir(parents=True, exist_ok=True)
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    heading = f"Test images and a caption of each in the common space (t-SNE), {title}"
+    return [embeddings.draw(heading, panels, shown.class_names, stem.with_suffix(".png")), table]
+
+
+def in_words(found: Separation) -> str:
+    """A separation as the figure has it."""
+    silhouette = "no classes" if found.silhouette is None else f"silhouette by class {found.silhouette:+.3f}"
+    return f"{silhouette}, modality gap {found.gap:.3f}"
+
+
+def draw_belief(model: Trained, shown: TestImages, title: str, path: Path) -> Path:
+    """Where the belief (Eq. 3) lies."""
+    look: Callable[[Tensor], Tensor] = model.method.saliency  # type: ignore[assignment]
+    samples = masked(model, look, shown.different(SAMPLES), shown)
+    return saliency.draw(f"Belief, {title}", samples, path, "belief, from its least in the image to its most")
+
+
+def draw_retrieval(model: Trained, encoded: Encoded, shown: TestImages, title: str, out: Path) -> list[Path]:
+    """Fig. 7: the first images that captions find, and the first captions that images find."""
+    places = shown.different(QUERIES)
+    wanted = [shown.split.image_ids[place] for place in places]
+    images = found_images("caption", model, encoded, wanted, shown)
+    captions = found_captions(model, encoded, places, shown)
+    return [
+        ranked.draw(f"Images found among {len(shown.split.paths)}, {title}", images, out / "pir-images.png"),
+        ranked_captions.draw(
+            f"Captions found among {len(shown.split.captions)}, {title}", captions, out / "pir-captions.png"
+        ),
+    ]

@@ -1,0 +1,101 @@
+"""Images and texts in the common space, as PIR's Figs. 1 and 8 show them: t-SNE, coloured by scene class."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import matplotlib.style
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+
+from rsitr.figures.png import save
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart; more colours nobody can.
+COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a500", "#000000")
+GREY = "#c8c8c8"
+COLUMNS = 3
+"""Panels side by side."""
+SIDE = 3.3
+"""Inches: of a panel."""
+PERPLEXITY = 30.0
+
+
+class Panel(NamedTuple):
+    """The test split as one method sees it."""
+
+    label: str
+    images: npt.NDArray[np.floating]
+    """[I, D] of unit length."""
+    texts: npt.NDArray[np.floating]
+    """[I, D]: a text of each image."""
+    score: str
+    """How far apart what lies, in words."""
+
+
+def project(points: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    """Points [N, D] in two dimensions by t-SNE (L. van der Maaten, G. Hinton, JMLR 2008), begun with their PCA."""
+    from sklearn.manifold import TSNE
+
+    perplexity = min(PERPLEXITY, (len(points) - 1) / 3)
+    return TSNE(2, perplexity=perplexity, init="pca", random_state=0).fit_transform(points.astype(np.float64))
+
+
+def colours_of(classes: Sequence[str]) -> dict[str, str]:
+    """A colour for each of the most frequent classes, which come first; the others stay grey."""
+    counts = Counter(name for name in classes if name)
+    common = sorted(counts, key=lambda name: (-counts[name], name))[: len(COLOURS)]
+    return dict(zip(common, COLOURS, strict=False))
+
+
+def _draw_panel(axes: Axes, panel: Panel, classes: Sequence[str], colours: dict[str, str]) -> None:
+    placed = project(np.concatenate([panel.images, panel.texts]))
+    shades = np.array([colours.get(name, GREY) for name in classes])
+    # The grey ones lie below.
+    for order, grey in enumerate((shades == GREY, shades != GREY)):
+        for points, marker, size in ((placed[: len(classes)], "o", 9), (placed[len(classes) :], "x", 11)):
+            x, y = points[grey].T
+            style: dict[str, Any] = {"marker": marker, "linewidths": 0.7, "alpha": 0.8, "zorder": order + 1}
+            axes.scatter(x, y, s=size, c=shades[grey], **style)
+    axes.set(xticks=[], yticks=[])
+    axes.set_title(panel.label, fontsize=10)
+    axes.set_xlabel(panel.score, fontsize=8)
+
+
+def _legend(classes: Sequence[str], colours: dict[str, str]) -> list[Line2D]:
+    others = len({name for name in classes if name} - set(colours))
+    unnamed = [("without a class", GREY)] if "" in classes and not others else []
+    named = [*colours.items(), *([(f"{others} other classes", GREY)] if others else unnamed)]
+    kinds = [("image", "o"), ("text", "x")]
+    return [
+        *(Line2D([], [], linestyle="", marker=mark, color="#555555", ms=5, label=name) for name, mark in kinds),
+        *(Line2D([], [], linestyle="", marker="s", color=colour, ms=6, label=name) for name, colour in named),
+    ]
+
+
+def draw(title: str, panels: Sequence[Panel], classes: Sequence[str], path: Path) -> Path:
+    """Write the picture as PNG; ``classes`` [I] are those of the images, empty where there are none.
+
+    Equal input gives equal bytes with the same matplotlib and scikit-learn.
+    """
+    colours = colours_of(classes)
+    across = min(COLUMNS, len(panels))
+    down = -(-len(panels) // across)
+    with matplotlib.style.context("default"):
+        figure = Figure(figsize=(max(2, across) * SIDE, 1.2 + down * (SIDE + 0.3)), layout="constrained")
+        grid = figure.subplots(down, across, squeeze=False)
+        for axes, panel in zip(grid.flat, panels, strict=False):
+            _draw_panel(axes, panel, classes, colours)
+        for axes in list(grid.flat)[len(panels) :]:
+            axes.set_visible(False)
+        figure.suptitle(title, fontsize=11)
+        columns = 3 if across < 3 else 6
+        figure.legend(
+            handles=_legend(classes, colours), loc="outside lower center", fontsize=8, frameon=False, ncols=columns
+        )
+        return save(figure, path)

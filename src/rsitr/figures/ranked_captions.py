@@ -1,0 +1,86 @@
+"""What images find among captions, as the left of PIR's Fig. 7 shows it: the first ones, those of the image framed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import wrap
+from typing import NamedTuple
+
+import matplotlib.style
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+from matplotlib.patches import Patch
+
+from rsitr.figures.png import save
+from rsitr.figures.ranked import FRAME, GREY
+
+IMAGE, TEXT, LINE = 1.6, 5.6, 0.17
+"""Inches: side of an image, width of its captions, height of a line of text."""
+LETTERS = 88
+"""In a line of a caption."""
+
+
+class Hit(NamedTuple):
+    """A caption that was found."""
+
+    caption: str
+    matches: bool
+    """Whether it is one of the image's own."""
+
+
+class Ranking(NamedTuple):
+    """An image with what it found."""
+
+    image: npt.NDArray[np.uint8]
+    """[H, W, 3]"""
+    class_name: str
+    hits: tuple[Hit, ...]
+    """The best first."""
+
+
+def _lines(hit: Hit) -> list[str]:
+    # An author's dollar is no formula.
+    return [line.replace("$", r"\$") for line in wrap(hit.caption, LETTERS)]
+
+
+def _height(ranking: Ranking) -> float:
+    """Inches: room for the image with its class, and for all lines with a gap between captions."""
+    return max(IMAGE + 0.35, LINE * sum(len(_lines(hit)) + 0.8 for hit in ranking.hits) + 0.2)
+
+
+def _write(axes: Axes, ranking: Ranking) -> None:
+    axes.set_axis_off()
+    down = 0.0
+    for place, hit in enumerate(ranking.hits, start=1):
+        lines = _lines(hit)
+        at = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "top", "fontsize": 8}
+        mark = {"bbox": {"facecolor": "none", "edgecolor": FRAME, "linewidth": 1.5, "pad": 1.5}} if hit.matches else {}
+        axes.annotate(str(place), (0, 1), (8, -72 * down), ha="right", color=GREY, **at)  # type: ignore[arg-type]
+        axes.annotate("\n".join(lines), (0, 1), (14, -72 * down), linespacing=1.1, **at, **mark)  # type: ignore[arg-type]
+        down += LINE * (len(lines) + 0.8)
+
+
+def _row(part: SubFigure, ranking: Ranking) -> None:
+    left, right = part.subplots(1, 2, width_ratios=[IMAGE, TEXT])
+    height, width = ranking.image.shape[:2]
+    left.imshow(ranking.image, extent=(0, width, height, 0))
+    left.set(xticks=[], yticks=[], anchor="N")
+    left.set_xlabel(ranking.class_name, fontsize=7, color=GREY)
+    _write(right, ranking)
+
+
+def draw(title: str, rankings: Sequence[Ranking], path: Path) -> Path:
+    """Write the picture as PNG, a row for each image; equal input gives equal bytes with the same matplotlib."""
+    with matplotlib.style.context("default"):
+        heights = [_height(ranking) for ranking in rankings]
+        figure = Figure(figsize=(IMAGE + TEXT, 0.7 + sum(heights)), layout="constrained")
+        figure.suptitle(title, fontsize=11)
+        parts = figure.subfigures(len(rankings), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for part, ranking in zip(parts, rankings, strict=True):
+            _row(part, ranking)
+        key = Patch(facecolor="none", edgecolor=FRAME, linewidth=1.5, label="a caption of the image itself")
+        figure.legend(handles=[key], loc="outside lower center", fontsize=8, frameon=False)
+        return save(figure, path)

@@ -1,0 +1,250 @@
+"""The tables of PIR (J. Pan, M. Ma, Q. Ma, C. Bai, S. Chen, 'PIR', arXiv:2405.10160, 2024), I to V, as specs."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from rsitr.cells import Published
+from rsitr.tables.paper_table import PaperRow, PaperTable
+from rsitr.tables.view import HEADERS
+
+DATASETS = ("rsicd", "rsitmd")
+SIZED = {**HEADERS, "params_m": "parameters (M)"}
+DETECTED = "published with detected regions (RoI Transformer) instead of the cells of a feature map"
+
+
+def _printed(table: str, method: str, variant: str = "", backbone: str = "") -> Published:
+    return Published(paper="pir2024", table=table, method=method, variant=variant, backbone=backbone)
+
+
+def _closed(
+    label: str,
+    method: str,
+    printed: str,
+    backbone: str,
+    variant: str = "",
+    *,
+    remark: str = "",
+    differs: str = "",
+    rule: bool = False,
+) -> PaperRow:
+    key = _printed("table1", printed, variant, backbone)
+    return PaperRow(label, method, key, (backbone,), remark, differs, rule)
+
+
+def _ours(label: str, method: str, backbone: str, rule: bool = False) -> PaperRow:
+    return PaperRow(label, method, facts=(backbone,), rule=rule)
+
+
+TABLE_1 = PaperTable(
+    name="pir-table-1",
+    title="PIR, Table I: closed domain",
+    caption=(
+        "Retrieval in percent after training on the train split of the same dataset. TL: triplet loss; CL: "
+        "contrastive loss; TEL: Transformer encoder layers. Backbones are those of the paper, whose code chose the "
+        "epoch on test. Rows below the last line are not in the paper."
+    ),
+    datasets=(*DATASETS, ""),
+    facts=("backbones (image / text)",),
+    measures=SIZED,
+    printed=SIZED,
+    rows=(
+        _closed("VSE (TL)", "vse@resnet-gru-triplet", "vse", "ResNet-50 / GRU", "loss=TL"),
+        _closed("SCAN i2t", "scan-i2t", "scan-i2t", "RoI Trans / GRU", differs=DETECTED),
+        _closed("SCAN t2i", "scan-t2i", "scan-t2i", "RoI Trans / GRU", differs=DETECTED),
+        _closed(
+            *("CAMP", "camp-triplet", "camp", "RoI Trans / GRU"),
+            remark="the paper does not say whether this is CAMP-triplet or CAMP-bce",
+            differs=DETECTED,
+        ),
+        _closed("CAMERA", "camera", "camera", "RoI Trans / BERT"),
+        _closed("LW-MCR", "lw-mcr@distilled", "lw-mcr", "CNNs / CNNs", rule=True),
+        _closed("AMFMN", "amfmn-sim", "amfmn", "ResNet-18 / GRU"),
+        _closed("GaLR", "galr", "galr", "ResNet-18+ppyolo / GRU"),
+        _closed("KCR", "kcr", "kcr", "ResNet-101 / BERT"),
+        _closed("SWAN", "swan", "swan", "ResNet-50 / GRU"),
+        _closed("HVSA", "hvsa", "hvsa", "ResNet-50 / GRU", remark="on RSICD the mR of SWAN is printed"),
+        _closed("DOVE", "dove", "dove", "ResNet-50+RoI Trans / GRU"),
+        _closed("VSE (CL)", "vse@vit-bert", "vse", "ViT-B / BERT", "loss=CL", rule=True),
+        _closed("VSE (TL)", "vse@swin-bert-triplet", "vse", "Swin-T / BERT", "loss=TL"),
+        _closed("VSE (CL)", "vse", "vse", "Swin-T / BERT", "loss=CL"),
+        _closed(
+            *("VSE + TEL", "vse@tel", "vse", "Swin-T / BERT", "+TEL"), remark="the paper does not say with which loss"
+        ),
+        _closed("PIR-ITR with hard", "pir-itr-hard", "pir-itr-hard", "Swin-T+ResNet-50 / BERT", rule=True),
+        _closed("PIR-ITR with soft", "pir-itr-soft", "pir-itr-soft", "Swin-T+ResNet-50 / BERT"),
+        _ours("VSE++", "vse++", "ResNet-18 / GRU", rule=True),
+        _ours("CAMP-bce", "camp-bce", "ResNet-18 / GRU"),
+        _ours("VSE (CL)", "vse@deit-bert", "DeiT-S / BERT"),
+        _ours("LW-MCR without distillation", "lw-mcr", "CNNs / CNNs"),
+    ),
+)
+
+ITSELF = "the dataset itself"
+VIT_B, VIT_L, WITH_PRIOR = "ViT-B / Transformer", "ViT-L / Transformer", "ResNet-50+ViT-B / Transformer"
+REMOTE = "RET-3 + DET-10 + SEG-4"
+
+
+def _open(
+    label: str, method: str, backbone: str, trained: str, tuned: str = "", variant: str = "", *, rule: bool = False
+) -> PaperRow:
+    key = _printed("table2", label.lower(), variant, backbone)
+    return PaperRow(label, method, key, (backbone, trained, tuned), rule=rule)
+
+
+TABLE_2 = PaperTable(
+    name="pir-table-2",
+    title="PIR, Table II: open domain",
+    caption=(
+        "Retrieval in percent after training on more than the dataset itself. RET-2: RSICD and RSITMD; RET-3: and "
+        "UCM-Captions, test images taken out by perceptual hashes, which miss crops (table leakage). Training data "
+        "are those of the paper. RemoteCLIP has seen the train splits of RSICD and RSITMD, which are in RET-3."
+    ),
+    datasets=DATASETS,
+    facts=("backbones (image / text)", "trained on", "fine-tuned on"),
+    measures=SIZED,
+    printed=SIZED,
+    rows=(
+        _open("CLIP", "clip", VIT_B, "WIT (CLIP)"),
+        _open("CLIP-FT", "clip-ft", VIT_B, "WIT (CLIP)", ITSELF),
+        _open("PE-RSITR", "pe-rsitr", VIT_B, "WIT (CLIP)", ITSELF),
+        _open("RemoteCLIP", "remoteclip", VIT_B, REMOTE, rule=True),
+        _open("RemoteCLIP", "remoteclip@vit-l-14", VIT_L, REMOTE),
+        _open("SkyCLIP", "skyclip", VIT_B, "SkyScript"),
+        _open("SkyCLIP", "skyclip@vit-l-14", VIT_L, "SkyScript"),
+        _open("GeoRSCLIP", "georsclip", VIT_B, "RS5M", rule=True),
+        _open("GeoRSCLIP-FT", "georsclip-ft", VIT_B, "RS5M", ITSELF, "train=own"),
+        _open("GeoRSCLIP-FT", "georsclip@ret-2", VIT_B, "RS5M", "RET-2", "train=RET-2"),
+        _open("PIR-CLIP", "pir-clip", WITH_PRIOR, "RS5M", ITSELF, "train=own", rule=True),
+        _open("PIR-CLIP", "pir-clip@ret-2", WITH_PRIOR, "RS5M", "RET-2", "train=RET-2"),
+        _open("PIR-CLIP", "pir-clip@ret-3", WITH_PRIOR, "RS5M", "RET-3", "train=RET-3"),
+    ),
+)
+
+MODULES = {"S-PAE": "spatial", "T-PAE": "temporal", "L_A": "affiliation"}
+"""Spatial-PAE, Temporal-PAE, affiliation loss: as the paper calls them, and as variants do."""
+
+
+def _ablation(model: str, method: str, whole: str, combinations: tuple[str, ...], base: str) -> list[PaperRow]:
+    """Rows of Table III: ``method`` with some of its modules, ``whole`` with all of them; S, T and A stand for them.
+
+    ``base`` is what the paper calls the row without any; empty where it does not have the rows.
+    """
+    rows = []
+    for letters in combinations:
+        parts = [module for module, letter in zip(MODULES, "STA", strict=True) if letter in letters]
+        variant = "-".join(MODULES[part] for part in parts) or "baseline"
+        printed = "".join(f"+{part}" for part in parts)
+        rows.append(
+            PaperRow(
+                printed or base or "baseline",
+                method if letters == whole else f"{method}@{variant}",
+                _printed("table3", method, printed or base) if base else None,
+                (model, *("✓" if part in parts else "" for part in MODULES)),
+                rule=not parts,
+            )
+        )
+    return rows
+
+
+OF_PIR_ITR = ("", "S", "T", "A", "ST", "SA", "TA", "STA")
+TABLE_3 = PaperTable(
+    name="pir-table-3",
+    title="PIR, Table III: modules",
+    caption=(
+        "What each module adds, in percent. S-PAE: Spatial-PAE, with the belief that selects its tokens; T-PAE: "
+        "Temporal-PAE; L_A: affiliation loss. The paper's rows of PIR-ITR are of the hard belief. Those of the soft "
+        "belief, below the second line, are not in the paper; without S-PAE nothing selects, and the two are one model."
+    ),
+    datasets=("rsitmd",),
+    stub="modules",
+    facts=("model", *MODULES),
+    rows=(
+        *_ablation("PIR-ITR, hard", "pir-itr-hard", "STA", OF_PIR_ITR, "baseline"),
+        *_ablation("PIR-ITR, soft", "pir-itr-soft", "STA", OF_PIR_ITR, ""),
+        *_ablation("PIR-CLIP", "pir-clip", "SA", ("", "S", "A", "SA"), "CLIP-baseline"),
+    ),
+)
+
+SIZES = ("10", "20", "30", "40", "50")
+"""K of the hard belief (Eq. 4): how many tokens it keeps."""
+CHOSEN_SIZE = "40"
+"""That of the paper's other tables, which is the method's default."""
+
+TABLE_4 = PaperTable(
+    name="pir-table-4",
+    title="PIR, Table IV: filter size",
+    caption=(
+        "Retrieval in percent when the hard belief keeps the K best tokens of each image (Eq. 4), and with the soft "
+        "belief, which keeps and weights them all (Eq. 6). An image has 50 tokens, the pooled one included."
+    ),
+    datasets=("rsitmd",),
+    stub="filter size",
+    facts=("belief",),
+    rows=(
+        *(
+            PaperRow(
+                f"K = {size}",
+                "pir-itr-hard" if size == CHOSEN_SIZE else f"pir-itr-hard@keep-{size}",
+                _printed("table4", "pir-itr-hard", f"k={size} hard"),
+                ("hard",),
+            )
+            for size in SIZES
+        ),
+        PaperRow("K = 50", "pir-itr-soft", _printed("table4", "pir-itr-soft", "k=50 soft"), ("soft",), rule=True),
+    ),
+)
+
+ENCODERS = {
+    "vgg16": "VGG-16",
+    "vgg19": "VGG-19",
+    "resnet50": "ResNet-50",
+    "resnet101": "ResNet-101",
+    "vit": "ViT",
+    "swin-t": "Swin-T",
+}
+"""Of instructions: as ``published.csv`` and variants call them, and as the paper does."""
+GRID = {
+    "AID": tuple(ENCODERS),
+    "ImageNet": ("vgg16", "resnet50", "swin-t"),
+    "RESISC45": ("vgg16", "resnet50", "swin-t"),
+}
+"""Those that the paper has by the scenes that they were trained on."""
+CHOSEN_PRIOR = ("resnet50", "AID")
+"""That of the paper's other tables, which is the method's default."""
+
+TABLE_5 = PaperTable(
+    name="pir-table-5",
+    title="PIR, Table V: instruction encoders",
+    caption=(
+        "Retrieval in percent of PIR-ITR with the hard belief by its instruction encoder and what that was trained to "
+        "classify. Of AID, most images are those of RSICD under the same names, test images included: tables leakage "
+        "and prior-leak. Rows below the last line are not in the paper: AID without the images that overlap a test "
+        "set, and an encoder that was not trained."
+    ),
+    datasets=("rsitmd",),
+    stub="instruction encoder",
+    facts=("trained on",),
+    rows=(
+        *(
+            PaperRow(
+                ENCODERS[encoder],
+                "pir-itr-hard" if (encoder, scenes) == CHOSEN_PRIOR else f"pir-itr-hard@{encoder}-{scenes.lower()}",
+                _printed("table5", "pir-itr-hard", f"instruction={encoder}@{scenes}"),
+                (scenes,),
+                rule=encoder == encoders[0],
+            )
+            for scenes, encoders in GRID.items()
+            for encoder in encoders
+        ),
+        PaperRow("ResNet-50", "pir-itr-hard@resnet50-aid-clean", facts=("AID without overlap",), rule=True),
+        PaperRow("ResNet-50", "pir-itr-hard@random-prior", facts=("nothing",)),
+    ),
+)
+
+TABLES = (TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5)
+
+
+def has_curves(methods: Sequence[str]) -> bool:
+    """Whether any of these methods is PIR-ITR, whose mR is drawn against its settings (``pir_curves``)."""
+    return any(method.partition("@")[0] in ("pir-itr-hard", "pir-itr-soft") for method in methods)

@@ -1,0 +1,56 @@
+"""mR of PIR-ITR against the centre scale of its affiliation loss and the filter size of its hard belief."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+from rsitr.cells import Published
+from rsitr.figures import curves
+from rsitr.params import CellId, Params
+from rsitr.tables.alike import alike, config_of
+from rsitr.tables.entries import collect
+from rsitr.tables.pir import TABLE_4, has_curves
+from rsitr.tables.published import lookup
+from rsitr.tables.view import View
+
+SETTINGS = {"affiliation": "centre scale λ (Eq. 17)", "keep": "filter size K (Eq. 4)"}
+"""Fields of a configuration and what the paper calls them."""
+
+
+def _ours(view: View, field: str) -> Iterator[curves.Curve]:
+    """The methods of which the matrix has other values of a setting beside their own."""
+    for dataset in view.datasets:
+        for members in alike(view.of(dataset), {field}):
+            points = {float(config_of(entry)[field]): tuple(entry.values("mr")) for entry in reversed(members)}
+            known = tuple((value, seeds) for value, seeds in sorted(points.items()) if seeds)
+            if len(known) > 1 and any(not entry.method.partition("@")[2] for entry in members):
+                name = members[0].runs[0].cell.method_name
+                yield curves.Curve(f"{name}, {view.heading(dataset)}", known)
+
+
+def _published(keys: Sequence[Published], dataset: str) -> curves.Curve:
+    """Table IV, the rows of the hard belief: ``k=10 hard``."""
+    points = [(float(key.variant.split()[0].removeprefix("k=")), (lookup(key, dataset)["mr"],)) for key in keys]
+    return curves.Curve(f"pir-itr-hard, {dataset}, published", tuple(sorted(points)), published=True)
+
+
+def build(
+    params: Params, experiment: str, cells_dir: Path, out_dir: Path, stale: Mapping[CellId, list[str]]
+) -> list[Path]:
+    """Write ``pir-curves.png`` from the records, where a method of the experiment is PIR-ITR.
+
+    The published curve is drawn where its dataset is one of the experiment's.
+    """
+    if not has_curves(params[experiment].methods):
+        return []
+    view = View(params, experiment, collect(params, experiment, cells_dir, stale, {}))
+    panels = []
+    for field, name in SETTINGS.items():
+        found = list(_ours(view, field))
+        keys = [row.published for row in TABLE_4.rows if row.published and row.published.variant.endswith("hard")]
+        for dataset in TABLE_4.datasets if field == "keep" else ():
+            if dataset in view.datasets and not view.synthetic(dataset):
+                found.append(_published(keys, dataset))
+        panels.append(curves.Panel(name, tuple(found)))
+    return [curves.draw(f"{view.name}: mR against settings of PIR-ITR", panels, out_dir / "pir-curves.png")]

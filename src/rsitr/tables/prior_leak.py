@@ -1,0 +1,201 @@
+"""What a prior that has seen the test images is worth: methods that differ in the weights of their instruction only.
+
+PIR (section IV-A) instructs its image encoder by a classifier of AID's scenes, and AID holds most images of RSICD. So
+mR is also given apart for the queries of test images that have a near duplicate in what the prior was trained on, and
+of those that have none.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from pathlib import Path
+from statistics import mean, stdev
+
+import numpy as np
+
+from rsitr.params import CellId, Params
+from rsitr.tables import significance
+from rsitr.tables.alike import alike, config_of
+from rsitr.tables.entries import Entry, Overlaps, collect, command
+from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.leakage import read_images
+from rsitr.tables.significance import Differences, Recorded, compare
+from rsitr.tables.view import View, seeds, written
+
+Scenes = Mapping[str, Sequence[str]]
+"""Address of a prior, ``scenes://EXPERIMENT/NAME`` -> the datasets whose scenes it learned."""
+Seen = Mapping[tuple[str, str], set[str] | None]
+"""``leakage.read_images``."""
+FIELD, RANDOM = "instruction_weights", "none"
+CAPTION = (
+    "Test mR in percent, mean ± sample standard deviation over seeds, of methods that differ in nothing but the "
+    "weights of their instruction encoder. Overlapping: queries of test images that have a near duplicate (rule "
+    "copies, table leakage) in a dataset that any of the compared priors learned from; other: those of the others. "
+    "What they are looked for in is the whole test split each time."
+)
+DIFFERENCES = f"The first prior minus the second; {significance.METHOD}"
+NONE = "No method of this experiment has results with more than one prior (setting `instruction_weights`)."
+
+
+@dataclass(frozen=True)
+class Family:
+    """A method on a dataset with several priors."""
+
+    dataset: str
+    members: Mapping[str, Entry]
+    """By the address of the prior, in the order of the matrix."""
+
+    @property
+    def name(self) -> str:
+        """The method, without what the variants say of the prior."""
+        return next(iter(self.members.values())).method.partition("@")[0]
+
+
+def families(dataset: str, entries: Iterable[Entry]) -> Iterator[Family]:
+    """Of entries of a dataset, those that differ in nothing but the prior, where there are several priors."""
+    for members in alike(entries, {FIELD}):
+        by_prior = {config_of(entry)[FIELD]: entry for entry in reversed(members)}
+        if len(by_prior) > 1:
+            yield Family(dataset, dict(reversed(by_prior.items())))
+
+
+def label(address: str) -> str:
+    """A prior in a few letters."""
+    return "random" if address == RANDOM else address.rpartition("/")[2]
+
+
+class Parts:
+    """The queries of a family's test set: all, those of images that its priors have seen, and the others."""
+
+    NAMES = ("all", "overlapping", "other")
+
+    def __init__(self, family: Family, scenes: Scenes, overlaps: Seen):
+        sources = {source for address in family.members for source in scenes.get(address, ())}
+        found = [overlaps.get((family.dataset, source)) for source in sorted(sources)]
+        self.unknown = ""
+        if not sources:
+            self.unknown = "no prior of this family is one of params.yaml, so what it has seen is not known"
+        elif any(images is None for images in found):
+            self.unknown = f"near duplicates of {family.dataset} in {', '.join(sorted(sources))} were not counted"
+        self.seen = set().union(*(images or () for images in found))
+
+    def of(self, ranks: Recorded, name: str) -> Recorded | None:
+        """The queries of a part; None where it is not known or has no image."""
+        if name == "all":
+            return ranks
+        seen = np.isin(ranks.image_ids.astype(str), sorted(self.seen))
+        images = seen if name == "overlapping" else ~seen
+        return None if self.unknown or not images.any() else ranks.among(images)
+
+
+class PriorLeak:
+    """The tables of an experiment."""
+
+    def __init__(self, view: View, cells_dir: Path, scenes: Scenes, overlaps: Seen):
+        self.view = view
+        self.families = [family for dataset in view.datasets for family in families(dataset, view.of(dataset))]
+        self.parts = [Parts(family, scenes, overlaps) for family in self.families]
+        self.ranks = {
+            (entry.dataset, entry.method): significance.recorded(entry, cells_dir)
+            for family in self.families
+            for entry in family.members.values()
+            if entry.complete
+        }
+
+    def part(self, place: int, address: str, name: str) -> Recorded | None:
+        """The ranks of a member of a family among a part of the queries."""
+        family = self.families[place]
+        entry = family.members[address]
+        ranks = self.ranks.get((family.dataset, entry.method))
+        return None if ranks is None else self.parts[place].of(ranks, name)
+
+    @cached_property
+    def differences(self) -> Differences[tuple[int, str, str, str]]:
+        """Of every two priors of a family, in each part."""
+        found = {}
+        for place, family in enumerate(self.families):
+            for first, second in combinations(family.members, 2):
+                for name in Parts.NAMES:
+                    ours, theirs = (self.part(place, address, name) for address in (first, second))
+                    if ours is not None and theirs is not None:
+                        found[place, first, second, name] = compare(ours, theirs)
+        return Differences(found)
+
+    def mean_recall(self, place: int, address: str, name: str) -> Cell:
+        """mR of a member among a part of the queries."""
+        from rsitr.retrieval.recall import recall
+
+        entry = self.families[place].members[address]
+        if name == "all":
+            return Cell(self.view.value(entry, "mr").text, notes=self.view.value(entry, "mr").notes)
+        ranks = self.part(place, address, name)
+        if ranks is None:
+            return Cell("NA", notes=(Note(self.missing(place, entry, name)),))
+        values = [recall(each).mr for each in ranks.seeds]
+        return Cell(written(mean(values), "mr") + (f" ± {written(stdev(values), 'mr')}" if len(values) > 1 else ""))
+
+    def missing(self, place: int, entry: Entry, name: str) -> str:
+        """Why there is no number of a part."""
+        none = f"no {'other ' if name == 'other' else ''}test image"
+        none += "" if name == "other" else " has a near duplicate in what the priors were trained on"
+        return entry.unavailable("mr") or self.parts[place].unknown or none
+
+    def sizes(self, place: int) -> tuple[str, ...]:
+        """How many test images each part has."""
+        family = self.families[place]
+        address = next((a for a, entry in family.members.items() if entry.complete), "")
+        found = [self.part(place, address, name) if address else None for name in Parts.NAMES]
+        return tuple(str(len(ranks.image_ids)) if ranks is not None else "–" for ranks in found)
+
+    def table(self) -> Table:
+        """mR of every member."""
+        rows = []
+        for place, family in enumerate(self.families):
+            images = "/".join(self.sizes(place))
+            for address, entry in family.members.items():
+                cells = [self.mean_recall(place, address, name) for name in Parts.NAMES]
+                facts = (Cell(self.view.heading(family.dataset)), Cell(label(address)), seeds(entry), Cell(images))
+                rows.append(Row(entry.method, (*facts, *cells), rule=address == next(iter(family.members))))
+        columns = ("dataset", "prior", "seeds", "test images: all/overlapping/other")
+        groups = (Group("", (*columns, *(f"mR, {name}" for name in Parts.NAMES))),)
+        return Table("Prior", CAPTION if rows else NONE, "method", groups, tuple(rows))
+
+    def difference_table(self) -> Table:
+        """What every two members are apart."""
+        rows = []
+        for place, family in enumerate(self.families):
+            for number, (first, second) in enumerate(combinations(family.members, 2)):
+                cells = [cell for name in Parts.NAMES for cell in self.differences.cells((place, first, second, name))]
+                facts = (Cell(self.view.heading(family.dataset)), Cell(f"{label(first)} minus {label(second)}"))
+                rows.append(Row(family.name, (*facts, *cells), rule=not number))
+        groups = [
+            Group("", ("dataset", "priors")),
+            *(Group(f"{name} queries", significance.COLUMNS) for name in Parts.NAMES),
+        ]
+        return Table("Differences between priors", DIFFERENCES, "method", tuple(groups), tuple(rows))
+
+    def sheet(self) -> Sheet:
+        """Both tables, or one that says that there is nothing to compare."""
+        tables = (self.table(), self.difference_table()) if self.families else (self.table(),)
+        return Sheet(f"The prior and the leak in {self.view.name}", tables, command(self.view.name))
+
+
+def build(
+    params: Params,
+    experiment: str,
+    cells_dir: Path,
+    out_dir: Path,
+    stale: Mapping[CellId, list[str]],
+    overlaps: Overlaps | None = None,
+    scenes: Scenes | None = None,
+) -> list[Path]:
+    """Write ``prior-leak.csv``, ``.md``, ``.tex`` and ``.html``.
+
+    Which test images overlap is read from the table ``leakage`` in ``out_dir``; ``scenes`` says what the priors have
+    learned from. The other arguments are those of ``comparison.build``.
+    """
+    view = View(params, experiment, collect(params, experiment, cells_dir, stale, overlaps or {}))
+    return write(PriorLeak(view, cells_dir, scenes or {}, read_images(out_dir)).sheet(), out_dir / "prior-leak")
