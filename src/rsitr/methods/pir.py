@@ -10,7 +10,6 @@ import math
 from abc import abstractmethod
 from typing import Any, ClassVar, Literal, Self
 
-import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -142,8 +141,7 @@ class PIR(DualEncoder):
         """F [B, N, width], what stands for the whole image first, and g [B, width]."""
         assert isinstance(self.backbone, InstructedBackbone)
         tokens, instruction = self.backbone.unpack(token_images(images, self.backbone))
-        whole, *parts = image_sequence(tokens, self.config.image_pool).tensor_split([1], 1)
-        sequence = torch.cat([self.dropout(whole), *parts], 1)
+        sequence = image_sequence(tokens, self.config.image_pool, self.dropout)
         return Instructed(self.image_head(sequence), self.instruction_head(instruction))
 
     def saliency(self, images: Tensor) -> Tensor:

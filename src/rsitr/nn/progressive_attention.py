@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from rsitr.errors import ParamsError
+from rsitr.nn.transformer_layers import check_heads
 
 
 class AttentionBlock(nn.Module):
@@ -19,8 +19,7 @@ class AttentionBlock(nn.Module):
 
     def __init__(self, width: int, heads: int, dropout: float):
         super().__init__()
-        if width % heads:
-            raise ParamsError(f"a width of {width} cannot be split among {heads} heads: set width to a multiple of it")
+        check_heads(width, heads)
         self.attention = nn.MultiheadAttention(width, heads, dropout, batch_first=True)
         self.feed_forward = nn.Sequential(
             nn.Linear(width, 2 * width), nn.LayerNorm(2 * width), nn.GELU(), nn.Linear(2 * width, width)

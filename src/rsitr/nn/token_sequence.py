@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from rsitr.nn.text import GRUEncoder, TextEncoder
 
 
-def image_sequence(tokens: Tensor, pool: Literal["mean", "first"]) -> Tensor:
-    """Tokens [B, N, C] of a model whose first one is its class token, else their mean and they, [B, 1 + N, C]."""
-    return tokens if pool == "first" else torch.cat([tokens.mean(1, keepdim=True), tokens], 1)
+def image_sequence(tokens: Tensor, pool: Literal["mean", "first"], dropout: nn.Module) -> Tensor:
+    """Tokens [B, N, C] of a model whose first one is its class token, else their mean and they, [B, 1 + N, C].
+
+    ``dropout`` is that of the one which stands for the whole.
+    """
+    whole, parts = (tokens[:, :1], tokens[:, 1:]) if pool == "first" else (tokens.mean(1, keepdim=True), tokens)
+    return torch.cat([dropout(whole), parts], 1)
 
 
 def text_sequence(encoder: TextEncoder, tokens: Tensor) -> tuple[Tensor, Tensor]:
