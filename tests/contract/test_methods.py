@@ -27,7 +27,8 @@ NAMES = list(registry())
 CONFIGURATIONS = [(name, variant) for name in NAMES for variant in ("", *get_method(name).variants)]
 TRAINABLE = [(name, variant) for name, variant in CONFIGURATIONS if get_method(name).trainable]
 CAPTIONS = ["a red dot on white ground", "a green bar", "two trees", "a red dot"]
-CORPUS = Corpus(CAPTIONS, np.array([0, 1, 2, 2]))
+NAMES_AND_CLASSES = (("dot_1.png", "bar_1.png", "dot_2.png"), ("dot", "bar", "dot"))
+CORPUS = Corpus(CAPTIONS, np.array([0, 1, 2, 2]), None, *NAMES_AND_CLASSES)
 TASKS = {"sentence": "sentence", "keywords": "keywords", "joint": "sentence+keywords"}
 FACTS = DatasetFacts("scenes-b", "Shapes", "generated", "Apache-2.0", True, "root", "0" * 64)
 
@@ -37,6 +38,7 @@ def build(tiny_settings, tiny_bert, tiny_clip):
     """``build(name, variant)``: the method in small, built once."""
     tiny_settings = tiny_settings | {"instruction": {"layers": [1, 1, 1, 1], "width": 2}}
     small = tiny_settings | {"model": tiny_clip, "weights": "none", "text_weights": str(tiny_bert)}
+    small |= {"instruction_backbone": "test_resnet", "instruction_weights": "none"}
 
     @cache
     def built(name: str, variant: str) -> Method:

@@ -1,0 +1,177 @@
+"""PIR-ITR without its belief strategy, of which each of its two methods has one of its own.
+
+J. Pan, M. Ma, Q. Ma, C. Bai, S. Chen, "PIR: Remote Sensing Image-Text Retrieval with Prior Instruction Representation
+Learning", 2024: instruction section IV-A, belief IV-B, progressive attention IV-C, losses IV-D, settings V-C.
+"""
+
+from __future__ import annotations
+
+import math
+from abc import abstractmethod
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from rsitr.errors import Unsupported
+from rsitr.methods.base import Batch, Corpus, Optimizer, token_images
+from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig, backbone_arguments
+from rsitr.nn.affiliation import affiliation_loss, class_numbers, prefix
+from rsitr.nn.backbones import ImageBackbone
+from rsitr.nn.belief import belief_matrix
+from rsitr.nn.instructed import Instructed, InstructedBackbone
+from rsitr.nn.losses import contrastive_loss, temperature_parameter
+from rsitr.nn.progressive_attention import SpatialPAE, TemporalPAE
+from rsitr.nn.text import TextEncoder
+from rsitr.nn.token_sequence import image_sequence, text_sequence
+
+
+class PIRConfig(DualEncoderConfig):
+    """Defaults of section V-C: Swin-T and BERT, a ResNet-50 trained on AID for the instruction."""
+
+    epochs: int = Field(50, ge=1)
+    batch_size: int = Field(256, ge=2)
+    optimizer: Optimizer = "adamw"
+    learning_rate: float = Field(6e-5, gt=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = Field(0.01, ge=0)
+    schedule: Literal["step", "linear", "cosine"] = "linear"
+    warmup: float = Field(0.1, ge=0, lt=1)
+    augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "randaugment"
+    image_backbone: str = "swin_tiny_patch4_window7_224"
+    text_encoder: Literal["gru", "bigru", "transformer"] = "transformer"
+    text_weights: str = "google-bert/bert-base-uncased"
+    text_width: int = Field(512, ge=1)
+    max_words: int = Field(30, ge=1)
+    width: int = Field(512, ge=1)
+    temperature: float = Field(0.07, gt=0)
+    """Initial, of both losses; each learns one of its own."""
+    spatial: bool = True
+    """Spatial-PAE on the image, and with it belief and instruction."""
+    temporal: bool = True
+    """Temporal-PAE on the text."""
+    affiliation: float = Field(1.0, ge=0)
+    """Weight of the affiliation loss, lambda of Eq. 17, the paper's centre scale."""
+    labels: Literal["class", "prefix"] = "class"
+    """What a class is: the dataset's, or as in the authors' code the beginning of a file's name."""
+    spatial_layers: int = Field(2, ge=1)
+    temporal_layers: int = Field(3, ge=1)
+    heads: int = Field(8, ge=1)
+    attention_dropout: float = Field(0.2, ge=0, lt=1)
+    """Of both progressive attention encoders."""
+    instruction_backbone: str = "resnet50"
+    """Any image model of timm. It sees the pixels of the image tower, so its size is ``image_size``."""
+    instruction_weights: str = "scenes://paper/resnet50-aid"
+    """As ``image_weights``, or scenes://EXPERIMENT/NAME; ``none``, random weights, is the control."""
+    instruction_mean: tuple[float, ...] | None = None
+    """Pixel statistics; None for those of the instruction encoder."""
+    instruction_std: tuple[float, ...] | None = None
+    instruction_options: dict[str, Any] = Field({})
+    """Further arguments of timm.create_model."""
+
+
+class PIR(DualEncoder):
+    """The frame: v = norm(F_cls + S-PAE(belief(F), g)) and t = norm(T_cls + T-PAE(T)), compared by their cosine.
+
+    F are the tokens of the image with their mean, T those of the text, g the instruction. Without S-PAE and T-PAE, v
+    and t are F_cls and T_cls: the ``vse`` of Table I. Padding is not attended to; the authors' code does.
+    """
+
+    Config: ClassVar[type[PIRConfig]] = PIRConfig
+    config: PIRConfig
+    classes: Tensor
+    """[images]: the class number of each training image."""
+
+    def __init__(self, config: PIRConfig, text: TextEncoder):
+        super().__init__(config, text)
+        width, shape = config.width, (config.heads, config.attention_dropout)
+        self.text_head = nn.Linear(text.width, width)
+        self.log_temperature = temperature_parameter(config.temperature)
+        if isinstance(self.backbone, InstructedBackbone):
+            self.instruction_head = nn.Linear(self.backbone.instruction_width, width)
+            self.spatial = SpatialPAE(width, config.spatial_layers, *shape)
+        if config.temporal:
+            self.temporal = TemporalPAE(width, config.temporal_layers, *shape)
+        if config.affiliation:
+            self.log_centre_temperature = temperature_parameter(config.temperature)
+
+    @classmethod
+    def build(cls, config: Any, corpus: Corpus) -> Self:
+        """Raises ``Unsupported`` where the affiliation loss finds no classes."""
+        built = super().build(config, corpus)
+        if config.affiliation:
+            built.register_buffer("classes", classes_of(config, corpus), persistent=False)
+        return built
+
+    @staticmethod
+    def make_backbone(config: Any) -> ImageBackbone:
+        """The image tower's backbone, together with the instruction encoder where that has a use."""
+        arguments = backbone_arguments(config)
+        if not config.spatial:
+            return ImageBackbone(**arguments)
+        instructor = {
+            "name": config.instruction_backbone,
+            "weights": config.instruction_weights,
+            "mean": config.instruction_mean,
+            "std": config.instruction_std,
+            "options": config.instruction_options,
+        }
+        return InstructedBackbone(**arguments, instructor=instructor)
+
+    @property
+    def departures(self) -> list[str]:
+        """Of an instruction that knows nothing."""
+        without_prior = self.config.spatial and self.config.instruction_weights == "none"
+        return ["random instruction encoder"] if without_prior else []
+
+    @abstractmethod
+    def believe(self, tokens: Tensor, belief: Tensor) -> Tensor:
+        """What the belief [B, N] makes of tokens [B, N, D]."""
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Embeddings [B, width] of unit length."""
+        if not self.config.spatial:
+            return super().encode_images(images)
+        tokens, instruction = self.instructed(images)
+        believed = self.believe(tokens, belief_matrix(tokens, instruction))
+        return F.normalize(tokens[:, 0] + self.spatial(believed, instruction), dim=1)
+
+    def instructed(self, images: Tensor) -> Instructed:
+        """F [B, N, width], what stands for the whole image first, and g [B, width]."""
+        assert isinstance(self.backbone, InstructedBackbone)
+        tokens, instruction = self.backbone.unpack(token_images(images, self.backbone))
+        sequence = image_sequence(tokens, self.config.image_pool, self.dropout)
+        return Instructed(self.image_head(sequence), self.instruction_head(instruction))
+
+    def saliency(self, images: Tensor) -> Tensor:
+        """Where the belief lies, [B, h, w] in 0..1, of a backbone whose tokens are a square grid."""
+        found = belief_matrix(*self.instructed(images))[:, 1:]
+        lowest, highest = found.amin(1, keepdim=True), found.amax(1, keepdim=True)
+        return ((found - lowest) / (highest - lowest).clamp(min=1e-12)).unflatten(1, (math.isqrt(found.shape[1]), -1))
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Embeddings [B, width] of unit length."""
+        if not self.config.temporal:
+            return F.normalize(self.text_head(self.text.pool(self.text(tokens), tokens)), dim=1)
+        states, padding = text_sequence(self.text, tokens)
+        states = self.text_head(states)
+        return F.normalize(states[:, 0] + self.temporal(states, padding), dim=1)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Eq. 17: Eq. 15 and the weighted affiliation loss."""
+        images, texts = self.encode_images(batch.images), self.encode_texts(batch.tokens)
+        loss = contrastive_loss((images @ texts.t()).float(), batch.image_ids, self.log_temperature.exp())
+        if not self.config.affiliation:
+            return loss
+        classes, temperature = self.classes[batch.image_ids], self.log_centre_temperature.exp()
+        return loss + self.config.affiliation * affiliation_loss(images, texts, classes, temperature)
+
+
+def classes_of(config: PIRConfig, corpus: Corpus) -> Tensor:
+    """int64 [images]: the number of each training image's class; raises ``Unsupported`` where no image has one."""
+    if config.labels == "prefix":
+        return class_numbers(tuple(map(prefix, corpus.image_names)))
+    if not any(corpus.classes):
+        raise Unsupported("the dataset states no scene classes: set labels to prefix, or affiliation to 0")
+    return class_numbers(corpus.classes)

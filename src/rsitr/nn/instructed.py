@@ -1,0 +1,92 @@
+"""Two image models behind one face: the tokens of one, and from another, which never learns, an instruction.
+
+The instruction encoder of PIR (section IV-A, 2024) is a classifier of scenes without its classifier.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from rsitr.errors import WeightsUnavailable
+from rsitr.nn.backbones import ImageBackbone
+from rsitr.nn.features import state_sha
+from rsitr.nn.pixels import PixelFormat
+from rsitr.provenance import sha256_json
+
+SCENES = "scenes://"
+
+
+class Instructed(NamedTuple):
+    """What an ``InstructedBackbone`` says of a batch."""
+
+    tokens: Tensor
+    """[B, N, C]"""
+    instruction: Tensor
+    """[B, G]"""
+
+
+class InstructedBackbone(ImageBackbone):
+    """An image model of timm whose tokens are packed into one vector with the pooled features of a second one.
+
+    Packed, those of a frozen backbone are kept and read like any other tokens. ``instructor`` has the arguments of
+    ``ImageBackbone`` for the second model, which learns in no case and is always in evaluation mode; no checkpoint
+    holds anything of it. Both models see the same pixels at the size of the first, scaled to the statistics of each.
+    """
+
+    def __init__(self, *, instructor: dict[str, Any], **arguments: Any):
+        super().__init__(**arguments)
+        weights = scene_weights(instructor["weights"])
+        encoder = ImageBackbone(**(instructor | {"weights": weights, "size": self.pixels.size}))
+        # In a tuple, so that neither the optimiser nor the checkpoint finds it.
+        self._instructor = (encoder.eval().requires_grad_(False),)
+        self.instruction_width = int(encoder.model.head_hidden_size)
+
+    def extra_repr(self) -> str:
+        """The cache of tokens tells instructions from each other by this."""
+        encoder = self._instructor[0]
+        return f"instruction={sha256_json([str(encoder), state_sha(encoder), encoder.pixels])[:32]}"
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Tokens and instruction, [B, 1, N C + G], of pixels [B, 3, H, W]."""
+        return torch.cat([super().forward(pixels).flatten(1), self.instruct(pixels)], 1).unsqueeze(1)
+
+    @torch.no_grad()
+    def instruct(self, pixels: Tensor) -> Tensor:
+        """Pooled features [B, G] of the instruction encoder."""
+        encoder = self._instructor[0].to(pixels.device)
+        pixels = rescale(pixels, self.pixels, encoder.pixels)
+        return encoder.model(pixels.contiguous(memory_format=torch.channels_last))
+
+    def unpack(self, packed: Tensor) -> Instructed:
+        """Both of packed ones [B, 1, N C + G]."""
+        tokens, instruction = packed.squeeze(1).tensor_split([-self.instruction_width], 1)
+        return Instructed(tokens.unflatten(1, (-1, self.width)), instruction)
+
+
+def rescale(pixels: Tensor, before: PixelFormat, after: PixelFormat) -> Tensor:
+    """Pixels [B, 3, H, W] with the mean and standard deviation of one format, as the other's."""
+    if (before.mean, before.std) == (after.mean, after.std):
+        return pixels
+    (mean, std), (other_mean, other_std) = (
+        (pixels.new_tensor(values)[:, None, None] for values in (facts.mean, facts.std)) for facts in (before, after)
+    )
+    return (pixels * std + mean - other_mean) / other_std
+
+
+def scene_weights(location: str) -> str:
+    """The file of ``scenes://EXPERIMENT/NAME``, a scene classifier that this project trains; others as they are.
+
+    Raises ``WeightsUnavailable`` where it is not trained yet.
+    """
+    if not location.startswith(SCENES):
+        return location
+    path = Path("checkpoints", "scenes", location.removeprefix(SCENES), "model.safetensors")
+    if not path.is_file():
+        raise WeightsUnavailable(
+            f"weights unavailable: {location} is not trained: make it with `snakemake --cores 2 {path}`"
+        )
+    return str(path)
