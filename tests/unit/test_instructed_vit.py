@@ -8,12 +8,10 @@ from typing import Any
 import open_clip
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 from rsitr.errors import ParamsError, WeightsMismatch
 from rsitr.nn.instructed_clip import create_clip
-from rsitr.nn.instructed_vit import InstructedViT, Instruction, ranks, weigh
+from rsitr.nn.instructed_vit import InstructedViT, Instruction, weigh
 from rsitr.nn.seeds import seeded
 
 SMALL = Instruction(layers=(1, 1, 1, 1), width=2)
@@ -37,18 +35,6 @@ def slow_weigh(tokens: torch.Tensor, instruction: torch.Tensor, belief_form: str
             for token, row in enumerate(weighed):
                 out[image, token, channel] = row[channel] / length
     return out
-
-
-def test_ranks_by_hand():
-    belief = torch.tensor([[0.5, 0.2, 0.3], [0.1, 0.4, 0.5]])
-    assert ranks(belief).tolist() == [[1, 3, 2], [3, 2, 1]]
-    assert ranks(torch.tensor([[0.1, 0.4, 0.4, 0.1]])).tolist() == [[4, 2, 2, 4]]
-
-
-@settings(max_examples=50, deadline=None)
-@given(st.lists(st.lists(st.sampled_from([0.0, 0.1, 0.2, 0.5]), min_size=5, max_size=5), min_size=1, max_size=4))
-def test_ranks_count_equal_beliefs(beliefs):
-    assert ranks(torch.tensor(beliefs)).tolist() == [slow_ranks(row) for row in beliefs]
 
 
 @pytest.mark.parametrize("form", ["paper", "released"])

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from rsitr.errors import ParamsError, WeightsUnavailable
+from rsitr.errors import ParamsError, Unsupported, WeightsUnavailable
 from rsitr.methods.base import Batch, Corpus, Phase
 from rsitr.methods.pir_clip import LEARNS, PIRCLIP, PIRCLIPConfig
 from rsitr.nn.instructed_clip import create_clip
@@ -18,7 +18,7 @@ from rsitr.train import make_optimizer
 
 SMALL = Instruction(layers=(1, 1, 1, 1), width=2)
 CAPTIONS = ["a red dot", "two red dots", "a green bar"]
-CORPUS = Corpus(CAPTIONS, np.arange(3))
+CORPUS = Corpus(CAPTIONS, np.arange(3), classes=("dots", "dots", "bars"))
 
 
 def method(tiny_clip: str, **fields) -> PIRCLIP:
@@ -52,18 +52,41 @@ def test_only_a_vision_transformer_can_be_instructed():
 
 
 def test_training_leaves_the_layers_before_the_attention_pool_alone(tiny_clip):
-    built = method(tiny_clip, learning_rate=0.1)
+    built = method(tiny_clip, learning_rate=0.1, affiliation=1.0)
     optimizer = make_optimizer(built, built.config, built.config.course[0])
     before = {name: value.clone() for name, value in built.state_dict().items()}
     batch = Batch(torch.rand(3, 3, 32, 32), built.tokenize(CAPTIONS), torch.arange(3), torch.arange(3), 0)
     built.train().loss(batch).backward()
     optimizer.step()
     changed = {name for name, value in built.state_dict().items() if not torch.equal(value, before[name])}
-    fixed = {name for name in before if name.startswith("backbone.tower.instruction.") and "attnpool" not in name}
+    fixed = {name for name in before if name.startswith("backbone.visual.instruction.") and "attnpool" not in name}
     assert fixed
     assert not changed & fixed
     assert {prefix for prefix in LEARNS if any(name.startswith(prefix) for name in changed)} == set(LEARNS)
     assert all(name.startswith(LEARNS) for name in changed)
+
+
+def test_the_affiliation_loss_is_added_with_its_weight(tiny_clip):
+    built = method(tiny_clip, affiliation=0.5).eval()
+    batch = Batch(torch.rand(3, 3, 32, 32), built.tokenize(CAPTIONS), torch.arange(3), torch.arange(3), 0)
+    with torch.inference_mode():
+        images, texts = built.encode_images(batch.images), built.encode_texts(batch.tokens)
+        # The two dots share their centre.
+        centre, other = images[:2].mean(0), texts[:2].mean(0)
+        to_centre = images @ torch.stack([other, other, texts[2]]).t() / 0.07
+        from_centre = torch.stack([centre, centre, images[2]]) @ texts.t() / 0.07
+        own = torch.arange(3)
+        affiliation = (F.cross_entropy(to_centre, own) + F.cross_entropy(from_centre, own)) / 2
+        alone = built.loss(batch) - 0.5 * affiliation
+        built.config = built.config.model_copy(update={"affiliation": 0.0})
+        torch.testing.assert_close(alone, built.loss(batch))
+
+
+def test_a_dataset_without_classes_has_no_affiliation():
+    with pytest.raises(Unsupported, match="no scene classes: set affiliation to 0"):
+        PIRCLIP.build(
+            PIRCLIPConfig(model="tiny-64", weights="none", instruction=SMALL), CORPUS._replace(classes=("", "", ""))
+        )
 
 
 def test_phases_say_for_themselves_what_learns():

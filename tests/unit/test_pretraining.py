@@ -19,7 +19,7 @@ from typer.testing import CliRunner
 from rsitr.cells import read_json
 from rsitr.cli import app
 from rsitr.errors import CorruptArchive, DatasetError, ParamsError, TrainingDiverged
-from rsitr.nn.instructed_clip import OWN
+from rsitr.nn.clip_models import OWN
 from rsitr.pretraining import loop
 from rsitr.pretraining.loop import Pretrainer, learning_rate_factor, make_optimizer, pretrain
 from rsitr.pretraining.ranks import Ranks

@@ -11,19 +11,25 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.cells import Published
+from rsitr.errors import Unsupported
 from rsitr.methods.base import Batch, Corpus, Method, Optimizer, Phase, TrainingConfig, method, token_images
+from rsitr.nn.affiliation import affiliation_loss, class_numbers
+from rsitr.nn.clip_models import ImageTower
 from rsitr.nn.instructed_clip import create_clip
 from rsitr.nn.instructed_vit import Form, Instruction
-from rsitr.nn.losses import contrastive_loss
+from rsitr.nn.losses import contrastive_loss, temperature_parameter
 
+TEMPERATURE = 0.07
+"""Of the affiliation loss, initially (section V-B)."""
 LEAST_TEMPERATURE = 0.01
 """A. Radford et al., ICML 2021, section 2.5: cosines are multiplied by 100 at most."""
 LEARNS = (
-    "backbone.tower.vit.",
-    "backbone.tower.to_token.",
-    "backbone.tower.instruction.attnpool.",
+    "backbone.visual.vit.",
+    "backbone.visual.to_token.",
+    "backbone.visual.instruction.attnpool.",
     "text.",
     "log_temperature",
+    "log_centre_temperature",
 )
 """First parts of the names of what learns: all but the instruction layers before the attention pool (section V-B)."""
 
@@ -60,18 +66,6 @@ class PIRCLIPConfig(TrainingConfig):
         return tuple(phase.model_copy(update={"learns": LEARNS}) for phase in super().course)
 
 
-class ImageTower(nn.Module):
-    """An image tower of CLIP as a backbone: one token, the embedding."""
-
-    def __init__(self, tower: nn.Module):
-        super().__init__()
-        self.tower = tower
-
-    def forward(self, pixels: Tensor) -> Tensor:
-        """Tokens [B, 1, D] of pixels [B, 3, H, W]."""
-        return self.tower(pixels)[:, None]
-
-
 def _row(table: str, variant: str) -> Published:
     return Published(paper="pir2024", table=table, method="pir-clip", variant=variant)
 
@@ -88,6 +82,8 @@ class PIRCLIP(Method):
 
     Config: ClassVar[type[PIRCLIPConfig]] = PIRCLIPConfig
     config: PIRCLIPConfig
+    classes: Tensor
+    """[images]: the class number of each training image."""
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "released": {"belief": "released"},
         "no-affiliation": {"affiliation": 0.0},
@@ -101,21 +97,26 @@ class PIRCLIP(Method):
     def __init__(self, config: PIRCLIPConfig):
         super().__init__()
         self.config = config
-        text, self.tokenizer, self.pixels = create_clip(config.model, config.weights, config.instruction, config.belief)
+        text: Any
+        text, self.tokenizer, self.pixels, _ = create_clip(
+            config.model, config.weights, config.instruction, config.belief
+        )
         self.backbone = ImageTower(text.visual)
         self.log_temperature = nn.Parameter(-text.logit_scale.detach().reshape(()))
         del text.visual, text.logit_scale
         self.text = text
+        if config.affiliation:
+            self.log_centre_temperature = temperature_parameter(TEMPERATURE)
 
     @classmethod
     def build(cls, config: Any, corpus: Corpus) -> Self:
-        """With the weights of stage 1; nothing is learned from the corpus yet."""
-        return cls(config)
-
-    @property
-    def departures(self) -> list[str]:
-        """What of the loss is not there."""
-        return ["trained without the affiliation loss"] if self.config.affiliation else []
+        """With the weights of stage 1; raises ``Unsupported`` where the affiliation loss finds no classes."""
+        built = cls(config)
+        if config.affiliation:
+            if not any(corpus.classes):
+                raise Unsupported("the dataset states no scene classes: set affiliation to 0")
+            built.register_buffer("classes", class_numbers(corpus.classes), persistent=False)
+        return built
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Embeddings [B, D] of unit length."""
@@ -130,8 +131,12 @@ class PIRCLIP(Method):
         return F.normalize(self.text.encode_text(tokens), dim=1)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Eq. 15."""
+        """Eq. 17: Eq. 15 and the weighted affiliation loss."""
         with torch.no_grad():
             self.log_temperature.clamp_(min=math.log(LEAST_TEMPERATURE))
         images, texts = self.encode_images(batch.images), self.encode_texts(batch.tokens)
-        return contrastive_loss((images @ texts.t()).float(), batch.image_ids, self.log_temperature.exp())
+        loss = contrastive_loss((images @ texts.t()).float(), batch.image_ids, self.log_temperature.exp())
+        if not self.config.affiliation:
+            return loss
+        classes, temperature = self.classes[batch.image_ids], self.log_centre_temperature.exp()
+        return loss + self.config.affiliation * affiliation_loss(images, texts, classes, temperature)

@@ -34,7 +34,7 @@ OWN: dict[str, dict[str, Any]] = {
 class BuiltCLIP(NamedTuple):
     """A model and how it wants its inputs."""
 
-    model: nn.Module
+    model: Any
     """``visual`` is its image tower, ``encode_text`` its text tower."""
     tokenizer: Any
     """Captions -> byte-pair indices [B, L], padded with 0."""

@@ -5,19 +5,16 @@ The instruction encoder of PIR (section IV-A, 2024) is a classifier of scenes wi
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
-from rsitr.errors import WeightsUnavailable
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.features import state_sha
 from rsitr.nn.pixels import PixelFormat
+from rsitr.nn.scene_weights import located
 from rsitr.provenance import sha256_json
-
-SCENES = "scenes://"
 
 
 class Instructed(NamedTuple):
@@ -39,7 +36,7 @@ class InstructedBackbone(ImageBackbone):
 
     def __init__(self, *, instructor: dict[str, Any], **arguments: Any):
         super().__init__(**arguments)
-        weights = scene_weights(instructor["weights"])
+        weights = located(instructor["weights"])
         encoder = ImageBackbone(**(instructor | {"weights": weights, "size": self.pixels.size}))
         # In a tuple, so that neither the optimiser nor the checkpoint finds it.
         self._instructor = (encoder.eval().requires_grad_(False),)
@@ -75,18 +72,3 @@ def rescale(pixels: Tensor, before: PixelFormat, after: PixelFormat) -> Tensor:
         (pixels.new_tensor(values)[:, None, None] for values in (facts.mean, facts.std)) for facts in (before, after)
     )
     return (pixels * std + mean - other_mean) / other_std
-
-
-def scene_weights(location: str) -> str:
-    """The file of ``scenes://EXPERIMENT/NAME``, a scene classifier that this project trains; others as they are.
-
-    Raises ``WeightsUnavailable`` where it is not trained yet.
-    """
-    if not location.startswith(SCENES):
-        return location
-    path = Path("checkpoints", "scenes", location.removeprefix(SCENES), "model.safetensors")
-    if not path.is_file():
-        raise WeightsUnavailable(
-            f"weights unavailable: {location} is not trained: make it with `snakemake --cores 2 {path}`"
-        )
-    return str(path)

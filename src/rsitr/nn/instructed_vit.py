@@ -10,6 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.errors import ParamsError
+from rsitr.nn.belief import belief_matrix
+from rsitr.nn.belief import weigh as weigh_by_rank
 
 Form = Literal["paper", "released"]
 """How beliefs weigh the tokens (``weigh``)."""
@@ -28,25 +30,14 @@ class Instruction(BaseModel):
     """File of a scene classifier of this architecture: path, mirror://path, package://name/path; ``none``: random."""
 
 
-def ranks(belief: Tensor) -> Tensor:
-    """Rank [B, N] of each token's belief [B, N] in its image, 1 for the highest; equal beliefs share the lower place.
-
-    PIR, section IV-B, Eq. 5: rank_i = sum_j 1[b_j >= b_i].
-    """
-    ascending = belief.sort(dim=1).values.contiguous()
-    return belief.shape[1] - torch.searchsorted(ascending, belief.contiguous())
-
-
 def weigh(tokens: Tensor, instruction: Tensor, form: Form) -> Tensor:
-    """Tokens x [B, N, C] weighed by the belief that the instruction y [B, C] gives them, b = softmax over N of x y^T.
+    """Tokens x [B, N, C] weighed by the belief that the instruction y [B, C] gives them.
 
-    ``paper``: x b + x / sqrt(rank) (PIR, section IV-B, Eqs. 3, 5 and 6). ``released``: the authors' code computes the
-    second weight and does not use it; it has x b twice. Each channel then gets unit length over the tokens of its
-    image. Unit length of each token would undo its weight.
+    ``paper``: ``rsitr.nn.belief.weigh``. ``released``: the authors' code computes the weight by rank and does not use
+    it; it has x b twice.
     """
-    belief = torch.einsum("bnc,bc->bn", tokens, instruction).softmax(1)
-    weights = belief + (ranks(belief).rsqrt() if form == "paper" else belief)
-    return F.normalize(tokens * weights[..., None], dim=1)
+    belief = belief_matrix(tokens, instruction)
+    return weigh_by_rank(tokens, belief) if form == "paper" else F.normalize(2 * belief[..., None] * tokens, dim=1)
 
 
 class InstructedViT(nn.Module):

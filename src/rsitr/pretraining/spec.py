@@ -23,7 +23,7 @@ class PretrainSpec(BaseModel):
     out: Path
     """Folder of ``model.safetensors``, ``pretrain.json``, ``loss.csv`` and, while training, ``resume.pt``."""
     model: str = "ViT-B-32"
-    """Any model of open_clip, or of ``OWN`` in ``rsitr.nn.instructed_clip``."""
+    """Any model of open_clip, or of ``OWN`` in ``rsitr.nn.clip_models``."""
     weights: str = "none"
     """To begin with: a pretrained tag of open_clip, ``none``, or a file: path, mirror://path, package://name/path."""
     instruction: Instruction | None = None
