@@ -84,7 +84,10 @@ def example_files(paper):
         *(
             path
             for cell in EXAMPLE_CELLS[paper]
-            for path in needs.caption_files(PARAMS, cell)
+            for path in (
+                *needs.caption_files(PARAMS, cell),
+                *needs.prior_files(PARAMS, cell),
+            )
         ),
     ]
 
