@@ -68,7 +68,7 @@ def test_help(path):
         ("shop/scenes-b/vse/0", "unknown experiment 'shop': params.yaml has tiny"),
         ("tiny/atlantis/vse/0", "unknown dataset 'atlantis': the known ones are aid, "),
         ("tiny/scenes-b/vsee/0", "unknown method 'vsee': the known ones are amfmn-fusion, "),
-        ("tiny/scenes-b/vse@vit/0", "vse has no variant 'vit' (joint, keywords, "),
+        ("tiny/scenes-b/vse@vit/0", "vse has no variant 'vit' (deit-bert, joint, keywords, "),
         ("tiny/../vse/0", "unknown dataset '..'"),
     ],
 )

@@ -150,7 +150,7 @@ def test_the_file_of_the_project_is_valid(monkeypatch, schema_cache, request):
     [
         ("experiments.lab.matrix.0.datasets", ["atlantis"], "unknown dataset 'atlantis': the known ones are aid, "),
         ("experiments.lab.matrix.0.methods", ["vsee"], "unknown method 'vsee': the known ones are amfmn-fusion, "),
-        ("experiments.lab.matrix.0.methods", ["vse@vit"], "vse has no variant 'vit' (joint, keywords, "),
+        ("experiments.lab.matrix.0.methods", ["vse@vit"], "vse has no variant 'vit' (deit-bert, joint, keywords, "),
         ("experiments.lab.settings.all", {"width": "ten"}, "method vse: width: 'ten' is not of type 'integer'"),
         ("experiments.lab.settings.all", {"width": 0}, "method vse: width: 0 is less than the minimum of 1"),
         ("experiments.lab.settings.methods.vse", {"optimizer": "sgd"}, "method vse: optimizer: 'sgd' is not one of"),
