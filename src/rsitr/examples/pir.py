@@ -63,7 +63,7 @@ def draw_embeddings(encoded: Mapping[str, Encoded], shown: TestImages, title: st
         writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
         writer.writeheader()
         writer.writerows(lines)
-    heading = f"Test images and a caption of each in the common space (t-SNE), {title}"
+    heading = f"Images and captions in one space (t-SNE), {title}"
     return [embeddings.draw(heading, panels, shown.class_names, stem.with_suffix(".png")), table]
 
 
