@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_json, read_record, write_json
-from rsitr.errors import DatasetError, RsitrError
+from rsitr.errors import RsitrError
 from rsitr.isolation import run_stage
 from rsitr.needs import (
     STATE,
@@ -368,39 +368,6 @@ def scenes_of_priors(params: Params) -> dict[str, list[str]]:
         for experiment, facts in params.experiments.items()
         for name, prior in facts.priors.items()
     }
-
-
-def joint_protocols(datasets: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
-    """The split protocols that train one model on several datasets, by name, with their members.
-
-    With ``datasets`` given, those of which every member is among them.
-    """
-    from rsitr.datasets.protocols import PROTOCOLS
-
-    joint = {name: protocol.datasets for name, protocol in PROTOCOLS.items() if protocol.joint}
-    return {name: members for name, members in joint.items() if datasets is None or {*members} <= {*datasets}}
-
-
-def duplicates(image: tuple[str, str]) -> tuple[dict[str, Path], list[tuple[str, str]]]:
-    """Canonical tables by dataset, and an image's near duplicates in all tables of copies here, the kept one first.
-
-    Images are (dataset, image id), and the image itself is one of them. Raises ``DatasetError`` when it has no other.
-    """
-    from rsitr.datasets.table import read_table
-    from rsitr.dedup.groups import image_groups, kept_first
-
-    paths = sorted(path for path in Path("data/copies").glob("*/*.parquet") if path.is_file())
-    names = sorted({name for path in paths for name in (path.parent.name, path.stem)})
-    tables = {name: Layout.dataset(name) for name in names}
-    groups = image_groups("copies", tables, paths)
-    if image not in groups:
-        raise DatasetError(f"{'/'.join(image)} has no near duplicate in {', '.join(names) or 'none'}")
-    splits = {}
-    for name, path in tables.items():
-        ids, parts = (read_table(path)[0][column].to_pylist() for column in ("image_id", "split"))
-        splits.update({(name, image_id): part for image_id, part in zip(ids, parts, strict=True)})
-    same = {member: number for member, number in groups.items() if number == groups[image]}
-    return tables, kept_first(same, splits)[0]
 
 
 def write_schemas() -> list[Path]:

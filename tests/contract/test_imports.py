@@ -23,7 +23,7 @@ LAYERS = (
     ("scenes", "train", "trained", "pretraining"),
     ("teacher",),
     ("evaluate",),
-    ("isolation", "runtime", "scoring"),
+    ("isolation", "resume", "runtime", "scoring"),
     ("methods",),
     ("nn",),
     ("localisation",),

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import get_args
 
 from rsitr import needs
+from rsitr.datasets.protocols import joint_protocols
 from rsitr.scenes import run as scenes
 
 # Rules call the `rsitr` of the environment that runs Snakemake, activated or not.
@@ -147,7 +148,7 @@ def copies_shards(wildcards):
 
 def joint_members(wildcards):
     """Canonical tables of the members of a joint protocol, and the copies inside and between them."""
-    members = pipeline.joint_protocols()[wildcards.protocol]
+    members = joint_protocols()[wildcards.protocol]
     pairs = combinations_with_replacement(members, 2)
     return [
         *(str(Layout.dataset(member)) for member in members),
@@ -250,7 +251,7 @@ CLEAN = [
 # Joint training sets of which every member is part of the experiment.
 JOINT = [
     str(Layout.joint(protocol, rule))
-    for protocol in pipeline.joint_protocols(PARAMS[PARAMS.experiment].datasets)
+    for protocol in joint_protocols(PARAMS[PARAMS.experiment].datasets)
     for rule in get_args(Dedup)
 ]
 KEYWORDS = [

@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from rsitr import pipeline
 from rsitr.cells import Layout
 from rsitr.cli.reported import reported
 from rsitr.params import Dedup
@@ -101,8 +100,9 @@ def dedup_group(
     out: Annotated[Path, typer.Option(help="A PNG file.")] = Path("group.png"),
 ) -> None:
     """Draw an image and all its near duplicates, in whatever datasets they were found, and which one is kept."""
+    from rsitr.dedup.groups import near_duplicates
     from rsitr.figures.copies import draw_group
 
-    tables, members = pipeline.duplicates((dataset, image_id))
+    tables, members = near_duplicates((dataset, image_id))
     drawn = draw_group(members, tables, members[:1], out)
     print(f"{out}: {drawn} of {len(members)} images, {'/'.join(members[0])} is kept")

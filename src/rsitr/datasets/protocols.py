@@ -7,7 +7,7 @@ the official splits, the dataset and a seed, so an assignment never has to be st
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -201,3 +201,12 @@ def get_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise ParamsError(f"unknown split protocol {name!r}: the known ones are {', '.join(PROTOCOLS)}")
     return PROTOCOLS[name]
+
+
+def joint_protocols(datasets: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
+    """The split protocols that train one model on several datasets, by name, with their members.
+
+    With ``datasets`` given, those of which every member is among them.
+    """
+    joint = {name: protocol.datasets for name, protocol in PROTOCOLS.items() if protocol.joint}
+    return {name: members for name, members in joint.items() if datasets is None or {*members} <= {*datasets}}

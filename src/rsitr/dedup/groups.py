@@ -13,9 +13,10 @@ from typing import TypeVar
 import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
+from rsitr.cells import Layout
 from rsitr.datasets.table import read_table
 from rsitr.dedup.pairs import read_copies
-from rsitr.errors import ParamsError
+from rsitr.errors import DatasetError, ParamsError
 
 RULES = ("remoteclip", "copies")
 MAX_DISTANCE = 2
@@ -88,6 +89,25 @@ def kept_first(groups: Groups, splits: Mapping[Image, str]) -> list[list[Image]]
     for image, number in groups.items():
         members.setdefault(number, []).append(image)
     return [sorted(group, key=lambda image: (PRECEDENCE[splits[image]], image)) for _, group in sorted(members.items())]
+
+
+def near_duplicates(image: Image) -> tuple[dict[str, Path], list[Image]]:
+    """Canonical tables by dataset, and an image's near duplicates in all tables of copies here, the kept one first.
+
+    The image itself is one of them. Raises ``DatasetError`` when it has no other.
+    """
+    paths = sorted(path for path in Path("data/copies").glob("*/*.parquet") if path.is_file())
+    names = sorted({name for path in paths for name in (path.parent.name, path.stem)})
+    tables = {name: Layout.dataset(name) for name in names}
+    groups = image_groups("copies", tables, paths)
+    if image not in groups:
+        raise DatasetError(f"{'/'.join(image)} has no near duplicate in {', '.join(names) or 'none'}")
+    splits = {}
+    for name, path in tables.items():
+        ids, parts = (read_table(path)[0][column].to_pylist() for column in ("image_id", "split"))
+        splits.update({(name, image_id): part for image_id, part in zip(ids, parts, strict=True)})
+    same = {member: number for member, number in groups.items() if number == groups[image]}
+    return tables, kept_first(same, splits)[0]
 
 
 def _pairs(path: Path) -> list[tuple[Image, Image]]:

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from rsitr.captions.evaluation import CaptionProtocol, as_evaluated
 from rsitr.methods.base import Corpus, Method, MethodConfig, token_images
-from rsitr.nn.clip_models import ImageTower, build_clip
+from rsitr.nn.clip_models import BuiltCLIP, ImageTower, build_clip
 from rsitr.nn.state import Unmatched
 
 B32, L14 = "ViT-B-32-quickgelu", "ViT-L-14-quickgelu"
@@ -43,10 +43,15 @@ class CLIPEncoder(Method):
     def __init__(self, config: CLIPEncoderConfig):
         super().__init__()
         self.config = config
-        text, self.tokenizer, self.pixels, self.left_out = build_clip(config.model, config.weights, config.unmatched)
+        text, self.tokenizer, self.pixels, self.left_out = self.make_model(config)
         self.backbone = ImageTower(text.visual)  # type: ignore[arg-type]
         del text.visual
         self.text: Any = text
+
+    @staticmethod
+    def make_model(config: Any) -> BuiltCLIP:
+        """The model that a configuration names."""
+        return build_clip(config.model, config.weights, config.unmatched)
 
     @classmethod
     def build(cls, config: Any, corpus: Corpus) -> Self:

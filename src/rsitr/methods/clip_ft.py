@@ -2,27 +2,11 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
-
-from pydantic import Field
+from typing import ClassVar
 
 from rsitr.cells import Published
-from rsitr.methods.base import Optimizer, method
-from rsitr.methods.clip_training import CLIPTrainingConfig, TrainedCLIP
-
-
-class CLIPFTConfig(CLIPTrainingConfig):
-    """Defaults of PIR, section V-B, fine-tuning of its CLIP; rate and decay are those of its public code."""
-
-    epochs: int = Field(10, ge=1)
-    batch_size: int = Field(512, ge=2)
-    optimizer: Optimizer = "adamw"
-    learning_rate: float = Field(1e-5, gt=0)
-    betas: tuple[float, float] = (0.9, 0.98)
-    weight_decay: float = Field(0.5, ge=0)
-    schedule: Literal["step", "linear", "cosine"] = "linear"
-    warmup: float = Field(0.1, ge=0, lt=1)
-    augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "randaugment"
+from rsitr.methods.base import method
+from rsitr.methods.clip_training import CLIPTuningConfig, TrainedCLIP
 
 
 @method("clip-ft")
@@ -33,8 +17,8 @@ class CLIPFT(TrainedCLIP):
     differs in modules and loss alone. Loss: its Eq. 15 from CLIP's learned temperature.
     """
 
-    Config: ClassVar[type[CLIPFTConfig]] = CLIPFTConfig
-    config: CLIPFTConfig
+    Config: ClassVar[type[CLIPTuningConfig]] = CLIPTuningConfig
+    config: CLIPTuningConfig
     published: ClassVar[dict[str, Published]] = {
         "": Published(paper="pir2024", table="table2", method="clip-ft", backbone="ViT-B / Transformer"),
     }

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 import torch
+from pydantic import Field
 from torch import Tensor, nn
 
-from rsitr.methods.base import Batch, TrainingConfig
+from rsitr.methods.base import Batch, Optimizer, TrainingConfig
 from rsitr.methods.clip_encoder import CLIPEncoder, CLIPEncoderConfig
 from rsitr.nn.losses import contrastive_loss
 
@@ -18,6 +19,20 @@ LEAST_TEMPERATURE = 0.01
 
 class CLIPTrainingConfig(CLIPEncoderConfig, TrainingConfig):
     """Architecture, weights, protocol, and the course of training."""
+
+
+class CLIPTuningConfig(CLIPTrainingConfig):
+    """Defaults of PIR, section V-B, fine-tuning of its CLIP; rate and decay are those of its public code."""
+
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(512, ge=2)
+    optimizer: Optimizer = "adamw"
+    learning_rate: float = Field(1e-5, gt=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = Field(0.5, ge=0)
+    schedule: Literal["step", "linear", "cosine"] = "linear"
+    warmup: float = Field(0.1, ge=0, lt=1)
+    augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "randaugment"
 
 
 class TrainedCLIP(CLIPEncoder):
@@ -39,7 +54,10 @@ class TrainedCLIP(CLIPEncoder):
 
     def loss(self, batch: Batch) -> Tensor:
         """Eq. 15 of PIR."""
+        return self.contrast(self.encode_images(batch.images), self.encode_texts(batch.tokens), batch.image_ids)
+
+    def contrast(self, images: Tensor, texts: Tensor, image_ids: Tensor) -> Tensor:
+        """Eq. 15 of embeddings [B, D], with a temperature that is not below its least."""
         with torch.no_grad():
             self.log_temperature.clamp_(min=math.log(LEAST_TEMPERATURE))
-        scores = (self.encode_images(batch.images) @ self.encode_texts(batch.tokens).t()).float()
-        return contrastive_loss(scores, batch.image_ids, self.log_temperature.exp())
+        return contrastive_loss((images @ texts.t()).float(), image_ids, self.log_temperature.exp())

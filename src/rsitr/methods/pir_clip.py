@@ -2,27 +2,23 @@
 
 from __future__ import annotations
 
-import math
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
-import torch
 from pydantic import Field
-from torch import Tensor, nn
-from torch.nn import functional as F
+from torch import Tensor
 
 from rsitr.cells import Published
 from rsitr.errors import Unsupported
-from rsitr.methods.base import Batch, Corpus, Method, Optimizer, Phase, TrainingConfig, method, token_images
+from rsitr.methods.base import Batch, Corpus, Phase, method
+from rsitr.methods.clip_training import CLIPTuningConfig, TrainedCLIP
 from rsitr.nn.affiliation import affiliation_loss, class_numbers
-from rsitr.nn.clip_models import ImageTower
+from rsitr.nn.clip_models import BuiltCLIP
 from rsitr.nn.instructed_clip import create_clip
 from rsitr.nn.instructed_vit import Form, Instruction
-from rsitr.nn.losses import contrastive_loss, temperature_parameter
+from rsitr.nn.losses import temperature_parameter
 
 TEMPERATURE = 0.07
 """Of the affiliation loss, initially (section V-B)."""
-LEAST_TEMPERATURE = 0.01
-"""A. Radford et al., ICML 2021, section 2.5: cosines are multiplied by 100 at most."""
 LEARNS = (
     "backbone.visual.vit.",
     "backbone.visual.to_token.",
@@ -34,18 +30,9 @@ LEARNS = (
 """First parts of the names of what learns: all but the instruction layers before the attention pool (section V-B)."""
 
 
-class PIRCLIPConfig(TrainingConfig):
-    """Defaults of section V-B, stage 2; rate and decay are those of the public code."""
+class PIRCLIPConfig(CLIPTuningConfig):
+    """Defaults of section V-B, stage 2."""
 
-    epochs: int = Field(10, ge=1)
-    batch_size: int = Field(512, ge=2)
-    optimizer: Optimizer = "adamw"
-    learning_rate: float = Field(1e-5, gt=0)
-    betas: tuple[float, float] = (0.9, 0.98)
-    weight_decay: float = Field(0.5, ge=0)
-    schedule: Literal["step", "linear", "cosine"] = "linear"
-    warmup: float = Field(0.1, ge=0, lt=1)
-    augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "randaugment"
     model: str = "ViT-B-32"
     """Any model of open_clip with a ViT, or of ``rsitr.nn.instructed_clip``."""
     weights: str = "checkpoints/pretraining/pir-clip/model.safetensors"
@@ -71,7 +58,7 @@ def _row(table: str, variant: str) -> Published:
 
 
 @method("pir-clip")
-class PIRCLIP(Method):
+class PIRCLIP(TrainedCLIP):
     """PIR-CLIP (J. Pan, M. Ma, Q. Ma, C. Bai, S. Chen, 'PIR', 2024), section IV-C3, Tables II and III.
 
     The instruction's token weighs the patches (Eqs. 3, 5 and 6), joins them and is pooled (``InstructedViT``). Stage 1
@@ -95,47 +82,29 @@ class PIRCLIP(Method):
     }
 
     def __init__(self, config: PIRCLIPConfig):
-        super().__init__()
-        self.config = config
-        text: Any
-        text, self.tokenizer, self.pixels, _ = create_clip(
-            config.model, config.weights, config.instruction, config.belief
-        )
-        self.backbone = ImageTower(text.visual)
-        self.log_temperature = nn.Parameter(-text.logit_scale.detach().reshape(()))
-        del text.visual, text.logit_scale
-        self.text = text
+        super().__init__(config)
         if config.affiliation:
             self.log_centre_temperature = temperature_parameter(TEMPERATURE)
+
+    @staticmethod
+    def make_model(config: Any) -> BuiltCLIP:
+        """A CLIP with an instructed image tower."""
+        return create_clip(config.model, config.weights, config.instruction, config.belief, config.unmatched)
 
     @classmethod
     def build(cls, config: Any, corpus: Corpus) -> Self:
         """With the weights of stage 1; raises ``Unsupported`` where the affiliation loss finds no classes."""
-        built = cls(config)
+        built = super().build(config, corpus)
         if config.affiliation:
             if not any(corpus.classes):
                 raise Unsupported("the dataset states no scene classes: set affiliation to 0")
             built.register_buffer("classes", class_numbers(corpus.classes), persistent=False)
         return built
 
-    def encode_images(self, images: Tensor) -> Tensor:
-        """Embeddings [B, D] of unit length."""
-        return F.normalize(token_images(images, self.backbone)[:, 0], dim=1)
-
-    def tokenize(self, captions: list[str]) -> Tensor:
-        """Byte-pair indices [B, L]."""
-        return self.tokenizer(captions)
-
-    def encode_texts(self, tokens: Tensor) -> Tensor:
-        """Embeddings [B, D] of unit length."""
-        return F.normalize(self.text.encode_text(tokens), dim=1)
-
     def loss(self, batch: Batch) -> Tensor:
         """Eq. 17: Eq. 15 and the weighted affiliation loss."""
-        with torch.no_grad():
-            self.log_temperature.clamp_(min=math.log(LEAST_TEMPERATURE))
         images, texts = self.encode_images(batch.images), self.encode_texts(batch.tokens)
-        loss = contrastive_loss((images @ texts.t()).float(), batch.image_ids, self.log_temperature.exp())
+        loss = self.contrast(images, texts, batch.image_ids)
         if not self.config.affiliation:
             return loss
         classes, temperature = self.classes[batch.image_ids], self.log_centre_temperature.exp()

@@ -6,12 +6,16 @@ import open_clip
 
 from rsitr.nn.clip_models import BuiltCLIP, build_clip
 from rsitr.nn.instructed_vit import Form, InstructedViT, Instruction
-from rsitr.nn.state import load_state
+from rsitr.nn.state import Unmatched, load_state
 from rsitr.nn.weights import load_weights, resolve
 
 
 def create_clip(
-    name: str, weights: str = "none", instruction: Instruction | None = None, belief: Form = "paper"
+    name: str,
+    weights: str = "none",
+    instruction: Instruction | None = None,
+    belief: Form = "paper",
+    unmatched: Unmatched = "refuse",
 ) -> BuiltCLIP:
     """The model that ``build_clip`` makes; ``instruction`` turns its image tower into an ``InstructedViT``.
 
@@ -19,12 +23,12 @@ def create_clip(
     ``ParamsError`` for a tower that cannot be instructed.
     """
     if instruction is None:
-        return build_clip(name, weights)
+        return build_clip(name, weights, unmatched)
     of_file = weights != "none" and weights not in open_clip.list_pretrained_tags_by_model(name)
-    built = build_clip(name, "none" if of_file else weights)
+    built = build_clip(name, "none" if of_file else weights, unmatched)
     tower = InstructedViT(built.model.visual, instruction, belief)
     if instruction.weights != "none":
         # The attention pool of a scene classifier goes on learning; its last layer is of no use.
         load_weights(tower.instruction, resolve(instruction.weights), ignore=("fc",))
     built.model.visual = tower
-    return built._replace(left_out=load_state(built.model, resolve(weights), "refuse")) if of_file else built
+    return built._replace(left_out=load_state(built.model, resolve(weights), unmatched)) if of_file else built

@@ -14,7 +14,6 @@ import time
 from collections import Counter
 from contextlib import nullcontext
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -34,6 +33,7 @@ from rsitr.pretraining.shards import PROBLEMS, index_shards
 from rsitr.pretraining.spec import PretrainEpoch, PretrainRecord, PretrainSpec
 from rsitr.progress import Progress
 from rsitr.provenance import code_sha, library_versions, machine, peak_memory_mib, sha256_file, sha256_json
+from rsitr.resume import read_state, write_state
 
 CACHE = Path("cache")
 RECORD = "pretrain.json"
@@ -116,19 +116,12 @@ class Pretrainer:
             "seconds": self.seconds,
             "history": [epoch.model_dump() for epoch in self.record.history],
         }
-        partial = self.state_path.with_suffix(".part")
-        torch.save(state, partial)
-        os.replace(partial, self.state_path)
+        write_state(self.state_path, state)
 
     def restore(self) -> bool:
         """Continue from the state file, if there is one and it belongs to this code, these shards and this spec."""
-        if not self.state_path.is_file():
-            return False
-        try:
-            state: dict[str, Any] = torch.load(self.state_path, map_location="cpu", weights_only=True)
-        except (RuntimeError, OSError, EOFError, UnpicklingError):
-            return False  # an unreadable state costs time, not correctness: the run starts anew
-        if state["identity"] != self.identity:
+        state = read_state(self.state_path, self.identity, "cpu")
+        if state is None:
             return False
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])

@@ -13,7 +13,6 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +26,7 @@ from rsitr.nn.inputs import PixelInputs
 from rsitr.nn.seeds import derive, seeded
 from rsitr.progress import Progress
 from rsitr.provenance import library_versions, machine, peak_memory_mib, sha256_file
+from rsitr.resume import read_state, write_state
 from rsitr.runtime import prepare, writing
 from rsitr.scenes.classifier import SceneClassifier
 from rsitr.scenes.images import SceneImage, Selection, select
@@ -94,19 +94,12 @@ class SceneTrainer:
             "progress": [self.step, self.loss_sum, self.seconds],
             "history": self.history,
         }
-        partial = self.state_path.with_suffix(".part")
-        torch.save(state, partial)
-        os.replace(partial, self.state_path)
+        write_state(self.state_path, state)
 
     def restore(self) -> bool:
         """Continue from the state file, if there is one and it belongs to this code, these parameters and images."""
-        if not self.state_path.is_file():
-            return False
-        try:
-            state: dict[str, Any] = torch.load(self.state_path, map_location=self.device, weights_only=True)
-        except Exception:  # torch raises many kinds; an unreadable state costs time, not correctness
-            return False
-        if state["identity"] != self.identity:
+        state = read_state(self.state_path, self.identity, self.device)
+        if state is None:
             return False
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
