@@ -91,8 +91,8 @@ class FusionMethod(Method):
         return score_captions(self.fusion, self.matching, images, texts)
 
     def pair_numbers(self, fragments: int, words: int, width: int) -> int:
-        """The hidden layer of the feed-forward part is the largest thing that a pair has of its own."""
-        return words * max(self.shape.intermediate_size, width)
+        """The states of a pair's caption; what is larger is worked on in parts of a size of their own."""
+        return words * width
 
     def fuse(self, texts: Tensor, tokens: Tensor, memory: list[Memory], pairs: Pairs) -> Tensor:
         """u_cls [P, D] of pairs of a batch; ``texts`` [B, L, D] are the states of ``tokens`` [B, L]."""
@@ -100,11 +100,13 @@ class FusionMethod(Method):
         padding = (tokens == 0)[pairs.texts][:, None]
         return self.fusion(texts[pairs.texts][:, None], answers, padding, first_only=True)[:, 0]
 
-    def word_attention(self, images: Tensor, tokens: Tensor, layer: int = -2) -> Tensor:
+    def word_attention(self, images: Tensor, tokens: Tensor, layer: int | None = None) -> Tensor:
         """What each token of its caption looks at in an image (Figs. 6 and 7): [B, L, h, w], sum 1 over the image.
 
-        Mean over the heads of one fusion layer, the fifth of six in the paper. A class token of the backbone is left out; the others are a square.
+        Mean over the heads of one fusion layer, by default the last but one, as the fifth of six is in section 4.4. A
+        class token of the backbone is left out; the others are a square.
         """
+        layer = max(0, len(self.fusion.layers) - 2) if layer is None else layer
         maps = []
         for image, row in zip(self.encode_images(images), tokens, strict=True):
             used = row[: int((row != 0).sum())][None]

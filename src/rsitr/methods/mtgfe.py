@@ -82,9 +82,7 @@ class MTGFE(FusionMethod):
     @property
     def departures(self) -> list[str]:
         """Of views that are not made of pixels."""
-        return ["views by dropout of a frozen backbone's tokens instead of RandAugment"] * (
-            self.config.freeze_backbone
-        )
+        return ["views by dropout of a frozen backbone's tokens instead of RandAugment"] * (self.config.freeze_backbone)
 
     def loss(self, batch: Batch) -> Tensor:
         """The sum of the tasks (section 3.3)."""

@@ -14,6 +14,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+NUMBERS = {"cpu": 2**22}
+"""Of the hidden layer of the feed-forward part, while pairs are scored: 16 MiB, which a core's cache still helps."""
+GPU_NUMBERS = 2**26
+"""The same on a GPU, where larger steps are faster: 256 MiB."""
+
 
 class Memory(NamedTuple):
     """Keys and values of images in one layer."""
@@ -86,7 +91,7 @@ class FusionLayer(nn.Module):
             split_heads(linear(part), self.heads)
             for linear, part in ((own.query, asking), (own.key, flat), (own.value, flat))
         )
-        mask = None if padding is None else ~padding.flatten(0, 1)[:, None, None, :]
+        mask = None if padding is None else ~padding.expand(len(states), -1, -1).flatten(0, 1)[:, None, None, :]
         found = attend(query, key, value, mask, own.dropout.p if self.training else 0.0)
         return self.attention.output(found, asking).unflatten(0, states.shape[:2])
 
@@ -97,6 +102,7 @@ class FusionEncoder(nn.Module):
     def __init__(self, layers: list[nn.Module], shape: Any):
         super().__init__()
         self.layers = nn.ModuleList(FusionLayer(layer, shape) for layer in layers)
+        self.hidden = max(shape.intermediate_size, shape.hidden_size)
 
     def memory(self, images: Tensor) -> list[Memory]:
         """What image tokens [I, N, D] answer with, one for each layer."""
@@ -114,7 +120,7 @@ class FusionEncoder(nn.Module):
         return states[:, :, 0] if first_only else states
 
     def attention(self, states: Tensor, memory: list[Memory], layer: int) -> Tensor:
-        """Weights [I, C, L, N] of the cross-attention in one layer, without padding; -1 is the last."""
+        """Weights [I, C, L, N] of the cross-attention in one layer, which may count from the end, without padding."""
         last = range(len(self.layers))[layer]
         for each, answers in zip(self.layers[:last], memory[:last], strict=True):
             states = each(states, answers, None, first_only=False)
@@ -134,16 +140,22 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropo
 
 
 def score_captions(fusion: FusionEncoder, head: nn.Module, images: Tensor, texts: Tensor) -> Tensor:
-    """[I, C]: what ``head`` makes of u_cls [I, C, D] of every image and caption, a number [I, C].
+    """[I, C]: the numbers [I, C] that ``head`` makes of u_cls [I, C, D] of every image and caption.
 
     ``images`` [I, N, D]; ``texts`` [C, L, D] are the tokens of captions, zero where there is none. Captions of one
     length are one batch, so that no padding is computed and none has to be left out.
     """
-    memory = fusion.memory(images)
+    limit = NUMBERS.get(images.device.type, GPU_NUMBERS) // fusion.hidden
     lengths = texts.any(2).sum(1)
+    groups = [
+        (chosen, texts[chosen, :length][None])
+        for length in lengths.unique().tolist()
+        for chosen in torch.nonzero(lengths == length).squeeze(1).split(max(1, limit // max(length, 1)))
+    ]
+    tokens = max(len(chosen) * group.shape[2] for chosen, group in groups)
     scores = texts.new_empty(len(images), len(texts))
-    for length in lengths.unique().tolist():
-        chosen = torch.nonzero(lengths == length).squeeze(1)
-        fused = fusion(texts[chosen, :length][None], memory, first_only=True)
-        scores[:, chosen] = head(fused).to(scores.dtype)
+    for part in torch.arange(len(images)).split(max(1, limit // tokens)):
+        memory = fusion.memory(images[part])
+        for chosen, group in groups:
+            scores[part[:, None], chosen] = head(fusion(group, memory, first_only=True)).to(scores.dtype)
     return scores

@@ -58,7 +58,9 @@ class Views(nn.Module):
             return images.gather(1, order[..., None].expand(-1, -1, images.shape[2]))
         mean, std = self.get_buffer("mean"), self.get_buffer("std")
         plain = (images.float() * std + mean).clamp(0, 1)
-        return (torch.stack([self.augment(image) for image in plain]) - mean) / std
+        # In low precision the coordinates of a turned image would be a pixel off.
+        with torch.autocast(images.device.type, enabled=False):
+            return (torch.stack([self.augment(image) for image in plain]) - mean) / std
 
 
 class ViewHeads(nn.Module):

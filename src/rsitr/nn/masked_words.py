@@ -50,9 +50,7 @@ class WordHead(nn.Module):
     def __init__(self, shape: Any):
         super().__init__()
         width = shape.hidden_size
-        self.transform = nn.Sequential(
-            nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width, shape.layer_norm_eps)
-        )
+        self.transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width, shape.layer_norm_eps))
         self.bias = nn.Parameter(torch.zeros(shape.vocab_size))
 
     def loss(self, fused: Tensor, words: Tensor, vectors: Tensor) -> Tensor:
