@@ -37,6 +37,22 @@ def test_every_negative_is_drawn_equally_often() -> None:
     assert 160 <= counts[2] <= 240
 
 
+def test_negatives_in_proportion_to_what_is_taken_for_alike() -> None:
+    """Image 0 and caption 2 with odds of three to one against caption 3; the columns say the same of image 0."""
+    image_ids, scores = torch.tensor([7, 7, 8, 9]), torch.zeros(4, 4)
+    scores[0, :2] = 50.0
+    scores[0, 2] = math.log(3)
+    with seeded(0):
+        drawn = [draw_pairs(image_ids, scores) for _ in range(400)]
+    texts = torch.bincount(torch.stack([pairs.texts[4] for pairs in drawn]), minlength=4).tolist()
+    images = torch.bincount(torch.stack([pairs.images[10] for pairs in drawn]), minlength=4).tolist()
+    # 300 +- 4 standard deviations of 8.7; of the images for caption 2 the first has odds of 3 : 1 : 1.
+    assert texts[:2] == [0, 0]
+    assert 265 <= texts[2] <= 335
+    assert 201 <= images[0] <= 279
+    assert images[2] == 0
+
+
 def test_a_batch_of_one_image_has_matching_pairs_alone() -> None:
     pairs = draw_pairs(torch.tensor([3, 3, 3]))
     assert pairs.images.tolist() == pairs.texts.tolist() == [0, 1, 2]

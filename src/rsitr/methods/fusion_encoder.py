@@ -15,6 +15,7 @@ from rsitr.methods.dual_encoder import ImageTowerConfig, backbone_arguments
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.bert_halves import RANDOM, FrozenText, Halves, RandomTransformer, halves
 from rsitr.nn.fusion import FusionEncoder, Memory, score_captions
+from rsitr.nn.masked_words import WordHead, mask_words
 from rsitr.nn.matching import MatchingHead, Pairs
 from rsitr.nn.text import TransformerEncoder
 
@@ -42,6 +43,8 @@ class FusionMethod(Method):
     Config: ClassVar[type[FusionConfig]] = FusionConfig
     config: FusionConfig
     backbone: ImageBackbone
+    words: WordHead
+    """Of a method that guesses masked words."""
 
     def __init__(self, config: FusionConfig, bert: Halves):
         super().__init__()
@@ -99,6 +102,14 @@ class FusionMethod(Method):
         answers = [layer.of(pairs.images) for layer in memory]
         padding = (tokens == 0)[pairs.texts][:, None]
         return self.fusion(texts[pairs.texts][:, None], answers, padding, first_only=True)[:, 0]
+
+    def word_loss(self, tokens: Tensor, memory: list[Memory]) -> Tensor:
+        """L_mlm (Eq. 3): masked captions go through both halves, beside their images."""
+        masked = mask_words(tokens, self.reader.tokenizer)
+        states, padding = self.encode_texts(masked.tokens)[:, None], (tokens == 0)[:, None]
+        fused = self.fusion(states, memory, padding)[:, 0]
+        vectors = self.reader.model.embeddings.word_embeddings.weight
+        return self.words.loss(fused[masked.chosen], tokens[masked.chosen], vectors)
 
     def word_attention(self, images: Tensor, tokens: Tensor, layer: int | None = None) -> Tensor:
         """What each token of its caption looks at in an image (Figs. 6 and 7): [B, L, h, w], sum 1 over the image.

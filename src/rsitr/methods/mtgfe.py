@@ -11,9 +11,8 @@ from rsitr.cells import Published
 from rsitr.methods.base import Batch, Optimizer, method
 from rsitr.methods.fusion_encoder import FusionConfig, FusionMethod
 from rsitr.nn.bert_halves import Halves
-from rsitr.nn.fusion import Memory
 from rsitr.nn.joint_views import ViewHeads, Views
-from rsitr.nn.masked_words import WordHead, mask_words
+from rsitr.nn.masked_words import WordHead
 from rsitr.nn.matching import Pairs, draw_pairs
 
 
@@ -98,11 +97,3 @@ class MTGFE(FusionMethod):
             other = self.fusion.memory(self.encode_images(self.views(batch.images)))
             loss = loss + self.view_heads.loss(fused[:count], self.fuse(texts, batch.tokens, other, matching))
         return loss
-
-    def word_loss(self, tokens: Tensor, memory: list[Memory]) -> Tensor:
-        """L_mlm (Eq. 3): masked captions go through both halves."""
-        masked = mask_words(tokens, self.reader.tokenizer)
-        states, padding = self.encode_texts(masked.tokens)[:, None], (tokens == 0)[:, None]
-        fused = self.fusion(states, memory, padding)[:, 0]
-        vectors = self.reader.model.embeddings.word_embeddings.weight
-        return self.words.loss(fused[masked.chosen], tokens[masked.chosen], vectors)

@@ -4,6 +4,8 @@ token of two views of an image with its caption (X. Chen, K. He, 2021).
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -32,7 +34,7 @@ NARROWING = 4
 class MildRandAugment(v2.RandAugment):
     """RandAugment with the nine operations of section 4.2 alone."""
 
-    _AUGMENTATION_SPACE = {name: v2.RandAugment._AUGMENTATION_SPACE[name] for name in OPERATIONS}
+    _AUGMENTATION_SPACE: ClassVar = {name: v2.RandAugment._AUGMENTATION_SPACE[name] for name in OPERATIONS}
 
 
 class Views(nn.Module):

@@ -20,18 +20,23 @@ class Pairs(NamedTuple):
     """int64, 1 or 0"""
 
 
-def draw_pairs(image_ids: Tensor) -> Pairs:
+def draw_pairs(image_ids: Tensor, scores: Tensor | None = None) -> Pairs:
     """The B matching pairs, then each image with a caption and each caption with an image drawn among its negatives.
 
     Captions of one image are no negatives of each other, nor is a copy of the image; a sample without a negative, as
-    all are in a batch of a single image, gives its matching pair alone.
+    all are in a batch of a single image, gives its matching pair alone. ``scores`` [B, B] are logits, image i against
+    caption j, in proportion to whose exponentials negatives are drawn; without them each is as likely as the other.
     """
     possible = ~same_image(image_ids)
     everyone = torch.arange(len(image_ids), device=image_ids.device)
     having = everyone[possible.any(1)]
     if not len(having):
         return Pairs(everyone, everyone, torch.ones_like(everyone))
-    texts, images = (torch.multinomial(possible[having].float(), 1).squeeze(1) for _ in range(2))
+    logits = torch.zeros_like(possible, dtype=torch.float32) if scores is None else scores.detach().float()
+    texts, images = (
+        torch.multinomial(side.masked_fill(~possible, -torch.inf)[having].softmax(1), 1).squeeze(1)
+        for side in (logits, logits.t())
+    )
     match = torch.cat([torch.ones_like(everyone), torch.zeros_like(having), torch.zeros_like(having)])
     return Pairs(torch.cat([everyone, having, images]), torch.cat([everyone, texts, having]), match)
 
