@@ -58,7 +58,6 @@ def test_alignment_is_a_cosine_of_the_first_states(build) -> None:
         for j, text in enumerate(texts[:, 0]):
             left, right = method.image_align(image), method.text_align(text)
             assert found[i, j].item() == pytest.approx(float(left @ right / left.norm() / right.norm()), abs=1e-6)
-    assert found.equal(method.align(images.flip(1).roll(1, 1), texts)) is False
     changed = torch.cat([images[:, :1], torch.rand(3, 2, 16)], 1)
     torch.testing.assert_close(method.align(changed, texts), found)
 

@@ -126,6 +126,15 @@ class FusionMethod(Method):
             maps.append(nn.functional.pad(found, (0, 0, 0, len(row) - len(found))))
         return squares(nn.utils.rnn.pad_sequence(maps, batch_first=True))
 
+    def pieces(self, tokens: Tensor) -> list[list[str]]:
+        """The word pieces of captions [B, L], an empty one in the place of each [CLS], [SEP] and [PAD]."""
+        tokenizer: Any = self.reader.tokenizer
+        marks = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
+        return [
+            ["" if token in marks else tokenizer.convert_ids_to_tokens(token) for token in row]
+            for row in tokens.tolist()
+        ]
+
 
 def squares(weights: Tensor) -> Tensor:
     """[B, L, h, w], sum 1, of weights [B, L, N] on a square of tokens, after a class token where one is left over."""
