@@ -187,8 +187,16 @@ def test_departures() -> None:
     assert {published.variant for published in MTGFE.published.values()} == {"", "ITM", "ITM+MLM", "ITM+MVJRC"}
 
 
-def test_a_frozen_backbone_says_what_its_views_are(build) -> None:
+def test_views_of_tokens_say_so_and_take_one_pass_of_the_backbone(build, monkeypatch) -> None:
+    said = ["views by dropout of the backbone's tokens instead of RandAugment"]
     assert build().departures == []
-    assert build(freeze_backbone=True).departures == [
-        "views by dropout of a frozen backbone's tokens instead of RandAugment"
-    ]
+    assert build(freeze_backbone=True).departures == said
+    passes = []
+    for views in ("pixels", "tokens"):
+        method = build(views=views).train()
+        forward, seen = method.backbone.forward, []
+        monkeypatch.setattr(method.backbone, "forward", lambda x, f=forward, s=seen: (s.append(x.shape), f(x))[1])
+        method.loss(batch_of(method)).backward()
+        passes.append(len(seen))
+    assert passes == [2, 1]
+    assert method.departures == said

@@ -43,9 +43,15 @@ def _draw_word(axes: Axes, reading: Reading, number: int) -> None:
     extent = (0, width, height, 0)
     axes.imshow(reading.image, extent=extent)
     # Each word from nothing to its own most: words differ much more in that than places do.
-    most = reading.maps[number].max() or 1
+    most = reading.maps[number].max()
     axes.imshow(
-        reading.maps[number], cmap=COLOURS, vmin=0, vmax=most, alpha=OPACITY, interpolation="bilinear", extent=extent
+        reading.maps[number],
+        cmap=COLOURS,
+        vmin=0,
+        vmax=most or 1,
+        alpha=OPACITY,
+        interpolation="bilinear",
+        extent=extent,
     )
     axes.set_title(f"{reading.words[number]}\n{100 * most:.0f} %", fontsize=7)
 

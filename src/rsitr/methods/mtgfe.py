@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rsitr.cells import Published
-from rsitr.methods.base import Batch, Optimizer, method
+from rsitr.methods.base import Batch, Optimizer, method, token_images
 from rsitr.methods.fusion_encoder import FusionConfig, FusionMethod
 from rsitr.nn.bert_halves import Halves
 from rsitr.nn.joint_views import ViewHeads, Views
@@ -34,8 +34,11 @@ class MTGFEConfig(FusionConfig):
     """Masked language modelling, beside image-text matching."""
     mvjrc: bool = True
     """Multi-view joint representations contrast, beside image-text matching."""
+    views: Literal["pixels", "tokens"] = "pixels"
+    """A view of an image is its pixels after RandAugment, or some of the backbone's tokens. Of a frozen backbone it is
+    always the latter."""
     token_dropout: float = Field(0.2, ge=0, lt=1)
-    """Share of the tokens of a frozen backbone that a view of an image lacks."""
+    """Share of the tokens that a view of tokens lacks."""
 
 
 def _row(table: str, variant: str = "") -> Published:
@@ -72,7 +75,7 @@ class MTGFE(FusionMethod):
 
     def __init__(self, config: MTGFEConfig, bert: Halves):
         super().__init__(config, bert)
-        self.views = Views(self.pixels, config.token_dropout)
+        self.make_view = Views(self.pixels, config.token_dropout)
         if config.mlm:
             self.words = WordHead(self.shape)
         if config.mvjrc:
@@ -85,7 +88,9 @@ class MTGFE(FusionMethod):
 
     def loss(self, batch: Batch) -> Tensor:
         """The sum of the tasks (section 3.3)."""
-        memory = self.fusion.memory(self.encode_images(self.views(batch.images)))
+        of_tokens = self.config.views == "tokens"
+        images = token_images(batch.images, self.backbone) if of_tokens else batch.images
+        memory = self.fusion.memory(self.encode_images(self.make_view(images)))
         texts, pairs = self.encode_texts(batch.tokens), draw_pairs(batch.image_ids)
         fused = self.fuse(texts, batch.tokens, memory, pairs)
         loss = self.matching.loss(fused, pairs.match)
@@ -94,6 +99,6 @@ class MTGFE(FusionMethod):
         if self.config.mvjrc:
             count = len(batch.tokens)
             matching = Pairs(*(part[:count] for part in pairs))
-            other = self.fusion.memory(self.encode_images(self.views(batch.images)))
+            other = self.fusion.memory(self.encode_images(self.make_view(images)))
             loss = loss + self.view_heads.loss(fused[:count], self.fuse(texts, batch.tokens, other, matching))
         return loss

@@ -40,8 +40,8 @@ class MildRandAugment(v2.RandAugment):
 class Views(nn.Module):
     """A view of each image of a batch, drawn from torch's global generator.
 
-    Of pixels: ``MildRandAugment`` before the pixel statistics. Of the tokens that a frozen backbone has given, where no
-    pixel is left to change: all but a share ``dropped`` of them, drawn anew for each image.
+    Of pixels: ``MildRandAugment`` before the pixel statistics. Of tokens, as those of a frozen backbone, where no pixel
+    is left to change: all but a share ``dropped`` of them, drawn anew for each image.
     """
 
     def __init__(self, pixels: PixelFormat, dropped: float):
