@@ -84,7 +84,8 @@ class MTGFE(FusionMethod):
     @property
     def departures(self) -> list[str]:
         """Of views that are not made of pixels."""
-        return ["views by dropout of a frozen backbone's tokens instead of RandAugment"] * (self.config.freeze_backbone)
+        of_tokens = self.config.freeze_backbone or self.config.views == "tokens"
+        return ["views by dropout of the backbone's tokens instead of RandAugment"] if of_tokens else []
 
     def loss(self, batch: Batch) -> Tensor:
         """The sum of the tasks (section 3.3)."""

@@ -106,7 +106,8 @@ class FusionEncoder(nn.Module):
 
     def memory(self, images: Tensor) -> list[Memory]:
         """What image tokens [I, N, D] answer with, one for each layer."""
-        return [layer.cross.memory(images) for layer in self.layers]
+        layers: Any = self.layers
+        return [layer.cross.memory(images) for layer in layers]
 
     def forward(
         self, states: Tensor, memory: list[Memory], padding: Tensor | None = None, *, first_only: bool = False
