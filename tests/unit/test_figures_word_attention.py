@@ -37,17 +37,17 @@ def test_every_word_stands_over_its_map(drawn, tmp_path):
         assert list(shown) == ["image", *given.words]
         for number, word in enumerate(given.words):
             image, over = shown[word].images
-            most = given.maps[number].max()
-            assert over.get_array().data.tolist() == given.maps[number].tolist()
-            assert over.get_clim() == (0, most)
-            assert shown[word].get_title() == f"{word}\n{100 * most:.0f} %"
+            shares = 9 * given.maps[number]
+            np.testing.assert_allclose(over.get_array().data, shares)
+            assert over.get_clim() == pytest.approx((shares.min(), shares.max()))
+            assert shown[word].get_title() == f"{word}\n{shares.min():.1f} - {shares.max():.1f}"
             # Over the whole image, whatever their resolutions.
             assert list(over.get_extent()) == list(image.get_extent()) == [0, 4, 6, 0]
     before = path.read_bytes()
     assert word_attention.draw("Words", readings, path).read_bytes() == before
 
 
-def test_a_word_that_looks_at_nothing(drawn, tmp_path):
-    empty = reading("mtgfe", 1)._replace(maps=np.zeros((1, 3, 3)))
-    word_attention.draw("Words", [empty], tmp_path / "words.png")
-    assert "word0\n0 %" in [axes.get_title() for axes in drawn[0].subfigs[0].axes]
+def test_a_word_that_looks_everywhere_alike(drawn, tmp_path):
+    even = reading("mtgfe", 1)._replace(maps=np.full((1, 3, 3), 1 / 9))
+    word_attention.draw("Words", [even], tmp_path / "words.png")
+    assert "word0\n1.0 - 1.0" in [axes.get_title() for axes in drawn[0].subfigs[0].axes]

@@ -34,8 +34,8 @@ def attentive(model: Trained) -> bool:
 def read(model: Trained, label: str, image: np.ndarray, caption: str) -> Reading:
     """What the words of a caption look at in an image, uint8 [H, W, 3].
 
-    The pieces of a word are one: the mean of their maps. Raises ``QueryError`` for a method without cross-attention,
-    and for a caption that is blank or too long.
+    The pieces of a word are one: the mean of their maps; punctuation is left out. Raises ``QueryError`` for a method
+    without cross-attention, and for a caption that is blank or too long.
     """
     if not attentive(model):
         raise QueryError(f"{model.method.name} has no word attention: choose mtgfe or envlf")
@@ -43,7 +43,7 @@ def read(model: Trained, label: str, image: np.ndarray, caption: str) -> Reading
     method: Any = model.method
     tokens = method.tokenize([caption]).to(model.device)
     maps = method.word_attention(model.pixels(image[None]), tokens)[0].float().cpu().numpy()
-    words = whole_words(method.pieces(tokens)[0])
+    words = [word for word in whole_words(method.pieces(tokens)[0]) if any(map(str.isalnum, word[0]))]
     merged = [maps[places].mean(0) for _, places in words]
     return Reading(label, image, tuple(word for word, _ in words), np.stack(merged))
 

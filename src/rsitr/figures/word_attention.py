@@ -24,6 +24,7 @@ PANEL = 1.25
 """Inches: width of a picture."""
 LETTERS = 110
 """Of a caption or a title in a line."""
+NOTE = "dark: least, bright: most of the word's attention, both in multiples of an even share"
 
 
 class Reading(NamedTuple):
@@ -42,18 +43,10 @@ def _draw_word(axes: Axes, reading: Reading, number: int) -> None:
     height, width = reading.image.shape[:2]
     extent = (0, width, height, 0)
     axes.imshow(reading.image, extent=extent)
-    # Each word from nothing to its own most: words differ much more in that than places do.
-    most = reading.maps[number].max()
-    axes.imshow(
-        reading.maps[number],
-        cmap=COLOURS,
-        vmin=0,
-        vmax=most or 1,
-        alpha=OPACITY,
-        interpolation="bilinear",
-        extent=extent,
-    )
-    axes.set_title(f"{reading.words[number]}\n{100 * most:.0f} %", fontsize=7)
+    # Each word from its own least to its own most; how far these are from an even share stands over the map.
+    shares = reading.maps[number] * reading.maps[number].size
+    axes.imshow(shares, cmap=COLOURS, alpha=OPACITY, interpolation="bilinear", extent=extent)
+    axes.set_title(f"{reading.words[number]}\n{shares.min():.1f} - {shares.max():.1f}", fontsize=7)
 
 
 def _lines(reading: Reading) -> int:
@@ -63,11 +56,12 @@ def _lines(reading: Reading) -> int:
 def draw(title: str, readings: Sequence[Reading], path: Path) -> Path:
     """Write the picture as PNG, a block of lines for each reading; equal input gives equal bytes.
 
-    Over each map stands its word and the largest share of its attention that one place of the image has.
+    Over each map stands its word, and the least and the largest share of its attention that a place of the image has,
+    in multiples of an even share: 1.0 - 1.0 is a word that looks everywhere alike.
     """
     heights = [0.35 + (PANEL + 0.35) * _lines(reading) for reading in readings]
     with matplotlib.style.context("default"):
-        figure = Figure(figsize=(PANEL * COLUMNS + 0.3, 0.7 + sum(heights)), layout="constrained")
+        figure = Figure(figsize=(PANEL * COLUMNS + 0.3, 0.8 + sum(heights)), layout="constrained")
         parts = figure.subfigures(len(readings), 1, squeeze=False, height_ratios=heights)[:, 0]
         for part, reading in zip(parts, readings, strict=True):
             part.suptitle(fill(reading.label, LETTERS), x=0.01, ha="left", fontsize=9)
@@ -79,5 +73,5 @@ def draw(title: str, readings: Sequence[Reading], path: Path) -> Path:
             for number in range(len(reading.words)):
                 line, column = divmod(number, COLUMNS - 1)
                 _draw_word(grid[line, 1 + column], reading, number)
-        figure.suptitle(fill(title, LETTERS), fontsize=10)
+        figure.suptitle(f"{fill(title, LETTERS)}\n({NOTE})", fontsize=9)
         return save(figure, path)
