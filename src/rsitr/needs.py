@@ -153,3 +153,17 @@ def example_cells(params: Params, experiment: str) -> dict[str, CellId]:
     names = {"sentence": "amfmn-sim", "keywords": "amfmn-sim@keywords", "joint": "amfmn-sim@joint"}
     found = {mode: first._replace(method=name) for mode, name in names.items()}
     return {mode: cell for mode, cell in found.items() if cell in cells}
+
+
+def mtgfe_cells(params: Params, experiment: str) -> dict[str, CellId]:
+    """The cells that MTGFE's pictures are drawn from, by their method; empty without MTGFE.
+
+    They are those of Table 3, as far as the matrix has them, on the first dataset and seed on which it has one.
+    """
+    cells = params.cells(experiment)
+    names = ("mtgfe@itm", "mtgfe@itm-mlm", "mtgfe@itm-mvjrc", "mtgfe")
+    first = next((cell for cell in cells if cell.method in names), None)
+    if first is None:
+        return {}
+    found = {name: first._replace(method=name) for name in names}
+    return {name: cell for name, cell in found.items() if cell in cells}

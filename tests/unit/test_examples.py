@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 import torch
@@ -13,11 +14,16 @@ from PIL import Image
 from rsitr.captions.keyword_table import SCHEMA, VERSION, KeywordFacts
 from rsitr.cells import Layout
 from rsitr.datasets.table import read_table, write_table
-from rsitr.examples import pir
+from rsitr.errors import QueryError
+from rsitr.examples import mtgfe, pir
 from rsitr.examples.amfmn import build
-from rsitr.figures import saliency
+from rsitr.examples.attention import picture, read, whole_words
+from rsitr.figures import saliency, word_attention
+from rsitr.methods.mtgfe import MTGFE
 from rsitr.methods.vse import VSE
 from rsitr.train import train
+from rsitr.trained import Trained
+from tests.conftest import TINY_SETTINGS
 
 SETTINGS = {"low_levels": 2, "margin_type": "fixed", "learning_rate": 0.003, "epochs": 1}
 
@@ -94,3 +100,63 @@ def test_the_pictures_of_pir(project, make_spec, monkeypatch):
     before = {path: path.read_bytes() for path in written}
     pir.build(specs, "vse trained on shapes", out)
     assert {path: path.read_bytes() for path in written} == before
+
+
+def test_the_pictures_of_mtgfe(project, make_spec, tiny_bert, monkeypatch):
+    names = ("mtgfe@itm", "mtgfe")
+    settings = fusion_settings({"epochs": 1, "image_size": 64, "text_weights": str(tiny_bert)})
+    specs = {name: make_spec(name).model_copy(update={"settings": settings}) for name in names}
+    for spec in specs.values():
+        assert train(spec).outcome.status == "ok"
+    seen, drawn = [], word_attention.draw
+
+    def spy(title, readings, path):
+        seen.append(readings)
+        return drawn(title, readings, path)
+
+    monkeypatch.setattr(word_attention, "draw", spy)
+    out = Path("results/tables/tiny")
+    written = mtgfe.build(specs, "shapes", out)
+    assert [path.name for path in written] == ["mtgfe-attention-1.png", "mtgfe-attention-2.png"]
+    for readings in seen:
+        assert [reading.label for reading in readings] == list(names)
+        assert readings[0].words == readings[1].words
+        for reading in readings:
+            assert reading.words[0] == "a"
+            assert reading.maps.shape[0] == len(reading.words)
+            np.testing.assert_allclose(reading.maps.sum((1, 2)), 1, atol=1e-5)
+        assert not np.allclose(readings[0].maps, readings[1].maps)
+    before = {path: path.read_bytes() for path in written}
+    mtgfe.build(specs, "shapes", out)
+    assert {path: path.read_bytes() for path in written} == before
+    model = Trained(specs["mtgfe"])
+    image = np.zeros((32, 32, 3), dtype=np.uint8)
+    with pytest.raises(QueryError, match="too long for mtgfe"):
+        read(model, "", image, "red dot " * 40)
+    with pytest.raises(QueryError, match="no word"):
+        read(model, "", image, " ? ")
+
+
+def fusion_settings(settings):
+    """Those of the tiny project that a fusion encoder has."""
+    return {key: value for key, value in TINY_SETTINGS.items() if key in MTGFE.Config.model_fields} | settings
+
+
+def test_a_method_without_word_attention(project, make_spec):
+    spec = make_spec("vse", epochs=1)
+    assert train(spec).outcome.status == "ok"
+    with pytest.raises(QueryError, match="vse has no word attention: choose mtgfe or envlf"):
+        read(Trained(spec), "", np.zeros((32, 32, 3), dtype=np.uint8), "a red dot")
+
+
+def test_pieces_become_words():
+    pieces = ["", "a", "run", "##way", "##s", "next", "", ""]
+    assert whole_words(pieces) == [("a", [1]), ("runways", [2, 3, 4]), ("next", [5])]
+    assert whole_words(["", "##way"]) == [("##way", [1])]
+
+
+def test_a_file_that_is_no_image(tmp_path):
+    (tmp_path / "a.png").write_text("no image")
+    for name in ("a.png", "none.png"):
+        with pytest.raises(QueryError, match="is no image that can be read"):
+            picture(tmp_path / name)

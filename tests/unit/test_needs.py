@@ -182,3 +182,18 @@ def test_the_pictures_of_pir_are_of_cells_that_differ_in_the_centre_scale(monkey
     assert list(found) == ["vse", "pir-itr-soft, λ = 0", "pir-itr-soft, λ = 2", "pir-itr-soft"]
     assert {(cell.dataset, cell.seed) for cell in found.values()} == {("rsicd", 1)}
     assert needs.pir_cells(chosen, "none") == {}
+
+
+def test_the_pictures_of_mtgfe_are_of_the_combinations_of_tasks_that_there_are():
+    matrix = [
+        {"datasets": ["ucm"], "methods": ["vse", "mtgfe@itm-mlm"], "seeds": [1]},
+        {"datasets": ["ucm"], "methods": ["mtgfe", "mtgfe@other", "mtgfe@itm"], "seeds": [0, 1]},
+    ]
+    settings = {"methods": {"mtgfe@other": {"epochs": 1}}}
+    lab = {"title": "Lab", "matrix": matrix, "settings": settings}
+    none = {"title": "None", "matrix": [{"datasets": ["ucm"], "methods": ["vse"], "seeds": [1]}]}
+    chosen = parse_params({"experiment": "lab", "experiments": {"lab": lab, "none": none}})
+    found = needs.mtgfe_cells(chosen, "lab")
+    assert list(found) == ["mtgfe@itm", "mtgfe@itm-mlm", "mtgfe"]
+    assert {(cell.dataset, cell.seed) for cell in found.values()} == {("ucm", 1)}
+    assert needs.mtgfe_cells(chosen, "none") == {}

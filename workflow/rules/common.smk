@@ -279,6 +279,7 @@ CELL_FILES = [str(Layout.cell(cell) / "cell.json") for cell in CELLS]
 EXAMPLE_CELLS = {
     "amfmn": list(needs.example_cells(PARAMS, PARAMS.experiment).values()),
     "pir": list(needs.pir_cells(PARAMS, PARAMS.experiment).values()),
+    "mtgfe": list(needs.mtgfe_cells(PARAMS, PARAMS.experiment).values()),
 }
 EXAMPLE_FILES = {
     "amfmn": ("saliency.png", "retrieval.png", "localisation.png", "localisation.csv"),
@@ -289,6 +290,7 @@ EXAMPLE_FILES = {
         "images.png",
         "captions.png",
     ),
+    "mtgfe": ("attention-1.png", "attention-2.png"),
 }
 EXAMPLES = [
     f"{Layout.tables(PARAMS.experiment)}/{paper}-{name}"

@@ -290,3 +290,34 @@ if EXAMPLE_CELLS["pir"]:
             code=code("rsitr.examples.pir"),
         shell:
             "rsitr examples {wildcards.experiment} --paper pir > {log} 2>&1"
+
+
+if EXAMPLE_CELLS["mtgfe"]:
+
+    rule mtgfe_examples:
+        input:
+            example_files("mtgfe"),
+        output:
+            report(
+                multiext(
+                    "results/tables/{experiment}/mtgfe-",
+                    "attention-1.png",
+                    "attention-2.png",
+                ),
+                caption="../report/mtgfe-examples.rst",
+                category="{experiment}",
+            ),
+        log:
+            "results/logs/tables/{experiment}-mtgfe-examples.log",
+        benchmark:
+            "results/timing/tables/{experiment}-mtgfe-examples.tsv"
+        conda:
+            "../envs/rsitr.yaml"
+        threads: 2
+        resources:
+            mem_mb=3000,
+            cpu=min(2, pipeline.cores()),
+        params:
+            code=code("rsitr.examples.mtgfe"),
+        shell:
+            "rsitr examples {wildcards.experiment} --paper mtgfe > {log} 2>&1"

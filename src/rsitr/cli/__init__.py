@@ -14,7 +14,7 @@ from rsitr.cells import Layout, Outcome, Spec, read_spec
 from rsitr.cli.captions import captions
 from rsitr.cli.data import data
 from rsitr.cli.dedup import dedup
-from rsitr.cli.locate import examples, locate
+from rsitr.cli.locate import attention, examples, locate
 from rsitr.cli.pretrain import pretrain
 from rsitr.cli.reported import reported
 from rsitr.cli.scenes import scenes
@@ -28,7 +28,7 @@ app = typer.Typer(
 )
 for name, commands in (("data", data), ("dedup", dedup), ("captions", captions), ("scenes", scenes)):
     app.add_typer(commands, name=name)
-for command in (locate, examples, pretrain):
+for command in (locate, attention, examples, pretrain):
     app.command()(command)
 
 CellArgument = Annotated[

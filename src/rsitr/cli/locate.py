@@ -12,7 +12,7 @@ from rsitr import pipeline
 from rsitr.cells import Layout
 from rsitr.cli.reported import reported
 from rsitr.errors import ParamsError
-from rsitr.needs import example_cells, pir_cells
+from rsitr.needs import example_cells, mtgfe_cells, pir_cells
 from rsitr.params import CellId, load_params
 
 
@@ -21,6 +21,12 @@ class Paper(StrEnum):
 
     amfmn = "amfmn"
     pir = "pir"
+    mtgfe = "mtgfe"
+
+
+CELLS = {Paper.amfmn: example_cells, Paper.pir: pir_cells, Paper.mtgfe: mtgfe_cells}
+SHOWN = {Paper.amfmn: "amfmn-sim", Paper.pir: "pir-itr-soft or pir-itr-hard", Paper.mtgfe: "mtgfe"}
+"""Which method the pictures of a paper are of."""
 
 
 @reported
@@ -57,25 +63,53 @@ def examples(
     """Draw the pictures of a paper from trained cells.
 
     amfmn: salient masks, ranked images, captions located in a scene. pir: the common space of images and texts,
-    beliefs, ranked images and captions.
+    beliefs, ranked images and captions. mtgfe: what the words of a caption look at in its image.
     """
     params = load_params()
     experiment = experiment or params.experiment
-    cells = (example_cells if paper is Paper.amfmn else pir_cells)(params, experiment)
+    cells = CELLS[paper](params, experiment)
     if not cells:
-        method = "amfmn-sim" if paper is Paper.amfmn else "pir-itr-soft or pir-itr-hard"
-        raise ParamsError(f"the pictures are of {method}: add it to the matrix of {experiment}")
+        raise ParamsError(f"the pictures are of {SHOWN[paper]}: add it to the matrix of {experiment}")
     specs = {label: pipeline.trained(params, cell) for label, cell in cells.items()}
     out = Layout.tables(experiment)
     if paper is Paper.amfmn:
-        from rsitr.examples import amfmn
+        from rsitr.examples.amfmn import build
 
-        title = f"{cells['sentence'].method} on {cells['sentence'].dataset}"
-        written = amfmn.build(specs, title, out)
+        main = cells["sentence"]
+    elif paper is Paper.pir:
+        from rsitr.examples.pir import build
+
+        main = list(cells.values())[-1]
     else:
-        from rsitr.examples import pir
+        from rsitr.examples.mtgfe import build
 
-        cell = list(cells.values())[-1]
-        written = pir.build(specs, f"{cell.method} on {cell.dataset}", out)
-    for path in written:
+        main = next(iter(cells.values()))
+    title = main.dataset if paper is Paper.mtgfe else f"{main.method} on {main.dataset}"
+    for path in build(specs, title, out):
         print(path)
+
+
+@reported
+def attention(
+    image: Annotated[Path, typer.Option(help="PNG, JPEG or TIFF, of the size of a retrieved image.")],
+    text: Annotated[str, typer.Option(help="A caption of it.")],
+    method: Annotated[list[str] | None, typer.Option(help="A trained method; may be given several times.")] = None,
+    dataset: Annotated[str | None, typer.Option(help="What it was trained on [the experiment's first].")] = None,
+    experiment: Annotated[str | None, typer.Option(help="Of params.yaml [the chosen one].")] = None,
+    seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
+    out: Annotated[Path, typer.Option(help="The picture.")] = Path("results/attention.png"),
+) -> None:
+    """Draw what each word of a caption looks at in an image (MTGFE, Figs. 6 and 7)."""
+    from rsitr.examples.attention import picture, read
+    from rsitr.figures import word_attention
+    from rsitr.trained import Trained
+
+    params = load_params()
+    experiment = experiment or params.experiment
+    place = dataset or params[experiment].datasets[0]
+    pixels = picture(image)
+    readings = []
+    for name in method or ["mtgfe"]:
+        model = Trained(pipeline.trained(params, CellId(experiment, place, name, seed)))
+        readings.append(read(model, name, pixels, text))
+    print(word_attention.draw(f"What words look at, trained on {place}: {text}", readings, out))

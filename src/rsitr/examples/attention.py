@@ -1,0 +1,60 @@
+"""What the words of a caption look at in an image, of any method that says so by ``word_attention``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from rsitr.datasets.images import load_rgb
+from rsitr.errors import CorruptArchive, QueryError
+from rsitr.figures.word_attention import Reading
+from rsitr.trained import Trained
+
+PIECE = "##"
+"""How a word piece begins that continues a word."""
+
+
+def picture(path: Path) -> np.ndarray:
+    """A file as uint8 [H, W, 3]; raises ``QueryError`` unless it is an image."""
+    try:
+        return np.asarray(load_rgb(path))
+    except CorruptArchive as error:
+        raise QueryError(f"{path} is no image that can be read: name a PNG, JPEG or TIFF") from error
+
+
+def attentive(model: Trained) -> bool:
+    """Whether a trained method can be asked what words look at."""
+    return hasattr(model.method, "word_attention")
+
+
+@torch.inference_mode()
+def read(model: Trained, label: str, image: np.ndarray, caption: str) -> Reading:
+    """What the words of a caption look at in an image, uint8 [H, W, 3].
+
+    The pieces of a word are one: the mean of their maps; punctuation is left out. Raises ``QueryError`` for a method
+    without cross-attention, and for a caption that is blank or too long.
+    """
+    if not attentive(model):
+        raise QueryError(f"{model.method.name} has no word attention: choose mtgfe or envlf")
+    model.encode_queries([caption])  # which says what is wrong with a caption
+    method: Any = model.method
+    tokens = method.tokenize([caption]).to(model.device)
+    maps = method.word_attention(model.pixels(image[None]), tokens)[0].float().cpu().numpy()
+    words = [word for word in whole_words(method.pieces(tokens)[0]) if any(map(str.isalnum, word[0]))]
+    merged = [maps[places].mean(0) for _, places in words]
+    return Reading(label, image, tuple(word for word, _ in words), np.stack(merged))
+
+
+def whole_words(pieces: list[str]) -> list[tuple[str, list[int]]]:
+    """Words with the places of their pieces; an empty piece is no part of the caption."""
+    words: list[tuple[str, list[int]]] = []
+    for place, piece in enumerate(pieces):
+        if piece.startswith(PIECE) and words:
+            word, places = words[-1]
+            words[-1] = (word + piece.removeprefix(PIECE), [*places, place])
+        elif piece:
+            words.append((piece, [place]))
+    return words

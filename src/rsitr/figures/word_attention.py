@@ -1,0 +1,77 @@
+"""What each word of a caption looks at in an image, as MTGFE's Figs. 6 and 7 show it: the image, then word by word."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from textwrap import fill
+from typing import NamedTuple
+
+import matplotlib.style
+import numpy as np
+import numpy.typing as npt
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from rsitr.figures.png import save
+
+COLOURS = "inferno"
+OPACITY = 0.55
+"""Of the map over the image."""
+COLUMNS = 8
+"""Pictures in a line: the image and up to seven words; further words begin another line."""
+PANEL = 1.25
+"""Inches: width of a picture."""
+LETTERS = 110
+"""Of a caption or a title in a line."""
+NOTE = "dark: least, bright: most of the word's attention, both in multiples of an even share"
+
+
+class Reading(NamedTuple):
+    """An image and what the words of its caption look at."""
+
+    label: str
+    """Whose reading it is: a method, perhaps with its variant."""
+    image: npt.NDArray[np.uint8]
+    """[H, W, 3]"""
+    words: tuple[str, ...]
+    maps: npt.NDArray[np.floating]
+    """[words, h, w]: shares of a word's attention over the whole image."""
+
+
+def _draw_word(axes: Axes, reading: Reading, number: int) -> None:
+    height, width = reading.image.shape[:2]
+    extent = (0, width, height, 0)
+    axes.imshow(reading.image, extent=extent)
+    # Each word from its own least to its own most; how far these are from an even share stands over the map.
+    shares = reading.maps[number] * reading.maps[number].size
+    axes.imshow(shares, cmap=COLOURS, alpha=OPACITY, interpolation="bilinear", extent=extent)
+    axes.set_title(f"{reading.words[number]}\n{shares.min():.1f} - {shares.max():.1f}", fontsize=7)
+
+
+def _lines(reading: Reading) -> int:
+    return -(-len(reading.words) // (COLUMNS - 1))
+
+
+def draw(title: str, readings: Sequence[Reading], path: Path) -> Path:
+    """Write the picture as PNG, a block of lines for each reading; equal input gives equal bytes.
+
+    Over each map stands its word, and the least and the largest share of its attention that a place of the image has,
+    in multiples of an even share: 1.0 - 1.0 is a word that looks everywhere alike.
+    """
+    heights = [0.35 + (PANEL + 0.35) * _lines(reading) for reading in readings]
+    with matplotlib.style.context("default"):
+        figure = Figure(figsize=(PANEL * COLUMNS + 0.3, 0.8 + sum(heights)), layout="constrained")
+        parts = figure.subfigures(len(readings), 1, squeeze=False, height_ratios=heights)[:, 0]
+        for part, reading in zip(parts, readings, strict=True):
+            part.suptitle(fill(reading.label, LETTERS), x=0.01, ha="left", fontsize=9)
+            grid = part.subplots(_lines(reading), COLUMNS, squeeze=False)
+            for axes in grid.flat:
+                axes.set_axis_off()
+            grid[0, 0].imshow(reading.image)
+            grid[0, 0].set_title("image\n", fontsize=7)
+            for number in range(len(reading.words)):
+                line, column = divmod(number, COLUMNS - 1)
+                _draw_word(grid[line, 1 + column], reading, number)
+        figure.suptitle(f"{fill(title, LETTERS)}\n({NOTE})", fontsize=9)
+        return save(figure, path)
