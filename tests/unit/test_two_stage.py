@@ -1,4 +1,4 @@
-"""Two-stage ranks: worked out by hand, against a loop over sorted lists, and equal to exhaustive ones at full length."""
+"""Two-stage ranks: worked out by hand, against a loop over sorted lists, at full length the exhaustive ones."""
 
 from __future__ import annotations
 
@@ -68,7 +68,7 @@ def test_by_hand():
     (one, two, three), asked = run(first, second, [0, 1, 2], [1, 2, 3])
     # Image 0: [1 | 0 2], [0 1 | 2], [2 0 1]. Image 1: [1 | 2 0], [2 1 | 0], [2 1 0]. Image 2: [0 | 1 2] and so on.
     assert [list(ranks.i2t) for ranks in (one, two, three)] == [[2, 1, 3], [1, 2, 3], [2, 2, 3]]
-    # Captions against images, columns: [2 0 1] by the filter, (1 0 3) by the scorer; [2 1 0], (0 1 2); [2 1 0], (5 2 1).
+    # Columns, by the filter and then by the scorer: [2 0 1] and (1 0 3), [2 1 0] and (0 1 2), [2 1 0] and (5 2 1).
     assert [list(ranks.t2i) for ranks in (one, two, three)] == [[2, 2, 1], [2, 2, 2], [2, 2, 3]]
     assert asked == 2 * 9  # of the longest lists, once
 

@@ -116,9 +116,9 @@ def two_stage(
     """Ranks of all queries in both directions, for each length K of the shortlists.
 
     ``first`` gives the filter's scores of a slice of images against a slice of texts, ``second`` the scorer's of the
-    pairs of one query; it is asked for the longest shortlists only, of which shorter ones are the beginning. ``text_of``
-    [C] is the text of each caption, numbered from 0; every caption is a text of its own without it. ``image_of`` [C] is
-    the image of each caption.
+    pairs of one query; it is asked for the longest shortlists only, of which shorter ones are the beginning.
+    ``image_of`` [C] is the image of each caption, ``text_of`` [C] its text, numbered from 0; without it, every caption
+    is a text of its own.
 
     Raises ``ParamsError`` for a K below 1, ``DatasetError`` when ``text_of`` does not describe the captions,
     ``TrainingDiverged`` when a score is not a number.
