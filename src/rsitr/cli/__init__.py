@@ -18,8 +18,10 @@ from rsitr.cli.locate import examples, locate
 from rsitr.cli.pretrain import pretrain
 from rsitr.cli.reported import reported
 from rsitr.cli.scenes import scenes
+from rsitr.cli.two_stage import two_stage
 from rsitr.errors import ParamsError
 from rsitr.params import CellId, Params, load_params
+from rsitr.schemas import write_schemas
 
 app = typer.Typer(
     help="The reproducible benchmark of remote sensing image-text retrieval. Run from the folder with the Snakefile.",
@@ -28,7 +30,7 @@ app = typer.Typer(
 )
 for name, commands in (("data", data), ("dedup", dedup), ("captions", captions), ("scenes", scenes)):
     app.add_typer(commands, name=name)
-for command in (locate, examples, pretrain):
+for command in (locate, examples, pretrain, two_stage):
     app.command()(command)
 
 CellArgument = Annotated[
@@ -97,8 +99,8 @@ def tables(
 @app.command()
 @reported
 def schemas() -> None:
-    """Write the JSON schemas of params.yaml and of a record, for editors and other programs."""
-    for path in pipeline.write_schemas():
+    """Write the JSON schemas of params.yaml and of records, for editors and other programs."""
+    for path in write_schemas():
         print(path)
 
 
