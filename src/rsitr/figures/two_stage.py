@@ -11,7 +11,7 @@ import matplotlib.style
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import NullLocator
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
 from rsitr.figures.png import save
 
@@ -51,6 +51,7 @@ def _draw_mr(axes: Axes, curve: Curve, colour: str) -> None:
     centre = [mean(seeds) for seeds in curve.mr]
     if curve.published:
         axes.plot(curve.lengths, centre, "x", color=colour, ms=8, mew=1.8)
+        _name(axes, curve.lengths[-1], centre[-1], colour)
     else:
         spread = [stdev(seeds) if len(seeds) > 1 else 0 for seeds in curve.mr]
         axes.errorbar(
@@ -68,6 +69,22 @@ def _draw_time(axes: Axes, curve: Curve, colour: str) -> None:
         axes.axhline(whole, color=colour, linestyle="--", linewidth=1)
         # Both directions have such a line: the marker at its end tells which is which.
         axes.plot(1, whole, linestyle="", clip_on=False, transform=at_the_end, **style)
+        if curve.published:
+            _name(axes, curve.lengths[-1], values[-1], colour)
+
+
+def _name(axes: Axes, length: int, value: float, colour: str) -> None:
+    """Say at its place that a point is the paper's."""
+    axes.annotate(
+        "published",
+        (length, value),
+        (-7, 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        fontsize=8,
+        color=colour,
+    )
 
 
 def _prepare(axes: Axes, panel: Panel, ylabel: str) -> None:
@@ -112,6 +129,9 @@ def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
             _prepare(right, panel, "milliseconds per query")
             if panel.curves:
                 right.set_yscale("log")
+                right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                right.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+                right.yaxis.set_minor_locator(NullLocator())
             for curve in panel.curves:
                 colour = PAPER if curve.published else colours[curve.label]
                 _draw_mr(left, curve, colour)

@@ -140,7 +140,7 @@ def collect(params: Params, experiment: str, stale: Mapping[TwoStageId, Sequence
 def _value(values: Sequence[float], notes: tuple[Note, ...], missing: str, form: str = ".2f") -> Cell:
     if not values:
         return Cell("NA", notes=(Note(missing),))
-    spread = f" ± {stdev(values):{form}}" if len(values) > 1 else ""
+    spread = f" ± {stdev(values):{form.lstrip('+')}}" if len(values) > 1 else ""
     return Cell(f"{mean(values):{form}}{spread}", notes=notes)
 
 
