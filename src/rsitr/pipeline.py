@@ -287,9 +287,10 @@ def status(params: Params, experiment: str) -> list[tuple[CellId, str, str]]:
 
 
 def forget(params: Params, experiment: str, states: set[str]) -> list[CellId]:
-    """Delete the records of all cells and priors that ended in one of ``states``, so that the next run makes them anew.
+    """Delete the records of all cells, priors and two-stage retrievals that ended in one of ``states``.
 
-    What a failed training saved to continue from is kept, and so is a checkpoint whose evaluation failed.
+    The next run makes them anew. What a failed training saved to continue from is kept, and so is a checkpoint whose
+    evaluation failed.
     """
     forget_priors(params, experiment, states)
     forget_two_stages(params.two_stages(experiment), states)

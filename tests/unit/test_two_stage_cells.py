@@ -20,7 +20,13 @@ from rsitr.train import train
 from rsitr.two_stage import pairs, run, stage
 from rsitr.two_stage.pairs import Pairs
 from rsitr.two_stage.record import TwoStageRecord, read_two_stage
-from rsitr.two_stage.run import forget_two_stages, run_two_stage, stale_two_stage, synchronise_two_stages
+from rsitr.two_stage.run import (
+    forget_two_stages,
+    run_two_stage,
+    stale_two_stage,
+    status_of_two_stages,
+    synchronise_two_stages,
+)
 
 METHODS = ["scan-t2i", "vse++", "retrieval-filter", "distilled-dual"]
 TEXTS = 12
@@ -137,7 +143,9 @@ def test_a_cell_that_is_missing_or_failed_becomes_the_reason(arrange):
     record = stage.run(spec)
     assert record.outcome.reason == "its filter tiny/scenes-b/vse++/0 is failed: the loss became nan"
     assert record.points == []
+    assert stale_two_stage(spec) == []
     train(spec.filter)
+    assert stale_two_stage(spec) == ["filter"]
     record = stage.run(spec)
     assert record.outcome.reason.endswith("has not been evaluated: run `rsitr evaluate tiny/scenes-b/vse++/0`")
 
@@ -147,7 +155,9 @@ def test_what_is_current_is_not_repeated_and_what_is_not_is_named(arrange, in_th
     made(params, "scan-t2i", "vse++")
     (spec,) = pipeline.two_stage_specs(params, "tiny")
     path = Layout.two_stage(spec.id)
+    assert status_of_two_stages([spec]) == [(f"two_stage/{spec.id.path}", "missing", "")]
     assert run_two_stage(spec).status == run_two_stage(spec).status == "ok"
+    assert status_of_two_stages([spec]) == [(f"two_stage/{spec.id.path}", "ok", "")]
     assert len(in_this_process) == 1
     # File times follow the hashes: a current record becomes newer than its inputs, the spec of a stale one than it.
     os.utime(path, (1, 1))
@@ -155,6 +165,7 @@ def test_what_is_current_is_not_repeated_and_what_is_not_is_named(arrange, in_th
     assert path.stat().st_mtime > Layout.two_stage_spec(spec.id).stat().st_mtime
     (longer,) = pipeline.two_stage_specs(arrange(block(shortlists=[5])), "tiny")
     assert stale_two_stage(longer) == ["parameters"]
+    assert status_of_two_stages([longer])[0][1:] == ("ok stale", "changed: parameters")
     assert stale_two_stage(spec.model_copy(update={"code_sha": "1" * 64})) == ["code"]
     report = Layout.checkpoint(spec.filter.cell) / "train.json"
     report.write_text(report.read_text().replace(read_two_stage(spec.id).filter_sha, "2" * 64))

@@ -22,6 +22,7 @@ from rsitr.cli.two_stage import two_stage
 from rsitr.errors import ParamsError
 from rsitr.params import CellId, Params, load_params
 from rsitr.schemas import write_schemas
+from rsitr.two_stage.run import status_of_two_stages
 
 app = typer.Typer(
     help="The reproducible benchmark of remote sensing image-text retrieval. Run from the folder with the Snakefile.",
@@ -107,12 +108,14 @@ def schemas() -> None:
 @app.command()
 @reported
 def status(experiment: ExperimentArgument = None) -> None:
-    """The expected matrix of cells: done, missing, skipped, failed, stale."""
+    """The expected matrix of cells, and two-stage retrieval by them: done, missing, skipped, failed, stale."""
     params, name = _experiment(experiment)
     rows = pipeline.status(params, name)
     table = Table("cell", "state", "reason", title=pipeline.summary(rows))
     for cell, state, reason in rows:
         table.add_row(cell.path, state, reason)
+    for row in status_of_two_stages(pipeline.two_stage_specs(params, name)):
+        table.add_row(*row)
     Console().print(table)
 
 

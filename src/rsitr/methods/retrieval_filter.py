@@ -43,11 +43,6 @@ class RetrievalFilter(DualEncoder):
         self.text_head = nn.Linear(text.width, config.width, bias=False)
         self.pair = PairMLP(config.width)
 
-    @property
-    def departures(self) -> list[str]:
-        """Of the published filter."""
-        return ["encoders of its own instead of the teacher's"]
-
     def encode_images(self, images: Tensor) -> Tensor:
         """The image's part of the first layer [B, width]."""
         return self.image_head(self.pool_image(images))

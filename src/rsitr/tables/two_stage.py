@@ -33,6 +33,9 @@ CAPTION = (
     "all pairs. ms: mean time of a query by the scorer, the filter or both, with the gallery encoded beforehand and "
     "without the encoding of the query; ×: how many times faster than scoring all pairs in the same run."
 )
+OF_THE_PAPER = (
+    " Published: as printed, with the encoders and on the hardware of the paper; no difference is drawn to it."
+)
 Key = str | int
 """``ALL``, ``ALONE`` or the length of the shortlists."""
 
@@ -174,7 +177,11 @@ def _table(dataset: str, series: Sequence[Series]) -> Table:
     published = any(each.printed(key) for each in series for key in each.keys)
     groups = [Group("", COLUMNS), *([Group("", tuple(PRINTED.values()), "published")] if published else [])]
     synthetic = any(each.synthetic for each in series)
-    caption = CAPTION + (" Synthetic data: not comparable with any published number." if synthetic else "")
+    caption = (
+        CAPTION
+        + (OF_THE_PAPER if published else "")
+        + (" Synthetic data: not comparable with any published number." if synthetic else "")
+    )
     heading = f"{dataset} (synthetic)" if synthetic else dataset
     return Table(heading, caption, "scorer, filter", tuple(groups), tuple(_rows(series, published)))
 

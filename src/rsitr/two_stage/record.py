@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from rsitr.cells import Layout, Outcome, Spec, read_json
+from rsitr.cells import Layout, Outcome, Spec, current_weights_sha, read_json
 from rsitr.params import TwoStageId
 from rsitr.provenance import sha256_json
 
@@ -121,8 +121,15 @@ class TwoStageRecord(BaseModel):
 
     @classmethod
     def begun(cls, spec: TwoStageSpec) -> TwoStageRecord:
-        """The record before anything has come out."""
-        return cls(**spec.id._asdict(), params_sha=spec.params_sha, code_sha=spec.code_sha)
+        """The record before anything has come out, with the weights as they are now."""
+        scorer_sha, filter_sha = (current_weights_sha(cell) or "" for cell in spec.id.cells)
+        return cls(
+            **spec.id._asdict(),
+            params_sha=spec.params_sha,
+            code_sha=spec.code_sha,
+            scorer_sha=scorer_sha,
+            filter_sha=filter_sha,
+        )
 
     def stale(
         self, spec: TwoStageSpec, data_sha: str | None, scorer_sha: str | None, filter_sha: str | None
@@ -135,8 +142,8 @@ class TwoStageRecord(BaseModel):
             "code": self.code_sha != spec.code_sha,
             "parameters": self.params_sha != spec.params_sha,
             "data": bool(data_sha and self.data_sha and self.data_sha != data_sha),
-            "scorer": bool(scorer_sha and self.scorer_sha and self.scorer_sha != scorer_sha),
-            "filter": bool(filter_sha and self.filter_sha and self.filter_sha != filter_sha),
+            "scorer": bool(scorer_sha and self.scorer_sha != scorer_sha),
+            "filter": bool(filter_sha and self.filter_sha != filter_sha),
         }
         return [name for name, differs in changed.items() if differs]
 

@@ -45,6 +45,17 @@ def stale_two_stage(spec: TwoStageSpec) -> list[str]:
     return record.stale(spec, data, *(current_weights_sha(cell.cell) for cell in (spec.scorer, spec.filter)))
 
 
+def status_of_two_stages(specs: Iterable[TwoStageSpec]) -> list[tuple[str, str, str]]:
+    """Path, state and reason of each, as ``rsitr.pipeline.status`` has them of cells."""
+    rows = []
+    for spec in specs:
+        record, stale = read_two_stage(spec.id), stale_two_stage(spec)
+        state = f"{record.outcome.status}{' stale' if stale else ''}" if record else "missing"
+        reasons = [record.outcome.reason if record else "", f"changed: {', '.join(stale)}" if stale else ""]
+        rows.append((spec.path, state, "; ".join(filter(None, reasons))))
+    return rows
+
+
 def write_two_stage_spec(spec: TwoStageSpec) -> Path:
     """Write the spec where its rule reads it, only if it changed."""
     path = Layout.two_stage_spec(spec.id)
@@ -57,13 +68,15 @@ def synchronise_two_stages(specs: Iterable[TwoStageSpec]) -> None:
     """Write every spec and make file times say what the hashes say (``rsitr.pipeline.synchronise``)."""
     for spec in specs:
         path = write_two_stage_spec(spec)
-        if read_two_stage(spec.id) is None:
+        record = read_two_stage(spec.id)
+        if record is None:
             continue
         timing = Path("results/timing/two_stage", spec.id.path + ".tsv")
         made = [output for output in (Layout.two_stage(spec.id), timing) if output.is_file()]
         if stale_two_stage(spec):
             os.utime(path)
-        elif newest([path, *two_stage_inputs(spec)]) > oldest(made):
+        # One that was skipped for its cells' sake is cheap to try again: Snakemake decides.
+        elif record.outcome.status != "skipped" and newest([path, *two_stage_inputs(spec)]) > oldest(made):
             for output in made:
                 os.utime(output)
 

@@ -217,7 +217,6 @@ def alone(record: Record, seconds: Seconds) -> Way:
 def measure(spec: TwoStageSpec, record: TwoStageRecord) -> None:
     """Fill ``record`` in; raises ``Unsupported`` where a cell cannot be used."""
     of_scorer, of_filter = recorded(spec.scorer, "scorer"), recorded(spec.filter, "filter")
-    record.scorer_sha, record.filter_sha = of_scorer.weights_sha, of_filter.weights_sha
     record.data, record.data_sha = of_scorer.data, of_scorer.data_sha
     device = prepare(spec.scorer)
     record.machine = machine(device, spec.threads)
