@@ -97,11 +97,16 @@ def test_what_is_missing_failed_or_stale_is_said(lab):
     ]
 
 
-def test_records_of_other_lengths_are_no_results(lab):
+def test_a_length_that_a_record_lacks_is_no_result(lab):
     first = record(0)
-    rows, notes = lab(first.model_copy(update={"points": first.points[:1]}))
-    assert rows["rsicd", "16"]["mR"] == "NA [1]"
-    assert notes[0] == "# [1] seed 0: its record is of other lengths; seed 1: not run yet"
+    rows, notes = lab(first.model_copy(update={"points": first.points[:1]}), record(1))
+    assert rows["rsicd", "16"]["mR"] == "20.00 ± 0.00"
+    assert (rows["rsicd", "128"]["mR"], rows["rsicd", "128"]["seeds"]) == ("NA [1]", "1/2")
+    assert (rows["scenes-a", "16"]["mR"], rows["scenes-a", "16"]["seeds"]) == ("NA [2]", "0/2")
+    assert notes[:2] == [
+        "# [1] seed 0: its record has no shortlists of this length",
+        "# [2] seed 0: not run yet; seed 1: not run yet",
+    ]
 
 
 def test_nothing_where_nothing_is_asked_for(tmp_path):

@@ -63,26 +63,20 @@ class Series:
         return [record for record in self.records.values() if record and record.outcome.status == "ok"]
 
     @property
-    def complete(self) -> bool:
-        """Whether every seed has results of the present lengths."""
-        return all(record and all(way(record, key) for key in self.keys) for record in self.records.values())
-
-    @property
     def synthetic(self) -> bool:
         """Whether the dataset is generated."""
         return any(record.data.get("synthetic") for record in self.present)
 
-    @property
-    def reason(self) -> str:
-        """Why there are no numbers; empty where there are."""
+    def reason(self, key: Key) -> str:
+        """Why a row has no numbers; empty where it has."""
         reasons = []
         for seed, record in self.records.items():
             if record is None:
                 reasons.append(f"seed {seed}: not run yet")
             elif record.outcome.status != "ok":
                 reasons.append(f"seed {seed}: {record.outcome.status}: {record.outcome.reason}")
-            elif not all(way(record, key) for key in self.keys):
-                reasons.append(f"seed {seed}: its record is of other lengths")
+            elif way(record, key) is None:
+                reasons.append(f"seed {seed}: its record has no shortlists of this length")
         return "; ".join(reasons)
 
     @property
@@ -104,8 +98,7 @@ class Series:
         return [1000 * getattr(found.seconds, direction) for found in self._ways(key)]
 
     def _ways(self, key: Key) -> list[Way]:
-        found = [way(record, key) for record in self.present] if self.complete else []
-        return [each for each in found if each]
+        return [] if self.reason(key) else [each for each in (way(record, key) for record in self.present) if each]
 
     def printed(self, key: Key) -> Mapping[str, float]:
         """What the paper prints for a row of its own scorer and filter; empty elsewhere."""
@@ -148,20 +141,20 @@ def _value(values: Sequence[float], notes: tuple[Note, ...], missing: str, form:
 
 
 def _cells(series: Series, key: Key) -> Iterator[Cell]:
-    present = len(series.present)
+    missing, seeds = series.reason(key), len(series.records)
     yield Cell(str(key))
-    yield Cell(str(present) if series.complete else f"{present}/{len(series.records)}")
+    yield Cell(f"{sum(way(record, key) is not None for record in series.present)}/{seeds}" if missing else str(seeds))
     for metric in METRICS:
-        yield _value(series.metrics(key, metric), series.notes, series.reason)
+        yield _value(series.metrics(key, metric), series.notes, missing)
     whole = series.metrics(ALL, "mr")
-    losses = [mine - every for mine, every in zip(series.metrics(key, "mr"), whole, strict=True)]
-    yield Cell() if key == ALL else _value(losses, series.notes, series.reason, "+.2f")
+    losses = [mine - every for mine, every in zip(series.metrics(key, "mr"), whole, strict=False)]
+    yield Cell() if key == ALL else _value(losses, series.notes, missing, "+.2f")
     for direction in TIMES:
-        yield _value(series.milliseconds(key, direction), series.notes, series.reason)
+        yield _value(series.milliseconds(key, direction), series.notes, missing)
     for direction in TIMES:
         every, mine = series.milliseconds(ALL, direction), series.milliseconds(key, direction)
-        ratios = [slow / fast for slow, fast in zip(every, mine, strict=True)]
-        yield Cell() if key == ALL else _value(ratios, series.notes, series.reason, ".1f")
+        ratios = [slow / fast for slow, fast in zip(every, mine, strict=False)]
+        yield Cell() if key == ALL else _value(ratios, series.notes, missing, ".1f")
 
 
 def _rows(series: Sequence[Series], published: bool) -> Iterator[Row]:
@@ -188,12 +181,13 @@ def _table(dataset: str, series: Sequence[Series]) -> Table:
 
 def _curves(series: Series) -> Iterator[figure.Curve]:
     """A series as the figure draws it, and the paper's beside its own scorer and filter."""
-    if series.complete and series.lengths:
+    known = tuple(k for k in series.lengths if not series.reason(k))
+    if known:
         yield figure.Curve(
             f"{series.filter}, then {series.scorer}",
-            series.lengths,
-            tuple(tuple(series.metrics(k, "mr")) for k in series.lengths),
-            {way: tuple(mean(series.milliseconds(k, way)) for k in series.lengths) for way in TIMES},
+            known,
+            tuple(tuple(series.metrics(k, "mr")) for k in known),
+            {way: tuple(mean(series.milliseconds(k, way)) for k in known) for way in TIMES},
             mean(series.metrics(ALL, "mr")),
             {way: mean(series.milliseconds(ALL, way)) for way in TIMES},
         )
