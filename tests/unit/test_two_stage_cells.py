@@ -29,6 +29,7 @@ from rsitr.two_stage.run import (
 )
 
 METHODS = ["scan-t2i", "vse++", "retrieval-filter", "distilled-dual"]
+BERT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
 TEXTS = 12
 """Different captions of the six test images."""
 
@@ -45,12 +46,15 @@ def arrange(project):
     def arranged(*blocks) -> Params:
         raw = yaml.safe_load((project / "params.yaml").read_text())
         tiny = raw["experiments"]["tiny"]
-        tiny["matrix"] = [{"datasets": ["scenes-b"], "methods": [*METHODS, "vse++@keywords"], "seeds": [0]}]
+        methods = [*METHODS, "vse++@keywords", "mtgfe", "retrieval-filter@paper"]
+        tiny["matrix"] = [{"datasets": ["scenes-b"], "methods": methods, "seeds": [0]}]
         tiny["two_stage"] = list(blocks)
         tiny["settings"]["all"]["epochs"] = 1
         tiny["settings"]["methods"] = {
             "retrieval-filter": {"teacher": "scan-t2i", "compare": "lists", "distillation_temperature": 0.1},
             "distilled-dual": {"teacher": "scan-t2i", "distillation_temperature": 0.1},
+            "mtgfe": {"text_weights": "none", "text_options": BERT},
+            "retrieval-filter@paper": {"teacher": "mtgfe", "compare": "pairs", "distillation_temperature": 1.0},
         }
         (project / "params.yaml").write_text(yaml.safe_dump(raw))
         return pipeline.open_params(load_params().model_dump())
@@ -100,6 +104,15 @@ def test_a_record_of_two_cells(arrange):
             assert point.seconds.i2t == pytest.approx(point.filter_seconds.i2t + point.rerank_seconds.i2t)
             assert min(point.filter_seconds.t2i, point.rerank_seconds.t2i) > 0
         assert stale_two_stage(spec) == []
+
+
+def test_mtgfe_and_its_filter(arrange):
+    params = arrange(block("retrieval-filter@paper", scorer="mtgfe"))
+    made(params, "mtgfe", "retrieval-filter@paper")
+    (spec,) = pipeline.two_stage_specs(params, "tiny")
+    record = stage.run(spec)
+    assert record.outcome.status == "ok", record.outcome.traceback
+    assert record.points[-1].metrics == record.exhaustive.metrics
 
 
 @pytest.mark.parametrize("room", [2**24, 300])
