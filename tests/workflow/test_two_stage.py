@@ -34,7 +34,7 @@ def planned(project: Project) -> set[str]:
 def test_all_makes_them_once_and_again_when_something_changed(project: Project) -> None:
     project.params(with_two_stages(2, 4))
     assert planned(project) == set(FILTERS)
-    project.snakemake("all")
+    project.snakemake("results/tables/tiny/two-stage.csv")
     for name in FILTERS:
         record = json.loads((project.path / RECORD.format(name)).read_text())
         assert record["outcome"]["status"] == "ok", record["outcome"]

@@ -18,7 +18,7 @@ the filter. What the paper leaves open:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -33,14 +33,8 @@ BLOCK = 512
 """Queries whose filter scores are held at a time: 11 MiB with RSICD's 5,465 captions, and a few masks as large."""
 
 
-class Rescore(Protocol):
-    """The expensive scorer, asked for the pairs of one query."""
-
-    def of_image(self, image: int, texts: Tensor) -> Tensor:
-        """Scores [K], on the CPU, of an image against texts (int64 [K])."""
-
-    def of_text(self, text: int, images: Tensor) -> Tensor:
-        """Scores [K], on the CPU, of a text against images (int64 [K])."""
+Rescore = Callable[[int, Tensor], Tensor]
+"""Scores [K], on the CPU, of an image against texts (int64 [K]) by the expensive scorer."""
 
 
 class Shortlists(NamedTuple):
@@ -115,10 +109,11 @@ def two_stage(
 ) -> list[Ranks]:
     """Ranks of all queries in both directions, for each length K of the shortlists.
 
-    ``first`` gives the filter's scores of a slice of images against a slice of texts, ``second`` the scorer's of the
-    pairs of one query; it is asked for the longest shortlists only, of which shorter ones are the beginning.
-    ``image_of`` [C] is the image of each caption, ``text_of`` [C] its text, numbered from 0; without it, every caption
-    is a text of its own.
+    ``first`` gives the filter's scores of a slice of images against a slice of texts; it is asked twice, for the
+    shortlists and for what stands behind them. ``second`` is asked once for each image, with the texts of its shortlist
+    and those of whose shortlists it is part, so that no pair is scored twice; it is asked for the longest shortlists
+    only, of which shorter ones are the beginning. ``image_of`` [C] is the image of each caption, ``text_of`` [C] its
+    text, numbered from 0; without it, every caption is a text of its own.
 
     Raises ``ParamsError`` for a K below 1, ``DatasetError`` when ``text_of`` does not describe the captions,
     ``TrainingDiverged`` when a score is not a number.
@@ -129,43 +124,89 @@ def two_stage(
     if text_of.shape != image_of.shape or np.bincount(text_of).min() == 0:
         raise DatasetError("text_of must give every caption the number of its text, and every text from 0 a caption.")
     n_texts = int(text_of.max()) + 1
-    everything = slice(0, n_images), slice(0, n_texts)
+
+    def of_images(part: slice) -> Tensor:
+        return _checked(first(part, slice(0, n_texts)), "filter")
+
+    def of_texts(part: slice) -> Tensor:
+        return _checked(first(slice(0, n_images), part), "filter").T.contiguous()
+
+    with torch.inference_mode():
+        i2t = _shortlists(of_images, _parts(n_images, block), max(lengths))
+        t2i = _shortlists(of_texts, _parts(n_texts, block), max(lengths))
+        of_image, of_text = _rescored(second, i2t, t2i)
+        images = _image_ranks(of_images, of_image, image_of, text_of, lengths, block)
+        texts = _text_ranks(of_texts, of_text, image_of, text_of, lengths, block)
+    return [Ranks(*both) for both in zip(images, texts, strict=True)]
+
+
+def _shortlists(scores: Callable[[slice], Tensor], parts: Iterator[slice], k: int) -> Shortlists:
+    """Of all queries of a direction, whose filter scores [Q, G] come part by part."""
+    found = [shortlist(scores(part), k) for part in parts]
+    return Shortlists(*map(torch.cat, zip(*found, strict=True)))
+
+
+def _rescored(score: Rescore, i2t: Shortlists, t2i: Shortlists) -> tuple[Tensor, Tensor]:
+    """The scorer's scores [I, K] and [T, K] of the shortlists; those of what only fills up are never read."""
+    of_images, of_texts = (torch.full(side.items.shape, -torch.inf, dtype=torch.float64) for side in (i2t, t2i))
+    text, place = t2i.inside.nonzero().T
+    image = t2i.items[text, place]
+    order = image.argsort()
+    ends = torch.searchsorted(image[order].contiguous(), torch.arange(len(i2t.items)), right=True)
+    for number, asking in enumerate(torch.tensor_split(order, ends)[:-1]):
+        own = i2t.items[number, i2t.inside[number]]
+        if len(own) + len(asking) == 0:
+            continue
+        texts, where = torch.cat([own, text[asking]]).unique(return_inverse=True)
+        scores = _checked(score(number, texts), "scorer")[where]
+        of_images[number, i2t.inside[number]] = scores[: len(own)]
+        of_texts[text[asking], place[asking]] = scores[len(own) :]
+    return of_images, of_texts
+
+
+def _image_ranks(
+    first: Callable[[slice], Tensor],
+    second: Tensor,
+    image_of: Integers,
+    text_of: Integers,
+    lengths: Sequence[int],
+    block: int,
+) -> list[npt.NDArray[np.int64]]:
+    """Rank [I] of each image as a query, for each length; ``second`` [I, K] are the new scores of shortlists."""
     copies = torch.from_numpy(np.bincount(text_of))
     # One pair for each text of an image, with how many of the image's captions it is.
     pairs, own = np.unique(np.stack([image_of, text_of]), axis=1, return_counts=True)
-    i2t: list[list[npt.NDArray[np.int64]]] = [[] for _ in lengths]
-    t2i = [np.zeros(len(image_of), dtype=np.int64) for _ in lengths]
-    with torch.inference_mode():
-        for part in _parts(n_images, block):
-            here = (pairs[0] >= part.start) & (pairs[0] < part.stop)
-            query, item = (torch.from_numpy(side) for side in (pairs[0][here] - part.start, pairs[1][here]))
-            rows = torch.arange(part.stop - part.start)
-            relevant = Relevant(rows, query, item, torch.from_numpy(own[here]), copies)
-            scores = _checked(first(part, everything[1]), "filter")
-            new = _rescored(second.of_image, part, shortlist(scores, max(lengths)))
-            for ranks, k in zip(i2t, lengths, strict=True):
-                ranks.append(_ranks(scores, new, k, relevant))
-        alone = torch.ones(n_images, dtype=torch.int64)
-        for part in _parts(n_texts, block):
-            captions = np.flatnonzero((text_of >= part.start) & (text_of < part.stop))
-            query, item = torch.arange(len(captions)), torch.from_numpy(image_of[captions])
-            rows = torch.from_numpy(text_of[captions] - part.start)
-            relevant = Relevant(rows, query, item, torch.ones_like(query), alone)
-            scores = _checked(first(everything[0], part), "filter").T.contiguous()
-            new = _rescored(second.of_text, part, shortlist(scores, max(lengths)))
-            for of_captions, k in zip(t2i, lengths, strict=True):
-                of_captions[captions] = _ranks(scores, new, k, relevant)
-    return [Ranks(np.concatenate(images), texts) for images, texts in zip(i2t, t2i, strict=True)]
+    found: list[list[npt.NDArray[np.int64]]] = [[] for _ in lengths]
+    for part in _parts(len(second), block):
+        here = (pairs[0] >= part.start) & (pairs[0] < part.stop)
+        query, item = (torch.from_numpy(side) for side in (pairs[0][here] - part.start, pairs[1][here]))
+        rows = torch.arange(part.stop - part.start)
+        relevant = Relevant(rows, query, item, torch.from_numpy(own[here]), copies)
+        scores = first(part)
+        for ranks, k in zip(found, lengths, strict=True):
+            ranks.append(_ranks(scores, second[part], k, relevant))
+    return [np.concatenate(ranks) for ranks in found]
 
 
-def _rescored(score: Callable[[int, Tensor], Tensor], queries: slice, lists: Shortlists) -> Tensor:
-    """The scorer's scores [Q, K] of shortlists; those of what only fills up are never read."""
-    scores = torch.full(lists.items.shape, -torch.inf, dtype=torch.float64)
-    for row, query in enumerate(range(queries.start, queries.stop)):
-        inside = lists.inside[row]
-        if inside.any():
-            scores[row, inside] = _checked(score(query, lists.items[row, inside]), "scorer")
-    return scores
+def _text_ranks(
+    first: Callable[[slice], Tensor],
+    second: Tensor,
+    image_of: Integers,
+    text_of: Integers,
+    lengths: Sequence[int],
+    block: int,
+) -> list[npt.NDArray[np.int64]]:
+    """Rank [C] of each caption as a query, for each length; ``second`` [T, K] are the new scores of shortlists."""
+    found = [np.zeros(len(image_of), dtype=np.int64) for _ in lengths]
+    for part in _parts(len(second), block):
+        captions = np.flatnonzero((text_of >= part.start) & (text_of < part.stop))
+        query, item = torch.arange(len(captions)), torch.from_numpy(image_of[captions])
+        rows, scores = torch.from_numpy(text_of[captions] - part.start), first(part)
+        alone = torch.ones(scores.shape[1], dtype=torch.int64)
+        relevant = Relevant(rows, query, item, torch.ones_like(query), alone)
+        for ranks, k in zip(found, lengths, strict=True):
+            ranks[captions] = _ranks(scores, second[part], k, relevant)
+    return found
 
 
 def _ranks(first: Tensor, second: Tensor, k: int, relevant: Relevant) -> npt.NDArray[np.int64]:

@@ -12,7 +12,7 @@ from rsitr.scoring import PAIR_NUMBERS, Encoded
 
 
 class Pairs:
-    """A method and the encodings of a split, on its device: a ``Rescore`` of ``rsitr.retrieval.two_stage``.
+    """A method and the encodings of a split, on its device; ``of_image`` is a ``Rescore`` of ``retrieval.two_stage``.
 
     A block of pairs is one query against as many items as ``Method.pair_numbers`` lets into memory.
     """

@@ -101,23 +101,6 @@ def filter_scores(method: Method, encoded: Encoded, device: str) -> Score:
     return lambda images, texts: score_all(method, encoded.images[images], encoded.texts[texts], device)
 
 
-class Counted:
-    """A scorer that tells its progress."""
-
-    def __init__(self, pairs: Pairs, progress: Progress):
-        self.pairs, self.progress = pairs, progress
-
-    def of_image(self, image: int, texts: Tensor) -> Tensor:
-        """As ``Pairs.of_image``."""
-        self.progress.advance()
-        return self.pairs.of_image(image, texts)
-
-    def of_text(self, text: int, images: Tensor) -> Tensor:
-        """As ``Pairs.of_text``."""
-        self.progress.advance()
-        return self.pairs.of_text(text, images)
-
-
 def sample(total: int, count: int) -> list[int]:
     """``count`` queries, or all of fewer, evenly over ``total``."""
     return sorted(set(np.linspace(0, total - 1, min(total, count)).astype(int).tolist()))
@@ -231,8 +214,13 @@ def measure(spec: TwoStageSpec, record: TwoStageRecord) -> None:
     begun = time.perf_counter()
     pairs = Pairs(scorer.method, first, device)
     scores = filter_scores(chosen.method, second, device)
-    with Progress("re-rank", images + texts) as progress:
-        ranks = two_stage(scores, Counted(pairs, progress), split.image_of, spec.shortlists, text_of=text_of)
+    with Progress("re-rank", images) as progress:
+
+        def rescore(image: int, chosen_texts: Tensor) -> Tensor:
+            progress.advance()
+            return pairs.of_image(image, chosen_texts)
+
+        ranks = two_stage(scores, rescore, split.image_of, spec.shortlists, text_of=text_of)
     record.seconds["rank"] = round(time.perf_counter() - begun, 2)
 
     begun = time.perf_counter()
