@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_json, read_record, write_json
+from rsitr.cells import Layout, Outcome, Spec, TrainReport, read_json, read_record, write_json
 from rsitr.errors import RsitrError
 from rsitr.isolation import run_stage
 from rsitr.needs import (
     STATE,
     caption_files,
     cell_modules,
+    check_two_stages,
     current_teacher_sha,
     prior,
     prior_files,
@@ -31,6 +32,8 @@ from rsitr.provenance import code_sha, memory_gib
 from rsitr.scenes.run import check_priors, forget_priors, spec_of_prior, synchronise_priors
 from rsitr.scenes.use import begin_with_prior, check_prior, current_prior_sha, note_prior, prior_failure
 from rsitr.times import newest, oldest
+from rsitr.two_stage.record import TwoStageSpec
+from rsitr.two_stage.run import forget_two_stages, spec_of_two_stage, stale_two_stage, synchronise_two_stages
 
 TableName = Literal[
     "comparison",
@@ -40,6 +43,7 @@ TableName = Literal[
     "pir",
     "selection",
     "prior-leak",
+    "two-stage",
     "datasets",
     "statistics",
     "ceiling",
@@ -48,7 +52,7 @@ TableName = Literal[
     "dedup",
     "leakage",
 ]
-FROM_RECORDS = ("comparison", "margin", "reranking", "selection", "prior-leak", "amfmn", "pir")
+FROM_RECORDS = ("comparison", "margin", "reranking", "selection", "prior-leak", "amfmn", "pir", "two-stage")
 CELLS = Path("results/cells")
 
 
@@ -62,6 +66,7 @@ def open_params(config: dict[str, Any]) -> Params:
     for cell in cells:
         teacher(params, cell)
     check_priors(params, priors(params, params.experiment))
+    check_two_stages(params, params.experiment)
     return params
 
 
@@ -98,6 +103,12 @@ def spec_of(params: Params, cell: CellId) -> Spec:
         teacher=spec_of(params, taught_by) if taught_by else None,
         prior=spec_of_prior(params, begun_as) if begun_as else None,
     )
+
+
+def two_stage_specs(params: Params, experiment: str) -> list[TwoStageSpec]:
+    """What the two-stage retrievals of an experiment are expected to be."""
+    wanted = params.two_stages(experiment).items()
+    return [spec_of_two_stage(k, *(spec_of(params, cell) for cell in each.cells)) for each, k in wanted]
 
 
 def write_spec(spec: Spec) -> Path:
@@ -154,6 +165,7 @@ def synchronise(params: Params, cells: Sequence[CellId]) -> None:
         if newest(inputs) > oldest(trained) or newest([*inputs, *trained]) > oldest(evaluated):
             for output in (*trained, *evaluated):
                 os.utime(output)
+    synchronise_two_stages(two_stage_specs(params, params.experiment))
 
 
 def _synchronise_clean(dataset: str, dedup: str) -> None:
@@ -267,11 +279,13 @@ def status(params: Params, experiment: str) -> list[tuple[CellId, str, str]]:
 
 
 def forget(params: Params, experiment: str, states: set[str]) -> list[CellId]:
-    """Delete the records of all cells and priors that ended in one of ``states``, so that the next run makes them anew.
+    """Delete the records of all cells, priors and two-stage retrievals that ended in one of ``states``.
 
-    What a failed training saved to continue from is kept, and so is a checkpoint whose evaluation failed.
+    The next run makes them anew. What a failed training saved to continue from is kept, and so is a checkpoint whose
+    evaluation failed.
     """
     forget_priors(params, experiment, states)
+    forget_two_stages(params.two_stages(experiment), states)
     chosen = [cell for cell, state, _ in status(params, experiment) if state.split()[0] in states]
     for cell in chosen:
         trained, evaluated = _outputs(cell)
@@ -330,6 +344,7 @@ def _build_from_records(params: Params, experiment: str, only: TableName | None,
         prior_leak,
         reranking,
         selection,
+        two_stage,
     )
 
     out, written = Layout.tables(experiment), []
@@ -350,6 +365,9 @@ def _build_from_records(params: Params, experiment: str, only: TableName | None,
             written += paper_table.build(paper.TABLES, params, experiment, CELLS, out, stale, overlaps)
     if only in (None, "pir"):
         written += pir_curves.build(params, experiment, CELLS, out, stale)
+    if only in (None, "two-stage"):
+        specs = two_stage_specs(params, experiment)
+        written += two_stage.build(params, experiment, out, {spec.id: stale_two_stage(spec) for spec in specs})
     return written
 
 
@@ -360,16 +378,6 @@ def scenes_of_priors(params: Params) -> dict[str, list[str]]:
         for experiment, facts in params.experiments.items()
         for name, prior in facts.priors.items()
     }
-
-
-def write_schemas() -> list[Path]:
-    """Write the JSON schemas of params.yaml and of ``cell.json``."""
-    written = []
-    for name, model in (("params", Params), ("cell", Record)):
-        path = Path("workflow/schemas", f"{name}.schema.json")
-        path.write_text(json.dumps(model.model_json_schema(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        written.append(path)
-    return written
 
 
 def summary(rows: list[tuple[CellId, str, str]]) -> str:

@@ -6,7 +6,9 @@ from typing import get_args
 
 from rsitr import needs
 from rsitr.datasets.protocols import joint_protocols
+from rsitr.methods import entry
 from rsitr.scenes import run as scenes
+from rsitr.two_stage.run import STAGE
 
 # Rules call the `rsitr` of the environment that runs Snakemake, activated or not.
 shell.prefix(
@@ -146,6 +148,44 @@ def copies_shards(wildcards):
     ]
 
 
+def two_stage_id(wildcards):
+    """The identity of a two-stage retrieval."""
+    return TwoStageId(
+        wildcards.experiment,
+        wildcards.dataset,
+        wildcards.scorer,
+        wildcards.filter,
+        int(wildcards.seed),
+    )
+
+
+def two_stage_spec(wildcards):
+    """The file that says what a two-stage retrieval is expected to be."""
+    return str(Layout.two_stage_spec(two_stage_id(wildcards)))
+
+
+def two_stage_files(wildcards):
+    """What a two-stage retrieval reads beside the clean table: both cells, and what loading them needs."""
+    cells = two_stage_id(wildcards).cells
+    return [
+        str(path)
+        for cell in cells
+        for path in (
+            Layout.checkpoint(cell) / "model.safetensors",
+            Layout.checkpoint(cell) / "train.json",
+            Layout.cell(cell) / "cell.json",
+            *needs.caption_files(PARAMS, cell),
+            *needs.prior_files(PARAMS, cell),
+        )
+    ]
+
+
+def two_stage_code(wildcards):
+    """Hash of the code of a two-stage retrieval."""
+    methods = (cell.method_name for cell in two_stage_id(wildcards).cells)
+    return code(f"rsitr.{STAGE}", *(entry(name).module for name in methods))
+
+
 def joint_members(wildcards):
     """Canonical tables of the members of a joint protocol, and the copies inside and between them."""
     members = joint_protocols()[wildcards.protocol]
@@ -214,8 +254,14 @@ def table_files(experiment):
             "leakage.png",
         ),
     )
+    of_two_stages = [
+        f"{folder}/two-stage.{kind}"
+        for kind in ("csv", "md", "tex", "html", "png")
+        if PARAMS[PARAMS.experiment].two_stage
+    ]
     return [
         *rendered,
+        *of_two_stages,
         *(f"{folder}/{name}" for name in others),
         *(file for paper in PAPERS for file in paper_files(paper, folder)),
     ]
@@ -274,6 +320,11 @@ PRIORS = [
 # The tables come from the expected matrix, so every cell is a target: a clean clone with tables but no cells has work
 # to do.
 CELL_FILES = [str(Layout.cell(cell) / "cell.json") for cell in CELLS]
+
+# Two-stage retrieval by cells of the matrix.
+TWO_STAGES = [
+    str(Layout.two_stage(wanted)) for wanted in PARAMS.two_stages(PARAMS.experiment)
+]
 
 # The papers' pictures are drawn from checkpoints; a clone that has the records alone is not to train for them.
 EXAMPLE_CELLS = {
