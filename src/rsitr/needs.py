@@ -5,6 +5,7 @@ The Snakefile asks this of every cell, so nothing here needs torch.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from rsitr.errors import ParamsError
 from rsitr.methods import entry
 from rsitr.methods.catalog import schemas
 from rsitr.params import INSTRUCTION, CellId, Params, PriorId, prior_of
+from rsitr.peder.record import CLIP_ONLY, TWO_ENCODERS, folder, read_study
 from rsitr.scenes.run import prior_outputs
 
 STATE = Path(".rsitr")
@@ -153,3 +155,65 @@ def example_cells(params: Params, experiment: str) -> dict[str, CellId]:
     names = {"sentence": "amfmn-sim", "keywords": "amfmn-sim@keywords", "joint": "amfmn-sim@joint"}
     found = {mode: first._replace(method=name) for mode, name in names.items()}
     return {mode: cell for mode, cell in found.items() if cell in cells}
+
+
+def peder_cells(params: Params, experiment: str) -> list[CellId]:
+    """The cells that the study of CLIP alone asks, in the order of the matrix; empty without CLIP.
+
+    They are those of CLIP, trained further or not, that sentences are queries of, and on the same datasets and seeds
+    those of the two encoders that it is held against.
+    """
+    cells = params.cells(experiment)
+    clips = [cell for cell in cells if cell.method_name in CLIP_ONLY and setting(params, cell, "query") == ["sentence"]]
+    chosen = {*clips, *(cell._replace(method=TWO_ENCODERS) for cell in clips)}
+    return [cell for cell in cells if cell in chosen]
+
+
+def peder_beside(params: Params, cell: CellId) -> CellId | None:
+    """The cell of the two encoders that one of CLIP is timed beside, if the matrix has it."""
+    found = cell._replace(method=TWO_ENCODERS)
+    return found if found != cell and found in params.cells(cell.experiment) else None
+
+
+def peder_files(cell: CellId) -> list[Path]:
+    """What the study of a cell writes."""
+    return [folder(cell) / "study.json", folder(cell) / "failures.csv"]
+
+
+def peder_measured(params: Params, cell: CellId) -> bool:
+    """Whether a cell has a study, or can have one without being trained again.
+
+    A clone that has records and no checkpoints is not to train for what its tables can do without.
+    """
+    evaluated = (Layout.cell(cell) / "cell.json").is_file()
+    return not evaluated or peder_files(cell)[0].is_file() or _has_checkpoints(params, cell)
+
+
+def _has_checkpoints(params: Params, cell: CellId) -> bool:
+    cells = filter(None, (cell, peder_beside(params, cell)))
+    return all((Layout.checkpoint(each) / "model.safetensors").is_file() for each in cells)
+
+
+def synchronise_studies(params: Params, cells: list[CellId]) -> None:
+    """Make file times say whether a study is current: Snakemake goes by them where it has no metadata of its own.
+
+    One that is not current becomes the oldest file where it can be made anew from checkpoints, every other the newest.
+    """
+    for cell in cells:
+        study, record = read_study(cell), read_record(Layout.cell(cell) / "cell.json")
+        if study is None or record is None:
+            continue
+        beside = peder_beside(params, cell)
+        other = read_record(Layout.cell(beside) / "cell.json") if beside else None
+        renewed = study.stale(record, other) and _has_checkpoints(params, cell)
+        for path in filter(Path.is_file, peder_files(cell)):
+            os.utime(path, (0, 0) if renewed else None)
+
+
+def peder_shown(params: Params, experiment: str) -> dict[str, CellId]:
+    """The cells that the study's pictures are of, by method: those of one dataset and seed, the first with CLIP."""
+    cells = peder_cells(params, experiment)
+    first = next((cell for cell in cells if cell.method_name in CLIP_ONLY), None)
+    if first is None:
+        return {}
+    return {cell.method: cell for cell in cells if cell._replace(method=first.method) == first}

@@ -20,6 +20,7 @@ from rsitr.needs import (
     caption_files,
     cell_modules,
     current_teacher_sha,
+    peder_cells,
     prior,
     prior_files,
     priors,
@@ -39,6 +40,8 @@ TableName = Literal[
     "reranking",
     "amfmn",
     "pir",
+    "mtgfe",
+    "peder",
     "selection",
     "prior-leak",
     "datasets",
@@ -49,7 +52,7 @@ TableName = Literal[
     "dedup",
     "leakage",
 ]
-FROM_RECORDS = ("comparison", "margin", "reranking", "selection", "prior-leak", "amfmn", "pir")
+FROM_RECORDS = ("comparison", "margin", "reranking", "selection", "prior-leak", "amfmn", "pir", "mtgfe", "peder")
 CELLS = Path("results/cells")
 
 
@@ -298,9 +301,9 @@ def snakemake(targets: list[str], experiment: str, cores: int) -> int:
 def build_tables(params: Params, experiment: str, *, only: TableName | None = None, strict: bool = False) -> list[Path]:
     """Tables and figures of an experiment, or one of them.
 
-    Those of ``FROM_RECORDS``, of which ``amfmn`` and ``pir`` are the tables of these papers, come from its records,
-    ``sources`` from the source tables of the datasets, ``dedup`` and ``leakage`` from the images that were compared,
-    the others from the canonical tables.
+    Those of ``FROM_RECORDS``, among them the tables of the papers, come from its records, ``sources`` from the source
+    tables of the datasets, ``dedup`` and ``leakage`` from the images that were compared, the others from the canonical
+    tables.
     """
     from rsitr.tables import ceiling, datasets, dedup, leakage, sources, splits, statistics
 
@@ -332,7 +335,9 @@ def _build_from_records(params: Params, experiment: str, only: TableName | None,
         leakage,
         margin,
         metrics,
+        mtgfe,
         paper_table,
+        peder,
         pir,
         pir_curves,
         prior_leak,
@@ -353,11 +358,13 @@ def _build_from_records(params: Params, experiment: str, only: TableName | None,
             written += table.build(params, experiment, CELLS, out, stale, overlaps)
     if only in (None, "prior-leak"):
         written += prior_leak.build(params, experiment, CELLS, out, stale, overlaps, scenes_of_priors(params))
-    for name, paper in (("amfmn", amfmn), ("pir", pir)):
+    for name, paper in (("amfmn", amfmn), ("pir", pir), ("mtgfe", mtgfe)):
         if only in (None, name):
             written += paper_table.build(paper.TABLES, params, experiment, CELLS, out, stale, overlaps)
     if only in (None, "pir"):
         written += pir_curves.build(params, experiment, CELLS, out, stale)
+    if only in (None, "peder"):
+        written += peder.build(params, experiment, peder_cells(params, experiment), CELLS, out, stale, overlaps)
     return written
 
 

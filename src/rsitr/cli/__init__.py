@@ -15,6 +15,7 @@ from rsitr.cli.captions import captions
 from rsitr.cli.data import data
 from rsitr.cli.dedup import dedup
 from rsitr.cli.locate import examples, locate
+from rsitr.cli.peder import peder
 from rsitr.cli.pretrain import pretrain
 from rsitr.cli.reported import reported
 from rsitr.cli.scenes import scenes
@@ -26,7 +27,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for name, commands in (("data", data), ("dedup", dedup), ("captions", captions), ("scenes", scenes)):
+for name, commands in (("data", data), ("dedup", dedup), ("captions", captions), ("scenes", scenes), ("peder", peder)):
     app.add_typer(commands, name=name)
 for command in (locate, examples, pretrain):
     app.command()(command)
