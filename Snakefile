@@ -48,6 +48,7 @@ include: "workflow/rules/captions.smk"
 include: "workflow/rules/scenes.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/peder.smk"
 include: "workflow/rules/tables.smk"
 
 
@@ -57,6 +58,7 @@ rule all:
         CELL_FILES,
         table_files(PARAMS.experiment),
         EXAMPLES,
+        STUDIES,
         JOINT,
         KEYWORDS,
         PRIORS,

@@ -48,6 +48,7 @@ TableName = Literal[
     "statistics",
     "ceiling",
     "splits",
+    "mtgfe-table-1",
     "sources",
     "dedup",
     "leakage",
@@ -305,7 +306,7 @@ def build_tables(params: Params, experiment: str, *, only: TableName | None = No
     tables of the datasets, ``dedup`` and ``leakage`` from the images that were compared, the others from the canonical
     tables.
     """
-    from rsitr.tables import ceiling, datasets, dedup, leakage, sources, splits, statistics
+    from rsitr.tables import ceiling, datasets, dedup, leakage, mtgfe_datasets, sources, splits, statistics
 
     out, written = Layout.tables(experiment), []
     facts_of = built(params[experiment].datasets)
@@ -316,6 +317,8 @@ def build_tables(params: Params, experiment: str, *, only: TableName | None = No
     for name, facts in (("datasets", datasets), ("ceiling", ceiling), ("splits", splits)):
         if only in (None, name):
             written += facts.build(facts_of, experiment, out)
+    if only in (None, "mtgfe-table-1") and mtgfe_datasets.concerns(params[experiment].methods):
+        written += mtgfe_datasets.build(facts_of, experiment, out)
     if only in (None, "dedup"):
         written += dedup.build(compared, copies, experiment, out)
     if only in (None, "leakage"):

@@ -12,7 +12,7 @@ from rsitr import pipeline
 from rsitr.cells import Layout
 from rsitr.cli.reported import reported
 from rsitr.errors import ParamsError
-from rsitr.needs import example_cells, pir_cells
+from rsitr.needs import example_cells, peder_shown, pir_cells
 from rsitr.params import CellId, load_params
 
 
@@ -21,6 +21,15 @@ class Paper(StrEnum):
 
     amfmn = "amfmn"
     pir = "pir"
+    peder = "peder"
+
+
+# Of each paper: the cells that its pictures are of, and the method that the matrix has to have for them.
+DRAWN = {
+    Paper.amfmn: (example_cells, "amfmn-sim"),
+    Paper.pir: (pir_cells, "pir-itr-soft or pir-itr-hard"),
+    Paper.peder: (peder_shown, "clip or clip-ft"),
+}
 
 
 @reported
@@ -57,25 +66,31 @@ def examples(
     """Draw the pictures of a paper from trained cells.
 
     amfmn: salient masks, ranked images, captions located in a scene. pir: the common space of images and texts,
-    beliefs, ranked images and captions.
+    beliefs, ranked images and captions. peder: the common space of CLIP, probabilities of captions.
     """
     params = load_params()
     experiment = experiment or params.experiment
-    cells = (example_cells if paper is Paper.amfmn else pir_cells)(params, experiment)
+    find, needed = DRAWN[paper]
+    cells = find(params, experiment)
     if not cells:
-        method = "amfmn-sim" if paper is Paper.amfmn else "pir-itr-soft or pir-itr-hard"
-        raise ParamsError(f"the pictures are of {method}: add it to the matrix of {experiment}")
-    specs = {label: pipeline.trained(params, cell) for label, cell in cells.items()}
-    out = Layout.tables(experiment)
-    if paper is Paper.amfmn:
-        from rsitr.examples import amfmn
+        raise ParamsError(f"the pictures are of {needed}: add it to the matrix of {experiment}")
+    out, last = Layout.tables(experiment), list(cells.values())[-1]
+    if paper is Paper.peder:
+        from rsitr.examples import peder
 
-        title = f"{cells['sentence'].method} on {cells['sentence'].dataset}"
-        written = amfmn.build(specs, title, out)
+        outcomes = {label: pipeline.read_report(cell).outcome for label, cell in cells.items()}
+        of_cells = {label: pipeline.spec_of(params, cell) for label, cell in cells.items()}
+        written = peder.build(of_cells, outcomes, last.dataset, out)
     else:
-        from rsitr.examples import pir
+        specs = {label: pipeline.trained(params, cell) for label, cell in cells.items()}
+        if paper is Paper.amfmn:
+            from rsitr.examples import amfmn
 
-        cell = list(cells.values())[-1]
-        written = pir.build(specs, f"{cell.method} on {cell.dataset}", out)
+            title = f"{cells['sentence'].method} on {cells['sentence'].dataset}"
+            written = amfmn.build(specs, title, out)
+        else:
+            from rsitr.examples import pir
+
+            written = pir.build(specs, f"{last.method} on {last.dataset}", out)
     for path in written:
         print(path)

@@ -63,9 +63,9 @@ def ready(spec: Spec) -> Asked:
 def sharpness(method: Method) -> float:
     """What cosines are multiplied by before the softmax: the reciprocal of the learned temperature."""
     if isinstance(method, TrainedCLIP):
-        return float(torch.exp(-method.log_temperature))
+        return float(torch.exp(-method.log_temperature.detach()))
     assert isinstance(method, CLIPEncoder)
-    return float(method.text.logit_scale.exp())
+    return float(method.text.logit_scale.detach().exp())
 
 
 @torch.inference_mode()
