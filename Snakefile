@@ -3,6 +3,7 @@ from snakemake.utils import min_version
 
 from rsitr import pipeline
 from rsitr.cells import Layout
+from rsitr.gpus import cells_per_gpu, gpus
 from rsitr.params import METHOD, NAME, CellId, Dedup, PriorId
 from rsitr.scheduling import one_round_at_a_time
 
@@ -15,8 +16,8 @@ configfile: "params.yaml"
 
 PARAMS = pipeline.open_params(config)
 CELLS = PARAMS.cells(PARAMS.experiment)
-# One token a device: two cells never share one, however many cores there are.
-workflow.global_resources.setdefault("gpu", max(pipeline.gpus(), 1))
+# One token a place on a device: no more cells share one than the user allows, however many cores there are.
+workflow.global_resources.setdefault("gpu", max(gpus() * cells_per_gpu(), 1))
 # --cores beyond the machine's own would only make the cells wait for each other.
 workflow.global_resources.setdefault("cpu", pipeline.cores())
 workflow.global_resources.setdefault("mem_mb", pipeline.machine_memory_mb())

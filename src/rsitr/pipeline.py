@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import glob
 import json
 import os
 import subprocess
@@ -75,13 +74,6 @@ def check_cell(params: Params, cell: CellId) -> None:
     from rsitr.methods.catalog import check
 
     check(params, [cell], STATE)
-
-
-def gpus() -> int:
-    """Number of NVIDIA devices of this machine, seen without importing torch."""
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    found = len(glob.glob("/dev/nvidia[0-9]*"))  # noqa: PTH207 - a device is no path worth an object
-    return found if visible is None else min(found, len([part for part in visible.split(",") if part.strip()]))
 
 
 def cores() -> int:

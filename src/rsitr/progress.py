@@ -39,9 +39,9 @@ class Progress:
         if self._bar:
             self._bar.stop()
 
-    def advance(self, note: str = "") -> None:
-        """One step more; ``note`` is shown beside the count."""
-        self.done += 1
+    def advance(self, note: str = "", steps: int = 1) -> None:
+        """One step more, or several; ``note`` is shown beside the count."""
+        self.done += steps
         if self._bar:
             self._bar.update(self._task, completed=self.done, note=note)
         elif time.monotonic() - self._logged >= LOG_SECONDS or self.done == self.total:

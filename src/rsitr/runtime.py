@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +21,7 @@ from rsitr.cells import Spec
 from rsitr.datasets.splits import SplitData, load_splits
 from rsitr.datasets.table import DatasetFacts
 from rsitr.errors import DatasetError, Unsupported
+from rsitr.gpus import cells_per_gpu
 from rsitr.methods import get_method
 from rsitr.methods.base import Corpus, Method, MethodConfig
 from rsitr.methods.configure import configure
@@ -52,11 +54,12 @@ def prepare(spec: Spec) -> str:
 
 
 def _claim_gpu() -> str:
-    """The first GPU that no other cell holds; Snakemake counts GPUs but does not say which one a job may use."""
+    """The first GPU with a free place; Snakemake counts GPUs but does not say which one a job may use."""
     LOCKS.mkdir(parents=True, exist_ok=True)
+    places = list(product(range(cells_per_gpu()), range(torch.cuda.device_count())))
     while True:
-        for index in range(torch.cuda.device_count()):
-            lock = FileLock(LOCKS / f"gpu-{index}.lock")
+        for place, index in places:
+            lock = FileLock(LOCKS / f"gpu-{index}-{place}.lock")
             try:
                 lock.acquire(timeout=0)
             except Timeout:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from contextlib import nullcontext
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor
 from rsitr.datasets.splits import SplitData
 from rsitr.methods.base import Method
 from rsitr.nn.inputs import Inputs
+from rsitr.progress import Progress
 from rsitr.retrieval.ranks import ProtocolRanks, Ranks, rank_embeddings, rank_scores
 from rsitr.retrieval.rerank import dot_product, rerank
 
@@ -69,12 +71,12 @@ class Scores:
     """The scores of all images [I] and captions [C] of a split.
 
     Those of a method that interacts are computed once, all [I, T] of them, so that identical captions tie; those of
-    others are dot products of embeddings, block by block as they are asked for.
+    others are dot products of embeddings, block by block as they are asked for. ``title`` as in ``score_all``.
     """
 
-    def __init__(self, method: Method, encoded: Encoded, device: str):
+    def __init__(self, method: Method, encoded: Encoded, device: str, title: str = ""):
         self.place = encoded.place
-        self.matrix = score_all(method, encoded.images, encoded.texts, device) if method.interacts else None
+        self.matrix = score_all(method, encoded.images, encoded.texts, device, title) if method.interacts else None
         self.images = encoded.images
         self.texts = encoded.texts[encoded.place] if self.matrix is None else None
 
@@ -102,18 +104,29 @@ class Scores:
 
 
 @torch.inference_mode()
-def score_all(method: Method, images: Tensor, texts: Tensor, device: str) -> Tensor:
-    """Scores [I, T], float32 on the CPU, of all images against all texts, block by block."""
+def score_all(method: Method, images: Tensor, texts: Tensor, device: str, title: str = "") -> Tensor:
+    """Scores [I, T], float32 on the CPU, of all images against all texts, block by block.
+
+    Progress is shown under ``title``, where it has one.
+    """
     scores = torch.empty(len(images), len(texts))
     side = max(1, math.isqrt(PAIR_NUMBERS // _numbers_of_a_pair(method, images, texts)))
-    for columns in slices(len(texts), side):
-        some = trimmed(texts[columns[0] : columns[-1] + 1]).to(device)
-        # What short captions leave goes to the images: the products of larger blocks are faster.
-        rows = max(1, PAIR_NUMBERS // (len(some) * _numbers_of_a_pair(method, images, some)))
-        for start in range(0, len(images), rows):
-            block = method.score(images[start : start + rows].to(device), some)
-            scores[start : start + rows, columns[0] : columns[-1] + 1] = block.float().cpu()
+    progress = Progress(title, len(texts)) if title else None
+    with progress or nullcontext():
+        for columns in slices(len(texts), side):
+            chosen = slice(columns[0], columns[-1] + 1)
+            _score_texts(method, images, trimmed(texts[chosen]).to(device), scores[:, chosen], device)
+            if progress:
+                progress.advance(steps=len(columns))
     return scores
+
+
+def _score_texts(method: Method, images: Tensor, texts: Tensor, scores: Tensor, device: str) -> None:
+    """Fill ``scores`` [I, t] with those of all images against some texts on the device."""
+    # What short captions leave goes to the images: the products of larger blocks are faster.
+    rows = max(1, PAIR_NUMBERS // (len(texts) * _numbers_of_a_pair(method, images, texts)))
+    for start in range(0, len(images), rows):
+        scores[start : start + rows] = method.score(images[start : start + rows].to(device), texts).float().cpu()
 
 
 def _numbers_of_a_pair(method: Method, images: Tensor, texts: Tensor) -> int:

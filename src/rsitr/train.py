@@ -11,7 +11,6 @@ import os
 import sys
 import time
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -20,16 +19,17 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 
 from rsitr.cells import Epoch, Layout, Outcome, Spec, TrainReport, read_spec, write_json
-from rsitr.datasets.splits import SplitData
+from rsitr.datasets.splits import SplitData, spread_images
 from rsitr.errors import DatasetError, TrainingDiverged, Unsupported
 from rsitr.methods import get_method
 from rsitr.methods.base import Batch, Method, Phase, TrainingConfig
 from rsitr.methods.configure import deviations, published_row
-from rsitr.nn.inputs import Inputs
+from rsitr.nn.inputs import ChosenInputs, Inputs
 from rsitr.nn.losses import collapse
 from rsitr.nn.seeds import derive
 from rsitr.progress import Progress
 from rsitr.provenance import machine, peak_memory_mib, sha256_file
+from rsitr.resume import read_state, write_state
 from rsitr.retrieval.recall import recall
 from rsitr.runtime import CellData, build_method, image_inputs, load_data, prepare, writing
 from rsitr.scoring import Scores, encode
@@ -112,12 +112,13 @@ class Trainer:
         assert isinstance(method.config, TrainingConfig)
         self.method, self.config, self.device = method.to(device), method.config, device
         splits = data.splits
-        self.train, self.select = splits["train"], splits[self.config.selection]
+        self.train, whole = splits["train"], splits[self.config.selection]
         self.seed, self.state_path = spec.seed, state_path
         self.teacher = teacher
         self.identity = [spec.params_sha, spec.code_sha, data.facts.data_sha, teacher.weights_sha if teacher else ""]
         self.inputs: Inputs = image_inputs(method, self.train, splits, device, seed=spec.seed, training=True)
-        self.select_inputs: Inputs = image_inputs(method, self.select, splits, device)
+        self.select, chosen = spread_images(whole, self.config.selection_images or len(whole.paths))
+        self.select_inputs = ChosenInputs(image_inputs(method, whole, splits, device), chosen)
         self.epochs = sum(phase.epochs for phase in self.config.course)
         self.phase, self.phase_start = phase_at(self.config, 0)
         self.optimizer = make_optimizer(method, self.config, self.phase)
@@ -158,19 +159,12 @@ class Trainer:
             "history": [epoch.model_dump() for epoch in self.history],
             "best": self.best,
         }
-        partial = self.state_path.with_suffix(".part")
-        torch.save(state, partial)
-        os.replace(partial, self.state_path)
+        write_state(self.state_path, state)
 
     def restore(self) -> bool:
         """Continue from the state file, if there is one and it belongs to this code and these parameters."""
-        if not self.state_path.is_file():
-            return False
-        try:
-            state: dict[str, Any] = torch.load(self.state_path, map_location=self.device, weights_only=True)
-        except (RuntimeError, OSError, EOFError, UnpicklingError):
-            return False  # an unreadable state costs time, not correctness: the run starts anew
-        if state["identity"] != self.identity:
+        state = read_state(self.state_path, self.identity, self.device)
+        if state is None:
             return False
         self.method.load_learned_state(state["model"])
         self.step, self.loss_sum, self.seconds = state["progress"]
@@ -367,6 +361,7 @@ def train_method(spec: Spec, data: CellData, report: TrainReport) -> dict[str, T
         "epoch": chosen,
         "mr": trainer.history[chosen - 1].val_mr,
         "epochs": trainer.epochs,
+        "images": len(trainer.select.paths),
     }
     return trainer.best
 

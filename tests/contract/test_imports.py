@@ -33,7 +33,7 @@ LAYERS = (
     ("captions",),
     ("datasets",),
     ("cells",),
-    ("params", "provenance", "progress", "scheduling", "times"),
+    ("gpus", "params", "provenance", "progress", "scheduling", "times"),
     ("errors",),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
@@ -60,6 +60,7 @@ LIGHT = (
     "scenes/use",
     "times",
     "errors",
+    "gpus",
     "methods/__init__",
     "methods/catalog",
 )

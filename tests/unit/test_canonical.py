@@ -14,7 +14,7 @@ from rsitr.datasets.base import Row
 from rsitr.datasets.canonical import CANONICAL_SCHEMA, data_sha, rows_to_frame, validate
 from rsitr.datasets.fingerprint import inspect, phash
 from rsitr.datasets.images import load_rgb
-from rsitr.datasets.splits import load_splits
+from rsitr.datasets.splits import SplitData, load_splits, spread_images
 from rsitr.datasets.table import (
     CLEAN_SCHEMA,
     DatasetFacts,
@@ -158,3 +158,19 @@ def test_splits_hold_what_is_kept_image_by_image(root, tmp_path):
     assert splits["val"].image_ids == []
     assert splits["val"].image_of.dtype == np.int64
     assert splits["test"].captions == ["five", "six"]
+
+
+def test_images_spread_over_a_split():
+    names = list("vwxyz")
+    captions = ["v1", "v2", "w1", "x1", "x2", "x3", "y1", "z1"]
+    image_of = np.array([0, 0, 1, 2, 2, 2, 3, 4])
+    split = SplitData(names, [Path(name) for name in names], names, captions, image_of, tuple(names))
+    some, places = spread_images(split, 2)
+    assert places.tolist() == [0, 2]
+    assert some.image_ids == some.hashes == list(some.classes) == ["v", "x"]
+    assert some.paths == [Path("v"), Path("x")]
+    assert some.captions == ["v1", "v2", "x1", "x2", "x3"]
+    assert some.image_of.tolist() == [0, 0, 1, 1, 1]
+    whole, places = spread_images(split, 9)
+    assert places.tolist() == [0, 1, 2, 3, 4]
+    assert (whole.captions, whole.image_of.tolist()) == (captions, image_of.tolist())

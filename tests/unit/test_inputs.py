@@ -8,7 +8,7 @@ import torch
 from PIL import Image
 
 from rsitr.nn import inputs
-from rsitr.nn.inputs import PixelInputs, TokenInputs
+from rsitr.nn.inputs import ChosenInputs, PixelInputs, RowInputs, TokenInputs
 from rsitr.nn.pixels import PixelFormat
 
 PIXELS = PixelFormat(16, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5), "bilinear")
@@ -55,3 +55,8 @@ def test_tokens_are_rows_of_the_cache():
     stored = np.arange(24, dtype=np.float16).reshape(4, 2, 3)
     batch = next(TokenInputs(stored, np.array([1, 3, 2])).batches([np.array([2, 0])]))
     assert torch.equal(batch, torch.from_numpy(stored[[2, 1]]))
+
+
+def test_chosen_images_are_those_at_their_places():
+    chosen = ChosenInputs(RowInputs(), np.array([4, 7, 9]))
+    assert [batch.tolist() for batch in chosen.batches(BATCHES)] == [[9, 4], [7, 9]]

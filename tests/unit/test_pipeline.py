@@ -217,13 +217,3 @@ def test_evaluation_needs_a_training(params):
         RsitrError, match=r"tiny/scenes-b/vse/0 has not been trained: run `rsitr train tiny/scenes-b/vse/0`"
     ):
         pipeline.read_report(VSE0)
-
-
-@pytest.mark.parametrize(("visible", "expected"), [(None, 2), ("0", 1), ("", 0), ("0,1,2", 2)])
-def test_devices_that_may_be_used(visible, expected, monkeypatch):
-    monkeypatch.setattr(pipeline.glob, "glob", lambda pattern: ["/dev/nvidia0", "/dev/nvidia1"])
-    if visible is None:
-        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    else:
-        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    assert pipeline.gpus() == expected

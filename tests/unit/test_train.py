@@ -154,7 +154,7 @@ def test_training_reports_and_keeps_the_weights_of_the_best_epoch(project, make_
     spec = make_spec()
     report = train(spec)
     assert report.outcome.status == "ok", report.outcome
-    assert report.selection == {"split": "val", "epoch": 2, "mr": 40.0, "epochs": 3}
+    assert report.selection == {"split": "val", "epoch": 2, "mr": 40.0, "epochs": 3, "images": 6}
     assert [entry.val_mr for entry in report.history] == [20.0, 40.0, 30.0]
     kept = load_file(checkpoint(spec))
     assert all(torch.equal(value, states[1][name]) for name, value in kept.items())
@@ -164,6 +164,25 @@ def test_training_reports_and_keeps_the_weights_of_the_best_epoch(project, make_
     assert report.data["captions"] == {"train": 24, "val": 12, "test": 12}
     assert report.parameters["trainable"] == report.parameters["total"] > 0
     assert not (Layout.checkpoint(spec.cell) / "resume.pt").exists()
+
+
+def test_the_epoch_is_chosen_on_some_images_where_so_configured(project, make_spec, monkeypatch):
+    seen = []
+    real = training.encode
+
+    def encode(method, split, inputs, device):
+        encoded = real(method, split, inputs, device)
+        seen.append((split, encoded.images))
+        return encoded
+
+    monkeypatch.setattr(training, "encode", encode)
+    report = train(make_spec(epochs=1, selection_images=3))
+    assert report.outcome.status == "ok", report.outcome
+    assert report.selection["images"] == 3
+    [(split, images)] = seen
+    assert split.image_ids == ["12.png", "14.png", "16.png"]
+    assert split.image_of.tolist() == [0, 0, 1, 1, 2, 2]
+    assert len(images) == 3
 
 
 def test_of_equal_epochs_the_last_is_chosen(project, make_spec):
@@ -192,7 +211,7 @@ def test_a_phase_may_begin_with_the_best_weights_and_choose_anew(project, make_s
     monkeypatch.setattr(training, "recall", lambda ranks: SimpleNamespace(mr=next(marks)))
     spec = make_spec(**FROM_BEST)
     report = train(spec)
-    assert report.selection == {"split": "val", "epoch": 4, "mr": 5.0, "epochs": 4}
+    assert report.selection == {"split": "val", "epoch": 4, "mr": 5.0, "epochs": 4, "images": 6}
     words = [state["text.embed.weight"] for state in states]
     assert not torch.equal(words[0], words[1])
     assert torch.equal(words[2], words[0])

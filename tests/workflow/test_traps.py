@@ -12,9 +12,9 @@ import shutil
 from pathlib import Path
 
 import pytest
-from filelock import FileLock
+from filelock import FileLock, Timeout
 
-from rsitr.pipeline import gpus
+from rsitr.gpus import gpus
 from rsitr.provenance import memory_gib
 from tests.workflow.conftest import TINY, Project
 
@@ -146,29 +146,40 @@ def test_new_seed_adds_its_cells_only(project: Project) -> None:
     assert project.planned("all") == {"scenes-b/chance/1", "scenes-b/vse/1"}
 
 
-def _claim(folder: str, queue: multiprocessing.Queue, stay: multiprocessing.Event) -> None:  # type: ignore[type-arg]
+def _claim(folder: str, devices: int, queue: multiprocessing.Queue, stay: multiprocessing.Event) -> None:  # type: ignore[type-arg]
     os.chdir(folder)
     import torch
 
-    torch.cuda.device_count = lambda: 2
+    torch.cuda.device_count = lambda: devices
     from rsitr import runtime
 
     queue.put(runtime._claim_gpu())
     stay.wait(30)
 
 
-def test_two_cells_never_share_a_gpu(tmp_path: Path) -> None:
-    """Trap 6: the local executor counts GPUs but assigns none."""
+@pytest.mark.parametrize(
+    ("devices", "per_gpu", "claimed"),
+    [(2, "1", {"cuda:0", "cuda:1"}), (1, "2", {"cuda:0"}), (2, "2", {"cuda:0", "cuda:1"})],
+)
+def test_no_more_cells_on_a_gpu_than_allowed(
+    devices: int, per_gpu: str, claimed: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Trap 6: the local executor counts GPUs but assigns none; two processes take an empty one each, if they can."""
+    monkeypatch.setenv("RSITR_CELLS_PER_GPU", per_gpu)
     context = multiprocessing.get_context("spawn")
     queue, stay = context.Queue(), context.Event()
-    processes = [context.Process(target=_claim, args=(str(tmp_path), queue, stay)) for _ in range(2)]
+    processes = [context.Process(target=_claim, args=(str(tmp_path), devices, queue, stay)) for _ in range(2)]
     for process in processes:
         process.start()
-    assert {queue.get(timeout=60) for _ in processes} == {"cuda:0", "cuda:1"}
+    assert {queue.get(timeout=60) for _ in processes} == claimed
+    locks = sorted((tmp_path / ".rsitr/locks").iterdir())
+    held = locks[-1] if devices == 1 else locks[0]
+    with pytest.raises(Timeout):
+        FileLock(held).acquire(timeout=0)
     stay.set()
     for process in processes:
         process.join()
-    FileLock(tmp_path / ".rsitr/locks/gpu-0.lock").acquire(timeout=0)  # given back when the process ended
+    FileLock(held).acquire(timeout=0)  # given back when the process ended
 
 
 def test_numbers_do_not_depend_on_cores(project: Project, finished: tuple[Project, str]) -> None:

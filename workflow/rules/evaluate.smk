@@ -27,7 +27,7 @@ rule evaluate:
     resources:
         mem_mb=cell_memory,
         cpu=cell_threads,
-        gpu=int(pipeline.gpus() > 0),
+        gpu=int(gpus() > 0),
     params:
         code=cell_code,
     shell:

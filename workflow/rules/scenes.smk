@@ -20,7 +20,7 @@ rule scenes:
     resources:
         mem_mb=cell_memory,
         cpu=cell_threads,
-        gpu=int(pipeline.gpus() > 0),
+        gpu=int(gpus() > 0),
     params:
         code=prior_code,
     shell:

@@ -26,6 +26,21 @@ class SplitData(NamedTuple):
     """Scene class of each image, an empty string where the dataset states none."""
 
 
+def spread_images(split: SplitData, count: int) -> tuple[SplitData, np.ndarray]:
+    """``count`` images evenly spread over a split, or all of fewer, with their captions; and their places in it."""
+    chosen = np.arange(count) * len(split.paths) // count if count < len(split.paths) else np.arange(len(split.paths))
+    captions = np.flatnonzero(np.isin(split.image_of, chosen))
+    some = SplitData(
+        [split.image_ids[place] for place in chosen],
+        [split.paths[place] for place in chosen],
+        [split.hashes[place] for place in chosen],
+        [split.captions[place] for place in captions],
+        np.searchsorted(chosen, split.image_of[captions]),
+        tuple(split.classes[place] for place in chosen),
+    )
+    return some, chosen
+
+
 def load_splits(clean: Path) -> tuple[dict[str, SplitData], DatasetFacts, dict[str, int]]:
     """Splits of a clean table, its facts, and how many images were left out for which reason."""
     table, facts = read_table(clean)

@@ -82,6 +82,9 @@ class TrainingConfig(MethodConfig):
     """Keep the image backbone fixed and compute its tokens once; excludes augmentation."""
     selection: Literal["val", "test"] = "val"
     """Which split chooses the epoch. ``test`` exists only to show how much that inflates the numbers."""
+    selection_images: int | None = Field(None, ge=2)
+    """Choose the epoch on so many images of that split, evenly spread over it; None for all. For a score of pairs that
+    is too expensive to take of all of them after every epoch."""
 
     @property
     def course(self) -> tuple[Phase, ...]:

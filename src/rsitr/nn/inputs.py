@@ -63,4 +63,16 @@ class RowInputs:
             yield torch.from_numpy(np.asarray(batch))
 
 
-Inputs = PixelInputs | TokenInputs | RowInputs
+class ChosenInputs:
+    """Some images of others: position i is ``places[i]`` of theirs."""
+
+    def __init__(self, inputs: Inputs, places: np.ndarray):
+        self.inputs = inputs
+        self.places = places
+
+    def batches(self, batches: Sequence[np.ndarray], epoch: int = 0) -> Iterator[Tensor]:
+        """The images at each batch of positions."""
+        yield from self.inputs.batches([self.places[batch] for batch in batches], epoch)
+
+
+Inputs = PixelInputs | TokenInputs | RowInputs | ChosenInputs
