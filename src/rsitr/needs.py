@@ -205,7 +205,7 @@ def synchronise_studies(params: Params, cells: list[CellId]) -> None:
             continue
         beside = peder_beside(params, cell)
         other = read_record(Layout.cell(beside) / "cell.json") if beside else None
-        renewed = study.stale(record, other) and _has_checkpoints(params, cell)
+        renewed = bool(study.stale(record, other)) and _has_checkpoints(params, cell)
         timing = Path("results/timing/peder", cell.path + ".tsv")  # Snakemake counts it among the outputs
         for path in filter(Path.is_file, [*peder_files(cell), timing]):
             os.utime(path, (0, 0) if renewed else None)

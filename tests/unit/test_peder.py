@@ -129,12 +129,13 @@ def test_a_study_is_stale_after_another_training_or_other_code(clip, vse, monkey
 
     study = measure(clip, vse)
     record, beside = (read_record(Layout.cell(spec.cell) / "cell.json") for spec in (clip, vse))
-    assert not study.stale(record, beside)
-    assert study.stale(record.model_copy(update={"weights_sha": "other"}), beside)
-    assert study.stale(record, beside.model_copy(update={"weights_sha": "other"}))
-    assert study.stale(record.model_copy(update={"data_sha": "other"}), beside)
+    other = {"weights_sha": "other"}
+    assert study.stale(record, beside) == []
+    assert study.stale(record.model_copy(update=other), beside) == ["weights"]
+    assert study.stale(record, beside.model_copy(update=other)) == ["weights of the two encoders"]
+    assert study.stale(record.model_copy(update={"data_sha": "other"}), beside) == ["data"]
     monkeypatch.setattr("rsitr.peder.record.present_code", lambda: "other")
-    assert study.stale(record, beside)
+    assert study.stale(record, beside) == ["code of the study"]
 
 
 def test_a_cell_without_a_number_has_its_reason(clip, monkeypatch):

@@ -24,7 +24,7 @@ rule study:
     resources:
         mem_mb=cell_memory,
         cpu=cell_threads,
-        gpu=int(pipeline.gpus() > 0),
+        gpu=int(gpus() > 0),
     params:
         code=code("rsitr.peder.run"),
     shell:

@@ -72,7 +72,7 @@ def peder_probabilities(
         cell = CellId(experiment, dataset or params[experiment].datasets[0], name, seed)
         pipeline.check_cell(params, cell)
         try:
-            asked = ready(pipeline.spec_of(params, cell))
+            asked = ready(pipeline.spec_of(params, cell), asked and asked.device)
         except WeightsUnavailable as error:
             print(f"{name}: {error}")
             continue

@@ -17,7 +17,7 @@ from rsitr.examples.ranking import encoded_test
 from rsitr.examples.space import draw_embeddings
 from rsitr.peder.probabilities import Asked, probabilities, ready
 from rsitr.peder.record import CLIP_ONLY, TWO_ENCODERS
-from rsitr.runtime import CellData, load_data
+from rsitr.runtime import CellData, load_data, prepare
 from rsitr.scoring import Encoded
 from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
@@ -80,36 +80,37 @@ def build(specs: Mapping[str, Spec], outcomes: Mapping[str, Outcome], title: str
     reason in its column, and no panel.
     """
     first = next(iter(specs.values()))
-    data = load_data(first)
+    device, data = prepare(first), load_data(first)
     shown = TestImages(_Data(data), first)
-    columns = [_column(spec, outcomes[name]) for name, spec in specs.items() if spec.cell.method_name in CLIP_ONLY]
+    clips = [(name, spec) for name, spec in specs.items() if spec.cell.method_name in CLIP_ONLY]
+    columns = [_column(spec, outcomes[name], device) for name, spec in clips]
     synthetic = data.facts.synthetic
     tables = [_own_table(columns, shown, f"{title}{' (synthetic)' if synthetic else ''}")]
     if not synthetic:
         tables.append(_printed_table(columns, shown))
     sheet = Sheet(f"Probabilities of CLIP, {title}", tuple(tables), command(first.experiment))
-    encoded = dict(_encoded(specs, outcomes))
+    encoded = dict(_encoded(specs, outcomes, device))
     return [
         *write(sheet, out / "peder-probabilities"),
         *draw_embeddings(encoded, shown, title, out / "peder-embeddings"),
     ]
 
 
-def _column(spec: Spec, outcome: Outcome) -> _Column:
+def _column(spec: Spec, outcome: Outcome, device: str) -> _Column:
     if outcome.status != "ok":
         return _Column(spec.method, None, f"{outcome.status}: {outcome.reason}")
     try:
-        return _Column(spec.method, ready(spec))
+        return _Column(spec.method, ready(spec, device))
     except WeightsUnavailable as error:
         return _Column(spec.method, None, f"skipped: {error}")
 
 
-def _encoded(specs: Mapping[str, Spec], outcomes: Mapping[str, Outcome]) -> Iterator[tuple[str, Encoded]]:
+def _encoded(specs: Mapping[str, Spec], outcomes: Mapping[str, Outcome], device: str) -> Iterator[tuple[str, Encoded]]:
     """The test split as each model encodes it, the two encoders first."""
     for name in sorted(specs, key=lambda name: name != TWO_ENCODERS):
         if outcomes[name].status == "ok":
             try:
-                yield name, encoded_test(Trained(specs[name]))
+                yield name, encoded_test(Trained(specs[name], device))
             except WeightsUnavailable:
                 continue
 

@@ -13,7 +13,7 @@ from rsitr.examples.ranking import encoded_test, found_captions, found_images, m
 from rsitr.examples.space import draw_embeddings
 from rsitr.figures import ranked, ranked_captions, saliency
 from rsitr.scoring import Encoded
-from rsitr.trained import Trained
+from rsitr.trained import Trained, load_all
 
 SAMPLES = 5
 """Images with a belief map."""
@@ -28,7 +28,7 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     ``specs`` are cells of one dataset and seed by what their panel of the common space is called, the method that the
     other pictures are of last.
     """
-    models = {label: Trained(spec) for label, spec in specs.items()}
+    models = load_all(specs)
     label, model = list(models.items())[-1]
     shown = TestImages(model, specs[label])
     encoded = {name: encoded_test(each) for name, each in models.items()}

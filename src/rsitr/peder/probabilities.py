@@ -42,8 +42,8 @@ class Asked(NamedTuple):
         return self.method.config.model.removesuffix("-quickgelu")
 
 
-def ready(spec: Spec) -> Asked:
-    """The CLIP of a cell. One that is not trained needs neither a checkpoint nor the data of the cell.
+def ready(spec: Spec, device: str | None = None) -> Asked:
+    """The CLIP of a cell, on a device as ``Trained``. One that is not trained needs neither a checkpoint nor data.
 
     Raises ``QueryError`` for a method that is no CLIP, ``WeightsUnavailable``, and what ``Trained`` raises.
     """
@@ -51,10 +51,10 @@ def ready(spec: Spec) -> Asked:
     if not issubclass(cls, CLIPEncoder):
         raise QueryError(f"{spec.method} gives no probabilities: choose a method of the CLIP family")
     if cls.trainable:
-        trained = Trained(spec)
+        trained = Trained(spec, device)
         method: Any = trained.method
         return Asked(method, trained.device)
-    device = prepare(spec)
+    device = prepare(spec) if device is None else device
     with seeded(derive(spec.seed, "init")):  # as the cell was built: where there are no weights, they are drawn
         built: Any = cls.build(configuration(spec), Corpus([], np.empty(0, np.int64)))
     return Asked(built.to(device).eval(), device)

@@ -45,14 +45,19 @@ class Study(BaseModel):
     machine: dict[str, Any] = {}
     versions: dict[str, str] = {}
 
-    def stale(self, record: Record, beside: Record | None) -> bool:
-        """Whether it was made by other code than the present, or of another training than the records now tell.
+    def stale(self, record: Record, beside: Record | None) -> list[str]:
+        """What has changed since the study was made: any of its code, weights, data, the weights it was timed beside.
 
         ``record`` is the cell's, ``beside`` that of the two encoders where there is one.
         """
-        made_of = (self.weights_sha, self.data_sha, self.two_encoders_sha)
         timed_beside = beside.weights_sha if beside and beside.outcome.status == "ok" and self.two_encoders_sha else ""
-        return self.code_sha != present_code() or made_of != (record.weights_sha, record.data_sha, timed_beside)
+        changed = {
+            "code of the study": self.code_sha != present_code(),
+            "weights": self.weights_sha != record.weights_sha,
+            "data": self.data_sha != record.data_sha,
+            "weights of the two encoders": self.two_encoders_sha != timed_beside,
+        }
+        return [name for name, differs in changed.items() if differs]
 
 
 def folder(cell: CellId) -> Path:

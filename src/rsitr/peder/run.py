@@ -77,7 +77,7 @@ def _measured(study: Study, spec: Spec, beside: Spec | None) -> tuple[Study, lis
     found = measured(score_matrix(model.method, encode(model.method, split, inputs, model.device), model.device), split)
     methods, two_encoders_sha = [model.method], ""
     if beside is not None and (other := _record(beside)).outcome.status == "ok":
-        methods.append(Trained(beside).method.to(model.device))
+        methods.append(Trained(beside, model.device).method)
         two_encoders_sha = other.weights_sha
     times = side_by_side(methods, split.captions[0], model.device)
     names = ("inference", "two_encoders")

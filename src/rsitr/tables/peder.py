@@ -79,8 +79,8 @@ def _with_study(run: Run, entries: Entries, studies: Path) -> Run:
         "seconds": run.record.seconds | study.seconds,
         "machine": study.machine,
     }
-    stale = ["code of the study"] if study.stale(run.record, _beside(run, entries)) else []
-    return replace(run, record=run.record.model_copy(update=measured), stale=[*run.stale, *stale])
+    stale = dict.fromkeys([*run.stale, *study.stale(run.record, _beside(run, entries))])
+    return replace(run, record=run.record.model_copy(update=measured), stale=list(stale))
 
 
 def _beside(run: Run, entries: Entries) -> Record | None:

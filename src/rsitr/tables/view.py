@@ -12,7 +12,7 @@ from rsitr.tables.published import METRICS
 
 HEADERS = {metric: "mR" if metric == "mr" else metric.replace("_r", " R@") for metric in METRICS}
 FORMS = {"encode_s": ".3f", "score_s": ".3f", "inference_s": ".4f", "inference_time_s": ".4f", "params_m": "g"} | {
-    **{"cosine_matched": ".4f", "cosine_unmatched": ".4f"},
+    **{"cosine_matched": ".4f", "cosine_unmatched": ".4f", "two_encoders_s": ".4f"},
 }
 """How numbers are written that are no percentages, which have two decimals."""
 UNRANKED = frozenset({"params_m", "cosine_matched", "cosine_unmatched"})
