@@ -173,7 +173,8 @@ def test_methods_take_turns(monkeypatch):
         return float(len(calls))
 
     monkeypatch.setattr(module, "inference_seconds", timed)
-    assert module.side_by_side([Silent("a"), Silent("b")], "x", "cpu", repeats=3) == [5, 6]
+    monkeypatch.setattr(module, "TURNS", 3)
+    assert module.side_by_side([Silent("a"), Silent("b")], "x", "cpu") == [5, 6]
     assert calls == ["a", "b"] * 4
 
 

@@ -27,8 +27,8 @@ from rsitr.runtime import image_inputs
 from rsitr.scoring import Encoded, encode, score_all
 from rsitr.trained import Trained
 
-REPEATS = 20
-"""Measurements of the time of one pair."""
+TURNS, REPEATS = 10, 5
+"""How often models take turns to be timed, and measurements in a turn."""
 SHOWN = 10
 """Failures of each direction that are listed, those of the highest ranks."""
 FIELDS = ("direction", "query", "rank", "fitting", "fitting_score", "first", "first_score", "first_of")
@@ -170,13 +170,13 @@ def _first(scores: Tensor, relevant: Tensor) -> int:
     return int(torch.where(relevant, -torch.inf, scores).argmax())
 
 
-def side_by_side(methods: Sequence[Method], caption: str, device: str, repeats: int = REPEATS) -> list[float]:
+def side_by_side(methods: Sequence[Method], caption: str, device: str) -> list[float]:
     """Median seconds of each method from one image and one caption to their score.
 
-    The methods take turns, so that what else the machine does concerns all of them alike; the first turn does not
-    count.
+    The methods take turns, so that what else the machine does concerns all of them alike. The median of each turn
+    leaves out its beginning, when another model fills the processor's caches; the first turn does not count.
     """
-    turns = [[inference_seconds(each.eval(), caption, device, 1) for each in methods] for _ in range(repeats + 1)]
+    turns = [[inference_seconds(each.eval(), caption, device, REPEATS) for each in methods] for _ in range(TURNS + 1)]
     return [statistics.median(times) for times in zip(*turns[1:], strict=True)]
 
 
