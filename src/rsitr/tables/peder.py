@@ -217,9 +217,5 @@ def build(
     written = paper_table.render(measures(methods), params, experiment, entries, out_dir)
     claims = _Claims(params, experiment, entries, methods)
     written += write(Sheet(claims.title, (claims.table(),), command(experiment)), out_dir / "peder-claims")
-    listed = Sheet(
-        f"Failures of CLIP alone and of two encoders, {claims.title}",
-        tuple(failures(entries, studies)),
-        command(experiment),
-    )
+    listed = Sheet(f"Failures, {claims.title}", tuple(failures(entries, studies)), command(experiment))
     return written + write(listed, out_dir / "peder-failures")
