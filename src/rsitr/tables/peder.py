@@ -26,6 +26,7 @@ MEASURES = {
     **{"map_i2t": "i2t mAP", "map_t2i": "t2i mAP", "map": "mAP", "dup_map": "mAP, identical captions count"},
     **{"accuracy": "accuracy", "choice": "one of five"},
     **{"cosine_matched": "cosine matched", "cosine_unmatched": "cosine unmatched", "inference_s": "inference (s)"},
+    "params_m": "parameters (M)",
 }
 CAPTION = (
     "CLIP alone for both directions, and two encoders (vse) on the same data. The study names recall, accuracy and "
@@ -42,7 +43,8 @@ ABOUT_CLAIMS = (
     "value; it says neither of which pairs nor from what to what. Here: the mean cosine of matched pairs, and the "
     "seconds from one image and one caption to their score, CLIP and the two encoders (vse) in turns in one process. "
     "Change: of CLIP against the two encoders, in percent of theirs. Cosines of models with other temperatures share "
-    "no scale, and a higher one says nothing about retrieval. CLIP itself is two encoders, of images and of texts."
+    "no scale, and a higher one says nothing about retrieval. CLIP itself is two encoders, of images and of texts; how "
+    "large each model is stands in peder-measures."
 )
 ABOUT_FAILURES = (
     "The queries whose own items came latest, of the first seed. Rank: of the item that fits best. First: what came "
