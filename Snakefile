@@ -4,7 +4,7 @@ from snakemake.utils import min_version
 from rsitr import pipeline
 from rsitr.cells import Layout
 from rsitr.gpus import cells_per_gpu, gpus
-from rsitr.params import METHOD, NAME, CellId, Dedup, PriorId
+from rsitr.params import METHOD, NAME, CellId, Dedup, PriorId, TwoStageId
 from rsitr.scheduling import one_round_at_a_time
 
 min_version("9.0")
@@ -36,6 +36,8 @@ wildcard_constraints:
     shards=r"\d+",
     measure=NAME,
     prior=NAME,
+    scorer=METHOD,
+    filter=METHOD,
 
 
 report: "workflow/report/workflow.rst"
@@ -50,6 +52,7 @@ include: "workflow/rules/scenes.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/peder.smk"
+include: "workflow/rules/two_stage.smk"
 include: "workflow/rules/tables.smk"
 
 
@@ -63,3 +66,4 @@ rule all:
         JOINT,
         KEYWORDS,
         PRIORS,
+        TWO_STAGES,

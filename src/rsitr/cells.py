@@ -11,7 +11,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict
 
 from rsitr.errors import RecordError, RsitrError, Unsupported, WeightsUnavailable
-from rsitr.params import SCENES, CellId, Prior, PriorId
+from rsitr.params import SCENES, CellId, Prior, PriorId, TwoStageId
 from rsitr.provenance import sha256_json
 
 TRACEBACK_LINES = 15
@@ -274,6 +274,15 @@ def read_record(path: Path) -> Record | None:
     return read_json(Record, path) if path.is_file() else None
 
 
+def current_weights_sha(cell: CellId) -> str | None:
+    """Hash of the weights of a cell as they lie here, or as its record has them; None where neither says."""
+    path = Layout.checkpoint(cell) / "train.json"
+    if path.is_file():
+        return read_json(TrainReport, path).weights_sha
+    record = read_record(Layout.cell(cell) / "cell.json")
+    return record.weights_sha if record else None
+
+
 class Layout:
     """Where the files of cells and datasets lie, relative to the project's folder."""
 
@@ -306,6 +315,16 @@ class Layout:
     def prior(prior: PriorId) -> Path:
         """Folder of ``scenes.json`` and ``left_out.csv``."""
         return Path("results", SCENES, prior.path)
+
+    @staticmethod
+    def two_stage_spec(wanted: TwoStageId) -> Path:
+        """What the two-stage retrieval is expected to be."""
+        return Path(".rsitr/specs/two_stage", wanted.path + ".json")
+
+    @staticmethod
+    def two_stage(wanted: TwoStageId) -> Path:
+        """The record of a two-stage retrieval."""
+        return Path("results/two_stage", wanted.path, "two_stage.json")
 
     @staticmethod
     def raw(name: str) -> Path:

@@ -9,7 +9,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from rsitr.cells import Layout, Spec, TrainReport, read_json, read_record
+from rsitr.cells import Layout, Spec, current_weights_sha, read_record
 from rsitr.errors import ParamsError
 from rsitr.methods import entry
 from rsitr.methods.catalog import schemas
@@ -63,13 +63,25 @@ def teacher_files(params: Params, cell: CellId) -> list[Path]:
 
 def current_teacher_sha(spec: Spec) -> str | None:
     """Hash of the weights of a cell's teacher as they lie here, or as its record has them; None where neither says."""
-    if spec.teacher is None:
-        return None
-    path = Layout.checkpoint(spec.teacher.cell) / "train.json"
-    if path.is_file():
-        return read_json(TrainReport, path).weights_sha
-    record = read_record(Layout.cell(spec.teacher.cell) / "cell.json")
-    return record.weights_sha if record else None
+    return current_weights_sha(spec.teacher.cell) if spec.teacher else None
+
+
+def check_two_stages(params: Params, experiment: str) -> None:
+    """Raise ``ParamsError`` unless both cells of a two-stage retrieval are in the matrix and read the same queries."""
+    known = params.cells(experiment)
+    for wanted in params.two_stages(experiment):
+        place = f"experiments.{experiment}.two_stage"
+        for role, cell in zip(("scorer", "filter"), wanted.cells, strict=True):
+            if cell not in known:
+                raise ParamsError(
+                    f"{place} names the {role} {cell.method}, which the matrix does not have on {cell.dataset} with "
+                    f"seed {cell.seed}: add it to experiments.{experiment}.matrix, or correct the name"
+                )
+        scorer, chosen = wanted.cells
+        if scorer == chosen:
+            raise ParamsError(f"{place}: {wanted.scorer} cannot be its own filter: name a cheaper method as the filter")
+        if setting(params, scorer, "query") != setting(params, chosen, "query"):
+            raise ParamsError(f"{place}: {wanted.scorer} and {wanted.filter} read different queries (`query`)")
 
 
 def prior(params: Params, cell: CellId) -> PriorId | None:

@@ -53,6 +53,31 @@ class CellId(NamedTuple):
         return self.method.partition("@")[2]
 
 
+class TwoStageId(NamedTuple):
+    """The identity of a two-stage retrieval: two cells of one dataset and seed."""
+
+    experiment: str
+    dataset: str
+    scorer: str
+    """The method that sorts shortlists anew, as ``CellId.method``."""
+    filter: str
+    """The method that makes them."""
+    seed: int
+
+    @property
+    def path(self) -> str:
+        """Folder of the record below ``results/two_stage``."""
+        return f"{self.experiment}/{self.dataset}/{self.scorer}/{self.filter}/{self.seed}"
+
+    @property
+    def cells(self) -> tuple[CellId, CellId]:
+        """Those of the scorer and of the filter."""
+        return (
+            CellId(self.experiment, self.dataset, self.scorer, self.seed),
+            CellId(self.experiment, self.dataset, self.filter, self.seed),
+        )
+
+
 class PriorId(NamedTuple):
     """The identity of a prior: a scene classifier whose backbone methods may start from."""
 
@@ -160,6 +185,22 @@ class Prior(_Strict):
         return list(combinations_with_replacement(sorted({*self.datasets, *self.without}), 2))
 
 
+class TwoStage(_Strict):
+    """Retrieval in two stages by cells of the matrix: the filter's shortlists, sorted anew by the scorer."""
+
+    datasets: Annotated[list[str], Field(min_length=1)]
+    scorer: str
+    filter: str
+    shortlists: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
+    """Lengths, in different captions or in images."""
+    seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+
+    @field_validator("shortlists")
+    @classmethod
+    def _in_order(cls, shortlists: list[int]) -> list[int]:
+        return sorted(set(shortlists))
+
+
 class Experiment(_Strict):
     """One block of params.yaml."""
 
@@ -172,6 +213,8 @@ class Experiment(_Strict):
     """Datasets beside the matrix that models are pretrained on; their overlap with the test sets is reported."""
     priors: dict[str, Prior] = {}
     """Scene classifiers by name; a method starts from one by the address scenes://EXPERIMENT/NAME."""
+    two_stage: list[TwoStage] = []
+    """Which expensive scorers re-rank the shortlists of which filters."""
     shards: Annotated[int, Field(ge=1)] = 1
     """Jobs into which the comparison of two datasets is divided; the result is the same."""
     threads: Annotated[int, Field(ge=1)] = 1
@@ -255,6 +298,16 @@ class Params(_Strict):
                 for seed in block.seeds
             )
         )
+
+    def two_stages(self, experiment: str) -> dict[TwoStageId, list[int]]:
+        """Every two-stage retrieval of an experiment with the lengths of its shortlists, those of all its blocks."""
+        found: dict[TwoStageId, list[int]] = {}
+        for block in self[experiment].two_stage:
+            for dataset in block.datasets:
+                for seed in block.seeds:
+                    wanted = TwoStageId(experiment, dataset, block.scorer, block.filter, seed)
+                    found[wanted] = sorted({*found.get(wanted, []), *block.shortlists})
+        return found
 
     def overlay(self, cell: CellId, fields: Container[str]) -> dict[str, Any]:
         """What params.yaml sets for a cell whose method has ``fields``; a shared setting it has no field for is none

@@ -11,13 +11,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_json, read_record, write_json
+from rsitr.cells import Layout, Outcome, Spec, TrainReport, read_json, read_record, write_json
 from rsitr.errors import RsitrError
 from rsitr.isolation import run_stage
 from rsitr.needs import (
     STATE,
     caption_files,
     cell_modules,
+    check_two_stages,
     current_teacher_sha,
     peder_cells,
     prior,
@@ -32,6 +33,8 @@ from rsitr.provenance import code_sha, memory_gib
 from rsitr.scenes.run import check_priors, forget_priors, spec_of_prior, synchronise_priors
 from rsitr.scenes.use import begin_with_prior, check_prior, current_prior_sha, note_prior, prior_failure
 from rsitr.times import newest, oldest
+from rsitr.two_stage.record import TwoStageSpec
+from rsitr.two_stage.run import forget_two_stages, spec_of_two_stage, stale_two_stage, synchronise_two_stages
 
 TableName = Literal[
     "comparison",
@@ -43,6 +46,7 @@ TableName = Literal[
     "peder",
     "selection",
     "prior-leak",
+    "two-stage",
     "datasets",
     "statistics",
     "ceiling",
@@ -52,7 +56,10 @@ TableName = Literal[
     "dedup",
     "leakage",
 ]
-FROM_RECORDS = ("comparison", "margin", "reranking", "selection", "prior-leak", "amfmn", "pir", "mtgfe", "peder")
+FROM_RECORDS = (
+    *("comparison", "margin", "reranking", "selection", "prior-leak", "two-stage"),
+    *("amfmn", "pir", "mtgfe", "peder"),
+)
 CELLS = Path("results/cells")
 
 
@@ -66,6 +73,7 @@ def open_params(config: dict[str, Any]) -> Params:
     for cell in cells:
         teacher(params, cell)
     check_priors(params, priors(params, params.experiment))
+    check_two_stages(params, params.experiment)
     return params
 
 
@@ -102,6 +110,12 @@ def spec_of(params: Params, cell: CellId) -> Spec:
         teacher=spec_of(params, taught_by) if taught_by else None,
         prior=spec_of_prior(params, begun_as) if begun_as else None,
     )
+
+
+def two_stage_specs(params: Params, experiment: str) -> list[TwoStageSpec]:
+    """What the two-stage retrievals of an experiment are expected to be."""
+    wanted = params.two_stages(experiment).items()
+    return [spec_of_two_stage(k, *(spec_of(params, cell) for cell in each.cells)) for each, k in wanted]
 
 
 def write_spec(spec: Spec) -> Path:
@@ -158,6 +172,7 @@ def synchronise(params: Params, cells: Sequence[CellId]) -> None:
         if newest(inputs) > oldest(trained) or newest([*inputs, *trained]) > oldest(evaluated):
             for output in (*trained, *evaluated):
                 os.utime(output)
+    synchronise_two_stages(two_stage_specs(params, params.experiment))
 
 
 def _synchronise_clean(dataset: str, dedup: str) -> None:
@@ -271,11 +286,13 @@ def status(params: Params, experiment: str) -> list[tuple[CellId, str, str]]:
 
 
 def forget(params: Params, experiment: str, states: set[str]) -> list[CellId]:
-    """Delete the records of all cells and priors that ended in one of ``states``, so that the next run makes them anew.
+    """Delete the records of all cells, priors and two-stage retrievals that ended in one of ``states``.
 
-    What a failed training saved to continue from is kept, and so is a checkpoint whose evaluation failed.
+    The next run makes them anew. What a failed training saved to continue from is kept, and so is a checkpoint whose
+    evaluation failed.
     """
     forget_priors(params, experiment, states)
+    forget_two_stages(params.two_stages(experiment), states)
     chosen = [cell for cell, state, _ in status(params, experiment) if state.split()[0] in states]
     for cell in chosen:
         trained, evaluated = _outputs(cell)
@@ -294,9 +311,8 @@ def snakemake(targets: list[str], experiment: str, cores: int) -> int:
 def build_tables(params: Params, experiment: str, *, only: TableName | None = None, strict: bool = False) -> list[Path]:
     """Tables and figures of an experiment, or one of them.
 
-    Those of ``FROM_RECORDS``, among them the tables of the papers, come from its records, ``sources`` from the source
-    tables of the datasets, ``dedup`` and ``leakage`` from the images that were compared, the others from the canonical
-    tables.
+    Those of ``FROM_RECORDS`` come from its records, ``sources`` from the source tables of the datasets, ``dedup`` and
+    ``leakage`` from the images that were compared, the others from the canonical tables.
     """
     from rsitr.tables import ceiling, datasets, dedup, leakage, mtgfe_datasets, sources, splits, statistics
 
@@ -331,6 +347,7 @@ def _build_from_records(params: Params, experiment: str, only: TableName | None,
         margin,
         metrics,
         mtgfe,
+        mtgfe_filter,
         paper_table,
         peder,
         pir,
@@ -338,6 +355,7 @@ def _build_from_records(params: Params, experiment: str, only: TableName | None,
         prior_leak,
         reranking,
         selection,
+        two_stage,
     )
 
     out, written = Layout.tables(experiment), []
@@ -360,6 +378,10 @@ def _build_from_records(params: Params, experiment: str, only: TableName | None,
         written += pir_curves.build(params, experiment, CELLS, out, stale)
     if only in (None, "peder"):
         written += peder.build(params, experiment, peder_cells(params, experiment), CELLS, out, stale, overlaps)
+    stale_stages = {spec.id: stale_two_stage(spec) for spec in two_stage_specs(params, experiment)}
+    for name, of_stages in (("two-stage", two_stage), ("mtgfe", mtgfe_filter)):
+        if only in (None, name):
+            written += of_stages.build(params, experiment, out, stale_stages)
     return written
 
 
@@ -370,16 +392,6 @@ def scenes_of_priors(params: Params) -> dict[str, list[str]]:
         for experiment, facts in params.experiments.items()
         for name, prior in facts.priors.items()
     }
-
-
-def write_schemas() -> list[Path]:
-    """Write the JSON schemas of params.yaml and of ``cell.json``."""
-    written = []
-    for name, model in (("params", Params), ("cell", Record)):
-        path = Path("workflow/schemas", f"{name}.schema.json")
-        path.write_text(json.dumps(model.model_json_schema(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
-        written.append(path)
-    return written
 
 
 def summary(rows: list[tuple[CellId, str, str]]) -> str:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import csv
-import re
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from rsitr.cells import Outcome, Published
+from rsitr.cells import Layout, Outcome, Published, write_json
+from rsitr.params import parse_params
 from rsitr.tables import mtgfe_datasets, mtgfe_filter
 from rsitr.tables.mtgfe import TABLES
 from rsitr.tables.published import FILE, METRICS, lookup
+from rsitr.two_stage.record import Point, Seconds, TwoStageRecord, Way
 from tests.unit.lab import PaperLab, Reader, params
 
 BY_NUMBER = {int(table.name[-1]): table for table in TABLES}
@@ -124,25 +125,45 @@ def test_sizes_as_printed_and_as_found(tmp_path, monkeypatch):
     assert list(reader.rows()) == ["scenes-a (synthetic)"]
 
 
-def answered(mr, i2t, t2i, k=0):
-    times = SimpleNamespace(i2t=i2t, t2i=t2i)
-    return SimpleNamespace(metrics=dict.fromkeys(METRICS, mr), seconds=times, k=k)
+def answered(mr, i2t, t2i):
+    metrics = dict.fromkeys(METRICS, 10.0) | {"mr": mr}
+    return {"metrics": metrics, "seconds": Seconds(i2t=i2t, t2i=t2i)}
 
 
-def two_stage(shift=0.0, status="ok"):
-    """A run: the scorer alone takes .4 and .1 s a query, with 128 candidates .02 and .05 s."""
-    points = [answered(39.0 + shift, 0.01, 0.025, 32), answered(39.5 + shift, 0.02, 0.05, 128)]
-    ways = {"exhaustive": answered(40 + shift, 0.4, 0.1), "filtered": answered(20, 0.001, 0.001), "points": points}
-    return SimpleNamespace(outcome=Outcome(status=status, reason="why" if status != "ok" else ""), **ways)
+def two_stage(dataset="rsicd", seed=0, scorer="mtgfe", chosen="retrieval-filter", shift=0.0, **changes):
+    """A record: the scorer alone takes .4 and .1 s a query, with 128 candidates .02 and .05 s."""
+    stages = {"filter_seconds": Seconds(i2t=0, t2i=0), "rerank_seconds": Seconds(i2t=0, t2i=0)}
+    times = ((32, 39.0, 0.01, 0.025), (128, 39.5, 0.02, 0.05))
+    made = TwoStageRecord(
+        **{"experiment": "lab", "dataset": dataset, "scorer": scorer, "filter": chosen, "seed": seed},
+        exhaustive=Way(**answered(40 + shift, 0.4, 0.1)),
+        filtered=Way(**answered(20, 0.001, 0.001)),
+        points=[Point(**answered(mr + shift, *way), k=k, **stages) for k, mr, *way in times],
+        **{"params_sha": "", "code_sha": ""},
+        data={"synthetic": dataset.startswith("scenes")},
+    )
+    return made.model_copy(update=changes)
 
 
-def expected(*records, dataset="rsicd", scorer="mtgfe", chosen="retrieval-filter", **facts):
-    return mtgfe_filter.Expected(dataset, scorer, chosen, records, **facts)
+@pytest.fixture
+def stages(tmp_path, monkeypatch):
+    """``stages(*records)`` builds table 4 of an experiment that asks for these, and for the two seeds of each."""
+    monkeypatch.chdir(tmp_path)
 
+    def build(*records, stale=None):
+        blocks = [
+            {"datasets": [r.dataset], "scorer": r.scorer, "filter": r.filter, "shortlists": [32, 128], "seeds": [0, 1]}
+            for r in records
+        ]
+        matrix = [{"datasets": ["rsicd"], "methods": ["mtgfe"], "seeds": [0]}]
+        lab = {"title": "The lab", "matrix": matrix, "two_stage": blocks}
+        chosen = parse_params({"experiment": "lab", "experiments": {"lab": lab}})
+        for record in records:
+            write_json(Layout.two_stage(record.id), record)
+        mtgfe_filter.build(chosen, "lab", tmp_path, stale or {})
+        return Read(tmp_path, "mtgfe-table-4")
 
-def table_4(out, *found):
-    mtgfe_filter.build(found, "lab", "The lab", out)
-    return Read(out, "mtgfe-table-4")
+    return build
 
 
 def lines_of(reader):
@@ -150,54 +171,53 @@ def lines_of(reader):
     return list(csv.DictReader(text))
 
 
-def test_two_stages_beside_the_paper(tmp_path):
-    reader = table_4(tmp_path, expected(two_stage(), two_stage(1.0)))
+def test_two_stages_beside_the_paper(stages):
+    reader = stages(two_stage(), two_stage(seed=1, shift=1.0))
     rows = lines_of(reader)
     assert [(row["scorer"], row["filter"], row["K"]) for row in rows] == [
-        *(("MTGFE", "", ""), ("MTGFE+Filter", "retrieval-filter", "128")),
-        *(("mtgfe", "retrieval-filter", "32"), ("retrieval-filter", "", "")),
+        *(("MTGFE", "", "all"), ("MTGFE+Filter", "retrieval-filter", "128")),
+        ("mtgfe", "retrieval-filter", "32"),
     ]
-    whole, filtered, short, alone = rows
-    assert (whole["ours mR"], whole["ours i2t time (ms)"], whole["ours lost mR"]) == (
-        *("40.50 ± 0.71", "400.00 ± 0.00"),
-        "",
-    )
-    assert filtered["ours mR"] == "40.00 ± 0.71"
-    assert filtered["ours lost mR"] == "0.50 ± 0.00"
+    whole, filtered, short = rows
+    assert (whole["ours mR"], whole["ours i2t time (ms)"]) == ("40.50 ± 0.71", "400.00 ± 0.00")
+    assert (whole["ours lost mR"], short["ours lost mR"]) == ("", "1.00 ± 0.00")
+    assert (filtered["ours mR"], filtered["ours lost mR"]) == ("40.00 ± 0.71", "0.50 ± 0.00")
     assert (filtered["ours i2t times faster"], filtered["ours t2i times faster"]) == ("20.00 ± 0.00", "2.00 ± 0.00")
-    assert (short["ours lost mR"], alone["ours lost mR"]) == ("1.00 ± 0.00", "20.50 ± 0.71")
-    heads = {name: f"MTGFE published {head}" for name, head in mtgfe_filter.PRINTED.items()}
+    heads = {name: f"MTGFE published {head}" for name, head in mtgfe_filter.COLUMNS.items()}
     for row, method in ((whole, ("mtgfe", "")), (filtered, ("mtgfe+filter", "k=128"))):
         found = {(*method, "rsicd", name): float(row[head]) for name, head in heads.items()}
         assert found == {key: value for key, value in printed_numbers(4).items() if key[:2] == method}
     assert reader.note(short[heads["mr"]]) == "not in the paper"
 
 
-def test_the_papers_rows_stand_without_ours_and_others_below(tmp_path):
-    other = expected(two_stage(), scorer="scan-t2i", chosen="vse")
-    rows = lines_of(table_4(tmp_path, other))
-    assert [row["scorer"] for row in rows] == ["MTGFE", "MTGFE+Filter", "scan-t2i", "scan-t2i", "scan-t2i", "vse"]
-    assert rows[0]["MTGFE published mR"] == "30.68"
-    assert rows[0]["ours mR"].startswith("– [")
-    assert [(row["filter"], row["K"]) for row in rows[2:]] == [("", ""), ("vse", "32"), ("vse", "128"), ("", "")]
+def test_the_papers_rows_stand_without_ours_and_others_below(stages):
+    pair = {"scorer": "scan-t2i", "chosen": "vse", "dataset": "ucm"}
+    reader = stages(two_stage(**pair), two_stage(**pair, seed=1))
+    rows = lines_of(reader)
+    assert [(row["scorer"], row["K"]) for row in rows] == [
+        *(("MTGFE", "all"), ("MTGFE+Filter", "128")),
+        *(("scan-t2i", "all"), ("scan-t2i", "32"), ("scan-t2i", "128")),
+    ]
+    assert (rows[0]["MTGFE published mR"], rows[1]["MTGFE published mR"]) == ("30.68", "29.80")
+    assert reader.note(rows[0]["ours mR"]) == "not part of this experiment"
 
 
-def test_what_has_no_number_says_why(tmp_path):
-    failed = expected(two_stage(), two_stage(status="failed"), None, dataset="ucm")
-    rows = lines_of(table_4(tmp_path, failed))
-    ours = next(row for row in rows if row["scorer"] == "mtgfe")
-    assert ours["ours mR"].startswith("NA [")
-    assert Read(tmp_path, "mtgfe-table-4").note(ours["ours mR"]) == "failed: why; not run yet"
-    uneven = two_stage()
-    uneven.points.pop()
-    rows = lines_of(table_4(tmp_path, expected(two_stage(), uneven, dataset="ucm", stale=("code",))))
-    ours = {row["K"]: row["ours mR"] for row in rows if row["scorer"] == "mtgfe"}
-    assert ours["128"].startswith("NA [")
-    assert re.fullmatch(r"40\.00 ± 0\.00 \[†\d+\]", ours[""])
+def test_what_has_no_number_says_why(stages):
+    failed = two_stage(outcome=Outcome(status="failed", reason="a slip"))
+    reader = stages(failed)
+    assert reader.note(lines_of(reader)[0]["ours mR"]) == "seed 0: failed: a slip; seed 1: not run yet"
+    whole = two_stage(seed=1)
+    reader = stages(two_stage(), whole, stale={whole.id: ["code"]})
+    shown = lines_of(reader)[0]["ours mR"]
+    assert "†" in shown
+    assert reader.note(shown) == "made by other code than the present (seed 1)"
 
 
-def test_synthetic_numbers_stand_alone(tmp_path):
-    reader = table_4(tmp_path, expected(two_stage(), dataset="scenes-a", synthetic=True))
+def test_synthetic_numbers_stand_alone(stages):
+    reader = stages(two_stage("scenes-a"), two_stage("scenes-a", 1))
     assert "published" not in reader.read("csv")
     assert "scenes-a (synthetic)" in reader.read("csv")
-    assert mtgfe_filter.build([], "lab", "The lab", tmp_path) == []
+
+
+def test_nothing_without_two_stages(tmp_path):
+    assert mtgfe_filter.build(params((["ucm"], ["vse"], [0])), "lab", tmp_path, {}) == []

@@ -6,8 +6,10 @@ from typing import get_args
 
 from rsitr import needs
 from rsitr.datasets.protocols import joint_protocols
+from rsitr.methods import entry
 from rsitr.scenes import run as scenes
 from rsitr.tables import mtgfe_datasets
+from rsitr.two_stage.run import STAGE
 
 # Rules call the `rsitr` of the environment that runs Snakemake, activated or not.
 shell.prefix(
@@ -160,6 +162,44 @@ def copies_shards(wildcards):
     ]
 
 
+def two_stage_id(wildcards):
+    """The identity of a two-stage retrieval."""
+    return TwoStageId(
+        wildcards.experiment,
+        wildcards.dataset,
+        wildcards.scorer,
+        wildcards.filter,
+        int(wildcards.seed),
+    )
+
+
+def two_stage_spec(wildcards):
+    """The file that says what a two-stage retrieval is expected to be."""
+    return str(Layout.two_stage_spec(two_stage_id(wildcards)))
+
+
+def two_stage_files(wildcards):
+    """What a two-stage retrieval reads beside the clean table: both cells, and what loading them needs."""
+    cells = two_stage_id(wildcards).cells
+    return [
+        str(path)
+        for cell in cells
+        for path in (
+            Layout.checkpoint(cell) / "model.safetensors",
+            Layout.checkpoint(cell) / "train.json",
+            Layout.cell(cell) / "cell.json",
+            *needs.caption_files(PARAMS, cell),
+            *needs.prior_files(PARAMS, cell),
+        )
+    ]
+
+
+def two_stage_code(wildcards):
+    """Hash of the code of a two-stage retrieval."""
+    methods = (cell.method_name for cell in two_stage_id(wildcards).cells)
+    return code(f"rsitr.{STAGE}", *(entry(name).module for name in methods))
+
+
 def joint_members(wildcards):
     """Canonical tables of the members of a joint protocol, and the copies inside and between them."""
     members = joint_protocols()[wildcards.protocol]
@@ -181,7 +221,7 @@ def cell_threads(wildcards):
 
 
 # Papers with tables of their own.
-PAPERS = ("amfmn", "pir", "mtgfe")
+PAPERS = ("amfmn", "pir")
 # Tables of facts about canonical tables.
 DATASET_TABLES = (
     *("datasets", "ceiling", "splits"),
@@ -242,10 +282,17 @@ def table_files(experiment):
             "leakage.png",
         ),
     )
+    of_two_stages = [
+        f"{folder}/two-stage.{kind}"
+        for kind in ("csv", "md", "tex", "html", "png")
+        if PARAMS[PARAMS.experiment].two_stage
+    ]
     return [
         *rendered,
+        *of_two_stages,
         *(f"{folder}/{name}" for name in others),
         *(file for paper in PAPERS for file in paper_files(paper, folder)),
+        *(f"{folder}/{name}" for name in MTGFE_FILES),
         *(f"{folder}/peder-{name}" for name in PEDER_TABLES if PEDER_CELLS),
     ]
 
@@ -317,6 +364,21 @@ STUDIES = [
     for cell in PEDER_CELLS
     if needs.peder_measured(PARAMS, cell)
     for path in needs.peder_files(cell)
+]
+
+# Two-stage retrieval by cells of the matrix.
+TWO_STAGES = [
+    str(Layout.two_stage(wanted)) for wanted in PARAMS.two_stages(PARAMS.experiment)
+]
+
+# Table 1 of MTGFE is one of facts about canonical tables.
+MTGFE_FILES = [
+    *(Path(path).name for path in paper_files("mtgfe", "")),
+    *(
+        f"mtgfe-table-4.{kind}"
+        for kind in ("csv", "md", "tex", "html")
+        if PARAMS[PARAMS.experiment].two_stage
+    ),
 ]
 
 # The papers' pictures are drawn from checkpoints; a clone that has the records alone is not to train for them.

@@ -38,3 +38,4 @@ rule cells:
     input:
         CELL_FILES,
         PRIORS,
+        TWO_STAGES,

@@ -224,15 +224,19 @@ if paper_files("pir", "results/tables"):
             "rsitr tables {wildcards.experiment} --only pir > {log} 2>&1"
 
 
-if paper_files("mtgfe", "results/tables"):
+if MTGFE_FILES:
 
     rule mtgfe_tables:
         input:
             CELL_FILES,
+            TWO_STAGES,
             marks,
         output:
             report(
-                paper_files("mtgfe", "results/tables/{experiment}"),
+                expand(
+                    "results/tables/{{experiment}}/{name}",
+                    name=MTGFE_FILES,
+                ),
                 caption="../report/mtgfe.rst",
                 category="{experiment}",
             ),
@@ -246,7 +250,7 @@ if paper_files("mtgfe", "results/tables"):
             mem_mb=1000,
             cpu=1,
         params:
-            code=code("rsitr.tables.mtgfe"),
+            code=code("rsitr.tables.mtgfe", "rsitr.tables.mtgfe_filter"),
             published=published_numbers(),
         shell:
             "rsitr tables {wildcards.experiment} --only mtgfe > {log} 2>&1"

@@ -19,8 +19,11 @@ from rsitr.cli.peder import peder
 from rsitr.cli.pretrain import pretrain
 from rsitr.cli.reported import reported
 from rsitr.cli.scenes import scenes
+from rsitr.cli.two_stage import two_stage
 from rsitr.errors import ParamsError
 from rsitr.params import CellId, Params, load_params
+from rsitr.schemas import write_schemas
+from rsitr.two_stage.run import status_of_two_stages
 
 app = typer.Typer(
     help="The reproducible benchmark of remote sensing image-text retrieval. Run from the folder with the Snakefile.",
@@ -29,7 +32,7 @@ app = typer.Typer(
 )
 for name, commands in (("data", data), ("dedup", dedup), ("captions", captions), ("scenes", scenes), ("peder", peder)):
     app.add_typer(commands, name=name)
-for command in (locate, examples, pretrain):
+for command in (locate, examples, pretrain, two_stage):
     app.command()(command)
 
 CellArgument = Annotated[
@@ -98,20 +101,22 @@ def tables(
 @app.command()
 @reported
 def schemas() -> None:
-    """Write the JSON schemas of params.yaml and of a record, for editors and other programs."""
-    for path in pipeline.write_schemas():
+    """Write the JSON schemas of params.yaml and of records, for editors and other programs."""
+    for path in write_schemas():
         print(path)
 
 
 @app.command()
 @reported
 def status(experiment: ExperimentArgument = None) -> None:
-    """The expected matrix of cells: done, missing, skipped, failed, stale."""
+    """The expected matrix of cells, and two-stage retrieval by them: done, missing, skipped, failed, stale."""
     params, name = _experiment(experiment)
     rows = pipeline.status(params, name)
     table = Table("cell", "state", "reason", title=pipeline.summary(rows))
     for cell, state, reason in rows:
         table.add_row(cell.path, state, reason)
+    for row in status_of_two_stages(pipeline.two_stage_specs(params, name)):
+        table.add_row(*row)
     Console().print(table)
 
 

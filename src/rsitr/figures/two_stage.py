@@ -1,0 +1,142 @@
+"""What the length of a shortlist buys: mR and the time of a query, beside scoring all pairs (MTGFE, Table 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import mean, stdev
+from typing import Any, NamedTuple
+
+import matplotlib.style
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+
+from rsitr.figures.png import save
+
+# Okabe and Ito's palette, which colour-blind readers can tell apart.
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+PAPER = "#555555"
+MARKERS = {"i2t": "o", "t2i": "s"}
+STYLES = {"i2t": "-", "t2i": ":"}
+WHAT = {"i2t": "an image", "t2i": "a caption"}
+
+
+class Curve(NamedTuple):
+    """A scorer with a filter, or what a paper prints of one."""
+
+    label: str
+    lengths: tuple[int, ...]
+    mr: tuple[tuple[float, ...], ...]
+    """At each length, of each seed, in percent."""
+    milliseconds: dict[str, tuple[float, ...]]
+    """By direction, at each length, a mean over seeds."""
+    all_mr: float
+    """Of the scorer with all pairs."""
+    all_milliseconds: dict[str, float]
+    published: bool = False
+
+
+class Panel(NamedTuple):
+    """A dataset."""
+
+    title: str
+    curves: tuple[Curve, ...]
+    blank: str = "no result yet"
+    """What stands in place of curves where there are none."""
+
+
+def _draw_mr(axes: Axes, curve: Curve, colour: str) -> None:
+    centre = [mean(seeds) for seeds in curve.mr]
+    if curve.published:
+        axes.plot(curve.lengths, centre, "x", color=colour, ms=8, mew=1.8)
+        _name(axes, curve.lengths[-1], centre[-1], colour)
+    else:
+        spread = [stdev(seeds) if len(seeds) > 1 else 0 for seeds in curve.mr]
+        axes.errorbar(
+            curve.lengths, centre, yerr=spread if any(spread) else None, color=colour, marker="D", ms=4.5, capsize=3
+        )
+    axes.axhline(curve.all_mr, color=colour, linestyle="--", linewidth=1)
+
+
+def _draw_time(axes: Axes, curve: Curve, colour: str) -> None:
+    at_the_end = axes.get_yaxis_transform()
+    for direction, values in curve.milliseconds.items():
+        style: dict[str, Any] = {"color": colour, "marker": MARKERS[direction], "ms": 5.5, "mfc": "white", "mew": 1.4}
+        axes.plot(curve.lengths, values, linestyle="" if curve.published else STYLES[direction], **style)
+        whole = curve.all_milliseconds[direction]
+        axes.axhline(whole, color=colour, linestyle="--", linewidth=1)
+        # Both directions have such a line: the marker at its end tells which is which.
+        axes.plot(1, whole, linestyle="", clip_on=False, transform=at_the_end, **style)
+        if curve.published:
+            _name(axes, curve.lengths[-1], values[-1], colour)
+
+
+def _name(axes: Axes, length: int, value: float, colour: str) -> None:
+    """Say at its place that a point is the paper's."""
+    axes.annotate(
+        "published",
+        (length, value),
+        (-7, 0),
+        textcoords="offset points",
+        ha="right",
+        va="center",
+        fontsize=8,
+        color=colour,
+    )
+
+
+def _prepare(axes: Axes, panel: Panel, ylabel: str) -> None:
+    axes.set(xlabel="shortlist length K", ylabel=ylabel)
+    axes.set_title(panel.title, loc="left", fontsize=10)
+    axes.grid(color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+    if not panel.curves:
+        axes.set(xticks=[], yticks=[])
+        axes.text(0.5, 0.5, panel.blank, ha="center", va="center", fontsize=9, transform=axes.transAxes)
+        return
+    axes.set_xscale("log", base=2)
+    lengths = sorted({k for curve in panel.curves for k in curve.lengths})
+    axes.set_xticks(lengths, [str(k) for k in lengths])
+    axes.xaxis.set_minor_locator(NullLocator())
+
+
+def _legend(colours: dict[str, str], published: Sequence[str]) -> list[Line2D]:
+    entries = [Line2D([], [], color=colour, marker="D", ms=4.5, label=label) for label, colour in colours.items()]
+    entries += [
+        Line2D([], [], color=PAPER, marker="x", ms=8, mew=1.8, linestyle="", label=label)
+        for label in dict.fromkeys(published)
+    ]
+    entries.append(Line2D([], [], color="black", linestyle="--", linewidth=1, label="the scorer with all pairs"))
+    for direction, what in WHAT.items():
+        style: dict[str, Any] = {"linestyle": STYLES[direction], "marker": MARKERS[direction], "mfc": "white"}
+        entries.append(Line2D([], [], color="black", label=f"time of {what} as query", **style))
+    return entries
+
+
+def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
+    """Write the picture as PNG, a line of two panels for each dataset; equal input gives equal bytes."""
+    ours = dict.fromkeys(curve.label for panel in panels for curve in panel.curves if not curve.published)
+    colours = {label: COLOURS[number % len(COLOURS)] for number, label in enumerate(ours)}
+    published = [curve.label for panel in panels for curve in panel.curves if curve.published]
+    with matplotlib.style.context("default"):
+        figure = Figure(figsize=(8.6, 0.9 + 2.9 * len(panels) + 0.25 * len(colours)), layout="constrained")
+        grid = figure.subplots(len(panels), 2, squeeze=False)
+        for (left, right), panel in zip(grid, panels, strict=True):
+            _prepare(left, panel, "mR on the test split (%)")
+            _prepare(right, panel, "milliseconds per query")
+            if panel.curves:
+                right.set_yscale("log")
+                right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+                right.yaxis.set_major_formatter(FormatStrFormatter("%g"))
+                right.yaxis.set_minor_locator(NullLocator())
+            for curve in panel.curves:
+                colour = PAPER if curve.published else colours[curve.label]
+                _draw_mr(left, curve, colour)
+                _draw_time(right, curve, colour)
+        figure.suptitle(title, fontsize=11)
+        entries = _legend(colours, published)
+        figure.legend(handles=entries, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
+        return save(figure, path, dpi=150)

@@ -1,0 +1,135 @@
+"""The frame that ``mtgfe`` and ``envlf`` share: image tokens, the lower half of a BERT for captions, and its upper half
+with cross-attention to the image, which scores every pair (MTGFE: H. Liu et al., 2023, sections 3.1 and 3.2).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar, Self
+
+from pydantic import Field
+from torch import Tensor, nn
+
+from rsitr.methods.base import Corpus, Method, token_images
+from rsitr.methods.dual_encoder import ImageTowerConfig, backbone_arguments
+from rsitr.nn.backbones import ImageBackbone
+from rsitr.nn.bert_halves import RANDOM, FrozenText, Halves, RandomTransformer, halves
+from rsitr.nn.fusion import FusionEncoder, Memory, score_captions
+from rsitr.nn.masked_words import WordHead, mask_words
+from rsitr.nn.matching import MatchingHead, Pairs
+from rsitr.nn.text import TransformerEncoder
+
+
+class FusionConfig(ImageTowerConfig):
+    """Which image model and which BERT."""
+
+    text_weights: str = "google-bert/bert-base-uncased"
+    """Of a BERT: a repository of the hub, path, mirror://path, package://name/path, or ``none`` for random ones."""
+    text_options: dict[str, Any] = Field({})
+    """Of a BERT with random weights: arguments of transformers.BertConfig."""
+    min_count: int = Field(1, ge=1)
+    """Words rarer than this in the training captions are unknown to a BERT with random weights."""
+    text_layers: int | None = Field(None, ge=1)
+    """Layers that read the caption alone; None for half of them. The others are the fusion encoder."""
+    freeze_text: bool = False
+    """Keep the layers that read the caption alone fixed, with the word vectors."""
+    max_words: int = Field(64, ge=1)
+    """Word pieces of a caption that are read, as far as the BERT has positions for them."""
+
+
+class FusionMethod(Method):
+    """Images and captions are fragments, a fusion encoder's matching score compares them."""
+
+    Config: ClassVar[type[FusionConfig]] = FusionConfig
+    config: FusionConfig
+    backbone: ImageBackbone
+    words: WordHead
+    """Of a method that guesses masked words."""
+
+    def __init__(self, config: FusionConfig, bert: Halves):
+        super().__init__()
+        self.config = config
+        self.backbone = ImageBackbone(**backbone_arguments(config))
+        self.pixels = self.backbone.pixels
+        self.shape = bert.shape
+        self.text: TransformerEncoder | FrozenText = FrozenText(bert.text) if config.freeze_text else bert.text
+        self.fusion = FusionEncoder(bert.upper, bert.shape)
+        width = bert.shape.hidden_size
+        self.matching = MatchingHead(width)
+        # A ViT-B beside a BERT-base needs none (section 4.2: both are 768 wide).
+        self.image_head: nn.Module = nn.Identity()
+        if self.backbone.width != width:
+            self.image_head = nn.Sequential(nn.Linear(self.backbone.width, width), nn.LayerNorm(width))
+
+    @classmethod
+    def build(cls, config: Any, corpus: Corpus) -> Self:
+        """Raises ``WeightsMismatch`` or ``ParamsError`` where the weights or options are of no BERT with two halves."""
+        if config.text_weights == RANDOM:
+            options = (config.text_options, corpus.captions, config.min_count, config.max_words)
+            return cls(config, halves(RandomTransformer(*options), config.text_layers))
+        return cls(config, halves(TransformerEncoder(config.text_weights, config.max_words), config.text_layers))
+
+    @property
+    def reader(self) -> TransformerEncoder:
+        """The lower half with its tokenizer."""
+        return self.text.encoder if isinstance(self.text, FrozenText) else self.text
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """S [B, N, D]: the tokens of the backbone, as wide as the BERT."""
+        return self.image_head(token_images(images, self.backbone))
+
+    def tokenize(self, captions: list[str]) -> Tensor:
+        """Word-piece indices [B, L] with [CLS] and [SEP].
+
+        A caption longer than ``max_words`` or than the table of positions ends there; unknown characters are [UNK].
+        """
+        return self.reader.tokenize(captions)
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """W [B, L, D]: the states of the lower half; those of padding are zero."""
+        return self.text(tokens) * (tokens != 0)[..., None]
+
+    def score(self, images: Tensor, texts: Tensor) -> Tensor:
+        """The logarithm of the odds of a match [I, C], for every pair by the fusion encoder."""
+        return score_captions(self.fusion, self.matching, images, texts)
+
+    def pair_numbers(self, fragments: int, words: int, width: int) -> int:
+        """The states of a pair's caption; what is larger is worked on in parts of a size of their own."""
+        return words * width
+
+    def fuse(self, texts: Tensor, tokens: Tensor, memory: list[Memory], pairs: Pairs) -> Tensor:
+        """u_cls [P, D] of pairs of a batch; ``texts`` [B, L, D] are the states of ``tokens`` [B, L]."""
+        answers = [layer.of(pairs.images) for layer in memory]
+        padding = (tokens == 0)[pairs.texts][:, None]
+        return self.fusion(texts[pairs.texts][:, None], answers, padding, first_only=True)[:, 0]
+
+    def word_loss(self, tokens: Tensor, memory: list[Memory]) -> Tensor:
+        """L_mlm (Eq. 3): masked captions go through both halves, beside their images."""
+        masked = mask_words(tokens, self.reader.tokenizer)
+        states, padding = self.encode_texts(masked.tokens)[:, None], (tokens == 0)[:, None]
+        fused = self.fusion(states, memory, padding)[:, 0]
+        vectors = self.reader.model.embeddings.word_embeddings.weight
+        return self.words.loss(fused[masked.chosen], tokens[masked.chosen], vectors)
+
+    def word_attention(self, images: Tensor, tokens: Tensor, layer: int | None = None) -> Tensor:
+        """What each token of its caption looks at in an image (Figs. 6 and 7): [B, L, h, w], sum 1 over the image.
+
+        Mean over the heads of one fusion layer, by default the last but one, as the fifth of six is in section 4.4. A
+        class token of the backbone is left out; the others are a square.
+        """
+        layer = max(0, len(self.fusion.layers) - 2) if layer is None else layer
+        maps = []
+        for image, row in zip(self.encode_images(images), tokens, strict=True):
+            used = row[: int((row != 0).sum())][None]
+            memory = self.fusion.memory(image[None])
+            found = self.fusion.attention(self.encode_texts(used)[None], memory, layer)[0, 0]
+            maps.append(nn.functional.pad(found, (0, 0, 0, len(row) - len(found))))
+        return squares(nn.utils.rnn.pad_sequence(maps, batch_first=True))
+
+
+def squares(weights: Tensor) -> Tensor:
+    """[B, L, h, w], sum 1, of weights [B, L, N] on a square of tokens, after a class token where one is left over."""
+    side = math.isqrt(weights.shape[-1])
+    grid = weights[..., weights.shape[-1] - side**2 :]
+    total = grid.sum(-1, keepdim=True)
+    return (grid / total.where(total > 0, 1)).unflatten(-1, (side, side))

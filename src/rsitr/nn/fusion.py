@@ -1,0 +1,161 @@
+"""The multimodal fusion encoder of MTGFE (H. Liu et al., 2023, section 3.2): the upper layers of a BERT, each with
+cross-attention from the tokens of a caption to those of an image between its self-attention and its feed-forward part.
+
+Captions come as [I, C, L, D]: C captions of L tokens that each of I images is fused with, I = 1 as long as nothing of
+an image is in them. What an image answers with, its keys and values, is computed once for all captions, and what a
+caption does before it meets an image once for all images.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+NUMBERS = {"cpu": 2**22}
+"""Of the hidden layer of the feed-forward part, while pairs are scored: 16 MiB, which a core's cache still helps."""
+GPU_NUMBERS = 2**26
+"""The same on a GPU, where larger steps are faster: 256 MiB."""
+
+
+class Memory(NamedTuple):
+    """Keys and values of images in one layer."""
+
+    keys: Tensor
+    """[I, heads, N, D / heads]"""
+    values: Tensor
+
+    def of(self, images: Tensor) -> Memory:
+        """Those of some images, by their places."""
+        return Memory(self.keys[images], self.values[images])
+
+
+class CrossAttention(nn.Module):
+    """LN(x + MHA(x, image, image)): Eqs. 1 and 2 with the caption as query, the image as key and value.
+
+    BERT has no such layer; its weights begin as BERT's own began.
+    """
+
+    def __init__(self, shape: Any):
+        super().__init__()
+        width = shape.hidden_size
+        self.heads, self.dropped = shape.num_attention_heads, shape.attention_probs_dropout_prob
+        self.query, self.key, self.value, self.output = (nn.Linear(width, width) for _ in range(4))
+        for linear in (self.query, self.key, self.value, self.output):
+            nn.init.normal_(linear.weight, std=shape.initializer_range)
+            nn.init.zeros_(linear.bias)
+        self.norm = nn.LayerNorm(width, shape.layer_norm_eps)
+        self.dropout = nn.Dropout(shape.hidden_dropout_prob)
+
+    def memory(self, images: Tensor) -> Memory:
+        """Of image tokens [I, N, D]."""
+        return Memory(split_heads(self.key(images), self.heads), split_heads(self.value(images), self.heads))
+
+    def forward(self, states: Tensor, memory: Memory) -> Tensor:
+        """States [I, C, L, D] of states [I or 1, C, L, D]."""
+        asking = self._asking(states).expand(len(memory.keys), -1, -1, -1)
+        found = attend(asking, *memory, None, self.dropped if self.training else 0.0)
+        return self.norm(states + self.dropout(self.output(found.unflatten(1, states.shape[1:3]))))
+
+    def weights(self, states: Tensor, memory: Memory) -> Tensor:
+        """How much of each image token a token of a caption takes, the mean over heads: [I, C, L, N], sum 1 over N."""
+        asking = self._asking(states)
+        logits = asking @ memory.keys.transpose(2, 3) / asking.shape[-1] ** 0.5
+        return logits.softmax(-1).mean(1).unflatten(1, states.shape[1:3])
+
+    def _asking(self, states: Tensor) -> Tensor:
+        return split_heads(self.query(states.flatten(1, 2)), self.heads)
+
+
+class FusionLayer(nn.Module):
+    """Self-attention and feed-forward part of a ``BertLayer``, cross-attention between them (section 3.2)."""
+
+    def __init__(self, layer: Any, shape: Any):
+        super().__init__()
+        self.heads = shape.num_attention_heads
+        self.attention, self.intermediate, self.output = layer.attention, layer.intermediate, layer.output
+        self.cross = CrossAttention(shape)
+
+    def forward(self, states: Tensor, memory: Memory, padding: Tensor | None, *, first_only: bool) -> Tensor:
+        """States [I, C, L, D], or those of the first token alone; ``padding`` [I or 1, C, L] is true without token."""
+        states = self.cross(self.read(states, padding, first_only=first_only), memory)
+        return self.output(self.intermediate(states), states)
+
+    def read(self, states: Tensor, padding: Tensor | None, *, first_only: bool = False) -> Tensor:
+        """The caption's self-attention, before it meets an image."""
+        own, flat = self.attention.self, states.flatten(0, 1)
+        asking = flat[:, :1] if first_only else flat
+        query, key, value = (
+            split_heads(linear(part), self.heads)
+            for linear, part in ((own.query, asking), (own.key, flat), (own.value, flat))
+        )
+        mask = None if padding is None else ~padding.expand(len(states), -1, -1).flatten(0, 1)[:, None, None, :]
+        found = attend(query, key, value, mask, own.dropout.p if self.training else 0.0)
+        return self.attention.output(found, asking).unflatten(0, states.shape[:2])
+
+
+class FusionEncoder(nn.Module):
+    """Layers of ``FusionLayer``."""
+
+    def __init__(self, layers: list[nn.Module], shape: Any):
+        super().__init__()
+        self.layers = nn.ModuleList(FusionLayer(layer, shape) for layer in layers)
+        self.hidden = max(shape.intermediate_size, shape.hidden_size)
+
+    def memory(self, images: Tensor) -> list[Memory]:
+        """What image tokens [I, N, D] answer with, one for each layer."""
+        return [layer.cross.memory(images) for layer in self.layers]
+
+    def forward(
+        self, states: Tensor, memory: list[Memory], padding: Tensor | None = None, *, first_only: bool = False
+    ) -> Tensor:
+        """U [I, C, L, D] of states [I or 1, C, L, D]; ``padding`` [I or 1, C, L] is true where there is no token.
+
+        ``first_only``: u_cls alone, [I, C, D], for which the last layer leaves out what leads nowhere else.
+        """
+        for layer, each in zip(self.layers, memory, strict=True):
+            states = layer(states, each, padding, first_only=first_only and layer is self.layers[-1])
+        return states[:, :, 0] if first_only else states
+
+    def attention(self, states: Tensor, memory: list[Memory], layer: int) -> Tensor:
+        """Weights [I, C, L, N] of the cross-attention in one layer, which may count from the end, without padding."""
+        last = range(len(self.layers))[layer]
+        for each, answers in zip(self.layers[:last], memory[:last], strict=True):
+            states = each(states, answers, None, first_only=False)
+        block: Any = self.layers[last]
+        return block.cross.weights(block.read(states, None), memory[last])
+
+
+def split_heads(states: Tensor, heads: int) -> Tensor:
+    """[B, heads, L, D / heads] of [B, L, D]."""
+    return states.unflatten(2, (heads, -1)).transpose(1, 2)
+
+
+def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
+    """Eq. 1 in every head, put together again: [B, L, D]."""
+    found = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
+    return found.transpose(1, 2).flatten(2)
+
+
+def score_captions(fusion: FusionEncoder, head: nn.Module, images: Tensor, texts: Tensor) -> Tensor:
+    """[I, C]: the numbers [I, C] that ``head`` makes of u_cls [I, C, D] of every image and caption.
+
+    ``images`` [I, N, D]; ``texts`` [C, L, D] are the tokens of captions, zero where there is none. Captions of one
+    length are one batch, so that no padding is computed and none has to be left out.
+    """
+    limit = NUMBERS.get(images.device.type, GPU_NUMBERS) // fusion.hidden
+    lengths = texts.any(2).sum(1)
+    groups = [
+        (chosen, texts[chosen, :length][None])
+        for length in lengths.unique().tolist()
+        for chosen in torch.nonzero(lengths == length).squeeze(1).split(max(1, limit // max(length, 1)))
+    ]
+    tokens = max(len(chosen) * group.shape[2] for chosen, group in groups)
+    scores = texts.new_empty(len(images), len(texts))
+    for part in torch.arange(len(images)).split(max(1, limit // tokens)):
+        memory = fusion.memory(images[part])
+        for chosen, group in groups:
+            scores[part[:, None], chosen] = head(fusion(group, memory, first_only=True)).to(scores.dtype)
+    return scores

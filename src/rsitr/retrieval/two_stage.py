@@ -1,0 +1,184 @@
+"""Two-stage retrieval: a cheap filter shortlists K items for each query, an expensive scorer sorts the shortlist anew.
+
+Source: the retrieval filter of MTGFE (2023), section 3.4; any filter and any scorer of pairs will do.
+
+The final ranking of a query is the shortlist in the order of the scorer, and behind it all other items in the order of
+the filter. What the paper leaves open:
+
+- The rank of a query is the place of its first relevant item in that ranking. Ties go against the method in either
+  part, as in ``ranks``: an irrelevant item with the score of the best relevant one stands before it.
+- K counts whole groups of items that the filter gives one score: a group that reaches beyond place K stays outside as
+  a whole, so that no result depends on the order of the data set. A shortlist may therefore be shorter than K.
+- A K beyond the gallery means the whole gallery, and the ranks are then those of exhaustive scoring. A gallery of one
+  item has one rank, 1.
+- Identical captions are one text: it is scored once, takes one place of a shortlist, and stands for all its captions
+  when places in the final ranking are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from rsitr.errors import DatasetError, ParamsError, TrainingDiverged
+from rsitr.retrieval.ranks import Ranks, count_images
+from rsitr.retrieval.tiles import Integers, Score
+
+BLOCK = 512
+"""Queries whose filter scores are held at a time: 11 MiB with RSICD's 5,465 captions, and a few masks as large."""
+
+
+class Rescore(Protocol):
+    """The expensive scorer, asked for the pairs of one query."""
+
+    def of_image(self, image: int, texts: Tensor) -> Tensor:
+        """Scores [K], on the CPU, of an image against texts (int64 [K])."""
+
+    def of_text(self, text: int, images: Tensor) -> Tensor:
+        """Scores [K], on the CPU, of a text against images (int64 [K])."""
+
+
+class Shortlists(NamedTuple):
+    """The candidates of some queries."""
+
+    items: Tensor
+    """int64 [Q, K], best first."""
+    inside: Tensor
+    """bool [Q, K]: whether the item at that place is a candidate; the others only fill up."""
+
+
+def shortlist(scores: Tensor, k: int) -> Shortlists:
+    """The first K items of each query by the filter's ``scores`` [Q, G].
+
+    Raises ``ParamsError`` for a K below 1.
+    """
+    if k < 1:
+        raise ParamsError(f"a shortlist needs candidates: its length is {k}, give 1 or more")
+    k = min(k, scores.shape[1])
+    best, items = scores.topk(min(k + 1, scores.shape[1]))
+    limit = best[:, k:] if best.shape[1] > k else torch.full_like(best[:, :1], -torch.inf)
+    everything = best.shape[1] == k
+    return Shortlists(items[:, :k], (best[:, :k] > limit) | everything)
+
+
+class Relevant(NamedTuple):
+    """Which gallery items answer which queries; several queries may share a list."""
+
+    row: Tensor
+    """int64 [N]: the list of each query."""
+    query: Tensor
+    """int64 [P], of each relevant pair of a query and an item."""
+    item: Tensor
+    """int64 [P]"""
+    own: Tensor
+    """int64 [P]: how many of the copies of the item are relevant to the query."""
+    copies: Tensor
+    """int64 [G]: how many entries of the gallery each item stands for."""
+
+
+def final_ranks(first: Tensor, lists: Shortlists, second: Tensor, relevant: Relevant) -> npt.NDArray[np.int64]:
+    """Rank [N] of each query in its final ranking.
+
+    ``first`` [Q, G] are the filter's scores, ``second`` [Q, K] the scorer's of ``lists``.
+    """
+    inside = torch.zeros_like(first, dtype=torch.bool).scatter_(1, lists.items, lists.inside)
+    value = first.scatter(1, lists.items, torch.where(lists.inside, second, first.gather(1, lists.items)))
+    of_pair = relevant.row[relevant.query], relevant.item
+    count = len(relevant.row)
+    # The best relevant item: in the shortlist if any is, and of those with the highest score there.
+    shortlisted = torch.zeros(count, dtype=torch.bool)
+    shortlisted[relevant.query[inside[of_pair]]] = True
+    contends = inside[of_pair] == shortlisted[relevant.query]
+    scores = value[of_pair].masked_fill(~contends, -torch.inf)
+    best = torch.full((count,), -torch.inf, dtype=value.dtype).scatter_reduce(0, relevant.query, scores, "amax")
+
+    level, values = inside[relevant.row], value[relevant.row]
+    ahead = (level & ~shortlisted[:, None]) | ((level == shortlisted[:, None]) & (values >= best[:, None]))
+    places = (ahead * relevant.copies).sum(1)
+    places.index_add_(0, relevant.query, ahead[relevant.query, relevant.item] * relevant.own, alpha=-1)
+    return (1 + places).numpy()
+
+
+def two_stage(
+    first: Score,
+    second: Rescore,
+    image_of: Integers,
+    lengths: Sequence[int],
+    *,
+    text_of: Integers | None = None,
+    block: int = BLOCK,
+) -> list[Ranks]:
+    """Ranks of all queries in both directions, for each length K of the shortlists.
+
+    ``first`` gives the filter's scores of a slice of images against a slice of texts, ``second`` the scorer's of the
+    pairs of one query; it is asked for the longest shortlists only, of which shorter ones are the beginning.
+    ``image_of`` [C] is the image of each caption, ``text_of`` [C] its text, numbered from 0; without it, every caption
+    is a text of its own.
+
+    Raises ``ParamsError`` for a K below 1, ``DatasetError`` when ``text_of`` does not describe the captions,
+    ``TrainingDiverged`` when a score is not a number.
+    """
+    image_of = np.asarray(image_of, dtype=np.int64)
+    text_of = np.arange(len(image_of)) if text_of is None else np.asarray(text_of, dtype=np.int64)
+    n_images = count_images(image_of)
+    if text_of.shape != image_of.shape or np.bincount(text_of).min() == 0:
+        raise DatasetError("text_of must give every caption the number of its text, and every text from 0 a caption.")
+    n_texts = int(text_of.max()) + 1
+    everything = slice(0, n_images), slice(0, n_texts)
+    copies = torch.from_numpy(np.bincount(text_of))
+    # One pair for each text of an image, with how many of the image's captions it is.
+    pairs, own = np.unique(np.stack([image_of, text_of]), axis=1, return_counts=True)
+    i2t: list[list[npt.NDArray[np.int64]]] = [[] for _ in lengths]
+    t2i = [np.zeros(len(image_of), dtype=np.int64) for _ in lengths]
+    with torch.inference_mode():
+        for part in _parts(n_images, block):
+            here = (pairs[0] >= part.start) & (pairs[0] < part.stop)
+            query, item = (torch.from_numpy(side) for side in (pairs[0][here] - part.start, pairs[1][here]))
+            rows = torch.arange(part.stop - part.start)
+            relevant = Relevant(rows, query, item, torch.from_numpy(own[here]), copies)
+            scores = _checked(first(part, everything[1]), "filter")
+            new = _rescored(second.of_image, part, shortlist(scores, max(lengths)))
+            for ranks, k in zip(i2t, lengths, strict=True):
+                ranks.append(_ranks(scores, new, k, relevant))
+        alone = torch.ones(n_images, dtype=torch.int64)
+        for part in _parts(n_texts, block):
+            captions = np.flatnonzero((text_of >= part.start) & (text_of < part.stop))
+            query, item = torch.arange(len(captions)), torch.from_numpy(image_of[captions])
+            rows = torch.from_numpy(text_of[captions] - part.start)
+            relevant = Relevant(rows, query, item, torch.ones_like(query), alone)
+            scores = _checked(first(everything[0], part), "filter").T.contiguous()
+            new = _rescored(second.of_text, part, shortlist(scores, max(lengths)))
+            for of_captions, k in zip(t2i, lengths, strict=True):
+                of_captions[captions] = _ranks(scores, new, k, relevant)
+    return [Ranks(np.concatenate(images), texts) for images, texts in zip(i2t, t2i, strict=True)]
+
+
+def _rescored(score: Callable[[int, Tensor], Tensor], queries: slice, lists: Shortlists) -> Tensor:
+    """The scorer's scores [Q, K] of shortlists; those of what only fills up are never read."""
+    scores = torch.full(lists.items.shape, -torch.inf, dtype=torch.float64)
+    for row, query in enumerate(range(queries.start, queries.stop)):
+        inside = lists.inside[row]
+        if inside.any():
+            scores[row, inside] = _checked(score(query, lists.items[row, inside]), "scorer")
+    return scores
+
+
+def _ranks(first: Tensor, second: Tensor, k: int, relevant: Relevant) -> npt.NDArray[np.int64]:
+    """Ranks with shortlists of length ``k``, the beginning of those that ``second`` has the new scores of."""
+    lists = shortlist(first, k)
+    return final_ranks(first, lists, second[:, : lists.items.shape[1]], relevant)
+
+
+def _checked(scores: Tensor, by: str) -> Tensor:
+    if scores.isnan().any():
+        raise TrainingDiverged(f"a score of the {by} is not a number: lower its learning rate, and train it again")
+    return scores.double()
+
+
+def _parts(total: int, size: int) -> Iterator[slice]:
+    return (slice(start, min(start + size, total)) for start in range(0, total, size))

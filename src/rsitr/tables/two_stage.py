@@ -1,0 +1,223 @@
+"""Two-stage retrieval beside exhaustive scoring: recalls and times by length of the shortlists (MTGFE, Table 4)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import mean, stdev
+
+from rsitr.cells import Published
+from rsitr.figures import two_stage as figure
+from rsitr.params import Params, TwoStageId
+from rsitr.tables.entries import command
+from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.published import METRICS, lookup
+from rsitr.tables.view import HEADERS
+from rsitr.two_stage.record import TwoStageRecord, Way, read_two_stage
+
+ALL, ALONE = "all pairs", "filter alone"
+TIMES = {"i2t": "i2t ms", "t2i": "t2i ms"}
+COLUMNS = ("shortlist", "seeds", *HEADERS.values(), "Δ mR", *TIMES.values(), "i2t ×", "t2i ×")
+PAPER = {
+    ALL: Published(paper="mtgfe2023", table="table4", method="mtgfe"),
+    128: Published(paper="mtgfe2023", table="table4", method="mtgfe+filter"),
+}
+"""What the paper prints, by length of the shortlists."""
+PAPER_PAIR = ("mtgfe", "retrieval-filter")
+PRINTED = {**HEADERS, "time_ms_i2t": TIMES["i2t"], "time_ms_t2i": TIMES["t2i"]}
+CAPTION = (
+    "A filter shortlists items for each query, a scorer sorts them anew; behind them stand all others in the order of "
+    "the filter. Recall at K and mR on the test split in percent, mean ± sample standard deviation over seeds. "
+    "Shortlist: its length, in images or in different captions (the paper counts all captions). Δ mR: against scoring "
+    "all pairs. ms: mean time of a query by the scorer, the filter or both, with the gallery encoded beforehand and "
+    "without the encoding of the query; ×: how many times faster than scoring all pairs in the same run."
+)
+OF_THE_PAPER = (
+    " Published: as printed, with the encoders and on the hardware of the paper; no difference is drawn to it."
+)
+Key = str | int
+"""``ALL``, ``ALONE`` or the length of the shortlists."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """A scorer and a filter on a dataset, over all seeds that params.yaml asks for."""
+
+    dataset: str
+    scorer: str
+    filter: str
+    lengths: tuple[int, ...]
+    records: Mapping[int, TwoStageRecord | None]
+    """By seed; None before the first run."""
+    stale: Mapping[int, Sequence[str]]
+
+    @property
+    def keys(self) -> list[Key]:
+        """The rows of the table."""
+        return [ALL, *self.lengths, ALONE]
+
+    @property
+    def present(self) -> list[TwoStageRecord]:
+        """Records with results."""
+        return [record for record in self.records.values() if record and record.outcome.status == "ok"]
+
+    @property
+    def synthetic(self) -> bool:
+        """Whether the dataset is generated."""
+        return any(record.data.get("synthetic") for record in self.present)
+
+    def reason(self, key: Key) -> str:
+        """Why a row has no numbers; empty where it has."""
+        reasons = []
+        for seed, record in self.records.items():
+            if record is None:
+                reasons.append(f"seed {seed}: not run yet")
+            elif record.outcome.status != "ok":
+                reasons.append(f"seed {seed}: {record.outcome.status}: {record.outcome.reason}")
+            elif way(record, key) is None:
+                reasons.append(f"seed {seed}: its record has no shortlists of this length")
+        return "; ".join(reasons)
+
+    @property
+    def notes(self) -> tuple[Note, ...]:
+        """What is stale about the records."""
+        texts = (
+            f"made by other {' and '.join(parts)} than the present (seed {seed})"
+            for seed, parts in self.stale.items()
+            if parts
+        )
+        return tuple(Note(text, "†") for text in texts)
+
+    def metrics(self, key: Key, name: str) -> list[float]:
+        """A metric of each seed; empty unless all have it."""
+        return [found.metrics[name] for found in self._ways(key)]
+
+    def milliseconds(self, key: Key, direction: str) -> list[float]:
+        """Time of a query, of each seed."""
+        return [1000 * getattr(found.seconds, direction) for found in self._ways(key)]
+
+    def _ways(self, key: Key) -> list[Way]:
+        return [] if self.reason(key) else [each for each in (way(record, key) for record in self.present) if each]
+
+    def printed(self, key: Key) -> Mapping[str, float]:
+        """What the paper prints for a row of its own scorer and filter; empty elsewhere."""
+        if self.synthetic or (self.scorer, self.filter) != PAPER_PAIR or key not in PAPER:
+            return {}
+        return lookup(PAPER[key], self.dataset, tuple(PRINTED))
+
+
+def way(record: TwoStageRecord, key: Key) -> Way | None:
+    """What a record says of scoring all pairs, of the filter alone, or of shortlists of a length."""
+    if key == ALL:
+        return record.exhaustive
+    if key == ALONE:
+        return record.filtered
+    return next((point for point in record.points if point.k == key), None)
+
+
+def collect(params: Params, experiment: str, stale: Mapping[TwoStageId, Sequence[str]]) -> list[Series]:
+    """Every scorer with every filter of an experiment, in the order of params.yaml."""
+    found: dict[tuple[str, str, str], list[TwoStageId]] = {}
+    for wanted in params.two_stages(experiment):
+        found.setdefault((wanted.dataset, wanted.scorer, wanted.filter), []).append(wanted)
+    lengths = params.two_stages(experiment)
+    return [
+        Series(
+            *names,
+            lengths=tuple(sorted({k for wanted in group for k in lengths[wanted]})),
+            records={wanted.seed: read_two_stage(wanted) for wanted in group},
+            stale={wanted.seed: stale.get(wanted, ()) for wanted in group},
+        )
+        for names, group in found.items()
+    ]
+
+
+def _value(values: Sequence[float], notes: tuple[Note, ...], missing: str, form: str = ".2f") -> Cell:
+    if not values:
+        return Cell("NA", notes=(Note(missing),))
+    spread = f" ± {stdev(values):{form.lstrip('+')}}" if len(values) > 1 else ""
+    return Cell(f"{mean(values):{form}}{spread}", notes=notes)
+
+
+def _cells(series: Series, key: Key) -> Iterator[Cell]:
+    missing, seeds = series.reason(key), len(series.records)
+    yield Cell(str(key))
+    yield Cell(f"{sum(way(record, key) is not None for record in series.present)}/{seeds}" if missing else str(seeds))
+    for metric in METRICS:
+        yield _value(series.metrics(key, metric), series.notes, missing)
+    whole = series.metrics(ALL, "mr")
+    losses = [mine - every for mine, every in zip(series.metrics(key, "mr"), whole, strict=False)]
+    yield Cell() if key == ALL else _value(losses, series.notes, missing, "+.2f")
+    for direction in TIMES:
+        yield _value(series.milliseconds(key, direction), series.notes, missing)
+    for direction in TIMES:
+        every, mine = series.milliseconds(ALL, direction), series.milliseconds(key, direction)
+        ratios = [slow / fast for slow, fast in zip(every, mine, strict=False)]
+        yield Cell() if key == ALL else _value(ratios, series.notes, missing, ".1f")
+
+
+def _rows(series: Sequence[Series], published: bool) -> Iterator[Row]:
+    for each in series:
+        for key in each.keys:
+            printed = each.printed(key) if published else {}
+            paper = [Cell(f"{printed[name]:.2f}" if name in printed else "") for name in PRINTED] if published else []
+            label = f"{each.scorer}, {each.filter}"
+            yield Row(label, (*_cells(each, key), *paper), rule=key == ALL)
+
+
+def _table(dataset: str, series: Sequence[Series]) -> Table:
+    published = any(each.printed(key) for each in series for key in each.keys)
+    groups = [Group("", COLUMNS), *([Group("", tuple(PRINTED.values()), "published")] if published else [])]
+    synthetic = any(each.synthetic for each in series)
+    caption = (
+        CAPTION
+        + (OF_THE_PAPER if published else "")
+        + (" Synthetic data: not comparable with any published number." if synthetic else "")
+    )
+    heading = f"{dataset} (synthetic)" if synthetic else dataset
+    return Table(heading, caption, "scorer, filter", tuple(groups), tuple(_rows(series, published)))
+
+
+def _curves(series: Series) -> Iterator[figure.Curve]:
+    """A series as the figure draws it, and the paper's beside its own scorer and filter."""
+    known = tuple(k for k in series.lengths if not series.reason(k))
+    if known:
+        yield figure.Curve(
+            f"{series.filter}, then {series.scorer}",
+            known,
+            tuple(tuple(series.metrics(k, "mr")) for k in known),
+            {way: tuple(mean(series.milliseconds(k, way)) for k in known) for way in TIMES},
+            mean(series.metrics(ALL, "mr")),
+            {way: mean(series.milliseconds(ALL, way)) for way in TIMES},
+        )
+    lengths = tuple(k for k in PAPER if isinstance(k, int) and series.printed(k))
+    if lengths:
+        times = {way: f"time_ms_{way}" for way in TIMES}
+        yield figure.Curve(
+            "MTGFE and its filter, published (other hardware)",
+            lengths,
+            tuple((series.printed(k)["mr"],) for k in lengths),
+            {way: tuple(series.printed(k)[name] for k in lengths) for way, name in times.items()},
+            series.printed(ALL)["mr"],
+            {way: series.printed(ALL)[name] for way, name in times.items()},
+            published=True,
+        )
+
+
+def _panel(dataset: str, series: Sequence[Series]) -> figure.Panel:
+    heading = f"{dataset} (synthetic)" if any(each.synthetic for each in series) else dataset
+    return figure.Panel(heading, tuple(curve for each in series for curve in _curves(each)))
+
+
+def build(params: Params, experiment: str, out_dir: Path, stale: Mapping[TwoStageId, Sequence[str]]) -> list[Path]:
+    """Write ``two-stage.csv``, ``.md``, ``.tex``, ``.html`` and ``.png``; nothing where params.yaml asks for none."""
+    series = collect(params, experiment, stale)
+    if not series:
+        return []
+    of = {dataset: [s for s in series if s.dataset == dataset] for dataset in dict.fromkeys(s.dataset for s in series)}
+    tables = tuple(_table(dataset, members) for dataset, members in of.items())
+    sheet = Sheet(f"Two-stage retrieval in {experiment}", tables, command(experiment))
+    panels = [_panel(dataset, members) for dataset, members in of.items()]
+    picture = figure.draw(f"{experiment}: two-stage retrieval", panels, out_dir / "two-stage.png")
+    return [*write(sheet, out_dir / "two-stage"), picture]

@@ -1,0 +1,72 @@
+"""Image-text matching: which pairs are drawn, and the head."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from rsitr.nn.matching import MatchingHead, draw_pairs
+from rsitr.nn.seeds import seeded
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.integers(0, 4), min_size=1, max_size=9), st.integers(0, 2**20))
+def test_pairs(ids, seed) -> None:
+    image_ids = torch.tensor(ids)
+    with seeded(seed):
+        pairs = draw_pairs(image_ids)
+    count = len(ids)
+    assert pairs.images[:count].tolist() == pairs.texts[:count].tolist() == list(range(count))
+    assert pairs.match.tolist() == [1] * count + [0] * (len(pairs.match) - count)
+    having = [place for place in range(count) if any(other != ids[place] for other in ids)]
+    images, texts = pairs.images[count:], pairs.texts[count:]
+    assert images[: len(having)].tolist() == texts[len(having) :].tolist() == having
+    assert (image_ids[images] != image_ids[texts]).all()
+
+
+def test_every_negative_is_drawn_equally_often() -> None:
+    image_ids = torch.tensor([7, 7, 8, 9])
+    with seeded(0):
+        drawn = torch.cat([draw_pairs(image_ids).texts[4:5] for _ in range(400)])
+    counts = torch.bincount(drawn, minlength=4).tolist()
+    assert counts[:2] == [0, 0]
+    # 200 +- 4 standard deviations of 10.
+    assert 160 <= counts[2] <= 240
+
+
+def test_negatives_in_proportion_to_what_is_taken_for_alike() -> None:
+    """Image 0 and caption 2 with odds of three to one against caption 3; the columns say the same of image 0."""
+    image_ids, scores = torch.tensor([7, 7, 8, 9]), torch.zeros(4, 4)
+    scores[0, :2] = 50.0
+    scores[0, 2] = math.log(3)
+    with seeded(0):
+        drawn = [draw_pairs(image_ids, scores) for _ in range(400)]
+    texts = torch.bincount(torch.stack([pairs.texts[4] for pairs in drawn]), minlength=4).tolist()
+    images = torch.bincount(torch.stack([pairs.images[10] for pairs in drawn]), minlength=4).tolist()
+    # 300 +- 4 standard deviations of 8.7; of the images for caption 2 the first has odds of 3 : 1 : 1.
+    assert texts[:2] == [0, 0]
+    assert 265 <= texts[2] <= 335
+    assert 201 <= images[0] <= 279
+    assert images[2] == 0
+
+
+def test_a_batch_of_one_image_has_matching_pairs_alone() -> None:
+    pairs = draw_pairs(torch.tensor([3, 3, 3]))
+    assert pairs.images.tolist() == pairs.texts.tolist() == [0, 1, 2]
+    assert pairs.match.tolist() == [1, 1, 1]
+    assert draw_pairs(torch.tensor([5])).match.tolist() == [1]
+
+
+def test_score_and_loss_by_hand() -> None:
+    head = MatchingHead(2)
+    head.classes.weight.data = torch.tensor([[1.0, 0.0], [0.0, 2.0]])
+    head.classes.bias.data = torch.tensor([0.5, 0.0])
+    fused = torch.tensor([[1.0, 2.0], [3.0, 0.0]])
+    # Logits (1.5, 4) and (3.5, 0).
+    assert head(fused).tolist() == [2.5, -3.5]
+    expected = (math.log1p(math.exp(-2.5)) + math.log1p(math.exp(-3.5))) / 2
+    assert math.isclose(head.loss(fused, torch.tensor([1, 0])).item(), expected, rel_tol=1e-6)
+    torch.testing.assert_close(head(fused).sigmoid(), head.classes(fused).softmax(1)[:, 1])

@@ -1,0 +1,60 @@
+# Two trained cells -> recalls and times of shortlists by one, sorted anew by the other; their table and figure.
+
+
+rule two_stage:
+    input:
+        clean_table,
+        two_stage_files,
+        spec=two_stage_spec,
+    output:
+        # Not removed before the job: what is current is kept, see rsitr.two_stage.run.
+        update(
+            "results/two_stage/{experiment}/{dataset}/{scorer}/{filter}/{seed}/two_stage.json"
+        ),
+    log:
+        "results/logs/two_stage/{experiment}/{dataset}/{scorer}/{filter}/{seed}.log",
+    benchmark:
+        "results/timing/two_stage/{experiment}/{dataset}/{scorer}/{filter}/{seed}.tsv"
+    conda:
+        "../envs/rsitr.yaml"
+    threads: cell_threads
+    resources:
+        mem_mb=cell_memory,
+        cpu=cell_threads,
+        gpu=int(gpus() > 0),
+    params:
+        code=two_stage_code,
+    shell:
+        "rsitr two-stage --spec {input.spec} > {log} 2>&1"
+
+
+rule two_stage_table:
+    input:
+        TWO_STAGES,
+    output:
+        report(
+            multiext(
+                "results/tables/{experiment}/two-stage",
+                ".csv",
+                ".md",
+                ".tex",
+                ".html",
+                ".png",
+            ),
+            caption="../report/two-stage.rst",
+            category="{experiment}",
+        ),
+    log:
+        "results/logs/tables/{experiment}-two-stage.log",
+    benchmark:
+        "results/timing/tables/{experiment}-two-stage.tsv"
+    conda:
+        "../envs/rsitr.yaml"
+    resources:
+        mem_mb=1000,
+        cpu=1,
+    params:
+        code=code("rsitr.tables.two_stage"),
+        published=published_numbers(),
+    shell:
+        "rsitr tables {wildcards.experiment} --only two-stage > {log} 2>&1"
