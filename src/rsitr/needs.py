@@ -16,6 +16,7 @@ from rsitr.methods.catalog import schemas
 from rsitr.params import INSTRUCTION, CellId, Params, PriorId, prior_of
 from rsitr.peder.record import CLIP_ONLY, TWO_ENCODERS, folder, read_study
 from rsitr.scenes.run import prior_outputs
+from rsitr.times import newest, oldest
 
 STATE = Path(".rsitr")
 
@@ -209,7 +210,8 @@ def _has_checkpoints(params: Params, cell: CellId) -> bool:
 def synchronise_studies(params: Params, cells: list[CellId]) -> None:
     """Make file times say whether a study is current: Snakemake goes by them where it has no metadata of its own.
 
-    One that is not current becomes the oldest file where it can be made anew from checkpoints, every other the newest.
+    One that is not current becomes the oldest file where it can be made anew from checkpoints. Every other becomes
+    newer than what it was made from, unless it is already: what is made of it in turn would be made again.
     """
     for cell in cells:
         study, record = read_study(cell), read_record(Layout.cell(cell) / "cell.json")
@@ -217,10 +219,30 @@ def synchronise_studies(params: Params, cells: list[CellId]) -> None:
             continue
         beside = peder_beside(params, cell)
         other = read_record(Layout.cell(beside) / "cell.json") if beside else None
-        renewed = bool(study.stale(record, other)) and _has_checkpoints(params, cell)
         timing = Path("results/timing/peder", cell.path + ".tsv")  # Snakemake counts it among the outputs
-        for path in filter(Path.is_file, [*peder_files(cell), timing]):
-            os.utime(path, (0, 0) if renewed else None)
+        written = list(filter(Path.is_file, [*peder_files(cell), timing]))
+        if study.stale(record, other) and _has_checkpoints(params, cell):
+            for path in written:
+                os.utime(path, (0, 0))
+        elif newest(_studied(params, cell)) > oldest(written):
+            for path in written:
+                os.utime(path)
+
+
+def _studied(params: Params, cell: CellId) -> list[Path]:
+    """What the study of a cell is made from."""
+    cells = [each for each in (cell, peder_beside(params, cell)) if each]
+    of_cells = (
+        path
+        for each in cells
+        for path in (
+            *(Layout.spec(each), Layout.cell(each) / "cell.json"),
+            *(Layout.checkpoint(each) / name for name in ("model.safetensors", "train.json")),
+            *caption_files(params, each),
+            *prior_files(params, each),
+        )
+    )
+    return [*of_cells, Layout.clean(cell.dataset, params[cell.experiment].dedup)]
 
 
 def peder_shown(params: Params, experiment: str) -> dict[str, CellId]:
