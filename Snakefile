@@ -51,6 +51,7 @@ include: "workflow/rules/captions.smk"
 include: "workflow/rules/scenes.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/evaluate.smk"
+include: "workflow/rules/peder.smk"
 include: "workflow/rules/two_stage.smk"
 include: "workflow/rules/tables.smk"
 
@@ -61,6 +62,7 @@ rule all:
         CELL_FILES,
         table_files(PARAMS.experiment),
         EXAMPLES,
+        STUDIES,
         JOINT,
         KEYWORDS,
         PRIORS,

@@ -5,15 +5,18 @@ The Snakefile asks this of every cell, so nothing here needs torch.
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
-from rsitr.cells import Layout, Spec, current_weights_sha
+from rsitr.cells import Layout, Spec, current_weights_sha, read_record
 from rsitr.errors import ParamsError
 from rsitr.methods import entry
 from rsitr.methods.catalog import schemas
 from rsitr.params import INSTRUCTION, CellId, Params, PriorId, prior_of
+from rsitr.peder.record import CLIP_ONLY, TWO_ENCODERS, folder, read_study
 from rsitr.scenes.run import prior_outputs
+from rsitr.times import newest, oldest
 
 STATE = Path(".rsitr")
 
@@ -179,3 +182,87 @@ def mtgfe_cells(params: Params, experiment: str) -> dict[str, CellId]:
         return {}
     found = {name: first._replace(method=name) for name in names}
     return {name: cell for name, cell in found.items() if cell in cells}
+
+
+def peder_cells(params: Params, experiment: str) -> list[CellId]:
+    """The cells that the study of CLIP alone asks, in the order of the matrix; empty without CLIP.
+
+    They are those of CLIP, trained further or not, that sentences are queries of, and on the same datasets and seeds
+    those of the two encoders that it is held against.
+    """
+    cells = params.cells(experiment)
+    clips = [cell for cell in cells if cell.method_name in CLIP_ONLY and setting(params, cell, "query") == ["sentence"]]
+    chosen = {*clips, *(cell._replace(method=TWO_ENCODERS) for cell in clips)}
+    return [cell for cell in cells if cell in chosen]
+
+
+def peder_beside(params: Params, cell: CellId) -> CellId | None:
+    """The cell of the two encoders that one of CLIP is timed beside, if the matrix has it."""
+    found = cell._replace(method=TWO_ENCODERS)
+    return found if found != cell and found in params.cells(cell.experiment) else None
+
+
+def peder_files(cell: CellId) -> list[Path]:
+    """What the study of a cell writes."""
+    return [folder(cell) / "study.json", folder(cell) / "failures.csv"]
+
+
+def peder_measured(params: Params, cell: CellId) -> bool:
+    """Whether a cell has a study, or can have one without being trained again.
+
+    A clone that has records and no checkpoints is not to train for what its tables can do without.
+    """
+    evaluated = (Layout.cell(cell) / "cell.json").is_file()
+    return not evaluated or peder_files(cell)[0].is_file() or _has_checkpoints(params, cell)
+
+
+def _has_checkpoints(params: Params, cell: CellId) -> bool:
+    cells = filter(None, (cell, peder_beside(params, cell)))
+    return all((Layout.checkpoint(each) / "model.safetensors").is_file() for each in cells)
+
+
+def synchronise_studies(params: Params, cells: list[CellId]) -> None:
+    """Make file times say whether a study is current: Snakemake goes by them where it has no metadata of its own.
+
+    One that is not current becomes the oldest file where it can be made anew from checkpoints. Every other becomes
+    newer than what it was made from, unless it is already: what is made of it in turn would be made again.
+    """
+    for cell in cells:
+        study, record = read_study(cell), read_record(Layout.cell(cell) / "cell.json")
+        if study is None or record is None:
+            continue
+        beside = peder_beside(params, cell)
+        other = read_record(Layout.cell(beside) / "cell.json") if beside else None
+        timing = Path("results/timing/peder", cell.path + ".tsv")  # Snakemake counts it among the outputs
+        written = list(filter(Path.is_file, [*peder_files(cell), timing]))
+        if study.stale(record, other) and _has_checkpoints(params, cell):
+            for path in written:
+                os.utime(path, (0, 0))
+        elif newest(_studied(params, cell)) > oldest(written):
+            for path in written:
+                os.utime(path)
+
+
+def _studied(params: Params, cell: CellId) -> list[Path]:
+    """What the study of a cell is made from."""
+    cells = [each for each in (cell, peder_beside(params, cell)) if each]
+    of_cells = (
+        path
+        for each in cells
+        for path in (
+            *(Layout.spec(each), Layout.cell(each) / "cell.json"),
+            *(Layout.checkpoint(each) / name for name in ("model.safetensors", "train.json")),
+            *caption_files(params, each),
+            *prior_files(params, each),
+        )
+    )
+    return [*of_cells, Layout.clean(cell.dataset, params[cell.experiment].dedup)]
+
+
+def peder_shown(params: Params, experiment: str) -> dict[str, CellId]:
+    """The cells that the study's pictures are of, by method: those of one dataset and seed, the first with CLIP."""
+    cells = peder_cells(params, experiment)
+    first = next((cell for cell in cells if cell.method_name in CLIP_ONLY), None)
+    if first is None:
+        return {}
+    return {cell.method: cell for cell in cells if cell._replace(method=first.method) == first}

@@ -20,6 +20,7 @@ from rsitr.needs import (
     cell_modules,
     check_two_stages,
     current_teacher_sha,
+    peder_cells,
     prior,
     prior_files,
     priors,
@@ -41,6 +42,8 @@ TableName = Literal[
     "reranking",
     "amfmn",
     "pir",
+    "mtgfe",
+    "peder",
     "selection",
     "prior-leak",
     "two-stage",
@@ -48,11 +51,15 @@ TableName = Literal[
     "statistics",
     "ceiling",
     "splits",
+    "mtgfe-table-1",
     "sources",
     "dedup",
     "leakage",
 ]
-FROM_RECORDS = ("comparison", "margin", "reranking", "selection", "prior-leak", "amfmn", "pir", "two-stage")
+FROM_RECORDS = (
+    *("comparison", "margin", "reranking", "selection", "prior-leak", "two-stage"),
+    *("amfmn", "pir", "mtgfe", "peder"),
+)
 CELLS = Path("results/cells")
 
 
@@ -304,11 +311,10 @@ def snakemake(targets: list[str], experiment: str, cores: int) -> int:
 def build_tables(params: Params, experiment: str, *, only: TableName | None = None, strict: bool = False) -> list[Path]:
     """Tables and figures of an experiment, or one of them.
 
-    Those of ``FROM_RECORDS``, of which ``amfmn`` and ``pir`` are the tables of these papers, come from its records,
-    ``sources`` from the source tables of the datasets, ``dedup`` and ``leakage`` from the images that were compared,
-    the others from the canonical tables.
+    Those of ``FROM_RECORDS`` come from its records, ``sources`` from the source tables of the datasets, ``dedup`` and
+    ``leakage`` from the images that were compared, the others from the canonical tables.
     """
-    from rsitr.tables import ceiling, datasets, dedup, leakage, sources, splits, statistics
+    from rsitr.tables import ceiling, datasets, dedup, leakage, mtgfe_datasets, sources, splits, statistics
 
     out, written = Layout.tables(experiment), []
     facts_of = built(params[experiment].datasets)
@@ -319,6 +325,8 @@ def build_tables(params: Params, experiment: str, *, only: TableName | None = No
     for name, facts in (("datasets", datasets), ("ceiling", ceiling), ("splits", splits)):
         if only in (None, name):
             written += facts.build(facts_of, experiment, out)
+    if only in (None, "mtgfe-table-1") and mtgfe_datasets.concerns(params[experiment].methods):
+        written += mtgfe_datasets.build(facts_of, experiment, out)
     if only in (None, "dedup"):
         written += dedup.build(compared, copies, experiment, out)
     if only in (None, "leakage"):
@@ -338,7 +346,10 @@ def _build_from_records(params: Params, experiment: str, only: TableName | None,
         leakage,
         margin,
         metrics,
+        mtgfe,
+        mtgfe_filter,
         paper_table,
+        peder,
         pir,
         pir_curves,
         prior_leak,
@@ -360,14 +371,17 @@ def _build_from_records(params: Params, experiment: str, only: TableName | None,
             written += table.build(params, experiment, CELLS, out, stale, overlaps)
     if only in (None, "prior-leak"):
         written += prior_leak.build(params, experiment, CELLS, out, stale, overlaps, scenes_of_priors(params))
-    for name, paper in (("amfmn", amfmn), ("pir", pir)):
+    for name, paper in (("amfmn", amfmn), ("pir", pir), ("mtgfe", mtgfe)):
         if only in (None, name):
             written += paper_table.build(paper.TABLES, params, experiment, CELLS, out, stale, overlaps)
     if only in (None, "pir"):
         written += pir_curves.build(params, experiment, CELLS, out, stale)
-    if only in (None, "two-stage"):
-        specs = two_stage_specs(params, experiment)
-        written += two_stage.build(params, experiment, out, {spec.id: stale_two_stage(spec) for spec in specs})
+    if only in (None, "peder"):
+        written += peder.build(params, experiment, peder_cells(params, experiment), CELLS, out, stale, overlaps)
+    stale_stages = {spec.id: stale_two_stage(spec) for spec in two_stage_specs(params, experiment)}
+    for name, of_stages in (("two-stage", two_stage), ("mtgfe", mtgfe_filter)):
+        if only in (None, name):
+            written += of_stages.build(params, experiment, out, stale_stages)
     return written
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -15,17 +16,28 @@ from rsitr.nn.pixels import preprocess
 from rsitr.runtime import build_method, load_data, prepare
 
 BATCH = 32
+N = TypeVar("N", bound=str)
+
+
+def load_all(specs: Mapping[N, Spec]) -> dict[N, Trained]:
+    """The methods of several cells by the same names, all on the device of the first."""
+    found: dict[N, Trained] = {}
+    for name, spec in specs.items():
+        found[name] = Trained(spec, next((other.device for other in found.values()), None))
+    return found
 
 
 class Trained:
     """The method of a cell with its learned weights.
 
-    Needs the cleaned table the cell was trained on, for its vocabulary, beside the checkpoint; raises what
-    ``load_data``, ``build_method`` and ``load_checkpoint`` raise, and ``QueryError`` for a method that sees no pixels.
+    On the ``device`` of another model where one is given, else on one of its own, of which a process cannot have more
+    than there are places on GPUs. Needs the cleaned table the cell was trained on, for its vocabulary, beside the
+    checkpoint; raises what ``load_data``, ``build_method`` and ``load_checkpoint`` raise, and ``QueryError`` for a
+    method that sees no pixels.
     """
 
-    def __init__(self, spec: Spec):
-        self.device = prepare(spec)
+    def __init__(self, spec: Spec, device: str | None = None):
+        self.device = prepare(spec) if device is None else device
         self.data = load_data(spec)
         self.method = build_method(spec, self.data)
         if not self.method.reads_pixels:

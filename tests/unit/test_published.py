@@ -18,7 +18,7 @@ SOFT = Published(paper="amfmn2022", table="table2", method="amfmn-soft")
 
 def test_every_row_is_typed_and_every_caller_has_a_copy():
     frame = load()
-    assert len(frame) == 1565
+    assert len(frame) == 1566
     assert frame["value"].dtype == float
     assert not frame.isna().any().any()
     frame["value"] = 0.0
@@ -30,7 +30,8 @@ def test_units_name_exactly_the_metrics_of_the_file():
 
 
 def test_each_mean_recall_stands_with_its_six_recalls():
-    counts = load().query("metric in @METRICS")["metric"].value_counts()
+    # One mean recall is from a text, without its recalls.
+    counts = load().query("metric in @METRICS and table != 'sec4.4.2-prose'")["metric"].value_counts()
     assert counts.to_dict() == dict.fromkeys(METRICS, 199)
 
 

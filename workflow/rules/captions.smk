@@ -21,7 +21,7 @@ rule dataset_tables:
         mem_mb=2000,
         cpu=1,
     params:
-        code=lambda wildcards: code(f"rsitr.tables.{wildcards.table}"),
+        code=lambda wildcards: code(table_module(wildcards.table)),
     shell:
         "rsitr tables {wildcards.experiment} --only {wildcards.table} > {log} 2>&1"
 

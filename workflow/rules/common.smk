@@ -8,6 +8,7 @@ from rsitr import needs
 from rsitr.datasets.protocols import joint_protocols
 from rsitr.methods import entry
 from rsitr.scenes import run as scenes
+from rsitr.tables import mtgfe_datasets
 from rsitr.two_stage.run import STAGE
 
 # Rules call the `rsitr` of the environment that runs Snakemake, activated or not.
@@ -103,6 +104,19 @@ def teacher_files(wildcards):
 def prior_files(wildcards):
     """What training and evaluation of a cell read of the scene classifier that it starts from."""
     return [str(path) for path in needs.prior_files(PARAMS, cell_of(wildcards))]
+
+
+def beside_files(wildcards):
+    """What the study of a CLIP reads of the two encoders that it is timed beside."""
+    found = needs.peder_beside(PARAMS, cell_of(wildcards))
+    if found is None:
+        return []
+    folder = Layout.checkpoint(found)
+    return [
+        str(Layout.cell(found) / "cell.json"),
+        *(str(folder / name) for name in ("model.safetensors", "train.json")),
+        *map(str, needs.caption_files(PARAMS, found)),
+    ]
 
 
 def prior_id(wildcards):
@@ -209,7 +223,21 @@ def cell_threads(wildcards):
 # Papers with tables of their own.
 PAPERS = ("amfmn", "pir")
 # Tables of facts about canonical tables.
-DATASET_TABLES = ("datasets", "ceiling", "splits")
+DATASET_TABLES = (
+    *("datasets", "ceiling", "splits"),
+    *(
+        ["mtgfe-table-1"]
+        if mtgfe_datasets.concerns(PARAMS[PARAMS.experiment].methods)
+        else []
+    ),
+)
+# Tables of the study of CLIP alone.
+PEDER_TABLES = (
+    *("measures.csv", "measures.md", "measures.tex", "measures.html"),
+    "measures.long.csv",
+    *("claims.csv", "claims.md", "claims.tex", "claims.html"),
+    *("failures.csv", "failures.md", "failures.tex", "failures.html"),
+)
 
 
 def paper_files(paper, folder):
@@ -264,7 +292,15 @@ def table_files(experiment):
         *of_two_stages,
         *(f"{folder}/{name}" for name in others),
         *(file for paper in PAPERS for file in paper_files(paper, folder)),
+        *(f"{folder}/{name}" for name in MTGFE_FILES),
+        *(f"{folder}/peder-{name}" for name in PEDER_TABLES if PEDER_CELLS),
     ]
+
+
+def table_module(table):
+    """The module of a table of facts about canonical tables."""
+    own = table == "mtgfe-table-1"
+    return mtgfe_datasets.__name__ if own else f"rsitr.tables.{table}"
 
 
 def seen_by_priors(wildcards):
@@ -321,9 +357,28 @@ PRIORS = [
 # to do.
 CELL_FILES = [str(Layout.cell(cell) / "cell.json") for cell in CELLS]
 
+# The cells that the study of CLIP alone asks, and what it writes of those that it can ask.
+PEDER_CELLS = needs.peder_cells(PARAMS, PARAMS.experiment)
+STUDIES = [
+    str(path)
+    for cell in PEDER_CELLS
+    if needs.peder_measured(PARAMS, cell)
+    for path in needs.peder_files(cell)
+]
+
 # Two-stage retrieval by cells of the matrix.
 TWO_STAGES = [
     str(Layout.two_stage(wanted)) for wanted in PARAMS.two_stages(PARAMS.experiment)
+]
+
+# Table 1 of MTGFE is one of facts about canonical tables.
+MTGFE_FILES = [
+    *(Path(path).name for path in paper_files("mtgfe", "")),
+    *(
+        f"mtgfe-table-4.{kind}"
+        for kind in ("csv", "md", "tex", "html")
+        if PARAMS[PARAMS.experiment].two_stage
+    ),
 ]
 
 # The papers' pictures are drawn from checkpoints; a clone that has the records alone is not to train for them.
@@ -331,6 +386,7 @@ EXAMPLE_CELLS = {
     "amfmn": list(needs.example_cells(PARAMS, PARAMS.experiment).values()),
     "pir": list(needs.pir_cells(PARAMS, PARAMS.experiment).values()),
     "mtgfe": list(needs.mtgfe_cells(PARAMS, PARAMS.experiment).values()),
+    "peder": list(needs.peder_shown(PARAMS, PARAMS.experiment).values()),
 }
 EXAMPLE_FILES = {
     "amfmn": ("saliency.png", "retrieval.png", "localisation.png", "localisation.csv"),
@@ -342,6 +398,10 @@ EXAMPLE_FILES = {
         "captions.png",
     ),
     "mtgfe": ("attention-1.png", "attention-2.png"),
+    "peder": (
+        *("embeddings.png", "embeddings.csv"),
+        *(f"probabilities.{kind}" for kind in ("csv", "md", "tex", "html")),
+    ),
 }
 EXAMPLES = [
     f"{Layout.tables(PARAMS.experiment)}/{paper}-{name}"
@@ -358,3 +418,4 @@ EXAMPLES = [
 
 if workflow.is_main_process:
     pipeline.synchronise(PARAMS, CELLS)
+    needs.synchronise_studies(PARAMS, PEDER_CELLS)

@@ -224,6 +224,69 @@ if paper_files("pir", "results/tables"):
             "rsitr tables {wildcards.experiment} --only pir > {log} 2>&1"
 
 
+if MTGFE_FILES:
+
+    rule mtgfe_tables:
+        input:
+            CELL_FILES,
+            TWO_STAGES,
+            marks,
+        output:
+            report(
+                expand(
+                    "results/tables/{{experiment}}/{name}",
+                    name=MTGFE_FILES,
+                ),
+                caption="../report/mtgfe.rst",
+                category="{experiment}",
+            ),
+        log:
+            "results/logs/tables/{experiment}-mtgfe.log",
+        benchmark:
+            "results/timing/tables/{experiment}-mtgfe.tsv"
+        conda:
+            "../envs/rsitr.yaml"
+        resources:
+            mem_mb=1000,
+            cpu=1,
+        params:
+            code=code("rsitr.tables.mtgfe", "rsitr.tables.mtgfe_filter"),
+            published=published_numbers(),
+        shell:
+            "rsitr tables {wildcards.experiment} --only mtgfe > {log} 2>&1"
+
+
+if PEDER_CELLS:
+
+    rule peder_tables:
+        input:
+            CELL_FILES,
+            STUDIES,
+            marks,
+        output:
+            report(
+                expand(
+                    "results/tables/{{experiment}}/peder-{name}", name=PEDER_TABLES
+                ),
+                caption="../report/peder.rst",
+                category="{experiment}",
+            ),
+        log:
+            "results/logs/tables/{experiment}-peder.log",
+        benchmark:
+            "results/timing/tables/{experiment}-peder.tsv"
+        conda:
+            "../envs/rsitr.yaml"
+        resources:
+            mem_mb=1000,
+            cpu=1,
+        params:
+            code=code("rsitr.tables.peder"),
+            published=published_numbers(),
+        shell:
+            "rsitr tables {wildcards.experiment} --only peder > {log} 2>&1"
+
+
 # A rule without inputs would draw from nothing, and an experiment may have no method of a paper.
 if EXAMPLE_CELLS["amfmn"]:
 
@@ -321,3 +384,34 @@ if EXAMPLE_CELLS["mtgfe"]:
             code=code("rsitr.examples.mtgfe"),
         shell:
             "rsitr examples {wildcards.experiment} --paper mtgfe > {log} 2>&1"
+
+
+if EXAMPLE_CELLS["peder"]:
+
+    rule peder_examples:
+        input:
+            example_files("peder"),
+        output:
+            report(
+                expand(
+                    "results/tables/{{experiment}}/peder-{name}",
+                    name=EXAMPLE_FILES["peder"],
+                ),
+                caption="../report/peder-examples.rst",
+                category="{experiment}",
+            ),
+        log:
+            "results/logs/tables/{experiment}-peder-examples.log",
+        benchmark:
+            "results/timing/tables/{experiment}-peder-examples.tsv"
+        conda:
+            "../envs/rsitr.yaml"
+        threads: 2
+        resources:
+            mem_mb=min(8000, pipeline.machine_memory_mb()),
+            cpu=min(2, pipeline.cores()),
+        params:
+            code=code("rsitr.examples.peder"),
+            published=published_numbers(),
+        shell:
+            "rsitr examples {wildcards.experiment} --paper peder > {log} 2>&1"

@@ -14,7 +14,9 @@ from rsitr.cells import Layout, Outcome, Spec, read_spec
 from rsitr.cli.captions import captions
 from rsitr.cli.data import data
 from rsitr.cli.dedup import dedup
-from rsitr.cli.locate import attention, examples, locate
+from rsitr.cli.examples import examples
+from rsitr.cli.locate import attention, locate
+from rsitr.cli.peder import peder
 from rsitr.cli.pretrain import pretrain
 from rsitr.cli.reported import reported
 from rsitr.cli.scenes import scenes
@@ -29,7 +31,7 @@ app = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-for name, commands in (("data", data), ("dedup", dedup), ("captions", captions), ("scenes", scenes)):
+for name, commands in (("data", data), ("dedup", dedup), ("captions", captions), ("scenes", scenes), ("peder", peder)):
     app.add_typer(commands, name=name)
 for command in (locate, attention, examples, pretrain, two_stage):
     app.command()(command)

@@ -1,32 +1,15 @@
-"""What trained cells are asked: where in a large scene a text is, and the pictures of the papers."""
+"""What trained cells are asked: where in a large scene a text is, and what its words look at in an image."""
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from rsitr import pipeline
-from rsitr.cells import Layout
 from rsitr.cli.reported import reported
-from rsitr.errors import ParamsError
-from rsitr.needs import example_cells, mtgfe_cells, pir_cells
 from rsitr.params import CellId, load_params
-
-
-class Paper(StrEnum):
-    """A paper whose figures are drawn anew."""
-
-    amfmn = "amfmn"
-    pir = "pir"
-    mtgfe = "mtgfe"
-
-
-CELLS = {Paper.amfmn: example_cells, Paper.pir: pir_cells, Paper.mtgfe: mtgfe_cells}
-SHOWN = {Paper.amfmn: "amfmn-sim", Paper.pir: "pir-itr-soft or pir-itr-hard", Paper.mtgfe: "mtgfe"}
-"""Which method the pictures of a paper are of."""
 
 
 @reported
@@ -53,40 +36,6 @@ def locate(
     score = Trained(pipeline.trained(params, cell)).scorer(text)
     for found in run(image, text, score, out, sizes=sizes or SIZES, median=median or MEDIAN):
         print(f"{found.query}: {found.lowest:.3f} to {found.highest:.3f}, {found.geotiff}, {found.overlay}")
-
-
-@reported
-def examples(
-    experiment: Annotated[str | None, typer.Argument(help="Default: the one that params.yaml chooses.")] = None,
-    paper: Annotated[Paper, typer.Option(help="Whose figures.")] = Paper.amfmn,
-) -> None:
-    """Draw the pictures of a paper from trained cells.
-
-    amfmn: salient masks, ranked images, captions located in a scene. pir: the common space of images and texts,
-    beliefs, ranked images and captions. mtgfe: what the words of a caption look at in its image.
-    """
-    params = load_params()
-    experiment = experiment or params.experiment
-    cells = CELLS[paper](params, experiment)
-    if not cells:
-        raise ParamsError(f"the pictures are of {SHOWN[paper]}: add it to the matrix of {experiment}")
-    specs = {label: pipeline.trained(params, cell) for label, cell in cells.items()}
-    out = Layout.tables(experiment)
-    if paper is Paper.amfmn:
-        from rsitr.examples.amfmn import build
-
-        main = cells["sentence"]
-    elif paper is Paper.pir:
-        from rsitr.examples.pir import build
-
-        main = list(cells.values())[-1]
-    else:
-        from rsitr.examples.mtgfe import build
-
-        main = next(iter(cells.values()))
-    title = main.dataset if paper is Paper.mtgfe else f"{main.method} on {main.dataset}"
-    for path in build(specs, title, out):
-        print(path)
 
 
 @reported

@@ -19,7 +19,7 @@ from rsitr.localisation.locate import locate
 from rsitr.localisation.metrics import Region, metrics
 from rsitr.localisation.scene import Scene
 from rsitr.methods.amfmn import AMFMN
-from rsitr.trained import Trained
+from rsitr.trained import Trained, load_all
 
 SAMPLES = 5
 """Images with a mask."""
@@ -37,7 +37,7 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     ``specs`` are the cells of one AMFMN on one dataset by the kind of their queries, ``sentence`` among them. The
     images are of the test split and of different classes, where there are classes.
     """
-    models = {mode: Trained(specs[mode]) for mode in NAMES if mode in specs}
+    models = load_all({mode: specs[mode] for mode in NAMES if mode in specs})
     shown = TestImages(models["sentence"], specs["sentence"])
     return [
         draw_saliency(models["sentence"], shown, title, out / "amfmn-saliency.png"),

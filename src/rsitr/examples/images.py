@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 from PIL import Image
 
 from rsitr.cells import Spec
 from rsitr.datasets.images import load_rgb
 from rsitr.datasets.table import read_table
-from rsitr.trained import Trained
+from rsitr.runtime import CellData
+
+
+class WithData(Protocol):
+    """What has read the data of a cell."""
+
+    @property
+    def data(self) -> CellData:
+        """Its splits."""
+        ...
 
 
 class TestImages:
@@ -16,7 +27,7 @@ class TestImages:
 
     __test__ = False  # what pytest looks for begins with the same letters
 
-    def __init__(self, model: Trained, spec: Spec):
+    def __init__(self, model: WithData, spec: Spec):
         self.split = model.data.splits["test"]
         rows = read_table(spec.clean)[0].select(["image_id", "class_name"]).to_pylist()
         names = {row["image_id"]: row["class_name"] for row in rows}

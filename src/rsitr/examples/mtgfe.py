@@ -9,7 +9,7 @@ from rsitr.cells import Spec
 from rsitr.examples.attention import read
 from rsitr.examples.images import TestImages
 from rsitr.figures import word_attention
-from rsitr.trained import Trained
+from rsitr.trained import load_all
 
 SAMPLES = 2
 """Images, a picture of each: Figs. 6 and 7 have one each."""
@@ -20,7 +20,7 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
 
     ``specs`` are cells of one dataset and seed by what their lines of a picture are called.
     """
-    models = {label: Trained(spec) for label, spec in specs.items()}
+    models = load_all(specs)
     label = next(iter(models))
     shown = TestImages(models[label], specs[label])
     written = []

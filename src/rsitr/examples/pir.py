@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -11,10 +10,10 @@ from torch import Tensor
 from rsitr.cells import Spec
 from rsitr.examples.images import TestImages
 from rsitr.examples.ranking import encoded_test, found_captions, found_images, masked
-from rsitr.figures import embeddings, ranked, ranked_captions, saliency
-from rsitr.retrieval.separation import Separation, separation
+from rsitr.examples.space import draw_embeddings
+from rsitr.figures import ranked, ranked_captions, saliency
 from rsitr.scoring import Encoded
-from rsitr.trained import Trained
+from rsitr.trained import Trained, load_all
 
 SAMPLES = 5
 """Images with a belief map."""
@@ -29,7 +28,7 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     ``specs`` are cells of one dataset and seed by what their panel of the common space is called, the method that the
     other pictures are of last.
     """
-    models = {label: Trained(spec) for label, spec in specs.items()}
+    models = load_all(specs)
     label, model = list(models.items())[-1]
     shown = TestImages(model, specs[label])
     encoded = {name: encoded_test(each) for name, each in models.items()}
@@ -38,39 +37,6 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
         draw_belief(model, shown, title, out / "pir-belief.png"),
         *draw_retrieval(model, encoded[label], shown, title, out),
     ]
-
-
-def draw_embeddings(encoded: Mapping[str, Encoded], shown: TestImages, title: str, stem: Path) -> list[Path]:
-    """The common space of each method: every test image and its first caption."""
-    first = [shown.first_caption(place) for place in range(len(shown.split.paths))]
-    panels, lines = [], []
-    for label, each in encoded.items():
-        images, texts = each.images.numpy(), each.texts[each.place[first]].numpy()
-        found = separation(images, texts, shown.class_names)
-        panels.append(embeddings.Panel(label, images, texts, in_words(found)))
-        lines.append(
-            {
-                "method": label,
-                "images": len(images),
-                "classes": len({name for name in shown.class_names if name}),
-                "silhouette": "" if found.silhouette is None else f"{found.silhouette:.4f}",
-                "modality_gap": f"{found.gap:.4f}",
-            }
-        )
-    table = stem.with_suffix(".csv")
-    table.parent.mkdir(parents=True, exist_ok=True)
-    with table.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    heading = f"Images and captions in one space (t-SNE), {title}"
-    return [embeddings.draw(heading, panels, shown.class_names, stem.with_suffix(".png")), table]
-
-
-def in_words(found: Separation) -> str:
-    """A separation as the figure has it."""
-    silhouette = "no classes" if found.silhouette is None else f"silhouette by class {found.silhouette:+.3f}"
-    return f"{silhouette}, modality gap {found.gap:.3f}"
 
 
 def draw_belief(model: Trained, shown: TestImages, title: str, path: Path) -> Path:

@@ -78,11 +78,22 @@ def _legend(classes: Sequence[str], colours: dict[str, str]) -> list[Line2D]:
     ]
 
 
+def _draw_nothing(title: str, path: Path) -> Path:
+    with matplotlib.style.context("default"):
+        figure = Figure(figsize=(2 * SIDE, 1.2))
+        figure.suptitle(title, fontsize=11)
+        figure.text(0.5, 0.4, "no model is at hand here", ha="center", color="#555555")
+        return save(figure, path)
+
+
 def draw(title: str, panels: Sequence[Panel], classes: Sequence[str], path: Path) -> Path:
     """Write the picture as PNG; ``classes`` [I] are those of the images, empty where there are none.
 
+    Without a panel it says that there is nothing to show.
     Equal input gives equal bytes with the same matplotlib and scikit-learn.
     """
+    if not panels:
+        return _draw_nothing(title, path)
     colours = colours_of(classes)
     across = min(COLUMNS, len(panels))
     down = -(-len(panels) // across)

@@ -253,7 +253,12 @@ def build(
     for spec in tables:
         if not spec.concerns(params[experiment].methods):
             continue
-        rebuilt = _Rebuilt(spec, params, experiment, entries)
-        written_files += write(rebuilt.sheet(), out_dir / spec.name)
-        written_files.append(tidy.write(rebuilt.long_rows(), out_dir / f"{spec.name}.long.csv"))
+        written_files += render(spec, params, experiment, entries, out_dir)
     return written_files
+
+
+def render(spec: PaperTable, params: Params, experiment: str, entries: Entries, out_dir: Path) -> list[Path]:
+    """Write one table in every format from entries that are at hand."""
+    rebuilt = _Rebuilt(spec, params, experiment, entries)
+    written_files = write(rebuilt.sheet(), out_dir / spec.name)
+    return [*written_files, tidy.write(rebuilt.long_rows(), out_dir / f"{spec.name}.long.csv")]

@@ -11,9 +11,11 @@ from rsitr.tables.layout import Cell, Note
 from rsitr.tables.published import METRICS
 
 HEADERS = {metric: "mR" if metric == "mr" else metric.replace("_r", " R@") for metric in METRICS}
-FORMS = {"encode_s": ".3f", "score_s": ".3f", "inference_s": ".4f", "inference_time_s": ".4f", "params_m": "g"}
+FORMS = {"encode_s": ".3f", "score_s": ".3f", "inference_s": ".4f", "inference_time_s": ".4f", "params_m": "g"} | {
+    **{"cosine_matched": ".4f", "cosine_unmatched": ".4f", "two_encoders_s": ".4f"},
+}
 """How numbers are written that are no percentages, which have two decimals."""
-UNRANKED = frozenset({"params_m"})
+UNRANKED = frozenset({"params_m", "cosine_matched", "cosine_unmatched"})
 """Numbers of which none is the best."""
 BASELINE = "chance"
 """Never the best of a column: it knows nothing."""

@@ -1,0 +1,88 @@
+"""``rsitr peder``: the study of CLIP alone, of cells and of images and captions of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from rsitr import pipeline
+from rsitr.cells import read_spec
+from rsitr.cli.reported import reported
+from rsitr.errors import CorruptArchive, ParamsError, QueryError, WeightsUnavailable
+from rsitr.needs import peder_beside, peder_files
+from rsitr.params import CellId, load_params
+
+peder = typer.Typer(help="CLIP alone for both directions (S. Dinesh Krishnan et al., 2025).", no_args_is_help=True)
+
+
+@peder.command("measure")
+@reported
+def peder_measure(spec: Annotated[Path, typer.Option(help="Of an evaluated cell, below .rsitr/specs.")]) -> None:
+    """Measure what the study asks of an evaluated cell: mAP, accuracy, cosines, time beside two encoders, failures."""
+    from rsitr.peder.run import measure
+
+    expected, params = read_spec(spec), load_params()
+    beside = peder_beside(params, expected.cell)
+    study = measure(expected, pipeline.spec_of(params, beside) if beside else None)
+    reason = f" ({study.outcome.reason})" if study.outcome.reason else ""
+    print(f"{expected.path}: {study.outcome.status}{reason}, {peder_files(expected.cell)[0]}")
+
+
+def _picture(path: Path) -> npt.NDArray[np.uint8]:
+    """[H, W, 3]; raises ``QueryError`` for a file that is no image."""
+    from rsitr.datasets.images import load_rgb
+
+    try:
+        return np.asarray(load_rgb(path))
+    except CorruptArchive:
+        raise QueryError(f"{path} is no image that can be read: give a PNG, a JPEG or a TIFF") from None
+
+
+@peder.command("probabilities")
+@reported
+def peder_probabilities(
+    image: Annotated[list[Path], typer.Option(help="An image of any size; may be given several times.")],
+    text: Annotated[list[str], typer.Option(help="A caption; may be given several times.")],
+    method: Annotated[
+        list[str] | None, typer.Option(help="A CLIP; several times [clip@rn50, clip, clip@vit-l-14].")
+    ] = None,
+    experiment: Annotated[str | None, typer.Option(help="Whose settings, of params.yaml [the chosen one].")] = None,
+    dataset: Annotated[str | None, typer.Option(help="What it was trained on [the experiment's first].")] = None,
+    seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
+) -> None:
+    """How probable each CLIP takes each caption for each image, and each image for each caption, in percent.
+
+    A CLIP that is not trained needs its weights alone, any other a trained cell.
+    """
+    from rsitr.peder.probabilities import Asked, Probabilities, probabilities, ready
+
+    params = load_params()
+    experiment = experiment or params.experiment
+    pictures = [_picture(path) for path in image]
+    found: dict[str, Probabilities] = {}
+    asked: Asked | None = None
+    for name in method or ("clip@rn50", "clip", "clip@vit-l-14"):
+        cell = CellId(experiment, dataset or params[experiment].datasets[0], name, seed)
+        pipeline.check_cell(params, cell)
+        try:
+            asked = ready(pipeline.spec_of(params, cell), asked and asked.device)
+        except WeightsUnavailable as error:
+            print(f"{name}: {error}")
+            continue
+        found[f"{name} ({asked.architecture})"] = probabilities(asked, pictures, text)
+    if not found:
+        raise ParamsError("no CLIP can be asked: see what each of them misses")
+    for title, side in (("captions for an image", "of_captions"), ("images for a caption", "of_images")):
+        table = Table("image", "caption", *found, title=f"Probability of {title}, in percent")
+        for place, path in enumerate(image):
+            for other, caption in enumerate(text):
+                values = (f"{100 * getattr(each, side)[place, other]:.1f}" for each in found.values())
+                table.add_row(escape(path.name), escape(caption), *values)
+        Console().print(table)

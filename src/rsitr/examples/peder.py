@@ -1,0 +1,168 @@
+"""The pictures and the probability table of the study of CLIP alone, from the cells of an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from rsitr.cells import Outcome, Published, Spec
+from rsitr.errors import WeightsUnavailable
+from rsitr.examples.images import TestImages
+from rsitr.examples.ranking import encoded_test
+from rsitr.examples.space import draw_embeddings
+from rsitr.peder.probabilities import Asked, probabilities, ready
+from rsitr.peder.record import CLIP_ONLY, TWO_ENCODERS
+from rsitr.runtime import CellData, load_data, prepare
+from rsitr.scoring import Encoded
+from rsitr.tables.entries import command
+from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.published import lookup
+from rsitr.trained import Trained
+
+IMAGES = 5
+"""Images of different classes; the first caption of each is one of as many that all of them are shown with."""
+CAPTIONS = (
+    "A busy airport with many aeroplanes.",
+    "Satellite view of Hohai University.",
+    "Satellite view of Sydney.",
+    "A building next to a lake.",
+    "Many people in a stadium.",
+)
+"""Those of the study's Fig. 4.1, whose image shows an airport and is not public."""
+AIRPORTS = ("airport", "airplane")
+"""Classes of which an image is shown with the study's captions."""
+PRINTED = ("ViT-L-14", "RN50", "ViT-B-32")
+"""The study's columns."""
+ABOUT = (
+    "Probability in percent that each CLIP gives each of five captions for an image: softmax over the cosines divided "
+    "by the model's temperature (A. Radford et al., 2021, section 3.1.2). Images: the first of their class among the "
+    "test images; captions: the first of each of these images. Bold: the most probable one. ✓: the image's own."
+)
+ABOUT_PRINTED = (
+    "The study's captions, with its probabilities of an image that it does not name, and ours of the first test image "
+    "of class {name}: another image, so that the numbers show whether models agree and are not to be compared."
+)
+ONLY_PRINTED = (
+    "The study's captions, with its probabilities of an image that it does not name. No test image of this dataset is "
+    "of an airport."
+)
+
+
+class _Data(NamedTuple):
+    """The data of a cell without its model."""
+
+    data: CellData
+
+
+@dataclass(frozen=True)
+class _Column:
+    """A CLIP of the table: ready to be asked, or why it is not."""
+
+    method: str
+    asked: Asked | None
+    reason: str = ""
+
+    @property
+    def head(self) -> str:
+        """``clip@rn50 (RN50)``."""
+        return f"{self.method} ({self.asked.architecture})" if self.asked else self.method
+
+
+def build(specs: Mapping[str, Spec], outcomes: Mapping[str, Outcome], title: str, out: Path) -> list[Path]:
+    """Write ``peder-probabilities`` in every format, ``peder-embeddings.png`` and ``.csv``.
+
+    ``specs`` are cells of one dataset and seed by method, with how their training ended: one without a model has the
+    reason in its column, and no panel.
+    """
+    first = next(iter(specs.values()))
+    device, data = prepare(first), load_data(first)
+    shown = TestImages(_Data(data), first)
+    clips = [(name, spec) for name, spec in specs.items() if spec.cell.method_name in CLIP_ONLY]
+    columns = [_column(spec, outcomes[name], device) for name, spec in clips]
+    synthetic = data.facts.synthetic
+    tables = [_own_table(columns, shown, f"{title}{' (synthetic)' if synthetic else ''}")]
+    if not synthetic:
+        tables.append(_printed_table(columns, shown))
+    sheet = Sheet(f"Probabilities of CLIP, {title}", tuple(tables), command(first.experiment))
+    encoded = dict(_encoded(specs, outcomes, device))
+    return [
+        *write(sheet, out / "peder-probabilities"),
+        *draw_embeddings(encoded, shown, title, out / "peder-embeddings"),
+    ]
+
+
+def _column(spec: Spec, outcome: Outcome, device: str) -> _Column:
+    if outcome.status != "ok":
+        return _Column(spec.method, None, f"{outcome.status}: {outcome.reason}")
+    try:
+        return _Column(spec.method, ready(spec, device))
+    except WeightsUnavailable as error:
+        return _Column(spec.method, None, f"skipped: {error}")
+
+
+def _encoded(specs: Mapping[str, Spec], outcomes: Mapping[str, Outcome], device: str) -> Iterator[tuple[str, Encoded]]:
+    """The test split as each model encodes it, the two encoders first."""
+    for name in sorted(specs, key=lambda name: name != TWO_ENCODERS):
+        if outcomes[name].status == "ok":
+            try:
+                yield name, encoded_test(Trained(specs[name], device))
+            except WeightsUnavailable:
+                continue
+
+
+def _percentages(column: _Column, image: npt.NDArray[np.uint8], captions: list[str]) -> list[Cell]:
+    """A column's cells for one image."""
+    if column.asked is None:
+        return [Cell("NA", notes=(Note(column.reason),))] * len(captions)
+    values = 100 * probabilities(column.asked, [image], captions).of_captions[0]
+    return [Cell(f"{value:.1f}", place == int(values.argmax())) for place, value in enumerate(values)]
+
+
+def _own_table(columns: list[_Column], shown: TestImages, title: str) -> Table:
+    """Images of the dataset, each with the captions of all of them."""
+    places = shown.different(IMAGES)
+    captions = [shown.caption(place) for place in places]
+    rows = []
+    for number, place in enumerate(places):
+        cells = [_percentages(column, shown.pixels(place), captions) for column in columns]
+        name = shown.split.image_ids[place]
+        for other, caption in enumerate(captions):
+            own = Cell("✓" if other == number else "")
+            rows.append(Row(caption, (Cell(name), own, *(column[other] for column in cells)), rule=other == 0))
+    groups = (Group("", ("image", "own", *(column.head for column in columns))),)
+    return Table(f"Probabilities, {title}", ABOUT, "caption", groups, tuple(rows))
+
+
+def _airport(shown: TestImages) -> int | None:
+    """The first test image of an airport, or of an aeroplane."""
+    names = [name.lower() for name in shown.class_names]
+    return next((names.index(name) for name in AIRPORTS if name in names), None)
+
+
+def _printed_table(columns: list[_Column], shown: TestImages) -> Table:
+    """The study's captions and probabilities, and ours of an image of an airport where the dataset has one."""
+    place = _airport(shown)
+    asked = columns if place is not None else []
+    cells = [_percentages(column, shown.pixels(place), list(CAPTIONS)) for column in asked if place is not None]
+    metric = "i2t_probability_pct"
+    rows = []
+    for number, caption in enumerate(CAPTIONS):
+        keys = (
+            Published(
+                paper="peder2025", table="fig4.1-i2t", method="peder", variant=f"caption={caption}", backbone=name
+            )
+            for name in PRINTED
+        )
+        printed = [Cell(f"{lookup(key, '', (metric,))[metric]:.1f}") for key in keys]
+        rows.append(Row(caption, (*(column[number] for column in cells), *printed)))
+    groups = [Group("the study", PRINTED, "published")]
+    if place is None:
+        return Table("Probabilities of the study's captions", ONLY_PRINTED, "caption", tuple(groups), tuple(rows))
+    groups.insert(0, Group(shown.split.image_ids[place], tuple(column.head for column in asked)))
+    about = ABOUT_PRINTED.format(name=shown.class_names[place])
+    return Table("Probabilities of the study's captions", about, "caption", tuple(groups), tuple(rows))

@@ -1,0 +1,48 @@
+"""The common space of images and texts as methods see it: the picture and its numbers."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping
+from pathlib import Path
+
+from rsitr.examples.images import TestImages
+from rsitr.figures import embeddings
+from rsitr.retrieval.separation import Separation, separation
+from rsitr.scoring import Encoded
+
+FIELDS = ("method", "images", "classes", "silhouette", "modality_gap")
+"""Columns of the numbers."""
+
+
+def draw_embeddings(encoded: Mapping[str, Encoded], shown: TestImages, title: str, stem: Path) -> list[Path]:
+    """The common space of each method: every test image and its first caption."""
+    first = [shown.first_caption(place) for place in range(len(shown.split.paths))]
+    panels, lines = [], []
+    for label, each in encoded.items():
+        images, texts = each.images.numpy(), each.texts[each.place[first]].numpy()
+        found = separation(images, texts, shown.class_names)
+        panels.append(embeddings.Panel(label, images, texts, in_words(found)))
+        lines.append(
+            {
+                "method": label,
+                "images": len(images),
+                "classes": len({name for name in shown.class_names if name}),
+                "silhouette": "" if found.silhouette is None else f"{found.silhouette:.4f}",
+                "modality_gap": f"{found.gap:.4f}",
+            }
+        )
+    table = stem.with_suffix(".csv")
+    table.parent.mkdir(parents=True, exist_ok=True)
+    with table.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(lines)
+    heading = f"Images and captions in one space (t-SNE), {title}"
+    return [embeddings.draw(heading, panels, shown.class_names, stem.with_suffix(".png")), table]
+
+
+def in_words(found: Separation) -> str:
+    """A separation as the figure has it."""
+    silhouette = "no classes" if found.silhouette is None else f"silhouette by class {found.silhouette:+.3f}"
+    return f"{silhouette}, modality gap {found.gap:.3f}"

@@ -1,0 +1,189 @@
+"""What the study of CLIP alone measures of a trained cell: precision, accuracy, cosines, time, and its failures."""
+
+from __future__ import annotations
+
+import csv
+import statistics
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rsitr.cells import Layout, Outcome, Record, Spec, read_record, write_json
+from rsitr.datasets.splits import SplitData
+from rsitr.errors import RecordError
+from rsitr.evaluate import inference_seconds
+from rsitr.methods.base import Method
+from rsitr.peder.record import Study, folder, present_code
+from rsitr.provenance import library_versions, machine
+from rsitr.retrieval.cosines import pair_cosines
+from rsitr.retrieval.precision import precision
+from rsitr.retrieval.ranks import Ranks, rank_scores
+from rsitr.retrieval.recall import text_groups
+from rsitr.runtime import image_inputs
+from rsitr.scoring import Encoded, encode, score_all
+from rsitr.trained import Trained
+
+TURNS, REPEATS = 10, 5
+"""How often models take turns to be timed, and measurements in a turn."""
+SHOWN = 10
+"""Failures of each direction that are listed, those of the highest ranks."""
+FIELDS = ("direction", "query", "rank", "fitting", "fitting_score", "first", "first_score", "first_of")
+
+
+class Measured(NamedTuple):
+    """What a score matrix [I, C] of a split comes to."""
+
+    metrics: dict[str, float]
+    failures: dict[str, int]
+    listed: list[dict[str, str]]
+
+
+def measure(spec: Spec, beside: Spec | None = None) -> Study:
+    """Write ``study.json`` and ``failures.csv`` of a cell that was evaluated; its time ``beside`` that of another.
+
+    A cell without a number has none here either, for the same reason. Raises ``RecordError`` where the cell, or the one
+    beside, has no record.
+    """
+    record = _record(spec)
+    study = Study(**spec.cell._asdict(), outcome=record.outcome, code_sha=present_code())
+    study = study.model_copy(update={"data_sha": record.data_sha, "weights_sha": record.weights_sha})
+    listed: list[dict[str, str]] = []
+    if study.outcome.status == "ok":
+        try:
+            study, listed = _measured(study, spec, beside)
+        except Exception as error:  # as for a cell: a failure is recorded, and the rest goes on
+            study = study.model_copy(update={"outcome": Outcome.of(error)})
+    out = folder(spec.cell)
+    write_failures(listed, out / "failures.csv")
+    write_json(out / "study.json", study)
+    return study
+
+
+def _record(spec: Spec) -> Record:
+    record = read_record(Layout.cell(spec.cell) / "cell.json")
+    if record is None:
+        raise RecordError(f"{spec.path} has not been evaluated: run `rsitr evaluate {spec.path}` first")
+    return record
+
+
+def _measured(study: Study, spec: Spec, beside: Spec | None) -> tuple[Study, list[dict[str, str]]]:
+    model = Trained(spec)
+    split = model.data.splits["test"]
+    inputs = image_inputs(model.method, split, model.data.splits, model.device)
+    found = measured(score_matrix(model.method, encode(model.method, split, inputs, model.device), model.device), split)
+    methods, two_encoders_sha = [model.method], ""
+    if beside is not None and (other := _record(beside)).outcome.status == "ok":
+        methods.append(Trained(beside, model.device).method)
+        two_encoders_sha = other.weights_sha
+    times = side_by_side(methods, split.captions[0], model.device)
+    names = ("inference", "two_encoders")
+    measurements = {
+        "metrics": found.metrics,
+        "failures": found.failures,
+        "seconds": {name: round(seconds, 6) for name, seconds in zip(names, times, strict=False)},
+        "two_encoders_sha": two_encoders_sha,
+        "machine": machine(model.device, spec.threads),
+        "versions": library_versions(),
+    }
+    return study.model_copy(update=measurements), found.listed
+
+
+def score_matrix(method: Method, encoded: Encoded, device: str) -> Tensor:
+    """Scores [I, C], float32 on the CPU. Equal images tie exactly, and so do captions of equal tokens."""
+    images, place = torch.unique(encoded.images, dim=0, return_inverse=True)
+    return score_all(method, images, encoded.texts, device)[place][:, encoded.place]
+
+
+def measured(scores: Tensor, split: SplitData) -> Measured:
+    """Everything that scores [I, C] of a split tell; they are taken for cosines."""
+    group = text_groups(split.captions)
+
+    def block(images: slice, captions: slice) -> Tensor:
+        return scores[images, captions]
+
+    ranks = rank_scores(block, split.image_of)
+    plain, aware = precision(block, split.image_of), precision(block, split.image_of, group)
+    cosines = pair_cosines(scores, split.image_of, group)
+    metrics = {
+        f"{prefix}map_{direction}": 100 * float(side.mean())
+        for prefix, found in (("", plain), ("dup_", aware))
+        for direction, side in (("i2t", found.i2t), ("t2i", found.t2i))
+    }
+    metrics |= {
+        f"{prefix}map": (metrics[f"{prefix}map_i2t"] + metrics[f"{prefix}map_t2i"]) / 2 for prefix in ("", "dup_")
+    }
+    metrics["accuracy"] = 100 * float(np.mean(np.concatenate([ranks.i2t, ranks.t2i]) == 1))
+    metrics["choice"] = 100 * float(aware.choice.mean())
+    metrics["cosine_matched"] = cosines.matched
+    if cosines.unmatched is not None:
+        metrics["cosine_unmatched"] = cosines.unmatched
+    failures = {"i2t": int((ranks.i2t > 1).sum()), "t2i": int((ranks.t2i > 1).sum())}
+    return Measured(metrics, failures, list(worst(scores, ranks, split)))
+
+
+def worst(scores: Tensor, ranks: Ranks, split: SplitData, shown: int = SHOWN) -> Iterator[dict[str, str]]:
+    """The queries of each direction with the highest ranks above 1, in the order of the split where those are equal.
+
+    Of each: what fits it best and its score, what came first and its score, and of which image that is. Of several
+    items with the highest score, the first irrelevant one counts as first, since ties go against the method.
+    """
+    for direction, place in (("i2t", ranks.i2t), ("t2i", ranks.t2i)):
+        for query in np.argsort(-place, kind="stable")[:shown]:
+            if place[query] > 1:
+                case = (
+                    _caption_found(scores[query], int(query), split)
+                    if direction == "i2t"
+                    else _image_found(scores[:, query], int(query), split)
+                )
+                yield {"direction": direction, "rank": str(place[query])} | case
+
+
+def _caption_found(scores: Tensor, image: int, split: SplitData) -> dict[str, str]:
+    own = torch.from_numpy(split.image_of == image)
+    fitting = int(torch.where(own, scores, -torch.inf).argmax())
+    first = _first(scores, own)
+    return {
+        "query": split.image_ids[image],
+        **{"fitting": split.captions[fitting], "fitting_score": f"{scores[fitting]:.4f}"},
+        **{"first": split.captions[first], "first_score": f"{scores[first]:.4f}"},
+        "first_of": split.image_ids[split.image_of[first]],
+    }
+
+
+def _image_found(scores: Tensor, caption: int, split: SplitData) -> dict[str, str]:
+    fitting = int(split.image_of[caption])
+    first = _first(scores, torch.arange(len(scores)) == fitting)
+    return {
+        "query": split.captions[caption],
+        **{"fitting": split.image_ids[fitting], "fitting_score": f"{scores[fitting]:.4f}"},
+        **{"first": split.image_ids[first], "first_score": f"{scores[first]:.4f}"},
+        "first_of": split.image_ids[first],
+    }
+
+
+def _first(scores: Tensor, relevant: Tensor) -> int:
+    """The place of the irrelevant item with the highest score: of a failure, that is what came first."""
+    return int(torch.where(relevant, -torch.inf, scores).argmax())
+
+
+def side_by_side(methods: Sequence[Method], caption: str, device: str) -> list[float]:
+    """Median seconds of each method from one image and one caption to their score.
+
+    The methods take turns, so that what else the machine does concerns all of them alike. The median of each turn
+    leaves out its beginning, when another model fills the processor's caches; the first turn does not count.
+    """
+    turns = [[inference_seconds(each.eval(), caption, device, REPEATS) for each in methods] for _ in range(TURNS + 1)]
+    return [statistics.median(times) for times in zip(*turns[1:], strict=True)]
+
+
+def write_failures(listed: Sequence[dict[str, str]], path: Path) -> None:
+    """One line a failure; of none, the head alone."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(listed)

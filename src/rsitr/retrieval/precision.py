@@ -1,0 +1,107 @@
+"""Average precision in both directions, and how often the fitting one of a few captions is told.
+
+Both need, for every relevant item of a query, how many irrelevant ones stand before it. Ties go against the method, as
+in ``rsitr.retrieval.ranks``: an irrelevant item that reaches the score of a relevant one stands before it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from rsitr.retrieval.ranks import relevant_pairs
+from rsitr.retrieval.tiles import Integers, Score
+
+BLOCK = 512
+"""Queries that are sorted at a time: 11 MiB of scores with the 5,465 captions of RSICD's test set."""
+
+Floats = npt.NDArray[np.float64]
+
+
+class Precision(NamedTuple):
+    """Of every query of a test set, from 0 to 1."""
+
+    i2t: Floats
+    """[I], average precision of image queries."""
+    t2i: Floats
+    """[C], average precision of caption queries."""
+    choice: Floats
+    """[I], of image queries: the probability that the fitting caption is told from a few that do not fit."""
+
+
+def precision(score: Score, image_of: Integers, text_group: Integers | None = None, others: int = 4) -> Precision:
+    """Of a pairwise scorer; ``score``, ``image_of`` and ``text_group`` as in ``ranks.rank_scores``, and the errors.
+
+    With ``text_group`` [C] a caption is relevant to an image when its text is one of the image's own, else only when it
+    is its own.
+
+    The average precision of a query is the mean, over its relevant items, of the share of relevant ones among all items
+    down to that one (C. Manning et al., Introduction to Information Retrieval, section 8.4). With one relevant item it
+    is the reciprocal of its rank.
+
+    ``choice`` is the expectation over all draws of one relevant caption and ``others`` irrelevant ones, or as many as
+    there are: the event is that the relevant one has the highest score of all.
+    """
+    pairs = relevant_pairs(image_of, text_group)
+    image, text = pairs.protocols[-1]
+    i2t, choice = np.empty(pairs.n_images), np.empty(pairs.n_images)
+    everything = slice(None)
+    for rows, query, item in _blocks(image, text, pairs.n_images):
+        ahead, real = _ahead(score(rows, everything), query, item)
+        i2t[rows] = _average_precision(ahead, real)
+        choice[rows] = _choice(ahead, real, pairs.n_texts, others)
+    t2i = np.empty(pairs.n_texts)
+    for rows, query, item in _blocks(text, image, pairs.n_texts):
+        t2i[rows] = _average_precision(*_ahead(score(everything, rows).T.contiguous(), query, item))
+    return Precision(i2t, t2i, choice)
+
+
+def _blocks(query: Integers, item: Integers, total: int) -> Iterator[tuple[slice, Integers, Integers]]:
+    """Slices of queries, each with its relevant pairs: the place of the query in the slice, and the item."""
+    order = np.argsort(query, kind="stable")
+    query, item = query[order], item[order]
+    for start in range(0, total, BLOCK):
+        rows = slice(start, min(start + BLOCK, total))
+        inside = slice(*np.searchsorted(query, [rows.start, rows.stop]))
+        yield rows, query[inside] - start, item[inside]
+
+
+def _ahead(scores: Tensor, query: Integers, item: Integers) -> tuple[Floats, npt.NDArray[np.bool_]]:
+    """Of scores [Q, N]: how many irrelevant items stand before the best, the second best ... relevant one, [Q, R].
+
+    The mask [Q, R] tells which places a query with fewer than R relevant items does not have.
+    """
+    counts = np.bincount(query, minlength=len(scores))
+    column = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
+    places = torch.from_numpy(query.astype(np.int64)), torch.from_numpy(column)
+    relevant = torch.full((len(scores), int(counts.max())), torch.inf, dtype=scores.dtype)
+    relevant[places] = scores[places[0], torch.from_numpy(item.astype(np.int64))]
+    relevant = relevant.sort(1).values.contiguous()
+    sizes = torch.from_numpy(counts)[:, None]
+    reached = scores.shape[1] - torch.searchsorted(scores.sort(1).values.contiguous(), relevant)
+    of_relevant = sizes - torch.searchsorted(relevant, relevant)
+    # From rising scores to falling ones; what fills up the row comes first then, and goes last.
+    ahead = (reached - of_relevant).flip(1).numpy().astype(np.float64)
+    shift = (np.arange(ahead.shape[1])[None] + (ahead.shape[1] - counts)[:, None]) % ahead.shape[1]
+    return np.take_along_axis(ahead, shift, 1), np.arange(ahead.shape[1])[None] < counts[:, None]
+
+
+def _average_precision(ahead: Floats, real: npt.NDArray[np.bool_]) -> Floats:
+    """[Q] from what ``_ahead`` returns."""
+    place = 1 + np.arange(ahead.shape[1])
+    return np.where(real, place / (place + ahead), 0).sum(1) / real.sum(1)
+
+
+def _choice(ahead: Floats, real: npt.NDArray[np.bool_], n_items: int, others: int) -> Floats:
+    """[Q]: of all draws of irrelevant items without replacement, the share in which none stands ahead."""
+    irrelevant = n_items - real.sum(1, keepdims=True)
+    share = np.ones_like(ahead)
+    for drawn in range(others):
+        left = irrelevant - drawn
+        share *= np.where(left > 0, np.clip(left - ahead, 0, None) / np.maximum(left, 1), 1)
+    return np.where(real, share, 0).sum(1) / real.sum(1)

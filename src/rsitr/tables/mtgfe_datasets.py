@@ -1,0 +1,96 @@
+"""MTGFE's Table 1: how large the datasets are, as printed and as they are here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from rsitr.cells import Published
+from rsitr.datasets.table import DatasetFacts, read_table
+from rsitr.errors import DatasetError
+from rsitr.tables.entries import NOT_EXPECTED, command
+from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.mtgfe import DATASETS, TABLE_2
+from rsitr.tables.published import lookup
+
+NAME = "mtgfe-table-1"
+PRINTED = {
+    **{"images": "images", "captions": "captions", "captions_per_image": "captions per image"},
+    **{"classes": "classes", "image_size_px": "side (px)"},
+}
+COLUMNS = tuple(PRINTED.values())
+CAPTION = (
+    "Basic information of datasets. Ours: all images of the canonical table, usable or not, and their captions; "
+    "captions per image: the most frequent number, with the range where images differ; side: the longer one of the "
+    "images, likewise."
+)
+REMARKS = {"sydney": "613 images of 5 captions are 3,065; 6,035 is printed"}
+UNNUMBERED = "no class is stated for any image"
+
+
+def _most(values: pd.Series) -> str:
+    """The most frequent number, and the range where there are several; empty without any."""
+    if values.empty:
+        return ""
+    low, high, usual = int(values.min()), int(values.max()), int(values.mode().iloc[0])
+    return str(usual) if low == high else f"{usual} ({low} to {high})"
+
+
+def measured(frame: pd.DataFrame) -> list[Cell]:
+    """Our cells of a dataset, in the order of ``COLUMNS``."""
+    counts = frame["captions"].map(len)
+    sides = frame[["width", "height"]].max(axis=1).dropna()
+    classes = frame.loc[frame["class_name"].fillna("").ne(""), "class_name"].nunique()
+    return [
+        Cell(f"{len(frame)}"),
+        Cell(f"{int(counts.sum())}"),
+        Cell(_most(counts)),
+        Cell(str(classes)) if classes else Cell("–", notes=(Note(UNNUMBERED),)),
+        Cell(_most(sides[sides > 0])),
+    ]
+
+
+def _ours(path: Path | None) -> tuple[list[Cell], DatasetFacts | None]:
+    if path is None:
+        return [Cell("–", notes=(Note(NOT_EXPECTED),))] * len(COLUMNS), None
+    try:
+        table, facts = read_table(path)
+    except DatasetError as error:
+        return [Cell("NA", notes=(Note(str(error)),))] * len(COLUMNS), None
+    return measured(table.to_pandas()), facts
+
+
+def _theirs(dataset: str) -> list[Cell]:
+    """What the paper prints of a dataset; of another one nothing."""
+    if dataset not in DATASETS:
+        return [Cell("–", notes=(Note("not in the paper"),))] * len(COLUMNS)
+    values = lookup(Published(paper="mtgfe2023", table="table1", method="dataset"), dataset, tuple(PRINTED))
+    notes = (Note(REMARKS[dataset]),) if dataset in REMARKS else ()
+    return [Cell(f"{values[metric]:g}", notes=notes if metric == "captions" else ()) for metric in PRINTED]
+
+
+def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Path]:
+    """Write ``mtgfe-table-1`` as csv, md, tex and html.
+
+    ``tables`` maps each dataset of the experiment to its canonical parquet. The paper's datasets come first and stand
+    there whether or not the experiment has them, unless all that it has is synthetic.
+    """
+    found = {name: _ours(path) for name, path in tables.items()}
+    synthetic = {name for name, (_, facts) in found.items() if facts and facts.synthetic}
+    real = [] if found and len(synthetic) == len(found) else list(DATASETS)
+    rows = []
+    for name in dict.fromkeys([*real, *tables]):
+        ours, _ = found.get(name) or _ours(None)
+        label = f"{name} (synthetic)" if name in synthetic else name
+        rows.append(Row(label, (*ours, *(_theirs(name) if real else []))))
+    groups = [Group("ours", COLUMNS), *([Group("MTGFE", COLUMNS, "published")] if real else [])]
+    caption = f"{CAPTION} Published: as printed." if real else CAPTION
+    table = Table("MTGFE, Table 1: datasets", caption, "dataset", tuple(groups), tuple(rows))
+    return write(Sheet(f"Datasets of MTGFE, {experiment}", (table,), command(experiment)), out_dir / NAME)
+
+
+def concerns(methods: Sequence[str]) -> bool:
+    """Whether the experiment compares what the paper's Table 2 does, so that its datasets matter."""
+    return TABLE_2.concerns(methods)

@@ -1,0 +1,139 @@
+"""MTGFE's Table 4 in its own columns: what a filter before the fusion encoder loses, and how much faster it answers.
+
+Every length and the filters alone are in the table ``two-stage``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from statistics import mean, stdev
+
+from rsitr.params import Params, TwoStageId
+from rsitr.tables.entries import NOT_EXPECTED, command
+from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.paper_table import NOT_PRINTED
+from rsitr.tables.published import RECALLS, lookup
+from rsitr.tables.two_stage import ALL, ALONE, PAPER, PAPER_PAIR, Key, Series, collect
+from rsitr.tables.view import HEADERS
+
+NAME = "mtgfe-table-4"
+DATASET = "rsicd"
+"""That of the paper's numbers."""
+LABELS: dict[Key, str] = {ALL: "MTGFE", 128: "MTGFE+Filter"}
+"""The paper's rows."""
+COLUMNS = {
+    **{name: HEADERS[name] for name in RECALLS[:3]},
+    "time_ms_i2t": "i2t time (ms)",
+    **{name: HEADERS[name] for name in RECALLS[3:]},
+    "time_ms_t2i": "t2i time (ms)",
+    "mr": HEADERS["mr"],
+}
+"""The paper's columns in its order."""
+GAINS = {"mr": "lost mR", "time_ms_i2t": "i2t times faster", "time_ms_t2i": "t2i times faster"}
+CAPTION = (
+    "An expensive scorer on all pairs, and on the K best of a cheap filter only. Retrieval in percent; time: mean "
+    "milliseconds of a query, the gallery and the query encoded, by both stages together. Lost mR, times faster: "
+    "against all pairs in the same run. Mean ± sample standard deviation over seeds."
+)
+OF_THE_PAPER = (
+    " Published: as printed; time is the average search time of a query on its hardware, of which the paper says no "
+    "more. Rows below the line are not in the paper."
+)
+
+
+@dataclass(frozen=True)
+class _Line:
+    """A row: which way of which retrieval."""
+
+    label: str
+    filter: str
+    key: Key
+    series: Series | None
+    """None where the experiment does not have it."""
+    printed: bool = False
+    rule: bool = False
+
+
+def _values(series: Series, key: Key, name: str) -> list[float]:
+    """A number of each seed; empty unless all have it."""
+    direction = name.removeprefix("time_ms_")
+    return series.milliseconds(key, direction) if direction != name else series.metrics(key, name)
+
+
+def _cell(values: Sequence[float], notes: tuple[Note, ...]) -> Cell:
+    return Cell(f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else ""), notes=notes)
+
+
+def _ours(line: _Line) -> Iterator[Cell]:
+    """In the paper's columns, and then what is lost and gained."""
+    reason = line.series.reason(line.key) if line.series else NOT_EXPECTED
+    if line.series is None or reason:
+        yield from [Cell("NA" if line.series else "–", notes=(Note(reason),))] * (len(COLUMNS) + len(GAINS))
+        return
+    series, notes = line.series, line.series.notes
+    yield from (_cell(_values(series, line.key, name), notes) for name in COLUMNS)
+    for name in GAINS:
+        pairs = list(zip(_values(series, ALL, name), _values(series, line.key, name), strict=True))
+        values = [whole - short if name == "mr" else whole / short for whole, short in pairs]
+        yield Cell() if line.key == ALL else _cell(values, notes)
+
+
+def _theirs(line: _Line) -> list[Cell]:
+    if not line.printed:
+        return [Cell("–", notes=(Note(NOT_PRINTED),))] * len(COLUMNS)
+    values = lookup(PAPER[line.key], DATASET, tuple(COLUMNS))
+    return [Cell(f"{values[name]:.2f}") for name in COLUMNS]
+
+
+def _lines(series: Sequence[Series]) -> Iterator[_Line]:
+    """All pairs and every length of each retrieval."""
+    for each in series:
+        for key in each.keys:
+            if key != ALONE:
+                yield _Line(each.scorer, "" if key == ALL else each.filter, key, each, rule=key == ALL)
+
+
+def _with_the_papers(lines: Sequence[_Line]) -> list[_Line]:
+    """The paper's rows first, with ours where the experiment has them, then all others below a line."""
+    first, rest = [], list(lines)
+    for key, label in LABELS.items():
+        empty = _Line(label, "" if key == ALL else PAPER_PAIR[1], key, None)
+        pair = (line for line in rest if line.series and (line.series.scorer, line.series.filter) == PAPER_PAIR)
+        found = next((line for line in pair if line.key == key), empty)
+        rest = [line for line in rest if line is not found]
+        first.append(replace(found, label=label, printed=True, rule=False))
+    return [*first, *(replace(line, rule=line.rule or number == 0) for number, line in enumerate(rest))]
+
+
+def _table(dataset: str, series: Sequence[Series], published: bool) -> Table:
+    lines = list(_lines(series))
+    lines = _with_the_papers(lines) if published else lines
+    rows = []
+    for line in lines:
+        length = "all" if line.key == ALL else str(line.key)
+        cells = (Cell(line.filter), Cell(length), *_ours(line), *(_theirs(line) if published else ()))
+        rows.append(Row(line.label, cells, line.rule))
+    synthetic = any(each.synthetic for each in series)
+    groups = [Group("", ("filter", "K")), Group("ours", (*COLUMNS.values(), *GAINS.values()))]
+    groups += [Group("MTGFE", tuple(COLUMNS.values()), "published")] if published else []
+    name = f"MTGFE, Table 4: retrieval filter, {dataset}{' (synthetic)' if synthetic else ''}"
+    return Table(name, CAPTION + (OF_THE_PAPER if published else ""), "scorer", tuple(groups), tuple(rows))
+
+
+def build(params: Params, experiment: str, out_dir: Path, stale: Mapping[TwoStageId, Sequence[str]]) -> list[Path]:
+    """Write ``mtgfe-table-4`` as csv, md, tex and html; nothing for an experiment without two-stage retrieval.
+
+    The paper's numbers stand there whether or not the experiment has its dataset, unless all that it has is synthetic.
+    """
+    series = collect(params, experiment, stale)
+    if not series:
+        return []
+    real = not all(each.synthetic for each in series)
+    datasets = dict.fromkeys([*([DATASET] if real else []), *(each.dataset for each in series)])
+    tables = (
+        _table(dataset, [each for each in series if each.dataset == dataset], real and dataset == DATASET)
+        for dataset in datasets
+    )
+    return write(Sheet(params[experiment].title, tuple(tables), command(experiment)), out_dir / NAME)

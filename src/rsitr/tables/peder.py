@@ -1,0 +1,223 @@
+"""The tables of the study of CLIP alone (S. Dinesh Krishnan et al., 2025): measures, its two claims, failures."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from statistics import mean, stdev
+
+from rsitr.cells import Published, Record
+from rsitr.params import CellId, Params
+from rsitr.peder.record import CLIP_ONLY, TWO_ENCODERS, Study, read_study
+from rsitr.tables import paper_table
+from rsitr.tables.entries import Entries, Entry, Overlaps, Run, collect, command
+from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.paper_table import PaperRow, PaperTable
+from rsitr.tables.published import lookup
+from rsitr.tables.view import View
+
+TABLES = ("peder-measures", "peder-claims", "peder-failures")
+STUDIES = Path("results/peder")
+CLAIMS_KEY = Published(paper="peder2025", table="sec4-result", method="peder")
+MEASURES = {
+    **{"i2t_r1": "i2t R@1", "t2i_r1": "t2i R@1", "mr": "mR"},
+    **{"map_i2t": "i2t mAP", "map_t2i": "t2i mAP", "map": "mAP", "dup_map": "mAP, identical captions count"},
+    **{"accuracy": "accuracy", "choice": "one of five"},
+    **{"cosine_matched": "cosine matched", "cosine_unmatched": "cosine unmatched", "inference_s": "inference (s)"},
+    "params_m": "parameters (M)",
+}
+CAPTION = (
+    "CLIP alone for both directions, and two encoders (vse) on the same data. The study names recall, accuracy and "
+    "mean average precision, defines none, and prints no number of them. Here, in percent, ties against the method: "
+    "mAP is the mean over queries of the average precision over all relevant items, and without a direction the mean "
+    "of both directions; accuracy is the share of all queries of both directions whose first item is theirs; one of "
+    "five is how often, of five captions of which one fits an image, as in the study's Fig. 4.1, that one is the most "
+    "probable, in expectation over all draws. Cosine: mean over matched pairs, and over pairs whose caption says what "
+    "none of the image's own does. Inference: seconds from one image and one caption to their score."
+)
+ABOUT_CLAIMS = (
+    "What the study claims beside what is measured. It claims, of no dataset, an average cosine similarity improved "
+    "by 93 percent over methods of Swin and BERT, and an inference time shortened by 83 percent, without an absolute "
+    "value; it says neither of which pairs nor from what to what. Here: the mean cosine of matched pairs, and the "
+    "seconds from one image and one caption to their score, CLIP and the two encoders (vse) in turns in one process. "
+    "Change: of CLIP against the two encoders, in percent of theirs. Cosines of models with other temperatures share "
+    "no scale, and a higher one says nothing about retrieval. CLIP itself is two encoders, of images and of texts; how "
+    "large each model is stands in peder-measures."
+)
+ABOUT_FAILURES = (
+    "The queries whose own items came latest, of the first seed. Rank: of the item that fits best. First: what came "
+    "first instead, and of which image it is. Scores are cosines."
+)
+
+
+def concerns(methods: Sequence[str]) -> bool:
+    """Whether any of these methods is one that the study is about."""
+    return any(method.partition("@")[0] in CLIP_ONLY for method in methods)
+
+
+def with_studies(entries: Entries, cells: Sequence[CellId], studies: Path) -> Entries:
+    """The entries of these cells, each record with what the study measured of its cell.
+
+    A cell without a study has no number, and one whose study failed has its reason.
+    """
+    chosen = {(cell.dataset, cell.method): entries[cell.dataset, cell.method] for cell in cells}
+    return {
+        key: replace(entry, runs=tuple(_with_study(run, entries, studies) for run in entry.runs if run.cell in cells))
+        for key, entry in chosen.items()
+    }
+
+
+def _with_study(run: Run, entries: Entries, studies: Path) -> Run:
+    study = read_study(run.cell, studies)
+    if run.record is None or run.record.outcome.status != "ok":
+        return run
+    if study is None:
+        return replace(run, record=None)
+    measured = {
+        "outcome": study.outcome,
+        "metrics": run.record.metrics | study.metrics,
+        "seconds": run.record.seconds | study.seconds,
+        "machine": study.machine,
+    }
+    stale = dict.fromkeys([*run.stale, *study.stale(run.record, _beside(run, entries))])
+    return replace(run, record=run.record.model_copy(update=measured), stale=list(stale))
+
+
+def _beside(run: Run, entries: Entries) -> Record | None:
+    """The record of the two encoders of the same dataset and seed."""
+    others = entries.get((run.cell.dataset, TWO_ENCODERS), Entry("", "")).runs
+    return next((other.record for other in others if other.cell.seed == run.cell.seed), None)
+
+
+def _label(method: str) -> str:
+    name, _, variant = method.partition("@")
+    text = {"clip": "CLIP", "clip-ft": "CLIP fine-tuned", TWO_ENCODERS: "two encoders"}[name]
+    return f"{text} ({variant})" if variant else text
+
+
+def measures(methods: Sequence[str]) -> PaperTable:
+    """The table of measures: CLIP first, the two encoders below a line."""
+    ordered = sorted(methods, key=lambda method: method == TWO_ENCODERS)
+    return PaperTable(
+        name="peder-measures",
+        title="The study of CLIP alone: measures",
+        caption=CAPTION,
+        datasets=(),
+        rows=tuple(PaperRow(_label(method), method, rule=method == TWO_ENCODERS) for method in ordered),
+        stub="model",
+        measures=MEASURES,
+        printed={},
+        difference="",
+    )
+
+
+class _Claims(View):
+    """The two claims: of each CLIP and each dataset its number, that of the two encoders, and the change."""
+
+    CLAIMS = (
+        ("mean cosine of matched pairs", "cosine_matched", "cosine_matched", "cosine_similarity_improvement_pct", 1),
+        ("inference time (s)", "inference_s", "two_encoders_s", "inference_time_reduction_pct", -1),
+    )
+    """Label, our number of CLIP, that of the two encoders, the published metric, and the sign of its change."""
+
+    def cells(self, entry: Entry, ours: str, theirs: str) -> Iterator[Cell]:
+        """CLIP, the two encoders, the change in percent."""
+        other = self.entry(entry.dataset, TWO_ENCODERS)
+        # Times were taken in turns, so that of the two encoders stands in the record of the CLIP beside it.
+        source = entry if theirs.endswith("_s") else other
+        yield replace(self.value(entry, ours), bold=False)
+        if not entry.values(ours) or not source.values(theirs):
+            missing = self.value(entry, ours) if not entry.values(ours) else self.value(source, theirs)
+            yield from [missing] * 2
+            return
+        yield replace(self.value(source, theirs), bold=False)
+        pairs = list(zip(entry.values(ours), source.values(theirs), strict=False))
+        if min(value for _, value in pairs) <= 0:
+            yield Cell("NA", notes=(Note("of a number that is not above 0 there is no percentage"),))
+            return
+        changes = [100 * (value / base - 1) for value, base in pairs]
+        spread = f" ± {stdev(changes):.1f}" if len(changes) > 1 else ""
+        yield Cell(f"{mean(changes):+.1f}{spread}")
+
+    def table(self) -> Table:
+        """A row for each claim and CLIP."""
+        clips = [method for method in self.methods if method != TWO_ENCODERS]
+        datasets = [dataset for dataset in self.datasets if self.of(dataset)]
+        real = not all(map(self.synthetic, datasets))
+        rows = []
+        for label, ours, theirs, metric, sign in self.CLAIMS:
+            printed = Cell(f"{sign * lookup(CLAIMS_KEY, '', (metric,))[metric]:+g}")
+            for number, method in enumerate(clips):
+                entries = [self.entry(dataset, method) for dataset in datasets]
+                cells = [cell for entry in entries for cell in self.cells(entry, ours, theirs)]
+                rows.append(Row(label, (Cell(method), *([printed] if real else []), *cells), rule=number == 0))
+        groups = [Group("", ("method", *(["claimed change %"] if real else [])))]
+        groups += [Group(self.heading(dataset), ("CLIP", "two encoders", "change %")) for dataset in datasets]
+        caption = ABOUT_CLAIMS + self.of_synthetic()
+        return Table("The study of CLIP alone: its claims", caption, "claim", tuple(groups), tuple(rows))
+
+
+COLUMNS = {
+    **{"direction": "direction", "rank": "rank", "fitting": "fitting", "fitting_score": "its score"},
+    **{"first": "first", "first_score": "score of the first", "first_of": "image of the first"},
+}
+"""Columns of ``failures.csv`` after the query, and their headers."""
+
+
+def _failures(study: Study, path: Path, synthetic: bool) -> Table:
+    """The listed failures of a cell."""
+    with path.open(encoding="utf-8", newline="") as file:
+        lines = list(csv.DictReader(file))
+    second = next((number for number, line in enumerate(lines) if line["direction"] == "t2i"), 0)
+    rows = (
+        Row(line["query"], tuple(Cell(line[name]) for name in COLUMNS), rule=0 < number == second)
+        for number, line in enumerate(lines)
+    )
+    counts = f"{study.failures['i2t']:,} image queries and {study.failures['t2i']:,} caption queries failed."
+    name = f"{study.dataset}{' (synthetic)' if synthetic else ''}, {study.method}"
+    return Table(name, counts, "query", (Group("", tuple(COLUMNS.values())),), tuple(rows))
+
+
+def failures(entries: Entries, studies: Path) -> list[Table]:
+    """One table for each method and dataset, of the first seed that has a study; one without rows where none has.
+
+    Those of the two encoders come last.
+    """
+    tables = []
+    for entry in sorted(entries.values(), key=lambda entry: entry.method == TWO_ENCODERS):
+        for run in entry.runs:
+            study = read_study(run.cell, studies)
+            if study is not None and study.outcome.status == "ok" and run.record is not None:
+                synthetic = bool(run.record.data.get("synthetic"))
+                tables.append(_failures(study, studies / run.cell.path / "failures.csv", synthetic))
+                break
+    if not tables:
+        tables = [Table("no cell has a number", "", "query", (Group("", tuple(COLUMNS.values())),), ())]
+    return [replace(tables[0], caption=f"{ABOUT_FAILURES} {tables[0].caption}".strip()), *tables[1:]]
+
+
+def build(
+    params: Params,
+    experiment: str,
+    cells: Sequence[CellId],
+    cells_dir: Path,
+    out_dir: Path,
+    stale: Mapping[CellId, list[str]],
+    overlaps: Overlaps | None = None,
+    studies: Path = STUDIES,
+) -> list[Path]:
+    """Write ``peder-measures``, ``peder-claims`` and ``peder-failures`` in every format; nothing without CLIP.
+
+    ``cells`` are those that the study asks; ``stale`` and ``overlaps`` as for the comparison.
+    """
+    if not cells:
+        return []
+    entries = with_studies(collect(params, experiment, cells_dir, stale, overlaps or {}), cells, studies)
+    methods = list(dict.fromkeys(cell.method for cell in cells))
+    written = paper_table.render(measures(methods), params, experiment, entries, out_dir)
+    claims = _Claims(params, experiment, entries, methods)
+    written += write(Sheet(claims.title, (claims.table(),), command(experiment)), out_dir / "peder-claims")
+    listed = Sheet(f"Failures, {claims.title}", tuple(failures(entries, studies)), command(experiment))
+    return written + write(listed, out_dir / "peder-failures")

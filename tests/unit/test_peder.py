@@ -1,0 +1,337 @@
+"""The study of CLIP alone: what is measured of a cell, probabilities of captions, its pictures and the command."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from rsitr.cells import Layout, Outcome, write_json
+from rsitr.datasets.splits import SplitData
+from rsitr.errors import QueryError, RecordError
+from rsitr.evaluate import evaluate
+from rsitr.examples import peder as examples
+from rsitr.needs import peder_beside, peder_cells, peder_files, peder_measured, peder_shown, synchronise_studies
+from rsitr.params import CellId, parse_params
+from rsitr.peder import run as module
+from rsitr.peder.probabilities import probabilities, ready, sharpness
+from rsitr.peder.record import folder, read_study
+from rsitr.peder.run import measure, measured, worst
+from rsitr.retrieval.ranks import rank_scores
+from rsitr.train import train
+from tests.unit.test_cli import refused, run
+
+TINY = {"model": "tiny-64", "weights": "none"}
+CAPTIONS = ["a red dot", "a blue bar", "green"]
+
+
+@pytest.fixture
+def clip(project, make_spec):
+    """An evaluated cell of CLIP."""
+    spec = make_spec("vse").model_copy(update={"method": "clip", "settings": TINY})
+    assert train(spec).outcome.status == "ok"
+    assert evaluate(spec).outcome.status == "ok"
+    return spec
+
+
+@pytest.fixture
+def vse(project, make_spec):
+    """An evaluated cell of two encoders."""
+    spec = make_spec("vse", epochs=1)
+    train(spec)
+    assert evaluate(spec).outcome.status == "ok"
+    return spec
+
+
+def pictures(count=3):
+    random = np.random.default_rng(0)
+    return [random.integers(0, 255, (20 + 10 * n, 30, 3), dtype=np.uint8) for n in range(count)]
+
+
+def split_of(captions, image_of):
+    ids = [f"image-{number}" for number in range(max(image_of) + 1)]
+    return SplitData(ids, [], [], captions, np.array(image_of), ())
+
+
+def test_every_measure_by_hand():
+    # Image 0: own a .9, b .2; image 1: own c .4, "A." .8, which says what a does.
+    scores = torch.tensor([[0.9, 0.2, 0.5, 0.9], [0.6, 0.3, 0.4, 0.8]])
+    found = measured(scores, split_of(["a", "b", "c", "A."], [0, 0, 1, 1]))
+    # i2t, ties against: image 0 ranks the foreign "A." first, then a, c, b; image 1: "A.", a, c, b.
+    i2t = [(1 / 2 + 2 / 4) / 2, (1 + 2 / 3) / 2]
+    t2i = [1, 1 / 2, 1 / 2, 1 / 2]
+    metrics = found.metrics
+    assert metrics["map_i2t"] == pytest.approx(100 * np.mean(i2t))
+    assert metrics["map_t2i"] == pytest.approx(100 * np.mean(t2i))
+    assert metrics["map"] == pytest.approx(50 * (np.mean(i2t) + np.mean(t2i)))
+    # Identical captions count: to image 0 a, b and "A." are relevant, to image 1 c, "A." and a.
+    aware_i2t = [(1 + 1 + 3 / 4) / 3, (1 + 1 + 1) / 3]
+    assert metrics["dup_map_i2t"] == pytest.approx(100 * np.mean(aware_i2t))
+    assert metrics["dup_map_t2i"] == pytest.approx(100 * np.mean([1, 1 / 2, 1 / 2, 1]))
+    # First items: image 1, caption a. Of six queries two.
+    assert metrics["accuracy"] == pytest.approx(100 * 2 / 6)
+    # One caption does not fit image 0: c (.5), below a and "A.", above b; b (.3) is below all that fit image 1.
+    assert metrics["choice"] == pytest.approx(100 * (2 / 3 + 1) / 2)
+    assert metrics["cosine_matched"] == pytest.approx((0.9 + 0.2 + 0.4 + 0.8) / 4)
+    assert metrics["cosine_unmatched"] == pytest.approx((0.5 + 0.3) / 2)
+    assert found.failures == {"i2t": 1, "t2i": 3}
+
+
+def test_failures_are_those_of_the_highest_ranks():
+    scores = torch.tensor([[0.1, 0.7, 0.8], [0.3, 0.2, 0.9], [0.2, 0.6, 0.5]])
+    split = split_of(["p", "q", "r"], [0, 1, 2])
+    ranks = rank_scores(lambda images, captions: scores[images, captions], split.image_of)
+    cases = list(worst(scores, ranks, split, shown=2))
+    assert [(case["direction"], case["query"], case["rank"]) for case in cases] == [
+        *(("i2t", "image-0", "3"), ("i2t", "image-1", "3")),
+        *(("t2i", "p", "3"), ("t2i", "q", "3")),
+    ]
+    image, caption = cases[0], cases[2]
+    assert (image["fitting"], image["fitting_score"]) == ("p", "0.1000")
+    assert (image["first"], image["first_score"], image["first_of"]) == ("r", "0.8000", "image-2")
+    assert (caption["fitting"], caption["first"], caption["first_of"]) == ("image-0", "image-1", "image-1")
+    # A tie goes against the method, so what came first is never the item that fits.
+    tied = torch.ones(2, 2)
+    split = split_of(["p", "q"], [0, 1])
+    ranks = rank_scores(lambda images, captions: tied[images, captions], split.image_of)
+    assert [case["first_of"] for case in worst(tied, ranks, split)] == ["image-1", "image-0"] * 2
+    perfect = torch.eye(2)
+    ranks = rank_scores(lambda images, captions: perfect[images, captions], split.image_of)
+    assert list(worst(perfect, ranks, split)) == []
+
+
+def test_a_study_agrees_with_the_record_of_its_cell(clip, vse):
+    study = measure(clip, vse)
+    assert read_study(clip.cell) == study
+    assert study.outcome.status == "ok", study.outcome
+    record = json.loads((Layout.cell(clip.cell) / "cell.json").read_text())
+    queries = {"i2t": 6, "t2i": 12}
+    hits = {side: round(queries[side] * record["metrics"][f"{side}_r1"] / 100) for side in queries}
+    assert study.failures == {side: queries[side] - hits[side] for side in queries}
+    assert study.metrics["accuracy"] == pytest.approx(100 * sum(hits.values()) / 18)
+    assert set(study.seconds) == {"inference", "two_encoders"}
+    assert all(seconds > 0 for seconds in study.seconds.values())
+    assert study.two_encoders_sha == json.loads((Layout.cell(vse.cell) / "cell.json").read_text())["weights_sha"]
+    rows = list(csv.DictReader((folder(clip.cell) / "failures.csv").open()))
+    assert len(rows) == sum(min(10, count) for count in study.failures.values())
+    alone = measure(vse)
+    assert set(alone.seconds) == {"inference"}
+    assert alone.two_encoders_sha == ""
+
+
+def test_a_study_is_stale_after_another_training_or_other_code(clip, vse, monkeypatch):
+    from rsitr.cells import read_record
+
+    study = measure(clip, vse)
+    record, beside = (read_record(Layout.cell(spec.cell) / "cell.json") for spec in (clip, vse))
+    other = {"weights_sha": "other"}
+    assert study.stale(record, beside) == []
+    assert study.stale(record.model_copy(update=other), beside) == ["weights"]
+    assert study.stale(record, beside.model_copy(update=other)) == ["weights of the two encoders"]
+    assert study.stale(record.model_copy(update={"data_sha": "other"}), beside) == ["data"]
+    monkeypatch.setattr("rsitr.peder.record.present_code", lambda: "other")
+    assert study.stale(record, beside) == ["code of the study"]
+
+
+def test_a_cell_without_a_number_has_its_reason(clip, monkeypatch):
+    path = Layout.cell(clip.cell) / "cell.json"
+    record = json.loads(path.read_text())
+    write_json(path, record | {"outcome": Outcome(status="skipped", reason="no weights").model_dump()})
+    study = measure(clip)
+    assert (study.outcome.status, study.outcome.reason, study.metrics) == ("skipped", "no weights", {})
+    assert (folder(clip.cell) / "failures.csv").read_text().count("\n") == 1
+    write_json(path, record)
+
+    def broken(*_):
+        raise ValueError("a slip")
+
+    monkeypatch.setattr(module, "measured", broken)
+    study = measure(clip)
+    assert (study.outcome.status, study.outcome.reason) == ("failed", "ValueError: a slip")
+    path.unlink()
+    with pytest.raises(RecordError, match="tiny/scenes-b/clip/0 has not been evaluated: run `rsitr evaluate"):
+        measure(clip)
+
+
+def test_methods_take_turns(monkeypatch):
+    calls = []
+
+    class Silent:
+        def __init__(self, name):
+            self.name = name
+
+        def eval(self):
+            return self
+
+    def timed(method, caption, device, repeats):
+        calls.append(method.name)
+        return float(len(calls))
+
+    monkeypatch.setattr(module, "inference_seconds", timed)
+    monkeypatch.setattr(module, "TURNS", 3)
+    assert module.side_by_side([Silent("a"), Silent("b")], "x", "cpu") == [5, 6]
+    assert calls == ["a", "b"] * 4
+
+
+def test_probabilities_are_the_softmax_of_the_cosines(clip):
+    asked = ready(clip)
+    assert asked.architecture == "tiny-64"
+    images = pictures()
+    found = probabilities(asked, images, CAPTIONS)
+    np.testing.assert_allclose(found.of_captions.sum(1), 1)
+    np.testing.assert_allclose(found.of_images.sum(0), 1)
+    # CLIP before training has the temperature .07.
+    assert sharpness(asked.method) == pytest.approx(1 / 0.07)
+    with torch.inference_mode():
+        method = asked.method
+        texts = method.encode_texts(method.tokenize(CAPTIONS)).numpy()
+        one = torch.from_numpy(images[1]).permute(2, 0, 1)[None]
+        from rsitr.nn.pixels import preprocess
+
+        image = method.encode_images(preprocess(one, method.pixels)).numpy()[0]
+    powers = [np.exp(float(np.dot(image, text)) / 0.07) for text in texts]
+    np.testing.assert_allclose(found.of_captions[1], np.array(powers) / sum(powers), rtol=1e-4)
+    # Alone, a caption and an image are certain.
+    assert probabilities(asked, images[:1], CAPTIONS[:1]).of_captions.tolist() == [[1.0]]
+
+
+def test_the_temperature_of_a_clip_that_was_trained_is_its_own(project, make_spec):
+    spec = make_spec("vse").model_copy(
+        update={"method": "clip-ft", "settings": TINY | {"epochs": 1, "batch_size": 8, "augment": "none"}}
+    )
+    assert train(spec).outcome.status == "ok"
+    asked = ready(spec)
+    assert sharpness(asked.method) == pytest.approx(float(torch.exp(-asked.method.log_temperature)))
+
+
+def test_an_untrained_clip_is_asked_without_data(project, clip):
+    expected = probabilities(ready(clip), pictures(1), CAPTIONS)
+    Layout.clean("scenes-b", "none").unlink()
+    (Layout.checkpoint(clip.cell) / "model.safetensors").unlink()
+    found = probabilities(ready(clip), pictures(1), CAPTIONS)
+    np.testing.assert_array_equal(found.of_captions, expected.of_captions)
+
+
+def test_what_cannot_be_asked(clip, vse):
+    with pytest.raises(QueryError, match="vse gives no probabilities: choose a method of the CLIP family"):
+        ready(vse)
+    asked = ready(clip)
+    for images, captions in (([], CAPTIONS), (pictures(1), [])):
+        with pytest.raises(QueryError, match="probabilities need an image and a caption at least"):
+            probabilities(asked, images, captions)
+    with pytest.raises(QueryError, match=r"the caption ' \.' has no word"):
+        probabilities(asked, pictures(1), ["a dot", " ."])
+
+
+def test_the_picture_and_the_table(clip, vse, project):
+    out = project / "out"
+    specs = {"clip": clip, "clip@rn50": clip.model_copy(update={"method": "clip@rn50"}), "vse": vse}
+    outcomes = {"clip": Outcome(), "vse": Outcome(), "clip@rn50": Outcome(status="skipped", reason="no weights here")}
+    written = examples.build(specs, outcomes, "shapes", out)
+    assert [path.name for path in written] == [
+        *(f"peder-probabilities.{suffix}" for suffix in ("csv", "md", "tex", "html")),
+        *("peder-embeddings.png", "peder-embeddings.csv"),
+    ]
+    lines = written[0].read_text().splitlines()
+    rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
+    assert len(rows) == 25
+    assert [row["own"] for row in rows].count("✓") == 5
+    for start in range(0, 25, 5):
+        block = rows[start : start + 5]
+        assert len({row["image"] for row in block}) == 1
+        assert sum(float(row["clip (tiny-64)"]) for row in block) == pytest.approx(100, abs=0.3)
+        assert block[start // 5]["own"] == "✓"
+    assert {row["clip@rn50"] for row in rows} == {"NA [1]"}
+    assert "# [1] skipped: no weights here" in lines
+    with Image.open(written[4]) as picture:
+        assert min(picture.size) > 300
+    assert [row["method"] for row in csv.DictReader(written[5].open())] == ["vse", "clip"]
+    # Where no model is at hand, every file is there all the same.
+    nothing = dict.fromkeys(specs, Outcome(status="skipped", reason="no weights here"))
+    for path in examples.build(specs, nothing, "shapes", out):
+        assert path.is_file()
+    assert len(written[5].read_text().splitlines()) == 1
+
+
+def matrix(*blocks):
+    lab = [{"datasets": list(d), "methods": list(m), "seeds": list(s)} for d, m, s in blocks]
+    return parse_params({"experiment": "lab", "experiments": {"lab": {"title": "Lab", "matrix": lab}}})
+
+
+def test_which_cells_the_study_asks(project):
+    params = matrix(
+        (["ucm"], ["chance", "vse", "clip", "clip@rn50", "clip@keywords", "remoteclip"], [0, 1]),
+        (["rsicd"], ["clip-ft"], [0]),
+        (["rsitmd"], ["vse"], [0]),
+    )
+    cells = peder_cells(params, "lab")
+    assert [cell.path.removeprefix("lab/") for cell in cells] == [
+        *("ucm/vse/0", "ucm/vse/1", "ucm/clip/0", "ucm/clip/1", "ucm/clip@rn50/0", "ucm/clip@rn50/1"),
+        "rsicd/clip-ft/0",
+    ]
+    assert peder_beside(params, CellId("lab", "ucm", "clip@rn50", 1)) == CellId("lab", "ucm", "vse", 1)
+    assert peder_beside(params, CellId("lab", "ucm", "vse", 1)) is None
+    assert peder_beside(params, CellId("lab", "rsicd", "clip-ft", 0)) is None
+    assert list(peder_shown(params, "lab")) == ["vse", "clip", "clip@rn50"]
+    assert {cell.seed for cell in peder_shown(params, "lab").values()} == {0}
+    assert peder_cells(matrix((["ucm"], ["vse"], [0])), "lab") == []
+    assert peder_shown(matrix((["ucm"], ["vse"], [0])), "lab") == {}
+
+
+def test_file_times_say_whether_a_study_is_current(clip, project):
+    tiny = {"title": "Tiny", "matrix": [{"datasets": ["scenes-b"], "methods": ["clip"], "seeds": [0]}]}
+    params = parse_params({"experiment": "tiny", "experiments": {"tiny": tiny}})
+    assert peder_measured(params, clip.cell)  # a checkpoint is there
+    measure(clip)
+    study = peder_files(clip.cell)[0]
+    record = Layout.cell(clip.cell) / "cell.json"
+    synchronise_studies(params, [clip.cell])
+    assert study.stat().st_mtime >= record.stat().st_mtime
+    # As after a clone, where any file may be the newest; what is newer already keeps its time.
+    os.utime(study, (1, 1))
+    synchronise_studies(params, [clip.cell])
+    when = study.stat().st_mtime_ns
+    assert when >= record.stat().st_mtime_ns
+    synchronise_studies(params, [clip.cell])
+    assert study.stat().st_mtime_ns == when
+    text = record.read_text()
+    weights = json.loads(text)["weights_sha"]
+    record.write_text(text.replace(weights, "0" * 64))
+    synchronise_studies(params, [clip.cell])
+    assert study.stat().st_mtime == 0
+    # Without a checkpoint nothing is trained for it: it stays, and the tables mark it.
+    (Layout.checkpoint(clip.cell) / "model.safetensors").unlink()
+    synchronise_studies(params, [clip.cell])
+    assert study.stat().st_mtime > 0
+    assert peder_measured(params, clip.cell)
+    study.unlink()
+    assert not peder_measured(params, clip.cell)
+    record.unlink()
+    assert peder_measured(params, clip.cell)
+
+
+def test_the_command_gives_percentages(project, tmp_path):
+    raw = yaml.safe_load((project / "params.yaml").read_text())
+    tiny = raw["experiments"]["tiny"]
+    tiny["matrix"].append({"datasets": ["scenes-b"], "methods": ["clip"], "seeds": [0]})
+    tiny["settings"] |= {"methods": {"clip": TINY}}
+    (project / "params.yaml").write_text(yaml.safe_dump(raw))
+    paths = []
+    for number, image in enumerate(pictures(2)):
+        paths += ["--image", str(tmp_path / f"{number}.png")]
+        Image.fromarray(image).save(paths[-1])
+    texts = ["--text", "a red dot", "--text", "a bar"]
+    done = run("peder", "probabilities", *paths, *texts, "--method", "clip")
+    assert done.exit_code == 0, done.output
+    assert "Probability of captions for an image" in done.output
+    assert done.output.count("a red dot") == 4
+    assert "has no word" in refused("peder", "probabilities", *paths, "--text", "?", "--method", "clip")
+    assert "unknown method" in refused("peder", "probabilities", *paths, *texts, "--method", "clop")
+    missing = refused("peder", "probabilities", "--image", "nowhere.png", *texts, "--method", "clip")
+    assert "nowhere.png is no image that can be read" in missing
