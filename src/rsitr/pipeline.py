@@ -9,7 +9,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from rsitr.cells import Layout, Outcome, Spec, TrainReport, read_json, read_record, write_json
 from rsitr.errors import RsitrError
@@ -20,47 +20,19 @@ from rsitr.needs import (
     cell_modules,
     check_two_stages,
     current_teacher_sha,
-    peder_cells,
     prior,
     prior_files,
     priors,
     teacher,
     teacher_files,
 )
-from rsitr.overlap import built, found_copies, training_overlaps
 from rsitr.params import SCENES, CellId, Params, parse_params
 from rsitr.provenance import code_sha, memory_gib
 from rsitr.scenes.run import check_priors, forget_priors, spec_of_prior, synchronise_priors
 from rsitr.scenes.use import begin_with_prior, check_prior, current_prior_sha, note_prior, prior_failure
 from rsitr.times import newest, oldest
 from rsitr.two_stage.record import TwoStageSpec
-from rsitr.two_stage.run import forget_two_stages, spec_of_two_stage, stale_two_stage, synchronise_two_stages
-
-TableName = Literal[
-    "comparison",
-    "margin",
-    "reranking",
-    "amfmn",
-    "pir",
-    "mtgfe",
-    "peder",
-    "selection",
-    "prior-leak",
-    "two-stage",
-    "datasets",
-    "statistics",
-    "ceiling",
-    "splits",
-    "mtgfe-table-1",
-    "sources",
-    "dedup",
-    "leakage",
-]
-FROM_RECORDS = (
-    *("comparison", "margin", "reranking", "selection", "prior-leak", "two-stage"),
-    *("amfmn", "pir", "mtgfe", "peder"),
-)
-CELLS = Path("results/cells")
+from rsitr.two_stage.run import forget_two_stages, spec_of_two_stage, synchronise_two_stages
 
 
 def open_params(config: dict[str, Any]) -> Params:
@@ -306,83 +278,6 @@ def snakemake(targets: list[str], experiment: str, cores: int) -> int:
     """Run Snakemake for some targets of an experiment; returns its exit status."""
     command = [sys.executable, "-m", "snakemake", "--cores", str(cores), "--config", f"experiment={experiment}"]
     return subprocess.run([*command, "--", *targets]).returncode
-
-
-def build_tables(params: Params, experiment: str, *, only: TableName | None = None, strict: bool = False) -> list[Path]:
-    """Tables and figures of an experiment, or one of them.
-
-    Those of ``FROM_RECORDS`` come from its records, ``sources`` from the source tables of the datasets, ``dedup`` and
-    ``leakage`` from the images that were compared, the others from the canonical tables.
-    """
-    from rsitr.tables import ceiling, datasets, dedup, leakage, mtgfe_datasets, sources, splits, statistics
-
-    out, written = Layout.tables(experiment), []
-    facts_of = built(params[experiment].datasets)
-    compared = built([*params[experiment].datasets, *params[experiment].sources])
-    copies = found_copies(params, experiment)
-    if only in (None, "sources"):
-        written += sources.build(params[experiment].datasets, experiment, out)
-    for name, facts in (("datasets", datasets), ("ceiling", ceiling), ("splits", splits)):
-        if only in (None, name):
-            written += facts.build(facts_of, experiment, out)
-    if only in (None, "mtgfe-table-1") and mtgfe_datasets.concerns(params[experiment].methods):
-        written += mtgfe_datasets.build(facts_of, experiment, out)
-    if only in (None, "dedup"):
-        written += dedup.build(compared, copies, experiment, out)
-    if only in (None, "leakage"):
-        written += leakage.build(compared, copies, experiment, out)
-        written.append(leakage.write_training(training_overlaps(params, experiment), Layout.overlaps(experiment)))
-    if only in (None, "statistics"):
-        written += statistics.build(facts_of, experiment, out, min(2, cores()))
-    if only is None or only in FROM_RECORDS:
-        written += _build_from_records(params, experiment, only, strict)
-    return written
-
-
-def _build_from_records(params: Params, experiment: str, only: TableName | None, strict: bool) -> list[Path]:
-    from rsitr.tables import (
-        amfmn,
-        comparison,
-        leakage,
-        margin,
-        metrics,
-        mtgfe,
-        mtgfe_filter,
-        paper_table,
-        peder,
-        pir,
-        pir_curves,
-        prior_leak,
-        reranking,
-        selection,
-        two_stage,
-    )
-
-    out, written = Layout.tables(experiment), []
-    stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
-    path = Layout.overlaps(experiment)
-    # As the table ``leakage`` wrote it down, so that a clone without data has it.
-    overlaps = leakage.read_training(path) if path.is_file() else {}
-    if only in (None, "comparison"):
-        written += comparison.build(params, experiment, CELLS, out, stale, strict, overlaps)
-        written += metrics.build(params, experiment, CELLS, out)
-    for name, table in (("margin", margin), ("reranking", reranking), ("selection", selection)):
-        if only in (None, name):
-            written += table.build(params, experiment, CELLS, out, stale, overlaps)
-    if only in (None, "prior-leak"):
-        written += prior_leak.build(params, experiment, CELLS, out, stale, overlaps, scenes_of_priors(params))
-    for name, paper in (("amfmn", amfmn), ("pir", pir), ("mtgfe", mtgfe)):
-        if only in (None, name):
-            written += paper_table.build(paper.TABLES, params, experiment, CELLS, out, stale, overlaps)
-    if only in (None, "pir"):
-        written += pir_curves.build(params, experiment, CELLS, out, stale)
-    if only in (None, "peder"):
-        written += peder.build(params, experiment, peder_cells(params, experiment), CELLS, out, stale, overlaps)
-    stale_stages = {spec.id: stale_two_stage(spec) for spec in two_stage_specs(params, experiment)}
-    for name, of_stages in (("two-stage", two_stage), ("mtgfe", mtgfe_filter)):
-        if only in (None, name):
-            written += of_stages.build(params, experiment, out, stale_stages)
-    return written
 
 
 def scenes_of_priors(params: Params) -> dict[str, list[str]]:

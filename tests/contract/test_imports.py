@@ -15,6 +15,7 @@ PACKAGE = Path(rsitr.__file__).parent
 LAYERS = (
     ("__main__",),
     ("cli",),
+    ("report",),
     ("pipeline",),
     ("overlap", "schemas"),
     ("examples", "needs"),
@@ -40,6 +41,7 @@ DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
 # What the Snakefile and the command line import at their start; torch would cost each of their runs seconds.
 LIGHT = (
     "pipeline",
+    "report",
     "cli/__init__",
     "cli/captions",
     "cli/data",

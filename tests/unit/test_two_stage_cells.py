@@ -9,10 +9,10 @@ import torch
 import yaml
 from typer.testing import CliRunner
 
-from rsitr import pipeline
+from rsitr import pipeline, report
 from rsitr.cells import Layout, Outcome, TrainReport, read_record, write_json
 from rsitr.cli import app
-from rsitr.errors import ParamsError
+from rsitr.errors import ParamsError, StaleRecord
 from rsitr.evaluate import evaluate
 from rsitr.params import Params, load_params
 from rsitr.scoring import Encoded, score_all
@@ -22,6 +22,7 @@ from rsitr.two_stage.pairs import Pairs
 from rsitr.two_stage.record import TwoStageRecord, read_two_stage
 from rsitr.two_stage.run import (
     forget_two_stages,
+    refuse_two_stages,
     run_two_stage,
     stale_two_stage,
     status_of_two_stages,
@@ -185,6 +186,21 @@ def test_what_is_current_is_not_repeated_and_what_is_not_is_named(arrange, in_th
     assert stale_two_stage(spec) == ["filter"]
     synchronise_two_stages([spec])
     assert path.stat().st_mtime < Layout.two_stage_spec(spec.id).stat().st_mtime
+
+
+def test_strict_refuses_what_is_stale_failed_or_missing(arrange, in_this_process):
+    params = arrange(block())
+    made(params, "scan-t2i", "vse++")
+    (spec,) = pipeline.two_stage_specs(params, "tiny")
+    with pytest.raises(StaleRecord, match=r"1 of 1 two-stage retrievals of tiny .*\n  two_stage/tiny/.*: missing\nRun"):
+        report.build(params, "tiny", only="two-stage", strict=True)
+    assert not (Layout.tables("tiny") / "two-stage.md").exists()
+    run_two_stage(spec)
+    refuse_two_stages("tiny", [spec])
+    assert Layout.tables("tiny") / "two-stage.md" in report.build(params, "tiny", only="two-stage", strict=True)
+    (longer,) = pipeline.two_stage_specs(arrange(block(shortlists=[5])), "tiny")
+    with pytest.raises(StaleRecord, match=r"ok stale \(changed: parameters\)"):
+        refuse_two_stages("tiny", [longer])
 
 
 def test_a_killed_run_is_recorded_and_forgotten_on_demand(arrange, monkeypatch):

@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rsitr import pipeline
+from rsitr import pipeline, report
 from rsitr.cells import Layout, Outcome, Spec, read_spec
 from rsitr.cli.captions import captions
 from rsitr.cli.data import data
@@ -88,14 +88,14 @@ def evaluate(cell: CellArgument = None, spec: SpecOption = None) -> None:
 def tables(
     experiment: ExperimentArgument = None,
     only: Annotated[
-        pipeline.TableName | None,
+        report.TableName | None,
         typer.Option(help="One of the tables; default: all."),
     ] = None,
-    strict: Annotated[bool, typer.Option("--strict", help="Refuse failed, missing and stale cells.")] = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Refuse failed, missing and stale records.")] = False,
 ) -> None:
     """Build the tables and figures of an experiment from its records."""
     params, name = _experiment(experiment)
-    for path in pipeline.build_tables(params, name, only=only, strict=strict):
+    for path in report.build(params, name, only=only, strict=strict):
         print(path)
 
 
