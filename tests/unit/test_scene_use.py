@@ -10,7 +10,7 @@ import pytest
 import typer
 import yaml
 
-from rsitr import needs, overlap, pipeline
+from rsitr import needs, overlap, pipeline, report
 from rsitr.cells import Layout, Outcome, Record, TrainReport, read_json, write_json
 from rsitr.cli.scenes import scenes_report, scenes_train
 from rsitr.errors import ParamsError, RsitrError
@@ -318,12 +318,12 @@ def test_numbers_of_a_cell_whose_prior_saw_test_images_are_marked(change, sets):
     sha = put_prior(params)
     put_cell(params, prior_sha=sha, config={"instruction_weights": "scenes://tiny/mine"})
     seen = {"scenes-b": (0, 9), ("scenes-b", "tiny/mine"): (1, 2)}
-    entry = collect(params, "tiny", pipeline.CELLS, {}, seen)["scenes-b", "vse"]
+    entry = collect(params, "tiny", report.CELLS, {}, seen)["scenes-b", "vse"]
     text = "1 of 2 test images with a near duplicate in the images of the prior tiny/mine (rule copies)"
     assert entry.leaks == text
-    clean = collect(params, "tiny", pipeline.CELLS, {}, seen | {("scenes-b", "tiny/mine"): (0, 2)})
+    clean = collect(params, "tiny", report.CELLS, {}, seen | {("scenes-b", "tiny/mine"): (0, 2)})
     assert clean["scenes-b", "vse"].leaks == ""
-    assert collect(params, "tiny", pipeline.CELLS, {}, {})["scenes-b", "vse"].prior_overlaps == {"tiny/mine": None}
+    assert collect(params, "tiny", report.CELLS, {}, {})["scenes-b", "vse"].prior_overlaps == {"tiny/mine": None}
 
 
 def test_the_report_names_what_is_there(change, sets, capsys, monkeypatch):
