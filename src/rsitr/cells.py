@@ -293,8 +293,13 @@ class Layout:
 
     @staticmethod
     def checkpoint(cell: CellId) -> Path:
-        """Folder of ``model.safetensors``, ``train.json`` and, while training, ``resume.pt``."""
+        """Folder of ``model.safetensors``, ``train.json``, ``spec.json`` and, while training, ``resume.pt``."""
         return Path("checkpoints", cell.path)
+
+    @staticmethod
+    def origin(cell: CellId) -> Path:
+        """The spec that the checkpoint was trained by."""
+        return Layout.checkpoint(cell) / "spec.json"
 
     @staticmethod
     def cell(cell: CellId) -> Path:

@@ -26,6 +26,7 @@ from rsitr.needs import (
     teacher,
     teacher_files,
 )
+from rsitr.origin import check_origin, forget_origin, note_origin
 from rsitr.params import SCENES, CellId, Params, parse_params
 from rsitr.provenance import code_sha, memory_gib
 from rsitr.scenes.run import check_priors, forget_priors, spec_of_prior, synchronise_priors
@@ -166,7 +167,7 @@ def _outputs(cell: CellId) -> tuple[list[Path], list[Path]]:
     checkpoint, folder = Layout.checkpoint(cell), Layout.cell(cell)
     timing = [Path("results/timing", stage, cell.path + ".tsv") for stage in ("train", "evaluate")]
     return (
-        [checkpoint / "model.safetensors", checkpoint / "train.json", timing[0]],
+        [checkpoint / "model.safetensors", checkpoint / "train.json", Layout.origin(cell), timing[0]],
         [folder / "ranks.parquet", folder / "history.csv", folder / "cell.json", timing[1]],
     )
 
@@ -182,11 +183,14 @@ def run_cell_stage(stage: str, spec: Spec) -> Outcome:
     if stage == "train":
         if spec.teacher:
             read_report(spec.teacher.cell)
+        forget_origin(spec.cell)
         if failure := prior_failure(spec):
             _record_outcome(spec, failure)
+            note_origin(spec)
             return failure
         begin_with_prior(spec)
     else:
+        check_origin(spec, read_report(spec.cell), current_data_sha(spec))
         check_prior(spec)
     killed = run_stage(stage, spec, write_spec(spec))
     if killed and stage == "train":
@@ -196,6 +200,7 @@ def run_cell_stage(stage: str, spec: Spec) -> Outcome:
         raise RsitrError(f"{spec.cell.path}: {killed.reason}, and so was the process that had to record it")
     if stage == "train":
         note_prior(spec)
+        note_origin(spec)
         return read_report(spec.cell).outcome
     record = read_record(Layout.cell(spec.cell) / "cell.json")
     assert record is not None

@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from rsitr import pipeline
 from rsitr.cells import Layout, Outcome, TrainReport, write_json
 from rsitr.cli import app
-from rsitr.params import CellId
+from rsitr.params import CellId, load_params
 
 CELL = CellId("tiny", "scenes-b", "vse", 0)
 
@@ -174,6 +174,7 @@ def test_a_folder_that_cannot_be_written(arguments, project):
 
 def test_results_that_cannot_be_written(project, capfd):
     write_json(Layout.checkpoint(CELL) / "train.json", TrainReport(outcome=Outcome(status="skipped", reason="x")))
+    write_json(Layout.origin(CELL), pipeline.spec_of(load_params(), CELL))
     Path("results").write_bytes(b"")
     assert "evaluate of tiny/scenes-b/vse/0 could not write its record: see the message above" in refused(
         "evaluate", CELL.path

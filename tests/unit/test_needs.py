@@ -97,6 +97,7 @@ def put(params, cell, **fields):
         path.touch()
     shas = {name: value for name, value in fields.items() if name.endswith("_sha")}
     write_json(checkpoint / "train.json", TrainReport(**shas))
+    write_json(Layout.origin(cell), spec)
     write_json(folder / "cell.json", Record(**cell._asdict(), **(made | fields)))
 
 

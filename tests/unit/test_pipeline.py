@@ -7,10 +7,10 @@ import time
 
 import pytest
 
-from rsitr import pipeline
+from rsitr import pipeline, report
 from rsitr.cells import Layout, Outcome, Record, TrainReport, read_spec, write_json
 from rsitr.datasets.table import read_facts, read_table, write_table
-from rsitr.errors import RecordError, RsitrError
+from rsitr.errors import RecordError, RsitrError, StaleRecord
 from rsitr.params import CellId, load_params
 
 CHANCE0, CHANCE1, VSE0, VSE1 = (
@@ -26,7 +26,7 @@ def params(project):
 def outputs(cell):
     """Files of a cell in the order in which they come about."""
     checkpoint, folder = Layout.checkpoint(cell), Layout.cell(cell)
-    trained = [checkpoint / "model.safetensors", checkpoint / "train.json"]
+    trained = [checkpoint / "model.safetensors", checkpoint / "train.json", Layout.origin(cell)]
     return [*trained, folder / "ranks.parquet", folder / "history.csv", folder / "cell.json"]
 
 
@@ -38,6 +38,8 @@ def put(params, cell, **fields):
     for path in outputs(cell):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
+    write_json(Layout.checkpoint(cell) / "train.json", TrainReport(data_sha=data_sha))
+    write_json(Layout.origin(cell), spec)
     write_json(Layout.cell(cell) / "cell.json", Record(**cell._asdict(), **(made | fields)))
 
 
@@ -60,6 +62,30 @@ def test_status_lists_the_expected_matrix(params):
         (VSE1, "missing", "not run yet"),
     ]
     assert pipeline.summary(rows) == "1 failed, 1 missing, 1 ok, 1 skipped stale"
+
+
+def test_strict_refuses_stale_failed_and_missing_cells_before_writing(params):
+    put(params, CHANCE0)
+    put(params, CHANCE1, data_sha="older")
+    put(params, VSE0, outcome=Outcome(status="failed", reason="loss nan"))
+    with pytest.raises(StaleRecord) as error:
+        report.build(params, "tiny", only="pir", strict=True)
+    assert str(error.value).splitlines() == [
+        "3 of 4 results of tiny are not of the present code, parameters and data:",
+        "  tiny/scenes-b/chance/1: ok stale (made by other data)",
+        "  tiny/scenes-b/vse/0: failed (loss nan)",
+        "  tiny/scenes-b/vse/1: missing (not run yet)",
+        "Run `snakemake --cores 8 all --config experiment=tiny`, `rsitr retry --failed` for failed ones, or leave out "
+        "strict",
+    ]
+    assert not Layout.tables("tiny").exists()
+
+
+def test_strict_accepts_present_and_skipped_cells(params):
+    for cell in (CHANCE0, CHANCE1, VSE0):
+        put(params, cell)
+    put(params, VSE1, outcome=Outcome(status="skipped", reason="no weights"))
+    report.refuse(params, "tiny")
 
 
 def test_stale_parts(params):
@@ -108,14 +134,12 @@ def test_forget_deletes_what_failed_and_keeps_what_it_can_continue_from(params):
 
 def test_forget_keeps_a_checkpoint_whose_evaluation_failed(params):
     put(params, VSE0, outcome=Outcome(status="failed", reason="killed"))
-    checkpoint = Layout.checkpoint(VSE0)
-    write_json(checkpoint / "train.json", TrainReport())
     timing = pipeline._outputs(VSE0)[0][-1]
     timing.parent.mkdir(parents=True)
     timing.touch()
     assert pipeline.forget(params, "tiny", {"failed"}) == [VSE0]
-    assert (checkpoint / "model.safetensors").is_file()
-    assert not any(path.exists() for path in outputs(VSE0)[2:])
+    assert (Layout.checkpoint(VSE0) / "model.safetensors").is_file()
+    assert not any(path.exists() for path in outputs(VSE0)[3:])
 
 
 def test_a_damaged_record_is_named(params):
@@ -135,8 +159,46 @@ def test_a_current_stage_is_not_repeated(stage, params, monkeypatch):
     spec = pipeline.spec_of(params, VSE0)
     assert pipeline.run_cell_stage(stage, spec) == Outcome()
     assert ran == []
-    renewed = outputs(VSE0)[:2] if stage == "train" else outputs(VSE0)[2:]
+    renewed = outputs(VSE0)[:3] if stage == "train" else outputs(VSE0)[3:]
     assert min(path.stat().st_mtime for path in renewed) > time.time() - 1000
+
+
+@pytest.mark.parametrize("changed", ["code", "parameters", "data"])
+def test_weights_of_another_training_are_not_evaluated(changed, params, monkeypatch):
+    """Not even where no record says yet that something changed."""
+    monkeypatch.setattr(pipeline, "run_stage", lambda *rest: pytest.fail("nothing to evaluate"))
+    put(params, VSE0)
+    (Layout.cell(VSE0) / "cell.json").unlink()
+    spec = pipeline.spec_of(params, VSE0)
+    if changed == "data":
+        other_data()
+    else:
+        other = {"code": {"code_sha": "newer"}, "parameters": {"settings": {"margin": 0.5}}}[changed]
+        spec = spec.model_copy(update=other)
+    message = rf"vse/0 was trained with other {changed} than the present: run `rsitr train tiny/scenes-b/vse/0` first"
+    with pytest.raises(RsitrError, match=message):
+        pipeline.run_cell_stage("evaluate", spec)
+
+
+def test_weights_of_an_interrupted_training_are_not_evaluated(params, monkeypatch):
+    put(params, VSE0, code_sha="older")
+
+    def stopped(*rest):
+        raise SystemExit(143)
+
+    monkeypatch.setattr(pipeline, "run_stage", stopped)
+    spec = pipeline.spec_of(params, VSE0)
+    with pytest.raises(SystemExit):
+        pipeline.run_cell_stage("train", spec)
+    with pytest.raises(RsitrError, match=r"spec.json is missing, which says what tiny/scenes-b/vse/0 was trained as"):
+        pipeline.run_cell_stage("evaluate", spec)
+
+
+def test_training_says_what_it_was_of_however_it_ended(params, monkeypatch):
+    monkeypatch.setattr(pipeline, "run_stage", lambda *rest: Outcome(status="failed", reason="train was killed"))
+    spec = pipeline.spec_of(params, VSE0)
+    pipeline.run_cell_stage("train", spec)
+    assert read_spec(Layout.origin(VSE0)) == spec
 
 
 @pytest.mark.parametrize("why", ["stale", "failed", "incomplete"])
@@ -181,7 +243,7 @@ def test_synchronise_makes_fresh_outputs_newer_than_their_inputs(params):
 def test_synchronise_leaves_times_that_are_right(params):
     pipeline.synchronise(params, [VSE0])
     put(params, VSE0)
-    then = [time.time() + 10 * place for place in range(1, 6)]
+    then = [time.time() + 10 * place for place in range(1, 7)]
     for path, when in zip(outputs(VSE0), then, strict=True):
         os.utime(path, (when, when))
     pipeline.synchronise(params, [VSE0])
@@ -195,7 +257,7 @@ def test_synchronise_orders_checkpoint_before_record(params):
     os.utime(Layout.cell(VSE0) / "cell.json", (now + 10, now + 10))
     os.utime(Layout.checkpoint(VSE0) / "train.json", (now + 20, now + 20))
     pipeline.synchronise(params, [VSE0])
-    trained, evaluated = times(VSE0)[:2], times(VSE0)[2:]
+    trained, evaluated = times(VSE0)[:3], times(VSE0)[3:]
     assert max(trained) <= min(evaluated)
 
 

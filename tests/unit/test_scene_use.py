@@ -83,6 +83,7 @@ def put_cell(params, **fields):
         path.touch()
     made = {"outcome": Outcome(), "params_sha": spec.params_sha, "code_sha": spec.code_sha}
     write_json(checkpoint / "train.json", TrainReport(**fields))
+    write_json(Layout.origin(CELL), spec)
     write_json(folder / "cell.json", Record(**CELL._asdict(), **(made | fields)))
 
 
@@ -198,7 +199,7 @@ def test_training_of_a_cell_notes_the_weights_that_it_began_with(change, monkeyp
     monkeypatch.setattr(pipeline, "run_stage", trained)
     pipeline.run_cell_stage("train", spec)
     assert read_json(TrainReport, folder / "train.json").prior_sha == sha
-    assert sorted(path.name for path in folder.iterdir()) == ["train.json"]
+    assert sorted(path.name for path in folder.iterdir()) == ["spec.json", "train.json"]
 
 
 def test_a_killed_cell_is_continued_with_the_weights_that_it_began_with_only(change, monkeypatch):

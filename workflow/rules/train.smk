@@ -14,6 +14,7 @@ rule train:
             "checkpoints/{experiment}/{dataset}/{method}/{seed}/model.safetensors"
         ),
         report=update("checkpoints/{experiment}/{dataset}/{method}/{seed}/train.json"),
+        origin=update("checkpoints/{experiment}/{dataset}/{method}/{seed}/spec.json"),
     log:
         "results/logs/train/{experiment}/{dataset}/{method}/{seed}.log",
     benchmark:
