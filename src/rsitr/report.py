@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Literal
 
 from rsitr.cells import Layout
+from rsitr.errors import StaleRecord
 from rsitr.needs import peder_cells
 from rsitr.overlap import built, found_copies, training_overlaps
 from rsitr.params import Params
-from rsitr.pipeline import cores, scenes_of_priors, spec_of, stale_parts, two_stage_specs
-from rsitr.two_stage.run import refuse_two_stages, stale_two_stage
+from rsitr.pipeline import cores, scenes_of_priors, spec_of, stale_parts, status, two_stage_specs
+from rsitr.tables.entries import command
+from rsitr.two_stage.run import stale_two_stage, status_of_two_stages
 
 TableName = Literal[
     "comparison",
@@ -43,8 +45,8 @@ def build(params: Params, experiment: str, *, only: TableName | None = None, str
     """Tables and figures of an experiment, or one of them.
 
     Those of ``FROM_RECORDS`` come from its records, ``sources`` from the source tables of the datasets, ``dedup`` and
-    ``leakage`` from the images that were compared, the others from the canonical tables. ``strict`` raises
-    ``StaleRecord`` where a cell or a two-stage retrieval is stale, failed or missing.
+    ``leakage`` from the images that were compared, the others from the canonical tables. ``strict`` writes nothing from
+    records unless all of them are of the present (``refuse``).
     """
     from rsitr.tables import ceiling, datasets, dedup, leakage, mtgfe_datasets, sources, splits, statistics
 
@@ -67,11 +69,26 @@ def build(params: Params, experiment: str, *, only: TableName | None = None, str
     if only in (None, "statistics"):
         written += statistics.build(facts_of, experiment, out, min(2, cores()))
     if only is None or only in FROM_RECORDS:
-        written += _from_records(params, experiment, only, strict)
+        if strict:
+            refuse(params, experiment)
+        written += _from_records(params, experiment, only)
     return written
 
 
-def _from_records(params: Params, experiment: str, only: TableName | None, strict: bool) -> list[Path]:
+def refuse(params: Params, experiment: str) -> None:
+    """Raise ``StaleRecord`` when a cell or a two-stage retrieval is stale, failed or missing; skipped is an answer."""
+    rows = [(cell.path, state, reason) for cell, state, reason in status(params, experiment)]
+    rows += status_of_two_stages(two_stage_specs(params, experiment))
+    wrong = [row for row in rows if row[1] not in ("ok", "skipped")]
+    if wrong:
+        lines = "\n".join(f"  {path}: {state}{f' ({reason})' if reason else ''}" for path, state, reason in wrong)
+        raise StaleRecord(
+            f"{len(wrong)} of {len(rows)} results of {experiment} are not of the present code, parameters and data:\n"
+            f"{lines}\nRun `{command(experiment)}`, `rsitr retry --failed` for failed ones, or leave out strict"
+        )
+
+
+def _from_records(params: Params, experiment: str, only: TableName | None) -> list[Path]:
     from rsitr.tables import (
         amfmn,
         comparison,
@@ -92,14 +109,11 @@ def _from_records(params: Params, experiment: str, only: TableName | None, stric
 
     out, written = Layout.tables(experiment), []
     stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
-    stages = two_stage_specs(params, experiment)
-    if strict and only in (None, "two-stage"):
-        refuse_two_stages(experiment, stages)
     path = Layout.overlaps(experiment)
     # As the table ``leakage`` wrote it down, so that a clone without data has it.
     overlaps = leakage.read_training(path) if path.is_file() else {}
     if only in (None, "comparison"):
-        written += comparison.build(params, experiment, CELLS, out, stale, strict, overlaps)
+        written += comparison.build(params, experiment, CELLS, out, stale, overlaps)
         written += metrics.build(params, experiment, CELLS, out)
     for name, table in (("margin", margin), ("reranking", reranking), ("selection", selection)):
         if only in (None, name):
@@ -113,7 +127,7 @@ def _from_records(params: Params, experiment: str, only: TableName | None, stric
         written += pir_curves.build(params, experiment, CELLS, out, stale)
     if only in (None, "peder"):
         written += peder.build(params, experiment, peder_cells(params, experiment), CELLS, out, stale, overlaps)
-    stale_stages = {spec.id: stale_two_stage(spec) for spec in stages}
+    stale_stages = {spec.id: stale_two_stage(spec) for spec in two_stage_specs(params, experiment)}
     for name, of_stages in (("two-stage", two_stage), ("mtgfe", mtgfe_filter)):
         if only in (None, name):
             written += of_stages.build(params, experiment, out, stale_stages)

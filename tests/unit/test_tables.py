@@ -14,7 +14,6 @@ import pytest
 
 from rsitr.cells import Outcome, Published
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
-from rsitr.errors import StaleRecord
 from rsitr.figures import comparison as figure
 from rsitr.tables import comparison, datasets, tidy
 from tests.unit.lab import Records, params
@@ -27,8 +26,8 @@ COMMAND = "snakemake --cores 8 all --config experiment=lab"
 class Lab(Records):
     """Writes records and builds the comparison of the experiment ``lab``."""
 
-    def build(self, chosen, strict=False, overlaps=None):
-        return comparison.build(chosen, "lab", self.cells, self.out, self.stale, strict, overlaps)
+    def build(self, chosen, overlaps=None):
+        return comparison.build(chosen, "lab", self.cells, self.out, self.stale, overlaps)
 
     def read(self, suffix):
         return (self.out / f"comparison.{suffix}").read_text(encoding="utf-8")
@@ -337,33 +336,6 @@ def test_a_number_may_be_stale_and_leak(lab):
     lab.put("ucm", "vse", 0, 40.0, parameters=TRAINED, stale=["code"])
     lab.build(params((["ucm"], ["vse"], [0])), overlaps={"ucm": (3, 210)})
     assert lab.cell("vse", "ucm mR") == "40.00 [†1] [‡2]"
-
-
-STRICT = params((["ucm"], ["vse"], [0, 1, 2, 3]))
-
-
-def test_strict_refuses_stale_failed_and_missing_cells_before_writing(lab):
-    lab.put("ucm", "vse", 0, 10.0, stale=["data"])
-    lab.put("ucm", "vse", 1, outcome=Outcome(status="failed", reason="boom"))
-    lab.put("ucm", "vse", 2, 10.0)
-    with pytest.raises(StaleRecord) as error:
-        lab.build(STRICT, strict=True)
-    lines = str(error.value).splitlines()
-    assert lines[0].startswith("3 of 4 cells of lab have no result of the present code and data")
-    assert lines[1:4] == [
-        "  lab/ucm/vse/0: made by other data than the present",
-        "  lab/ucm/vse/1: failed: boom",
-        "  lab/ucm/vse/3: not run yet",
-    ]
-    assert COMMAND in lines[4]
-    assert not lab.out.exists()
-
-
-def test_strict_accepts_fresh_and_skipped_cells(lab):
-    for seed in (0, 1, 2):
-        lab.put("ucm", "vse", seed, 10.0)
-    lab.put("ucm", "vse", 3, outcome=Outcome(status="skipped", reason="no weights"))
-    assert len(lab.build(STRICT, strict=True)) == 6
 
 
 def test_the_comparison_page_and_paper_end_with_the_command(mixed):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from rsitr.params import CellId, Params
 from rsitr.tables import tidy
-from rsitr.tables.entries import Entry, Overlaps, collect, command, refuse
+from rsitr.tables.entries import Entry, Overlaps, collect, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.published import METRICS, describe, discrepancy
 from rsitr.tables.view import ABSENT, HEADERS, View, seeds
@@ -128,17 +128,14 @@ def build(
     cells_dir: Path,
     out_dir: Path,
     stale: Mapping[CellId, list[str]],
-    strict: bool = False,
     overlaps: Overlaps | None = None,
 ) -> list[Path]:
     """Write ``comparison.csv``, ``.md``, ``.tex``, ``.html``, ``.long.csv`` and ``.png`` into ``out_dir``.
 
     ``stale`` names for a cell what its record no longer agrees with (``Record.stale``), ``overlaps`` is by dataset
-    (``Entry.overlap``). ``strict`` raises ``StaleRecord`` and writes nothing when a cell is stale, failed or missing.
+    (``Entry.overlap``).
     """
     entries = collect(params, experiment, cells_dir, stale, overlaps or {})
-    if strict:
-        refuse(experiment, entries)
     view = Comparison(params, experiment, entries)
     paths = write(view.sheet(), out_dir / "comparison")
     paths.append(tidy.write(long_rows(view), out_dir / "comparison.long.csv"))

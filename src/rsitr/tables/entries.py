@@ -13,7 +13,6 @@ from pathlib import Path
 from statistics import mean
 
 from rsitr.cells import Published, Record, read_record
-from rsitr.errors import StaleRecord
 from rsitr.params import INSTRUCTION, CellId, Params, prior_of
 from rsitr.tables.not_rebuilt import not_rebuilt
 from rsitr.tables.published import lookup
@@ -220,15 +219,3 @@ def collect(
         )
         for (dataset, method), runs in pairs.items()
     }
-
-
-def refuse(experiment: str, entries: Entries) -> None:
-    """Raise ``StaleRecord`` when any cell is stale, failed or missing; a skipped one is an answer."""
-    runs = [run for entry in entries.values() for run in entry.runs]
-    wrong = [run for run in runs if run.stale or run.status in ("failed", "missing")]
-    if wrong:
-        lines = "\n".join(f"  {run.cell.path}: {run.reason or run.staleness}" for run in wrong)
-        raise StaleRecord(
-            f"{len(wrong)} of {len(runs)} cells of {experiment} have no result of the present code and data:\n"
-            f"{lines}\nRun `{command(experiment)}`, `rsitr retry --failed` for failed ones, or leave out strict"
-        )

@@ -10,7 +10,6 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from rsitr.cells import Layout, Outcome, Spec, current_weights_sha, read_json, write_json
-from rsitr.errors import StaleRecord
 from rsitr.isolation import run_stage
 from rsitr.methods import entry
 from rsitr.params import TwoStageId
@@ -55,18 +54,6 @@ def status_of_two_stages(specs: Iterable[TwoStageSpec]) -> list[tuple[str, str, 
         reasons = [record.outcome.reason if record else "", f"changed: {', '.join(stale)}" if stale else ""]
         rows.append((spec.path, state, "; ".join(filter(None, reasons))))
     return rows
-
-
-def refuse_two_stages(experiment: str, specs: Iterable[TwoStageSpec]) -> None:
-    """Raise ``StaleRecord`` when one of them is stale, failed or missing; a skipped one is an answer."""
-    rows = status_of_two_stages(specs)
-    wrong = [row for row in rows if row[1] not in ("ok", "skipped")]
-    if wrong:
-        lines = "\n".join(f"  {path}: {state}{f' ({reason})' if reason else ''}" for path, state, reason in wrong)
-        raise StaleRecord(
-            f"{len(wrong)} of {len(rows)} two-stage retrievals of {experiment} have no result of the present code and "
-            f"data:\n{lines}\nRun `snakemake --cores 8 all --config experiment={experiment}`, or leave out strict"
-        )
 
 
 def write_two_stage_spec(spec: TwoStageSpec) -> Path:
