@@ -6,6 +6,7 @@ The Snakefile asks this of every cell, so nothing here needs torch.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -161,13 +162,9 @@ def example_cells(params: Params, experiment: str) -> dict[str, CellId]:
 
     They are of the first dataset and seed on which the matrix has it.
     """
-    cells = params.cells(experiment)
-    first = next((cell for cell in cells if cell.method == "amfmn-sim"), None)
-    if first is None:
-        return {}
     names = {"sentence": "amfmn-sim", "keywords": "amfmn-sim@keywords", "joint": "amfmn-sim@joint"}
-    found = {mode: first._replace(method=name) for mode, name in names.items()}
-    return {mode: cell for mode, cell in found.items() if cell in cells}
+    found = _side_by_side(params, experiment, names.values(), begin=["amfmn-sim"])
+    return {mode: found[name] for mode, name in names.items() if name in found}
 
 
 def mtgfe_cells(params: Params, experiment: str) -> dict[str, CellId]:
@@ -175,12 +172,15 @@ def mtgfe_cells(params: Params, experiment: str) -> dict[str, CellId]:
 
     They are those of Table 3, as far as the matrix has them, on the first dataset and seed on which it has one.
     """
-    cells = params.cells(experiment)
     names = ("mtgfe@itm", "mtgfe@itm-mlm", "mtgfe@itm-mvjrc", "mtgfe")
-    first = next((cell for cell in cells if cell.method in names), None)
-    if first is None:
-        return {}
-    found = {name: first._replace(method=name) for name in names}
+    return _side_by_side(params, experiment, names, begin=names)
+
+
+def _side_by_side(params: Params, experiment: str, methods: Iterable[str], begin: Collection[str]) -> dict[str, CellId]:
+    """The cells of some methods on the first dataset and seed on which the matrix has one of ``begin``, by method."""
+    cells = params.cells(experiment)
+    first = next((cell for cell in cells if cell.method in begin), None)
+    found = {name: first._replace(method=name) for name in methods} if first else {}
     return {name: cell for name, cell in found.items() if cell in cells}
 
 

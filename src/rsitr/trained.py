@@ -12,11 +12,19 @@ from torch import Tensor
 from rsitr.cells import Layout, Spec
 from rsitr.errors import QueryError
 from rsitr.evaluate import load_checkpoint
+from rsitr.methods.base import Method
 from rsitr.nn.pixels import preprocess
-from rsitr.runtime import build_method, load_data, prepare
+from rsitr.runtime import CellData, build_method, load_data, prepare
 
 BATCH = 32
 N = TypeVar("N", bound=str)
+
+
+def load_method(spec: Spec, data: CellData, device: str) -> Method:
+    """The method of a cell with its learned weights, on a device."""
+    method = build_method(spec, data)
+    load_checkpoint(method, Layout.checkpoint(spec.cell) / "model.safetensors")
+    return method.to(device).eval()
 
 
 def load_all(specs: Mapping[N, Spec]) -> dict[N, Trained]:
@@ -39,11 +47,9 @@ class Trained:
     def __init__(self, spec: Spec, device: str | None = None):
         self.device = prepare(spec) if device is None else device
         self.data = load_data(spec)
-        self.method = build_method(spec, self.data)
+        self.method = load_method(spec, self.data, self.device)
         if not self.method.reads_pixels:
             raise QueryError(f"{spec.method} looks at no image: choose another method")
-        load_checkpoint(self.method, Layout.checkpoint(spec.cell) / "model.safetensors")
-        self.method.to(self.device).eval()
 
     @torch.inference_mode()
     def encode_queries(self, queries: Sequence[str]) -> Tensor:

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsitr.methods.base import Batch, Optimizer, method
+from rsitr.methods.base import Batch, method
 from rsitr.methods.fusion_encoder import FusionConfig, FusionMethod
 from rsitr.nn.bert_halves import Halves
 from rsitr.nn.losses import contrastive_loss, temperature_parameter
@@ -19,15 +19,8 @@ from rsitr.nn.transformer_layers import TransformerLayers
 
 
 class EnVLFConfig(FusionConfig):
-    """Ours throughout: the abstract states no setting."""
+    """Ours throughout, training as MTGFE does: the abstract states no setting."""
 
-    epochs: int = Field(60, ge=1)
-    batch_size: int = Field(32, ge=2)
-    optimizer: Optimizer = "adamw"
-    learning_rate: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(0.02, ge=0)
-    schedule: Literal["step", "linear", "cosine"] = "cosine"
-    warmup: float = Field(0.025, ge=0, lt=1)
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "randaugment"
     image_backbone: str = "resnet50"
     image_size: int = Field(256, ge=16)

@@ -5,12 +5,12 @@ with cross-attention to the image, which scores every pair (MTGFE: H. Liu et al.
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from rsitr.methods.base import Corpus, Method, token_images
+from rsitr.methods.base import Corpus, Method, Optimizer, token_images
 from rsitr.methods.dual_encoder import ImageTowerConfig, backbone_arguments
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.bert_halves import RANDOM, FrozenText, Halves, RandomTransformer, halves
@@ -21,8 +21,16 @@ from rsitr.nn.text import TransformerEncoder
 
 
 class FusionConfig(ImageTowerConfig):
-    """Which image model and which BERT."""
+    """Which image model and which BERT, and MTGFE's training (section 4.2)."""
 
+    epochs: int = Field(60, ge=1)
+    batch_size: int = Field(32, ge=2)
+    optimizer: Optimizer = "adamw"
+    learning_rate: float = Field(1e-4, gt=0)
+    weight_decay: float = Field(0.02, ge=0)
+    schedule: Literal["step", "linear", "cosine"] = "cosine"
+    warmup: float = Field(0.025, ge=0, lt=1)
+    """The paper's 1,000 iterations, as a share of those that RSITMD takes."""
     text_weights: str = "google-bert/bert-base-uncased"
     """Of a BERT: a repository of the hub, path, mirror://path, package://name/path, or ``none`` for random ones."""
     text_options: dict[str, Any] = Field({})

@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor
 
 from rsitr.cells import Published
-from rsitr.methods.base import Batch, Optimizer, method, token_images
+from rsitr.methods.base import Batch, method, token_images
 from rsitr.methods.fusion_encoder import FusionConfig, FusionMethod
 from rsitr.nn.bert_halves import Halves
 from rsitr.nn.joint_views import ViewHeads, Views
@@ -19,14 +19,6 @@ from rsitr.nn.matching import Pairs, draw_pairs
 class MTGFEConfig(FusionConfig):
     """Defaults of section 4.2."""
 
-    epochs: int = Field(60, ge=1)
-    batch_size: int = Field(32, ge=2)
-    optimizer: Optimizer = "adamw"
-    learning_rate: float = Field(1e-4, gt=0)
-    weight_decay: float = Field(0.02, ge=0)
-    schedule: Literal["step", "linear", "cosine"] = "cosine"
-    warmup: float = Field(0.025, ge=0, lt=1)
-    """The paper's 1,000 iterations, as a share of those that RSITMD takes."""
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "none"
     """Beside the RandAugment of the paper, which the method itself does, on whatever the images are."""
     image_backbone: str = "deit_base_patch16_224"

@@ -22,7 +22,6 @@ from torch import Tensor
 from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_json, read_record, write_json
 from rsitr.datasets.splits import SplitData
 from rsitr.errors import Unsupported
-from rsitr.evaluate import load_checkpoint
 from rsitr.methods.base import Method
 from rsitr.progress import Progress
 from rsitr.provenance import library_versions, machine, peak_memory_mib
@@ -30,8 +29,9 @@ from rsitr.retrieval.recall import RecallReport, recall
 from rsitr.retrieval.rerank import dot_product
 from rsitr.retrieval.tiles import Score
 from rsitr.retrieval.two_stage import shortlist, two_stage
-from rsitr.runtime import build_method, image_inputs, load_data, prepare, writing
+from rsitr.runtime import image_inputs, load_data, prepare, writing
 from rsitr.scoring import Encoded, encode, score_all
+from rsitr.trained import load_method
 from rsitr.two_stage.pairs import Pairs
 from rsitr.two_stage.record import Point, Seconds, TwoStageRecord, TwoStageSpec, Way
 
@@ -71,9 +71,7 @@ def ready(spec: Spec, device: str) -> Side:
     """A cell with its weights and the encodings of the test split."""
     data = load_data(spec)
     split = data.splits["test"]
-    method = build_method(spec, data)
-    load_checkpoint(method, Layout.checkpoint(spec.cell) / "model.safetensors")
-    method.to(device).eval()
+    method = load_method(spec, data, device)
     return Side(method, split, encode(method, split, image_inputs(method, split, data.splits, device), device))
 
 
