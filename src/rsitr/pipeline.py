@@ -190,7 +190,7 @@ def run_cell_stage(stage: str, spec: Spec) -> Outcome:
             return failure
         begin_with_prior(spec)
     else:
-        check_origin(spec, read_report(spec.cell), current_data_sha(spec))
+        check_checkpoint(spec)
         check_prior(spec)
     killed = run_stage(stage, spec, write_spec(spec))
     if killed and stage == "train":
@@ -227,6 +227,11 @@ def read_report(cell: CellId) -> TrainReport:
     if not path.is_file():
         raise RsitrError(f"{cell.path} has not been trained: run `rsitr train {cell.path}` first")
     return read_json(TrainReport, path)
+
+
+def check_checkpoint(spec: Spec) -> None:
+    """Raise ``RsitrError`` unless a cell was trained by the present code, with the present parameters and data."""
+    check_origin(spec, read_report(spec.cell), current_data_sha(spec))
 
 
 def trained(params: Params, cell: CellId) -> Spec:

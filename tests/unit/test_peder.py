@@ -154,6 +154,9 @@ def test_a_cell_without_a_number_has_its_reason(clip, monkeypatch):
     monkeypatch.setattr(module, "measured", broken)
     study = measure(clip)
     assert (study.outcome.status, study.outcome.reason) == ("failed", "ValueError: a slip")
+    write_json(path, record | {"weights_sha": "of an older training"})
+    with pytest.raises(RecordError, match="tiny/scenes-b/clip/0 has not been evaluated: run `rsitr evaluate"):
+        measure(clip)
     path.unlink()
     with pytest.raises(RecordError, match="tiny/scenes-b/clip/0 has not been evaluated: run `rsitr evaluate"):
         measure(clip)
@@ -207,7 +210,7 @@ def test_the_temperature_of_a_clip_that_was_trained_is_its_own(project, make_spe
     )
     assert train(spec).outcome.status == "ok"
     asked = ready(spec)
-    assert sharpness(asked.method) == pytest.approx(float(torch.exp(-asked.method.log_temperature)))
+    assert sharpness(asked.method) == pytest.approx(float(torch.exp(-asked.method.log_temperature.detach())))
 
 
 def test_an_untrained_clip_is_asked_without_data(project, clip):

@@ -161,6 +161,12 @@ def test_a_cell_that_is_missing_or_failed_becomes_the_reason(arrange):
     assert stale_two_stage(spec) == ["filter"]
     record = stage.run(spec)
     assert record.outcome.reason.endswith("has not been evaluated: run `rsitr evaluate tiny/scenes-b/vse++/0`")
+    evaluate(spec.filter)
+    newer = spec.filter.model_copy(update={"code_sha": "newer"})
+    record = stage.run(spec.model_copy(update={"filter": newer}))
+    assert record.outcome.reason == (
+        "its filter tiny/scenes-b/vse++/0 is of other code: run `rsitr train tiny/scenes-b/vse++/0`"
+    )
 
 
 def test_what_is_current_is_not_repeated_and_what_is_not_is_named(arrange, in_this_process):

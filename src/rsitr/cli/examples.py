@@ -50,6 +50,8 @@ def examples(
     cells = find(params, experiment)
     if not cells:
         raise ParamsError(f"the pictures are of {needed}: add it to the matrix of {experiment}")
+    for cell in cells.values():
+        pipeline.check_checkpoint(pipeline.spec_of(params, cell))
     out, first, last = Layout.tables(experiment), next(iter(cells.values())), list(cells.values())[-1]
     if paper is Paper.peder:  # a model that is not to be had is a column with the reason, not an error
         from rsitr.examples import peder

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rsitr.cells import Layout, Outcome, Record, Spec, read_record, write_json
+from rsitr.cells import Layout, Outcome, Record, Spec, current_weights_sha, read_record, write_json
 from rsitr.datasets.splits import SplitData
 from rsitr.errors import RecordError
 from rsitr.evaluate import inference_seconds
@@ -65,7 +65,7 @@ def measure(spec: Spec, beside: Spec | None = None) -> Study:
 
 def _record(spec: Spec) -> Record:
     record = read_record(Layout.cell(spec.cell) / "cell.json")
-    if record is None:
+    if record is None or record.weights_sha != current_weights_sha(spec.cell):
         raise RecordError(f"{spec.path} has not been evaluated: run `rsitr evaluate {spec.path}` first")
     return record
 
