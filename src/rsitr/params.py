@@ -9,10 +9,10 @@ import re
 from collections.abc import Container
 from itertools import combinations_with_replacement
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, Self
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from rsitr.errors import ParamsError
 
@@ -215,6 +215,8 @@ class Experiment(_Strict):
     """Scene classifiers by name; a method starts from one by the address scenes://EXPERIMENT/NAME."""
     two_stage: list[TwoStage] = []
     """Which expensive scorers re-rank the shortlists of which filters."""
+    baselines: dict[str, Annotated[list[str], Field(min_length=1)]] = {}
+    """Method -> the methods that a table sets against it, with the significance of the differences."""
     shards: Annotated[int, Field(ge=1)] = 1
     """Jobs into which the comparison of two datasets is divided; the result is the same."""
     threads: Annotated[int, Field(ge=1)] = 1
@@ -229,6 +231,15 @@ class Experiment(_Strict):
         if wrong := [name for name in priors if not re.fullmatch(NAME, name)]:
             raise ValueError(f"{wrong[0]!r} is no name of a prior (lower-case, digits, + . -)")
         return priors
+
+    @model_validator(mode="after")
+    def _baselines_of_the_matrix(self) -> Self:
+        for baseline, methods in self.baselines.items():
+            if unknown := [name for name in (baseline, *methods) if name not in self.methods]:
+                raise ValueError(f"baselines: {unknown[0]} is no method of the matrix: add it there, or correct it")
+            if baseline in methods:
+                raise ValueError(f"baselines: {baseline} cannot be set against itself")
+        return self
 
     @property
     def datasets(self) -> list[str]:

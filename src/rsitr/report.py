@@ -18,6 +18,7 @@ TableName = Literal[
     "comparison",
     "margin",
     "reranking",
+    "baselines",
     "amfmn",
     "pir",
     "mtgfe",
@@ -35,7 +36,7 @@ TableName = Literal[
     "leakage",
 ]
 FROM_RECORDS = (
-    *("comparison", "margin", "reranking", "selection", "prior-leak", "two-stage"),
+    *("comparison", "margin", "reranking", "baselines", "selection", "prior-leak", "two-stage"),
     *("amfmn", "pir", "mtgfe", "peder"),
 )
 CELLS = Path("results/cells")
@@ -91,6 +92,7 @@ def refuse(params: Params, experiment: str) -> None:
 def _from_records(params: Params, experiment: str, only: TableName | None) -> list[Path]:
     from rsitr.tables import (
         amfmn,
+        baselines,
         comparison,
         leakage,
         margin,
@@ -115,7 +117,8 @@ def _from_records(params: Params, experiment: str, only: TableName | None) -> li
     if only in (None, "comparison"):
         written += comparison.build(params, experiment, CELLS, out, stale, overlaps)
         written += metrics.build(params, experiment, CELLS, out)
-    for name, table in (("margin", margin), ("reranking", reranking), ("selection", selection)):
+    tables = (("margin", margin), ("reranking", reranking), ("baselines", baselines), ("selection", selection))
+    for name, table in tables:
         if only in (None, name):
             written += table.build(params, experiment, CELLS, out, stale, overlaps)
     if only in (None, "prior-leak"):

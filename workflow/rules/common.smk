@@ -282,6 +282,11 @@ def table_files(experiment):
             "leakage.png",
         ),
     )
+    of_baselines = [
+        f"{folder}/baselines.{kind}"
+        for kind in ("csv", "md", "tex", "html")
+        if PARAMS[PARAMS.experiment].baselines
+    ]
     of_two_stages = [
         f"{folder}/two-stage.{kind}"
         for kind in ("csv", "md", "tex", "html", "png")
@@ -289,6 +294,7 @@ def table_files(experiment):
     ]
     return [
         *rendered,
+        *of_baselines,
         *of_two_stages,
         *(f"{folder}/{name}" for name in others),
         *(file for paper in PAPERS for file in paper_files(paper, folder)),

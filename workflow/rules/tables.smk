@@ -4,6 +4,7 @@
 rule tables:
     input:
         CELL_FILES,
+        TWO_STAGES if PARAMS.strict else [],
         marks,
     output:
         report(
@@ -101,6 +102,38 @@ rule reranking_table:
         code=code("rsitr.tables.reranking"),
     shell:
         "rsitr tables {wildcards.experiment} --only reranking > {log} 2>&1"
+
+
+rule baselines_table:
+    input:
+        CELL_FILES,
+        marks,
+    output:
+        report(
+            multiext(
+                "results/tables/{experiment}/baselines",
+                ".csv",
+                ".md",
+                ".tex",
+                ".html",
+            ),
+            caption="../report/baselines.rst",
+            category="{experiment}",
+        ),
+    log:
+        "results/logs/tables/{experiment}-baselines.log",
+    benchmark:
+        "results/timing/tables/{experiment}-baselines.tsv"
+    conda:
+        "../envs/rsitr.yaml"
+    resources:
+        mem_mb=1000,
+        cpu=1,
+    params:
+        code=code("rsitr.tables.baselines"),
+        baselines=PARAMS[PARAMS.experiment].baselines,
+    shell:
+        "rsitr tables {wildcards.experiment} --only baselines > {log} 2>&1"
 
 
 rule selection_table:

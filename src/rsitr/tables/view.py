@@ -17,7 +17,7 @@ FORMS = {"encode_s": ".3f", "score_s": ".3f", "inference_s": ".4f", "inference_t
 """How numbers are written that are no percentages, which have two decimals."""
 UNRANKED = frozenset({"params_m", "cosine_matched", "cosine_unmatched"})
 """Numbers of which none is the best."""
-BASELINE = "chance"
+CHANCE = "chance"
 """Never the best of a column: it knows nothing."""
 ABSENT = Cell("–", notes=(Note(NOT_EXPECTED),))
 
@@ -89,7 +89,7 @@ class View:
 
     def best(self, dataset: str, metric: str) -> str:
         """The best mean of a column as printed; empty when nothing is to be compared."""
-        means = [mean(e.values(metric)) for e in self.of(dataset) if e.values(metric) and e.method != BASELINE]
+        means = [mean(e.values(metric)) for e in self.of(dataset) if e.values(metric) and e.method != CHANCE]
         return best_of(means, metric)
 
     def value(self, entry: Entry, metric: str) -> Cell:
@@ -101,7 +101,7 @@ class View:
             return Cell("NA", notes=(Note(entry.unavailable(metric)),))
         centre = written(mean(values), metric)
         spread = f" ± {written(stdev(values), metric)}" if len(values) > 1 else ""
-        bold = entry.method != BASELINE and centre == self.best(entry.dataset, metric)
+        bold = entry.method != CHANCE and centre == self.best(entry.dataset, metric)
         return Cell(centre + spread, bold, _marks(entry, metric))
 
     def difference(self, entry: Entry, metric: str) -> Cell:
