@@ -72,7 +72,7 @@ LIGHT = (
     "methods/__init__",
     "methods/catalog",
 )
-HEAVY = {"torch", "torchvision", "timm", "open_clip", "transformers", "pandas", "matplotlib"}
+HEAVY = {"numpy", "jsonschema", "torch", "torchvision", "timm", "open_clip", "transformers", "pandas", "matplotlib"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-import numpy as np
-import numpy.typing as npt
 import typer
 from rich.console import Console
 from rich.markup import escape
@@ -15,7 +13,7 @@ from rich.table import Table
 from rsitr import pipeline
 from rsitr.cells import read_spec
 from rsitr.cli.reported import reported
-from rsitr.errors import CorruptArchive, ParamsError, QueryError, WeightsUnavailable
+from rsitr.errors import ParamsError, WeightsUnavailable
 from rsitr.needs import peder_beside, peder_files
 from rsitr.params import CellId, load_params
 
@@ -35,16 +33,6 @@ def peder_measure(spec: Annotated[Path, typer.Option(help="Of an evaluated cell,
     print(f"{expected.path}: {study.outcome.status}{reason}, {peder_files(expected.cell)[0]}")
 
 
-def _picture(path: Path) -> npt.NDArray[np.uint8]:
-    """[H, W, 3]; raises ``QueryError`` for a file that is no image."""
-    from rsitr.datasets.images import load_rgb
-
-    try:
-        return np.asarray(load_rgb(path))
-    except CorruptArchive:
-        raise QueryError(f"{path} is no image that can be read: give a PNG, a JPEG or a TIFF") from None
-
-
 @peder.command("probabilities")
 @reported
 def peder_probabilities(
@@ -61,11 +49,12 @@ def peder_probabilities(
 
     A CLIP that is not trained needs its weights alone, any other a trained cell.
     """
+    from rsitr.examples.images import picture
     from rsitr.peder.probabilities import Asked, Probabilities, probabilities, ready
 
     params = load_params()
     experiment = experiment or params.experiment
-    pictures = [_picture(path) for path in image]
+    pictures = [picture(path) for path in image]
     found: dict[str, Probabilities] = {}
     asked: Asked | None = None
     for name in method or ("clip@rn50", "clip", "clip@vit-l-14"):

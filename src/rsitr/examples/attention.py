@@ -2,27 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 
-from rsitr.datasets.images import load_rgb
-from rsitr.errors import CorruptArchive, QueryError
+from rsitr.errors import QueryError
 from rsitr.figures.word_attention import Reading
 from rsitr.trained import Trained
 
 PIECE = "##"
 """How a word piece begins that continues a word."""
-
-
-def picture(path: Path) -> np.ndarray:
-    """A file as uint8 [H, W, 3]; raises ``QueryError`` unless it is an image."""
-    try:
-        return np.asarray(load_rgb(path))
-    except CorruptArchive as error:
-        raise QueryError(f"{path} is no image that can be read: name a PNG, JPEG or TIFF") from error
 
 
 def attentive(model: Trained) -> bool:

@@ -1,7 +1,8 @@
-"""The test images of a cell as its pictures show them."""
+"""Images for pictures: a file of the user's, and the test images of a cell."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -10,7 +11,16 @@ from PIL import Image
 from rsitr.cells import Spec
 from rsitr.datasets.images import load_rgb
 from rsitr.datasets.table import read_table
+from rsitr.errors import CorruptArchive, QueryError
 from rsitr.runtime import CellData
+
+
+def picture(path: Path) -> np.ndarray:
+    """A file as uint8 [H, W, 3]; raises ``QueryError`` unless it is an image."""
+    try:
+        return np.asarray(load_rgb(path))
+    except CorruptArchive as error:
+        raise QueryError(f"{path} is no image that can be read: name a PNG, JPEG or TIFF") from error
 
 
 class WithData(Protocol):

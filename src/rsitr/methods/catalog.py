@@ -15,8 +15,6 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
-
 from rsitr.datasets import registry as datasets
 from rsitr.errors import ParamsError
 from rsitr.methods import entry, registry
@@ -44,6 +42,8 @@ def schemas(folder: Path) -> dict[str, Any]:
 
 def check(params: Params, cells: Iterable[CellId], cache: Path) -> None:
     """Raise ``ParamsError`` for an unknown dataset, method, variant or field, or a value of the wrong type."""
+    import jsonschema  # which many commands have no need of
+
     known = schemas(cache)
     for cell in dict.fromkeys(cell._replace(seed=0) for cell in cells):
         if cell.dataset not in datasets():
