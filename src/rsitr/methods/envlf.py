@@ -49,7 +49,7 @@ class EnVLF(FusionMethod):
 
     - images: a ResNet-50 whose map is the input of the vision transformer, two plain layers without positions of their
       own (nn.transformer_layers); the state of the whole comes first, then the local ones;
-    - texts and multimodal encoder: the halves of a BERT, as MTGFE has them (H. Liu et al., 2023, section 3.1.2, 3.2);
+    - texts and multimodal encoder: the halves of a BERT, as MTGFE has them (X. Zhang et al., 2023, section 3.1.2, 3.2);
     - alignment: symmetric InfoNCE (PIR, Eq. 15) on the first states of both sides, each through a linear layer;
     - tasks, with equal weights: alignment, image-text matching, masked words (MTGFE, section 3.3); the negatives of
       matching are drawn in proportion to what the alignment takes for alike, so that they are those of a re-ranker.

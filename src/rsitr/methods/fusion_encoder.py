@@ -1,5 +1,5 @@
 """The frame that ``mtgfe`` and ``envlf`` share: image tokens, the lower half of a BERT for captions, and its upper half
-with cross-attention to the image, which scores every pair (MTGFE: H. Liu et al., 2023, sections 3.1 and 3.2).
+with cross-attention to the image, which scores every pair (MTGFE: X. Zhang et al., 2023, sections 3.1 and 3.2).
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ def _row(table: str, variant: str = "") -> Published:
 
 @method("mtgfe")
 class MTGFE(FusionMethod):
-    """MTGFE (H. Liu et al., "A Fusion Encoder with Multi-Task Guided for Cross-Modal Text-Image Retrieval in Remote
+    """MTGFE (X. Zhang et al., "A Fusion Encoder with Multi-Task Guided for Cross-Modal Text-Image Retrieval in Remote
     Sensing", 2023): encoders section 3.1, fusion encoder 3.2, tasks 3.3, settings 4.2, their ablation Table 3.
 
     L = L_mlm + L_mvjrc + L_itm; the score is that of image-text matching. The image model is DeiT's ViT-B/16, whose

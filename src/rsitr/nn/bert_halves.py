@@ -1,6 +1,6 @@
 """A BERT in two halves: the lower one reads captions, the upper one is what a fusion encoder begins with.
 
-MTGFE (H. Liu et al., 2023, sections 3.1.2 and 3.2) splits BERT-base into 6 + 6 layers; a MiniLM of 6 becomes 3 + 3.
+MTGFE (X. Zhang et al., 2023, sections 3.1.2 and 3.2) splits BERT-base into 6 + 6 layers; a MiniLM of 6 becomes 3 + 3.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The multimodal fusion encoder of MTGFE (H. Liu et al., 2023, section 3.2): the upper layers of a BERT, each with
+"""The multimodal fusion encoder of MTGFE (X. Zhang et al., 2023, section 3.2): the upper layers of a BERT, each with
 cross-attention from the tokens of a caption to those of an image between its self-attention and its feed-forward part.
 
 Captions come as [I, C, L, D]: C captions of L tokens that each of I images is fused with, I = 1 as long as nothing of

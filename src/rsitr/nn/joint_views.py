@@ -1,4 +1,4 @@
-"""Multi-view joint representations contrast: MTGFE (H. Liu et al., 2023, section 3.3.2), a SimSiam on the fused class
+"""Multi-view joint representations contrast: MTGFE (X. Zhang et al., 2023, section 3.3.2), a SimSiam on the fused class
 token of two views of an image with its caption (X. Chen, K. He, 2021).
 """
 

@@ -1,4 +1,4 @@
-"""Masked language modelling with the image in view: MTGFE (H. Liu et al., 2023, section 3.3.1, Eq. 3).
+"""Masked language modelling with the image in view: MTGFE (X. Zhang et al., 2023, section 3.3.1, Eq. 3).
 
 What is masked is BERT's rule (J. Devlin et al., 2019, section 3.1 and appendix A.1).
 """

@@ -1,4 +1,4 @@
-"""Image-text matching on the fused class token: MTGFE (H. Liu et al., 2023, section 3.3.3, Eq. 7)."""
+"""Image-text matching on the fused class token: MTGFE (X. Zhang et al., 2023, section 3.3.3, Eq. 7)."""
 
 from __future__ import annotations
 
