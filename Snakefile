@@ -60,7 +60,7 @@ rule all:
     default_target: True
     input:
         CELL_FILES,
-        table_files(PARAMS.experiment),
+        TABLES,
         EXAMPLES,
         STUDIES,
         JOINT,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from rsitr.cells import Layout
 from rsitr.errors import StaleRecord
@@ -14,65 +15,73 @@ from rsitr.pipeline import cores, scenes_of_priors, spec_of, stale_parts, status
 from rsitr.tables.entries import command
 from rsitr.two_stage.run import stale_two_stage, status_of_two_stages
 
+GROUPS = {
+    "facts": ("datasets", "ceiling", "splits", "mtgfe-table-1"),
+    "records": (
+        *("comparison", "baselines", "margin", "reranking", "selection", "prior-leak", "two-stage"),
+        *("amfmn", "pir", "mtgfe", "peder"),
+    ),
+}
+"""Tables that are made of the same: of the canonical tables, and of the records."""
 TableName = Literal[
+    "facts",
+    "datasets",
+    "ceiling",
+    "splits",
+    "mtgfe-table-1",
+    "records",
     "comparison",
+    "baselines",
     "margin",
     "reranking",
-    "baselines",
+    "selection",
+    "prior-leak",
+    "two-stage",
     "amfmn",
     "pir",
     "mtgfe",
     "peder",
-    "selection",
-    "prior-leak",
-    "two-stage",
-    "datasets",
-    "statistics",
-    "ceiling",
-    "splits",
-    "mtgfe-table-1",
     "sources",
+    "statistics",
     "dedup",
     "leakage",
 ]
-FROM_RECORDS = (
-    *("comparison", "margin", "reranking", "baselines", "selection", "prior-leak", "two-stage"),
-    *("amfmn", "pir", "mtgfe", "peder"),
-)
+"""A table, the tables of a paper, or a group of them."""
 CELLS = Path("results/cells")
 
 
 def build(params: Params, experiment: str, *, only: TableName | None = None, strict: bool = False) -> list[Path]:
-    """Tables and figures of an experiment, or one of them.
+    """Tables and figures of an experiment, or some of them.
 
-    Those of ``FROM_RECORDS`` come from its records, ``sources`` from the source tables of the datasets, ``dedup`` and
-    ``leakage`` from the images that were compared, the others from the canonical tables. ``strict`` writes nothing from
-    records unless all of them are of the present (``refuse``).
+    Those of ``GROUPS["records"]`` come from its records, ``sources`` from the source tables of the datasets, ``dedup``
+    and ``leakage`` from the images that were compared, the others from the canonical tables. ``strict`` writes nothing
+    from records unless all of them are of the present (``refuse``).
     """
     from rsitr.tables import ceiling, datasets, dedup, leakage, mtgfe_datasets, sources, splits, statistics
 
+    wanted = {*get_args(TableName)} if only is None else {*GROUPS.get(only, (only,))}
     out, written = Layout.tables(experiment), []
     facts_of = built(params[experiment].datasets)
     compared = built([*params[experiment].datasets, *params[experiment].sources])
     copies = found_copies(params, experiment)
-    if only in (None, "sources"):
+    if "sources" in wanted:
         written += sources.build(params[experiment].datasets, experiment, out)
     for name, facts in (("datasets", datasets), ("ceiling", ceiling), ("splits", splits)):
-        if only in (None, name):
+        if name in wanted:
             written += facts.build(facts_of, experiment, out)
-    if only in (None, "mtgfe-table-1") and mtgfe_datasets.concerns(params[experiment].methods):
+    if "mtgfe-table-1" in wanted and mtgfe_datasets.concerns(params[experiment].methods):
         written += mtgfe_datasets.build(facts_of, experiment, out)
-    if only in (None, "dedup"):
+    if "dedup" in wanted:
         written += dedup.build(compared, copies, experiment, out)
-    if only in (None, "leakage"):
+    if "leakage" in wanted:
         written += leakage.build(compared, copies, experiment, out)
         written.append(leakage.write_training(training_overlaps(params, experiment), Layout.overlaps(experiment)))
-    if only in (None, "statistics"):
+    if "statistics" in wanted:
         written += statistics.build(facts_of, experiment, out, min(2, cores()))
-    if only is None or only in FROM_RECORDS:
+    if wanted & {*GROUPS["records"]}:
         if strict:
             refuse(params, experiment)
-        written += _from_records(params, experiment, only)
+        written += _from_records(params, experiment, wanted)
     return written
 
 
@@ -89,7 +98,7 @@ def refuse(params: Params, experiment: str) -> None:
         )
 
 
-def _from_records(params: Params, experiment: str, only: TableName | None) -> list[Path]:
+def _from_records(params: Params, experiment: str, wanted: Collection[str]) -> list[Path]:
     from rsitr.tables import (
         amfmn,
         baselines,
@@ -114,24 +123,24 @@ def _from_records(params: Params, experiment: str, only: TableName | None) -> li
     path = Layout.overlaps(experiment)
     # As the table ``leakage`` wrote it down, so that a clone without data has it.
     overlaps = leakage.read_training(path) if path.is_file() else {}
-    if only in (None, "comparison"):
+    if "comparison" in wanted:
         written += comparison.build(params, experiment, CELLS, out, stale, overlaps)
         written += metrics.build(params, experiment, CELLS, out)
     tables = (("margin", margin), ("reranking", reranking), ("baselines", baselines), ("selection", selection))
     for name, table in tables:
-        if only in (None, name):
+        if name in wanted:
             written += table.build(params, experiment, CELLS, out, stale, overlaps)
-    if only in (None, "prior-leak"):
+    if "prior-leak" in wanted:
         written += prior_leak.build(params, experiment, CELLS, out, stale, overlaps, scenes_of_priors(params))
     for name, paper in (("amfmn", amfmn), ("pir", pir), ("mtgfe", mtgfe)):
-        if only in (None, name):
+        if name in wanted:
             written += paper_table.build(paper.TABLES, params, experiment, CELLS, out, stale, overlaps)
-    if only in (None, "pir"):
+    if "pir" in wanted:
         written += pir_curves.build(params, experiment, CELLS, out, stale)
-    if only in (None, "peder"):
+    if "peder" in wanted:
         written += peder.build(params, experiment, peder_cells(params, experiment), CELLS, out, stale, overlaps)
     stale_stages = {spec.id: stale_two_stage(spec) for spec in two_stage_specs(params, experiment)}
     for name, of_stages in (("two-stage", two_stage), ("mtgfe", mtgfe_filter)):
-        if only in (None, name):
+        if name in wanted:
             written += of_stages.build(params, experiment, out, stale_stages)
     return written

@@ -9,6 +9,8 @@ from rsitr.datasets.protocols import joint_protocols
 from rsitr.methods import entry
 from rsitr.scenes import run as scenes
 from rsitr.tables import mtgfe_datasets
+from rsitr.tables.paper_table import SUFFIXES
+from rsitr.tables.pir import has_curves
 from rsitr.two_stage.run import STAGE
 
 # Rules call the `rsitr` of the environment that runs Snakemake, activated or not.
@@ -220,93 +222,22 @@ def cell_threads(wildcards):
     return min(PARAMS[wildcards.experiment].threads, pipeline.cores())
 
 
-# Papers with tables of their own.
-PAPERS = ("amfmn", "pir")
-# Tables of facts about canonical tables.
-DATASET_TABLES = (
-    *("datasets", "ceiling", "splits"),
-    *(
-        ["mtgfe-table-1"]
-        if mtgfe_datasets.concerns(PARAMS[PARAMS.experiment].methods)
-        else []
-    ),
-)
-# Tables of the study of CLIP alone.
-PEDER_TABLES = (
-    *("measures.csv", "measures.md", "measures.tex", "measures.html"),
-    "measures.long.csv",
-    *("claims.csv", "claims.md", "claims.tex", "claims.html"),
-    *("failures.csv", "failures.md", "failures.tex", "failures.html"),
-)
+def rendered(table, *others):
+    """Files of a table, and what is written beside it."""
+    return [*(f"{table}.{kind}" for kind in ("csv", "md", "tex", "html")), *others]
 
 
-def paper_files(paper, folder):
+def paper_files(paper):
     """Files of the tables of a paper, those of which any row is a method of the experiment.
 
     Any other would be the paper's numbers with nothing beside them. Which they are is known from the matrix alone.
     """
     from importlib import import_module
 
-    from rsitr.tables.paper_table import SUFFIXES
-    from rsitr.tables.pir import has_curves
-
+    tables = import_module(f"rsitr.tables.{paper}").TABLES
     methods = PARAMS[PARAMS.experiment].methods
-    return [
-        f"{folder}/{table.name}{suffix}"
-        for table in import_module(f"rsitr.tables.{paper}").TABLES
-        if table.concerns(methods)
-        for suffix in SUFFIXES
-    ] + ([f"{folder}/pir-curves.png"] if paper == "pir" and has_curves(methods) else [])
-
-
-def table_files(experiment):
-    """Every file of an experiment's tables."""
-    folder = f"results/tables/{experiment}"
-    rendered = [
-        f"{folder}/{table}.{kind}"
-        for table in (
-            *("comparison", "margin", "reranking", "selection", "prior-leak"),
-            *("sources", "dedup", "leakage", "statistics"),
-            *DATASET_TABLES,
-        )
-        for kind in ("csv", "md", "tex", "html")
-    ]
-    others = (
-        *("comparison.long.csv", "comparison.png", "metrics.json", "training.csv"),
-        *("dedup.pairs.csv", "dedup.groups.csv"),
-        *("margin.png", "statistics.png", "similarity.png"),
-        *(
-            "leakage.long.csv",
-            "leakage.images.csv",
-            "leakage.training.csv",
-            "leakage.png",
-        ),
-    )
-    of_baselines = [
-        f"{folder}/baselines.{kind}"
-        for kind in ("csv", "md", "tex", "html")
-        if PARAMS[PARAMS.experiment].baselines
-    ]
-    of_two_stages = [
-        f"{folder}/two-stage.{kind}"
-        for kind in ("csv", "md", "tex", "html", "png")
-        if PARAMS[PARAMS.experiment].two_stage
-    ]
-    return [
-        *rendered,
-        *of_baselines,
-        *of_two_stages,
-        *(f"{folder}/{name}" for name in others),
-        *(file for paper in PAPERS for file in paper_files(paper, folder)),
-        *(f"{folder}/{name}" for name in MTGFE_FILES),
-        *(f"{folder}/peder-{name}" for name in PEDER_TABLES if PEDER_CELLS),
-    ]
-
-
-def table_module(table):
-    """The module of a table of facts about canonical tables."""
-    own = table == "mtgfe-table-1"
-    return mtgfe_datasets.__name__ if own else f"rsitr.tables.{table}"
+    names = [table.name for table in tables if table.concerns(methods)]
+    return [f"{name}{suffix}" for name in names for suffix in SUFFIXES]
 
 
 def seen_by_priors(wildcards):
@@ -377,14 +308,62 @@ TWO_STAGES = [
     str(Layout.two_stage(wanted)) for wanted in PARAMS.two_stages(PARAMS.experiment)
 ]
 
-# Table 1 of MTGFE is one of facts about canonical tables.
-MTGFE_FILES = [
-    *(Path(path).name for path in paper_files("mtgfe", "")),
+# Tables of facts about canonical tables.
+FACTS = [
+    *(*rendered("datasets"), *rendered("ceiling"), *rendered("splits")),
     *(
-        f"mtgfe-table-4.{kind}"
-        for kind in ("csv", "md", "tex", "html")
-        if PARAMS[PARAMS.experiment].two_stage
+        rendered("mtgfe-table-1")
+        if mtgfe_datasets.concerns(PARAMS[PARAMS.experiment].methods)
+        else []
     ),
+]
+# Tables made from records: what the workflow's report calls them, and their files.
+RECORD_TABLES = {
+    "comparison": rendered("comparison", "comparison.long.csv", "comparison.png"),
+    "baselines": (rendered("baselines") if PARAMS[PARAMS.experiment].baselines else []),
+    "margin": rendered("margin", "margin.png"),
+    "reranking": rendered("reranking"),
+    "selection": rendered("selection"),
+    "prior-leak": rendered("prior-leak"),
+    "two-stage": rendered("two-stage", "two-stage.png") if TWO_STAGES else [],
+    "amfmn": paper_files("amfmn"),
+    "pir": [
+        *paper_files("pir"),
+        *(["pir-curves.png"] if has_curves(PARAMS[PARAMS.experiment].methods) else []),
+    ],
+    "mtgfe": [
+        *paper_files("mtgfe"),
+        *(rendered("mtgfe-table-4") if TWO_STAGES else []),
+    ],
+    "peder": (
+        [
+            *rendered("peder-measures", "peder-measures.long.csv"),
+            *(*rendered("peder-claims"), *rendered("peder-failures")),
+        ]
+        if PEDER_CELLS
+        else []
+    ),
+}
+RECORD_TABLES = {table: names for table, names in RECORD_TABLES.items() if names}
+RECORD_TABLE_CODE = [
+    *(f"rsitr.tables.{table.replace('-', '_')}" for table in RECORD_TABLES),
+    *(
+        f"rsitr.tables.{part}"
+        for part in ("leakage", "metrics", "mtgfe_filter", "pir_curves")
+    ),
+]
+TABLES = [
+    f"{Layout.tables(PARAMS.experiment)}/{name}"
+    for name in (
+        *(name for names in RECORD_TABLES.values() for name in names),
+        *("metrics.json", "training.csv"),
+        *FACTS,
+        *rendered("sources"),
+        *rendered("dedup", "dedup.pairs.csv", "dedup.groups.csv"),
+        *rendered("leakage", "leakage.long.csv", "leakage.images.csv"),
+        *("leakage.training.csv", "leakage.png"),
+        *rendered("statistics", "statistics.png", "similarity.png"),
+    )
 ]
 
 # The papers' pictures are drawn from checkpoints; a clone that has the records alone is not to train for them.

@@ -1,4 +1,4 @@
-# Two trained cells -> recalls and times of shortlists by one, sorted anew by the other; their table and figure.
+# Two trained cells -> recalls and times of shortlists by one, sorted anew by the other.
 
 
 rule two_stage:
@@ -26,35 +26,3 @@ rule two_stage:
         code=two_stage_code,
     shell:
         "rsitr two-stage --spec {input.spec} > {log} 2>&1"
-
-
-rule two_stage_table:
-    input:
-        TWO_STAGES,
-    output:
-        report(
-            multiext(
-                "results/tables/{experiment}/two-stage",
-                ".csv",
-                ".md",
-                ".tex",
-                ".html",
-                ".png",
-            ),
-            caption="../report/two-stage.rst",
-            category="{experiment}",
-        ),
-    log:
-        "results/logs/tables/{experiment}-two-stage.log",
-    benchmark:
-        "results/timing/tables/{experiment}-two-stage.tsv"
-    conda:
-        "../envs/rsitr.yaml"
-    resources:
-        mem_mb=1000,
-        cpu=1,
-    params:
-        code=code("rsitr.tables.two_stage"),
-        published=published_numbers(),
-    shell:
-        "rsitr tables {wildcards.experiment} --only two-stage > {log} 2>&1"
