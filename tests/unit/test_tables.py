@@ -357,6 +357,19 @@ def test_a_wholly_synthetic_picture_says_so(lab, monkeypatch):
     assert titles == ["lab: The lab (synthetic data)", "lab: The lab"]
 
 
+def test_the_picture_leaves_out_what_has_no_number_unless_nothing_has(lab, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(figure, "draw", lambda title, panels, path: drawn.append(panels))
+    chosen = params((["ucm", "rsicd", "sydney"], ["vse", "vse++", "chance"], [0]))
+    lab.build(chosen)
+    lab.put("ucm", "vse", 0, 10.0)
+    lab.put("rsicd", "chance", 0, 1.0)
+    lab.build(chosen)
+    shown = [[(panel.title, *(bar.method for bar in panel.bars)) for panel in panels] for panels in drawn]
+    assert shown[0] == [(dataset, "vse", "vse++", "chance") for dataset in ("ucm", "rsicd", "sydney")]
+    assert shown[1] == [("ucm", "vse", "chance"), ("rsicd", "vse", "chance")]
+
+
 def put_dataset(path, synthetic=False):
     rows = [
         ("a", "train", "port", ["Two boats.", "two boats", "a pier"], ""),

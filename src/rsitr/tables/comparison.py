@@ -97,7 +97,7 @@ def long_rows(view: View) -> Iterator[tuple[str, ...]]:
 
 
 def draw(view: Comparison, path: Path) -> Path:
-    """Write the picture of the mR columns."""
+    """Write the picture of the mR columns, without methods and datasets that have no number as long as any has one."""
     from rsitr.figures import comparison as figure  # matplotlib takes a second, which readers of tables need not pay
 
     def bar(dataset: str, method: str) -> figure.Bar:
@@ -108,13 +108,14 @@ def draw(view: Comparison, path: Path) -> Path:
         numbers = tuple(entry.values("mr")), entry.published.get("mr")
         return figure.Bar(method, *numbers, paper, not entry.deviations, bool(entry.staleness))
 
+    known = {pair for pair, entry in view.entries.items() if entry.values("mr")}
+    datasets = [each for each in view.datasets if each in {dataset for dataset, _ in known}] or view.datasets
+    methods = [each for each in view.methods if each in {method for _, method in known}] or view.methods
     panels = [
         figure.Panel(
-            view.heading(dataset),
-            tuple(bar(dataset, method) for method in view.methods),
-            view.ceiling(dataset, "mr"),
+            view.heading(dataset), tuple(bar(dataset, method) for method in methods), view.ceiling(dataset, "mr")
         )
-        for dataset in view.datasets
+        for dataset in datasets
     ]
     title = f"{view.name}: {view.title}"
     if all(map(view.synthetic, view.datasets)):
