@@ -89,7 +89,7 @@ def tables(
     experiment: ExperimentArgument = None,
     only: Annotated[
         report.TableName | None,
-        typer.Option(help="One of the tables; default: all."),
+        typer.Option(help="A table, or a group of them: facts, records; default: all."),
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse failed, missing and stale records.")] = False,
 ) -> None:
