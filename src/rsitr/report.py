@@ -12,7 +12,7 @@ from rsitr.needs import peder_cells
 from rsitr.overlap import built, found_copies, training_overlaps
 from rsitr.params import Params
 from rsitr.pipeline import cores, scenes_of_priors, spec_of, stale_parts, status, two_stage_specs
-from rsitr.tables.entries import command
+from rsitr.tables.entries import collect, command
 from rsitr.two_stage.run import stale_two_stage, status_of_two_stages
 
 GROUPS = {
@@ -117,30 +117,32 @@ def _from_records(params: Params, experiment: str, wanted: Collection[str]) -> l
         selection,
         two_stage,
     )
+    from rsitr.tables.view import View
 
     out, written = Layout.tables(experiment), []
     stale = {cell: stale_parts(spec_of(params, cell)) for cell in params.cells(experiment)}
     path = Layout.overlaps(experiment)
     # As the table ``leakage`` wrote it down, so that a clone without data has it.
     overlaps = leakage.read_training(path) if path.is_file() else {}
+    seen = View(experiment, params[experiment], collect(params, experiment, CELLS, stale, overlaps))
+    stale_stages = {spec.id: stale_two_stage(spec) for spec in two_stage_specs(params, experiment)}
+    series = two_stage.collect(params, experiment, stale_stages)
     if "comparison" in wanted:
-        written += comparison.build(params, experiment, CELLS, out, stale, overlaps)
-        written += metrics.build(params, experiment, CELLS, out)
+        written += comparison.build(seen, out) + metrics.build(seen, out)
     tables = (("margin", margin), ("reranking", reranking), ("baselines", baselines), ("selection", selection))
     for name, table in tables:
         if name in wanted:
-            written += table.build(params, experiment, CELLS, out, stale, overlaps)
+            written += table.build(seen, out)
     if "prior-leak" in wanted:
-        written += prior_leak.build(params, experiment, CELLS, out, stale, overlaps, scenes_of_priors(params))
+        written += prior_leak.build(seen, out, scenes_of_priors(params))
     for name, paper in (("amfmn", amfmn), ("pir", pir), ("mtgfe", mtgfe)):
         if name in wanted:
-            written += paper_table.build(paper.TABLES, params, experiment, CELLS, out, stale, overlaps)
+            written += paper_table.build(paper.TABLES, seen, out)
     if "pir" in wanted:
-        written += pir_curves.build(params, experiment, CELLS, out, stale)
+        written += pir_curves.build(seen, out)
     if "peder" in wanted:
-        written += peder.build(params, experiment, peder_cells(params, experiment), CELLS, out, stale, overlaps)
-    stale_stages = {spec.id: stale_two_stage(spec) for spec in two_stage_specs(params, experiment)}
+        written += peder.build(seen, peder_cells(params, experiment), out)
     for name, of_stages in (("two-stage", two_stage), ("mtgfe", mtgfe_filter)):
         if name in wanted:
-            written += of_stages.build(params, experiment, out, stale_stages)
+            written += of_stages.build(seen, series, out)
     return written

@@ -9,13 +9,20 @@ from pathlib import Path
 from rsitr.cells import Outcome, Record, write_json
 from rsitr.params import CellId, parse_params
 from rsitr.tables import paper_table
+from rsitr.tables.entries import collect
 from rsitr.tables.published import METRICS
+from rsitr.tables.view import View
 
 
 def params(*blocks):
     """Parameters of a matrix given as (datasets, methods, seeds)."""
     matrix = [{"datasets": list(d), "methods": list(m), "seeds": list(s)} for d, m, s in blocks]
     return parse_params({"experiment": "lab", "experiments": {"lab": {"title": "The lab", "matrix": matrix}}})
+
+
+def view(chosen, cells, stale=None, overlaps=None):
+    """The experiment ``lab`` as its tables see it."""
+    return View("lab", chosen["lab"], collect(chosen, "lab", cells, stale or {}, overlaps or {}))
 
 
 class Records:
@@ -39,6 +46,10 @@ class Records:
         write_json(self.cells / cell.path / "cell.json", record)
         if stale:
             self.stale[cell] = list(stale)
+
+    def view(self, chosen, overlaps=None):
+        """These records as tables see them."""
+        return view(chosen, self.cells, self.stale, overlaps)
 
 
 class Reader:
@@ -71,4 +82,4 @@ class PaperLab(Records, Reader):
 
     def build(self, table, chosen, overlaps=None):
         self.name = table.name
-        return paper_table.build([table], chosen, "lab", self.cells, self.out, self.stale, overlaps)
+        return paper_table.build([table], self.view(chosen, overlaps), self.out)

@@ -12,9 +12,9 @@ from PIL import Image, ImageEnhance
 from rsitr.dedup import candidates, copies
 from rsitr.dedup.alignment import Pyramid, Task, align
 from rsitr.dedup.candidates import Index
-from rsitr.dedup.copies import Shard, find_copies, gather, gather_files, parse_shard, write_copies
+from rsitr.dedup.copies import Shard, find_copies, parse_shard, write_copies
 from rsitr.dedup.fingerprints import DIMENSIONS, fingerprints, oriented
-from rsitr.dedup.pairs import ORIENTATIONS, CopiesFacts, read_copies, write_pairs
+from rsitr.dedup.pairs import ORIENTATIONS, CopiesFacts, gather, gather_files, read_copies, write_pairs
 from rsitr.dedup.thumbnails import SIZE, Thumbnails, thumbnail
 from rsitr.errors import DatasetError, ParamsError
 from tests.unit.test_fingerprints import picture

@@ -27,7 +27,7 @@ class Lab(Records):
     """Writes records and builds the comparison of the experiment ``lab``."""
 
     def build(self, chosen, overlaps=None):
-        return comparison.build(chosen, "lab", self.cells, self.out, self.stale, overlaps)
+        return comparison.build(self.view(chosen, overlaps), self.out)
 
     def read(self, suffix):
         return (self.out / f"comparison.{suffix}").read_text(encoding="utf-8")

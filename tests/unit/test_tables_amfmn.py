@@ -286,11 +286,11 @@ def test_latex_is_plain_and_escaped(lab, number):
 
 def test_only_tables_with_a_method_of_the_experiment_are_built(lab):
     chosen = params((["ucm"], ["chance", "vse++"], [0]))
-    built = paper_table.build(TABLES, chosen, "lab", lab.cells, lab.out, {})
+    built = paper_table.build(TABLES, lab.view(chosen), lab.out)
     assert [path.name for path in built if path.suffix == ".md"] == ["amfmn-table-2.md", "amfmn-table-7.md"]
     assert sorted(built) == sorted(lab.out.iterdir())
     first = [path.read_bytes() for path in built]
-    assert [path.read_bytes() for path in paper_table.build(TABLES, chosen, "lab", lab.cells, lab.out, {})] == first
+    assert [path.read_bytes() for path in paper_table.build(TABLES, lab.view(chosen), lab.out)] == first
     assert [table.concerns(["vse", "amfmn-sim@m2"]) for table in TABLES] == [False] * 4 + [True, False]
 
 
@@ -298,7 +298,7 @@ def test_a_row_with_too_few_facts_is_refused(lab):
     table = BY_NUMBER[6]
     broken = replace(table, rows=(replace(table.rows[0], facts=("baseline",)),))
     with pytest.raises(ValueError, match="row 'm1' has"):
-        paper_table.build([broken], params((["ucm"], ["amfmn-sim@m1"], [0])), "lab", lab.cells, lab.out, {})
+        paper_table.build([broken], lab.view(params((["ucm"], ["amfmn-sim@m1"], [0]))), lab.out)
 
 
 def test_the_names_of_the_tables_cost_no_library():

@@ -12,6 +12,7 @@ from rsitr.cells import Outcome, Record, write_json
 from rsitr.errors import ParamsError
 from rsitr.params import parse_params
 from rsitr.tables import baselines
+from tests.unit.lab import view
 
 METHODS = ["chance", "vse", "vse++"]
 # Two images of two captions each.
@@ -48,7 +49,7 @@ def build(tmp_path):
             write_json(tmp_path / "cells" / cell.path / "cell.json", Record(**cell._asdict(), **stamp))
             rows = pd.concat([IMAGES, TEXTS]).assign(rank=np.int32(plain), dup_rank=np.int32(aware))
             rows.to_parquet(tmp_path / "cells" / cell.path / "ranks.parquet")
-        paths = baselines.build(params, "lab", tmp_path / "cells", tmp_path / "out", {})
+        paths = baselines.build(view(params, tmp_path / "cells"), tmp_path / "out")
         assert [path.name for path in paths] == [f"baselines.{kind}" for kind in ("csv", "md", "tex", "html")]
         text = (tmp_path / "out" / "baselines.csv").read_text(encoding="utf-8")
         return list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
@@ -81,7 +82,7 @@ def test_an_incomplete_method_is_not_compared(build):
 
 
 def test_without_baselines_there_is_no_table(tmp_path):
-    assert baselines.build(experiment({}), "lab", tmp_path / "cells", tmp_path / "out", {}) == []
+    assert baselines.build(view(experiment({}), tmp_path / "cells"), tmp_path / "out") == []
     assert not (tmp_path / "out").exists()
 
 

@@ -11,6 +11,7 @@ import pytest
 from rsitr.cells import Outcome, Record, write_json
 from rsitr.params import parse_params
 from rsitr.tables import margin
+from tests.unit.lab import view
 
 FIXED = {
     "margin": 0.2,
@@ -55,7 +56,7 @@ def build(tmp_path):
             write_json(folder / "cell.json", Record(**names, outcome=outcome, metrics=metrics, **stamp))
             rows = pd.concat([IMAGES, TEXTS]).assign(rank=np.int32(rank or 0), dup_rank=np.int32(rank or 0))
             rows.to_parquet(folder / "ranks.parquet")
-        paths = margin.build(params, "lab", tmp_path / "cells", tmp_path / "out", {})
+        paths = margin.build(view(params, tmp_path / "cells"), tmp_path / "out")
         assert [path.name for path in paths] == [f"margin.{kind}" for kind in ("csv", "md", "tex", "html", "png")]
         text = (tmp_path / "out" / "margin.csv").read_text(encoding="utf-8")
         return {row["method"]: row for row in csv.DictReader(x for x in text.splitlines() if not x.startswith("#"))}

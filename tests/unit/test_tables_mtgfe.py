@@ -13,8 +13,9 @@ from rsitr.params import parse_params
 from rsitr.tables import mtgfe_datasets, mtgfe_filter
 from rsitr.tables.mtgfe import TABLES
 from rsitr.tables.published import FILE, METRICS, lookup
+from rsitr.tables.two_stage import collect
 from rsitr.two_stage.record import Point, Seconds, TwoStageRecord, Way
-from tests.unit.lab import PaperLab, Reader, params
+from tests.unit.lab import PaperLab, Reader, params, view
 
 BY_NUMBER = {int(table.name[-1]): table for table in TABLES}
 KEY = Published(paper="mtgfe2023", table="table2", method="mtgfe")
@@ -160,7 +161,7 @@ def stages(tmp_path, monkeypatch):
         chosen = parse_params({"experiment": "lab", "experiments": {"lab": lab}})
         for record in records:
             write_json(Layout.two_stage(record.id), record)
-        mtgfe_filter.build(chosen, "lab", tmp_path, stale or {})
+        mtgfe_filter.build(view(chosen, tmp_path), collect(chosen, "lab", stale or {}), tmp_path)
         return Read(tmp_path, "mtgfe-table-4")
 
     return build
@@ -220,4 +221,4 @@ def test_synthetic_numbers_stand_alone(stages):
 
 
 def test_nothing_without_two_stages(tmp_path):
-    assert mtgfe_filter.build(params((["ucm"], ["vse"], [0])), "lab", tmp_path, {}) == []
+    assert mtgfe_filter.build(view(params((["ucm"], ["vse"], [0])), tmp_path), [], tmp_path) == []

@@ -45,7 +45,7 @@ class Lab(Records, Reader):
 
     def build(self, chosen, cells):
         studies = self.out.parent / "studies"
-        return peder.build(chosen, "lab", cells, self.cells, self.out, self.stale, {}, studies)
+        return peder.build(self.view(chosen), cells, self.out, studies)
 
     def table(self, name):
         self.name = name

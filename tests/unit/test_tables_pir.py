@@ -205,7 +205,7 @@ def test_curves_go_through_the_methods_own_configuration(lab, monkeypatch):
             lab.put("rsitmd", f"pir-itr-hard{variant}", seed, value, config=own | overlay)
     (lab.cells / "lab/rsitmd/pir-itr-hard@keep-20/1/cell.json").unlink()
     methods = [f"pir-itr-hard{variant}" for variant in overlays]
-    paths = pir_curves.build(params((["rsitmd"], methods, [0, 1])), "lab", lab.cells, lab.out, {})
+    paths = pir_curves.build(lab.view(params((["rsitmd"], methods, [0, 1]))), lab.out)
     assert [path.name for path in paths] == ["pir-curves.png"]
     scale, size = drawn[0]
     assert scale.curves == ()
@@ -213,4 +213,4 @@ def test_curves_go_through_the_methods_own_configuration(lab, monkeypatch):
     # keep-20 has a seed too few, and the baseline is another model.
     assert ours == curves.Curve("pir-itr-hard, rsitmd", ((10.0, (10.0, 11.0)), (40.0, (40.0, 41.0))))
     assert [seeds[0] for _, seeds in theirs.points] == [37.98, 38.0, 37.24, 38.24, 37.48]
-    assert pir_curves.build(params((["rsitmd"], ["vse"], [0])), "lab", lab.cells, lab.out, {}) == []
+    assert pir_curves.build(lab.view(params((["rsitmd"], ["vse"], [0]))), lab.out) == []

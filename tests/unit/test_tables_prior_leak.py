@@ -11,7 +11,6 @@ import pytest
 from rsitr.params import CellId
 from rsitr.tables import prior_leak
 from rsitr.tables.alike import alike
-from rsitr.tables.entries import collect
 from tests.unit.lab import Reader, Records, params
 
 PRIORS = {"pir": "scenes://lab/aid", "pir@aid-clean": "scenes://lab/aid-clean", "pir@random": "none"}
@@ -47,8 +46,7 @@ class Lab(Records, Reader):
         (self.out / "leakage.images.csv").write_text(images, encoding="utf-8")
 
     def build(self, seeds=(0, 1), scenes=SCENES, methods=METHODS, datasets=("rsicd",)):
-        chosen = params((datasets, methods, seeds))
-        paths = prior_leak.build(chosen, "lab", self.cells, self.out, self.stale, None, scenes)
+        paths = prior_leak.build(self.view(params((datasets, methods, seeds))), self.out, scenes)
         assert [path.name for path in paths] == [f"prior-leak.{kind}" for kind in ("csv", "md", "tex", "html")]
         lines = [line for line in self.read("csv").splitlines() if not line.startswith("#")]
         rows = list(csv.DictReader(lines))
@@ -147,13 +145,8 @@ def test_without_two_priors_there_is_nothing_to_compare(lab):
 def test_alike_are_those_of_one_method_that_agree_in_all_the_rest(lab):
     lab.put("vse@far", 0, (1, 1, 1), instruction_weights="scenes://lab/far")
     lab.put("chance", 0, (1, 1, 1))
-    entries = collect(
-        params((["rsicd"], ["chance", "pir@wide", "vse@far", "pir@random", "pir", "vse"], [0])),
-        "lab",
-        lab.cells,
-        {},
-        {},
-    ).values()
+    methods = ["chance", "pir@wide", "vse@far", "pir@random", "pir", "vse"]
+    entries = lab.view(params((["rsicd"], methods, [0]))).entries.values()
     groups = [[entry.method for entry in same] for same in alike(entries, {"instruction_weights"})]
     assert groups == [["chance"], ["pir@wide"], ["vse@far", "vse"], ["pir@random", "pir"]]
     assert list(alike(entries, {"instruction_weights", "absent"})) == []

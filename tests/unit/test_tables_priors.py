@@ -21,7 +21,7 @@ def build(tmp_path):
         records.put("ucm", method, 0, 40.0, parameters={"trainable": 4}, prior_sha="f" * 64, config=config)
 
     def make(overlaps):
-        comparison.build(CHOSEN, "lab", records.cells, records.out, {}, overlaps)
+        comparison.build(records.view(CHOSEN, overlaps), records.out)
         with (records.out / "comparison.long.csv").open(encoding="utf-8", newline="") as file:
             rows = {row["method"] + row["variant"]: row["prior_overlap"] for row in csv.DictReader(file)}
         return (records.out / "comparison.md").read_text(encoding="utf-8"), rows

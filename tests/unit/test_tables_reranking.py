@@ -13,6 +13,7 @@ from rsitr.errors import RecordError
 from rsitr.params import parse_params
 from rsitr.tables import reranking
 from rsitr.tables.published import METRICS
+from tests.unit.lab import view
 
 METHODS = ["chance", "vse", "vse++"]
 # Two images of two captions each.
@@ -45,7 +46,7 @@ def build(tmp_path):
             write_json(tmp_path / "cells" / cell.path / "cell.json", Record(**cell._asdict(), **stamp))
             rows = pd.concat([IMAGES, TEXTS]).assign(rank=np.int32(plain), rr_rank=np.int32(after or 0))
             rows[[*IMAGES, *columns]].to_parquet(tmp_path / "cells" / cell.path / "ranks.parquet")
-        paths = reranking.build(params, "lab", tmp_path / "cells", tmp_path / "out", {})
+        paths = reranking.build(view(params, tmp_path / "cells"), tmp_path / "out")
         assert [path.name for path in paths] == [f"reranking.{kind}" for kind in ("csv", "md", "tex", "html")]
         text = (tmp_path / "out" / "reranking.csv").read_text(encoding="utf-8")
         lines = text.splitlines()

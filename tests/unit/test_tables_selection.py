@@ -26,7 +26,7 @@ class Lab(Records, Reader):
         (folder / "history.csv").write_text("\n".join(["epoch,loss,val_mr,learning_rate", *lines]), encoding="utf-8")
 
     def build(self, datasets=("ucm",), methods=METHODS, seeds=(0, 1)):
-        paths = selection.build(params((datasets, methods, seeds)), "lab", self.cells, self.out, self.stale)
+        paths = selection.build(self.view(params((datasets, methods, seeds))), self.out)
         assert [path.name for path in paths] == [f"selection.{kind}" for kind in ("csv", "md", "tex", "html")]
 
 

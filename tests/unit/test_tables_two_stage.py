@@ -9,8 +9,9 @@ import pytest
 from rsitr.cells import Layout, Outcome, write_json
 from rsitr.params import TwoStageId, parse_params
 from rsitr.tables.published import METRICS
-from rsitr.tables.two_stage import build
+from rsitr.tables.two_stage import build, collect
 from rsitr.two_stage.record import Point, Seconds, TwoStageRecord, Way
+from tests.unit.lab import view
 
 
 def seconds(i2t: float, t2i: float) -> Seconds:
@@ -57,7 +58,7 @@ def lab(tmp_path, monkeypatch):
     def made(*records, stale=None):
         for each in records:
             write_json(Layout.two_stage(each.id), each)
-        paths = build(params, "lab", tmp_path, stale or {})
+        paths = build(view(params, tmp_path), collect(params, "lab", stale or {}), tmp_path)
         assert [path.name for path in paths] == [f"two-stage.{kind}" for kind in ("csv", "md", "tex", "html", "png")]
         lines = paths[0].read_text().splitlines()
         rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
@@ -111,4 +112,5 @@ def test_a_length_that_a_record_lacks_is_no_result(lab):
 
 def test_nothing_where_nothing_is_asked_for(tmp_path):
     experiment = {"title": "Lab", "matrix": [{"datasets": ["rsicd"], "methods": ["mtgfe"], "seeds": [0]}]}
-    assert build(parse_params({"experiment": "lab", "experiments": {"lab": experiment}}), "lab", tmp_path, {}) == []
+    params = parse_params({"experiment": "lab", "experiments": {"lab": experiment}})
+    assert build(view(params, tmp_path), collect(params, "lab", {}), tmp_path) == []

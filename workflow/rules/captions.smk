@@ -39,6 +39,7 @@ rule similarity:
         "results/logs/similarity/{dataset}/{dedup}-{measure}.log",
     benchmark:
         "results/timing/similarity/{dataset}/{dedup}-{measure}.tsv"
+    priority: EARLY
     conda:
         "../envs/rsitr.yaml"
     threads: 2
@@ -61,6 +62,7 @@ rule keywords:
         "results/logs/keywords/{dataset}.log",
     benchmark:
         "results/timing/keywords/{dataset}.tsv"
+    priority: EARLY
     conda:
         "../envs/rsitr.yaml"
     resources:

@@ -18,6 +18,9 @@ shell.prefix(
     f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':\"$PATH\"; "
 )
 
+# Work that many others wait for: begun late, it would leave cores idle at the end.
+EARLY = 1
+
 
 def code(*modules):
     """Hash of the code behind these modules, since Snakemake does not see edits in what is imported."""

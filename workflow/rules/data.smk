@@ -8,6 +8,7 @@ rule fetch:
         "results/logs/fetch/{dataset}.log",
     benchmark:
         "results/timing/fetch/{dataset}.tsv"
+    priority: EARLY
     retries: 2
     localrule: True
     conda:
@@ -27,6 +28,7 @@ rule canonical:
         "results/logs/canonical/{dataset}.log",
     benchmark:
         "results/timing/canonical/{dataset}.tsv"
+    priority: EARLY
     conda:
         "../envs/rsitr.yaml"
     threads: 2
@@ -49,6 +51,7 @@ rule clean:
         "results/logs/clean/{dataset}-{dedup}.log",
     benchmark:
         "results/timing/clean/{dataset}-{dedup}.tsv"
+    priority: EARLY
     conda:
         "../envs/rsitr.yaml"
     resources:

@@ -10,6 +10,7 @@ rule thumbnails:
         "results/logs/thumbnails/{dataset}.log",
     benchmark:
         "results/timing/thumbnails/{dataset}.tsv"
+    priority: EARLY
     conda:
         "../envs/rsitr.yaml"
     threads: 2
@@ -32,12 +33,12 @@ rule copies_shard:
         "results/logs/copies/{first}/{second}/{shard}-of-{shards}.log",
     benchmark:
         "results/timing/copies/{first}/{second}/{shard}-of-{shards}.tsv"
+    priority: EARLY
     conda:
         "../envs/rsitr.yaml"
-    threads: 2
     resources:
         mem_mb=4000,
-        cpu=min(2, pipeline.cores()),
+        cpu=1,
     params:
         code=code("rsitr.dedup.copies"),
     shell:
@@ -54,12 +55,13 @@ rule copies:
         "results/logs/copies/{first}/{second}.log",
     benchmark:
         "results/timing/copies/{first}/{second}.tsv"
+    priority: EARLY
     localrule: True
     conda:
         "../envs/rsitr.yaml"
     params:
         shards=PARAMS[PARAMS.experiment].shards,
-        code=code("rsitr.dedup.copies"),
+        code=code("rsitr.dedup.pairs"),
     shell:
         "rsitr dedup gather {wildcards.first} {wildcards.second} {params.shards} > {log} 2>&1"
 

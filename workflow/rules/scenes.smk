@@ -14,6 +14,7 @@ rule scenes:
         "results/logs/scenes/{experiment}/{prior}.log",
     benchmark:
         "results/timing/scenes/{experiment}/{prior}.tsv"
+    priority: EARLY
     conda:
         "../envs/rsitr.yaml"
     threads: cell_threads

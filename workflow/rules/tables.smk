@@ -63,10 +63,10 @@ for paper in (paper for paper, cells in EXAMPLE_CELLS.items() if cells):
             f"results/timing/tables/{{experiment}}-{paper}-examples.tsv"
         conda:
             "../envs/rsitr.yaml"
-        threads: 2
+        threads: cell_threads
         resources:
             mem_mb=min(8000, pipeline.machine_memory_mb()),
-            cpu=min(2, pipeline.cores()),
+            cpu=cell_threads,
         params:
             code=code(f"rsitr.examples.{paper}"),
             published=published_numbers(),

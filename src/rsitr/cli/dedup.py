@@ -46,7 +46,7 @@ def dedup_copies(
 @reported
 def dedup_gather(first: str, second: str, shards: int) -> None:
     """Put the shards of a comparison together."""
-    from rsitr.dedup.copies import gather_files
+    from rsitr.dedup.pairs import gather_files
 
     parts = [Layout.copies_shard(first, second, shard, shards) for shard in range(shards)]
     pairs, _ = gather_files(parts, Layout.copies(first, second))

@@ -6,7 +6,6 @@ data: one row for each pair, with the transformation and the correlation that sp
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,9 +15,9 @@ import pandas as pd
 from rsitr.dedup.alignment import Pyramid, Task, align
 from rsitr.dedup.candidates import Gallery
 from rsitr.dedup.fingerprints import WINDOWS
-from rsitr.dedup.pairs import ORIENTATIONS, OVERHANG, SCHEMA, CopiesFacts, read_copies, write_pairs
+from rsitr.dedup.pairs import ORIENTATIONS, OVERHANG, SCHEMA, CopiesFacts, gather, write_pairs
 from rsitr.dedup.thumbnails import Thumbnails, read_thumbnails
-from rsitr.errors import DatasetError, ParamsError
+from rsitr.errors import ParamsError
 from rsitr.progress import Progress
 
 DETAIL, AGREEMENT = 0.6, 0.8
@@ -67,24 +66,6 @@ def find_copies(first: Thumbnails, second: Thumbnails | None = None, shard: Shar
                 found.append(_described(accepted, first, other))
                 progress.advance()
     return gather(found, within)
-
-
-def gather(found: Sequence[pd.DataFrame], within: bool) -> pd.DataFrame:
-    """One table from those of all shards; of what speaks for a pair the best is kept."""
-    frame = pd.concat([part for part in found if len(part)] or [found[0]])
-    if within:
-        frame = _in_order(frame)
-    frame = frame.sort_values(["first", "second", "detail", "part"], ascending=[True, True, False, True])
-    return frame.drop_duplicates(["first", "second"]).reset_index(drop=True)
-
-
-def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
-    """Pairs inside one set with the smaller image id first."""
-    swapped = frame["first"] > frame["second"]
-    other = {"first": "second", "second": "first", "first_split": "second_split", "second_split": "first_split"}
-    turned = frame[swapped].rename(columns=other)
-    turned["part"] = turned["part"].map(other)
-    return pd.concat([frame[~swapped], turned[frame.columns]])
 
 
 def _verify(frame: pd.DataFrame, first: Pyramid, second: Pyramid) -> pd.DataFrame:
@@ -137,13 +118,3 @@ def write_copies(first: Path, second: Path, out: Path, shard: Shard = WHOLE) -> 
     there = here if second == first else read_thumbnails(second)
     facts = CopiesFacts(here.name, there.name, here.data_sha, there.data_sha)
     return write_pairs(find_copies(here, None if second == first else there, shard), facts, out), facts
-
-
-def gather_files(parts: Sequence[Path], out: Path) -> tuple[int, CopiesFacts]:
-    """Write one table from those of all shards; raises ``DatasetError`` when they are not of the same data."""
-    read = [read_copies(part) for part in parts]
-    facts = {fact for _, fact in read}
-    if len(facts) != 1:
-        raise DatasetError(f"{out}: its shards were made from different data: delete {out.with_suffix('')}")
-    fact = facts.pop()
-    return write_pairs(gather([frame for frame, _ in read], fact.first == fact.second), fact, out), fact

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -86,3 +86,31 @@ def current_copies(path: Path, data_shas: Mapping[str, str]) -> tuple[pd.DataFra
         if data_shas.get(name, sha) != sha:
             raise DatasetError(f"{path} was made from other data of {name}: delete it and run again")
     return frame, facts
+
+
+def gather(found: Sequence[pd.DataFrame], within: bool) -> pd.DataFrame:
+    """One table from those of all shards; of what speaks for a pair the best is kept."""
+    frame = pd.concat([part for part in found if len(part)] or [found[0]])
+    if within:
+        frame = _in_order(frame)
+    frame = frame.sort_values(["first", "second", "detail", "part"], ascending=[True, True, False, True])
+    return frame.drop_duplicates(["first", "second"]).reset_index(drop=True)
+
+
+def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
+    """Pairs inside one set with the smaller image id first."""
+    swapped = frame["first"] > frame["second"]
+    other = {"first": "second", "second": "first", "first_split": "second_split", "second_split": "first_split"}
+    turned = frame[swapped].rename(columns=other)
+    turned["part"] = turned["part"].map(other)
+    return pd.concat([frame[~swapped], turned[frame.columns]])
+
+
+def gather_files(parts: Sequence[Path], out: Path) -> tuple[int, CopiesFacts]:
+    """Write one table from those of all shards; raises ``DatasetError`` when they are not of the same data."""
+    read = [read_copies(part) for part in parts]
+    facts = {fact for _, fact in read}
+    if len(facts) != 1:
+        raise DatasetError(f"{out}: its shards were made from different data: delete {out.with_suffix('')}")
+    fact = facts.pop()
+    return write_pairs(gather([frame for frame, _ in read], fact.first == fact.second), fact, out), fact

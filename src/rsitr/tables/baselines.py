@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from rsitr.params import CellId, Params
 from rsitr.tables import significance
-from rsitr.tables.entries import Overlaps, collect, command
+from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Row, Sheet, Table, write
 from rsitr.tables.view import ABSENT, View, seeds
 
@@ -25,14 +24,12 @@ COUNTED = " A caption identical to one of the image's own counts as its own."
 class _Against:
     """Methods beside their baseline, by the ranks of one kind."""
 
-    def __init__(self, view: View, baseline: str, methods: Sequence[str], prefix: str, cells_dir: Path):
+    def __init__(self, view: View, baseline: str, methods: Sequence[str], prefix: str):
         self.view, self.baseline, self.methods, self.prefix = view, baseline, methods, prefix
         pairs = {(d, m): (view.entry(d, m), view.entry(d, baseline)) for d in view.datasets for m in methods}
         self.differences = significance.Differences(
             {
-                pair: significance.compare(
-                    *(significance.recorded(entry, cells_dir, f"{prefix}rank") for entry in entries)
-                )
+                pair: significance.compare(*(significance.recorded(entry, f"{prefix}rank") for entry in entries))
                 for pair, entries in pairs.items()
                 if all(entry.values(f"{prefix}mr") for entry in entries)
             }
@@ -64,26 +61,13 @@ class _Against:
         return Table(f"Against {self.baseline}{KINDS[self.prefix]}", caption, "method", groups, rows)
 
 
-def build(
-    params: Params,
-    experiment: str,
-    cells_dir: Path,
-    out_dir: Path,
-    stale: Mapping[CellId, list[str]],
-    overlaps: Overlaps | None = None,
-) -> list[Path]:
-    """Write ``baselines.csv``, ``.md``, ``.tex`` and ``.html``; none without ``baselines`` in the experiment.
-
-    The arguments are those of ``comparison.build``.
-    """
-    wanted = params[experiment].baselines
+def build(view: View, out_dir: Path) -> list[Path]:
+    """Write ``baselines.csv``, ``.md``, ``.tex`` and ``.html``; none without ``baselines`` in the experiment."""
+    wanted = view.experiment.baselines
     if not wanted:
         return []
-    view = View(params, experiment, collect(params, experiment, cells_dir, stale, overlaps or {}))
     tables = (
-        _Against(view, baseline, methods, prefix, cells_dir).table()
-        for baseline, methods in wanted.items()
-        for prefix in KINDS
+        _Against(view, baseline, methods, prefix).table() for baseline, methods in wanted.items() for prefix in KINDS
     )
-    sheet = Sheet(f"Methods of {experiment} against their baselines", tuple(tables), command(experiment))
+    sheet = Sheet(f"Methods of {view.name} against their baselines", tuple(tables), command(view.name))
     return write(sheet, out_dir / "baselines")

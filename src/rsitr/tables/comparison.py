@@ -5,12 +5,11 @@ A number in it is a mean over all the seeds that params.yaml asks for, or it is 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 
-from rsitr.params import CellId, Params
 from rsitr.tables import tidy
-from rsitr.tables.entries import Entry, Overlaps, collect, command
+from rsitr.tables.entries import Entry, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.published import METRICS, describe, discrepancy
 from rsitr.tables.view import ABSENT, HEADERS, View, seeds
@@ -123,21 +122,9 @@ def draw(view: Comparison, path: Path) -> Path:
     return figure.draw(title, panels, path)
 
 
-def build(
-    params: Params,
-    experiment: str,
-    cells_dir: Path,
-    out_dir: Path,
-    stale: Mapping[CellId, list[str]],
-    overlaps: Overlaps | None = None,
-) -> list[Path]:
-    """Write ``comparison.csv``, ``.md``, ``.tex``, ``.html``, ``.long.csv`` and ``.png`` into ``out_dir``.
-
-    ``stale`` names for a cell what its record no longer agrees with (``Record.stale``), ``overlaps`` is by dataset
-    (``Entry.overlap``).
-    """
-    entries = collect(params, experiment, cells_dir, stale, overlaps or {})
-    view = Comparison(params, experiment, entries)
-    paths = write(view.sheet(), out_dir / "comparison")
+def build(view: View, out_dir: Path) -> list[Path]:
+    """Write ``comparison.csv``, ``.md``, ``.tex``, ``.html``, ``.long.csv`` and ``.png`` into ``out_dir``."""
+    comparison = Comparison(view.name, view.experiment, view.entries)
+    paths = write(comparison.sheet(), out_dir / "comparison")
     paths.append(tidy.write(long_rows(view), out_dir / "comparison.long.csv"))
-    return [*paths, draw(view, out_dir / "comparison.png")]
+    return [*paths, draw(comparison, out_dir / "comparison.png")]

@@ -36,6 +36,8 @@ class Run:
     cell: CellId
     record: Record | None
     stale: list[str]
+    folder: Path
+    """Where its record lies, and beside it its ranks and its epochs."""
 
     @property
     def status(self) -> str:
@@ -200,10 +202,14 @@ Entries = dict[tuple[str, str], Entry]
 def collect(
     params: Params, experiment: str, cells_dir: Path, stale: Mapping[CellId, list[str]], overlaps: Overlaps
 ) -> Entries:
-    """Read the record of every expected cell below ``cells_dir``."""
+    """Read the record of every expected cell below ``cells_dir``.
+
+    ``stale`` names for a cell what its record no longer agrees with (``Record.stale``).
+    """
 
     def run(cell: CellId) -> Run:
-        return Run(cell, read_record(cells_dir / cell.path / "cell.json"), list(stale.get(cell, [])))
+        folder = cells_dir / cell.path
+        return Run(cell, read_record(folder / "cell.json"), list(stale.get(cell, [])), folder)
 
     pairs: dict[tuple[str, str], list[Run]] = {}
     for cell in params.cells(experiment):

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rsitr.params import CellId, Params
 from rsitr.tables import significance
 from rsitr.tables.alike import alike, config_of
-from rsitr.tables.entries import Entry, Overlaps, collect, command
+from rsitr.tables.entries import Entry, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.view import ABSENT, View, seeds
 
@@ -56,14 +54,13 @@ def describe(config: Mapping[str, Any]) -> str:
 class _Margins:
     """The rows of an experiment."""
 
-    def __init__(self, view: View, cells_dir: Path):
+    def __init__(self, view: View):
         self.view = view
         self.families = {dataset: list(families(view.of(dataset))) for dataset in view.datasets}
         self.datasets = [dataset for dataset, found in self.families.items() if found]
-        ranks = partial(significance.recorded, cells_dir=cells_dir)
         self.differences = significance.Differences(
             {
-                (dataset, entry.method): significance.compare(ranks(entry), ranks(family.fixed))
+                (dataset, entry.method): significance.compare(*map(significance.recorded, (entry, family.fixed)))
                 for dataset in self.datasets
                 for family in self.families[dataset]
                 for entry in family.dynamic
@@ -112,17 +109,9 @@ class _Margins:
         return Table("Dynamic margin", caption, "method", (Group("", ("margin", "negative")), *groups), rows)
 
 
-def build(
-    params: Params,
-    experiment: str,
-    cells_dir: Path,
-    out_dir: Path,
-    stale: Mapping[CellId, list[str]],
-    overlaps: Overlaps | None = None,
-) -> list[Path]:
+def build(view: View, out_dir: Path) -> list[Path]:
     """Write ``margin.csv``, ``.md``, ``.tex``, ``.html``, and ``margin.png``, the curves of the paper's Fig. 6."""
     from rsitr.figures.margin import draw
 
-    view = View(params, experiment, collect(params, experiment, cells_dir, stale, overlaps or {}))
-    sheet = Sheet(f"Margins of {experiment}", (_Margins(view, cells_dir).table(),), command(experiment))
+    sheet = Sheet(f"Margins of {view.name}", (_Margins(view).table(),), command(view.name))
     return [*write(sheet, out_dir / "margin"), draw(out_dir / "margin.png")]

@@ -5,18 +5,17 @@ Every length and the filters alone are in the table ``two-stage``.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
 
-from rsitr.params import Params, TwoStageId
 from rsitr.tables.entries import NOT_EXPECTED, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.paper_table import NOT_PRINTED
 from rsitr.tables.published import RECALLS, lookup
-from rsitr.tables.two_stage import ALL, ALONE, PAPER, PAPER_PAIR, Key, Series, collect
-from rsitr.tables.view import HEADERS
+from rsitr.tables.two_stage import ALL, ALONE, PAPER, PAPER_PAIR, Key, Series
+from rsitr.tables.view import HEADERS, View
 
 NAME = "mtgfe-table-4"
 DATASET = "rsicd"
@@ -122,12 +121,11 @@ def _table(dataset: str, series: Sequence[Series], published: bool) -> Table:
     return Table(name, CAPTION + (OF_THE_PAPER if published else ""), "scorer", tuple(groups), tuple(rows))
 
 
-def build(params: Params, experiment: str, out_dir: Path, stale: Mapping[TwoStageId, Sequence[str]]) -> list[Path]:
+def build(view: View, series: Sequence[Series], out_dir: Path) -> list[Path]:
     """Write ``mtgfe-table-4`` as csv, md, tex and html; nothing for an experiment without two-stage retrieval.
 
     The paper's numbers stand there whether or not the experiment has its dataset, unless all that it has is synthetic.
     """
-    series = collect(params, experiment, stale)
     if not series:
         return []
     real = not all(each.synthetic for each in series)
@@ -136,4 +134,4 @@ def build(params: Params, experiment: str, out_dir: Path, stale: Mapping[TwoStag
         _table(dataset, [each for each in series if each.dataset == dataset], real and dataset == DATASET)
         for dataset in datasets
     )
-    return write(Sheet(params[experiment].title, tuple(tables), command(experiment)), out_dir / NAME)
+    return write(Sheet(view.title, tuple(tables), command(view.name)), out_dir / NAME)

@@ -13,9 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from rsitr.cells import Published
-from rsitr.params import CellId, Params
 from rsitr.tables import tidy
-from rsitr.tables.entries import Entries, Entry, Overlaps, collect, command
+from rsitr.tables.entries import Entry, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.not_rebuilt import not_rebuilt
 from rsitr.tables.published import discrepancy, lookup
@@ -87,8 +86,8 @@ def _machine(facts: Mapping[str, Any]) -> str:
 class _Rebuilt(View):
     """A table of a paper in an experiment."""
 
-    def __init__(self, spec: PaperTable, params: Params, experiment: str, entries: Entries):
-        super().__init__(params, experiment, entries, [row.method for row in spec.rows])
+    def __init__(self, spec: PaperTable, view: View):
+        super().__init__(view.name, view.experiment, view.entries, [row.method for row in spec.rows])
         self.spec = spec
         self.timed = any(map(is_time, spec.measures))
         self.ours = [dataset for dataset in self.datasets if self.of(dataset)]
@@ -236,29 +235,14 @@ class _Rebuilt(View):
                     yield tidy.row(self.spec.name, entry, metric, numbers.get(metric))
 
 
-def build(
-    tables: Sequence[PaperTable],
-    params: Params,
-    experiment: str,
-    cells_dir: Path,
-    out_dir: Path,
-    stale: Mapping[CellId, list[str]],
-    overlaps: Overlaps | None = None,
-) -> list[Path]:
-    """Write ``<name>.csv``, ``.md``, ``.tex``, ``.html`` and ``.long.csv`` of each table that has a method of ours.
-
-    ``stale`` and ``overlaps`` as for the comparison.
-    """
-    entries, written_files = collect(params, experiment, cells_dir, stale, overlaps or {}), []
-    for spec in tables:
-        if not spec.concerns(params[experiment].methods):
-            continue
-        written_files += render(spec, params, experiment, entries, out_dir)
-    return written_files
+def build(tables: Iterable[PaperTable], view: View, out_dir: Path) -> list[Path]:
+    """Write ``<name>.csv``, ``.md``, ``.tex``, ``.html`` and ``.long.csv`` of each table that has a method of ours."""
+    chosen = (spec for spec in tables if spec.concerns(view.methods))
+    return [path for spec in chosen for path in render(spec, view, out_dir)]
 
 
-def render(spec: PaperTable, params: Params, experiment: str, entries: Entries, out_dir: Path) -> list[Path]:
-    """Write one table in every format from entries that are at hand."""
-    rebuilt = _Rebuilt(spec, params, experiment, entries)
+def render(spec: PaperTable, view: View, out_dir: Path) -> list[Path]:
+    """Write one table in every format."""
+    rebuilt = _Rebuilt(spec, view)
     written_files = write(rebuilt.sheet(), out_dir / spec.name)
     return [*written_files, tidy.write(rebuilt.long_rows(), out_dir / f"{spec.name}.long.csv")]

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
 from rsitr.cells import Published, Record
-from rsitr.params import CellId, Params
+from rsitr.params import CellId
 from rsitr.peder.record import CLIP_ONLY, TWO_ENCODERS, Study, read_study
 from rsitr.tables import paper_table
-from rsitr.tables.entries import Entries, Entry, Overlaps, Run, collect, command
+from rsitr.tables.entries import Entries, Entry, Run, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.paper_table import PaperRow, PaperTable
 from rsitr.tables.published import lookup
@@ -198,26 +198,16 @@ def failures(entries: Entries, studies: Path) -> list[Table]:
     return [replace(tables[0], caption=f"{ABOUT_FAILURES} {tables[0].caption}".strip()), *tables[1:]]
 
 
-def build(
-    params: Params,
-    experiment: str,
-    cells: Sequence[CellId],
-    cells_dir: Path,
-    out_dir: Path,
-    stale: Mapping[CellId, list[str]],
-    overlaps: Overlaps | None = None,
-    studies: Path = STUDIES,
-) -> list[Path]:
+def build(view: View, cells: Sequence[CellId], out_dir: Path, studies: Path = STUDIES) -> list[Path]:
     """Write ``peder-measures``, ``peder-claims`` and ``peder-failures`` in every format; nothing without CLIP.
 
-    ``cells`` are those that the study asks; ``stale`` and ``overlaps`` as for the comparison.
+    ``cells`` are those that the study asks.
     """
     if not cells:
         return []
-    entries = with_studies(collect(params, experiment, cells_dir, stale, overlaps or {}), cells, studies)
     methods = list(dict.fromkeys(cell.method for cell in cells))
-    written = paper_table.render(measures(methods), params, experiment, entries, out_dir)
-    claims = _Claims(params, experiment, entries, methods)
-    written += write(Sheet(claims.title, (claims.table(),), command(experiment)), out_dir / "peder-claims")
-    listed = Sheet(f"Failures, {claims.title}", tuple(failures(entries, studies)), command(experiment))
+    claims = _Claims(view.name, view.experiment, with_studies(view.entries, cells, studies), methods)
+    written = paper_table.render(measures(methods), claims, out_dir)
+    written += write(Sheet(claims.title, (claims.table(),), command(view.name)), out_dir / "peder-claims")
+    listed = Sheet(f"Failures, {claims.title}", tuple(failures(claims.entries, studies)), command(view.name))
     return written + write(listed, out_dir / "peder-failures")

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from rsitr.cells import Published
 from rsitr.figures import curves
-from rsitr.params import CellId, Params
 from rsitr.tables.alike import alike, config_of
-from rsitr.tables.entries import collect
 from rsitr.tables.pir import TABLE_4, has_curves
 from rsitr.tables.published import lookup
 from rsitr.tables.view import View
@@ -35,16 +33,13 @@ def _published(keys: Sequence[Published], dataset: str) -> curves.Curve:
     return curves.Curve(f"pir-itr-hard, {dataset}, published", tuple(sorted(points)), published=True)
 
 
-def build(
-    params: Params, experiment: str, cells_dir: Path, out_dir: Path, stale: Mapping[CellId, list[str]]
-) -> list[Path]:
+def build(view: View, out_dir: Path) -> list[Path]:
     """Write ``pir-curves.png`` from the records, where a method of the experiment is PIR-ITR.
 
     The published curve is drawn where its dataset is one of the experiment's.
     """
-    if not has_curves(params[experiment].methods):
+    if not has_curves(view.methods):
         return []
-    view = View(params, experiment, collect(params, experiment, cells_dir, stale, {}))
     panels = []
     for field, name in SETTINGS.items():
         found = list(_ours(view, field))

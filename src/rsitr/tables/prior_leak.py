@@ -16,10 +16,9 @@ from statistics import mean, stdev
 
 import numpy as np
 
-from rsitr.params import CellId, Params
 from rsitr.tables import significance
 from rsitr.tables.alike import alike, config_of
-from rsitr.tables.entries import Entry, Overlaps, collect, command
+from rsitr.tables.entries import Entry, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.leakage import read_images
 from rsitr.tables.significance import Differences, Recorded, compare
@@ -94,12 +93,12 @@ class Parts:
 class PriorLeak:
     """The tables of an experiment."""
 
-    def __init__(self, view: View, cells_dir: Path, scenes: Scenes, overlaps: Seen):
+    def __init__(self, view: View, scenes: Scenes, overlaps: Seen):
         self.view = view
         self.families = [family for dataset in view.datasets for family in families(dataset, view.of(dataset))]
         self.parts = [Parts(family, scenes, overlaps) for family in self.families]
         self.ranks = {
-            (entry.dataset, entry.method): significance.recorded(entry, cells_dir)
+            (entry.dataset, entry.method): significance.recorded(entry)
             for family in self.families
             for entry in family.members.values()
             if entry.complete
@@ -183,19 +182,10 @@ class PriorLeak:
         return Sheet(f"The prior and the leak in {self.view.name}", tables, command(self.view.name))
 
 
-def build(
-    params: Params,
-    experiment: str,
-    cells_dir: Path,
-    out_dir: Path,
-    stale: Mapping[CellId, list[str]],
-    overlaps: Overlaps | None = None,
-    scenes: Scenes | None = None,
-) -> list[Path]:
+def build(view: View, out_dir: Path, scenes: Scenes) -> list[Path]:
     """Write ``prior-leak.csv``, ``.md``, ``.tex`` and ``.html``.
 
     Which test images overlap is read from the table ``leakage`` in ``out_dir``; ``scenes`` says what the priors have
-    learned from. The other arguments are those of ``comparison.build``.
+    learned from.
     """
-    view = View(params, experiment, collect(params, experiment, cells_dir, stale, overlaps or {}))
-    return write(PriorLeak(view, cells_dir, scenes or {}, read_images(out_dir)).sheet(), out_dir / "prior-leak")
+    return write(PriorLeak(view, scenes, read_images(out_dir)).sheet(), out_dir / "prior-leak")

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from rsitr.params import CellId, Params
 from rsitr.tables import significance
-from rsitr.tables.entries import Overlaps, collect, command
+from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Row, Sheet, Table, write
 from rsitr.tables.published import METRICS
 from rsitr.tables.view import ABSENT, HEADERS, View, seeds
@@ -28,13 +27,11 @@ CAPTION = (
 class _Reranking:
     """The rows of an experiment."""
 
-    def __init__(self, view: View, cells_dir: Path):
+    def __init__(self, view: View):
         self.view = view
         self.differences = significance.Differences(
             {
-                pair: significance.compare(
-                    significance.recorded(entry, cells_dir, f"{PREFIX}rank"), significance.recorded(entry, cells_dir)
-                )
+                pair: significance.compare(significance.recorded(entry, f"{PREFIX}rank"), significance.recorded(entry))
                 for pair, entry in view.entries.items()
                 if entry.values(f"{PREFIX}mr")
             }
@@ -63,15 +60,7 @@ class _Reranking:
         return Table("Re-ranking", CAPTION, "method", groups, tuple(self.rows()))
 
 
-def build(
-    params: Params,
-    experiment: str,
-    cells_dir: Path,
-    out_dir: Path,
-    stale: Mapping[CellId, list[str]],
-    overlaps: Overlaps | None = None,
-) -> list[Path]:
-    """Write ``reranking.csv``, ``.md``, ``.tex`` and ``.html``; the arguments are those of ``comparison.build``."""
-    view = View(params, experiment, collect(params, experiment, cells_dir, stale, overlaps or {}))
-    sheet = Sheet(f"Re-ranking in {experiment}", (_Reranking(view, cells_dir).table(),), command(experiment))
+def build(view: View, out_dir: Path) -> list[Path]:
+    """Write ``reranking.csv``, ``.md``, ``.tex`` and ``.html``."""
+    sheet = Sheet(f"Re-ranking in {view.name}", (_Reranking(view).table(),), command(view.name))
     return write(sheet, out_dir / "reranking")

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from statistics import mean, stdev
 from typing import NamedTuple
 
-from rsitr.params import CellId, Params
 from rsitr.tables.alike import alike, config_of
-from rsitr.tables.entries import Entry, Overlaps, Run, collect, command
+from rsitr.tables.entries import Entry, Run, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.view import View, absent, written
 
@@ -50,9 +49,9 @@ def pairs(entries: Iterable[Entry]) -> Iterator[Pair]:
             yield Pair(by_split["val"], by_split["test"])
 
 
-def _losses(run: Run, cells_dir: Path) -> list[str]:
+def _losses(run: Run) -> list[str]:
     """The loss of every epoch of a cell, as written."""
-    path = cells_dir / run.cell.path / "history.csv"
+    path = run.folder / "history.csv"
     if not path.is_file():
         return []
     with path.open(encoding="utf-8", newline="") as file:
@@ -62,8 +61,8 @@ def _losses(run: Run, cells_dir: Path) -> list[str]:
 class _Selection:
     """The rows of an experiment."""
 
-    def __init__(self, view: View, cells_dir: Path):
-        self.view, self.cells_dir = view, cells_dir
+    def __init__(self, view: View):
+        self.view = view
         self.pairs = {(dataset, pair.val.method): pair for dataset in view.datasets for pair in pairs(view.of(dataset))}
 
     @cached_property
@@ -81,7 +80,7 @@ class _Selection:
         apart = [
             str(one.cell.seed)
             for one, other in zip(pair.val.runs, pair.test.runs, strict=False)
-            if _losses(one, self.cells_dir) != _losses(other, self.cells_dir)
+            if _losses(one) != _losses(other)
         ]
         text = f"the two did not train alike: other losses with seed {', '.join(apart)}"
         return (Note(text),) if apart else ()
@@ -125,15 +124,7 @@ class _Selection:
         return Table("Choice of the epoch", CAPTION if rows else NONE, "method", groups, tuple(rows))
 
 
-def build(
-    params: Params,
-    experiment: str,
-    cells_dir: Path,
-    out_dir: Path,
-    stale: Mapping[CellId, list[str]],
-    overlaps: Overlaps | None = None,
-) -> list[Path]:
-    """Write ``selection.csv``, ``.md``, ``.tex`` and ``.html``; the arguments are those of ``comparison.build``."""
-    view = View(params, experiment, collect(params, experiment, cells_dir, stale, overlaps or {}))
-    sheet = Sheet(f"Selection in {experiment}", (_Selection(view, cells_dir).table(),), command(experiment))
+def build(view: View, out_dir: Path) -> list[Path]:
+    """Write ``selection.csv``, ``.md``, ``.tex`` and ``.html``."""
+    sheet = Sheet(f"Selection in {view.name}", (_Selection(view).table(),), command(view.name))
     return write(sheet, out_dir / "selection")

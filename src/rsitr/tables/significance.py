@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -45,7 +44,7 @@ class Recorded(NamedTuple):
         return Recorded(seeds, (np.cumsum(images) - 1)[self.image_of[captions]], self.image_ids[images])
 
 
-def recorded(entry: Entry, cells_dir: Path, column: str = "rank") -> Recorded:
+def recorded(entry: Entry, column: str = "rank") -> Recorded:
     """Ranks of all seeds of a complete entry, from a column of their ``ranks.parquet``.
 
     Raises ``RecordError`` when a file has no such column.
@@ -54,7 +53,7 @@ def recorded(entry: Entry, cells_dir: Path, column: str = "rank") -> Recorded:
 
     seeds = []
     for run in entry.runs:
-        path = cells_dir / run.cell.path / "ranks.parquet"
+        path = run.folder / "ranks.parquet"
         frame = pd.read_parquet(path)
         if column not in frame:
             raise RecordError(f"{path} has no column {column}, unlike its cell.json: evaluate {run.cell.path} again")

@@ -13,7 +13,7 @@ from rsitr.params import Params, TwoStageId
 from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.published import METRICS, lookup
-from rsitr.tables.view import HEADERS
+from rsitr.tables.view import HEADERS, View
 from rsitr.two_stage.record import TwoStageRecord, Way, read_two_stage
 
 ALL, ALONE = "all pairs", "filter alone"
@@ -210,14 +210,13 @@ def _panel(dataset: str, series: Sequence[Series]) -> figure.Panel:
     return figure.Panel(heading, tuple(curve for each in series for curve in _curves(each)))
 
 
-def build(params: Params, experiment: str, out_dir: Path, stale: Mapping[TwoStageId, Sequence[str]]) -> list[Path]:
+def build(view: View, series: Sequence[Series], out_dir: Path) -> list[Path]:
     """Write ``two-stage.csv``, ``.md``, ``.tex``, ``.html`` and ``.png``; nothing where params.yaml asks for none."""
-    series = collect(params, experiment, stale)
     if not series:
         return []
     of = {dataset: [s for s in series if s.dataset == dataset] for dataset in dict.fromkeys(s.dataset for s in series)}
     tables = tuple(_table(dataset, members) for dataset, members in of.items())
-    sheet = Sheet(f"Two-stage retrieval in {experiment}", tables, command(experiment))
+    sheet = Sheet(f"Two-stage retrieval in {view.name}", tables, command(view.name))
     panels = [_panel(dataset, members) for dataset, members in of.items()]
-    picture = figure.draw(f"{experiment}: two-stage retrieval", panels, out_dir / "two-stage.png")
+    picture = figure.draw(f"{view.name}: two-stage retrieval", panels, out_dir / "two-stage.png")
     return [*write(sheet, out_dir / "two-stage"), picture]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from statistics import mean, stdev
 
-from rsitr.params import Params
+from rsitr.params import Experiment
 from rsitr.tables.entries import NOT_EXPECTED, Entries, Entry
 from rsitr.tables.layout import Cell, Note
 from rsitr.tables.published import METRICS
@@ -62,14 +62,12 @@ def _marks(entry: Entry, metric: str) -> tuple[Note, ...]:
 
 
 class View:
-    """The entries of some methods, all of an experiment unless they are given."""
+    """The entries of an experiment, with all its methods or with those of a table."""
 
-    def __init__(self, params: Params, experiment: str, entries: Entries, methods: Sequence[str] | None = None):
-        self.name = experiment
-        self.title = params[experiment].title
-        self.datasets = params[experiment].datasets
-        self.methods = params[experiment].methods if methods is None else methods
-        self.entries = entries
+    def __init__(self, name: str, experiment: Experiment, entries: Entries, methods: Sequence[str] | None = None):
+        self.name, self.experiment, self.entries = name, experiment, entries
+        self.title, self.datasets = experiment.title, experiment.datasets
+        self.methods = experiment.methods if methods is None else methods
 
     def entry(self, dataset: str, method: str) -> Entry:
         """A pair of the matrix, or an entry without runs."""
