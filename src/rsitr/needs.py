@@ -10,7 +10,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
-from rsitr.cells import Layout, Spec, current_weights_sha, read_record
+from rsitr.cells import Layout, read_record
 from rsitr.errors import ParamsError
 from rsitr.methods import entry
 from rsitr.methods.catalog import schemas
@@ -61,11 +61,6 @@ def teacher_files(params: Params, cell: CellId) -> list[Path]:
     """What training of a cell reads of its teacher."""
     found = teacher(params, cell)
     return [Layout.checkpoint(found) / name for name in ("model.safetensors", "train.json")] if found else []
-
-
-def current_teacher_sha(spec: Spec) -> str | None:
-    """Hash of the weights of a cell's teacher as they lie here, or as its record has them; None where neither says."""
-    return current_weights_sha(spec.teacher.cell) if spec.teacher else None
 
 
 def check_two_stages(params: Params, experiment: str) -> None:

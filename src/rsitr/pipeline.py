@@ -19,7 +19,6 @@ from rsitr.needs import (
     caption_files,
     cell_modules,
     check_two_stages,
-    current_teacher_sha,
     prior,
     prior_files,
     priors,
@@ -28,9 +27,10 @@ from rsitr.needs import (
 )
 from rsitr.origin import check_origin, forget_origin, note_origin
 from rsitr.params import SCENES, CellId, Params, parse_params
+from rsitr.present import current_data_sha, stale_parts
 from rsitr.provenance import code_sha, memory_gib
 from rsitr.scenes.run import check_priors, forget_priors, spec_of_prior, synchronise_priors
-from rsitr.scenes.use import begin_with_prior, check_prior, current_prior_sha, note_prior, prior_failure
+from rsitr.scenes.use import begin_with_prior, check_prior, note_prior, prior_failure
 from rsitr.times import newest, oldest
 from rsitr.two_stage.record import TwoStageSpec
 from rsitr.two_stage.run import forget_two_stages, spec_of_two_stage, synchronise_two_stages
@@ -101,22 +101,6 @@ def write_spec(spec: Spec) -> Path:
 
 def _json(spec: Spec) -> str:
     return json.dumps(spec.model_dump(mode="json"), indent=1, sort_keys=True) + "\n"
-
-
-def current_data_sha(spec: Spec) -> str | None:
-    """Hash of the data as it lies here, or None where it has not been built."""
-    from rsitr.datasets.table import read_facts
-
-    path = spec.clean
-    return read_facts(path).data_sha if path.is_file() else None
-
-
-def stale_parts(spec: Spec) -> list[str]:
-    """What the record of a cell no longer agrees with: code, parameters, data, teacher, prior; empty without one."""
-    record = read_record(Layout.cell(spec.cell) / "cell.json")
-    if record is None:
-        return []
-    return record.stale(spec, current_data_sha(spec), current_teacher_sha(spec), current_prior_sha(spec))
 
 
 def synchronise(params: Params, cells: Sequence[CellId]) -> None:

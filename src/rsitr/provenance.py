@@ -30,6 +30,7 @@ INFRASTRUCTURE = frozenset(
         "rsitr.errors",
         "rsitr.isolation",
         "rsitr.params",
+        "rsitr.present",
         "rsitr.progress",
         "rsitr.provenance",
         "rsitr.datasets.archives",

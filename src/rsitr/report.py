@@ -11,7 +11,8 @@ from rsitr.errors import StaleRecord
 from rsitr.needs import peder_cells
 from rsitr.overlap import built, found_copies, training_overlaps
 from rsitr.params import Params
-from rsitr.pipeline import cores, scenes_of_priors, spec_of, stale_parts, status, two_stage_specs
+from rsitr.pipeline import cores, scenes_of_priors, spec_of, status, two_stage_specs
+from rsitr.present import stale_parts
 from rsitr.tables.entries import collect, command
 from rsitr.two_stage.run import stale_two_stage, status_of_two_stages
 

@@ -12,6 +12,7 @@ from rsitr import needs, pipeline
 from rsitr.cells import Layout, Outcome, Record, TrainReport, write_json
 from rsitr.errors import ParamsError, RsitrError
 from rsitr.params import CellId, load_params, parse_params
+from rsitr.present import stale_parts
 from rsitr.provenance import code_sha
 
 TEACHER, STUDENT = (CellId("tiny", "scenes-b", method, 0) for method in ("vse", "lw-mcr@mine"))
@@ -105,16 +106,16 @@ def test_a_student_of_other_weights_is_stale(change):
     params = change()
     spec = pipeline.spec_of(params, STUDENT)
     put(params, STUDENT, teacher_sha="first")
-    assert pipeline.stale_parts(spec) == []  # nothing is known of the teacher
+    assert stale_parts(spec) == []  # nothing is known of the teacher
     put(params, TEACHER, weights_sha="first")
-    assert pipeline.stale_parts(spec) == []
+    assert stale_parts(spec) == []
     put(params, TEACHER, weights_sha="second")
-    assert pipeline.stale_parts(spec) == ["teacher"]
+    assert stale_parts(spec) == ["teacher"]
     report = Layout.checkpoint(TEACHER) / "train.json"
     report.unlink()  # a clone has records and no checkpoints
-    assert pipeline.stale_parts(spec) == ["teacher"]
+    assert stale_parts(spec) == ["teacher"]
     put(params, TEACHER, outcome=Outcome(status="failed", reason="killed"))
-    assert pipeline.stale_parts(spec) == []  # it learned nothing else meanwhile
+    assert stale_parts(spec) == []  # it learned nothing else meanwhile
 
 
 @pytest.mark.parametrize(("weights", "runs"), [("first", []), ("second", ["train"])])

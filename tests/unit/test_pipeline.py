@@ -12,6 +12,7 @@ from rsitr.cells import Layout, Outcome, Record, TrainReport, read_spec, write_j
 from rsitr.datasets.table import read_facts, read_table, write_table
 from rsitr.errors import RecordError, RsitrError, StaleRecord
 from rsitr.params import CellId, load_params
+from rsitr.present import stale_parts
 
 CHANCE0, CHANCE1, VSE0, VSE1 = (
     CellId("tiny", "scenes-b", method, seed) for method in ("chance", "vse") for seed in (0, 1)
@@ -90,14 +91,14 @@ def test_strict_accepts_present_and_skipped_cells(params):
 
 def test_stale_parts(params):
     spec = pipeline.spec_of(params, VSE0)
-    assert pipeline.stale_parts(spec) == []  # no record, nothing that could be stale
+    assert stale_parts(spec) == []  # no record, nothing that could be stale
     put(params, VSE0)
-    assert pipeline.stale_parts(spec) == []
+    assert stale_parts(spec) == []
     changed = spec.model_copy(update={"settings": {"margin": 0.5}, "code_sha": "newer"})
     other_data()
-    assert pipeline.stale_parts(changed) == ["code", "parameters", "data"]
+    assert stale_parts(changed) == ["code", "parameters", "data"]
     Layout.clean("scenes-b", "none").unlink()
-    assert pipeline.stale_parts(changed) == ["code", "parameters"]
+    assert stale_parts(changed) == ["code", "parameters"]
 
 
 def test_the_spec_of_a_cell_says_what_params_yaml_says(params):

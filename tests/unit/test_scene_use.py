@@ -16,6 +16,7 @@ from rsitr.cli.scenes import scenes_report, scenes_train
 from rsitr.errors import ParamsError, RsitrError
 from rsitr.methods import catalog
 from rsitr.params import CellId, PriorId, load_params, parse_params, prior_of
+from rsitr.present import stale_parts
 from rsitr.provenance import sha256_file
 from rsitr.scenes import run
 from rsitr.scenes.images import select
@@ -178,11 +179,11 @@ def test_a_cell_that_began_with_other_weights_is_stale(change):
     params = change()
     spec = pipeline.spec_of(params, CELL)
     put_cell(params, prior_sha="first")
-    assert pipeline.stale_parts(spec) == []  # nothing is known of the prior
+    assert stale_parts(spec) == []  # nothing is known of the prior
     put_prior(params)
-    assert pipeline.stale_parts(spec) == ["prior"]
+    assert stale_parts(spec) == ["prior"]
     put_cell(params, prior_sha=put_prior(params))
-    assert pipeline.stale_parts(spec) == []
+    assert stale_parts(spec) == []
 
 
 def test_training_of_a_cell_notes_the_weights_that_it_began_with(change, monkeypatch):

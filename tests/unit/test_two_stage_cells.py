@@ -169,6 +169,16 @@ def test_a_cell_that_is_missing_or_failed_becomes_the_reason(arrange):
     )
 
 
+def test_a_filter_that_another_teacher_has_taught_is_refused(arrange):
+    params = arrange(block("retrieval-filter"))
+    made(params, "scan-t2i", "retrieval-filter")
+    (spec,) = pipeline.two_stage_specs(params, "tiny")
+    path = Layout.cell(spec.filter.cell) / "cell.json"
+    write_json(path, read_record(path).model_copy(update={"teacher_sha": "another"}))
+    name = "tiny/scenes-b/retrieval-filter/0"
+    assert stage.run(spec).outcome.reason == f"its filter {name} is of other teacher: run `rsitr train {name}`"
+
+
 def test_what_is_current_is_not_repeated_and_what_is_not_is_named(arrange, in_this_process):
     params = arrange(block())
     made(params, "scan-t2i", "vse++")

@@ -13,6 +13,7 @@ from rsitr.cells import Layout, Outcome, Spec, current_weights_sha, read_json, w
 from rsitr.isolation import run_stage
 from rsitr.methods import entry
 from rsitr.params import TwoStageId
+from rsitr.present import current_data_sha
 from rsitr.provenance import code_sha
 from rsitr.times import newest, oldest
 from rsitr.two_stage.record import TwoStageRecord, TwoStageSpec, read_two_stage
@@ -35,14 +36,12 @@ def two_stage_inputs(spec: TwoStageSpec) -> list[Path]:
 
 def stale_two_stage(spec: TwoStageSpec) -> list[str]:
     """What the record no longer agrees with: code, parameters, data, scorer, filter; empty when there is none."""
-    from rsitr.datasets.table import read_facts
-
     record = read_two_stage(spec.id)
     if record is None:
         return []
-    table = spec.scorer.clean
-    data = read_facts(table).data_sha if table.is_file() else None
-    return record.stale(spec, data, *(current_weights_sha(cell.cell) for cell in (spec.scorer, spec.filter)))
+    return record.stale(
+        spec, current_data_sha(spec.scorer), *(current_weights_sha(cell.cell) for cell in (spec.scorer, spec.filter))
+    )
 
 
 def status_of_two_stages(specs: Iterable[TwoStageSpec]) -> list[tuple[str, str, str]]:

@@ -21,9 +21,9 @@ from torch import Tensor
 
 from rsitr.cells import Layout, Outcome, Record, Spec, TrainReport, read_json, read_record, write_json
 from rsitr.datasets.splits import SplitData
-from rsitr.datasets.table import read_facts
 from rsitr.errors import Unsupported
 from rsitr.methods.base import Method
+from rsitr.present import stale_parts
 from rsitr.progress import Progress
 from rsitr.provenance import library_versions, machine, peak_memory_mib
 from rsitr.retrieval.recall import RecallReport, recall
@@ -65,7 +65,7 @@ def recorded(spec: Spec, role: str) -> Record:
         raise Unsupported(f"its {role} {cell.path} is {outcome.status}: {outcome.reason}")
     if record is None or record.weights_sha != report.weights_sha:
         raise Unsupported(f"its {role} {cell.path} has not been evaluated: run `rsitr evaluate {cell.path}`")
-    if stale := record.stale(spec, read_facts(spec.clean).data_sha):
+    if stale := stale_parts(spec):
         raise Unsupported(f"its {role} {cell.path} is of other {' and '.join(stale)}: run `rsitr train {cell.path}`")
     return record
 
