@@ -58,7 +58,7 @@ def build(params: Params, experiment: str, *, only: TableName | None = None, str
     and ``leakage`` from the images that were compared, the others from the canonical tables. ``strict`` writes nothing
     from records unless all of them are of the present (``refuse``).
     """
-    from rsitr.tables import ceiling, datasets, dedup, leakage, mtgfe_datasets, sources, splits, statistics
+    from rsitr.tables import ceiling, datasets, dedup, leakage, mtgfe_datasets, sources, splits
 
     wanted = {*get_args(TableName)} if only is None else {*GROUPS.get(only, (only,))}
     out, written = Layout.tables(experiment), []
@@ -78,6 +78,8 @@ def build(params: Params, experiment: str, *, only: TableName | None = None, str
         written += leakage.build(compared, copies, experiment, out)
         written.append(leakage.write_training(training_overlaps(params, experiment), Layout.overlaps(experiment)))
     if "statistics" in wanted:
+        from rsitr.tables import statistics  # nltk takes a second, which the others need not pay
+
         written += statistics.build(facts_of, experiment, out, min(2, cores()))
     if wanted & {*GROUPS["records"]}:
         if strict:
