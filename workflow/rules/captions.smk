@@ -42,10 +42,10 @@ rule similarity:
     priority: EARLY
     conda:
         "../envs/rsitr.yaml"
-    threads: 2
+    threads: FEW_THREADS
     resources:
         mem_mb=3000,
-        cpu=min(2, pipeline.cores()),
+        cpu=FEW_THREADS,
     params:
         code=measure_code,
     shell:

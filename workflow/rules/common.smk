@@ -20,6 +20,8 @@ shell.prefix(
 
 # Work that many others wait for: begun late, it would leave cores idle at the end.
 EARLY = 1
+# No more than a cell has: a job of two threads among cells of one would wait until two of them end together.
+FEW_THREADS = min(2, PARAMS[PARAMS.experiment].threads, pipeline.cores())
 
 
 def code(*modules):

@@ -31,10 +31,10 @@ rule canonical:
     priority: EARLY
     conda:
         "../envs/rsitr.yaml"
-    threads: 2
+    threads: FEW_THREADS
     resources:
         mem_mb=2000,
-        cpu=min(2, pipeline.cores()),
+        cpu=FEW_THREADS,
     params:
         code=dataset_code,
     shell:

@@ -13,10 +13,10 @@ rule thumbnails:
     priority: EARLY
     conda:
         "../envs/rsitr.yaml"
-    threads: 2
+    threads: FEW_THREADS
     resources:
         mem_mb=2000,
-        cpu=min(2, pipeline.cores()),
+        cpu=FEW_THREADS,
     params:
         code=code("rsitr.dedup.thumbnails"),
     shell:
