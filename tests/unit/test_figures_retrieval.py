@@ -36,8 +36,8 @@ def hits(*matches):
 
 
 RANKINGS = (
-    ranked.Ranking("keywords", "", ("- port", "white boats"), hits(False, True, False)),
-    ranked.Ranking("both", "it costs $5 and $6 to " + "see " * 20 + "this", ("blue sea",), hits(False, False)),
+    ranked.Ranking("keywords", "", ("- port", "white boats"), hits(False, True, False), 2),
+    ranked.Ranking("both", "it costs $5 and $6 to " + "see " * 20 + "this", ("blue sea",), hits(False, False), 9),
 )
 
 
@@ -64,12 +64,22 @@ def test_the_texts_of_a_query(drawn, tmp_path):
     assert lines[0] == r"it costs \$5 and \$6 to see see see see"
     assert lines[-2:] == ["", "blue sea"]
     assert max(map(len, lines)) <= ranked.LETTERS + 2  # and the strokes that keep two dollars from being a formula
-    assert [text for text in texts if "not among" in text] == ["ground truth not among the first 2"]
+    assert [text for text in texts if "rank" in text] == ["ground truth at rank 9"]
+    assert not any("same text" in text for text in texts)
+
+
+def test_other_images_with_the_text_of_the_query_have_a_dashed_frame(drawn, tmp_path):
+    found = (ranked.Hit(plain(RED), False, shares=True), ranked.Hit(plain(RED), True, shares=True), *hits(False))
+    ranked.draw("Found", [ranked.Ranking("sentence", "a port", (), found, 2)], tmp_path / "ranked.png")
+    images = [axes for axes in drawn[0].findobj(ranked.Axes) if axes.images]
+    styles = [axes.spines["top"].get_linestyle() for axes in images if axes.spines["top"].get_visible()]
+    assert styles == [(0, (2, 2)), "solid"]
+    assert {"ground truth", "other image with the same text"} <= set(texts_of(drawn[0]))
 
 
 def test_a_long_text_has_room(drawn, tmp_path):
     for words in (8, 80):
-        ranked.draw("t", [ranked.Ranking("sentence", "word " * words, (), hits(True))], tmp_path / "t.png")
+        ranked.draw("t", [ranked.Ranking("sentence", "word " * words, (), hits(True), 1)], tmp_path / "t.png")
     short, long = (figure.get_size_inches()[1] for figure in drawn)
     assert short == pytest.approx(0.6 + ranked.ROW)
     assert long == pytest.approx(0.6 + 0.16 * (10 + 4))  # eight words of five letters a line

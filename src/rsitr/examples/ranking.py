@@ -41,10 +41,16 @@ def found_images(
         query = int(np.flatnonzero(split.image_of == places[image])[0])
         text = encoded.texts[encoded.place[query]][None]
         scores = score_all(model.method, encoded.images, text, model.device)[:, 0]
-        best = [split.image_ids[place] for place in scores.argsort(descending=True, stable=True)[:FOUND].tolist()]
-        hits = [ranked.Hit(shown.pixels(everywhere[b]), b == image, shown.class_names[everywhere[b]]) for b in best]
+        order = scores.argsort(descending=True, stable=True).tolist()
+        texts = zip(split.captions, split.image_of.tolist(), strict=True)
+        same = {split.image_ids[place] for text, place in texts if text == split.captions[query]}
+        hits = [
+            ranked.Hit(shown.pixels(everywhere[b]), b == image, shown.class_names[everywhere[b]], b in same)
+            for b in (split.image_ids[place] for place in order[:FOUND])
+        ]
         sentence, keywords = parts(split.captions[query])
-        rankings.append(ranked.Ranking(name, sentence, tuple(keywords), tuple(hits)))
+        rank = 1 + order.index(places[image])
+        rankings.append(ranked.Ranking(name, sentence, tuple(keywords), tuple(hits), rank))
     return rankings
 
 

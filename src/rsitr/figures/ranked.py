@@ -1,4 +1,7 @@
-"""What queries find, as AMFMN's Fig. 11 shows it: the first images of each, the ground truth in an orange frame."""
+"""What queries find, as AMFMN's Fig. 11 shows it: the first images of each, the ground truth in an orange frame.
+
+Other images that have the query among their own texts have a dashed one.
+"""
 
 from __future__ import annotations
 
@@ -32,6 +35,8 @@ class Hit(NamedTuple):
     matches: bool
     """Whether it is the ground truth."""
     class_name: str = ""
+    shares: bool = False
+    """Whether the query is a text of this image as well as of the ground truth."""
 
 
 class Ranking(NamedTuple):
@@ -45,6 +50,8 @@ class Ranking(NamedTuple):
     """Empty for a query of a sentence."""
     hits: tuple[Hit, ...]
     """The best first."""
+    rank: int
+    """Of the ground truth, from 1."""
 
 
 def _lines(ranking: Ranking) -> list[str]:
@@ -65,7 +72,7 @@ def _text(axes: Axes, ranking: Ranking) -> None:
     below: dict[str, Any] = {"xycoords": "axes fraction", "textcoords": "offset points", "fontsize": 8}
     axes.annotate("\n".join(_lines(ranking)), (0, 1), (0, -17), va="top", **below)
     if not any(hit.matches for hit in ranking.hits):
-        note = f"ground truth not among the first {len(ranking.hits)}"
+        note = f"ground truth at rank {ranking.rank}"
         axes.annotate(note, (0, 0), (0, 0), va="bottom", color=GREY, **below)
 
 
@@ -73,7 +80,8 @@ def _image(axes: Axes, rank: int, hit: Hit) -> None:
     height, width = hit.image.shape[:2]
     axes.imshow(hit.image, extent=(0, width, height, 0))
     axes.set(xticks=[], yticks=[], anchor="N")
-    axes.spines[:].set(visible=hit.matches, color=FRAME, linewidth=4)
+    style: dict[str, Any] = {"linewidth": 4} if hit.matches else {"linewidth": 2, "linestyle": (0, (2, 2))}
+    axes.spines[:].set(visible=hit.matches or hit.shares, color=FRAME, **style)
     axes.set_title(str(rank), fontsize=8, pad=4)
     axes.set_xlabel(hit.class_name, fontsize=7, color=GREY, labelpad=4)
 
@@ -98,6 +106,9 @@ def draw(title: str, rankings: Sequence[Ranking], path: Path) -> Path:
         parts = figure.subfigures(len(rankings), 1, squeeze=False, height_ratios=heights)[:, 0]
         for part, ranking in zip(parts, rankings, strict=True):
             _row(part, ranking, most)
-        key = Patch(facecolor="none", edgecolor=FRAME, linewidth=2, label="ground truth")
-        figure.legend(handles=[key], loc="outside lower center", fontsize=8, frameon=False)
+        key = [Patch(facecolor="none", edgecolor=FRAME, linewidth=2, label="ground truth")]
+        if any(hit.shares and not hit.matches for ranking in rankings for hit in ranking.hits):
+            label = "other image with the same text"
+            key.append(Patch(facecolor="none", edgecolor=FRAME, linewidth=1.5, linestyle=(0, (2, 2)), label=label))
+        figure.legend(handles=key, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
         return save(figure, path)
