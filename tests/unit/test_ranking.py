@@ -1,0 +1,27 @@
+"""What a picture says of a query: the best images, which of them share its text, and where the ground truth is."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import torch
+
+from rsitr.examples import ranking
+
+IDS = ["a", "b", "c", "d", "e", "f", "g"]
+CAPTIONS = ["a port", "a farm", "a port", "a road", "a lake", "a hill", "a park"]
+
+
+def test_the_rank_of_the_truth_and_the_images_that_share_the_query(monkeypatch):
+    split = SimpleNamespace(image_ids=IDS, captions=CAPTIONS, image_of=np.arange(7))
+    model = SimpleNamespace(data=SimpleNamespace(splits={"test": split}), method=None, device="cpu")
+    encoded = SimpleNamespace(images=None, texts=torch.zeros(7, 1), place=torch.arange(7))
+    shown = SimpleNamespace(split=split, class_names=IDS, pixels=lambda place: np.full((2, 2, 3), place, np.uint8))
+    scores = torch.tensor([1.0, 2.0, 9.0, 8.0, 7.0, 6.0, 5.0])[:, None]
+    monkeypatch.setattr(ranking, "score_all", lambda *_: scores)
+    (found,) = ranking.found_images("sentence", model, encoded, ["a", "elsewhere"], shown)
+    assert (found.sentence, found.keywords, found.rank) == ("a port", (), 7)
+    assert [hit.class_name for hit in found.hits] == ["c", "d", "e", "f", "g"]
+    assert [int(hit.image[0, 0, 0]) for hit in found.hits] == [2, 3, 4, 5, 6]
+    assert [(hit.matches, hit.shares) for hit in found.hits] == [(False, True), *[(False, False)] * 4]
