@@ -1,14 +1,14 @@
 """Two-stage retrieval beside exhaustive scoring: milliseconds per query and loss of mR by length of the shortlists.
 
-Two trained cells of one dataset and seed, an expensive scorer and a filter. The peer is the scorer alone on the test
+Trained cells of one dataset and seed, an expensive scorer and its filters. The peer is the scorer alone on the test
 split, in the same process. Time is taken in two ways, of both: all queries of a direction together, in blocks of pairs,
 time by the number of queries (which is how the paper of MTGFE counts), and one query at a time. Ours is filter and
 re-ranking together. Galleries are encoded beforehand, identical captions are scored once, on both sides. All recalls
 are of all queries and of one and the same matrix of scores. Run from the folder with params.yaml, data and checkpoints,
 with nothing else running.
 
-    python benchmarks/two_stage.py                                     laptop, RSICD, MTGFE and its filter
-    python benchmarks/two_stage.py laptop/ucm/scan-t2i/vse++/0 --shortlists 8 32 128
+    python benchmarks/two_stage.py                                     laptop, RSICD, MTGFE and its two filters
+    python benchmarks/two_stage.py laptop/ucm/scan-t2i/0 --filters vse++ --shortlists 8 32 128
     python benchmarks/two_stage.py --images 64                         64 images and their captions; writes nothing
 """
 
@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -38,12 +39,13 @@ from rsitr.two_stage.stage import TIMED, Clock, Side, filter_scores, ready, same
 from table import Row, machine, print_rows, write_rows
 
 RESULT = Path(__file__).parents[1] / "results" / "benchmarks" / "two_stage.csv"
-DEFAULT = "laptop/rsicd/mtgfe/retrieval-filter/0"
+DEFAULT = "laptop/rsicd/mtgfe@itm/0"
+FILTERS = ["retrieval-filter", "distilled-dual"]
 SHORTLISTS = [8, 16, 32, 64, 128, 256]
 
 
 class Found(NamedTuple):
-    """What was measured."""
+    """What was measured of one filter."""
 
     mr: float
     """Of exhaustive scoring."""
@@ -57,15 +59,25 @@ class Found(NamedTuple):
     """Ours, all queries of a direction together, by length of the shortlists."""
 
 
-def specs_of(name: str) -> tuple[Spec, Spec]:
-    """The specs of scorer and filter of EXPERIMENT/DATASET/SCORER/FILTER/SEED."""
+class Exhaustive(NamedTuple):
+    """The scorer, and what it says of all pairs."""
+
+    side: Side
+    encoded: Encoded
+    image_of: np.ndarray
+    scores: torch.Tensor
+    """[I, T]: of every image and different text."""
+    blocks: Seconds
+
+
+def specs_of(name: str, filters: Sequence[str]) -> list[Spec]:
+    """The specs of the scorer, EXPERIMENT/DATASET/SCORER/SEED, and of filters of the same dataset and seed."""
     parts = name.split("/")
-    if len(parts) != 5 or not parts[4].isdecimal():
-        raise SystemExit("name two cells as EXPERIMENT/DATASET/SCORER/FILTER/SEED")
-    experiment, dataset, *methods, seed = parts
+    if len(parts) != 4 or not parts[3].isdecimal():
+        raise SystemExit("name the scorer as EXPERIMENT/DATASET/METHOD/SEED")
+    experiment, dataset, scorer, seed = parts
     params = load_params()
-    scorer, chosen = (pipeline.trained(params, CellId(experiment, dataset, method, int(seed))) for method in methods)
-    return scorer, chosen
+    return [pipeline.trained(params, CellId(experiment, dataset, method, int(seed))) for method in (scorer, *filters)]
 
 
 def part_of(side: Side, images: int) -> tuple[Encoded, np.ndarray]:
@@ -77,30 +89,38 @@ def part_of(side: Side, images: int) -> tuple[Encoded, np.ndarray]:
 
 
 @torch.inference_mode()
-def measure(scorer_spec: Spec, filter_spec: Spec, shortlists: list[int], images: int) -> Found:
-    """All times and recalls of two cells on the first so many images of the test split."""
-    device = prepare(scorer_spec)
-    scorer, chosen = ready(scorer_spec, device), ready(filter_spec, device)
-    (of_scorer, image_of), (of_filter, _) = part_of(scorer, images), part_of(chosen, images)
-    first, second, text_of = same_texts(of_scorer, of_filter)
-
+def score_everything(spec: Spec, images: int, device: str) -> Exhaustive:
+    """All pairs of the first so many images of the test split."""
+    side = ready(spec, device)
+    encoded, image_of = part_of(side, images)
     begun = time.perf_counter()
-    scores = score_all(scorer.method, first.images, first.texts, device)
+    scores = score_all(side.method, encoded.images, encoded.texts, device)
     seconds = time.perf_counter() - begun
-    blocks = Seconds(i2t=seconds / len(first.images), t2i=seconds / len(first.texts))
+    blocks = Seconds(i2t=seconds / scores.shape[0], t2i=seconds / scores.shape[1])
+    return Exhaustive(side, encoded, image_of, scores, blocks)
+
+
+@torch.inference_mode()
+def measure(everything: Exhaustive, spec: Spec, shortlists: list[int], device: str) -> Found:
+    """All times and recalls of a filter before the scorer."""
+    chosen, image_of = ready(spec, device), everything.image_of
+    of_filter, _ = part_of(chosen, len(everything.encoded.images))
+    first, second, text_of = same_texts(everything.encoded, of_filter)
+    # A text of both is one of the scorer's: that of any caption it stands for.
+    scores = everything.scores[:, everything.encoded.place[np.unique(text_of, return_index=True)[1]]]
 
     def report(ranks: Ranks) -> dict[str, float]:
         return vars(recall(ranks))
 
     exhaustive = report(rank_scores(lambda i, t: scores[i][:, text_of[t]], image_of))
-    clock = Clock(Pairs(scorer.method, first, device), Pairs(chosen.method, second, device))
+    clock = Clock(Pairs(everything.side.method, first, device), Pairs(chosen.method, second, device))
     alone = clock.all_pairs()
     shortlisted = filter_scores(chosen.method, second, device)
     # What the scorer gives a pair is the same in either way of retrieval.
     ranks = two_stage(shortlisted, lambda i, t: scores[i, t], image_of, shortlists, text_of=text_of)
     points = [clock.point(k, report(each)) for k, each in zip(shortlists, ranks, strict=True)]
     together = {k: together_seconds(shortlisted, clock.scorer, k) for k in shortlists}
-    return Found(exhaustive["mr"], blocks, alone, points, together)
+    return Found(exhaustive["mr"], everything.blocks, alone, points, together)
 
 
 def together_seconds(first: Score, scorer: Pairs, k: int) -> Seconds:
@@ -127,9 +147,9 @@ def together_seconds(first: Score, scorer: Pairs, k: int) -> Seconds:
     return Seconds(i2t=(filtered + spent[0]) / images, t2i=(filtered + spent[1]) / texts)
 
 
-def rows_of(name: str, found: Found) -> list[Row]:
+def rows_of(name: str, chosen: str, found: Found) -> list[Row]:
     """The measurements in the form of every benchmark."""
-    _, dataset, scorer, chosen, _ = name.split("/")
+    _, dataset, scorer, _ = name.split("/")
     peer, rows = f"{scorer}, all pairs", []
     for direction in ("i2t", "t2i"):
         for point in found.points:
@@ -150,17 +170,22 @@ def rows_of(name: str, found: Found) -> list[Row]:
 def main() -> None:
     """Measure, print, and write ``results/benchmarks/two_stage.csv``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cells", nargs="?", default=DEFAULT, help="EXPERIMENT/DATASET/SCORER/FILTER/SEED")
+    parser.add_argument("scorer", nargs="?", default=DEFAULT, help="EXPERIMENT/DATASET/METHOD/SEED")
+    parser.add_argument("--filters", nargs="+", default=FILTERS, help="methods, of the same dataset and seed")
     parser.add_argument("--shortlists", nargs="+", type=int, default=SHORTLISTS)
     parser.add_argument("--images", type=int, help="only the first so many of the test split; nothing is written")
     arguments = parser.parse_args()
+    rows = []
     try:
-        scorer, chosen = specs_of(arguments.cells)
-        found = measure(scorer, chosen, sorted(arguments.shortlists), arguments.images or 2**31)
+        scorer, *filters = specs_of(arguments.scorer, arguments.filters)
+        device = prepare(scorer)
+        everything = score_everything(scorer, arguments.images or 2**31, device)
+        for name, spec in zip(arguments.filters, filters, strict=True):
+            found = measure(everything, spec, sorted(arguments.shortlists), device)
+            rows += rows_of(arguments.scorer, name, found)
     except RsitrError as error:
         raise SystemExit(f"{error}") from None
-    rows = rows_of(arguments.cells, found)
-    print_rows(f"Two-stage retrieval: {arguments.cells}", rows)
+    print_rows(f"Two-stage retrieval: {arguments.scorer}", rows)
     if not arguments.images:
         write_rows(RESULT, rows)
 
