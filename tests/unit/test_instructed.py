@@ -10,6 +10,7 @@ import pytest
 import timm
 import torch
 from safetensors.torch import save_file
+from torchvision.transforms import v2
 
 from rsitr.errors import WeightsMismatch, WeightsUnavailable
 from rsitr.nn.features import cached_tokens
@@ -64,6 +65,16 @@ def test_both_models_see_the_same_image_each_in_its_own_statistics() -> None:
         :, None, None
     ]
     torch.testing.assert_close(other.instruct(pixels), plain.instruct(scaled), atol=1e-5, rtol=1e-4)
+
+
+def test_an_instruction_encoder_may_have_a_size_of_its_own() -> None:
+    pixels = torch.rand(2, 3, 160, 160)
+    backbone = build(size=96)
+    encoder = backbone._instructor[0]
+    small = v2.functional.resize(pixels, [96, 96], v2.InterpolationMode(encoder.pixels.interpolation))
+    assert (encoder.pixels.mean, encoder.pixels.std) == (backbone.pixels.mean, backbone.pixels.std)
+    torch.testing.assert_close(backbone.instruct(pixels), encoder.model(small), atol=1e-4, rtol=1e-3)
+    assert str(backbone) != str(build())
 
 
 def test_the_instruction_encoder_never_learns() -> None:

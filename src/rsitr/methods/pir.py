@@ -61,9 +61,11 @@ class PIRConfig(DualEncoderConfig):
     attention_dropout: float = Field(0.2, ge=0, lt=1)
     """Of both progressive attention encoders."""
     instruction_backbone: str = "resnet50"
-    """Any image model of timm. It sees the pixels of the image tower, so its size is ``image_size``."""
+    """Any image model of timm."""
     instruction_weights: str = "scenes://paper/resnet50-aid"
     """As ``image_weights``, or scenes://EXPERIMENT/NAME; ``none``, random weights, is the control."""
+    instruction_size: int | None = Field(None, ge=16)
+    """Side of its images in pixels, which are made of those of the image tower; None for the size of these."""
     instruction_mean: tuple[float, ...] | None = None
     """Pixel statistics; None for those of the instruction encoder."""
     instruction_std: tuple[float, ...] | None = None
@@ -113,6 +115,7 @@ class PIR(DualEncoder):
         instructor = {
             "name": config.instruction_backbone,
             "weights": config.instruction_weights,
+            "size": config.instruction_size,
             "mean": config.instruction_mean,
             "std": config.instruction_std,
             "options": config.instruction_options,

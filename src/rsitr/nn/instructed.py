@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.features import state_sha
@@ -31,13 +32,15 @@ class InstructedBackbone(ImageBackbone):
 
     Packed, those of a frozen backbone are kept and read like any other tokens. ``instructor`` has the arguments of
     ``ImageBackbone`` for the second model, which learns in no case and is always in evaluation mode; no checkpoint
-    holds anything of it. Both models see the same pixels at the size of the first, scaled to the statistics of each.
+    holds anything of it. Both models see the same image, each at its size and in its statistics; the second one at the
+    size of the first where ``instructor`` has none.
     """
 
     def __init__(self, *, instructor: dict[str, Any], **arguments: Any):
         super().__init__(**arguments)
         weights = located(instructor["weights"])
-        encoder = ImageBackbone(**(instructor | {"weights": weights, "size": self.pixels.size}))
+        size = instructor.get("size") or self.pixels.size
+        encoder = ImageBackbone(**(instructor | {"weights": weights, "size": size}))
         # In a tuple, so that neither the optimiser nor the checkpoint finds it.
         self._instructor = (encoder.eval().requires_grad_(False),)
         self.instruction_width = int(encoder.model.head_hidden_size)
@@ -65,7 +68,9 @@ class InstructedBackbone(ImageBackbone):
 
 
 def rescale(pixels: Tensor, before: PixelFormat, after: PixelFormat) -> Tensor:
-    """Pixels [B, 3, H, W] with the mean and standard deviation of one format, as the other's."""
+    """Pixels [B, 3, size, size] of one format as the other has them."""
+    if before.size != after.size:
+        pixels = F.interpolate(pixels, (after.size, after.size), mode=after.interpolation, antialias=True)
     if (before.mean, before.std) == (after.mean, after.std):
         return pixels
     (mean, std), (other_mean, other_std) = (
