@@ -311,7 +311,7 @@ def _scale_rows(case: str, seconds: float, recall: float) -> list[Row]:
 def main() -> None:
     """Measure, print, and write ``results/benchmarks/dedup.csv``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", choices=["aid-rsicd", "planted", "scale"], default=[])
+    parser.add_argument("cases", nargs="*", choices=[[], "aid-rsicd", "planted", "scale"], help="default: all")
     wanted = parser.parse_args().cases or ["aid-rsicd", "planted", "scale"]
     finders = [Peer("rsitr", ours), *peers(mirror_dir())]
     measure = {"aid-rsicd": lambda: aid_rsicd(finders), "planted": lambda: planted(finders), "scale": scale}

@@ -175,7 +175,7 @@ def compare(task: Task) -> list[Row]:
 def main() -> None:
     """Measure, print, and write ``results/benchmarks/scoring.csv``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", choices=[*PEERS], default=[])
+    parser.add_argument("cases", nargs="*", choices=[[], *PEERS], help="default: all")
     parser.add_argument("--brief", action="store_true")
     arguments = parser.parse_args()
     for name in arguments.cases or PEERS:

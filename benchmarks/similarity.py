@@ -228,7 +228,7 @@ CASES = {
 def main() -> None:
     """Measure, print, and write ``results/benchmarks/similarity.csv``; every case in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", choices=[*CASES], default=[])
+    parser.add_argument("cases", nargs="*", choices=[[], *CASES], help="default: all")
     for case in parser.parse_args().cases or CASES:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             rows = pool.submit(CASES[case]).result()

@@ -228,7 +228,7 @@ def main() -> None:
     """Measure, print, and write ``results/benchmarks/training.csv``."""
     found = tasks()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", choices=[*found], default=[])
+    parser.add_argument("cases", nargs="*", choices=[[], *found], help="default: all")
     parser.add_argument("--brief", action="store_true")
     arguments = parser.parse_args()
     for name in arguments.cases or found:
