@@ -34,7 +34,7 @@ from rsitr.dedup.candidates import NEIGHBOURS, Index
 from rsitr.dedup.copies import find_copies
 from rsitr.dedup.fingerprints import DIMENSIONS, ORIENTATIONS, WINDOWS, fingerprints, oriented
 from rsitr.dedup.thumbnails import Thumbnails, look
-from table import Row, machine, print_rows, write_rows
+from table import Row, add_cases, machine, print_rows, write_rows
 
 RESULT = Path(__file__).parents[1] / "results" / "benchmarks" / "dedup.csv"
 JUDGED = Path(__file__).with_name("judged.csv")
@@ -308,11 +308,14 @@ def _scale_rows(case: str, seconds: float, recall: float) -> list[Row]:
     ]
 
 
+CASES = ("aid-rsicd", "planted", "scale")
+
+
 def main() -> None:
     """Measure, print, and write ``results/benchmarks/dedup.csv``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", choices=[[], "aid-rsicd", "planted", "scale"], help="default: all")
-    wanted = parser.parse_args().cases or ["aid-rsicd", "planted", "scale"]
+    add_cases(parser, CASES)
+    wanted = parser.parse_args().cases or CASES
     finders = [Peer("rsitr", ours), *peers(mirror_dir())]
     measure = {"aid-rsicd": lambda: aid_rsicd(finders), "planted": lambda: planted(finders), "scale": scale}
     for case in wanted:

@@ -31,7 +31,7 @@ from rsitr.params import CellId, load_params
 from rsitr.pipeline import spec_of
 from rsitr.runtime import build_method
 from rsitr.train import Trainer
-from table import Row, machine, print_rows, write_rows
+from table import Row, add_cases, machine, print_rows, write_rows
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "results" / "benchmarks" / "pipeline.csv"
@@ -158,7 +158,7 @@ CASES = {"demo": whole_runs, "cell-overhead": cell_overhead, "step-rate": step_r
 def main() -> None:
     """Run the chosen cases in a fresh copy of the sources."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("cases", nargs="*", choices=[[], *CASES], help="default: all")
+    add_cases(parser, CASES)
     chosen = parser.parse_args().cases or list(CASES)
     rows: list[Row] = []
     with tempfile.TemporaryDirectory() as folder:

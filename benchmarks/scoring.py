@@ -36,7 +36,7 @@ from rsitr.methods.configure import configure
 from rsitr.nn.seeds import seeded
 from rsitr.scoring import encode_captions, score_all
 from scoring_peers import PEERS
-from table import Row, machine, print_rows, write_rows
+from table import Row, add_cases, machine, print_rows, write_rows
 
 RESULT = Path(__file__).parents[1] / "results" / "benchmarks" / "scoring.csv"
 IMAGES, REGIONS, WIDTH = 1_093, 49, 1024
@@ -175,7 +175,7 @@ def compare(task: Task) -> list[Row]:
 def main() -> None:
     """Measure, print, and write ``results/benchmarks/scoring.csv``."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", choices=[[], *PEERS], help="default: all")
+    add_cases(parser, PEERS)
     parser.add_argument("--brief", action="store_true")
     arguments = parser.parse_args()
     for name in arguments.cases or PEERS:

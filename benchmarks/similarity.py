@@ -31,7 +31,7 @@ from rsitr.captions.meteor import Meteor
 from rsitr.captions.similarity import BLOCK, CaptionSet
 from rsitr.captions.words import words
 from rsitr.datasets.mirror import mirror_dir
-from table import Row, machine, print_rows, write_rows
+from table import Row, add_cases, machine, print_rows, write_rows
 
 RESULT = Path(__file__).parents[1] / "results" / "benchmarks" / "similarity.csv"
 FILES = {
@@ -228,7 +228,7 @@ CASES = {
 def main() -> None:
     """Measure, print, and write ``results/benchmarks/similarity.csv``; every case in a process of its own."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", choices=[[], *CASES], help="default: all")
+    add_cases(parser, CASES)
     for case in parser.parse_args().cases or CASES:
         with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
             rows = pool.submit(CASES[case]).result()

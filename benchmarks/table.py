@@ -1,9 +1,10 @@
 """The common form of every benchmark's result: one row per case and metric, ours beside a named peer."""
 
+import argparse
 import csv
 import os
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -45,6 +46,12 @@ def machine() -> str:
     model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
     return f"{os.cpu_count()} x {model}, {memory:.0f} GiB, torch {torch.__version__}"
+
+
+def add_cases(parser: argparse.ArgumentParser, cases: Iterable[str]) -> None:
+    """The argument that names the cases to measure; an empty list where it is left out."""
+    # Left out, argparse looks for the empty list among the choices.
+    parser.add_argument("cases", nargs="*", choices=[[], *cases], metavar="CASE", help="default: all")
 
 
 def write_rows(path: Path, rows: Sequence[Row]) -> None:

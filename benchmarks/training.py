@@ -40,7 +40,7 @@ from rsitr.cells import read_json
 from rsitr.pretraining import loop
 from rsitr.pretraining.ranks import Ranks
 from rsitr.pretraining.spec import PretrainRecord, PretrainSpec
-from table import Row, machine, print_rows, write_rows
+from table import Row, add_cases, machine, print_rows, write_rows
 from training_peer import PlainStep
 
 RESULT = Path(__file__).parents[1] / "results" / "benchmarks" / "training.csv"
@@ -228,7 +228,7 @@ def main() -> None:
     """Measure, print, and write ``results/benchmarks/training.csv``."""
     found = tasks()
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("cases", nargs="*", choices=[[], *found], help="default: all")
+    add_cases(parser, found)
     parser.add_argument("--brief", action="store_true")
     arguments = parser.parse_args()
     for name in arguments.cases or found:

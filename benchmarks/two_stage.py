@@ -27,7 +27,7 @@ from rsitr import pipeline
 from rsitr.cells import Spec
 from rsitr.errors import RsitrError
 from rsitr.params import CellId, load_params
-from rsitr.retrieval.ranks import Ranks, rank_scores
+from rsitr.retrieval.ranks import rank_scores
 from rsitr.retrieval.recall import recall
 from rsitr.retrieval.tiles import Score
 from rsitr.retrieval.two_stage import shortlist, two_stage
@@ -47,12 +47,8 @@ SHORTLISTS = [8, 16, 32, 64, 128, 256]
 class Found(NamedTuple):
     """What was measured of one filter."""
 
-    mr: float
-    """Of exhaustive scoring."""
-    blocks: Seconds
-    """Time of a query when all pairs are scored in blocks."""
     alone: Seconds
-    """When one query at a time is scored with the whole gallery."""
+    """Time of a query of the scorer alone, when one at a time is scored with the whole gallery."""
     points: list[Point]
     """Ours, one query at a time."""
     together: dict[int, Seconds]
@@ -67,7 +63,9 @@ class Exhaustive(NamedTuple):
     image_of: np.ndarray
     scores: torch.Tensor
     """[I, T]: of every image and different text."""
+    mr: float
     blocks: Seconds
+    """Time of a query when all pairs are scored in blocks."""
 
 
 def specs_of(name: str, filters: Sequence[str]) -> list[Spec]:
@@ -97,7 +95,8 @@ def score_everything(spec: Spec, images: int, device: str) -> Exhaustive:
     scores = score_all(side.method, encoded.images, encoded.texts, device)
     seconds = time.perf_counter() - begun
     blocks = Seconds(i2t=seconds / scores.shape[0], t2i=seconds / scores.shape[1])
-    return Exhaustive(side, encoded, image_of, scores, blocks)
+    mr = recall(rank_scores(lambda i, t: scores[i][:, encoded.place[t]], image_of)).mr
+    return Exhaustive(side, encoded, image_of, scores, mr, blocks)
 
 
 @torch.inference_mode()
@@ -108,19 +107,14 @@ def measure(everything: Exhaustive, spec: Spec, shortlists: list[int], device: s
     first, second, text_of = same_texts(everything.encoded, of_filter)
     # A text of both is one of the scorer's: that of any caption it stands for.
     scores = everything.scores[:, everything.encoded.place[np.unique(text_of, return_index=True)[1]]]
-
-    def report(ranks: Ranks) -> dict[str, float]:
-        return vars(recall(ranks))
-
-    exhaustive = report(rank_scores(lambda i, t: scores[i][:, text_of[t]], image_of))
     clock = Clock(Pairs(everything.side.method, first, device), Pairs(chosen.method, second, device))
     alone = clock.all_pairs()
     shortlisted = filter_scores(chosen.method, second, device)
     # What the scorer gives a pair is the same in either way of retrieval.
     ranks = two_stage(shortlisted, lambda i, t: scores[i, t], image_of, shortlists, text_of=text_of)
-    points = [clock.point(k, report(each)) for k, each in zip(shortlists, ranks, strict=True)]
+    points = [clock.point(k, vars(recall(each))) for k, each in zip(shortlists, ranks, strict=True)]
     together = {k: together_seconds(shortlisted, clock.scorer, k) for k in shortlists}
-    return Found(exhaustive["mr"], everything.blocks, alone, points, together)
+    return Found(alone, points, together)
 
 
 def together_seconds(first: Score, scorer: Pairs, k: int) -> Seconds:
@@ -147,7 +141,7 @@ def together_seconds(first: Score, scorer: Pairs, k: int) -> Seconds:
     return Seconds(i2t=(filtered + spent[0]) / images, t2i=(filtered + spent[1]) / texts)
 
 
-def rows_of(name: str, chosen: str, found: Found) -> list[Row]:
+def rows_of(name: str, chosen: str, everything: Exhaustive, found: Found) -> list[Row]:
     """The measurements in the form of every benchmark."""
     _, dataset, scorer, _ = name.split("/")
     peer, rows = f"{scorer}, all pairs", []
@@ -155,15 +149,17 @@ def rows_of(name: str, chosen: str, found: Found) -> list[Row]:
         for point in found.points:
             case = f"{dataset}-{direction}, K = {point.k}, {scorer} and {chosen}"
             ways = {
-                "all queries together": (found.together[point.k], found.blocks),
+                "all queries together": (found.together[point.k], everything.blocks),
                 "one query at a time": (point.seconds, found.alone),
             }
             for how, both in ways.items():
                 ours, theirs = (1000 * getattr(seconds, direction) for seconds in both)
                 rows.append(Row(case, f"time of a query, {how}", "ms", ours, f"{peer}, {how}", theirs, machine()))
             mr = point.metrics["mr"]
-            rows.append(Row(case, "mR of both directions", "%", mr, peer, found.mr, machine(), higher_is_better=True))
-            rows.append(Row(case, "loss of mR", "points", found.mr - mr, peer, 0.0, machine()))
+            rows.append(
+                Row(case, "mR of both directions", "%", mr, peer, everything.mr, machine(), higher_is_better=True)
+            )
+            rows.append(Row(case, "loss of mR", "points", everything.mr - mr, peer, 0.0, machine()))
     return rows
 
 
@@ -182,7 +178,7 @@ def main() -> None:
         everything = score_everything(scorer, arguments.images or 2**31, device)
         for name, spec in zip(arguments.filters, filters, strict=True):
             found = measure(everything, spec, sorted(arguments.shortlists), device)
-            rows += rows_of(arguments.scorer, name, found)
+            rows += rows_of(arguments.scorer, name, everything, found)
     except RsitrError as error:
         raise SystemExit(f"{error}") from None
     print_rows(f"Two-stage retrieval: {arguments.scorer}", rows)
