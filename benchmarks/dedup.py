@@ -274,7 +274,7 @@ def _scale() -> list[Row]:
     print(f"index of {SCALE} built in {built:.0f} s", flush=True)
     found = _found(index, windows.reshape(-1, DIMENSIONS), NEIGHBOURS, len(WINDOWS), tests)
     seconds = time.perf_counter() - started
-    hit = 100 * np.mean([pair in found for pair in zip(tests.tolist(), place[0].tolist(), strict=True)])
+    hit = 100 * float(np.mean([pair in found for pair in zip(tests.tolist(), place[0].tolist(), strict=True)]))
     rows = _scale_rows("scale-5m-query", seconds, hit)
     print_rows("Scale", rows)
     write_rows(RESULT, rows)
@@ -283,7 +283,7 @@ def _scale() -> list[Row]:
     found = _found(index, million, NEIGHBOURS + 1, 1, np.concatenate([twins, place[1]]))
     seconds = built + time.perf_counter() - started
     pairs = zip(twins.tolist(), place[1].tolist(), strict=True)
-    hit = 100 * np.mean([(one, other) in found or (other, one) in found for one, other in pairs])
+    hit = 100 * float(np.mean([(one, other) in found or (other, one) in found for one, other in pairs]))
     return rows + _scale_rows("scale-5m-self", seconds, hit)
 
 

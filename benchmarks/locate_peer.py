@@ -20,14 +20,15 @@ def levels(path: Path, score: Score, sizes: tuple[int, ...]) -> np.ndarray:
     """The map before the median filter: uint8 [H, W]."""
     with rasterio.open(path) as file:
         scene = np.ascontiguousarray(file.read().transpose(1, 2, 0))
-    sums, counts = np.zeros(scene.shape[:2]), np.zeros(scene.shape[:2])
-    for row in window_rows(*scene.shape[:2], sizes):
+    height, width = scene.shape[:2]
+    sums, counts = np.zeros((height, width)), np.zeros((height, width))
+    for row in window_rows(height, width, sizes):
         for left in row.lefts:
             part = slice(row.top, row.top + row.height), slice(left, left + row.width)
-            sums[part] += score(scene[part][None])[0]
+            sums[part] += np.asarray(score(scene[part][None]))[0]
             counts[part] += 1
     means = sums / counts
-    return np.uint8(255 * ((means - means.min()) / (means.max() - means.min())))
+    return (255 * ((means - means.min()) / (means.max() - means.min()))).astype(np.uint8)
 
 
 def median(levels: np.ndarray, side: int) -> np.ndarray:

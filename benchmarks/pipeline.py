@@ -24,12 +24,11 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from rsitr.cells import Spec
-from rsitr.datasets.splits import load_splits
-from rsitr.methods.base import Batch
+from rsitr.methods.base import Batch, Method, TrainingConfig
 from rsitr.nn.pixels import PixelFormat
 from rsitr.params import CellId, load_params
 from rsitr.pipeline import spec_of
-from rsitr.runtime import build_method
+from rsitr.runtime import CellData, build_method, load_data
 from rsitr.train import Trainer
 from table import Row, add_cases, machine, print_rows, write_rows
 
@@ -88,17 +87,17 @@ def step_rate(project: Path) -> list[Row]:
     return [Row("step-rate", "rate", "steps/s", ours, "plain loop", plain, machine(), higher_is_better=True)]
 
 
-def prepare(spec: Spec):  # type: ignore[no-untyped-def]
-    """The model and its training split, the same for both loops."""
-    splits, facts, _ = load_splits(Path("data/canonical/scenes-a/clean-remoteclip.parquet"))
-    return build_method(spec, splits, facts), splits
+def prepare(spec: Spec) -> tuple[Method, CellData]:
+    """The model and what it is trained on, the same for both loops."""
+    data = load_data(spec)
+    return build_method(spec, data), data
 
 
 def loop_rate(spec: Spec) -> float:
     """The project's loop: the steps of one epoch, without the validation that ends it."""
-    method, splits = prepare(spec)
+    method, data = prepare(spec)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(method, splits, spec, "cpu", Path(folder) / "resume.pt", "")
+        trainer = Trainer(method, data, spec, "cpu", Path(folder) / "resume.pt")
         marks: list[float] = []
         trainer.end_epoch = lambda epoch, progress: marks.append(time.perf_counter())  # type: ignore[method-assign]
         started = time.perf_counter()
@@ -131,8 +130,9 @@ class Pictures(torch.utils.data.Dataset):  # type: ignore[type-arg]
 
 def plain_rate(spec: Spec) -> float:
     """A plain loop: no resuming, no alarms, no seeds, no progress, no schedule."""
-    method, splits = prepare(spec)
-    train, config = splits["train"], method.config
+    method, data = prepare(spec)
+    train, config = data.splits["train"], method.config
+    assert isinstance(config, TrainingConfig)
     optimizer = torch.optim.Adam(method.parameters(), lr=config.learning_rate)
     order = torch.randperm(len(train.captions))
     steps = len(order) // config.batch_size

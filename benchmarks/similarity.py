@@ -136,7 +136,7 @@ def meteor_exact() -> list[Row]:
         difference = np.abs(ours - java_meteor(sample.pairs(count)))
         largest = max(largest, float(difference.max()))
         equal.append(difference <= 1e-6)
-        for k in np.flatnonzero(difference > 1e-6):
+        for k in np.flatnonzero(difference > 1e-6).tolist():
             print(f"{name}: {difference[k]:.6f} {sample.pairs(k + 1)[k]}", flush=True)
     share, peer = 100 * float(np.mean(np.concatenate(equal))), f"meteor 1.5 (Java) of {COCO}"
     return [
@@ -186,7 +186,7 @@ def timed(score: Callable[[list[Pair]], np.ndarray], pairs: list[Pair]) -> float
 def batch_128() -> list[Row]:
     """128 captions against 128 images of RSICD's training set, after preparation: the median of 20 batches."""
     found, _ = captions("rsicd", "train")
-    scorers = [Bleu(found.texts, found.references), Meteor(found.texts, found.references)]
+    scorers: list[Bleu | Meteor] = [Bleu(found.texts, found.references), Meteor(found.texts, found.references)]
     draw, seconds = np.random.default_rng(0), []
     for _ in range(21):
         texts, images = draw.integers(len(found.texts), size=128), draw.integers(len(found.references), size=128)
