@@ -25,3 +25,21 @@ def test_the_rank_of_the_truth_and_the_images_that_share_the_query(monkeypatch):
     assert [hit.class_name for hit in found.hits] == ["c", "d", "e", "f", "g"]
     assert [int(hit.image[0, 0, 0]) for hit in found.hits] == [2, 3, 4, 5, 6]
     assert [(hit.matches, hit.shares) for hit in found.hits] == [(False, True), *[(False, False)] * 4]
+
+
+def test_captions_of_the_image_and_captions_that_say_the_same(monkeypatch):
+    captions = ["A port.", "a farm", "a port", "a road", "a lake", "a hill", "a park"]
+    split = SimpleNamespace(captions=captions, image_of=np.arange(7))
+    model = SimpleNamespace(method=None, device="cpu")
+    encoded = SimpleNamespace(images=torch.zeros(7, 1), texts=torch.zeros(7, 1), place=torch.arange(7))
+    shown = SimpleNamespace(split=split, class_names=IDS, pixels=lambda place: np.full((2, 2, 3), place, np.uint8))
+    scores = torch.tensor([[8.0, 2.0, 9.0, 7.0, 6.0, 5.0, 4.0]])
+    monkeypatch.setattr(ranking, "score_all", lambda *_: scores)
+    (found,) = ranking.found_captions(model, encoded, [0], shown)
+    assert [(hit.caption, hit.matches, hit.shares) for hit in found.hits] == [
+        ("a port", False, True),
+        ("A port.", True, True),
+        ("a road", False, False),
+        ("a lake", False, False),
+        ("a hill", False, False),
+    ]

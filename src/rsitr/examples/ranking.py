@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from rsitr.captions.identical import normal_form
 from rsitr.captions.queries import parts
 from rsitr.examples.images import TestImages
 from rsitr.figures import ranked, ranked_captions, saliency
@@ -42,8 +43,9 @@ def found_images(
         text = encoded.texts[encoded.place[query]][None]
         scores = score_all(model.method, encoded.images, text, model.device)[:, 0]
         order = scores.argsort(descending=True, stable=True).tolist()
-        texts = zip(split.captions, split.image_of.tolist(), strict=True)
-        same = {split.image_ids[place] for text, place in texts if text == split.captions[query]}
+        texts = zip(map(normal_form, split.captions), split.image_of.tolist(), strict=True)
+        wanted_text = normal_form(split.captions[query])
+        same = {split.image_ids[place] for text, place in texts if text == wanted_text}
         hits = [
             ranked.Hit(shown.pixels(everywhere[b]), b == image, shown.class_names[everywhere[b]], b in same)
             for b in (split.image_ids[place] for place in order[:FOUND])
@@ -58,11 +60,15 @@ def found_captions(
     model: Trained, encoded: Encoded, wanted: Sequence[int], shown: TestImages
 ) -> list[ranked_captions.Ranking]:
     """What images, by their places, find among the captions."""
-    rankings = []
+    split, rankings = shown.split, []
     for place in wanted:
         scores = score_all(model.method, encoded.images[place][None], encoded.texts, model.device)[0][encoded.place]
         best = scores.argsort(descending=True, stable=True)[:FOUND].tolist()
-        hits = [ranked_captions.Hit(shown.split.captions[b], int(shown.split.image_of[b]) == place) for b in best]
+        own = {normal_form(split.captions[text]) for text in np.flatnonzero(split.image_of == place)}
+        hits = [
+            ranked_captions.Hit(text, int(split.image_of[b]) == place, normal_form(text) in own)
+            for b, text in ((b, split.captions[b]) for b in best)
+        ]
         rankings.append(ranked_captions.Ranking(shown.pixels(place), shown.class_names[place], tuple(hits)))
     return rankings
 

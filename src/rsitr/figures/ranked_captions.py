@@ -1,11 +1,14 @@
-"""What images find among captions, as the left of PIR's Fig. 7 shows it: the first ones, those of the image framed."""
+"""What images find among captions, as the left of PIR's Fig. 7 shows it: the first ones, those of the image framed.
+
+Captions of other images that say the same have a dashed frame.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import wrap
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import matplotlib.style
 import numpy as np
@@ -21,6 +24,8 @@ IMAGE, TEXT, LINE = 1.6, 5.6, 0.17
 """Inches: side of an image, width of its captions, height of a line of text."""
 LETTERS = 88
 """In a line of a caption."""
+OWN: dict[str, Any] = {"facecolor": "none", "edgecolor": FRAME, "linewidth": 1.5}
+SAME = OWN | {"linewidth": 1, "linestyle": (0, (2, 2))}
 
 
 class Hit(NamedTuple):
@@ -29,6 +34,8 @@ class Hit(NamedTuple):
     caption: str
     matches: bool
     """Whether it is one of the image's own."""
+    shares: bool = False
+    """Whether it says the same as one of them."""
 
 
 class Ranking(NamedTuple):
@@ -57,7 +64,7 @@ def _write(axes: Axes, ranking: Ranking) -> None:
     for place, hit in enumerate(ranking.hits, start=1):
         lines = _lines(hit)
         at = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "top", "fontsize": 8}
-        mark = {"bbox": {"facecolor": "none", "edgecolor": FRAME, "linewidth": 1.5, "pad": 1.5}} if hit.matches else {}
+        mark = {"bbox": {"pad": 1.5, **(OWN if hit.matches else SAME)}} if hit.matches or hit.shares else {}
         axes.annotate(str(place), (0, 1), (8, -72 * down), ha="right", color=GREY, **at)  # type: ignore[arg-type]
         axes.annotate("\n".join(lines), (0, 1), (14, -72 * down), linespacing=1.1, **at, **mark)  # type: ignore[arg-type]
         down += LINE * (len(lines) + 0.8)
@@ -81,6 +88,8 @@ def draw(title: str, rankings: Sequence[Ranking], path: Path) -> Path:
         parts = figure.subfigures(len(rankings), 1, squeeze=False, height_ratios=heights)[:, 0]
         for part, ranking in zip(parts, rankings, strict=True):
             _row(part, ranking)
-        key = Patch(facecolor="none", edgecolor=FRAME, linewidth=1.5, label="a caption of the image itself")
-        figure.legend(handles=[key], loc="outside lower center", fontsize=8, frameon=False)
+        key = [Patch(**OWN, label="a caption of the image itself")]
+        if any(hit.shares and not hit.matches for ranking in rankings for hit in ranking.hits):
+            key.append(Patch(**SAME, label="the same words, of another image"))
+        figure.legend(handles=key, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
         return save(figure, path)
