@@ -60,7 +60,8 @@ def _draw_panel(axes: Axes, panel: Panel, heading: str) -> None:
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     if panel.curves:
-        axes.set_xticks(sorted({setting for curve in panel.curves for setting, _ in curve.points}))
+        settings = sorted({setting for curve in panel.curves for setting, _ in curve.points})
+        axes.set_xticks(settings, [f"{setting:g}" for setting in settings], fontsize=7)
         axes.legend(fontsize=8, frameon=False)
     else:
         axes.set(xticks=[], yticks=[])
