@@ -66,8 +66,8 @@ def found_captions(
         best = scores.argsort(descending=True, stable=True)[:FOUND].tolist()
         own = {normal_form(split.captions[text]) for text in np.flatnonzero(split.image_of == place)}
         hits = [
-            ranked_captions.Hit(text, int(split.image_of[b]) == place, normal_form(text) in own)
-            for b, text in ((b, split.captions[b]) for b in best)
+            ranked_captions.Hit(split.captions[b], int(split.image_of[b]) == place, normal_form(split.captions[b]) in own)
+            for b in best
         ]
         rankings.append(ranked_captions.Ranking(shown.pixels(place), shown.class_names[place], tuple(hits)))
     return rankings
