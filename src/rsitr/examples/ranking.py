@@ -61,14 +61,12 @@ def found_captions(
 ) -> list[ranked_captions.Ranking]:
     """What images, by their places, find among the captions."""
     split, rankings = shown.split, []
+    said = [normal_form(text) for text in split.captions]
     for place in wanted:
         scores = score_all(model.method, encoded.images[place][None], encoded.texts, model.device)[0][encoded.place]
         best = scores.argsort(descending=True, stable=True)[:FOUND].tolist()
-        own = {normal_form(split.captions[text]) for text in np.flatnonzero(split.image_of == place)}
-        hits = [
-            ranked_captions.Hit(split.captions[b], int(split.image_of[b]) == place, normal_form(split.captions[b]) in own)
-            for b in best
-        ]
+        own = {said[text] for text in np.flatnonzero(split.image_of == place)}
+        hits = [ranked_captions.Hit(split.captions[b], int(split.image_of[b]) == place, said[b] in own) for b in best]
         rankings.append(ranked_captions.Ranking(shown.pixels(place), shown.class_names[place], tuple(hits)))
     return rankings
 
