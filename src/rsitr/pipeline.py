@@ -11,7 +11,17 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rsitr.cells import Layout, Outcome, Spec, TrainReport, read_json, read_record, write_json
+from rsitr.cells import (
+    Layout,
+    Outcome,
+    Record,
+    Spec,
+    TrainReport,
+    current_weights_sha,
+    read_json,
+    read_record,
+    write_json,
+)
 from rsitr.errors import RsitrError
 from rsitr.isolation import run_stage
 from rsitr.needs import (
@@ -119,14 +129,18 @@ def synchronise(params: Params, cells: Sequence[CellId]) -> None:
         spec = spec_of(params, cell)
         path = write_spec(spec)
         trained, evaluated = ([path for path in paths if path.is_file()] for paths in _outputs(cell))
-        if not (Layout.cell(cell) / "cell.json").is_file():
+        record = read_record(Layout.cell(cell) / "cell.json")
+        if record is None:
             continue
         if stale_parts(spec):
             os.utime(path)
             continue
         inputs = [path, spec.clean, *caption_files(params, cell), *teacher_files(params, cell)]
         inputs += prior_files(params, cell)
-        if newest(inputs) > oldest(trained) or newest([*inputs, *trained]) > oldest(evaluated):
+        if not _is_of_these_weights(record):
+            for output in trained:  # evaluation has to follow
+                os.utime(output)
+        elif newest(inputs) > oldest(trained) or newest([*inputs, *trained]) > oldest(evaluated):
             for output in (*trained, *evaluated):
                 os.utime(output)
     synchronise_two_stages(two_stage_specs(params, params.experiment))
@@ -154,6 +168,15 @@ def _outputs(cell: CellId) -> tuple[list[Path], list[Path]]:
         [checkpoint / "model.safetensors", checkpoint / "train.json", Layout.origin(cell), timing[0]],
         [folder / "ranks.parquet", folder / "history.csv", folder / "cell.json", timing[1]],
     )
+
+
+def _is_of_these_weights(record: Record) -> bool:
+    """Whether a record that ended well describes the checkpoint that lies here, if one does.
+
+    A record from git does not, once the cell was trained anew on another machine: its numbers agree, its weights need
+    not, bit by bit, and what learns from the cell or ranks by it states which weights it took.
+    """
+    return record.outcome.status != "ok" or record.weights_sha == current_weights_sha(record.cell)
 
 
 def run_cell_stage(stage: str, spec: Spec) -> Outcome:
@@ -197,6 +220,8 @@ def _finished(stage: str, spec: Spec) -> Outcome | None:
     if record is None or record.outcome.status != "ok" or stale_parts(spec):
         return None
     trained, evaluated = _outputs(spec.cell)
+    if stage == "evaluate" and not _is_of_these_weights(record):
+        return None
     products = [path for path in (trained if stage == "train" else evaluated) if path.suffix != ".tsv"]
     if not all(path.is_file() for path in products):
         return None

@@ -8,7 +8,7 @@ import time
 import pytest
 
 from rsitr import pipeline, report
-from rsitr.cells import Layout, Outcome, Record, TrainReport, read_spec, write_json
+from rsitr.cells import Layout, Outcome, Record, TrainReport, read_json, read_spec, write_json
 from rsitr.datasets.table import read_facts, read_table, write_table
 from rsitr.errors import RecordError, RsitrError, StaleRecord
 from rsitr.params import CellId, load_params
@@ -164,6 +164,25 @@ def test_a_current_stage_is_not_repeated(stage, params, monkeypatch):
     assert min(path.stat().st_mtime for path in renewed) > time.time() - 1000
 
 
+def trained_anew(cell):
+    """The checkpoint of a cell with other weights than its record names, by the same code, parameters and data."""
+    path = Layout.checkpoint(cell) / "train.json"
+    write_json(path, read_json(TrainReport, path).model_copy(update={"weights_sha": "of this machine"}))
+
+
+def test_a_record_of_other_weights_than_those_here_is_made_anew(params, monkeypatch):
+    """As after a clone with records but without checkpoints."""
+    ran = []
+    monkeypatch.setattr(pipeline, "run_stage", lambda name, *rest: ran.append(name))
+    put(params, VSE0)
+    trained_anew(VSE0)
+    spec = pipeline.spec_of(params, VSE0)
+    pipeline.run_cell_stage("train", spec)
+    assert ran == []
+    pipeline.run_cell_stage("evaluate", spec)
+    assert ran == ["evaluate"]
+
+
 @pytest.mark.parametrize("changed", ["code", "parameters", "data"])
 def test_weights_of_another_training_are_not_evaluated(changed, params, monkeypatch):
     """Not even where no record says yet that something changed."""
@@ -260,6 +279,17 @@ def test_synchronise_orders_checkpoint_before_record(params):
     pipeline.synchronise(params, [VSE0])
     trained, evaluated = times(VSE0)[:3], times(VSE0)[3:]
     assert max(trained) <= min(evaluated)
+
+
+def test_synchronise_makes_a_checkpoint_newer_than_a_record_of_other_weights(params):
+    pipeline.synchronise(params, [VSE0])
+    put(params, VSE0)
+    trained_anew(VSE0)
+    age(VSE0, 5)
+    pipeline.synchronise(params, [VSE0])
+    trained, evaluated = times(VSE0)[:3], times(VSE0)[3:]
+    assert min(trained) > max(evaluated)
+    assert min(trained) >= Layout.spec(VSE0).stat().st_mtime
 
 
 @pytest.mark.parametrize("part", ["code", "parameters", "data"])
