@@ -40,7 +40,7 @@ def test_every_word_stands_over_its_map(drawn, tmp_path):
             shares = 9 * given.maps[number]
             np.testing.assert_allclose(over.get_array().data, shares)
             assert over.get_clim() == pytest.approx((shares.min(), shares.max()))
-            assert shown[word].get_title() == f"{word}\n{shares.min():.1f} - {shares.max():.1f}"
+            assert shown[word].get_title() == f"{word}\n{shares.min():.2f} - {shares.max():.2f}"
             # Over the whole image, whatever their resolutions.
             assert list(over.get_extent()) == list(image.get_extent()) == [0, 4, 6, 0]
     before = path.read_bytes()
@@ -50,4 +50,4 @@ def test_every_word_stands_over_its_map(drawn, tmp_path):
 def test_a_word_that_looks_everywhere_alike(drawn, tmp_path):
     even = reading("mtgfe", 1)._replace(maps=np.full((1, 3, 3), 1 / 9))
     word_attention.draw("Words", [even], tmp_path / "words.png")
-    assert "word0\n1.0 - 1.0" in [axes.get_title() for axes in drawn[0].subfigs[0].axes]
+    assert "word0\n1.00 - 1.00" in [axes.get_title() for axes in drawn[0].subfigs[0].axes]

@@ -46,7 +46,7 @@ def _draw_word(axes: Axes, reading: Reading, number: int) -> None:
     # Each word from its own least to its own most; how far these are from an even share stands over the map.
     shares = reading.maps[number] * reading.maps[number].size
     axes.imshow(shares, cmap=COLOURS, alpha=OPACITY, interpolation="bilinear", extent=extent)
-    axes.set_title(f"{reading.words[number]}\n{shares.min():.1f} - {shares.max():.1f}", fontsize=7)
+    axes.set_title(f"{reading.words[number]}\n{shares.min():.2f} - {shares.max():.2f}", fontsize=7)
 
 
 def _lines(reading: Reading) -> int:
@@ -57,7 +57,7 @@ def draw(title: str, readings: Sequence[Reading], path: Path) -> Path:
     """Write the picture as PNG, a block of lines for each reading; equal input gives equal bytes.
 
     Over each map stands its word, and the least and the largest share of its attention that a place of the image has,
-    in multiples of an even share: 1.0 - 1.0 is a word that looks everywhere alike.
+    in multiples of an even share: 1.00 - 1.00 is a word that looks everywhere alike.
     """
     heights = [0.35 + (PANEL + 0.35) * _lines(reading) for reading in readings]
     with matplotlib.style.context("default"):
