@@ -137,7 +137,7 @@ def synchronise(params: Params, cells: Sequence[CellId]) -> None:
             continue
         inputs = [path, spec.clean, *caption_files(params, cell), *teacher_files(params, cell)]
         inputs += prior_files(params, cell)
-        if not _is_of_these_weights(record):
+        if _superseded(spec, record):
             for output in trained:  # evaluation has to follow
                 os.utime(output)
         elif newest(inputs) > oldest(trained) or newest([*inputs, *trained]) > oldest(evaluated):
@@ -170,13 +170,20 @@ def _outputs(cell: CellId) -> tuple[list[Path], list[Path]]:
     )
 
 
-def _is_of_these_weights(record: Record) -> bool:
-    """Whether a record that ended well describes the checkpoint that lies here, if one does.
+def _superseded(spec: Spec, record: Record) -> bool:
+    """Whether the checkpoint that lies here is current, too, but not the one that a record is of.
 
-    A record from git does not, once the cell was trained anew on another machine: its numbers agree, its weights need
+    A record from git is of another, once the cell was trained anew on this machine: the numbers agree, the weights need
     not, bit by bit, and what learns from the cell or ranks by it states which weights it took.
     """
-    return record.outcome.status != "ok" or record.weights_sha == current_weights_sha(record.cell)
+    if record.outcome.status != "ok" or record.weights_sha == current_weights_sha(spec.cell):
+        return False
+    try:
+        check_checkpoint(spec)
+        check_prior(spec)
+    except RsitrError:
+        return False  # left over from an earlier state of the project
+    return read_report(spec.cell).outcome.status == "ok"
 
 
 def run_cell_stage(stage: str, spec: Spec) -> Outcome:
@@ -219,9 +226,9 @@ def _finished(stage: str, spec: Spec) -> Outcome | None:
     record = read_record(Layout.cell(spec.cell) / "cell.json")
     if record is None or record.outcome.status != "ok" or stale_parts(spec):
         return None
-    trained, evaluated = _outputs(spec.cell)
-    if stage == "evaluate" and not _is_of_these_weights(record):
+    if stage == "evaluate" and _superseded(spec, record):
         return None
+    trained, evaluated = _outputs(spec.cell)
     products = [path for path in (trained if stage == "train" else evaluated) if path.suffix != ".tsv"]
     if not all(path.is_file() for path in products):
         return None

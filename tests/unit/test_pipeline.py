@@ -183,6 +183,23 @@ def test_a_record_of_other_weights_than_those_here_is_made_anew(params, monkeypa
     assert ran == ["evaluate"]
 
 
+@pytest.mark.parametrize("leftover", ["of other code", "failed"])
+def test_a_current_record_outlives_a_checkpoint_that_is_no_better(leftover, params, monkeypatch):
+    """As after a pull of newer records beside checkpoints of older code: nothing is trained or evaluated for it."""
+    monkeypatch.setattr(pipeline, "run_stage", lambda *rest: pytest.fail("the record is current"))
+    put(params, VSE0, weights_sha="of git")
+    trained_anew(VSE0)
+    spec = pipeline.spec_of(params, VSE0)
+    if leftover == "failed":
+        write_json(Layout.checkpoint(VSE0) / "train.json", TrainReport(outcome=Outcome(status="failed", reason="boom")))
+    else:
+        write_json(Layout.origin(VSE0), spec.model_copy(update={"code_sha": "older"}))
+    age(VSE0, 5)
+    pipeline.synchronise(params, [VSE0])
+    assert max(times(VSE0)[:3]) <= min(times(VSE0)[3:])
+    assert pipeline.run_cell_stage("train", spec) == pipeline.run_cell_stage("evaluate", spec) == Outcome()
+
+
 @pytest.mark.parametrize("changed", ["code", "parameters", "data"])
 def test_weights_of_another_training_are_not_evaluated(changed, params, monkeypatch):
     """Not even where no record says yet that something changed."""
