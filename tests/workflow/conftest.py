@@ -23,6 +23,7 @@ TINY: dict[str, Any] = {
             "title": "two methods, one dataset",
             "dedup": "remoteclip",
             "pretraining": [],
+            "priors": {},
             "threads": 1,
             "mem_mb": 1000,
             "matrix": [{"datasets": ["scenes-b"], "methods": ["chance", "vse"], "seeds": [0]}],

@@ -73,6 +73,9 @@ def test_a_prior_with_and_without_images_of_the_test_set(primed: Project) -> Non
     cells = {f"scenes-b/instructed@{name}/0" for name in NAMES}
     priors = {f"tiny/{name}/model.safetensors" for name in NAMES}
     assert primed.planned("all") == cells | priors
+    primed.snakemake("data")
+    # Only the priors read it: it is data of the experiment all the same, not something that a later stage brings.
+    assert (primed.path / "data/canonical/scenes-a/dataset.parquet").is_file()
     primed.snakemake("all")
 
     results = primed.path / "results"

@@ -136,10 +136,15 @@ def prior_spec(wildcards):
     return str(Layout.prior_spec(prior_id(wildcards)))
 
 
-def prior_tables(wildcards):
+def tables_of_prior(prior):
     """The tables that a prior reads."""
-    expected = scenes.spec_of_prior(PARAMS, prior_id(wildcards))
+    expected = scenes.spec_of_prior(PARAMS, prior)
     return [str(path) for path in scenes.prior_inputs(expected)]
+
+
+def prior_tables(wildcards):
+    """The tables that the prior of a job reads."""
+    return tables_of_prior(prior_id(wildcards))
 
 
 def prior_code(wildcards):
@@ -294,6 +299,12 @@ SIMILARITIES = list(
 PRIORS = [
     str(Layout.prior(prior) / "scenes.json")
     for prior in needs.priors(PARAMS, PARAMS.experiment)
+]
+# What they learn from, which need not be a dataset of the matrix.
+PRIOR_TABLES = [
+    table
+    for prior in needs.priors(PARAMS, PARAMS.experiment)
+    for table in tables_of_prior(prior)
 ]
 # The tables come from the expected matrix, so every cell is a target: a clean clone with tables but no cells has work
 # to do.

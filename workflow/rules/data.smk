@@ -69,4 +69,5 @@ rule data:
         COPIES,
         JOINT,
         KEYWORDS,
+        PRIOR_TABLES,
         SIMILARITIES,
