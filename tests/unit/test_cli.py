@@ -150,6 +150,25 @@ def test_status_and_retry(project):
     assert (result.exit_code, result.stdout) == (0, "0 cells to run again\n")
 
 
+REASON = "[/missing/weights.safetensors] cannot be had: " + "name a local file in params.yaml, " * 10 + "or none"
+
+
+def test_status_gives_whole_reasons_one_line_a_cell(project, monkeypatch):
+    monkeypatch.setattr(pipeline, "status", lambda params, name: [(CELL, "skipped", REASON)])
+    (line,) = [line for line in run("status").stdout.splitlines() if CELL.path in line]
+    assert REASON in line
+
+
+def test_status_in_a_narrow_terminal_keeps_names_and_every_word(project, monkeypatch):
+    monkeypatch.setattr(pipeline, "status", lambda params, name: [(CELL, "skipped", REASON)])
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("COLUMNS", "60")
+    lines = [line for line in run("status").stdout.splitlines() if "│" in line]
+    assert max(map(len, lines)) == 60
+    assert CELL.path in lines[0]
+    assert "".join(line.split("│")[3] for line in lines).replace(" ", "") == REASON.replace(" ", "")
+
+
 def test_the_outcome_is_printed(project, monkeypatch):
     skipped = Outcome(status="skipped", reason="no weights")
     monkeypatch.setattr(pipeline, "run_cell_stage", lambda stage, spec: skipped)

@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
+from rich.markup import escape
+from rich.table import Column, Table
 
 from rsitr import pipeline, report
 from rsitr.cells import Layout, Outcome, Spec, read_spec
@@ -20,6 +20,7 @@ from rsitr.cli.peder import peder
 from rsitr.cli.pretrain import pretrain
 from rsitr.cli.reported import reported
 from rsitr.cli.scenes import scenes
+from rsitr.cli.show import show
 from rsitr.cli.two_stage import two_stage
 from rsitr.errors import ParamsError
 from rsitr.params import CellId, Params, load_params
@@ -113,12 +114,12 @@ def status(experiment: ExperimentArgument = None) -> None:
     """The expected matrix of cells, and two-stage retrieval by them: done, missing, skipped, failed, stale."""
     params, name = _experiment(experiment)
     rows = pipeline.status(params, name)
-    table = Table("cell", "state", "reason", title=pipeline.summary(rows))
+    table = Table(Column("cell", no_wrap=True), "state", "reason", title=pipeline.summary(rows))
     for cell, state, reason in rows:
-        table.add_row(cell.path, state, reason)
+        table.add_row(cell.path, state, escape(reason))
     for row in status_of_two_stages(pipeline.two_stage_specs(params, name)):
-        table.add_row(*row)
-    Console().print(table)
+        table.add_row(*map(escape, row))
+    show(table)
 
 
 @app.command()

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from rsitr.cells import Layout
 from rsitr.cli.reported import reported
+from rsitr.cli.show import show
 from rsitr.errors import ParamsError
 from rsitr.params import Dedup
 
@@ -74,7 +74,7 @@ def captions_statistics(
     table = Table("dataset", *rows[0].texts())
     for row in rows:
         table.add_row(escape(row.label), *row.texts().values())
-    Console().print(table)
+    show(table)
     if out:
         made_by = f"rsitr captions statistics {f'--json {json}' if json else ' '.join(tables)}"
         for path in statistics.write_rows(rows, json.stem if json else ", ".join(tables), made_by, out):

@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from rsitr.cells import Layout
 from rsitr.cli.reported import reported
+from rsitr.cli.show import show
 from rsitr.params import Dedup
 
 data = typer.Typer(help="Fetch datasets and build their canonical tables.", no_args_is_help=True)
@@ -28,7 +28,7 @@ def data_list() -> None:
     for name, dataset in registry().items():
         origins = ", ".join(bundle.origin for bundle in dataset.bundles)
         table.add_row(name, dataset.title, origins, dataset.bundles[0].licence)
-    Console().print(table)
+    show(table)
 
 
 @data.command("fetch")
@@ -131,7 +131,7 @@ def data_audit(
         for line in summarise(found):
             counts = map(str, (*line.captions.values(), line.images))
             table.add_row(f"{line.kind}: {line.meaning}", *counts, escape(line.example))
-        Console().print(table)
+        show(table)
     if out:
         write_findings([finding for found in findings.values() for finding in found], out)
         print(out)

@@ -6,13 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
 from rsitr import pipeline
 from rsitr.cells import read_spec
 from rsitr.cli.reported import reported
+from rsitr.cli.show import show
 from rsitr.errors import ParamsError, WeightsUnavailable
 from rsitr.needs import peder_beside, peder_files
 from rsitr.params import CellId, load_params
@@ -74,4 +74,4 @@ def peder_probabilities(
             for other, caption in enumerate(text):
                 values = (f"{100 * getattr(each, side)[place, other]:.1f}" for each in found.values())
                 table.add_row(escape(path.name), escape(caption), *values)
-        Console().print(table)
+        show(table)

@@ -6,11 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from rsitr.cells import Layout, PriorSpec, read_json
 from rsitr.cli.reported import reported
+from rsitr.cli.show import show
 from rsitr.errors import ParamsError
 from rsitr.params import PriorId, load_params
 from rsitr.scenes.record import read_prior
@@ -67,5 +68,7 @@ def scenes_report(
         accuracy = "" if record.accuracy is None else f"{record.accuracy:.2f}"
         counts = (str(record.images.get(part, "")) for part in ("train", "held_out"))
         reasons = [f"{count} {reason}" for reason, count in record.left_out.items()]
-        table.add_row(prior.path, state, accuracy, *counts, "\n".join([*reasons, record.outcome.reason]).strip())
-    Console().print(table)
+        table.add_row(
+            prior.path, state, accuracy, *counts, escape("\n".join([*reasons, record.outcome.reason]).strip())
+        )
+    show(table)

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.console import Console
 from rich.table import Table
 
 from rsitr import pipeline
 from rsitr.cells import read_json
 from rsitr.cli.reported import reported
+from rsitr.cli.show import show
 from rsitr.errors import ParamsError
 from rsitr.params import load_params
 from rsitr.two_stage.record import TwoStageRecord, TwoStageSpec, Way, read_two_stage
@@ -60,4 +60,4 @@ def two_stage(
     print(f"{expected.path}: {outcome.status}" + (f" ({outcome.reason})" if outcome.reason else ""))
     record = read_two_stage(expected.id)
     if record and record.points:
-        Console().print(_shown(record))
+        show(_shown(record))
