@@ -9,8 +9,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from rich.console import Console
 from rich.table import Table
+
+from rsitr.cli.show import show
 
 
 @dataclass(frozen=True)
@@ -69,13 +70,13 @@ def write_rows(path: Path, rows: Sequence[Row]) -> None:
 
 
 def print_rows(title: str, rows: Sequence[Row]) -> None:
-    """Show the rows on the terminal."""
+    """Show the rows."""
     table = Table(title=title, caption=rows[0].machine)
     for column in COLUMNS[:-1]:
         table.add_column(column, justify="right" if column in ("ours", "peer_value", "ratio") else "left")
     for row in rows:
         table.add_row(*(_shown(cell) for column, cell in row.cells().items() if column != "machine"))
-    Console().print(table)
+    show(table)
 
 
 def _shown(cell: str | float | None) -> str:
