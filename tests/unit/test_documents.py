@@ -1,0 +1,82 @@
+"""The documents agree with the tables: numbers of methods and priors, links."""
+
+from __future__ import annotations
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+TABLES = ROOT / "results" / "tables" / "laptop"
+DOCUMENTS = [ROOT / name for name in ("README.md", "docs/findings.md", "CONTRIBUTING.md")]
+METHODS = ["method", "UCM-Captions", "counted", "RSICD", "counted"]
+SHORTLISTS = ["K", "retrieval-filter", "i2t ×", "t2i ×", "distilled-dual", "i2t ×", "t2i ×"]
+PRIORS = ["prior", "all queries", "of the 1,024 images in AID", "of the other 69"]
+
+
+def markdown_rows(path: Path, header: list[str]) -> list[list[str]]:
+    """The rows of all tables with this header, without back quotes."""
+    rows, inside = [], False
+    for line in path.read_text(encoding="utf-8").splitlines():
+        cells = [cell.strip().strip("`") for cell in line.strip().strip("|").split("|")]
+        inside = line.startswith("|") and (inside or cells == header)
+        if inside and cells != header and not line.startswith("|:"):
+            rows.append(cells)
+    return rows
+
+
+def table_rows(name: str, table: str) -> list[dict[str, str]]:
+    """The rows of one table of a csv file, without footnotes."""
+    with (TABLES / f"{name}.csv").open(encoding="utf-8", newline="") as file:
+        rows = [row for row in csv.DictReader(file) if row["table"] == table]
+    return [{key: re.sub(r" \[.*", "", value or "") for key, value in row.items()} for row in rows]
+
+
+def anchors(path: Path) -> set[str]:
+    """The names under which a browser finds the headings of a document."""
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("path", DOCUMENTS[:2], ids=lambda path: path.name)
+def test_numbers_of_methods_are_those_of_the_comparison(path: Path) -> None:
+    plain, counted = (
+        {row["method"]: row for row in table_rows("comparison", table)}
+        for table in ("Recall", "Duplicate-aware recall")
+    )
+    rows = markdown_rows(path, METHODS)
+    assert len(rows) >= 8
+    for method, *numbers in rows:
+        tables = [(plain, "ucm mR"), (counted, "ucm mR"), (plain, "rsicd mR"), (counted, "rsicd mR")]
+        found = [table[method][column] for table, column in tables]
+        assert numbers == ["" if text.startswith(("–", "NA")) else text for text in found], method
+
+
+def test_numbers_of_priors_are_those_of_prior_leak() -> None:
+    found = {row["prior"].replace("random", "random weights"): row for row in table_rows("prior-leak", "Prior")}
+    rows = markdown_rows(DOCUMENTS[1], PRIORS)
+    assert len(rows) == 3
+    for prior, *numbers in rows:
+        assert numbers == [found[prior][f"mR, {images}"] for images in ("all", "overlapping", "other")], prior
+
+
+def test_numbers_of_shortlists_are_those_of_two_stage() -> None:
+    found = {(row["scorer, filter"], row["shortlist"]): row for row in table_rows("two-stage", "rsicd")}
+    rows = markdown_rows(DOCUMENTS[1], SHORTLISTS)
+    assert len(rows) == 7
+    for length, *numbers in rows:
+        each = [found[f"mtgfe@itm, {name}", length] for name in ("retrieval-filter", "distilled-dual")]
+        assert numbers == [row[column] for row in each for column in ("mR", "i2t ×", "t2i ×")], length
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_links_lead_somewhere(path: Path) -> None:
+    links = re.findall(r"\]\((?!https?://)([^)\s]+)\)", path.read_text(encoding="utf-8"))
+    assert links or path.name == "CONTRIBUTING.md"
+    for link in links:
+        file, _, anchor = link.partition("#")
+        target = (path.parent / file).resolve() if file else path
+        assert target.exists(), link
+        assert not anchor or anchor in anchors(target), link
