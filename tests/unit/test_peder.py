@@ -20,10 +20,12 @@ from rsitr.examples import peder as examples
 from rsitr.needs import peder_beside, peder_cells, peder_files, peder_measured, peder_shown, synchronise_studies
 from rsitr.params import CellId, parse_params
 from rsitr.peder import run as module
+from rsitr.peder.failures import caption_name, in_words
 from rsitr.peder.probabilities import probabilities, ready, sharpness
 from rsitr.peder.record import folder, read_study
 from rsitr.peder.run import measure, measured, worst
 from rsitr.retrieval.ranks import rank_scores
+from rsitr.runtime import load_data
 from rsitr.train import train
 from tests.unit.test_cli import refused, run
 
@@ -90,17 +92,17 @@ def test_failures_are_those_of_the_highest_ranks():
     cases = list(worst(scores, ranks, split, shown=2))
     assert [(case["direction"], case["query"], case["rank"]) for case in cases] == [
         *(("i2t", "image-0", "3"), ("i2t", "image-1", "3")),
-        *(("t2i", "p", "3"), ("t2i", "q", "3")),
+        *(("t2i", "image-0#1", "3"), ("t2i", "image-1#1", "3")),
     ]
     image, caption = cases[0], cases[2]
-    assert (image["fitting"], image["fitting_score"]) == ("p", "0.1000")
-    assert (image["first"], image["first_score"], image["first_of"]) == ("r", "0.8000", "image-2")
-    assert (caption["fitting"], caption["first"], caption["first_of"]) == ("image-0", "image-1", "image-1")
+    assert (image["fitting"], image["fitting_score"]) == ("image-0#1", "0.1000")
+    assert (image["first"], image["first_score"]) == ("image-2#1", "0.8000")
+    assert (caption["fitting"], caption["first"]) == ("image-0", "image-1")
     # A tie goes against the method, so what came first is never the item that fits.
     tied = torch.ones(2, 2)
     split = split_of(["p", "q"], [0, 1])
     ranks = rank_scores(lambda images, captions: tied[images, captions], split.image_of)
-    assert [case["first_of"] for case in worst(tied, ranks, split)] == ["image-1", "image-0"] * 2
+    assert [case["first"] for case in worst(tied, ranks, split)] == ["image-1#1", "image-0#1", "image-1", "image-0"]
     perfect = torch.eye(2)
     ranks = rank_scores(lambda images, captions: perfect[images, captions], split.image_of)
     assert list(worst(perfect, ranks, split)) == []
@@ -120,9 +122,35 @@ def test_a_study_agrees_with_the_record_of_its_cell(clip, vse):
     assert study.two_encoders_sha == json.loads((Layout.cell(vse.cell) / "cell.json").read_text())["weights_sha"]
     rows = list(csv.DictReader((folder(clip.cell) / "failures.csv").open()))
     assert len(rows) == sum(min(10, count) for count in study.failures.values())
+    shown = run("peder", "failures", clip.cell.path)
+    captions = load_data(clip).splits["test"].captions
+    named = [row for row in rows if row["direction"] == "t2i"]
+    assert all(any(f"{row['query']} {text} " in shown.stdout for text in captions) for row in named)
     alone = measure(vse)
     assert set(alone.seconds) == {"inference"}
     assert alone.two_encoders_sha == ""
+
+
+def test_failures_name_captions_and_find_their_words():
+    split = split_of(["a lake", "a pond", "two planes", "an apron"], [0, 0, 1, 1])
+    assert [caption_name(split, caption) for caption in range(4)] == [
+        "image-0#1",
+        "image-0#2",
+        "image-1#1",
+        "image-1#2",
+    ]
+    failure = {"direction": "t2i", "query": "image-1#2", "fitting": "image-1", "first": "image-0"}
+    assert in_words(failure, split) == failure | {"query": "image-1#2 an apron"}
+    failure = {"direction": "i2t", "query": "image-0", "fitting": "image-0#1", "first": "image-1#1"}
+    assert in_words(failure, split) == failure | {"fitting": "image-0#1 a lake", "first": "image-1#1 two planes"}
+    for name in ("image-7#1", "image-0#3", "image-0#0", "image-0"):
+        with pytest.raises(RecordError, match=f"{name} is not in the test split: the failures are of other data"):
+            in_words(failure | {"first": name}, split)
+
+
+def test_failures_need_a_study(project):
+    message = refused("peder", "failures", "tiny/scenes-b/vse/0")
+    assert "tiny/scenes-b/vse/0 has not been measured: run `snakemake --cores 2 results/peder/tiny/scenes-b" in message
 
 
 def test_a_study_is_stale_after_another_training_or_other_code(clip, vse, monkeypatch):

@@ -9,15 +9,15 @@ import pytest
 from rsitr.cells import Outcome, write_json
 from rsitr.params import CellId
 from rsitr.peder import record as records
+from rsitr.peder.failures import write_failures
 from rsitr.peder.record import Study
-from rsitr.peder.run import write_failures
 from rsitr.tables import peder
 from rsitr.tables.published import METRICS
 from tests.unit.lab import Reader, Records, params
 
 FAILURE = {
-    **{"direction": "i2t", "query": "image-7", "rank": "31", "fitting": "a dot", "fitting_score": "0.1"},
-    **{"first": "a bar", "first_score": "0.9", "first_of": "image-2"},
+    **{"direction": "i2t", "query": "image-7", "rank": "31", "fitting": "image-7#2", "fitting_score": "0.1"},
+    **{"first": "image-2#5", "first_score": "0.9"},
 }
 
 
@@ -150,8 +150,8 @@ def test_failures_are_listed_for_each_model(lab):
     assert page.count("## ucm, ") == 2
     assert "1 image queries and 1,234 caption queries failed." in page
     assert lab.rows()["image-7"] == {
-        **{"table": "ucm, vse", "query": "image-7", "direction": "i2t", "rank": "31", "fitting": "a dot"},
-        **{"its score": "0.1", "first": "a bar", "score of the first": "0.9", "image of the first": "image-2"},
+        **{"table": "ucm, vse", "query": "image-7", "direction": "i2t", "rank": "31", "fitting": "image-7#2"},
+        **{"its score": "0.1", "first": "image-2#5", "score of the first": "0.9"},
     }
 
 

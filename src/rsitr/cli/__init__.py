@@ -12,6 +12,7 @@ from rich.table import Column, Table
 from rsitr import pipeline, report
 from rsitr.cells import Layout, Outcome, Spec, read_spec
 from rsitr.cli.captions import captions
+from rsitr.cli.cells import cell_id
 from rsitr.cli.data import data
 from rsitr.cli.dedup import dedup
 from rsitr.cli.examples import examples
@@ -23,7 +24,7 @@ from rsitr.cli.scenes import scenes
 from rsitr.cli.show import show
 from rsitr.cli.two_stage import two_stage
 from rsitr.errors import ParamsError
-from rsitr.params import CellId, Params, load_params
+from rsitr.params import Params, load_params
 from rsitr.schemas import write_schemas
 from rsitr.two_stage.run import status_of_two_stages
 
@@ -55,10 +56,7 @@ def _experiment(name: str | None) -> tuple[Params, str]:
 def _spec(cell: str | None, path: Path | None) -> Spec:
     if path:
         return read_spec(path)
-    parts = (cell or "").split("/")
-    if len(parts) != 4 or not parts[3].isdecimal():
-        raise ParamsError("name a cell as EXPERIMENT/DATASET/METHOD/SEED, e.g. demo/scenes-a/vse/0")
-    wanted = CellId(parts[0], parts[1], parts[2], int(parts[3]))
+    wanted = cell_id(cell or "")
     params, _ = _experiment(wanted.experiment)
     pipeline.check_cell(params, wanted)
     return pipeline.spec_of(params, wanted)

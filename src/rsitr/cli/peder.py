@@ -11,9 +11,10 @@ from rich.table import Table
 
 from rsitr import pipeline
 from rsitr.cells import read_spec
+from rsitr.cli.cells import CellArgument, cell_id
 from rsitr.cli.reported import reported
 from rsitr.cli.show import show
-from rsitr.errors import ParamsError, WeightsUnavailable
+from rsitr.errors import ParamsError, RecordError, WeightsUnavailable
 from rsitr.needs import peder_beside, peder_files
 from rsitr.params import CellId, load_params
 
@@ -31,6 +32,25 @@ def peder_measure(spec: Annotated[Path, typer.Option(help="Of an evaluated cell,
     study = measure(expected, pipeline.spec_of(params, beside) if beside else None)
     reason = f" ({study.outcome.reason})" if study.outcome.reason else ""
     print(f"{expected.path}: {study.outcome.status}{reason}, {peder_files(expected.cell)[0]}")
+
+
+@peder.command("failures")
+@reported
+def peder_failures(cell: CellArgument) -> None:
+    """The queries that a measured cell answers worst, with the words of their captions."""
+    from rsitr.peder.failures import FIELDS, in_words, read_failures
+    from rsitr.runtime import load_data
+
+    wanted, params = cell_id(cell), load_params()
+    pipeline.check_cell(params, wanted)
+    _, listed = peder_files(wanted)
+    if not listed.is_file():
+        raise RecordError(f"{wanted.path} has not been measured: run `snakemake --cores 2 {listed}` first")
+    split = load_data(pipeline.spec_of(params, wanted)).splits["test"]
+    table = Table(*FIELDS, title=wanted.path)
+    for failure in read_failures(listed):
+        table.add_row(*(escape(in_words(failure, split)[field]) for field in FIELDS))
+    show(table)
 
 
 @peder.command("probabilities")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import statistics
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -17,6 +15,7 @@ from rsitr.datasets.splits import SplitData
 from rsitr.errors import RecordError
 from rsitr.evaluate import inference_seconds
 from rsitr.methods.base import Method
+from rsitr.peder.failures import Failure, caption_name, write_failures
 from rsitr.peder.record import Study, folder, present_code
 from rsitr.provenance import library_versions, machine
 from rsitr.retrieval.cosines import pair_cosines
@@ -31,7 +30,6 @@ TURNS, REPEATS = 10, 5
 """How often models take turns to be timed, and measurements in a turn."""
 SHOWN = 10
 """Failures of each direction that are listed, those of the highest ranks."""
-FIELDS = ("direction", "query", "rank", "fitting", "fitting_score", "first", "first_score", "first_of")
 
 
 class Measured(NamedTuple):
@@ -39,7 +37,7 @@ class Measured(NamedTuple):
 
     metrics: dict[str, float]
     failures: dict[str, int]
-    listed: list[dict[str, str]]
+    listed: list[Failure]
 
 
 def measure(spec: Spec, beside: Spec | None = None) -> Study:
@@ -51,7 +49,7 @@ def measure(spec: Spec, beside: Spec | None = None) -> Study:
     record = _record(spec)
     study = Study(**spec.cell._asdict(), outcome=record.outcome, code_sha=present_code())
     study = study.model_copy(update={"data_sha": record.data_sha, "weights_sha": record.weights_sha})
-    listed: list[dict[str, str]] = []
+    listed: list[Failure] = []
     if study.outcome.status == "ok":
         try:
             study, listed = _measured(study, spec, beside)
@@ -70,7 +68,7 @@ def _record(spec: Spec) -> Record:
     return record
 
 
-def _measured(study: Study, spec: Spec, beside: Spec | None) -> tuple[Study, list[dict[str, str]]]:
+def _measured(study: Study, spec: Spec, beside: Spec | None) -> tuple[Study, list[Failure]]:
     model = Trained(spec)
     split = model.data.splits["test"]
     inputs = image_inputs(model.method, split, model.data.splits, model.device)
@@ -125,11 +123,11 @@ def measured(scores: Tensor, split: SplitData) -> Measured:
     return Measured(metrics, failures, list(worst(scores, ranks, split)))
 
 
-def worst(scores: Tensor, ranks: Ranks, split: SplitData, shown: int = SHOWN) -> Iterator[dict[str, str]]:
+def worst(scores: Tensor, ranks: Ranks, split: SplitData, shown: int = SHOWN) -> Iterator[Failure]:
     """The queries of each direction with the highest ranks above 1, in the order of the split where those are equal.
 
-    Of each: what fits it best and its score, what came first and its score, and of which image that is. Of several
-    items with the highest score, the first irrelevant one counts as first, since ties go against the method.
+    Of each: what fits it best and its score, what came first and its score. Of several items with the highest score,
+    the first irrelevant one counts as first, since ties go against the method.
     """
     for direction, place in (("i2t", ranks.i2t), ("t2i", ranks.t2i)):
         for query in np.argsort(-place, kind="stable")[:shown]:
@@ -142,26 +140,24 @@ def worst(scores: Tensor, ranks: Ranks, split: SplitData, shown: int = SHOWN) ->
                 yield {"direction": direction, "rank": str(place[query])} | case
 
 
-def _caption_found(scores: Tensor, image: int, split: SplitData) -> dict[str, str]:
+def _caption_found(scores: Tensor, image: int, split: SplitData) -> Failure:
     own = torch.from_numpy(split.image_of == image)
     fitting = int(torch.where(own, scores, -torch.inf).argmax())
     first = _first(scores, own)
     return {
         "query": split.image_ids[image],
-        **{"fitting": split.captions[fitting], "fitting_score": f"{scores[fitting]:.4f}"},
-        **{"first": split.captions[first], "first_score": f"{scores[first]:.4f}"},
-        "first_of": split.image_ids[split.image_of[first]],
+        **{"fitting": caption_name(split, fitting), "fitting_score": f"{scores[fitting]:.4f}"},
+        **{"first": caption_name(split, first), "first_score": f"{scores[first]:.4f}"},
     }
 
 
-def _image_found(scores: Tensor, caption: int, split: SplitData) -> dict[str, str]:
+def _image_found(scores: Tensor, caption: int, split: SplitData) -> Failure:
     fitting = int(split.image_of[caption])
     first = _first(scores, torch.arange(len(scores)) == fitting)
     return {
-        "query": split.captions[caption],
+        "query": caption_name(split, caption),
         **{"fitting": split.image_ids[fitting], "fitting_score": f"{scores[fitting]:.4f}"},
         **{"first": split.image_ids[first], "first_score": f"{scores[first]:.4f}"},
-        "first_of": split.image_ids[first],
     }
 
 
@@ -178,12 +174,3 @@ def side_by_side(methods: Sequence[Method], caption: str, device: str) -> list[f
     """
     turns = [[inference_seconds(each.eval(), caption, device, REPEATS) for each in methods] for _ in range(TURNS + 1)]
     return [statistics.median(times) for times in zip(*turns[1:], strict=True)]
-
-
-def write_failures(listed: Sequence[dict[str, str]], path: Path) -> None:
-    """One line a failure; of none, the head alone."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(listed)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from statistics import mean, stdev
 
 from rsitr.cells import Published, Record
 from rsitr.params import CellId
+from rsitr.peder.failures import read_failures
 from rsitr.peder.record import CLIP_ONLY, TWO_ENCODERS, Study, read_study
 from rsitr.tables import paper_table
 from rsitr.tables.entries import Entries, Entry, Run, command
@@ -48,7 +48,8 @@ ABOUT_CLAIMS = (
 )
 ABOUT_FAILURES = (
     "The queries whose own items came latest, of the first seed. Rank: of the item that fits best. First: what came "
-    "first instead, and of which image it is. Scores are cosines."
+    "first instead. Scores are cosines. IMAGE#K is the K-th caption of an image; its words stay with the dataset, and "
+    "`rsitr peder failures` shows them where that is at hand."
 )
 
 
@@ -161,15 +162,14 @@ class _Claims(View):
 
 COLUMNS = {
     **{"direction": "direction", "rank": "rank", "fitting": "fitting", "fitting_score": "its score"},
-    **{"first": "first", "first_score": "score of the first", "first_of": "image of the first"},
+    **{"first": "first", "first_score": "score of the first"},
 }
 """Columns of ``failures.csv`` after the query, and their headers."""
 
 
 def _failures(study: Study, path: Path, synthetic: bool) -> Table:
     """The listed failures of a cell."""
-    with path.open(encoding="utf-8", newline="") as file:
-        lines = list(csv.DictReader(file))
+    lines = read_failures(path)
     second = next((number for number, line in enumerate(lines) if line["direction"] == "t2i"), 0)
     rows = (
         Row(line["query"], tuple(Cell(line[name]) for name in COLUMNS), rule=0 < number == second)
