@@ -13,6 +13,7 @@ TABLES = ROOT / "results" / "tables" / "laptop"
 DOCUMENTS = [ROOT / name for name in ("README.md", "docs/findings.md", "CONTRIBUTING.md")]
 METHODS = ["method", "UCM-Captions", "counted", "RSICD", "counted"]
 SHORTLISTS = ["K", "retrieval-filter", "i2t ×", "t2i ×", "distilled-dual", "i2t ×", "t2i ×"]
+STUDY = ["measure", "UCM-Captions: CLIP", "two encoders", "RSICD: CLIP", "two encoders"]
 PRIORS = ["prior", "all queries", "of the 1,024 images in AID", "of the other 69"]
 
 
@@ -60,6 +61,16 @@ def test_numbers_of_priors_are_those_of_prior_leak() -> None:
     assert len(rows) == 3
     for prior, *numbers in rows:
         assert numbers == [found[prior][f"mR, {images}"] for images in ("all", "overlapping", "other")], prior
+
+
+def test_numbers_of_the_study_are_those_of_its_measures() -> None:
+    with (TABLES / "peder-measures.csv").open(encoding="utf-8", newline="") as file:
+        found = {row["method"]: row for row in csv.DictReader(file)}
+    rows = markdown_rows(DOCUMENTS[1], STUDY)
+    assert len(rows) == 6
+    for measure, *numbers in rows:
+        cells = [found[name][f"{data} {measure}"] for data in ("ucm", "rsicd") for name in ("clip-ft@scratch", "vse")]
+        assert numbers == [re.sub(r" \[.*", "", cell) for cell in cells], measure
 
 
 def test_numbers_of_shortlists_are_those_of_two_stage() -> None:

@@ -63,6 +63,7 @@ def test_three_pictures_and_a_table(project, keywords, make_spec):
     assert len(rows) == 3
     for row in rows:
         assert all(0 <= float(row[name]) <= 1 for name in ("rsu", "ras", "rmi"))
+        assert row["query"].endswith("#1")  # a name: the table goes to git, the words of a dataset do not
     before = {path: path.read_bytes() for path in written}
     build(specs, "amfmn-sim trained on shapes", out)
     assert {path: path.read_bytes() for path in written} == before

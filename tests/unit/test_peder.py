@@ -20,7 +20,7 @@ from rsitr.examples import peder as examples
 from rsitr.needs import peder_beside, peder_cells, peder_files, peder_measured, peder_shown, synchronise_studies
 from rsitr.params import CellId, parse_params
 from rsitr.peder import run as module
-from rsitr.peder.failures import caption_name, in_words
+from rsitr.peder.failures import in_words
 from rsitr.peder.probabilities import probabilities, ready, sharpness
 from rsitr.peder.record import folder, read_study
 from rsitr.peder.run import measure, measured, worst
@@ -131,21 +131,12 @@ def test_a_study_agrees_with_the_record_of_its_cell(clip, vse):
     assert alone.two_encoders_sha == ""
 
 
-def test_failures_name_captions_and_find_their_words():
+def test_failures_in_words():
     split = split_of(["a lake", "a pond", "two planes", "an apron"], [0, 0, 1, 1])
-    assert [caption_name(split, caption) for caption in range(4)] == [
-        "image-0#1",
-        "image-0#2",
-        "image-1#1",
-        "image-1#2",
-    ]
     failure = {"direction": "t2i", "query": "image-1#2", "fitting": "image-1", "first": "image-0"}
     assert in_words(failure, split) == failure | {"query": "image-1#2 an apron"}
     failure = {"direction": "i2t", "query": "image-0", "fitting": "image-0#1", "first": "image-1#1"}
     assert in_words(failure, split) == failure | {"fitting": "image-0#1 a lake", "first": "image-1#1 two planes"}
-    for name in ("image-7#1", "image-0#3", "image-0#0", "image-0"):
-        with pytest.raises(RecordError, match=f"{name} is not in the test split: the failures are of other data"):
-            in_words(failure | {"first": name}, split)
 
 
 def test_failures_need_a_study(project):

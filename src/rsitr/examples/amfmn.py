@@ -84,7 +84,8 @@ def draw_localisation(model: Trained, shown: TestImages, title: str, stem: Path)
         heat, region = found.map(number), _square(*divmod(tile, SIDE))
         measured = metrics(heat, [region])
         values = {name: f"{value:.4f}" for name, value in measured._asdict().items()}
-        lines.append({"query": query, "class": shown.class_names[tiles[tile]], **values})
+        image = tiles[tile]
+        lines.append({"query": shown.caption_name(image), "class": shown.class_names[image], **values})
         label = f"{query} (Rmi {measured.rmi:.2f})"
         panels.append(localisation.Panel(label, thumbnail, (heat / 255).astype(np.float32), [region]))
     table = stem.with_suffix(".csv")

@@ -9,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from rsitr.cells import Spec
+from rsitr.datasets.caption_names import caption_name
 from rsitr.datasets.images import load_rgb
 from rsitr.datasets.table import read_table
 from rsitr.errors import CorruptArchive, QueryError
@@ -58,6 +59,10 @@ class TestImages:
     def caption(self, place: int) -> str:
         """The first caption of an image."""
         return self.split.captions[self.first_caption(place)]
+
+    def caption_name(self, place: int) -> str:
+        """The name of the first caption of an image."""
+        return caption_name(self.split, self.first_caption(place))
 
     def first_caption(self, place: int) -> int:
         """The place of the first caption of an image."""

@@ -6,10 +6,8 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
+from rsitr.datasets.caption_names import words_of
 from rsitr.datasets.splits import SplitData
-from rsitr.errors import RecordError
 
 FIELDS = ("direction", "query", "rank", "fitting", "fitting_score", "first", "first_score")
 CAPTIONS = {"i2t": ("fitting", "first"), "t2i": ("query",)}
@@ -18,25 +16,10 @@ CAPTIONS = {"i2t": ("fitting", "first"), "t2i": ("query",)}
 Failure = dict[str, str]
 
 
-def caption_name(split: SplitData, caption: int) -> str:
-    """``IMAGE#K``: the K-th caption of an image, counted from 1."""
-    image = split.image_of[caption]
-    return f"{split.image_ids[image]}#{caption - np.searchsorted(split.image_of, image) + 1}"
-
-
 def in_words(failure: Failure, split: SplitData) -> Failure:
-    """A failure with the words of each caption after its name; raises ``RecordError`` where the split has none such."""
-    words = {field: f"{failure[field]} {_words(failure[field], split)}" for field in CAPTIONS[failure["direction"]]}
-    return failure | words
-
-
-def _words(name: str, split: SplitData) -> str:
-    image, _, number = name.rpartition("#")
-    if image in split.image_ids and number.isdecimal():
-        own = np.flatnonzero(split.image_of == split.image_ids.index(image))
-        if 1 <= int(number) <= len(own):
-            return split.captions[own[int(number) - 1]]
-    raise RecordError(f"{name} is not in the test split: the failures are of other data, measure them anew")
+    """A failure with the words of each caption after its name; raises ``DatasetError`` where the split has it not."""
+    names = {field: failure[field] for field in CAPTIONS[failure["direction"]]}
+    return failure | {field: f"{name} {words_of(name, split)}" for field, name in names.items()}
 
 
 def write_failures(listed: Sequence[Failure], path: Path) -> None:

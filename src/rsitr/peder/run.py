@@ -11,11 +11,12 @@ import torch
 from torch import Tensor
 
 from rsitr.cells import Layout, Outcome, Record, Spec, current_weights_sha, read_record, write_json
+from rsitr.datasets.caption_names import caption_name
 from rsitr.datasets.splits import SplitData
 from rsitr.errors import RecordError
 from rsitr.evaluate import inference_seconds
 from rsitr.methods.base import Method
-from rsitr.peder.failures import Failure, caption_name, write_failures
+from rsitr.peder.failures import Failure, write_failures
 from rsitr.peder.record import Study, folder, present_code
 from rsitr.provenance import library_versions, machine
 from rsitr.retrieval.cosines import pair_cosines
