@@ -269,6 +269,7 @@ def test_the_picture_and_the_table(clip, vse, project):
         assert len({row["image"] for row in block}) == 1
         assert sum(float(row["clip (tiny-64)"]) for row in block) == pytest.approx(100, abs=0.3)
         assert block[start // 5]["own"] == "✓"
+        assert block[start // 5]["caption"].startswith(f"{block[0]['image']}#1 (")
     assert {row["clip@rn50"] for row in rows} == {"NA [1]"}
     assert "# [1] skipped: no weights here" in lines
     with Image.open(written[4]) as picture:

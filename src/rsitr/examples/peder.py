@@ -41,7 +41,8 @@ PRINTED = ("ViT-L-14", "RN50", "ViT-B-32")
 ABOUT = (
     "Probability in percent that each CLIP gives each of five captions for an image: softmax over the cosines divided "
     "by the model's temperature (A. Radford et al., 2021, section 3.1.2). Images: the first of their class among the "
-    "test images; captions: the first of each of these images. Bold: the most probable one. ✓: the image's own."
+    "test images; captions: the first of each of these images, IMAGE#1, with its class. Bold: the most probable one. "
+    "✓: the image's own."
 )
 ABOUT_PRINTED = (
     "The study's captions, with its probabilities of an image that it does not name, and ours of the first test image "
@@ -127,15 +128,22 @@ def _own_table(columns: list[_Column], shown: TestImages, title: str) -> Table:
     """Images of the dataset, each with the captions of all of them."""
     places = shown.different(IMAGES)
     captions = [shown.caption(place) for place in places]
+    names = [_named(shown, place) for place in places]
     rows = []
     for number, place in enumerate(places):
         cells = [_percentages(column, shown.pixels(place), captions) for column in columns]
-        name = shown.split.image_ids[place]
-        for other, caption in enumerate(captions):
+        image = Cell(shown.split.image_ids[place])
+        for other, name in enumerate(names):
             own = Cell("✓" if other == number else "")
-            rows.append(Row(caption, (Cell(name), own, *(column[other] for column in cells)), rule=other == 0))
+            rows.append(Row(name, (image, own, *(column[other] for column in cells)), rule=other == 0))
     groups = (Group("", ("image", "own", *(column.head for column in columns))),)
     return Table(f"Probabilities, {title}", ABOUT, "caption", groups, tuple(rows))
+
+
+def _named(shown: TestImages, place: int) -> str:
+    """The name of an image's first caption, with the class of the image where it has one: words stay with the data."""
+    scene = shown.class_names[place]
+    return shown.caption_name(place) + (f" ({scene})" if scene else "")
 
 
 def _airport(shown: TestImages) -> int | None:
