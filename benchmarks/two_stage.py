@@ -2,118 +2,98 @@
 
 Trained cells of one dataset and seed, an expensive scorer and its filters. The peer is the scorer alone on the test
 split, in the same process. Time is taken in two ways, of both: all queries of a direction together, in blocks of pairs,
-time by the number of queries (which is how the paper of MTGFE counts), and one query at a time. Ours is filter and
-re-ranking together. Galleries are encoded beforehand, identical captions are scored once, on both sides. All recalls
-are of all queries and of one and the same matrix of scores. Run from the folder with params.yaml, data and checkpoints,
-with nothing else running.
+time by the number of queries (which is how the paper of MTGFE counts), and one query at a time; of some images or
+queries each, evenly over all. Ours is filter and re-ranking together. Galleries are encoded beforehand, identical
+captions are scored once, on both sides. Recalls are of all queries, as `rsitr two-stage` recorded them with the same
+weights: run that first, and then this, from the folder with params.yaml, data and checkpoints and with nothing else
+running.
 
     python benchmarks/two_stage.py                                     laptop, RSICD, MTGFE and its two filters
-    python benchmarks/two_stage.py laptop/ucm/scan-t2i/0 --filters vse++ --shortlists 8 32 128
-    python benchmarks/two_stage.py --images 64                         64 images and their captions; writes nothing
+    python benchmarks/two_stage.py laptop/ucm/mtgfe@itm/0 --filters distilled-dual
 """
 
 from __future__ import annotations
 
 import argparse
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 
 from rsitr import pipeline
-from rsitr.cells import Spec
+from rsitr.cells import Spec, current_weights_sha
 from rsitr.errors import RsitrError
-from rsitr.params import CellId, load_params
-from rsitr.retrieval.ranks import rank_scores
-from rsitr.retrieval.recall import recall
+from rsitr.params import CellId, TwoStageId, load_params
 from rsitr.retrieval.tiles import Score
-from rsitr.retrieval.two_stage import shortlist, two_stage
+from rsitr.retrieval.two_stage import shortlist
 from rsitr.runtime import prepare
-from rsitr.scoring import Encoded, score_all
+from rsitr.scoring import score_all
 from rsitr.two_stage.pairs import Pairs
-from rsitr.two_stage.record import Point, Seconds
+from rsitr.two_stage.record import Point, Seconds, TwoStageRecord, read_two_stage
 from rsitr.two_stage.stage import TIMED, Clock, Side, filter_scores, ready, same_texts, sample
 from table import Row, machine, print_rows, write_rows
 
 RESULT = Path(__file__).parents[1] / "results" / "benchmarks" / "two_stage.csv"
 DEFAULT = "laptop/rsicd/mtgfe@itm/0"
 FILTERS = ["retrieval-filter", "distilled-dual"]
-SHORTLISTS = [8, 16, 32, 64, 128, 256]
+BLOCK_IMAGES = 128
+"""Images that are scored with all texts for the time of all pairs: about as many as a block has."""
 
 
 class Found(NamedTuple):
-    """What was measured of one filter."""
+    """Times of a filter and the scorer, beside those of the scorer alone."""
 
     alone: Seconds
-    """Time of a query of the scorer alone, when one at a time is scored with the whole gallery."""
+    """A query of the scorer alone, when one at a time is scored with the whole gallery."""
     points: list[Point]
-    """Ours, one query at a time."""
+    """Ours, one query at a time, with the recorded recalls."""
     together: dict[int, Seconds]
     """Ours, all queries of a direction together, by length of the shortlists."""
 
 
-class Exhaustive(NamedTuple):
-    """The scorer, and what it says of all pairs."""
-
-    side: Side
-    encoded: Encoded
-    image_of: np.ndarray
-    scores: torch.Tensor
-    """[I, T]: of every image and different text."""
-    mr: float
-    blocks: Seconds
-    """Time of a query when all pairs are scored in blocks."""
-
-
-def specs_of(name: str, filters: Sequence[str]) -> list[Spec]:
-    """The specs of the scorer, EXPERIMENT/DATASET/SCORER/SEED, and of filters of the same dataset and seed."""
+def retrievals(name: str, filters: Sequence[str]) -> list[tuple[TwoStageRecord, Spec, Spec]]:
+    """Of each filter: what was recorded, the spec of the scorer, EXPERIMENT/DATASET/SCORER/SEED, and its own."""
     parts = name.split("/")
     if len(parts) != 4 or not parts[3].isdecimal():
         raise SystemExit("name the scorer as EXPERIMENT/DATASET/METHOD/SEED")
-    experiment, dataset, scorer, seed = parts
-    params = load_params()
-    return [pipeline.trained(params, CellId(experiment, dataset, method, int(seed))) for method in (scorer, *filters)]
+    experiment, dataset, method, seed = parts
+    params, found = load_params(), []
+    for chosen in filters:
+        wanted = TwoStageId(experiment, dataset, method, chosen, int(seed))
+        scorer, second = (pipeline.trained(params, cell) for cell in wanted.cells)
+        record = read_two_stage(wanted)
+        if record is None or not record.points or not _of_present_weights(record, wanted.cells):
+            raise SystemExit(f"no recalls of these weights: run `rsitr two-stage {wanted.path}` first")
+        found.append((record, scorer, second))
+    return found
 
 
-def part_of(side: Side, images: int) -> tuple[Encoded, np.ndarray]:
-    """Encodings of the first images and their captions, and the image of each caption."""
-    here = side.split.image_of < images
-    return Encoded(side.encoded.images[:images], side.encoded.texts, side.encoded.place[here]), side.split.image_of[
-        here
-    ]
+def _of_present_weights(record: TwoStageRecord, cells: tuple[CellId, CellId]) -> bool:
+    return [record.scorer_sha, record.filter_sha] == [current_weights_sha(cell) for cell in cells]
 
 
 @torch.inference_mode()
-def score_everything(spec: Spec, images: int, device: str) -> Exhaustive:
-    """All pairs of the first so many images of the test split."""
-    side = ready(spec, device)
-    encoded, image_of = part_of(side, images)
+def blocks_seconds(side: Side, device: str) -> Seconds:
+    """Time of a query when all pairs are scored in blocks: of some images with all texts, for all images."""
+    images, texts = side.encoded.images, side.encoded.texts
+    chosen = sample(len(images), BLOCK_IMAGES)
     begun = time.perf_counter()
-    scores = score_all(side.method, encoded.images, encoded.texts, device)
-    seconds = time.perf_counter() - begun
-    blocks = Seconds(i2t=seconds / scores.shape[0], t2i=seconds / scores.shape[1])
-    mr = recall(rank_scores(lambda i, t: scores[i][:, encoded.place[t]], image_of)).mr
-    return Exhaustive(side, encoded, image_of, scores, mr, blocks)
+    score_all(side.method, images[chosen], texts, device)
+    of_image = (time.perf_counter() - begun) / len(chosen)
+    return Seconds(i2t=of_image, t2i=of_image * len(images) / len(texts))
 
 
 @torch.inference_mode()
-def measure(everything: Exhaustive, spec: Spec, shortlists: list[int], device: str) -> Found:
-    """All times and recalls of a filter before the scorer."""
-    chosen, image_of = ready(spec, device), everything.image_of
-    of_filter, _ = part_of(chosen, len(everything.encoded.images))
-    first, second, text_of = same_texts(everything.encoded, of_filter)
-    # A text of both is one of the scorer's: that of any caption it stands for.
-    scores = everything.scores[:, everything.encoded.place[np.unique(text_of, return_index=True)[1]]]
-    clock = Clock(Pairs(everything.side.method, first, device), Pairs(chosen.method, second, device))
-    alone = clock.all_pairs()
+def measure(side: Side, chosen: Side, record: TwoStageRecord, alone: Seconds | None, device: str) -> Found:
+    """All times of a filter before the scorer; ``alone`` where it was measured already."""
+    first, second, _ = same_texts(side.encoded, chosen.encoded)
+    clock = Clock(Pairs(side.method, first, device), Pairs(chosen.method, second, device))
+    alone = alone or clock.all_pairs()
+    points = [clock.point(point.k, point.metrics) for point in record.points]
     shortlisted = filter_scores(chosen.method, second, device)
-    # What the scorer gives a pair is the same in either way of retrieval.
-    ranks = two_stage(shortlisted, lambda i, t: scores[i, t], image_of, shortlists, text_of=text_of)
-    points = [clock.point(k, vars(recall(each))) for k, each in zip(shortlists, ranks, strict=True)]
-    together = {k: together_seconds(shortlisted, clock.scorer, k) for k in shortlists}
+    together = {point.k: together_seconds(shortlisted, clock.scorer, point.k) for point in points}
     return Found(alone, points, together)
 
 
@@ -141,49 +121,45 @@ def together_seconds(first: Score, scorer: Pairs, k: int) -> Seconds:
     return Seconds(i2t=(filtered + spent[0]) / images, t2i=(filtered + spent[1]) / texts)
 
 
-def rows_of(name: str, chosen: str, everything: Exhaustive, found: Found) -> list[Row]:
+def rows_of(record: TwoStageRecord, blocks: Seconds, found: Found) -> Iterator[Row]:
     """The measurements in the form of every benchmark."""
-    _, dataset, scorer, _ = name.split("/")
-    peer, rows = f"{scorer}, all pairs", []
+    assert record.exhaustive is not None
+    peer, all_pairs = f"{record.scorer}, all pairs", record.exhaustive.metrics["mr"]
     for direction in ("i2t", "t2i"):
         for point in found.points:
-            case = f"{dataset}-{direction}, K = {point.k}, {scorer} and {chosen}"
+            case = f"{record.dataset}-{direction}, K = {point.k}, {record.scorer} and {record.filter}"
             ways = {
-                "all queries together": (found.together[point.k], everything.blocks),
+                "all queries together": (found.together[point.k], blocks),
                 "one query at a time": (point.seconds, found.alone),
             }
             for how, both in ways.items():
                 ours, theirs = (1000 * getattr(seconds, direction) for seconds in both)
-                rows.append(Row(case, f"time of a query, {how}", "ms", ours, f"{peer}, {how}", theirs, machine()))
+                yield Row(case, f"time of a query, {how}", "ms", ours, f"{peer}, {how}", theirs, machine())
             mr = point.metrics["mr"]
-            rows.append(
-                Row(case, "mR of both directions", "%", mr, peer, everything.mr, machine(), higher_is_better=True)
-            )
-            rows.append(Row(case, "loss of mR", "points", everything.mr - mr, peer, 0.0, machine()))
-    return rows
+            yield Row(case, "mR of both directions", "%", mr, peer, all_pairs, machine(), higher_is_better=True)
+            yield Row(case, "loss of mR", "points", all_pairs - mr, peer, 0.0, machine())
 
 
 def main() -> None:
-    """Measure, print, and write ``results/benchmarks/two_stage.csv``."""
+    """Measure, print, and write ``results/benchmarks/two_stage.csv`` after each filter."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("scorer", nargs="?", default=DEFAULT, help="EXPERIMENT/DATASET/METHOD/SEED")
     parser.add_argument("--filters", nargs="+", default=FILTERS, help="methods, of the same dataset and seed")
-    parser.add_argument("--shortlists", nargs="+", type=int, default=SHORTLISTS)
-    parser.add_argument("--images", type=int, help="only the first so many of the test split; nothing is written")
     arguments = parser.parse_args()
-    rows = []
+    rows: list[Row] = []
     try:
-        scorer, *filters = specs_of(arguments.scorer, arguments.filters)
-        device = prepare(scorer)
-        everything = score_everything(scorer, arguments.images or 2**31, device)
-        for name, spec in zip(arguments.filters, filters, strict=True):
-            found = measure(everything, spec, sorted(arguments.shortlists), device)
-            rows += rows_of(arguments.scorer, name, everything, found)
+        found = retrievals(arguments.scorer, arguments.filters)
+        device = prepare(found[0][1])
+        side, alone = ready(found[0][1], device), None
+        blocks = blocks_seconds(side, device)
+        for record, _, spec in found:
+            measured = measure(side, ready(spec, device), record, alone, device)
+            alone = measured.alone
+            rows += rows_of(record, blocks, measured)
+            write_rows(RESULT, rows)
     except RsitrError as error:
         raise SystemExit(f"{error}") from None
     print_rows(f"Two-stage retrieval: {arguments.scorer}", rows)
-    if not arguments.images:
-        write_rows(RESULT, rows)
 
 
 if __name__ == "__main__":
