@@ -24,6 +24,7 @@ import torch
 
 from rsitr import pipeline
 from rsitr.cells import Spec, current_weights_sha
+from rsitr.cli.cells import cell_id
 from rsitr.errors import RsitrError
 from rsitr.params import CellId, TwoStageId, load_params
 from rsitr.retrieval.tiles import Score
@@ -55,13 +56,10 @@ class Found(NamedTuple):
 
 def retrievals(name: str, filters: Sequence[str]) -> list[tuple[TwoStageRecord, Spec, Spec]]:
     """Of each filter: what was recorded, the spec of the scorer, EXPERIMENT/DATASET/SCORER/SEED, and its own."""
-    parts = name.split("/")
-    if len(parts) != 4 or not parts[3].isdecimal():
-        raise SystemExit("name the scorer as EXPERIMENT/DATASET/METHOD/SEED")
-    experiment, dataset, method, seed = parts
+    asked = cell_id(name)
     params, found = load_params(), []
     for chosen in filters:
-        wanted = TwoStageId(experiment, dataset, method, chosen, int(seed))
+        wanted = TwoStageId(asked.experiment, asked.dataset, asked.method, chosen, asked.seed)
         scorer, second = (pipeline.trained(params, cell) for cell in wanted.cells)
         record = read_two_stage(wanted)
         if record is None or not record.points or not _of_present_weights(record, wanted.cells):
