@@ -15,6 +15,7 @@ METHODS = ["method", "UCM-Captions", "counted", "RSICD", "counted"]
 SHORTLISTS = ["K", "retrieval-filter", "i2t ×", "t2i ×", "distilled-dual", "i2t ×", "t2i ×"]
 STUDY = ["measure", "UCM-Captions: CLIP", "two encoders", "RSICD: CLIP", "two encoders"]
 PRIORS = ["prior", "all queries", "of the 1,024 images in AID", "of the other 69"]
+CHOICES = ["method", "chosen on val", "chosen on test", "inflation"]
 
 
 def markdown_rows(path: Path, header: list[str]) -> list[list[str]]:
@@ -56,11 +57,21 @@ def test_numbers_of_methods_are_those_of_the_comparison(path: Path) -> None:
 
 
 def test_numbers_of_priors_are_those_of_prior_leak() -> None:
-    found = {row["prior"].replace("random", "random weights"): row for row in table_rows("prior-leak", "Prior")}
+    table = [row for row in table_rows("prior-leak", "Prior") if row["dataset"] == "rsicd"]
+    found = {row["prior"].replace("random", "random weights"): row for row in table}
     rows = markdown_rows(DOCUMENTS[1], PRIORS)
     assert len(rows) == 3
     for prior, *numbers in rows:
         assert numbers == [found[prior][f"mR, {images}"] for images in ("all", "overlapping", "other")], prior
+
+
+def test_numbers_of_the_choice_of_the_epoch_are_those_of_selection() -> None:
+    found = {row["method"]: row for row in table_rows("selection", "Choice of the epoch")}
+    rows = markdown_rows(DOCUMENTS[1], CHOICES)
+    assert len(rows) == 4
+    for method, *numbers in rows:
+        columns = ("mR, epoch chosen on val", "mR, epoch chosen on test", "inflation")
+        assert numbers == [found[method][f"ucm {column}"] for column in columns], method
 
 
 def test_numbers_of_the_study_are_those_of_its_measures() -> None:
