@@ -1,6 +1,6 @@
 """How far mR moved where cells were trained anew: the records that lie here beside those of an earlier commit.
 
-Compared are cells with other weights of the same code, parameters and data, as after training on another processor.
+Compared are cells with other weights of the same code, configuration and data, as after training on another processor.
 
     python benchmarks/reproduction.py 46e3367
 """
@@ -16,7 +16,7 @@ from statistics import mean
 from rsitr.cells import Record, read_record
 
 CELLS = Path("results/cells/laptop")
-SAME = ("code_sha", "params_sha", "data_sha")
+SAME = ("code_sha", "config", "data_sha")
 
 
 def earlier(commit: str, path: Path) -> Record | None:
@@ -26,9 +26,10 @@ def earlier(commit: str, path: Path) -> Record | None:
 
 
 def group_of(record: Record) -> str:
-    """What a cell's training depends on: a prior, the hinge of a triplet loss, or neither."""
-    if record.prior_sha and record.config.get("spatial", True):
-        return f"from a prior trained anew, {record.dataset}"
+    """What a cell's training depends on: PIR's instruction, the hinge of a triplet loss, or neither."""
+    if record.config.get("spatial"):
+        instruction = "a prior trained anew" if record.prior_sha else "random weights"
+        return f"PIR from {instruction}, {record.dataset}"
     hinge = "margin" in record.config and record.config.get("objective") != "contrastive"
     return "triplet loss" if hinge else "neither"
 
