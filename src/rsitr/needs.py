@@ -83,8 +83,9 @@ def check_two_stages(params: Params, experiment: str) -> None:
 
 def prior(params: Params, cell: CellId) -> PriorId | None:
     """The prior that a part of a cell's model begins as, if any; raises ``ParamsError`` for an unknown one."""
-    (weights,) = setting(params, cell, INSTRUCTION)
-    found = prior_of(weights) if isinstance(weights, str) else None
+    weights, spatial = setting(params, cell, INSTRUCTION, "spatial")
+    # PIR instructs Spatial-PAE alone: without it the model has no part that a prior could begin.
+    found = prior_of(weights) if isinstance(weights, str) and spatial is not False else None
     if found:
         params.prior(found)
     return found

@@ -34,7 +34,7 @@ SETTINGS = {"image_backbone": "test_resnet", "image_weights": "none", "image_siz
 def change(project, monkeypatch):
     """``change(prior, **settings)``: parameters with the prior ``mine``, which ``vse`` starts from."""
     known = catalog.schemas(needs.STATE)
-    field = {"instruction_weights": {"type": "string", "default": ""}}
+    field = {"instruction_weights": {"type": "string", "default": ""}, "spatial": {"type": "boolean", "default": True}}
     schema = known["vse"]["schema"]
     described = known | {"vse": known["vse"] | {"schema": schema | {"properties": schema["properties"] | field}}}
     for module in (needs, catalog):
@@ -156,6 +156,7 @@ def test_a_cell_needs_the_prior_that_its_settings_name(change):
     assert needs.prior_files(params, CELL) == files
     assert needs.prior_files(params, OTHER) == []
     assert needs.prior_files(change(instruction_weights="none"), CELL) == []
+    assert needs.prior(change(spatial=False), CELL) is None  # nothing is instructed then
     assert needs.priors(params, "tiny") == [MINE]
 
 
@@ -326,14 +327,6 @@ def test_numbers_of_a_cell_whose_prior_saw_test_images_are_marked(change, sets):
     clean = collect(params, "tiny", report.CELLS, {}, seen | {("scenes-b", "tiny/mine"): (0, 2)})
     assert clean["scenes-b", "vse"].leaks == ""
     assert collect(params, "tiny", report.CELLS, {}, {})["scenes-b", "vse"].prior_overlaps == {"tiny/mine": None}
-
-
-def test_a_prior_that_pir_has_no_use_for_marks_nothing(change, sets):
-    params = change()
-    config = {"instruction_weights": "scenes://tiny/mine", "spatial": False}
-    put_cell(params, prior_sha=put_prior(params), config=config)
-    seen = {"scenes-b": (0, 9), ("scenes-b", "tiny/mine"): (1, 2)}
-    assert collect(params, "tiny", report.CELLS, {}, seen)["scenes-b", "vse"].leaks == ""
 
 
 def test_the_report_names_what_is_there(change, sets, capsys, monkeypatch):

@@ -189,10 +189,9 @@ def _stated(dataset: str, runs: Iterable[Run]) -> Published | None:
 
 
 def _priors(runs: Iterable[Run]) -> list[str]:
-    """The priors that records say their models began with, as experiment/name; without Spatial-PAE PIR uses none."""
-    records = [run.record for run in runs if run.record and run.record.prior_sha]
-    used = (record.config for record in records if record.config.get("spatial", True))
-    found = (prior_of(str(config.get(INSTRUCTION, ""))) for config in used)
+    """The priors that records say their models began with, as experiment/name."""
+    records = (run.record for run in runs if run.record and run.record.prior_sha)
+    found = (prior_of(str(record.config.get(INSTRUCTION, ""))) for record in records)
     return list(dict.fromkeys(prior.path for prior in found if prior))
 
 
