@@ -15,6 +15,7 @@ METHODS = ["method", "UCM-Captions", "counted", "RSICD", "counted"]
 SHORTLISTS = ["K", "retrieval-filter", "i2t ×", "t2i ×", "distilled-dual", "i2t ×", "t2i ×"]
 STUDY = ["measure", "UCM-Captions: CLIP", "two encoders", "RSICD: CLIP", "two encoders"]
 PRIORS = ["prior", "all queries", "of the 1,024 images in AID", "of the other 69"]
+TASKS = ["minus mtgfe@itm", "UCM-Captions", "p", "RSICD", "p", "the paper, on RSITMD"]
 CHOICES = ["method", "chosen on val", "chosen on test", "inflation"]
 
 
@@ -72,6 +73,17 @@ def test_numbers_of_the_choice_of_the_epoch_are_those_of_selection() -> None:
     for method, *numbers in rows:
         columns = ("mR, epoch chosen on val", "mR, epoch chosen on test", "inflation")
         assert numbers == [found[method][f"ucm {column}"] for column in columns], method
+
+
+def test_differences_of_the_tasks_are_those_of_baselines() -> None:
+    found = {row["method"]: row for row in table_rows("baselines", "Against mtgfe@itm")}
+    rows = markdown_rows(DOCUMENTS[1], TASKS)
+    assert [method for method, *_ in rows] == ["mtgfe@itm-mlm", "mtgfe@itm-mvjrc", "mtgfe"]
+    for method, *numbers, _ in rows:
+        row, expected = found[method], []
+        for data in ("ucm", "rsicd"):
+            expected += [f"{row[f'{data} Δ mR']} ({row[f'{data} 95 % interval']})", row[f"{data} p"]]
+        assert numbers == expected, method
 
 
 def test_numbers_of_the_study_are_those_of_its_measures() -> None:

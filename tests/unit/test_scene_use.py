@@ -329,6 +329,13 @@ def test_numbers_of_a_cell_whose_prior_saw_test_images_are_marked(change, sets):
     assert collect(params, "tiny", report.CELLS, {}, {})["scenes-b", "vse"].prior_overlaps == {"tiny/mine": None}
 
 
+def test_a_prior_that_a_record_did_not_begin_with_marks_nothing(change, sets):
+    params = change(spatial=False)
+    put_cell(params, config={"instruction_weights": "scenes://tiny/mine", "spatial": False})
+    seen = {"scenes-b": (0, 9), ("scenes-b", "tiny/mine"): (1, 2)}
+    assert collect(params, "tiny", report.CELLS, {}, seen)["scenes-b", "vse"].leaks == ""
+
+
 def test_the_report_names_what_is_there(change, sets, capsys, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     params = change()
