@@ -1,0 +1,498 @@
+"""The code of the package as a graph of definitions, and hashes of what a definition reaches.
+
+A definition is a statement at the top of a module: a function, a class, a constant. It refers to others by name, in its
+own module or through imports, and is hashed by its content: a reference stands for the content of its target. Moving or
+renaming a file, a definition or a local variable therefore changes no hash, and neither do comments, docstrings,
+annotations of functions, layout, or the text of exceptions and of progress. Files of data that a definition names count
+by their bytes, and third-party libraries by their versions.
+
+Everything is read from the sources, so nothing is imported and a hash costs milliseconds.
+"""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import hashlib
+import sys
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+PACKAGE = Path(__file__).parents[1]
+ROUNDS = 3
+"""How far a hash looks along references to tell two definitions of the same text apart."""
+SAID = frozenset({"print", "warn", "say", "advance"})
+"""Calls whose only purpose is a message. As a statement of their own, they compute nothing."""
+BUILTINS = frozenset(dir(builtins))
+
+
+CLOSED = frozenset({"abc", "enum", "pydantic", "typing"})
+"""Modules whose base classes call no method of a class by its name, but for special and decorated ones."""
+PLAIN = frozenset({"abstractmethod", "cached_property", "classmethod", "property", "staticmethod"})
+"""Decorators of methods that somebody has to name to call them."""
+
+
+class Key(NamedTuple):
+    """A definition: the module it is in, the number of its statement there, and of a class perhaps one method."""
+
+    module: str
+    place: int
+    method: str = ""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A statement at the top of a module, with references left open as ``{number}``."""
+
+    text: str
+    refers: tuple[Key, ...]
+    libraries: frozenset[str]
+    """Top-level names of third-party modules that it uses."""
+    files: frozenset[str]
+    """Files of data of the package that it names."""
+    mentions: frozenset[str] = frozenset()
+    """Names of attributes in it."""
+    methods: tuple[str, ...] = ()
+    """Of a class: methods that count only where something mentions them."""
+
+
+@dataclass
+class Module:
+    """A source file: its statements, what its names are bound to, and what runs when it is imported."""
+
+    name: str
+    path: Path
+    tree: ast.Module
+    bound: dict[str, list[int]] = field(default_factory=dict)
+    """Name -> the statements that bind it."""
+    imported: dict[str, str] = field(default_factory=dict)
+    """Name -> the dotted name it stands for."""
+    effects: list[int] = field(default_factory=list)
+    """Statements that bind no name: they run because the module is imported."""
+
+
+class Sources:
+    """The sources of a package folder, read once."""
+
+    def __init__(self, package: Path = PACKAGE):
+        self.package, self.name = package, package.name
+        self._modules: dict[str, Module | None] = {}
+        self._definitions: dict[Key, Definition] = {}
+        self._labels: dict[tuple[Key, int], str] = {}
+
+    @cached_property
+    def data_files(self) -> dict[str, Path]:
+        """Files of the package that are no sources, by name."""
+        return {
+            path.name: path
+            for path in self.package.rglob("*")
+            if path.is_file() and path.suffix not in {".py", ".pyc", ".typed"} and "__pycache__" not in path.parts
+        }
+
+    @property
+    def files(self) -> list[Path]:
+        """The source files that were read."""
+        return [module.path for module in self._modules.values() if module]
+
+    def module(self, name: str) -> Module | None:
+        """A module of the package, or None where the name is not one."""
+        if name not in self._modules:
+            self._modules[name] = self._read(name)
+        return self._modules[name]
+
+    def _read(self, name: str) -> Module | None:
+        top, *parts = name.split(".")
+        base = self.package.joinpath(*parts)
+        found = (path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file())
+        path = next(found, None) if top == self.name else None
+        if path is None:
+            return None
+        module = Module(name, path, ast.parse(path.read_text(encoding="utf-8")))
+        for place, statement in enumerate(module.tree.body):
+            _bind(module, place, statement)
+        return module
+
+    def find(self, dotted: str) -> list[Key] | str | None:
+        """What a dotted name stands for: definitions, the name of a module of ours, or None for anything else."""
+        if self.module(dotted):
+            return dotted
+        parent, _, name = dotted.rpartition(".")
+        owner = self.module(parent) if parent else None
+        if owner is None:
+            return None
+        if name in owner.bound:
+            return [Key(parent, place) for place in owner.bound[name]]
+        return self.find(owner.imported[name]) if name in owner.imported else None
+
+    def definition(self, key: Key) -> Definition:
+        """A definition in its canonical form."""
+        if key not in self._definitions:
+            module = self.module(key.module)
+            assert module is not None
+            self._definitions[key] = Reader(self, module).read(module.tree.body[key.place], key)
+        return self._definitions[key]
+
+    def reach(self, entries: Iterable[str]) -> dict[Key, Definition]:
+        """Every definition that the entries (dotted names of modules or definitions) reach."""
+        found: dict[Key, Definition] = {}
+        mentioned: set[str] = set()
+        pending: dict[str, list[Key]] = {}
+        begun = [key for entry in entries for key in self._entry(entry)]
+        # Whoever names a class as an entry may call any method of it.
+        waiting = [*begun, *(key._replace(method=name) for key in begun for name in self.definition(key).methods)]
+        while waiting:
+            key = waiting.pop()
+            if key in found:
+                continue
+            found[key] = definition = self.definition(key)
+            module = self.module(key.module)
+            assert module is not None
+            waiting += [*definition.refers, *(Key(key.module, place) for place in module.effects)]
+            for name in definition.mentions - mentioned:
+                waiting += pending.pop(name, [])
+            mentioned |= definition.mentions
+            for name in definition.methods:
+                method = key._replace(method=name)
+                if name in mentioned:
+                    waiting.append(method)
+                else:
+                    pending.setdefault(name, []).append(method)
+        return found
+
+    def is_open(self, node: ast.ClassDef, module: Module) -> bool:
+        """Whether a base class from elsewhere may call any method of a class."""
+        return not all(self._is_closed(base, module) for base in node.bases)
+
+    def _is_closed(self, base: ast.expr, module: Module) -> bool:
+        names = []
+        base = base.value if isinstance(base, ast.Subscript) else base
+        while isinstance(base, ast.Attribute):
+            names.append(base.attr)
+            base = base.value
+        if not isinstance(base, ast.Name):
+            return False
+        root = f"{module.name}.{base.id}" if base.id in module.bound else module.imported.get(base.id, base.id)
+        dotted = ".".join([root, *reversed(names)])
+        found = self.find(dotted)
+        if isinstance(found, list):
+            classes = [(self.module(key.module), key.place) for key in found]
+            nodes = [(owner.tree.body[place], owner) for owner, place in classes if owner]
+            return all(isinstance(node, ast.ClassDef) and not self.is_open(node, owner) for node, owner in nodes)
+        return dotted.split(".")[0] in CLOSED or dotted in BUILTINS
+
+    def _entry(self, entry: str) -> list[Key]:
+        found = self.find(entry)
+        if found is None:
+            raise KeyError(f"{entry} is not in {self.package}")
+        if isinstance(found, list):
+            return found
+        module = self.module(found)
+        assert module is not None
+        return [Key(found, place) for places in module.bound.values() for place in places]
+
+    def label(self, key: Key, rounds: int = ROUNDS) -> str:
+        """Hash of a definition whose references stand for the content of their targets, ``rounds`` steps deep."""
+        if (key, rounds) not in self._labels:
+            definition = self.definition(key)
+            targets = [self.label(target, rounds - 1) for target in definition.refers] if rounds else []
+            self._labels[key, rounds] = _sha("\n".join([definition.text, *targets]))
+        return self._labels[key, rounds]
+
+
+def _sha(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _bind(module: Module, place: int, statement: ast.stmt) -> None:
+    """Note what a statement at the top of a module binds."""
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        module.imported |= dict(imports(statement))
+        return
+    if _is_constant(statement) or _is_guard(statement):
+        return
+    names = list(_bound_names(statement))
+    for name in names:
+        module.bound.setdefault(name, []).append(place)
+    for node in ast.walk(statement) if isinstance(statement, ast.If | ast.Try | ast.With | ast.For) else ():
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module.imported |= dict(imports(node))
+    if not names:
+        module.effects.append(place)
+
+
+def imports(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str]]:
+    """What an import binds: name, and the dotted name it stands for."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield (alias.asname, alias.name) if alias.asname else (alias.name.split(".")[0], alias.name.split(".")[0])
+    else:
+        for alias in node.names:
+            yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+
+
+def _is_constant(statement: ast.stmt) -> bool:
+    """A bare constant: a docstring, or the documentation of an attribute."""
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _is_guard(statement: ast.stmt) -> bool:
+    """``if __name__ == "__main__"`` and ``if TYPE_CHECKING``, which do not run on import."""
+    if not isinstance(statement, ast.If):
+        return False
+    names = {node.id for node in ast.walk(statement.test) if isinstance(node, ast.Name)}
+    return bool(names & {"__name__", "TYPE_CHECKING"})
+
+
+def _bound_names(statement: ast.AST) -> Iterator[str]:
+    """Names that a statement binds in its own scope, imports left out."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield statement.name
+        return
+    if isinstance(statement, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+        return
+    if isinstance(statement, ast.Name) and isinstance(statement.ctx, ast.Store | ast.Del):
+        yield statement.id
+    if isinstance(statement, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and statement.name:
+        yield statement.name
+    for child in ast.iter_child_nodes(statement):
+        yield from _bound_names(child)
+
+
+class Reader:
+    """Turns one statement into a ``Definition``."""
+
+    def __init__(self, sources: Sources, module: Module, named: bool = False):
+        """``named``: references and local variables stand as they are called, and not for their content."""
+        self.sources, self.module, self.named = sources, module, named
+        self.own: set[str] = set()
+        self.refers: dict[Key, int] = {}
+        self.libraries: set[str] = set()
+        self.files: set[str] = set()
+        self.mentions: set[str] = set()
+        self.methods: list[str] = []
+        self.scopes: list[dict[str, str]] = []
+        """Local name -> what stands for it, innermost last."""
+
+    def read(self, statement: ast.stmt, key: Key) -> Definition:
+        """A statement at the top of the module, or one method of it."""
+        bound = self.module.bound.items()
+        self.own = {name for name, places in bound if self.module.tree.body[places[0]] is statement}
+        if key.method:
+            assert isinstance(statement, ast.ClassDef)
+            owner = self._reference([key._replace(method="")])
+            # A property and its setter have one name.
+            texts = [self._function(node, top=True) for node in _methods(statement) if node.name == key.method]
+            text = f"{owner}.{key.method}:{texts}"
+        else:
+            text = self._statement(statement, top=True)
+        facts = (frozenset(self.libraries), frozenset(self.files), frozenset(self.mentions), tuple(self.methods))
+        return Definition(text, tuple(self.refers), *facts)
+
+    def text(self, nodes: list[ast.AST]) -> str:
+        """Some expressions."""
+        return self._text(nodes)
+
+    def head(self, node: ast.stmt, without: Iterable[str]) -> str:
+        """A statement without some of its fields; empty for one that computes nothing."""
+        text = self._statement(node)
+        return self._fields(node, without) if text else ""
+
+    def _text(self, node: object) -> str:
+        match node:
+            case ast.Name():
+                return self._name(node.id)
+            case ast.Attribute():
+                return self._attribute(node)
+            case ast.Constant(value=str(value)):
+                if value in self.sources.data_files:
+                    self.files.add(value)
+                    return f"<{hashlib.sha256(self.sources.data_files[value].read_bytes()).hexdigest()}>"
+                return repr(value)
+            case ast.stmt():
+                return self._statement(node)
+            case ast.Lambda():
+                return self._scoped(node, [*_parameters(node.args)])
+            case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
+                names = [name for part in node.generators for name in _bound_names(part.target)]
+                return self._scoped(node, names)
+            case ast.ExceptHandler() | ast.MatchAs() | ast.MatchStar():
+                return self._fields(node, replace={"name": self._name(node.name) if node.name else ""})
+            case ast.arg():
+                return f"arg({node.arg})"
+            case ast.AST():
+                return self._fields(node)
+            case list():
+                return "[" + ",".join(filter(None, map(self._text, node))) + "]"
+            case _:
+                return repr(node)
+
+    def _fields(self, node: ast.AST, leave_out: Iterable[str] = (), replace: dict[str, str] | None = None) -> str:
+        """All fields; empty ones do not count, since newer versions of Python add some that older code has not."""
+        hidden = {"kind", "type_comment", "ctx", *leave_out}
+        parts = []
+        for name, value in ast.iter_fields(node):
+            if replace and name in replace:
+                parts.append(f"{name}={replace[name]}")
+            elif name not in hidden and value not in (None, []):
+                parts.append(f"{name}={self._text(value)}")
+        return f"{type(node).__name__}({','.join(parts)})"
+
+    def _statement(self, node: ast.stmt, top: bool = False) -> str:
+        match node:
+            case _ if _is_constant(node):
+                return ""
+            case ast.Expr(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name))) if name in SAID:
+                return ""
+            case ast.Raise(exc=ast.Call(func=kind)):
+                return f"Raise({self._text(kind)})"
+            case ast.Assert():
+                return f"Assert({self._text(node.test)})"
+            case ast.Import() | ast.ImportFrom():
+                return ""
+            case ast.FunctionDef() | ast.AsyncFunctionDef():
+                return self._function(node, top)
+            case ast.ClassDef():
+                return self._class(node, top)
+            case ast.AnnAssign() if top or self.scopes:
+                return self._fields(node, leave_out=("annotation", "simple"))
+            case _:
+                return self._fields(node)
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, top: bool) -> str:
+        before = self._text(node.decorator_list)
+        defaults = self._text([*node.args.defaults, *filter(None, node.args.kw_defaults)])
+        parameters = list(_parameters(node.args))
+        local = [name for statement in node.body for name in _bound_names(statement)]
+        outer = {name for part in ast.walk(node) if isinstance(part, ast.Global | ast.Nonlocal) for name in part.names}
+        scope = {name: name for name in parameters}
+        for name in local:
+            if name not in outer:
+                # What a local variable is called changes nothing.
+                scope.setdefault(name, name if self.named else f"%{len(self.scopes)}.{len(scope)}")
+        imported = {
+            name: target
+            for statement in node.body
+            for part in ast.walk(statement)
+            if isinstance(part, ast.Import | ast.ImportFrom)
+            for name, target in imports(part)
+        }
+        self.scopes.append(scope | {name: f"={target}" for name, target in imported.items()})
+        body = self._text(node.body)
+        self.scopes.pop()
+        name = "" if top else self._name(node.name)
+        return f"{type(node).__name__}({name},{before},{parameters},{defaults},{body})"
+
+    def _class(self, node: ast.ClassDef, top: bool) -> str:
+        head = self._text([*node.decorator_list, *node.bases, *node.keywords])
+        if not top:
+            return f"ClassDef({self._name(node.name)},{head},{self._text(node.body)})"
+        parts = []
+        names = {name: name for statement in node.body for name in _bound_names(statement)}
+        lazy = set() if self.sources.is_open(node, self.module) else set(_callable_by_name(node))
+        self.methods += sorted(lazy)
+        for statement in node.body:
+            if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
+                if statement.name in lazy:
+                    continue
+                parts.append(f"{statement.name}:{self._function(statement, top=True)}")
+                continue
+            parts.append(self._class_level(statement, names))
+        return f"ClassDef({head},{parts})"
+
+    def _class_level(self, statement: ast.stmt, names: dict[str, str]) -> str:
+        """A field or attribute of a class. Annotations count: pydantic checks and changes values by them."""
+        if _is_constant(statement):
+            return ""
+        self.scopes.append(names)
+        text = self._fields(statement)
+        self.scopes.pop()
+        return text
+
+    def _scoped(self, node: ast.AST, names: list[str]) -> str:
+        """A comprehension or lambda, whose variables are its own."""
+        self.scopes.append({name: f"%{len(self.scopes)}.{place}" for place, name in enumerate(dict.fromkeys(names))})
+        text = self._fields(node)
+        self.scopes.pop()
+        return text
+
+    def _name(self, name: str) -> str:
+        for scope in reversed(self.scopes):
+            if name in scope:
+                return self._dotted(scope[name][1:], name) if scope[name].startswith("=") else scope[name]
+        if name in self.module.bound:
+            if name in self.own:
+                return "<self>"
+            return self._reference([Key(self.module.name, place) for place in self.module.bound[name]], name)
+        if name in self.module.imported:
+            return self._dotted(self.module.imported[name], name)
+        return name
+
+    def _attribute(self, node: ast.Attribute) -> str:
+        """``a.b.c``: what is imported as ``a`` may be a module, whose ``b`` is what is meant."""
+        names, value = [node.attr], node.value
+        self.mentions.add(node.attr)
+        while isinstance(value, ast.Attribute):
+            names.append(value.attr)
+            value = value.value
+        if isinstance(value, ast.Name) and (root := self._import_of(value.id)):
+            return self._dotted(".".join([root, *reversed(names)]), value.id)
+        return f"Attribute({self._text(node.value)},{node.attr})"
+
+    def _import_of(self, name: str) -> str | None:
+        for scope in reversed(self.scopes):
+            if name in scope:
+                return scope[name][1:] if scope[name].startswith("=") else None
+        return self.module.imported.get(name) if name not in self.module.bound else None
+
+    def _dotted(self, dotted: str, name: str) -> str:
+        """What an imported dotted name stands for; of ours, the longest part of it that is a definition."""
+        top = dotted.split(".")[0]
+        if top != self.sources.name:
+            if top not in sys.stdlib_module_names and top not in BUILTINS:
+                self.libraries.add(top)
+            return f"<{dotted}>"
+        known = dotted
+        rest: list[str] = []
+        while known:
+            found = self.sources.find(known)
+            if isinstance(found, list):
+                return ".".join([self._reference(found, known.rpartition(".")[2]), *reversed(rest)])
+            known, _, last = known.rpartition(".")
+            rest.append(last)
+        return f"<{name}>"
+
+    def _reference(self, keys: list[Key], name: str = "") -> str:
+        for key in keys:
+            self.refers.setdefault(key, len(self.refers))
+        if self.named:
+            return name
+        return "".join(f"{{{self.refers.setdefault(key, len(self.refers))}}}" for key in keys)
+
+
+def _methods(node: ast.ClassDef) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    return [part for part in node.body if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)]
+
+
+def _callable_by_name(node: ast.ClassDef) -> Iterator[str]:
+    """Methods of a class that run only where something names them."""
+    for method in _methods(node):
+        decorators = {part.id if isinstance(part, ast.Name) else "" for part in method.decorator_list}
+        if not method.name.startswith("__") and decorators <= PLAIN:
+            yield method.name
+
+
+def _parameters(arguments: ast.arguments) -> Iterator[str]:
+    for part in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
+        yield part.arg
+    for one in (arguments.vararg, arguments.kwarg):
+        if one:
+            yield one.arg
+
+
+@cache
+def sources(package: Path = PACKAGE) -> Sources:
+    """The sources of a package folder as they were at the first question of this process."""
+    return Sources(package)

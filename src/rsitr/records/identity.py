@@ -1,0 +1,93 @@
+"""Identities: one hash of all code, data of the package and libraries that compute a number."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+from collections.abc import Iterable
+from functools import cache
+from pathlib import Path
+
+from rsitr.provenance import sha256_json
+from rsitr.records.code import PACKAGE, Sources, sources
+
+LOCK = Path("requirements.lock")
+COMPUTING = {
+    **{name: (name,) for name in ("nltk", "numba", "numpy", "pandas", "pycocoevalcap", "rasterio", "scipy")},
+    **{name: (name,) for name in ("textblob", "timm", "torch", "torchvision")},
+    "PIL": ("pillow",),
+    "cv2": ("opencv-python-headless",),
+    "faiss": ("faiss-cpu",),
+    "open_clip": ("open-clip-torch", "timm", "torch"),
+    "sklearn": ("scikit-learn",),
+    "transformers": ("transformers", "tokenizers"),
+}
+"""Modules that take part in computing numbers -> the packages whose versions count."""
+
+
+@cache
+def locked(lock: Path) -> dict[str, str]:
+    """Package -> version in the lock file; empty where there is none."""
+    if not lock.is_file():
+        return {}
+    found = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", lock.read_text(encoding="utf-8"), re.MULTILINE)
+    return {name.lower().replace("_", "-"): version for name, version in found}
+
+
+@cache
+def installed(package: str) -> str:
+    """The version of an installed package without its local part (``+cu130``); empty where it is not installed."""
+    try:
+        return importlib.metadata.version(package).partition("+")[0]
+    except importlib.metadata.PackageNotFoundError:
+        return ""
+
+
+def code_sha(entries: Iterable[str], code: Sources | None = None, lock: Path | None = LOCK) -> str:
+    """Hash of everything that the ``entries`` (dotted names of modules or definitions) reach.
+
+    The versions of libraries are those of the lock file, or the installed ones where ``lock`` is None or has none.
+    """
+    code = code or sources(PACKAGE)
+    reached = code.reach(entries)
+    modules = {name for definition in reached.values() for name in definition.libraries}
+    packages = sorted({package for name in modules for package in COMPUTING.get(name, ())})
+    versions = locked(lock) if lock else {}
+    return sha256_json(
+        [
+            sorted({code.label(key) for key in reached}),
+            {package: versions.get(package) or installed(package) for package in packages},
+        ]
+    )
+
+
+SHARED = ("rsitr.runtime.build_method", "rsitr.runtime.load_data", "rsitr.runtime.prepare")
+TRAIN = (*SHARED, "rsitr.nn.seeds.derive", "rsitr.teacher.Teacher", "rsitr.train.Trainer", "rsitr.train.check_usable")
+SCORE = (
+    *SHARED,
+    "rsitr.evaluate.inference_seconds",
+    "rsitr.evaluate.load_checkpoint",
+    "rsitr.evaluate.write_ranks",
+    "rsitr.retrieval.recall.ceiling",
+    "rsitr.retrieval.recall.text_groups",
+    "rsitr.runtime.image_inputs",
+    "rsitr.scoring.Scores",
+    "rsitr.scoring.encode",
+)
+KEYWORDS = ("rsitr.captions.keyword_extraction.extract",)
+PRIOR = (
+    *("rsitr.scenes.images.select", "rsitr.runtime.prepare"),
+    *("rsitr.scenes.train.SceneTrainer", "rsitr.scenes.train.class_accuracies"),
+)
+TWO_STAGE = (
+    *("rsitr.two_stage.stage.ready", "rsitr.two_stage.stage.same_texts", "rsitr.two_stage.stage.filter_scores"),
+    *("rsitr.two_stage.pairs.Pairs", "rsitr.two_stage.stage.Clock", "rsitr.two_stage.stage.encode_seconds"),
+    *("rsitr.retrieval.two_stage.two_stage", "rsitr.retrieval.recall.recall"),
+)
+STUDY = (
+    "rsitr.peder.run.measured",
+    "rsitr.peder.run.score_matrix",
+    "rsitr.peder.run.side_by_side",
+    "rsitr.trained.Trained",
+)
+"""Where each stage begins: the definitions from which everything that computes its numbers is reached."""
