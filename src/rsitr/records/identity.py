@@ -74,7 +74,6 @@ SCORE = (
     "rsitr.scoring.Scores",
     "rsitr.scoring.encode",
 )
-KEYWORDS = ("rsitr.captions.keyword_extraction.extract",)
 PRIOR = (
     *("rsitr.scenes.images.select", "rsitr.runtime.prepare"),
     *("rsitr.scenes.train.SceneTrainer", "rsitr.scenes.train.class_accuracies"),

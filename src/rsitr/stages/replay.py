@@ -28,7 +28,7 @@ from unittest.mock import patch
 
 from rsitr.cells import CellId, Layout, PriorSpec, Spec
 from rsitr.methods import entry
-from rsitr.needs import measures, peder_beside, peder_cells, peder_files, priors, setting
+from rsitr.needs import measures, peder_beside, peder_cells, peder_files, priors
 from rsitr.params import Params, PriorId, load_params
 from rsitr.provenance import sha256_json
 from rsitr.records import identity
@@ -95,13 +95,14 @@ def plan(params: Params, experiment: str) -> Iterator[Item]:
         found = f"cells/{configuration(spec)}"
         if found not in seen:
             seen.add(found)
-            keywords = [] if setting(params, cell, "query") == ["sentence"] else identity.KEYWORDS
-            own = classes(spec.model_copy(update={"teacher": None}))
-            entries = {
-                "trained": [*identity.TRAIN, *classes(spec), *keywords],
-                "scored": [*identity.SCORE, *own, *keywords],
-            }
-            yield Item(f"cells/{cell.path}", found, entries)
+            yield Item(
+                f"cells/{cell.path}",
+                found,
+                {
+                    "trained": [*identity.TRAIN, *classes(spec)],
+                    "scored": [*identity.SCORE, *classes(spec.model_copy(update={"teacher": None}))],
+                },
+            )
     for stages in two_stage_specs(params, experiment):
         of_cells = "+".join(_settings_sha(each)[:8] for each in (stages.scorer, stages.filter))
         name = f"two_stage/{stages.id.path}"
@@ -113,9 +114,7 @@ def plan(params: Params, experiment: str) -> Iterator[Item]:
         found = f"peder/{configuration(spec)}"
         if found not in seen:
             seen.add(found)
-            beside = peder_beside(params, cell)
-            partner = [spec_of(params, beside)] if beside else []
-            yield Item(name, found, {"code": [*identity.STUDY, *classes(spec, *partner)]})
+            yield Item(name, found, {"code": [*identity.STUDY, *classes(spec)]})
 
 
 class Killed(BaseException):
@@ -338,7 +337,6 @@ class Replayer:
         from safetensors.numpy import load_file
 
         from rsitr import train
-        from rsitr.origin import forget_origin, note_origin
         from rsitr.scenes.use import begin_with_prior, note_prior, prior_failure
 
         trace: Trace = []
@@ -346,7 +344,6 @@ class Replayer:
         if failure := prior_failure(spec):
             return [("status", failure.status)]
         begin_with_prior(spec)
-        forget_origin(spec.cell)
         build = train.build_method
 
         def built(*arguments: Any) -> Any:
@@ -357,7 +354,6 @@ class Replayer:
         with patch.object(train, "build_method", built), _recorded(train, train.Trainer, trace):
             report = _twice(lambda: train.train(spec))
         note_prior(spec)
-        note_origin(spec)
         trace += [("status", report.outcome.status)]
         if report.outcome.status == "failed":
             trace.append(("reason", report.outcome.reason))
