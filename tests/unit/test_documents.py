@@ -1,4 +1,4 @@
-"""The documents agree with the tables: numbers of methods and priors, links."""
+"""The documents agree with the tables and with the code: numbers, links, commands."""
 
 from __future__ import annotations
 
@@ -7,10 +7,19 @@ import re
 from pathlib import Path
 
 import pytest
+import typer
+
+from rsitr.cli import app
 
 ROOT = Path(__file__).parents[2]
 TABLES = ROOT / "results" / "tables" / "laptop"
-DOCUMENTS = [ROOT / name for name in ("README.md", "docs/findings.md", "CONTRIBUTING.md")]
+README, FINDINGS, INDEX = (ROOT / name for name in ("README.md", "docs/findings.md", "docs/index.md"))
+PROTOCOL, COMMANDS = (ROOT / "docs" / name for name in ("protocol.md", "reference/commands.md"))
+PAGES = sorted((ROOT / "docs").rglob("*.md"))
+DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *PAGES]
+README_LINES = 150
+RECALLS = ["i2t R@1", "i2t R@5", "i2t R@10", "t2i R@1", "t2i R@5", "t2i R@10"]
+CEILINGS = ["dataset", *RECALLS]
 METHODS = ["method", "UCM-Captions", "counted", "RSICD", "counted"]
 SHORTLISTS = ["K", "retrieval-filter", "i2t ×", "t2i ×", "distilled-dual", "i2t ×", "t2i ×"]
 STUDY = ["measure", "UCM-Captions: CLIP", "two encoders", "RSICD: CLIP", "two encoders"]
@@ -43,7 +52,24 @@ def anchors(path: Path) -> set[str]:
     return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
-@pytest.mark.parametrize("path", DOCUMENTS[:2], ids=lambda path: path.name)
+def title(path: Path) -> str:
+    """What a document is called in the output of the tests."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def links(path: Path) -> list[str]:
+    """The targets of a document's links and pictures, without addresses of the web."""
+    return re.findall(r"\]\((?!https?://)([^)\s]+)\)", path.read_text(encoding="utf-8"))
+
+
+def commands_of(group: typer.Typer) -> set[str]:
+    """Every command of a command line, those of its groups as ``group command``."""
+    names = {info.name or info.callback.__name__.replace("_", "-") for info in group.registered_commands}
+    inner = ((info.name, info.typer_instance) for info in group.registered_groups)
+    return names | {f"{name} {command}" for name, commands in inner for command in commands_of(commands)}
+
+
+@pytest.mark.parametrize("path", [README, FINDINGS], ids=title)
 def test_numbers_of_methods_are_those_of_the_comparison(path: Path) -> None:
     plain, counted = (
         {row["method"]: row for row in table_rows("comparison", table)}
@@ -60,7 +86,7 @@ def test_numbers_of_methods_are_those_of_the_comparison(path: Path) -> None:
 def test_numbers_of_priors_are_those_of_prior_leak() -> None:
     table = [row for row in table_rows("prior-leak", "Prior") if row["dataset"] == "rsicd"]
     found = {row["prior"].replace("random", "random weights"): row for row in table}
-    rows = markdown_rows(DOCUMENTS[1], PRIORS)
+    rows = markdown_rows(FINDINGS, PRIORS)
     assert len(rows) == 3
     for prior, *numbers in rows:
         assert numbers == [found[prior][f"mR, {images}"] for images in ("all", "overlapping", "other")], prior
@@ -68,7 +94,7 @@ def test_numbers_of_priors_are_those_of_prior_leak() -> None:
 
 def test_numbers_of_the_choice_of_the_epoch_are_those_of_selection() -> None:
     found = {row["method"]: row for row in table_rows("selection", "Choice of the epoch")}
-    rows = markdown_rows(DOCUMENTS[1], CHOICES)
+    rows = markdown_rows(FINDINGS, CHOICES)
     assert len(rows) == 4
     for method, *numbers in rows:
         columns = ("mR, epoch chosen on val", "mR, epoch chosen on test", "inflation")
@@ -77,7 +103,7 @@ def test_numbers_of_the_choice_of_the_epoch_are_those_of_selection() -> None:
 
 def test_differences_of_the_tasks_are_those_of_baselines() -> None:
     found = {row["method"]: row for row in table_rows("baselines", "Against mtgfe@itm")}
-    rows = markdown_rows(DOCUMENTS[1], TASKS)
+    rows = markdown_rows(FINDINGS, TASKS)
     assert [method for method, *_ in rows] == ["mtgfe@itm-mlm", "mtgfe@itm-mvjrc", "mtgfe"]
     for method, *numbers, _ in rows:
         row, expected = found[method], []
@@ -89,7 +115,7 @@ def test_differences_of_the_tasks_are_those_of_baselines() -> None:
 def test_numbers_of_the_study_are_those_of_its_measures() -> None:
     with (TABLES / "peder-measures.csv").open(encoding="utf-8", newline="") as file:
         found = {row["method"]: row for row in csv.DictReader(file)}
-    rows = markdown_rows(DOCUMENTS[1], STUDY)
+    rows = markdown_rows(FINDINGS, STUDY)
     assert len(rows) == 6
     for measure, *numbers in rows:
         cells = [found[name][f"{data} {measure}"] for data in ("ucm", "rsicd") for name in ("clip-ft@scratch", "vse")]
@@ -98,19 +124,53 @@ def test_numbers_of_the_study_are_those_of_its_measures() -> None:
 
 def test_numbers_of_shortlists_are_those_of_two_stage() -> None:
     found = {(row["scorer, filter"], row["shortlist"]): row for row in table_rows("two-stage", "rsicd")}
-    rows = markdown_rows(DOCUMENTS[1], SHORTLISTS)
+    rows = markdown_rows(FINDINGS, SHORTLISTS)
     assert len(rows) == 7
     for length, *numbers in rows:
         each = [found[f"mtgfe@itm, {name}", length] for name in ("retrieval-filter", "distilled-dual")]
         assert numbers == [row[column] for row in each for column in ("mR", "i2t ×", "t2i ×")], length
 
 
-@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
+def test_ceilings_are_those_of_the_test_splits() -> None:
+    found = {row["split"]: row for row in table_rows("ceiling", "Caption ceiling")}
+    rows = markdown_rows(PROTOCOL, CEILINGS)
+    assert [dataset for dataset, *_ in rows] == ["ucm", "rsicd", "rsitmd", "sydney"]
+    for dataset, *numbers in rows:
+        row = found[f"{dataset} test"]
+        assert numbers == [row[f"ties against the method {recall}"] for recall in RECALLS], dataset
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=title)
 def test_links_lead_somewhere(path: Path) -> None:
-    links = re.findall(r"\]\((?!https?://)([^)\s]+)\)", path.read_text(encoding="utf-8"))
-    assert links or path.name == "CONTRIBUTING.md"
-    for link in links:
+    for link in links(path):
         file, _, anchor = link.partition("#")
         target = (path.parent / file).resolve() if file else path
         assert target.exists(), link
         assert not anchor or anchor in anchors(target), link
+
+
+@pytest.mark.parametrize("start", [README, INDEX], ids=title)
+def test_every_page_is_linked(start: Path) -> None:
+    linked = {(start.parent / link.partition("#")[0]).resolve() for link in links(start)}
+    assert linked >= {*PAGES} - {start}
+
+
+def test_readme_is_short() -> None:
+    assert len(README.read_text(encoding="utf-8").splitlines()) <= README_LINES
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=title)
+def test_commands_exist(path: Path) -> None:
+    text, known = path.read_text(encoding="utf-8"), commands_of(app)
+    groups = {name.split()[0] for name in known if " " in name}
+    blocks = "\n".join(re.findall(r"^```.*?^```", text, re.MULTILINE | re.DOTALL))
+    spans = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
+    pattern = r"rsitr\s([a-z][a-z-]*)(?:\s([a-z][a-z-]*))?"
+    for first, second in re.findall(f"^{pattern}", blocks, re.MULTILINE) + re.findall(f"`{pattern}", spans):
+        assert (f"{first} {second}" if first in groups and second else first) in known | groups
+
+
+def test_every_command_is_in_the_reference() -> None:
+    text = COMMANDS.read_text(encoding="utf-8")
+    missing = [name for name in commands_of(app) if f"`rsitr {name} " not in text and f"`rsitr {name}`" not in text]
+    assert not missing
