@@ -27,13 +27,13 @@ from PIL import Image, ImageEnhance
 
 from dedup_peers import Pairs, Peer, peers
 from recall import resident_mib
-from rsitr.cells import Layout
 from rsitr.datasets.mirror import mirror_dir
 from rsitr.datasets.table import read_table
 from rsitr.dedup.candidates import NEIGHBOURS, Index
 from rsitr.dedup.copies import find_copies
 from rsitr.dedup.fingerprints import DIMENSIONS, ORIENTATIONS, WINDOWS, fingerprints, oriented
 from rsitr.dedup.thumbnails import Thumbnails, look
+from rsitr.records.paths import Paths
 from table import Row, add_cases, machine, print_rows, write_rows
 
 RESULT = Path(__file__).parents[1] / "results" / "benchmarks" / "dedup.csv"
@@ -66,7 +66,7 @@ def ours(first: list[Path], second: list[Path]) -> Pairs:
 
 def files(dataset: str) -> dict[str, Path]:
     """Image files of a dataset by image id."""
-    table, facts = read_table(Layout.dataset(dataset))
+    table, facts = read_table(Paths.dataset(dataset))
     ids, paths = (table[name].to_pylist() for name in ("image_id", "path"))
     return {image_id: Path(facts.root, path) for image_id, path in zip(ids, paths, strict=True)}
 

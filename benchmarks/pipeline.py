@@ -23,13 +23,13 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
-from rsitr.cells import Spec
 from rsitr.methods.base import Batch, Method, TrainingConfig
 from rsitr.nn.pixels import PixelFormat
 from rsitr.params import CellId, load_params
-from rsitr.pipeline import spec_of
-from rsitr.runtime import CellData, build_method, load_data
-from rsitr.train import Trainer
+from rsitr.pipeline.cells import spec_of
+from rsitr.records.cell import Spec
+from rsitr.stages.setup import CellData, build_method, load_data
+from rsitr.stages.train import Trainer
 from table import Row, add_cases, machine, print_rows, write_rows
 
 ROOT = Path(__file__).parents[1]

@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from clip_benchmark.metrics.zeroshot_retrieval import batchify, recall_at_k
 
-from rsitr.isolation import THRIFT
+from rsitr.pipeline.process import THRIFT
 from rsitr.retrieval.ranks import rank_embeddings
 from rsitr.retrieval.recall import CUTOFFS, recall
 from table import Row, machine, print_rows, write_rows

@@ -13,7 +13,7 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import mean
 
-from rsitr.cells import Record, read_record
+from rsitr.records.cell import Record, read_record
 
 CELLS = Path("results/cells/laptop")
 SAME = ("code_sha", "config", "data_sha")

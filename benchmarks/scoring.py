@@ -34,7 +34,7 @@ from rsitr.methods import get_method
 from rsitr.methods.base import Corpus, Method
 from rsitr.methods.configure import configure
 from rsitr.nn.seeds import seeded
-from rsitr.scoring import encode_captions, score_all
+from rsitr.stages.encode import encode_captions, score_all
 from scoring_peers import PEERS
 from table import Row, add_cases, machine, print_rows, write_rows
 

@@ -36,10 +36,10 @@ from torch.utils.flop_counter import FlopCounterMode
 from webdataset import TarWriter
 
 from recall import resident_mib
-from rsitr.cells import read_json
 from rsitr.pretraining import loop
 from rsitr.pretraining.ranks import Ranks
 from rsitr.pretraining.spec import PretrainRecord, PretrainSpec
+from rsitr.records.files import read_json
 from table import Row, add_cases, machine, print_rows, write_rows
 from training_peer import PlainStep
 

@@ -22,18 +22,18 @@ from typing import NamedTuple
 
 import torch
 
-from rsitr import pipeline
-from rsitr.cells import Spec, current_weights_sha
 from rsitr.cli.cells import cell_id
 from rsitr.errors import RsitrError
 from rsitr.params import CellId, TwoStageId, load_params
+from rsitr.pipeline import cells as pipeline
+from rsitr.records.cell import Spec, current_weights_sha
+from rsitr.records.two_stage import Point, Seconds, TwoStageRecord, read_two_stage
 from rsitr.retrieval.tiles import Score
 from rsitr.retrieval.two_stage import shortlist
-from rsitr.runtime import prepare
-from rsitr.scoring import score_all
-from rsitr.two_stage.pairs import Pairs
-from rsitr.two_stage.record import Point, Seconds, TwoStageRecord, read_two_stage
-from rsitr.two_stage.stage import TIMED, Clock, Side, filter_scores, ready, same_texts, sample
+from rsitr.stages.encode import score_all
+from rsitr.stages.pairs import Pairs
+from rsitr.stages.setup import prepare
+from rsitr.stages.two_stage import TIMED, Clock, Side, filter_scores, ready, same_texts, sample
 from table import Row, machine, print_rows, write_rows
 
 RESULT = Path(__file__).parents[1] / "results" / "benchmarks" / "two_stage.csv"

@@ -14,12 +14,13 @@ import pytest
 import yaml
 from PIL import Image
 
-from rsitr.cells import Layout, Spec
 from rsitr.datasets.canonical import data_sha, rows_to_frame
 from rsitr.datasets.karpathy import karpathy_rows
 from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, write_table
 from rsitr.dedup.clean import clean
 from rsitr.methods import catalog
+from rsitr.records.cell import Spec
+from rsitr.records.paths import Paths
 
 # Small enough that an epoch of the project below takes milliseconds.
 TINY_SETTINGS: dict[str, Any] = {
@@ -123,12 +124,12 @@ def _draw(root: Path) -> Path:
 def template(tmp_path_factory: pytest.TempPathFactory, schema_cache: Path) -> Path:
     """A project folder with params.yaml, the schemas, and a cleaned table and images under the name ``scenes-b``."""
     folder = tmp_path_factory.mktemp("template")
-    root = folder / Layout.extracted("scenes-b")
+    root = folder / Paths.extracted("scenes-b")
     frame = clean(rows_to_frame(karpathy_rows(_draw(root), image_dir="images"), root), "none")
-    where = Layout.extracted("scenes-b").as_posix()
+    where = Paths.extracted("scenes-b").as_posix()
     facts = DatasetFacts("scenes-b", "Shapes", "generated", "Apache-2.0", True, where, data_sha(frame))
     table = pa.Table.from_pandas(frame, CLEAN_SCHEMA, preserve_index=False)
-    write_table(table, facts, folder / Layout.clean("scenes-b", "none"))
+    write_table(table, facts, folder / Paths.clean("scenes-b", "none"))
     matrix = [{"datasets": ["scenes-b"], "methods": ["chance", "vse"], "seeds": [0, 1]}]
     tiny = {"title": "Tiny", "matrix": matrix, "settings": {"all": TINY_SETTINGS}}
     params = {"experiment": "tiny", "experiments": {"tiny": tiny}}

@@ -6,13 +6,13 @@ This module is imported by the Snakefile and therefore stays light: nothing here
 from __future__ import annotations
 
 import re
-from collections.abc import Container
+from collections.abc import Callable, Container
 from itertools import combinations_with_replacement
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError, field_validator, model_validator
 
 from rsitr.errors import ParamsError
 
@@ -24,6 +24,9 @@ INSTRUCTION = "instruction_weights"
 """The setting by which a method names the weights of its instruction encoder, those of a prior perhaps."""
 
 
+T = TypeVar("T")
+Name = Annotated[str, Field(pattern=rf"^{NAME}$")]
+"""Of an experiment, a dataset, a prior: it becomes part of paths and of commands."""
 Dedup = Literal["none", "remoteclip", "copies"]
 """Rules of what near duplicates are: nothing is one, 64-bit hashes are near, or pixels agree."""
 
@@ -111,7 +114,7 @@ class _Strict(BaseModel):
 class Block(_Strict):
     """A full grid of cells: every method on every dataset with every seed."""
 
-    datasets: Annotated[list[str], Field(min_length=1)]
+    datasets: Annotated[list[Name], Field(min_length=1)]
     methods: Annotated[list[str], Field(min_length=1)]
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
@@ -168,14 +171,19 @@ class PriorSettings(_Strict):
 class Prior(_Strict):
     """A scene classifier to train: on which images, without which, and how."""
 
-    datasets: Annotated[list[str], Field(min_length=1)]
+    datasets: Annotated[list[Name], Field(min_length=1)]
     """Sets with scene classes. Their training splits are used: the whole of a set that has no other."""
-    without: list[str] = []
+    without: list[Name] = []
     """Every image is left out that is a near duplicate of a test image of these sets."""
     dedup: Literal["remoteclip", "copies"] = "copies"
     """The rule that says what near duplicates are."""
     seed: Annotated[int, Field(ge=0)] = 0
     settings: PriorSettings = PriorSettings()
+
+    @property
+    def named(self) -> list[str]:
+        """Every dataset that it names."""
+        return list(dict.fromkeys([*self.datasets, *self.without]))
 
     @property
     def compared(self) -> list[tuple[str, str]]:
@@ -188,7 +196,7 @@ class Prior(_Strict):
 class TwoStage(_Strict):
     """Retrieval in two stages by cells of the matrix: the filter's shortlists, sorted anew by the scorer."""
 
-    datasets: Annotated[list[str], Field(min_length=1)]
+    datasets: Annotated[list[Name], Field(min_length=1)]
     scorer: str
     filter: str
     shortlists: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
@@ -209,9 +217,9 @@ class Experiment(_Strict):
     dedup: Dedup = "none"
     """Which duplicates leave the training set: none (published protocol), those by 64-bit pHash within Hamming distance
     2, or those whose pixels agree under some crop, flip or turn."""
-    pretraining: list[str] = []
+    pretraining: list[Name] = []
     """Datasets beside the matrix that models are pretrained on; their overlap with the test sets is reported."""
-    priors: dict[str, Prior] = {}
+    priors: dict[Name, Prior] = {}
     """Scene classifiers by name; a method starts from one by the address scenes://EXPERIMENT/NAME."""
     two_stage: list[TwoStage] = []
     """Which expensive scorers re-rank the shortlists of which filters."""
@@ -224,13 +232,6 @@ class Experiment(_Strict):
     mem_mb: Annotated[int, Field(ge=1)] = 4000
     """Memory that Snakemake reserves for one cell."""
     settings: Settings = Settings()
-
-    @field_validator("priors")
-    @classmethod
-    def _prior_names(cls, priors: dict[str, Prior]) -> dict[str, Prior]:
-        if wrong := [name for name in priors if not re.fullmatch(NAME, name)]:
-            raise ValueError(f"{wrong[0]!r} is no name of a prior (lower-case, digits, + . -)")
-        return priors
 
     @model_validator(mode="after")
     def _baselines_of_the_matrix(self) -> Self:
@@ -268,10 +269,17 @@ class Experiment(_Strict):
 class Params(_Strict):
     """The whole of params.yaml."""
 
-    experiment: str
+    experiment: Name
     strict: bool = False
     """A failed cell or a stale record stops the run instead of appearing as NA."""
-    experiments: dict[str, Experiment]
+    experiments: dict[Name, Experiment]
+    _known: dict[Any, Any] = PrivateAttr(default_factory=dict)
+
+    def once(self, key: Any, make: Callable[[], T]) -> T:
+        """What ``make`` makes of these parameters, made once: a graph asks the same of thousands of cells."""
+        if key not in self._known:
+            self._known[key] = make()
+        return self._known[key]
 
     @field_validator("experiments")
     @classmethod
@@ -300,14 +308,23 @@ class Params(_Strict):
 
     def cells(self, experiment: str) -> list[CellId]:
         """The expected matrix, in table order and without repetition."""
-        return list(
-            dict.fromkeys(
-                CellId(experiment, dataset, method, seed)
-                for block in self[experiment].matrix
+        return list(self._places(experiment))
+
+    def has(self, cell: CellId) -> bool:
+        """Whether the matrix has a cell."""
+        return cell in self._places(cell.experiment)
+
+    def _places(self, experiment: str) -> dict[CellId, None]:
+        blocks = self[experiment].matrix
+        return self.once(
+            ("cells", experiment),
+            lambda: {
+                CellId(experiment, dataset, method, seed): None
+                for block in blocks
                 for dataset in block.datasets
                 for method in block.methods
                 for seed in block.seeds
-            )
+            },
         )
 
     def two_stages(self, experiment: str) -> dict[TwoStageId, list[int]]:

@@ -6,8 +6,10 @@ import csv
 import re
 from pathlib import Path
 
-from rsitr.cells import Outcome, Record, write_json
 from rsitr.params import CellId, parse_params
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import Record
+from rsitr.records.files import write_json
 from rsitr.tables import paper_table
 from rsitr.tables.entries import collect
 from rsitr.tables.published import METRICS

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rsitr.captions.meteor_stemmer import stem
-from rsitr.captions.meteor_tables import Tables
+from rsitr.captions.meteor.stemmer import stem
+from rsitr.captions.meteor.tables import Tables
 
 WEIGHTS = (1.0, 0.6, 0.8, 0.6)
 

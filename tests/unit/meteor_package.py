@@ -7,7 +7,7 @@ import zipfile
 from collections.abc import Iterable
 from pathlib import Path
 
-from rsitr.captions.meteor_tables import JAR, PARAPHRASES
+from rsitr.captions.meteor.tables import JAR, PARAPHRASES
 
 LISTS = {
     "nonbreaking/english.prefixes": "# abbreviations\nMr\nNo #NUMERIC_ONLY#\n",

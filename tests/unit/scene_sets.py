@@ -8,18 +8,19 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image
 
-from rsitr.cells import Layout, PriorSpec
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
 from rsitr.dedup.pairs import SCHEMA, CopiesFacts, write_pairs
 from rsitr.params import Prior
-from rsitr.provenance import sha256_file
+from rsitr.records.paths import Paths
+from rsitr.records.prior import PriorSpec
+from rsitr.records.provenance import sha256_file
 
 COLOURS = {"red": (200, 30, 30), "green": (30, 160, 30), "blue": (30, 30, 200)}
 
 
 def put_set(name: str, rows: list[tuple[str, ...]]) -> Path:
     """Write a canonical table; rows are image id, split, class and, if not empty, problem and fingerprint."""
-    root = Layout.extracted(name)
+    root = Paths.extracted(name)
     frame = pd.DataFrame(
         [
             {
@@ -31,8 +32,8 @@ def put_set(name: str, rows: list[tuple[str, ...]]) -> Path:
         ]
     )
     facts = DatasetFacts(name, name, "generated", "none", True, root.as_posix(), f"sha of {name}")
-    write_table(pa.Table.from_pandas(frame, DATASET_SCHEMA, preserve_index=False), facts, Layout.dataset(name))
-    return Layout.dataset(name)
+    write_table(pa.Table.from_pandas(frame, DATASET_SCHEMA, preserve_index=False), facts, Paths.dataset(name))
+    return Paths.dataset(name)
 
 
 def sha_of(path: Path) -> str:
@@ -45,8 +46,8 @@ def put_copies(first: str, second: str, pairs: tuple[tuple[str, str], ...] = (),
     blank = dict.fromkeys(SCHEMA.names, "") | dict.fromkeys(SCHEMA.names[6:], 0.9)
     frame = pd.DataFrame([blank | {"first": one, "second": other} for one, other in pairs], columns=SCHEMA.names)
     facts = CopiesFacts(first, second, first_sha or f"sha of {first}", f"sha of {second}")
-    write_pairs(frame.astype(dict.fromkeys(SCHEMA.names[6:], "float32")), facts, Layout.copies(first, second))
-    return Layout.copies(first, second)
+    write_pairs(frame.astype(dict.fromkeys(SCHEMA.names[6:], "float32")), facts, Paths.copies(first, second))
+    return Paths.copies(first, second)
 
 
 def prior_spec(**prior: object) -> PriorSpec:
@@ -56,7 +57,7 @@ def prior_spec(**prior: object) -> PriorSpec:
 
 def draw_set(name: str, per_class: int = 6, size: int = 32) -> Path:
     """Draw pictures of one colour each, their class, of which no two are alike, and write their table."""
-    root = Layout.extracted(name)
+    root = Paths.extracted(name)
     root.mkdir(parents=True, exist_ok=True)
     rows = []
     for colour, values in COLOURS.items():

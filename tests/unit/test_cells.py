@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from rsitr import cells
-from rsitr.cells import Layout, Outcome, Record, Spec, read_record, read_spec, write_json
 from rsitr.errors import DatasetError, TrainingDiverged, Unsupported, WeightsUnavailable
 from rsitr.params import CellId
+from rsitr.records import cell as cells
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import Record, Spec, read_record, read_spec
+from rsitr.records.files import write_json
+from rsitr.records.paths import Paths
 
 SPEC = Spec(
     experiment="lab",
@@ -136,7 +139,7 @@ def test_a_killed_write_leaves_the_old_file(tmp_path, monkeypatch):
 
 def test_places_follow_the_identity():
     cell = CellId("lab", "ucm", "vse++@amfmn", 2)
-    assert Layout.spec(cell) == Path(".rsitr/specs/lab/ucm/vse++@amfmn/2.json")
-    assert Layout.checkpoint(cell) == Path("checkpoints/lab/ucm/vse++@amfmn/2")
-    assert Layout.cell(cell) == Path("results/cells/lab/ucm/vse++@amfmn/2")
-    assert Layout.clean("ucm", "remoteclip") == Path("data/canonical/ucm/clean-remoteclip.parquet")
+    assert Paths.spec(cell) == Path(".rsitr/specs/lab/ucm/vse++@amfmn/2.json")
+    assert Paths.checkpoint(cell) == Path("checkpoints/lab/ucm/vse++@amfmn/2")
+    assert Paths.cell(cell) == Path("results/cells/lab/ucm/vse++@amfmn/2")
+    assert Paths.clean("ucm", "remoteclip") == Path("data/canonical/ucm/clean-remoteclip.parquet")

@@ -13,7 +13,7 @@ from rsitr.methods.chance import Chance, ChanceConfig
 from rsitr.nn.seeds import seeded
 from rsitr.retrieval.ranks import rank_embeddings
 from rsitr.retrieval.recall import recall
-from rsitr.scoring import encode_captions
+from rsitr.stages.encode import encode_captions
 
 IMAGES, SEEDS = 20, 80
 CAPTIONS = [f"sentence {number}" for number in range(5 * IMAGES)]

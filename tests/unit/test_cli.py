@@ -11,10 +11,13 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
-from rsitr import pipeline
-from rsitr.cells import Layout, Outcome, TrainReport, write_json
 from rsitr.cli import app
 from rsitr.params import CellId, load_params
+from rsitr.pipeline import cells as pipeline
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import TrainReport
+from rsitr.records.files import write_json
+from rsitr.records.paths import Paths
 
 CELL = CellId("tiny", "scenes-b", "vse", 0)
 
@@ -126,7 +129,7 @@ def test_list_shows_every_dataset():
 
 def test_audit_prints_every_fault_and_writes_the_findings(project, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    shutil.copy(Layout.clean("scenes-b", "none"), Layout.dataset("scenes-b"))
+    shutil.copy(Paths.clean("scenes-b", "none"), Paths.dataset("scenes-b"))
     output = run("data", "audit", "scenes-b", "--out", "found.csv").stdout
     # Of 48 captions half are unique; "A red dot." and its like stand on two images each, one of them in train.
     line = next(line for line in output.splitlines() if "shared-across-splits" in line)
@@ -178,22 +181,22 @@ def test_the_outcome_is_printed(project, monkeypatch):
 @pytest.mark.parametrize("arguments", [("tables",), ("data", "clean", "scenes-b")], ids=["tables", "clean"])
 def test_a_folder_that_cannot_be_written(arguments, project):
     """A file where a folder should be stops even root."""
-    table = Layout.clean("scenes-b", "none").read_bytes()
+    table = Paths.clean("scenes-b", "none").read_bytes()
     shutil.rmtree("data/canonical")
     Path("data/canonical").write_bytes(b"")
     Path("results").write_bytes(b"")
     if arguments[0] == "data":
         assert "dataset.parquet is missing" in refused(*arguments)
         Path("data/canonical").unlink()
-        Layout.dataset("scenes-b").parent.mkdir(parents=True)
-        Layout.dataset("scenes-b").write_bytes(table)
-        Layout.clean("scenes-b", "none").with_suffix(".part").mkdir()
+        Paths.dataset("scenes-b").parent.mkdir(parents=True)
+        Paths.dataset("scenes-b").write_bytes(table)
+        Paths.clean("scenes-b", "none").with_suffix(".part").mkdir()
     assert "check that the folder exists, is writable and has free space" in refused(*arguments)
 
 
 def test_results_that_cannot_be_written(project, capfd):
-    write_json(Layout.checkpoint(CELL) / "train.json", TrainReport(outcome=Outcome(status="skipped", reason="x")))
-    write_json(Layout.origin(CELL), pipeline.spec_of(load_params(), CELL))
+    write_json(Paths.checkpoint(CELL) / "train.json", TrainReport(outcome=Outcome(status="skipped", reason="x")))
+    write_json(Paths.origin(CELL), pipeline.spec_of(load_params(), CELL))
     Path("results").write_bytes(b"")
     assert "evaluate of tiny/scenes-b/vse/0 could not write its record: see the message above" in refused(
         "evaluate", CELL.path

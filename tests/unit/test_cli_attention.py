@@ -8,7 +8,7 @@ import pytest
 import yaml
 from PIL import Image
 
-from rsitr.cells import Layout
+from rsitr.records.paths import Paths
 from tests.unit.test_cli import refused, run
 
 
@@ -22,7 +22,7 @@ def fusion(project, tiny_bert):
     tiny["settings"]["methods"] = {"mtgfe": settings}
     Path("params.yaml").write_text(yaml.safe_dump(params))
     assert run("train", "tiny/scenes-b/mtgfe/0").exit_code == 0
-    return sorted(Layout.extracted("scenes-b").rglob("*.png"))[0]
+    return sorted(Paths.extracted("scenes-b").rglob("*.png"))[0]
 
 
 def test_attention_draws_a_picture_or_says_why_not(fusion):

@@ -9,10 +9,10 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from rsitr.cells import Layout
 from rsitr.datasets.base import Row
 from rsitr.datasets.canonical import CANONICAL_SCHEMA, data_sha, rows_to_frame
 from rsitr.datasets.table import DatasetFacts, write_table
+from rsitr.records.paths import Paths
 from tests.unit.test_cli import refused, run
 from tests.unit.test_fingerprints import picture
 
@@ -28,13 +28,13 @@ IMAGES = [
 def ucm(tmp_path, monkeypatch):
     """A dataset of four images and its cleaned view."""
     monkeypatch.chdir(tmp_path)
-    root = Layout.extracted("ucm")
+    root = Paths.extracted("ucm")
     root.mkdir(parents=True)
     for place, (image_id, _, _) in enumerate(IMAGES):
         Image.fromarray(picture(place, 64)).save(root / image_id)
     frame = rows_to_frame([Row(name, name, split, "", captions, []) for name, split, captions in IMAGES], root)
     facts = DatasetFacts("ucm", "UCM-Captions", "generated", "", True, root.as_posix(), data_sha(frame))
-    write_table(pa.Table.from_pandas(frame, CANONICAL_SCHEMA, preserve_index=False), facts, Layout.dataset("ucm"))
+    write_table(pa.Table.from_pandas(frame, CANONICAL_SCHEMA, preserve_index=False), facts, Paths.dataset("ucm"))
     assert run("data", "clean", "ucm").exit_code == 0
 
 
@@ -47,7 +47,7 @@ def test_similarity_of_the_training_captions():
     assert matrix.shape == (2, 3)
     assert matrix[0, 1] == np.float16((1 + (1 / 4 + 1) / 2) / 2)
     assert (matrix[0, 2], matrix[1, 2]) == (0, 1)
-    assert json.loads((Layout.similarity("ucm", "none") / "released.json").read_text())["rows"] == 2
+    assert json.loads((Paths.similarity("ucm", "none") / "released.json").read_text())["rows"] == 2
     assert run("captions", "similarity", "ucm", "released").stdout == f"{path}: was there already\n"
 
 

@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from rsitr.cells import Layout
 from rsitr.datasets.base import Row
 from rsitr.datasets.canonical import CANONICAL_SCHEMA, data_sha, rows_to_frame
 from rsitr.datasets.table import DatasetFacts, read_table, write_table
 from rsitr.dedup.joint import read_joint
 from rsitr.dedup.pairs import read_copies
+from rsitr.records.paths import Paths
 from tests.unit.test_cli import refused, run
 from tests.unit.test_fingerprints import picture
 
@@ -22,14 +22,14 @@ def put(name: str, images: dict[str, tuple[str, Image.Image]]) -> None:
     """A dataset of images, given as (split, picture) by id, with its canonical table."""
     import pyarrow as pa
 
-    root = Layout.extracted(name)
+    root = Paths.extracted(name)
     root.mkdir(parents=True)
     for image_id, (_, image) in images.items():
         image.save(root / image_id)
     rows = [Row(image_id, image_id, split, "", ["a caption"], []) for image_id, (split, _) in images.items()]
     frame = rows_to_frame(rows, root)
     facts = DatasetFacts(name, name, "generated", "", True, root.as_posix(), data_sha(frame))
-    write_table(pa.Table.from_pandas(frame, CANONICAL_SCHEMA, preserve_index=False), facts, Layout.dataset(name))
+    write_table(pa.Table.from_pandas(frame, CANONICAL_SCHEMA, preserve_index=False), facts, Paths.dataset(name))
 
 
 @pytest.fixture(autouse=True)
@@ -50,7 +50,7 @@ def test_copies_inside_and_between(tmp_path):
     assert run("dedup", "copies", "rsicd").stdout == "data/copies/rsicd/rsicd.parquet: 1 pairs\n"
     # The order of the names does not matter.
     assert run("dedup", "copies", "ucm", "rsicd").stdout == "data/copies/rsicd/ucm.parquet: 2 pairs\n"
-    inside, between = (read_copies(Layout.copies("rsicd", name))[0] for name in ("rsicd", "ucm"))
+    inside, between = (read_copies(Paths.copies("rsicd", name))[0] for name in ("rsicd", "ucm"))
     assert inside[["first", "second", "part", "second_split"]].to_numpy().tolist() == [
         ["crop.png", "one.png", "first", "train"]
     ]
@@ -60,11 +60,11 @@ def test_copies_inside_and_between(tmp_path):
 
 def test_shards_are_gathered():
     run("dedup", "copies", "rsicd", "ucm")
-    whole = read_copies(Layout.copies("rsicd", "ucm"))
+    whole = read_copies(Paths.copies("rsicd", "ucm"))
     for shard in ("0/2", "1/2"):
         assert run("dedup", "copies", "rsicd", "ucm", "--shard", shard).exit_code == 0
     assert run("dedup", "gather", "rsicd", "ucm", "2").stdout == "data/copies/rsicd/ucm.parquet: 2 pairs\n"
-    again = read_copies(Layout.copies("rsicd", "ucm"))
+    again = read_copies(Paths.copies("rsicd", "ucm"))
     pd.testing.assert_frame_equal(again[0], whole[0])
     assert again[1] == whole[1]
     assert "0/8 for the first of eight" in refused("dedup", "copies", "rsicd", "--shard", "2/2")
@@ -73,7 +73,7 @@ def test_shards_are_gathered():
 def test_a_training_image_leaves_for_its_copy_in_test():
     run("dedup", "copies", "rsicd")
     assert run("data", "clean", "rsicd", "--dedup", "copies").exit_code == 0
-    cleaned = read_table(Layout.clean("rsicd", "copies"))[0].to_pandas().set_index("image_id")
+    cleaned = read_table(Paths.clean("rsicd", "copies"))[0].to_pandas().set_index("image_id")
     assert cleaned["reason"].to_dict() == {"crop.png": "", "one.png": "near duplicate in test", "other.png": ""}
     assert cleaned.loc["crop.png", "duplicate_group"] == cleaned.loc["one.png", "duplicate_group"]
     assert cleaned["duplicate_group"].nunique() == 2
@@ -81,8 +81,8 @@ def test_a_training_image_leaves_for_its_copy_in_test():
 
 def test_copies_of_other_data_are_refused():
     run("dedup", "copies", "rsicd")
-    table, facts = read_table(Layout.dataset("rsicd"))
-    write_table(table, facts._replace(data_sha="other"), Layout.dataset("rsicd"))
+    table, facts = read_table(Paths.dataset("rsicd"))
+    write_table(table, facts._replace(data_sha="other"), Paths.dataset("rsicd"))
     assert "made from other data of rsicd: delete it and run again" in refused(
         "data", "clean", "rsicd", "--dedup", "copies"
     )
@@ -100,7 +100,7 @@ def test_joint_training_sets():
     for pair in (("rsicd",), ("rsitmd",), ("ucm",), ("rsicd", "rsitmd"), ("rsicd", "ucm"), ("rsitmd", "ucm")):
         run("dedup", "copies", *pair)
     assert run("dedup", "joint", "ret-3").stdout.startswith("data/joint/ret-3-copies.parquet: data ")
-    frame, facts = read_joint(Layout.joint("ret-3", "copies"))
+    frame, facts = read_joint(Paths.joint("ret-3", "copies"))
     left = frame.loc[frame["keep"], ["dataset", "image_id"]].to_numpy().tolist()
     assert left == [["rsicd", "other.png"], ["rsitmd", "third.png"], ["ucm", "noise.png"]]
     because = frame.set_index(["dataset", "image_id"])["because"]

@@ -12,18 +12,19 @@ from torch import nn
 from torch.nn import functional as F
 
 from rsitr.captions.evaluation import as_evaluated
-from rsitr.cells import Layout, Spec
 from rsitr.errors import ParamsError
-from rsitr.evaluate import evaluate
 from rsitr.methods import get_method
 from rsitr.methods.base import Batch, Corpus, Method
 from rsitr.methods.clip import CLIP, CLIPConfig
 from rsitr.methods.configure import configure
 from rsitr.nn.adapters import Adapter, insert_adapters
 from rsitr.nn.seeds import seeded
+from rsitr.records.cell import Spec
+from rsitr.records.paths import Paths
 from rsitr.retrieval.ranks import rank_embeddings
 from rsitr.retrieval.recall import text_groups
-from rsitr.train import make_optimizer, train
+from rsitr.stages.evaluate import evaluate
+from rsitr.stages.train import make_optimizer, train
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "two trees", "a red dot"]
 CORPUS = Corpus(CAPTIONS, np.array([0, 1, 2, 2]))
@@ -248,7 +249,7 @@ class TestCell:
         spec = self.spec(make_spec, "pe-rsitr", model=tiny_clip, weights="none", epochs=2, learning_rate=0.01)
         report = train(spec)
         assert (report.outcome.status, report.outcome.reason) == ("ok", "")
-        kept = load_file(Layout.checkpoint(spec.cell) / "model.safetensors")
+        kept = load_file(Paths.checkpoint(spec.cell) / "model.safetensors")
         assert {name.split(".")[0] for name in kept} == {"adapters", "log_temperature"}
         assert report.parameters["trainable"] == sum(value.numel() for value in kept.values())
         assert report.parameters["trainable"] < report.parameters["total"] / 10

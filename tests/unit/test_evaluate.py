@@ -10,13 +10,16 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rsitr import evaluate as evaluation
-from rsitr.cells import Layout, Outcome, TrainReport, read_record, write_json
 from rsitr.datasets.splits import SplitData, load_splits
-from rsitr.evaluate import SplitRanks, evaluate, metrics_of, write_ranks
-from rsitr.retrieval.ranks import Ranks, rank_embeddings
-from rsitr.retrieval.recall import text_groups
-from rsitr.train import train
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import TrainReport, read_record
+from rsitr.records.files import write_json
+from rsitr.records.paths import Paths
+from rsitr.retrieval.ranks import rank_embeddings
+from rsitr.retrieval.recall import Ranks, text_groups
+from rsitr.stages import evaluate as evaluation
+from rsitr.stages.evaluate import SplitRanks, evaluate, metrics_of, write_ranks
+from rsitr.stages.train import train
 
 # Two images on the axes of the plane; captions 1 and 3 say the same.
 SPLIT = SplitData(
@@ -81,13 +84,13 @@ def test_the_record_of_a_trained_cell(trained):
     record = evaluate(trained)
     assert record.outcome == Outcome()
     assert (record.params_sha, record.code_sha) == (trained.params_sha, trained.code_sha)
-    assert record.data_sha == load_splits(Layout.clean("scenes-b", "none"))[1].data_sha
+    assert record.data_sha == load_splits(Paths.clean("scenes-b", "none"))[1].data_sha
     assert record.selection["split"] == "val"
     assert set(record.seconds) == {"features", "train", "evaluate", "encode", "score", "inference"}
     assert set(record.peak_memory_mib) == {"train", "evaluate"}
     assert record.published.paper == "pir2024"
     assert "epochs 1 instead of 50" in record.deviations
-    folder = Layout.cell(trained.cell)
+    folder = Paths.cell(trained.cell)
     table = pq.read_table(folder / "ranks.parquet").to_pandas()
     assert len(table) == 6 + 12
     share = 100 * (table.loc[table["direction"] == "t2i", "rank"] <= 5).mean()
@@ -99,14 +102,14 @@ def test_the_record_of_a_trained_cell(trained):
 
 
 def test_a_checkpoint_of_another_cell_fails_and_names_it(trained):
-    path = Layout.checkpoint(trained.cell) / "model.safetensors"
+    path = Paths.checkpoint(trained.cell) / "model.safetensors"
     state = load_file(path)
     save_file({"image_head.weight": torch.ones(3, 3)}, path, metadata={"cell": "tiny/ucm/vse/7"})
     record = evaluate(trained)
     assert record.outcome.status == "failed"
     assert "was written for tiny/ucm/vse/7 and does not fit this model" in record.outcome.reason
     assert record.metrics == {}
-    assert len(pq.read_table(Layout.cell(trained.cell) / "ranks.parquet")) == 0
+    assert len(pq.read_table(Paths.cell(trained.cell) / "ranks.parquet")) == 0
     state.pop("image_head.weight")
     save_file(state, path)
     assert "belongs to another model: ['image_head.weight']" in evaluate(trained).outcome.reason
@@ -116,11 +119,11 @@ def test_a_checkpoint_of_another_cell_fails_and_names_it(trained):
 def test_what_was_not_trained_is_recorded_and_not_evaluated(status, project, make_spec):
     spec = make_spec("vse")
     report = TrainReport(outcome=Outcome(status=status, reason="because"), seconds={"train": 2.0})
-    write_json(Layout.checkpoint(spec.cell) / "train.json", report)
+    write_json(Paths.checkpoint(spec.cell) / "train.json", report)
     record = evaluate(spec)
     assert record.outcome == Outcome(status=status, reason="because")
     assert (record.metrics, record.seconds) == ({}, {"train": 2.0})
-    assert {file.name for file in Layout.cell(spec.cell).iterdir()} == {"cell.json", "ranks.parquet", "history.csv"}
+    assert {file.name for file in Paths.cell(spec.cell).iterdir()} == {"cell.json", "ranks.parquet", "history.csv"}
 
 
 def test_an_evaluation_that_was_killed_is_recorded_and_the_checkpoint_stays_good(trained):
@@ -128,7 +131,7 @@ def test_an_evaluation_that_was_killed_is_recorded_and_the_checkpoint_stays_good
     record = evaluate(trained, killed)
     assert (record.outcome, record.metrics) == (killed, {})
     assert record.selection["split"] == "val"
-    assert read_record(Layout.cell(trained.cell) / "cell.json") == record
+    assert read_record(Paths.cell(trained.cell) / "cell.json") == record
     assert evaluate(trained).outcome == Outcome()
 
 
@@ -137,7 +140,7 @@ def test_a_method_that_is_not_trained_leaves_an_empty_checkpoint_and_is_evaluate
         update={"method": "clip", "settings": {"model": tiny_clip, "weights": "none"}}
     )
     assert train(spec).outcome == Outcome()
-    assert load_file(Layout.checkpoint(spec.cell) / "model.safetensors") == {}
+    assert load_file(Paths.checkpoint(spec.cell) / "model.safetensors") == {}
     record = evaluate(spec)
     assert record.outcome == Outcome()
     assert record.parameters["trainable"] == 0

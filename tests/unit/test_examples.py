@@ -12,7 +12,6 @@ import torch
 from PIL import Image
 
 from rsitr.captions.keyword_table import SCHEMA, VERSION, KeywordFacts
-from rsitr.cells import Layout
 from rsitr.datasets.table import read_table, write_table
 from rsitr.errors import QueryError
 from rsitr.examples import mtgfe, pir
@@ -22,8 +21,9 @@ from rsitr.examples.images import picture
 from rsitr.figures import saliency, word_attention
 from rsitr.methods.mtgfe import MTGFE
 from rsitr.methods.vse import VSE
-from rsitr.train import train
-from rsitr.trained import Trained
+from rsitr.records.paths import Paths
+from rsitr.stages.model import Trained
+from rsitr.stages.train import train
 from tests.conftest import TINY_SETTINGS
 
 SETTINGS = {"low_levels": 2, "margin_type": "fixed", "learning_rate": 0.003, "epochs": 1}
@@ -32,14 +32,14 @@ SETTINGS = {"low_levels": 2, "margin_type": "fixed", "learning_rate": 0.003, "ep
 @pytest.fixture
 def keywords(project):
     """Keywords of all images but one test image, which has none."""
-    table, facts = read_table(Layout.clean("scenes-b", "none"))
+    table, facts = read_table(Paths.clean("scenes-b", "none"))
     rows = [
         {"image_id": row["image_id"], "split": row["split"], "origin": "dataset", "keywords": [row["captions"][1][2:]]}
         for row in table.select(["image_id", "split", "captions"]).to_pylist()
     ]
     rows[-1]["keywords"] = []
     made = KeywordFacts("scenes-b", facts.parent_sha, VERSION)
-    write_table(pa.Table.from_pylist(rows, SCHEMA), made, Layout.keywords("scenes-b"))
+    write_table(pa.Table.from_pylist(rows, SCHEMA), made, Paths.keywords("scenes-b"))
 
 
 def test_three_pictures_and_a_table(project, keywords, make_spec):

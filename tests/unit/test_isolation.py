@@ -11,9 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from rsitr import isolation, pipeline
-from rsitr.cells import Layout, Outcome, TrainReport, read_record, write_json
 from rsitr.errors import RsitrError
+from rsitr.pipeline import cells as pipeline
+from rsitr.pipeline import process as isolation
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import TrainReport, read_record
+from rsitr.records.files import write_json
+from rsitr.records.paths import Paths
 
 
 @pytest.fixture
@@ -32,7 +36,7 @@ def interpreter(tmp_path: Path, monkeypatch):
 def test_a_stage_that_ends_well_says_nothing(interpreter, make_spec, tmp_path):
     interpreter(f'echo "$@" > {tmp_path}/arguments; echo $OMP_NUM_THREADS $OMP_WAIT_POLICY > {tmp_path}/threads')
     assert isolation.run_stage("train", make_spec(), Path("spec.json")) is None
-    assert (tmp_path / "arguments").read_text(encoding="utf-8") == "-m rsitr.train spec.json\n"
+    assert (tmp_path / "arguments").read_text(encoding="utf-8") == "-m rsitr.stages.train spec.json\n"
     assert (tmp_path / "threads").read_text(encoding="utf-8") == "1 PASSIVE\n"
 
 
@@ -91,7 +95,7 @@ def test_the_caller_gets_its_signal_handlers_back(interpreter, make_spec):
 
 def test_a_killed_training_becomes_a_report_and_a_killed_evaluation_a_record(project, interpreter, make_spec):
     spec = make_spec()
-    folder = Layout.checkpoint(spec.cell)
+    folder = Paths.checkpoint(spec.cell)
     resume = folder / "resume.pt"
     resume.parent.mkdir(parents=True)
     resume.write_bytes(b"state")
@@ -105,7 +109,7 @@ def test_a_killed_training_becomes_a_report_and_a_killed_evaluation_a_record(pro
     write_json(folder / "train.json", TrainReport(outcome=Outcome(), seconds={"train": 5.0}))
     interpreter(f'if mkdir "{project}/once" 2>/dev/null; then kill -KILL $$; fi; exec "{real}" "$@"')
     outcome = pipeline.run_cell_stage("evaluate", spec)
-    record = read_record(Layout.cell(spec.cell) / "cell.json")
+    record = read_record(Paths.cell(spec.cell) / "cell.json")
     assert record.outcome == outcome
     assert outcome.reason.startswith("evaluate was killed by SIGKILL")
     assert record.seconds == {"train": 5.0}

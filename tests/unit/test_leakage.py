@@ -7,10 +7,10 @@ import shutil
 
 import pytest
 
-from rsitr.cells import Layout
 from rsitr.dedup.clean import write_clean
 from rsitr.dedup.leakage import evidence, leaks, leaks_of, overlaps
 from rsitr.errors import DatasetError, ParamsError
+from rsitr.records.paths import Paths
 from tests.unit.leaking_sets import ROWS, put_all, put_copies, put_table
 
 
@@ -154,7 +154,7 @@ def test_leaks_that_are_not_known(sets):
 def test_training_images_that_were_removed_do_not_leak(sets, tmp_path, monkeypatch):
     tables, copies = sets
     monkeypatch.chdir(tmp_path)
-    inside = Layout.copies("big", "big")
+    inside = Paths.copies("big", "big")
     inside.parent.mkdir(parents=True)
     shutil.copy(copies["big", "big"], inside)
     for dedup, expected in (("none", (1, 3)), ("remoteclip", (1, 3)), ("copies", (0, 3))):

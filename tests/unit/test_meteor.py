@@ -10,9 +10,9 @@ from benchmarks.meteor_peer import PACKAGE, jar_meteor, java_is_missing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rsitr.captions.meteor.aligner import MAX_WORDS
 from rsitr.captions.meteor import Meteor
-from rsitr.captions.meteor_aligner import MAX_WORDS
-from rsitr.captions.meteor_tables import JAR, PARAPHRASES, load_tables
+from rsitr.captions.meteor.tables import JAR, PARAPHRASES, load_tables
 from rsitr.errors import DatasetError, ParamsError
 from tests.unit.meteor_oracle import meteor as oracle
 from tests.unit.meteor_package import ENTRIES, write_package, write_paraphrases

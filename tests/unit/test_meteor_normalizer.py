@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rsitr.captions.meteor_normalizer import Normalizer
+from rsitr.captions.meteor.normalizer import Normalizer
 
 NORMALIZER = Normalizer({"Mr": False, "No": True})
 

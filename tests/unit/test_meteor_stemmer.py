@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rsitr.captions.meteor_stemmer import stem
+from rsitr.captions.meteor.stemmer import stem
 
 
 @pytest.mark.parametrize(

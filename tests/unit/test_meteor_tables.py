@@ -9,9 +9,9 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from rsitr.captions import meteor_paraphrases
-from rsitr.captions.meteor_paraphrases import FILE, load_paraphrases
-from rsitr.captions.meteor_tables import JAR, PARAPHRASES, load_tables
+from rsitr.captions.meteor import paraphrases as meteor_paraphrases
+from rsitr.captions.meteor.paraphrases import FILE, load_paraphrases
+from rsitr.captions.meteor.tables import JAR, PARAPHRASES, load_tables
 from rsitr.errors import CorruptArchive, SourceUnavailable
 from tests.unit.meteor_package import ENTRIES, write_package, write_paraphrases
 

@@ -16,7 +16,7 @@ from rsitr.methods.configure import configure
 from rsitr.methods.fusion_encoder import squares
 from rsitr.methods.mtgfe import MTGFE
 from rsitr.nn.seeds import seeded
-from rsitr.scoring import encode_captions, score_all
+from rsitr.stages.encode import encode_captions, score_all
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "a dot on a red bar on white ground", "a dot"]
 CORPUS = Corpus(CAPTIONS, np.array([0, 1, 2, 2]))
@@ -154,7 +154,7 @@ class TestScore:
         with torch.inference_mode():
             images = method.encode_images(torch.rand(5, 3, 32, 32))
             whole = method.score(images, texts)
-            monkeypatch.setattr("rsitr.scoring.PAIR_NUMBERS", 2 * method.pair_numbers(1, 10, 16))
+            monkeypatch.setattr("rsitr.stages.encode.PAIR_NUMBERS", 2 * method.pair_numbers(1, 10, 16))
             torch.testing.assert_close(score_all(method, images, texts, "cpu"), whole)
 
     def test_a_backbone_of_another_width_is_projected(self, build, tiny_bert) -> None:

@@ -7,13 +7,17 @@ import time
 
 import pytest
 import yaml
+from rsitr.records.present import stale_parts
 
-from rsitr import needs, pipeline
-from rsitr.cells import Layout, Outcome, Record, TrainReport, write_json
 from rsitr.errors import ParamsError, RsitrError
 from rsitr.params import CellId, load_params, parse_params
-from rsitr.present import stale_parts
-from rsitr.provenance import code_sha
+from rsitr.pipeline import cells as pipeline
+from rsitr.pipeline import inputs as needs
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import Record, TrainReport
+from rsitr.records.files import write_json
+from rsitr.records.paths import Paths
+from rsitr.records.provenance import code_sha
 
 TEACHER, STUDENT = (CellId("tiny", "scenes-b", method, 0) for method in ("vse", "lw-mcr@mine"))
 
@@ -39,7 +43,7 @@ def test_a_teacher_is_the_cell_of_the_same_dataset_and_seed(change):
     assert needs.teacher(params, STUDENT._replace(seed=3)) == TEACHER._replace(seed=3)
     assert needs.teacher(params, TEACHER) is None  # has no such field
     assert needs.teacher(params, STUDENT._replace(method="lw-mcr")) is None
-    folder = Layout.checkpoint(TEACHER)
+    folder = Paths.checkpoint(TEACHER)
     assert needs.teacher_files(params, STUDENT) == [folder / "model.safetensors", folder / "train.json"]
     assert needs.teacher_files(params, TEACHER) == []
 
@@ -80,7 +84,7 @@ def test_the_spec_of_a_student_holds_its_teachers_parameters_and_code(change):
     params = change()
     spec, teacher = pipeline.spec_of(params, STUDENT), pipeline.spec_of(params, TEACHER)
     assert spec.teacher == teacher
-    stages = ["rsitr.train", "rsitr.evaluate"]
+    stages = ["rsitr.stages.train", "rsitr.stages.evaluate"]
     assert spec.code_sha == code_sha([*stages, "rsitr.methods.lw_mcr", "rsitr.methods.vse"])
     assert teacher.code_sha == code_sha([*stages, "rsitr.methods.vse"])
     other = pipeline.spec_of(change(vse={"epochs": 9}), STUDENT)
@@ -91,14 +95,14 @@ def test_the_spec_of_a_student_holds_its_teachers_parameters_and_code(change):
 def put(params, cell, **fields):
     """Files of a cell that ran well under the present code, parameters and data, unless said otherwise."""
     spec = pipeline.spec_of(params, cell)
-    folder, checkpoint = Layout.cell(cell), Layout.checkpoint(cell)
+    folder, checkpoint = Paths.cell(cell), Paths.checkpoint(cell)
     made = {"outcome": Outcome(), "params_sha": spec.params_sha, "code_sha": spec.code_sha}
     for path in (checkpoint / "model.safetensors", folder / "ranks.parquet", folder / "history.csv"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     shas = {name: value for name, value in fields.items() if name.endswith("_sha")}
     write_json(checkpoint / "train.json", TrainReport(**shas))
-    write_json(Layout.origin(cell), spec)
+    write_json(Paths.origin(cell), spec)
     write_json(folder / "cell.json", Record(**cell._asdict(), **(made | fields)))
 
 
@@ -111,7 +115,7 @@ def test_a_student_of_other_weights_is_stale(change):
     assert stale_parts(spec) == []
     put(params, TEACHER, weights_sha="second")
     assert stale_parts(spec) == ["teacher"]
-    report = Layout.checkpoint(TEACHER) / "train.json"
+    report = Paths.checkpoint(TEACHER) / "train.json"
     report.unlink()  # a clone has records and no checkpoints
     assert stale_parts(spec) == ["teacher"]
     put(params, TEACHER, outcome=Outcome(status="failed", reason="killed"))
@@ -139,7 +143,7 @@ def test_a_student_cannot_be_trained_before_its_teacher(change, monkeypatch):
 
 
 def times(cell):
-    folder, checkpoint = Layout.cell(cell), Layout.checkpoint(cell)
+    folder, checkpoint = Paths.cell(cell), Paths.checkpoint(cell)
     paths = [
         checkpoint / "model.safetensors",
         checkpoint / "train.json",
@@ -156,7 +160,7 @@ def test_synchronise_makes_a_current_student_newer_than_its_teacher(change):
     put(params, STUDENT, teacher_sha="first")
     now = time.time()
     for cell, age in ((TEACHER, 10_000), (STUDENT, 20_000)):
-        for path in (*Layout.cell(cell).iterdir(), *Layout.checkpoint(cell).iterdir()):
+        for path in (*Paths.cell(cell).iterdir(), *Paths.checkpoint(cell).iterdir()):
             os.utime(path, (now - age, now - age))
     cells = params.cells("tiny")
     assert cells[0] == STUDENT  # stands before its teacher in the matrix
@@ -164,7 +168,7 @@ def test_synchronise_makes_a_current_student_newer_than_its_teacher(change):
     assert min(times(STUDENT)) >= max(times(TEACHER)[:2])
     put(params, TEACHER, weights_sha="second")
     pipeline.synchronise(params, cells)
-    assert Layout.spec(STUDENT).stat().st_mtime > max(times(STUDENT))
+    assert Paths.spec(STUDENT).stat().st_mtime > max(times(STUDENT))
 
 
 def test_the_pictures_of_pir_are_of_cells_that_differ_in_the_centre_scale(monkeypatch):

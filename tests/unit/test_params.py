@@ -7,9 +7,9 @@ from copy import deepcopy
 import pytest
 import yaml
 
-from rsitr import pipeline
 from rsitr.errors import ParamsError
 from rsitr.params import CellId, load_params, parse_params
+from rsitr.pipeline import cells as pipeline
 
 GOOD = {
     "experiment": "lab",

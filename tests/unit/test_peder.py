@@ -12,21 +12,30 @@ import torch
 import yaml
 from PIL import Image
 
-from rsitr.cells import Layout, Outcome, write_json
 from rsitr.datasets.splits import SplitData
 from rsitr.errors import QueryError, RecordError
-from rsitr.evaluate import evaluate
 from rsitr.examples import peder as examples
-from rsitr.needs import peder_beside, peder_cells, peder_files, peder_measured, peder_shown, synchronise_studies
 from rsitr.params import CellId, parse_params
-from rsitr.peder import run as module
-from rsitr.peder.failures import in_words
-from rsitr.peder.probabilities import probabilities, ready, sharpness
-from rsitr.peder.record import folder, read_study
-from rsitr.peder.run import measure, measured, worst
+from rsitr.pipeline.inputs import (
+    peder_beside,
+    peder_cells,
+    peder_files,
+    peder_measured,
+    peder_shown,
+    synchronise_studies,
+)
+from rsitr.records.artefact import Outcome
+from rsitr.records.failures import in_words
+from rsitr.records.files import write_json
+from rsitr.records.paths import Paths
+from rsitr.records.study import folder, read_study
 from rsitr.retrieval.ranks import rank_scores
-from rsitr.runtime import load_data
-from rsitr.train import train
+from rsitr.stages import clip_study as module
+from rsitr.stages.clip_probabilities import probabilities, ready, sharpness
+from rsitr.stages.clip_study import measure, measured, worst
+from rsitr.stages.evaluate import evaluate
+from rsitr.stages.setup import load_data
+from rsitr.stages.train import train
 from tests.unit.test_cli import refused, run
 
 TINY = {"model": "tiny-64", "weights": "none"}
@@ -112,14 +121,14 @@ def test_a_study_agrees_with_the_record_of_its_cell(clip, vse):
     study = measure(clip, vse)
     assert read_study(clip.cell) == study
     assert study.outcome.status == "ok", study.outcome
-    record = json.loads((Layout.cell(clip.cell) / "cell.json").read_text())
+    record = json.loads((Paths.cell(clip.cell) / "cell.json").read_text())
     queries = {"i2t": 6, "t2i": 12}
     hits = {side: round(queries[side] * record["metrics"][f"{side}_r1"] / 100) for side in queries}
     assert study.failures == {side: queries[side] - hits[side] for side in queries}
     assert study.metrics["accuracy"] == pytest.approx(100 * sum(hits.values()) / 18)
     assert set(study.seconds) == {"inference", "two_encoders"}
     assert all(seconds > 0 for seconds in study.seconds.values())
-    assert study.two_encoders_sha == json.loads((Layout.cell(vse.cell) / "cell.json").read_text())["weights_sha"]
+    assert study.two_encoders_sha == json.loads((Paths.cell(vse.cell) / "cell.json").read_text())["weights_sha"]
     rows = list(csv.DictReader((folder(clip.cell) / "failures.csv").open()))
     assert len(rows) == sum(min(10, count) for count in study.failures.values())
     shown = run("peder", "failures", clip.cell.path)
@@ -145,21 +154,21 @@ def test_failures_need_a_study(project):
 
 
 def test_a_study_is_stale_after_another_training_or_other_code(clip, vse, monkeypatch):
-    from rsitr.cells import read_record
+    from rsitr.records.cell import read_record
 
     study = measure(clip, vse)
-    record, beside = (read_record(Layout.cell(spec.cell) / "cell.json") for spec in (clip, vse))
+    record, beside = (read_record(Paths.cell(spec.cell) / "cell.json") for spec in (clip, vse))
     other = {"weights_sha": "other"}
     assert study.stale(record, beside) == []
     assert study.stale(record.model_copy(update=other), beside) == ["weights"]
     assert study.stale(record, beside.model_copy(update=other)) == ["weights of the two encoders"]
     assert study.stale(record.model_copy(update={"data_sha": "other"}), beside) == ["data"]
-    monkeypatch.setattr("rsitr.peder.record.present_code", lambda: "other")
+    monkeypatch.setattr("rsitr.records.study.present_code", lambda: "other")
     assert study.stale(record, beside) == ["code of the study"]
 
 
 def test_a_cell_without_a_number_has_its_reason(clip, monkeypatch):
-    path = Layout.cell(clip.cell) / "cell.json"
+    path = Paths.cell(clip.cell) / "cell.json"
     record = json.loads(path.read_text())
     write_json(path, record | {"outcome": Outcome(status="skipped", reason="no weights").model_dump()})
     study = measure(clip)
@@ -234,8 +243,8 @@ def test_the_temperature_of_a_clip_that_was_trained_is_its_own(project, make_spe
 
 def test_an_untrained_clip_is_asked_without_data(project, clip):
     expected = probabilities(ready(clip), pictures(1), CAPTIONS)
-    Layout.clean("scenes-b", "none").unlink()
-    (Layout.checkpoint(clip.cell) / "model.safetensors").unlink()
+    Paths.clean("scenes-b", "none").unlink()
+    (Paths.checkpoint(clip.cell) / "model.safetensors").unlink()
     found = probabilities(ready(clip), pictures(1), CAPTIONS)
     np.testing.assert_array_equal(found.of_captions, expected.of_captions)
 
@@ -313,7 +322,7 @@ def test_file_times_say_whether_a_study_is_current(clip, project):
     assert peder_measured(params, clip.cell)  # a checkpoint is there
     measure(clip)
     study = peder_files(clip.cell)[0]
-    record = Layout.cell(clip.cell) / "cell.json"
+    record = Paths.cell(clip.cell) / "cell.json"
     synchronise_studies(params, [clip.cell])
     assert study.stat().st_mtime >= record.stat().st_mtime
     # As after a clone, where any file may be the newest; what is newer already keeps its time.
@@ -329,7 +338,7 @@ def test_file_times_say_whether_a_study_is_current(clip, project):
     synchronise_studies(params, [clip.cell])
     assert study.stat().st_mtime == 0
     # Without a checkpoint nothing is trained for it: it stays, and the tables mark it.
-    (Layout.checkpoint(clip.cell) / "model.safetensors").unlink()
+    (Paths.checkpoint(clip.cell) / "model.safetensors").unlink()
     synchronise_studies(params, [clip.cell])
     assert study.stat().st_mtime > 0
     assert peder_measured(params, clip.cell)

@@ -6,13 +6,17 @@ import os
 import time
 
 import pytest
+from rsitr.records.present import stale_parts
 
-from rsitr import pipeline, report
-from rsitr.cells import Layout, Outcome, Record, TrainReport, read_json, read_spec, write_json
 from rsitr.datasets.table import read_facts, read_table, write_table
 from rsitr.errors import RecordError, RsitrError, StaleRecord
 from rsitr.params import CellId, load_params
-from rsitr.present import stale_parts
+from rsitr.pipeline import cells as pipeline
+from rsitr.pipeline import report
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import Record, TrainReport, read_spec
+from rsitr.records.files import read_json, write_json
+from rsitr.records.paths import Paths
 
 CHANCE0, CHANCE1, VSE0, VSE1 = (
     CellId("tiny", "scenes-b", method, seed) for method in ("chance", "vse") for seed in (0, 1)
@@ -26,26 +30,26 @@ def params(project):
 
 def outputs(cell):
     """Files of a cell in the order in which they come about."""
-    checkpoint, folder = Layout.checkpoint(cell), Layout.cell(cell)
-    trained = [checkpoint / "model.safetensors", checkpoint / "train.json", Layout.origin(cell)]
+    checkpoint, folder = Paths.checkpoint(cell), Paths.cell(cell)
+    trained = [checkpoint / "model.safetensors", checkpoint / "train.json", Paths.origin(cell)]
     return [*trained, folder / "ranks.parquet", folder / "history.csv", folder / "cell.json"]
 
 
 def put(params, cell, **fields):
     """All output files of a cell, with a record made by the present code, parameters and data unless said otherwise."""
     spec = pipeline.spec_of(params, cell)
-    data_sha = read_facts(Layout.clean("scenes-b", "none")).data_sha
+    data_sha = read_facts(Paths.clean("scenes-b", "none")).data_sha
     made = {"outcome": Outcome(), "params_sha": spec.params_sha, "code_sha": spec.code_sha, "data_sha": data_sha}
     for path in outputs(cell):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(b"")
-    write_json(Layout.checkpoint(cell) / "train.json", TrainReport(data_sha=data_sha))
-    write_json(Layout.origin(cell), spec)
-    write_json(Layout.cell(cell) / "cell.json", Record(**cell._asdict(), **(made | fields)))
+    write_json(Paths.checkpoint(cell) / "train.json", TrainReport(data_sha=data_sha))
+    write_json(Paths.origin(cell), spec)
+    write_json(Paths.cell(cell) / "cell.json", Record(**cell._asdict(), **(made | fields)))
 
 
 def other_data():
-    path = Layout.clean("scenes-b", "none")
+    path = Paths.clean("scenes-b", "none")
     rows, facts = read_table(path)
     write_table(rows, facts._replace(data_sha="0" * 64), path)
 
@@ -79,7 +83,7 @@ def test_strict_refuses_stale_failed_and_missing_cells_before_writing(params):
         "Run `snakemake --cores 8 all --config experiment=tiny`, `rsitr retry --failed` for failed ones, or leave out "
         "strict",
     ]
-    assert not Layout.tables("tiny").exists()
+    assert not Paths.tables("tiny").exists()
 
 
 def test_strict_accepts_present_and_skipped_cells(params):
@@ -97,7 +101,7 @@ def test_stale_parts(params):
     changed = spec.model_copy(update={"settings": {"margin": 0.5}, "code_sha": "newer"})
     other_data()
     assert stale_parts(changed) == ["code", "parameters", "data"]
-    Layout.clean("scenes-b", "none").unlink()
+    Paths.clean("scenes-b", "none").unlink()
     assert stale_parts(changed) == ["code", "parameters"]
 
 
@@ -124,7 +128,7 @@ def test_forget_deletes_what_failed_and_keeps_what_it_can_continue_from(params):
     put(params, CHANCE0)
     put(params, VSE0, outcome=Outcome(status="failed", reason="killed"), code_sha="older")
     put(params, VSE1, outcome=Outcome(status="skipped", reason="no weights"))
-    state = Layout.checkpoint(VSE0) / "resume.pt"
+    state = Paths.checkpoint(VSE0) / "resume.pt"
     state.write_bytes(b"state")
     assert pipeline.forget(params, "tiny", {"failed"}) == [VSE0]
     assert not any(path.exists() for path in outputs(VSE0))
@@ -139,13 +143,13 @@ def test_forget_keeps_a_checkpoint_whose_evaluation_failed(params):
     timing.parent.mkdir(parents=True)
     timing.touch()
     assert pipeline.forget(params, "tiny", {"failed"}) == [VSE0]
-    assert (Layout.checkpoint(VSE0) / "model.safetensors").is_file()
+    assert (Paths.checkpoint(VSE0) / "model.safetensors").is_file()
     assert not any(path.exists() for path in outputs(VSE0)[3:])
 
 
 def test_a_damaged_record_is_named(params):
     put(params, VSE0)
-    path = Layout.cell(VSE0) / "cell.json"
+    path = Paths.cell(VSE0) / "cell.json"
     path.write_text(path.read_text()[:40])
     with pytest.raises(RecordError, match=r"vse/0/cell.json cannot be read .*: delete it, or restore it"):
         pipeline.status(params, "tiny")
@@ -166,7 +170,7 @@ def test_a_current_stage_is_not_repeated(stage, params, monkeypatch):
 
 def trained_anew(cell):
     """The checkpoint of a cell with other weights than its record names, by the same code, parameters and data."""
-    path = Layout.checkpoint(cell) / "train.json"
+    path = Paths.checkpoint(cell) / "train.json"
     write_json(path, read_json(TrainReport, path).model_copy(update={"weights_sha": "of this machine"}))
 
 
@@ -191,9 +195,9 @@ def test_a_current_record_outlives_a_checkpoint_that_is_no_better(leftover, para
     trained_anew(VSE0)
     spec = pipeline.spec_of(params, VSE0)
     if leftover == "failed":
-        write_json(Layout.checkpoint(VSE0) / "train.json", TrainReport(outcome=Outcome(status="failed", reason="boom")))
+        write_json(Paths.checkpoint(VSE0) / "train.json", TrainReport(outcome=Outcome(status="failed", reason="boom")))
     else:
-        write_json(Layout.origin(VSE0), spec.model_copy(update={"code_sha": "older"}))
+        write_json(Paths.origin(VSE0), spec.model_copy(update={"code_sha": "older"}))
     age(VSE0, 5)
     pipeline.synchronise(params, [VSE0])
     assert max(times(VSE0)[:3]) <= min(times(VSE0)[3:])
@@ -205,7 +209,7 @@ def test_weights_of_another_training_are_not_evaluated(changed, params, monkeypa
     """Not even where no record says yet that something changed."""
     monkeypatch.setattr(pipeline, "run_stage", lambda *rest: pytest.fail("nothing to evaluate"))
     put(params, VSE0)
-    (Layout.cell(VSE0) / "cell.json").unlink()
+    (Paths.cell(VSE0) / "cell.json").unlink()
     spec = pipeline.spec_of(params, VSE0)
     if changed == "data":
         other_data()
@@ -235,7 +239,7 @@ def test_training_says_what_it_was_of_however_it_ended(params, monkeypatch):
     monkeypatch.setattr(pipeline, "run_stage", lambda *rest: Outcome(status="failed", reason="train was killed"))
     spec = pipeline.spec_of(params, VSE0)
     pipeline.run_cell_stage("train", spec)
-    assert read_spec(Layout.origin(VSE0)) == spec
+    assert read_spec(Paths.origin(VSE0)) == spec
 
 
 @pytest.mark.parametrize("why", ["stale", "failed", "incomplete"])
@@ -245,7 +249,7 @@ def test_a_stage_that_is_not_current_is_run(why, params, monkeypatch):
     fields = {"stale": {"code_sha": "older"}, "failed": {"outcome": Outcome(status="failed", reason="killed")}}
     put(params, VSE0, **fields.get(why, {}))
     if why == "incomplete":
-        (Layout.cell(VSE0) / "ranks.parquet").unlink()
+        (Paths.cell(VSE0) / "ranks.parquet").unlink()
     pipeline.run_cell_stage("evaluate", pipeline.spec_of(params, VSE0))
     assert ran == ["evaluate"]
 
@@ -272,9 +276,9 @@ def test_synchronise_makes_fresh_outputs_newer_than_their_inputs(params):
     put(params, CHANCE0)
     age(CHANCE0, 10_000)
     pipeline.synchronise(params, params.cells("tiny"))
-    spec, data = Layout.spec(CHANCE0), Layout.clean("scenes-b", "none")
+    spec, data = Paths.spec(CHANCE0), Paths.clean("scenes-b", "none")
     assert min(times(CHANCE0)) >= max(spec.stat().st_mtime, data.stat().st_mtime)
-    assert Layout.spec(VSE1).is_file()  # cells that have not run have a spec too
+    assert Paths.spec(VSE1).is_file()  # cells that have not run have a spec too
 
 
 def test_synchronise_leaves_times_that_are_right(params):
@@ -291,8 +295,8 @@ def test_synchronise_orders_checkpoint_before_record(params):
     pipeline.synchronise(params, [VSE0])
     put(params, VSE0)
     now = time.time()
-    os.utime(Layout.cell(VSE0) / "cell.json", (now + 10, now + 10))
-    os.utime(Layout.checkpoint(VSE0) / "train.json", (now + 20, now + 20))
+    os.utime(Paths.cell(VSE0) / "cell.json", (now + 10, now + 10))
+    os.utime(Paths.checkpoint(VSE0) / "train.json", (now + 20, now + 20))
     pipeline.synchronise(params, [VSE0])
     trained, evaluated = times(VSE0)[:3], times(VSE0)[3:]
     assert max(trained) <= min(evaluated)
@@ -306,7 +310,7 @@ def test_synchronise_makes_a_checkpoint_newer_than_a_record_of_other_weights(par
     pipeline.synchronise(params, [VSE0])
     trained, evaluated = times(VSE0)[:3], times(VSE0)[3:]
     assert min(trained) > max(evaluated)
-    assert min(trained) >= Layout.spec(VSE0).stat().st_mtime
+    assert min(trained) >= Paths.spec(VSE0).stat().st_mtime
 
 
 @pytest.mark.parametrize("part", ["code", "parameters", "data"])
@@ -317,9 +321,9 @@ def test_synchronise_makes_the_spec_of_a_stale_cell_newer_than_its_outputs(part,
     if part == "data":
         other_data()
     age(VSE0, 5)
-    os.utime(Layout.spec(VSE0), (1000, 1000))
+    os.utime(Paths.spec(VSE0), (1000, 1000))
     pipeline.synchronise(params, [VSE0])
-    assert Layout.spec(VSE0).stat().st_mtime > max(times(VSE0))
+    assert Paths.spec(VSE0).stat().st_mtime > max(times(VSE0))
 
 
 def test_evaluation_needs_a_training(params):

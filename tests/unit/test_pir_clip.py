@@ -14,7 +14,7 @@ from rsitr.methods.pir_clip import LEARNS, PIRCLIP, PIRCLIPConfig
 from rsitr.nn.instructed_clip import create_clip
 from rsitr.nn.instructed_vit import Instruction
 from rsitr.nn.seeds import seeded
-from rsitr.train import make_optimizer
+from rsitr.stages.train import make_optimizer
 
 SMALL = Instruction(layers=(1, 1, 1, 1), width=2)
 CAPTIONS = ["a red dot", "two red dots", "a green bar"]

@@ -16,7 +16,6 @@ from safetensors.torch import load_file
 from torch import nn
 from typer.testing import CliRunner
 
-from rsitr.cells import read_json
 from rsitr.cli import app
 from rsitr.errors import CorruptArchive, DatasetError, ParamsError, TrainingDiverged
 from rsitr.nn.clip_models import OWN
@@ -24,6 +23,7 @@ from rsitr.pretraining import loop
 from rsitr.pretraining.loop import Pretrainer, learning_rate_factor, make_optimizer, pretrain
 from rsitr.pretraining.ranks import Ranks
 from rsitr.pretraining.spec import PretrainRecord, PretrainSpec, load_spec
+from rsitr.records.files import read_json
 from tests.unit.shards_of_colours import write_colours
 
 # open_clip's word list is large; everything else has a few thousand parameters.

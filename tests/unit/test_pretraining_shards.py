@@ -12,7 +12,6 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsitr.cells import Layout
 from rsitr.datasets.shards import read_shard
 from rsitr.datasets.splits import load_splits
 from rsitr.errors import CorruptArchive, DatasetError
@@ -20,6 +19,7 @@ from rsitr.nn.pixels import PixelFormat
 from rsitr.pretraining import shards
 from rsitr.pretraining.samples import Order, ShardSamples, parse_captions
 from rsitr.pretraining.shards import CAPTIONS, PROBLEMS, index_shards, write_training_shards
+from rsitr.records.paths import Paths
 from tests.unit.shards_of_colours import picture, write_colours, write_tar
 
 PIXELS = PixelFormat(16, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "bicubic")
@@ -180,7 +180,7 @@ class TestSamples:
 
 class TestTrainingShards:
     def test_they_hold_the_training_images_and_captions(self, project, tmp_path):
-        clean = Layout.clean("scenes-b", "none")
+        clean = Paths.clean("scenes-b", "none")
         assert write_training_shards(clean, tmp_path / "out") == 1
         train = load_splits(clean)[0]["train"]
         samples = list(read_shard(tmp_path / "out" / "train-000000.tar"))
@@ -195,4 +195,4 @@ class TestTrainingShards:
     def test_a_folder_in_use(self, project, tmp_path):
         (tmp_path / "file").touch()
         with pytest.raises(DatasetError, match="is not empty: name a new folder"):
-            write_training_shards(Layout.clean("scenes-b", "none"), tmp_path)
+            write_training_shards(Paths.clean("scenes-b", "none"), tmp_path)

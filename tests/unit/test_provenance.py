@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from rsitr import provenance
-from rsitr.provenance import code_sha, modules_of, sha256_file, sha256_json, source_sha
+from rsitr.records import provenance
+from rsitr.records.provenance import code_sha, modules_of, sha256_file, sha256_json, source_sha
 
 SOURCE = '''
 """Doc."""
@@ -62,7 +62,7 @@ FILES = {
     "nn/__init__": "",
     "nn/losses": "import rsitr.errors\nX = 1\n",
     "nn/other": "X = 1\n",
-    "data": "import rsitr.train\ndef load(): ...\n",
+    "data": "import rsitr.stages.train\ndef load(): ...\n",
     "errors": "import rsitr.nn.other\n",
 }
 
@@ -78,8 +78,8 @@ def package(folder: Path, **changed: str) -> Path:
 
 
 def test_imports_are_followed_into_functions_and_circles_but_not_through_infrastructure(tmp_path):
-    found = modules_of(["rsitr.train"], package(tmp_path))
-    assert list(found) == ["rsitr.data", "rsitr.nn", "rsitr.nn.losses", "rsitr.train"]
+    found = modules_of(["rsitr.stages.train"], package(tmp_path))
+    assert list(found) == ["rsitr.data", "rsitr.nn", "rsitr.nn.losses", "rsitr.stages.train"]
 
 
 @pytest.mark.parametrize(
@@ -89,18 +89,18 @@ def test_imports_are_followed_into_functions_and_circles_but_not_through_infrast
         ({"nn__losses": "# why\nimport rsitr.errors\n\nX = 1\n"}, False),
         ({"nn__other": "X = 2\n"}, False),
         ({"errors": "class Error(Exception): ...\n"}, False),
-        ({"data": "import rsitr.train\ndef load(): return 1\n"}, True),
+        ({"data": "import rsitr.stages.train\ndef load(): return 1\n"}, True),
     ],
 )
 def test_only_code_that_is_reached_counts(change, differs, tmp_path):
-    before = code_sha(["rsitr.train"], package(tmp_path / "before"))
-    after = code_sha(["rsitr.train"], package(tmp_path / "after", **change))
+    before = code_sha(["rsitr.stages.train"], package(tmp_path / "before"))
+    after = code_sha(["rsitr.stages.train"], package(tmp_path / "after", **change))
     assert (before != after) is differs
 
 
 def test_a_cell_depends_on_its_own_method_and_on_no_other():
-    found = modules_of(["rsitr.train", "rsitr.evaluate", "rsitr.methods.vse"])
-    assert {"rsitr.methods.vse", "rsitr.methods.dual_encoder", "rsitr.nn.losses", "rsitr.runtime"} <= set(found)
+    found = modules_of(["rsitr.stages.train", "rsitr.stages.evaluate", "rsitr.methods.vse"])
+    assert {"rsitr.methods.vse", "rsitr.methods.dual_encoder", "rsitr.nn.losses", "rsitr.stages.setup"} <= set(found)
     assert not {"rsitr.methods.vsepp", "rsitr.methods.clip", "rsitr.datasets.rsicd", "rsitr.cli"} & set(found)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pandas as pd
 import pytest
 
-from rsitr.cells import Published
 from rsitr.errors import DatasetError, ParamsError
+from rsitr.records.cell import Published
 from rsitr.tables import published
 from rsitr.tables.published import METRICS, RECALLS, UNITS, checks, describe, discrepancy, load, lookup, validate
 

@@ -12,7 +12,8 @@ from numpy.testing import assert_array_equal
 
 from rsitr.errors import DatasetError, TrainingDiverged
 from rsitr.retrieval import ranks as module
-from rsitr.retrieval.ranks import Ranks, rank_embeddings, rank_scores
+from rsitr.retrieval.ranks import rank_embeddings, rank_scores
+from rsitr.retrieval.recall import Ranks
 
 
 def reference(scores: np.ndarray, image_of: np.ndarray, text_group: np.ndarray) -> Ranks:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from rsitr.errors import DatasetError
-from rsitr.retrieval.ranks import Ranks, rank_embeddings
-from rsitr.retrieval.recall import RecallReport, ceiling, median_ranks, recall, text_groups
+from rsitr.retrieval.ranks import rank_embeddings
+from rsitr.retrieval.recall import Ranks, RecallReport, ceiling, median_ranks, recall, text_groups
 
 FIELDS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mr")
 

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from rsitr.errors import DatasetError, ParamsError, TrainingDiverged
-from rsitr.retrieval.ranks import Ranks, rank_embeddings, rank_scores
+from rsitr.retrieval.ranks import rank_embeddings, rank_scores
+from rsitr.retrieval.recall import Ranks
 from rsitr.retrieval.rerank import PUBLISHED, Formula, dot_product, rerank
 
 module = sys.modules["rsitr.retrieval.rerank"]

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from rsitr.cells import Layout
+from rsitr.dedup.prior_images import select
 from rsitr.errors import DatasetError, Unsupported
-from rsitr.scenes.images import select
+from rsitr.records.paths import Paths
 from tests.unit.scene_sets import prior_spec, put_copies, put_set
 
 # Of w, d is in the test image t, and e in b of train, which is like t as well; f is like v of val; u is another test
@@ -86,7 +86,7 @@ def test_sets_that_call_a_class_alike_share_it():
 def test_the_rule_of_the_field_needs_no_table_of_copies():
     put_set("world", [("a", "train", "farm", "", "ff".zfill(16)), *((n, "train", n) for n in "bc")])
     put_set("city", [("t", "test", "farm", "", "fe".zfill(16))])
-    for path in Layout.copies("a", "b").parent.parent.glob("*/*.parquet"):
+    for path in Paths.copies("a", "b").parent.parent.glob("*/*.parquet"):
         path.unlink()
     assert ids(select(prior_spec(datasets=["world"], without=["city"], dedup="remoteclip")).train) == "bc"
 
@@ -104,7 +104,7 @@ def test_a_class_never_stands_in_the_held_out_part_alone(names, share):
 
 
 def test_a_missing_table_of_copies_is_named_with_the_command_that_makes_it():
-    path = Layout.copies("city", "world")
+    path = Paths.copies("city", "world")
     path.unlink()
     with pytest.raises(DatasetError, match=f"{path} is missing: build it with `snakemake --cores 2 {path}`"):
         select(prior_spec(datasets=["world"], without=["city"]))

@@ -10,15 +10,15 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from rsitr.cells import Layout
+from rsitr.dedup.prior_images import SceneImage, Selection, select
 from rsitr.nn.backbones import ImageBackbone
+from rsitr.nn.scene_classifier import SceneClassifier
 from rsitr.nn.scene_weights import located
-from rsitr.provenance import sha256_file
-from rsitr.scenes import train as stage
-from rsitr.scenes.classifier import SceneClassifier
-from rsitr.scenes.images import SceneImage, Selection, select
-from rsitr.scenes.record import read_prior
-from rsitr.scenes.train import SceneTrainer, class_accuracies, learning_rate_factor, sample_order, train
+from rsitr.records.paths import Paths
+from rsitr.records.prior import read_prior
+from rsitr.records.provenance import sha256_file
+from rsitr.stages import prior as stage
+from rsitr.stages.prior import SceneTrainer, class_accuracies, learning_rate_factor, sample_order, train
 from tests.unit.scene_sets import draw_set, prior_spec, put_copies, put_set
 
 TINY = {
@@ -31,7 +31,7 @@ TINY = {
 def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     draw_set("world")
-    Layout.prior_weights(spec_of().id).parent.mkdir(parents=True)
+    Paths.prior_weights(spec_of().id).parent.mkdir(parents=True)
     return tmp_path
 
 
@@ -41,7 +41,7 @@ def spec_of(**changes):
 
 
 def weights(spec):
-    return Layout.prior_weights(spec.id).read_bytes()
+    return Paths.prior_weights(spec.id).read_bytes()
 
 
 def test_the_backbone_is_one_that_methods_load():
@@ -49,7 +49,7 @@ def test_the_backbone_is_one_that_methods_load():
     record = train(spec)
     assert record.outcome.status == "ok", record.outcome
     assert record == read_prior(spec.id)
-    path = Layout.prior_weights(spec.id)
+    path = Paths.prior_weights(spec.id)
     assert record.weights_sha == sha256_file(path)
     assert located("scenes://tiny/mine") == str(path)
     loaded = ImageBackbone("test_resnet", located("scenes://tiny/mine"), 32)
@@ -74,7 +74,7 @@ def test_the_record_says_what_was_learned_from_and_how_well(folder):
     assert (record.params_sha, record.code_sha) == (spec.params_sha, spec.code_sha)
     assert record.data_sha == select(spec).data_sha
     assert record.parameters > 1000
-    assert not Layout.prior_weights(spec.id).with_name("resume.pt").exists()
+    assert not Paths.prior_weights(spec.id).with_name("resume.pt").exists()
 
 
 def test_colours_can_be_told_apart():
@@ -143,7 +143,7 @@ def test_a_state_of_other_images_or_parameters_is_not_continued():
         assert not SceneTrainer(other, select(other), "cpu").restore()
     draw_set("world", per_class=5)
     assert not SceneTrainer(spec, select(spec), "cpu").restore()
-    Layout.prior_weights(spec.id).with_name("resume.pt").write_bytes(b"half of")
+    Paths.prior_weights(spec.id).with_name("resume.pt").write_bytes(b"half of")
     assert not SceneTrainer(spec, select(spec), "cpu").restore()
 
 
@@ -156,7 +156,7 @@ def test_planted_copies_are_left_out_and_listed():
     record = train(spec)
     assert record.left_out == {"world: near duplicate in city test": 1}
     assert record.images == {"train": 11, "held_out": 6}
-    with (Layout.prior(spec.id) / "left_out.csv").open(encoding="utf-8", newline="") as file:
+    with (Paths.prior(spec.id) / "left_out.csv").open(encoding="utf-8", newline="") as file:
         assert list(csv.reader(file)) == [
             ["dataset", "image", "class", "reason"],
             ["world", "red_3.png", "red", "near duplicate in city test"],
@@ -173,7 +173,7 @@ def test_what_cannot_be_trained_leaves_a_record_and_no_weights():
     assert record.outcome.status == "failed"
     assert "has images of 1 scene class only" in record.outcome.reason
     assert (record.weights_sha, record.accuracy) == ("", None)
-    assert load_file(Layout.prior_weights(spec_of().id)) == {}
+    assert load_file(Paths.prior_weights(spec_of().id)) == {}
 
 
 def test_weights_that_cannot_be_had_are_no_failure():

@@ -9,19 +9,24 @@ from pathlib import Path
 import pytest
 import typer
 import yaml
+from rsitr.pipeline.priors import run_prior, spec_of_prior
+from rsitr.records.present import stale_parts
 
-from rsitr import needs, overlap, pipeline, report
-from rsitr.cells import Layout, Outcome, Record, TrainReport, read_json, write_json
 from rsitr.cli.scenes import scenes_report, scenes_train
+from rsitr.dedup.prior_images import select
 from rsitr.errors import ParamsError, RsitrError
 from rsitr.methods import catalog
 from rsitr.params import CellId, PriorId, load_params, parse_params, prior_of
-from rsitr.present import stale_parts
-from rsitr.provenance import sha256_file
-from rsitr.scenes import run
-from rsitr.scenes.images import select
-from rsitr.scenes.record import SceneRecord, read_prior
-from rsitr.scenes.run import run_prior, spec_of_prior
+from rsitr.pipeline import cells as pipeline
+from rsitr.pipeline import inputs as needs
+from rsitr.pipeline import overlap, report
+from rsitr.pipeline import priors as run
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import Record, TrainReport
+from rsitr.records.files import read_json, write_json
+from rsitr.records.paths import Paths
+from rsitr.records.prior import SceneRecord, read_prior
+from rsitr.records.provenance import sha256_file
 from rsitr.tables.entries import collect
 from tests.unit.scene_sets import put_copies, put_set
 
@@ -64,27 +69,27 @@ def sets(project):
 def put_prior(params, content=b"weights", status="ok", **fields):
     """A prior that was trained, or was to be."""
     spec = spec_of_prior(params, MINE)
-    path = Layout.prior_weights(MINE)
+    path = Paths.prior_weights(MINE)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
-    Layout.prior(MINE).mkdir(parents=True, exist_ok=True)
-    (Layout.prior(MINE) / "left_out.csv").touch()
+    Paths.prior(MINE).mkdir(parents=True, exist_ok=True)
+    (Paths.prior(MINE) / "left_out.csv").touch()
     sha = sha256_file(path) if status == "ok" else ""
     made = {"weights_sha": sha, "outcome": Outcome(status=status, reason="" if status == "ok" else "boom")}
-    write_json(Layout.prior(MINE) / "scenes.json", SceneRecord.begun(spec).model_copy(update=made | fields))
+    write_json(Paths.prior(MINE) / "scenes.json", SceneRecord.begun(spec).model_copy(update=made | fields))
     return sha
 
 
 def put_cell(params, **fields):
     """A cell that was trained and evaluated by the present code, unless said otherwise."""
     spec = pipeline.spec_of(params, CELL)
-    folder, checkpoint = Layout.cell(CELL), Layout.checkpoint(CELL)
+    folder, checkpoint = Paths.cell(CELL), Paths.checkpoint(CELL)
     for path in (checkpoint / "model.safetensors", folder / "ranks.parquet", folder / "history.csv"):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()
     made = {"outcome": Outcome(), "params_sha": spec.params_sha, "code_sha": spec.code_sha}
     write_json(checkpoint / "train.json", TrainReport(**fields))
-    write_json(Layout.origin(CELL), spec)
+    write_json(Paths.origin(CELL), spec)
     write_json(folder / "cell.json", Record(**CELL._asdict(), **(made | fields)))
 
 
@@ -189,7 +194,7 @@ def test_a_cell_that_began_with_other_weights_is_stale(change):
 
 def test_training_of_a_cell_notes_the_weights_that_it_began_with(change, monkeypatch):
     params = change()
-    spec, folder = pipeline.spec_of(params, CELL), Layout.checkpoint(CELL)
+    spec, folder = pipeline.spec_of(params, CELL), Paths.checkpoint(CELL)
     sha = put_prior(params)
 
     def trained(stage, *rest):
@@ -206,7 +211,7 @@ def test_training_of_a_cell_notes_the_weights_that_it_began_with(change, monkeyp
 
 def test_a_killed_cell_is_continued_with_the_weights_that_it_began_with_only(change, monkeypatch):
     params = change()
-    spec, folder = pipeline.spec_of(params, CELL), Layout.checkpoint(CELL)
+    spec, folder = pipeline.spec_of(params, CELL), Paths.checkpoint(CELL)
     put_prior(params)
 
     def killed(*rest):
@@ -238,7 +243,7 @@ def test_a_cell_ends_as_its_prior_did(status, change, monkeypatch):
     put_prior(params, status=status)
     outcome = pipeline.run_cell_stage("train", pipeline.spec_of(params, CELL))
     assert outcome == Outcome(status=status, reason=f"its prior tiny/mine is {status}: boom")
-    assert read_json(TrainReport, Layout.checkpoint(CELL) / "train.json").outcome == outcome
+    assert read_json(TrainReport, Paths.checkpoint(CELL) / "train.json").outcome == outcome
 
 
 def test_a_cell_waits_for_its_prior_and_takes_no_other_file(change, monkeypatch):
@@ -248,7 +253,7 @@ def test_a_cell_waits_for_its_prior_and_takes_no_other_file(change, monkeypatch)
     with pytest.raises(RsitrError, match="tiny/mine has not been trained: run `rsitr scenes train tiny/mine` first"):
         pipeline.run_cell_stage("train", spec)
     put_prior(params)
-    Layout.prior_weights(MINE).write_bytes(b"damaged")
+    Paths.prior_weights(MINE).write_bytes(b"damaged")
     with pytest.raises(RsitrError, match=r"is not the file that results/scenes/tiny/mine/scenes.json is of"):
         pipeline.run_cell_stage("train", spec)
 
@@ -265,7 +270,7 @@ def test_a_current_prior_is_not_trained_again(change, sets, monkeypatch):
     assert min(path.stat().st_mtime for path in run.prior_outputs(MINE)) > 1000
     put_set("scenes-a", [(name, "train", "farm" if name < "b" else "port") for name in "abcd"])
     run_prior(spec_of_prior(params, MINE))
-    Layout.prior_weights(MINE).write_bytes(b"damaged")
+    Paths.prior_weights(MINE).write_bytes(b"damaged")
     run_prior(spec_of_prior(params, MINE))
     assert ran == ["scenes.train", "scenes.train"]
     assert run.stale_prior(spec_of_prior(change({"seed": 1}), MINE)) == ["parameters", "data"]
@@ -289,7 +294,7 @@ def test_synchronise_makes_current_files_newer_than_what_they_came_from(change, 
     now = time.time()
     for path, age in (
         *((path, 30_000) for path in run.prior_outputs(MINE)),
-        *((path, 40_000) for path in (*Layout.cell(CELL).iterdir(), *Layout.checkpoint(CELL).iterdir())),
+        *((path, 40_000) for path in (*Paths.cell(CELL).iterdir(), *Paths.checkpoint(CELL).iterdir())),
     ):
         os.utime(path, (now - age, now - age))
     pipeline.synchronise(params, params.cells("tiny"))
@@ -298,21 +303,21 @@ def test_synchronise_makes_current_files_newer_than_what_they_came_from(change, 
         return [path.stat().st_mtime for path in paths]
 
     made = moments(run.prior_outputs(MINE))
-    assert min(made) >= max(moments([Layout.prior_spec(MINE), *run.prior_inputs(spec_of_prior(params, MINE))]))
-    assert min(moments(Layout.cell(CELL).iterdir())) >= max(made)
+    assert min(made) >= max(moments([Paths.prior_spec(MINE), *run.prior_inputs(spec_of_prior(params, MINE))]))
+    assert min(moments(Paths.cell(CELL).iterdir())) >= max(made)
     other = change({"seed": 1})
     pipeline.synchronise(other, other.cells("tiny"))
-    assert moments([Layout.prior_spec(MINE)])[0] >= max(made)
+    assert moments([Paths.prior_spec(MINE)])[0] >= max(made)
 
 
 def test_what_a_prior_saw_of_the_test_sets_is_counted(change, sets):
-    Layout.clean("scenes-b", "none").unlink()  # of another table
+    Paths.clean("scenes-b", "none").unlink()  # of another table
     expected = {("scenes-b", "tiny/mine"): (1, 2)}  # t is like b; u is like nothing; s is no test image
     share = {"settings": SETTINGS | {"held_out": 0.01}}
     assert expected.items() <= overlap.training_overlaps(change(share), "tiny").items()
     clean = overlap.training_overlaps(change(share | {"without": ["scenes-b"]}), "tiny")
     assert clean["scenes-b", "tiny/mine"] == (0, 2)
-    Layout.copies("scenes-a", "scenes-b").unlink()
+    Paths.copies("scenes-a", "scenes-b").unlink()
     assert overlap.training_overlaps(change(share), "tiny")["scenes-b", "tiny/mine"] is None
 
 

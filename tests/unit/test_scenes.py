@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from rsitr.datasets import scenes
-from rsitr.datasets.scene_description import (
+from rsitr.datasets.synthetic.description import (
     COVERS,
     MARGIN,
     Item,
@@ -31,10 +31,10 @@ from rsitr.datasets.scene_description import (
     shore,
     surrounds,
 )
-from rsitr.datasets.scene_drawing import SIZE, Style, draw_scene
-from rsitr.datasets.scene_grammar import _NOUNS, captions, keywords
-from rsitr.datasets.scene_sampling import CLASSES, sample_scene
-from rsitr.datasets.scene_stamps import STAMPS
+from rsitr.datasets.synthetic.drawing import SIZE, Style, draw_scene
+from rsitr.datasets.synthetic.grammar import _NOUNS, captions, keywords
+from rsitr.datasets.synthetic.sampling import CLASSES, sample_scene
+from rsitr.datasets.synthetic.stamps import STAMPS
 from rsitr.errors import DatasetError, ParamsError
 
 FEW = ("airport", "bridge", "forest", "parking", "port", "school", "tenniscourt")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 
-from rsitr.scheduling import one_round_at_a_time
+from rsitr.pipeline.scheduler import one_round_at_a_time
 
 
 class Rounds:

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from rsitr import scoring
 from rsitr.methods.base import Method
 from rsitr.retrieval.rerank import rerank
-from rsitr.runtime import build_method, load_data
-from rsitr.scoring import Encoded, Scores, encode_captions, score_all, slices, trimmed
+from rsitr.stages import encode as scoring
+from rsitr.stages.encode import Encoded, Scores, encode_captions, score_all, slices, trimmed
+from rsitr.stages.setup import build_method, load_data
 
 
 def test_slices():

@@ -11,7 +11,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from rsitr import scoring
 from rsitr.methods.base import Batch, Corpus
 from rsitr.methods.configure import configure
 from rsitr.methods.scan_i2t import SCANI2T
@@ -19,7 +18,8 @@ from rsitr.methods.scan_t2i import SCANT2I
 from rsitr.nn import stacked_attention
 from rsitr.nn.seeds import seeded
 from rsitr.nn.stacked_attention import StackedAttention
-from rsitr.scoring import encode_captions, score_all
+from rsitr.stages import encode as scoring
+from rsitr.stages.encode import encode_captions, score_all
 
 CAPTIONS = [
     "a red dot on white ground",

@@ -8,8 +8,7 @@ from numpy.testing import assert_allclose
 
 from rsitr.errors import DatasetError
 from rsitr.retrieval import statistics as module
-from rsitr.retrieval.ranks import Ranks
-from rsitr.retrieval.recall import recall
+from rsitr.retrieval.recall import Ranks, recall
 from rsitr.retrieval.statistics import holm, mean_std, paired_bootstrap
 
 FIVE_EACH = np.repeat(np.arange(120), 5)

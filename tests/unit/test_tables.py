@@ -12,9 +12,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from rsitr.cells import Outcome, Published
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
 from rsitr.figures import comparison as figure
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import Published
 from rsitr.tables import comparison, datasets, tidy
 from tests.unit.lab import Records, params
 

@@ -10,7 +10,8 @@ from dataclasses import replace
 
 import pytest
 
-from rsitr.cells import Outcome, Published
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import Published
 from rsitr.tables import paper_table, tidy
 from rsitr.tables.amfmn import TABLES
 from rsitr.tables.published import FILE, METRICS, lookup

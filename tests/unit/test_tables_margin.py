@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rsitr.cells import Outcome, Record, write_json
 from rsitr.params import parse_params
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import Record
+from rsitr.records.files import write_json
 from rsitr.tables import margin
 from tests.unit.lab import view
 

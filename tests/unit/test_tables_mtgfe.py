@@ -8,13 +8,16 @@ from types import SimpleNamespace
 import pandas as pd
 import pytest
 
-from rsitr.cells import Layout, Outcome, Published, write_json
 from rsitr.params import parse_params
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import Published
+from rsitr.records.files import write_json
+from rsitr.records.paths import Paths
+from rsitr.records.two_stage import Point, Seconds, TwoStageRecord, Way
 from rsitr.tables import mtgfe_datasets, mtgfe_filter
 from rsitr.tables.mtgfe import TABLES
 from rsitr.tables.published import FILE, METRICS, lookup
 from rsitr.tables.two_stage import collect
-from rsitr.two_stage.record import Point, Seconds, TwoStageRecord, Way
 from tests.unit.lab import PaperLab, Reader, params, view
 
 BY_NUMBER = {int(table.name[-1]): table for table in TABLES}
@@ -160,7 +163,7 @@ def stages(tmp_path, monkeypatch):
         lab = {"title": "The lab", "matrix": matrix, "two_stage": blocks}
         chosen = parse_params({"experiment": "lab", "experiments": {"lab": lab}})
         for record in records:
-            write_json(Layout.two_stage(record.id), record)
+            write_json(Paths.two_stage(record.id), record)
         mtgfe_filter.build(view(chosen, tmp_path), collect(chosen, "lab", stale or {}), tmp_path)
         return Read(tmp_path, "mtgfe-table-4")
 

@@ -6,11 +6,12 @@ import csv
 
 import pytest
 
-from rsitr.cells import Outcome, write_json
 from rsitr.params import CellId
-from rsitr.peder import record as records
-from rsitr.peder.failures import write_failures
-from rsitr.peder.record import Study
+from rsitr.records import study as records
+from rsitr.records.artefact import Outcome
+from rsitr.records.failures import write_failures
+from rsitr.records.files import write_json
+from rsitr.records.study import Study
 from rsitr.tables import peder
 from rsitr.tables.published import METRICS
 from tests.unit.lab import Reader, Records, params

@@ -9,10 +9,10 @@ import sys
 
 import pytest
 
-from rsitr.cells import Published
 from rsitr.errors import DatasetError
 from rsitr.figures import curves
 from rsitr.methods import registry
+from rsitr.records.cell import Published
 from rsitr.tables import not_rebuilt as unavailable
 from rsitr.tables import pir_curves
 from rsitr.tables.not_rebuilt import not_rebuilt

@@ -8,9 +8,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rsitr.cells import Outcome, Record, write_json
 from rsitr.errors import RecordError
 from rsitr.params import parse_params
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import Record
+from rsitr.records.files import write_json
 from rsitr.tables import reranking
 from rsitr.tables.published import METRICS
 from tests.unit.lab import view

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rsitr.cells import Outcome
 from rsitr.params import CellId
+from rsitr.records.artefact import Outcome
 from rsitr.tables import selection
 from tests.unit.lab import Reader, Records, params
 

@@ -6,11 +6,13 @@ import csv
 
 import pytest
 
-from rsitr.cells import Layout, Outcome, write_json
 from rsitr.params import TwoStageId, parse_params
+from rsitr.records.artefact import Outcome
+from rsitr.records.files import write_json
+from rsitr.records.paths import Paths
+from rsitr.records.two_stage import Point, Seconds, TwoStageRecord, Way
 from rsitr.tables.published import METRICS
 from rsitr.tables.two_stage import build, collect
-from rsitr.two_stage.record import Point, Seconds, TwoStageRecord, Way
 from tests.unit.lab import view
 
 
@@ -57,7 +59,7 @@ def lab(tmp_path, monkeypatch):
 
     def made(*records, stale=None):
         for each in records:
-            write_json(Layout.two_stage(each.id), each)
+            write_json(Paths.two_stage(each.id), each)
         paths = build(view(params, tmp_path), collect(params, "lab", stale or {}), tmp_path)
         assert [path.name for path in paths] == [f"two-stage.{kind}" for kind in ("csv", "md", "tex", "html", "png")]
         lines = paths[0].read_text().splitlines()

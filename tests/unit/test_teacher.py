@@ -8,16 +8,19 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from rsitr.cells import Layout, Outcome, TrainReport, write_json
 from rsitr.errors import Unsupported
-from rsitr.evaluate import evaluate, load_checkpoint
 from rsitr.methods.lw_mcr import LWMCR, LWMCRConfig
 from rsitr.methods.vse import VSE
 from rsitr.nn.inputs import PixelInputs
-from rsitr.provenance import sha256_file
-from rsitr.runtime import build_method, load_data
-from rsitr.teacher import Teacher
-from rsitr.train import Trainer, train
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import TrainReport
+from rsitr.records.files import write_json
+from rsitr.records.paths import Paths
+from rsitr.records.provenance import sha256_file
+from rsitr.stages.evaluate import evaluate, load_checkpoint
+from rsitr.stages.setup import build_method, load_data
+from rsitr.stages.teacher import Teacher
+from rsitr.stages.train import Trainer, train
 
 STUDENT = {"epochs": 2, "text_channels": 4, "augment": "crop-flip"}
 
@@ -35,7 +38,7 @@ def taught(make_spec):
 
 
 def weights(spec):
-    return Layout.checkpoint(spec.cell) / "model.safetensors"
+    return Paths.checkpoint(spec.cell) / "model.safetensors"
 
 
 def encodings(spec):
@@ -108,7 +111,7 @@ def test_the_loss_of_a_batch_has_the_teachers_scores_of_that_batch(project, taug
 @pytest.mark.parametrize("status", ["skipped", "failed"])
 def test_without_a_teacher_the_student_is_skipped_with_the_reason(status, project, taught):
     spec = taught()
-    folder = Layout.checkpoint(spec.teacher.cell)
+    folder = Paths.checkpoint(spec.teacher.cell)
     write_json(folder / "train.json", TrainReport(outcome=Outcome(status=status, reason="no such weights")))
     with pytest.raises(Unsupported):
         Teacher(spec.teacher, "cpu")

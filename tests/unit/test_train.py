@@ -14,16 +14,25 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from rsitr import train as training
-from rsitr.cells import Epoch, Layout
 from rsitr.datasets.splits import SplitData
 from rsitr.datasets.table import DatasetFacts, read_table, write_table
 from rsitr.errors import Unsupported
 from rsitr.methods.base import Phase, TrainingConfig
 from rsitr.methods.vse import VSE
-from rsitr.runtime import CellData, load_data
-from rsitr.scoring import Encoded
-from rsitr.train import Trainer, check_usable, choice_start, learning_rate_factor, make_optimizer, sample_order, train
+from rsitr.records.cell import Epoch
+from rsitr.records.paths import Paths
+from rsitr.stages import train as training
+from rsitr.stages.encode import Encoded
+from rsitr.stages.setup import CellData, load_data
+from rsitr.stages.train import (
+    Trainer,
+    check_usable,
+    choice_start,
+    learning_rate_factor,
+    make_optimizer,
+    sample_order,
+    train,
+)
 
 FACTS = DatasetFacts("tiny", "Tiny", "generated", "none", True, "root", "sha")
 # Three images with 2, 1 and 3 captions.
@@ -136,7 +145,7 @@ def test_sgd_has_momentum(project, make_spec):
 
 
 def checkpoint(spec) -> Path:
-    return Layout.checkpoint(spec.cell) / "model.safetensors"
+    return Paths.checkpoint(spec.cell) / "model.safetensors"
 
 
 def test_training_reports_and_keeps_the_weights_of_the_best_epoch(project, make_spec, monkeypatch):
@@ -163,7 +172,7 @@ def test_training_reports_and_keeps_the_weights_of_the_best_epoch(project, make_
     assert report.data["images"] == {"train": 12, "val": 6, "test": 6}
     assert report.data["captions"] == {"train": 24, "val": 12, "test": 12}
     assert report.parameters["trainable"] == report.parameters["total"] > 0
-    assert not (Layout.checkpoint(spec.cell) / "resume.pt").exists()
+    assert not (Paths.checkpoint(spec.cell) / "resume.pt").exists()
 
 
 def test_the_epoch_is_chosen_on_some_images_where_so_configured(project, make_spec, monkeypatch):
@@ -401,7 +410,7 @@ def test_a_state_of_other_data_is_not_continued(project, make_spec):
     trainer = build(project, make_spec)
     trainer.save()
     assert build(project, make_spec).restore()
-    table = Layout.clean("scenes-b", "none")
+    table = Paths.clean("scenes-b", "none")
     rows, facts = read_table(table)
     write_table(rows, facts._replace(data_sha="0" * 64), table)
     assert not build(project, make_spec).restore()
@@ -438,7 +447,7 @@ def test_a_failed_cell_leaves_files_that_say_so(project, make_spec, monkeypatch)
     monkeypatch.setattr(VSE, "loss", broken)
     spec = make_spec()
     train(spec)
-    report = json.loads((Layout.checkpoint(spec.cell) / "train.json").read_text(encoding="utf-8"))
+    report = json.loads((Paths.checkpoint(spec.cell) / "train.json").read_text(encoding="utf-8"))
     assert report["outcome"]["status"] == "failed"
     assert report["outcome"]["reason"] == "RuntimeError: shapes do not match"
     assert "in broken" in report["outcome"]["traceback"]
@@ -467,7 +476,7 @@ def test_settings_that_a_method_does_not_have_fail_it(project, make_spec):
 
 
 def test_data_that_was_not_built_fails_it(project, make_spec):
-    Layout.clean("scenes-b", "none").unlink()
+    Paths.clean("scenes-b", "none").unlink()
     report = train(make_spec())
     assert report.outcome.status == "failed"
     assert "clean-none.parquet is missing: build it with `snakemake" in report.outcome.reason

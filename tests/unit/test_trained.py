@@ -8,13 +8,13 @@ import rasterio
 import torch
 from PIL import Image
 
-from rsitr.cells import Layout
 from rsitr.datasets.images import load_rgb
 from rsitr.errors import QueryError
-from rsitr.runtime import image_inputs
-from rsitr.scoring import encode
-from rsitr.train import train
-from rsitr.trained import Trained
+from rsitr.records.paths import Paths
+from rsitr.stages.encode import encode
+from rsitr.stages.model import Trained
+from rsitr.stages.setup import image_inputs
+from rsitr.stages.train import train
 from tests.unit.test_cli import refused, run
 
 
@@ -57,7 +57,7 @@ def test_a_method_that_sees_nothing_locates_nothing(project, make_spec):
 
 def test_locate_writes_a_map_and_a_picture(project, make_spec, tmp_path):
     assert run("train", "tiny/scenes-b/vse/0").exit_code == 0
-    images = sorted(Layout.extracted("scenes-b").rglob("*.png"))[:4]
+    images = sorted(Paths.extracted("scenes-b").rglob("*.png"))[:4]
     scene = np.concatenate([np.concatenate([np.asarray(Image.open(p)) for p in images[i : i + 2]], 1) for i in (0, 2)])
     Image.fromarray(scene).save(tmp_path / "scene.png")
     options = ["--image", str(tmp_path / "scene.png"), "--method", "vse", "--out", str(tmp_path / "out")]

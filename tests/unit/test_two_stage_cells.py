@@ -7,26 +7,32 @@ import os
 import pytest
 import torch
 import yaml
-from typer.testing import CliRunner
-
-from rsitr import pipeline, report
-from rsitr.cells import Layout, Outcome, TrainReport, read_record, write_json
-from rsitr.cli import app
-from rsitr.errors import ParamsError, StaleRecord
-from rsitr.evaluate import evaluate
-from rsitr.params import Params, load_params
-from rsitr.scoring import Encoded, score_all
-from rsitr.train import train
-from rsitr.two_stage import pairs, run, stage
-from rsitr.two_stage.pairs import Pairs
-from rsitr.two_stage.record import TwoStageRecord, read_two_stage
-from rsitr.two_stage.run import (
+from rsitr.pipeline.two_stages import (
     forget_two_stages,
     run_two_stage,
     stale_two_stage,
     status_of_two_stages,
     synchronise_two_stages,
 )
+from typer.testing import CliRunner
+
+from rsitr.cli import app
+from rsitr.errors import ParamsError, StaleRecord
+from rsitr.params import Params, load_params
+from rsitr.pipeline import cells as pipeline
+from rsitr.pipeline import report
+from rsitr.pipeline import two_stages as run
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import TrainReport, read_record
+from rsitr.records.files import write_json
+from rsitr.records.paths import Paths
+from rsitr.records.two_stage import TwoStageRecord, read_two_stage
+from rsitr.stages import pairs
+from rsitr.stages import two_stage as stage
+from rsitr.stages.encode import Encoded, score_all
+from rsitr.stages.evaluate import evaluate
+from rsitr.stages.pairs import Pairs
+from rsitr.stages.train import train
 
 METHODS = ["scan-t2i", "vse++", "retrieval-filter", "distilled-dual"]
 BERT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -90,7 +96,7 @@ def test_a_record_of_two_cells(arrange):
         record = stage.run(spec)
         assert record.outcome.status == "ok", record.outcome.traceback
         assert read_two_stage(spec.id) == record
-        cells = [read_record(Layout.cell(cell) / "cell.json") for cell in spec.id.cells]
+        cells = [read_record(Paths.cell(cell) / "cell.json") for cell in spec.id.cells]
         assert [record.scorer_sha, record.filter_sha] == [cell.weights_sha for cell in cells]
         assert record.data_sha == cells[0].data_sha
         assert [point.k for point in record.points] == list(spec.shortlists)
@@ -151,7 +157,7 @@ def test_a_cell_that_is_missing_or_failed_becomes_the_reason(arrange):
     name = "tiny/scenes-b/scan-t2i/0"
     assert record.outcome.reason == f"its scorer {name} has not been trained: run `rsitr train {name}`"
     made(params, "scan-t2i")
-    folder = Layout.checkpoint(spec.filter.cell)
+    folder = Paths.checkpoint(spec.filter.cell)
     write_json(folder / "train.json", TrainReport(outcome=Outcome(status="failed", reason="the loss became nan")))
     record = stage.run(spec)
     assert record.outcome.reason == "its filter tiny/scenes-b/vse++/0 is failed: the loss became nan"
@@ -173,7 +179,7 @@ def test_a_filter_that_another_teacher_has_taught_is_refused(arrange):
     params = arrange(block("retrieval-filter"))
     made(params, "scan-t2i", "retrieval-filter")
     (spec,) = pipeline.two_stage_specs(params, "tiny")
-    path = Layout.cell(spec.filter.cell) / "cell.json"
+    path = Paths.cell(spec.filter.cell) / "cell.json"
     write_json(path, read_record(path).model_copy(update={"teacher_sha": "another"}))
     name = "tiny/scenes-b/retrieval-filter/0"
     assert stage.run(spec).outcome.reason == f"its filter {name} is of other teacher: run `rsitr train {name}`"
@@ -183,7 +189,7 @@ def test_what_is_current_is_not_repeated_and_what_is_not_is_named(arrange, in_th
     params = arrange(block())
     made(params, "scan-t2i", "vse++")
     (spec,) = pipeline.two_stage_specs(params, "tiny")
-    path = Layout.two_stage(spec.id)
+    path = Paths.two_stage(spec.id)
     assert status_of_two_stages([spec]) == [(f"two_stage/{spec.id.path}", "missing", "")]
     assert run_two_stage(spec).status == run_two_stage(spec).status == "ok"
     assert status_of_two_stages([spec]) == [(f"two_stage/{spec.id.path}", "ok", "")]
@@ -191,16 +197,16 @@ def test_what_is_current_is_not_repeated_and_what_is_not_is_named(arrange, in_th
     # File times follow the hashes: a current record becomes newer than its inputs, the spec of a stale one than it.
     os.utime(path, (1, 1))
     synchronise_two_stages([spec])
-    assert path.stat().st_mtime > Layout.two_stage_spec(spec.id).stat().st_mtime
+    assert path.stat().st_mtime > Paths.two_stage_spec(spec.id).stat().st_mtime
     (longer,) = pipeline.two_stage_specs(arrange(block(shortlists=[5])), "tiny")
     assert stale_two_stage(longer) == ["parameters"]
     assert status_of_two_stages([longer])[0][1:] == ("ok stale", "changed: parameters")
     assert stale_two_stage(spec.model_copy(update={"code_sha": "1" * 64})) == ["code"]
-    report = Layout.checkpoint(spec.filter.cell) / "train.json"
+    report = Paths.checkpoint(spec.filter.cell) / "train.json"
     report.write_text(report.read_text().replace(read_two_stage(spec.id).filter_sha, "2" * 64))
     assert stale_two_stage(spec) == ["filter"]
     synchronise_two_stages([spec])
-    assert path.stat().st_mtime < Layout.two_stage_spec(spec.id).stat().st_mtime
+    assert path.stat().st_mtime < Paths.two_stage_spec(spec.id).stat().st_mtime
 
 
 def test_strict_refuses_what_is_stale_or_missing(arrange, in_this_process):

@@ -15,14 +15,14 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from rsitr import datasets
-from rsitr.cells import Layout
 from rsitr.cli import app
 from rsitr.datasets.acquire import RECEIPT, build
 from rsitr.datasets.base import Bundle, Source
 from rsitr.datasets.ucm import UCM
 from rsitr.datasets.verify import verify
+from rsitr.records.paths import Paths
 
-RAW, TABLE, ROOT = Layout.raw("ucm"), Layout.dataset("ucm"), Layout.extracted("ucm")
+RAW, TABLE, ROOT = Paths.raw("ucm"), Paths.dataset("ucm"), Paths.extracted("ucm")
 
 
 def archive() -> bytes:

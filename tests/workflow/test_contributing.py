@@ -148,9 +148,9 @@ def cells(project: Project, table: Path) -> dict[str, Path]:
     (project.folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     project.run(
         "from rsitr import pipeline\n"
-        "from rsitr.evaluate import evaluate\n"
+        "from rsitr.stages.evaluate import evaluate\n"
         "from rsitr.params import load_params\n"
-        "from rsitr.train import train\n"
+        "from rsitr.stages.train import train\n"
         "params = load_params()\n"
         "for name in params.experiments:\n"
         "    spec = pipeline.spec_of(params, params.cells(name)[0])\n"

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from rsitr.cells import Record
 from rsitr.params import Params, load_params
-from rsitr.pipeline import open_params
+from rsitr.pipeline.cells import open_params
+from rsitr.records.cell import Record
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent

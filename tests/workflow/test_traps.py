@@ -15,7 +15,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from rsitr.gpus import gpus
-from rsitr.provenance import memory_gib
+from rsitr.records.provenance import memory_gib
 from tests.workflow.conftest import TINY, Project
 
 CELL = "results/cells/tiny/scenes-b"
@@ -151,7 +151,7 @@ def _claim(folder: str, devices: int, queue: multiprocessing.Queue, stay: multip
     import torch
 
     torch.cuda.device_count = lambda: devices
-    from rsitr import runtime
+    from rsitr.stages import setup as runtime
 
     queue.put(runtime._claim_gpu())
     stay.wait(30)

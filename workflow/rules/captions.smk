@@ -1,33 +1,7 @@
-# From canonical and clean tables alone: tables of facts, keywords, how alike captions are.
+# From canonical and clean tables alone: keywords, and how similar captions are.
 
 
-rule facts:
-    input:
-        expand(
-            "data/canonical/{dataset}/dataset.parquet",
-            dataset=PARAMS[PARAMS.experiment].datasets,
-        ),
-    output:
-        expand("results/tables/{{experiment}}/{name}", name=FACTS),
-    log:
-        "results/logs/tables/{experiment}-facts.log",
-    benchmark:
-        "results/timing/tables/{experiment}-facts.tsv"
-    conda:
-        "../envs/rsitr.yaml"
-    resources:
-        mem_mb=2000,
-        cpu=1,
-    params:
-        code=code(
-            *("rsitr.tables.datasets", "rsitr.tables.ceiling", "rsitr.tables.splits"),
-            mtgfe_datasets.__name__,
-        ),
-    shell:
-        "rsitr tables {wildcards.experiment} --only facts > {log} 2>&1"
-
-
-# How alike training captions are, for the losses with a dynamic margin.
+# How similar training captions are, for the losses with a dynamic margin.
 rule similarity:
     input:
         "data/canonical/{dataset}/clean-{dedup}.parquet",
@@ -42,12 +16,12 @@ rule similarity:
     priority: EARLY
     conda:
         "../envs/rsitr.yaml"
-    threads: FEW_THREADS
+    threads: GRAPH.few_threads
     resources:
         mem_mb=3000,
-        cpu=FEW_THREADS,
+        cpu=GRAPH.few_threads,
     params:
-        code=measure_code,
+        code=lambda wildcards: measure_code(wildcards.measure),
     shell:
         "rsitr captions similarity {wildcards.dataset} {wildcards.measure}"
         " --dedup {wildcards.dedup} --threads {threads} > {log} 2>&1"
@@ -72,41 +46,3 @@ rule keywords:
         code=code("rsitr.captions.keyword_build"),
     shell:
         "rsitr captions keywords {wildcards.dataset} > {log} 2>&1"
-
-
-rule statistics_table:
-    input:
-        expand(
-            "data/canonical/{dataset}/dataset.parquet",
-            dataset=PARAMS[PARAMS.experiment].datasets,
-        ),
-    output:
-        report(
-            [
-                *multiext(
-                    "results/tables/{experiment}/statistics",
-                    ".csv",
-                    ".md",
-                    ".tex",
-                    ".html",
-                    ".png",
-                ),
-                "results/tables/{experiment}/similarity.png",
-            ],
-            caption="../report/statistics.rst",
-            category="{experiment}",
-        ),
-    log:
-        "results/logs/tables/{experiment}-statistics.log",
-    benchmark:
-        "results/timing/tables/{experiment}-statistics.tsv"
-    conda:
-        "../envs/rsitr.yaml"
-    threads: 2
-    resources:
-        mem_mb=3000,
-        cpu=min(2, pipeline.cores()),
-    params:
-        code=code("rsitr.tables.statistics"),
-    shell:
-        "rsitr tables {wildcards.experiment} --only statistics > {log} 2>&1"

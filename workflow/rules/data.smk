@@ -14,7 +14,7 @@ rule fetch:
     conda:
         "../envs/rsitr.yaml"
     params:
-        code=dataset_code,
+        code=lambda wildcards: dataset_code(wildcards.dataset),
     shell:
         "rsitr data fetch {wildcards.dataset} > {log} 2>&1"
 
@@ -31,12 +31,12 @@ rule canonical:
     priority: EARLY
     conda:
         "../envs/rsitr.yaml"
-    threads: FEW_THREADS
+    threads: GRAPH.few_threads
     resources:
         mem_mb=2000,
-        cpu=FEW_THREADS,
+        cpu=GRAPH.few_threads,
     params:
-        code=dataset_code,
+        code=lambda wildcards: dataset_code(wildcards.dataset),
     shell:
         "rsitr data build {wildcards.dataset} > {log} 2>&1"
 
@@ -65,9 +65,4 @@ rule clean:
 
 rule data:
     input:
-        CLEAN,
-        COPIES,
-        JOINT,
-        KEYWORDS,
-        PRIOR_TABLES,
-        SIMILARITIES,
+        GRAPH.data,

@@ -13,10 +13,10 @@ rule thumbnails:
     priority: EARLY
     conda:
         "../envs/rsitr.yaml"
-    threads: FEW_THREADS
+    threads: GRAPH.few_threads
     resources:
         mem_mb=2000,
-        cpu=FEW_THREADS,
+        cpu=GRAPH.few_threads,
     params:
         code=code("rsitr.dedup.thumbnails"),
     shell:
@@ -60,7 +60,7 @@ rule copies:
     conda:
         "../envs/rsitr.yaml"
     params:
-        shards=PARAMS[PARAMS.experiment].shards,
+        shards=GRAPH.experiment.shards,
         code=code("rsitr.dedup.pairs"),
     shell:
         "rsitr dedup gather {wildcards.first} {wildcards.second} {params.shards} > {log} 2>&1"
@@ -68,7 +68,7 @@ rule copies:
 
 rule joint:
     input:
-        joint_members,
+        lambda wildcards: GRAPH.joint_members(wildcards.protocol, wildcards.dedup),
     output:
         "data/joint/{protocol}-{dedup}.parquet",
     log:
@@ -84,68 +84,3 @@ rule joint:
         code=code("rsitr.dedup.joint"),
     shell:
         "rsitr dedup joint {wildcards.protocol} --rule {wildcards.dedup} > {log} 2>&1"
-
-
-rule dedup_table:
-    input:
-        COMPARED,
-        COPIES,
-    output:
-        multiext(
-            "results/tables/{experiment}/dedup",
-            ".csv",
-            ".md",
-            ".tex",
-            ".html",
-            ".pairs.csv",
-            ".groups.csv",
-        ),
-    log:
-        "results/logs/tables/{experiment}-dedup.log",
-    benchmark:
-        "results/timing/tables/{experiment}-dedup.tsv"
-    conda:
-        "../envs/rsitr.yaml"
-    resources:
-        mem_mb=2000,
-        cpu=1,
-    params:
-        code=code("rsitr.tables.dedup"),
-    shell:
-        "rsitr tables {wildcards.experiment} --only dedup > {log} 2>&1"
-
-
-rule leakage_table:
-    input:
-        COMPARED,
-        COPIES,
-        CLEAN,
-    output:
-        report(
-            multiext(
-                "results/tables/{experiment}/leakage",
-                ".csv",
-                ".md",
-                ".tex",
-                ".html",
-                ".long.csv",
-                ".images.csv",
-                ".training.csv",
-                ".png",
-            ),
-            caption="../report/leakage.rst",
-            category="{experiment}",
-        ),
-    log:
-        "results/logs/tables/{experiment}-leakage.log",
-    benchmark:
-        "results/timing/tables/{experiment}-leakage.tsv"
-    conda:
-        "../envs/rsitr.yaml"
-    resources:
-        mem_mb=2000,
-        cpu=1,
-    params:
-        code=code("rsitr.tables.leakage"),
-    shell:
-        "rsitr tables {wildcards.experiment} --only leakage > {log} 2>&1"

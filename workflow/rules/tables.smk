@@ -1,75 +1,92 @@
-# Records -> tables and figures, in the layout of the expected matrix; checkpoints -> the papers' pictures.
+# Records -> tables and figures, in the layout of the expected matrix; checkpoints -> the pictures of the papers.
 
 
 rule tables:
     input:
-        CELL_FILES,
-        STUDIES,
-        TWO_STAGES,
-        marks,
-        seen_by_priors,
+        GRAPH.records("cells", "two_stage", "peder"),
+        GRAPH.marks(),
     output:
         # One process for all: each would take longer to start than to write its table.
         *(
-            report(
-                expand("results/tables/{{experiment}}/{name}", name=names),
-                caption=f"../report/{table}.rst",
-                category="{experiment}",
-            )
-            for table, names in RECORD_TABLES.items()
+            shown(GRAPH.paths(table), table.caption)
+            for table in GRAPH.tables("records")
         ),
-        "results/tables/{experiment}/metrics.json",
-        "results/tables/{experiment}/training.csv",
     log:
-        "results/logs/tables/{experiment}.log",
+        f"results/logs/tables/{GRAPH.name}.log",
     benchmark:
-        "results/timing/tables/{experiment}.tsv"
+        f"results/timing/tables/{GRAPH.name}.tsv"
     conda:
         "../envs/rsitr.yaml"
     resources:
         mem_mb=2000,
         cpu=1,
     params:
-        code=code(*RECORD_TABLE_CODE),
-        published=published_numbers(),
-        scenes=pipeline.scenes_of_priors(PARAMS),
-        baselines=PARAMS[PARAMS.experiment].baselines,
-        strict="--strict" if PARAMS.strict else "",
+        code=GRAPH.table_code("records"),
+        declared=GRAPH.experiment.model_dump(include={"baselines", "two_stage", "priors"}),
+        name=GRAPH.name,
+        strict="--strict" if GRAPH.params.strict else "",
     shell:
-        "rsitr tables {wildcards.experiment} --only records {params.strict} > {log} 2>&1"
+        "rsitr tables {params.name} --only records {params.strict} > {log} 2>&1"
 
 
-# A rule without inputs would draw from nothing, and an experiment may have no method of a paper.
-for paper in (paper for paper, cells in EXAMPLE_CELLS.items() if cells):
+# From canonical tables alone, or with the near duplicates between them, or from what the datasets' modules state.
+for table in (
+    *GRAPH.tables("canonical"),
+    *GRAPH.tables("near duplicates"),
+    *GRAPH.tables("sources"),
+):
 
     rule:
         name:
-            f"{paper}_examples"
+            f"{table.name.replace('-', '_')}_table"
         input:
-            example_files(paper),
+            GRAPH.table_inputs(table),
         output:
-            report(
-                expand(
-                    "results/tables/{{experiment}}/{paper}-{name}",
-                    paper=paper,
-                    name=EXAMPLE_FILES[paper],
-                ),
-                caption=f"../report/{paper}-examples.rst",
-                category="{experiment}",
-            ),
+            shown(GRAPH.paths(table), table.caption),
         log:
-            f"results/logs/tables/{{experiment}}-{paper}-examples.log",
+            f"results/logs/tables/{GRAPH.name}-{table.name}.log",
         benchmark:
-            f"results/timing/tables/{{experiment}}-{paper}-examples.tsv"
+            f"results/timing/tables/{GRAPH.name}-{table.name}.tsv"
         conda:
             "../envs/rsitr.yaml"
-        threads: cell_threads
+        threads: GRAPH.few_threads
         resources:
-            mem_mb=min(8000, pipeline.machine_memory_mb()),
-            cpu=cell_threads,
+            mem_mb=3000,
+            cpu=GRAPH.few_threads,
+        params:
+            code=GRAPH.code_of(table),
+            table=table.name,
+            name=GRAPH.name,
+        shell:
+            "rsitr tables {params.name} --only {params.table} > {log} 2>&1"
+
+
+# A rule without inputs would draw from nothing, and an experiment may have no method of a paper.
+for paper in GRAPH.papers:
+
+    rule:
+        name:
+            f"{paper}_pictures"
+        input:
+            GRAPH.picture_inputs(paper),
+        output:
+            shown(
+                [f"{Paths.tables(GRAPH.name)}/{paper}-{name}" for name in PAPERS[paper].files],
+                PAPERS[paper].caption,
+            ),
+        log:
+            f"results/logs/tables/{GRAPH.name}-{paper}-pictures.log",
+        benchmark:
+            f"results/timing/tables/{GRAPH.name}-{paper}-pictures.tsv"
+        conda:
+            "../envs/rsitr.yaml"
+        threads: GRAPH.threads
+        resources:
+            mem_mb=min(8000, machine_memory_mb()),
+            cpu=GRAPH.threads,
         params:
             code=code(f"rsitr.examples.{paper}"),
-            published=published_numbers(),
             paper=paper,
+            name=GRAPH.name,
         shell:
-            "rsitr examples {wildcards.experiment} --paper {params.paper} > {log} 2>&1"
+            "rsitr examples {params.name} --paper {params.paper} > {log} 2>&1"

@@ -6,6 +6,7 @@ goes through the same rounding, so that it makes no difference which of the two 
 
 from __future__ import annotations
 
+import importlib
 import importlib.metadata
 import io
 import json
@@ -19,10 +20,10 @@ import numpy.typing as npt
 from numpy.lib import format as npy
 
 from rsitr.captions.all_pairs import IntArray
-from rsitr.cells import write_json
 from rsitr.errors import ParamsError
 from rsitr.progress import Progress
-from rsitr.provenance import code_sha, sha256_json
+from rsitr.records.files import write_json
+from rsitr.records.provenance import sha256_json
 
 BLEU = ("bleu-1", "bleu-2", "bleu-3", "bleu-4")
 MEASURES = {**dict.fromkeys(BLEU, "bleu"), "meteor": "meteor", "released": "released"}
@@ -87,7 +88,9 @@ def module_of(name: str) -> str:
 
 def identity(name: str, captions: CaptionSet) -> str:
     """Hash of everything that a matrix depends on: the captions, the measure and its code and tables."""
-    made_by = [code_sha([module_of(name)]), *map(importlib.metadata.version, ("nltk", "pycocoevalcap"))]
+    # By name, since what makes hashes of code is not part of what computes a number.
+    code_sha = importlib.import_module("rsitr.records.identity").code_sha
+    made_by = [code_sha((module_of(name),)), *map(importlib.metadata.version, ("nltk", "pycocoevalcap"))]
     return sha256_json([name, made_by, captions.texts, captions.references])
 
 

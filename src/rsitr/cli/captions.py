@@ -10,11 +10,11 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from rsitr.cells import Layout
 from rsitr.cli.reported import reported
 from rsitr.cli.show import show
 from rsitr.errors import ParamsError
 from rsitr.params import Dedup
+from rsitr.records.paths import Paths
 
 captions = typer.Typer(help="Similarity of captions, statistics of datasets, keywords.", no_args_is_help=True)
 
@@ -34,8 +34,8 @@ def captions_similarity(
     from rsitr.captions.similarity import CaptionSet, write_matrix
     from rsitr.datasets.splits import load_splits
 
-    train = load_splits(Layout.clean(dataset, dedup))[0]["train"]
-    out = Layout.similarity(dataset, dedup) / f"{measure}.npy"
+    train = load_splits(Paths.clean(dataset, dedup))[0]["train"]
+    out = Paths.similarity(dataset, dedup) / f"{measure}.npy"
     new = write_matrix(measure, CaptionSet.of(train.captions, train.image_of), out, threads)
     print(f"{out}: {'computed' if new else 'was there already'}")
 
@@ -47,8 +47,8 @@ def captions_keywords(dataset: str) -> None:
     from rsitr.captions.keyword_build import build_keywords
     from rsitr.captions.keyword_table import read_keywords
 
-    out = Layout.keywords(dataset)
-    new = build_keywords(Layout.dataset(dataset), out)
+    out = Paths.keywords(dataset)
+    new = build_keywords(Paths.dataset(dataset), out)
     rows = read_keywords(out)[0].to_pylist()
     counts = Counter(keyword for row in rows for keyword in row["keywords"])
     print(f"{out}: {'built' if new else 'was there already'}, {counts.total()} keywords of {len(rows)} images")
@@ -69,7 +69,7 @@ def captions_statistics(
 
     if bool(datasets) == bool(json):
         raise ParamsError("name datasets, or one annotation with --json")
-    tables = {name: Layout.dataset(name) for name in datasets or ()}
+    tables = {name: Paths.dataset(name) for name in datasets or ()}
     rows = statistics.measure_json(json, threads) if json else statistics.measure_tables(tables, threads)
     table = Table("dataset", *rows[0].texts())
     for row in rows:

@@ -10,10 +10,10 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from rsitr.cells import Layout
 from rsitr.cli.reported import reported
 from rsitr.cli.show import show
 from rsitr.params import Dedup
+from rsitr.records.paths import Paths
 
 data = typer.Typer(help="Fetch datasets and build their canonical tables.", no_args_is_help=True)
 
@@ -38,7 +38,7 @@ def data_fetch(dataset: str) -> None:
     from rsitr.datasets.acquire import fetch_dataset
     from rsitr.datasets.mirror import mirror_dir
 
-    print(fetch_dataset(dataset, Layout.raw(dataset), mirror_dir()))
+    print(fetch_dataset(dataset, Paths.raw(dataset), mirror_dir()))
 
 
 @data.command("build")
@@ -47,8 +47,8 @@ def data_build(dataset: str) -> None:
     """Extract the fetched files of a dataset and write its canonical table."""
     from rsitr.datasets.acquire import RECEIPT, build
 
-    facts = build(dataset, Layout.raw(dataset) / RECEIPT, Layout.extracted(dataset), Layout.dataset(dataset))
-    print(f"{Layout.dataset(dataset)}: {facts.origin}, data {facts.data_sha[:12]}")
+    facts = build(dataset, Paths.raw(dataset) / RECEIPT, Paths.extracted(dataset), Paths.dataset(dataset))
+    print(f"{Paths.dataset(dataset)}: {facts.origin}, data {facts.data_sha[:12]}")
 
 
 @data.command("clean")
@@ -60,8 +60,8 @@ def data_clean(
     """Write the cleaned view of a dataset: which images are used, and why each other one is not."""
     from rsitr.dedup.clean import write_clean
 
-    facts = write_clean(Layout.dataset(dataset), dedup, Layout.clean(dataset, dedup))
-    print(f"{Layout.clean(dataset, dedup)}: data {facts.data_sha[:12]}")
+    facts = write_clean(Paths.dataset(dataset), dedup, Paths.clean(dataset, dedup))
+    print(f"{Paths.clean(dataset, dedup)}: data {facts.data_sha[:12]}")
 
 
 @data.command("verify")
@@ -72,7 +72,7 @@ def data_verify(datasets: list[str]) -> None:
 
     wrong = 0
     for dataset in datasets:
-        result = verify(dataset, Layout.raw(dataset), Layout.dataset(dataset))
+        result = verify(dataset, Paths.raw(dataset), Paths.dataset(dataset))
         wrong += len(result.findings)
         for finding in result.findings:
             print(f"{dataset}: {finding}")
@@ -96,7 +96,7 @@ def data_export(
     """Write a dataset and its images for another program."""
     from rsitr.datasets.export import export
 
-    exported = export(Layout.dataset(dataset), form, out)
+    exported = export(Paths.dataset(dataset), form, out)
     for image, reason in exported.left_out:
         print(f"{dataset}: {image} not exported: {reason}", file=sys.stderr)
     print(f"{out}: {exported.images} images, {len(exported.left_out)} left out")
@@ -112,7 +112,7 @@ def data_shards(
     """Write the training images that are kept and their captions as webdataset shards, for `rsitr pretrain`."""
     from rsitr.pretraining.shards import write_training_shards
 
-    print(f"{out}: {write_training_shards(Layout.clean(dataset, dedup), out)} shards")
+    print(f"{out}: {write_training_shards(Paths.clean(dataset, dedup), out)} shards")
 
 
 @data.command("audit")
@@ -125,7 +125,7 @@ def data_audit(
     from rsitr.captions.audit import audit_table, summarise, write_findings
     from rsitr.datasets.karpathy import SPLITS
 
-    findings = {name: audit_table(name, Layout.dataset(name)) for name in dict.fromkeys(datasets)}
+    findings = {name: audit_table(name, Paths.dataset(name)) for name in dict.fromkeys(datasets)}
     for name, found in findings.items():
         table = Table("fault", *SPLITS, "images", "first example", title=f"{name}: captions by split, and images")
         for line in summarise(found):

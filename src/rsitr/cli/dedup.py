@@ -8,9 +8,9 @@ from typing import Annotated
 
 import typer
 
-from rsitr.cells import Layout
 from rsitr.cli.reported import reported
 from rsitr.params import Dedup
+from rsitr.records.paths import Paths
 
 dedup = typer.Typer(help="Find near-duplicate images inside and between datasets.", no_args_is_help=True)
 
@@ -21,8 +21,8 @@ def dedup_thumbnails(dataset: str) -> None:
     """Decode every image of a dataset once, to the small size at which images are compared."""
     from rsitr.dedup.thumbnails import write_thumbnails
 
-    write_thumbnails(Layout.dataset(dataset), Layout.thumbnails(dataset))
-    print(Layout.thumbnails(dataset))
+    write_thumbnails(Paths.dataset(dataset), Paths.thumbnails(dataset))
+    print(Paths.thumbnails(dataset))
 
 
 @dedup.command("copies")
@@ -37,8 +37,8 @@ def dedup_copies(
 
     one, other = sorted((first, second or first))
     part = parse_shard(shard) if shard else WHOLE
-    out = Layout.copies_shard(one, other, part.index, part.count) if shard else Layout.copies(one, other)
-    pairs, _ = write_copies(Layout.thumbnails(one), Layout.thumbnails(other), out, part)
+    out = Paths.copies_shard(one, other, part.index, part.count) if shard else Paths.copies(one, other)
+    pairs, _ = write_copies(Paths.thumbnails(one), Paths.thumbnails(other), out, part)
     print(f"{out}: {pairs} pairs")
 
 
@@ -48,9 +48,9 @@ def dedup_gather(first: str, second: str, shards: int) -> None:
     """Put the shards of a comparison together."""
     from rsitr.dedup.pairs import gather_files
 
-    parts = [Layout.copies_shard(first, second, shard, shards) for shard in range(shards)]
-    pairs, _ = gather_files(parts, Layout.copies(first, second))
-    print(f"{Layout.copies(first, second)}: {pairs} pairs")
+    parts = [Paths.copies_shard(first, second, shard, shards) for shard in range(shards)]
+    pairs, _ = gather_files(parts, Paths.copies(first, second))
+    print(f"{Paths.copies(first, second)}: {pairs} pairs")
 
 
 @dedup.command("joint")
@@ -63,12 +63,12 @@ def dedup_joint(
     from rsitr.dedup.joint import build_joint, joint_protocol
 
     members = joint_protocol(protocol).datasets
-    tables = {name: Layout.dataset(name) for name in members}
+    tables = {name: Paths.dataset(name) for name in members}
     pairs = combinations_with_replacement(members, 2)
-    copies = [path for path in (Layout.copies(*pair) for pair in pairs) if path.is_file()]
-    facts = build_joint(protocol, rule, tables, copies, Layout.joint(protocol, rule))
+    copies = [path for path in (Paths.copies(*pair) for pair in pairs) if path.is_file()]
+    facts = build_joint(protocol, rule, tables, copies, Paths.joint(protocol, rule))
     absent = f", no images at hand of {', '.join(facts.absent)}" if facts.absent else ""
-    print(f"{Layout.joint(protocol, rule)}: data {facts.data_sha[:12]}{absent}")
+    print(f"{Paths.joint(protocol, rule)}: data {facts.data_sha[:12]}{absent}")
 
 
 @dedup.command("show")
@@ -86,9 +86,9 @@ def dedup_show(
     from rsitr.figures.copies import Pairs, draw_pairs, find_pair
 
     one, other = sorted((first, second or first))
-    rows, _ = read_copies(Layout.copies(one, other))
+    rows, _ = read_copies(Paths.copies(one, other))
     rows = find_pair(rows, *pair) if pair else rows.sort_values("detail", ascending=weakest)
-    drawn = draw_pairs([Pairs(rows, Layout.dataset(one), Layout.dataset(other))], out, limit=limit)
+    drawn = draw_pairs([Pairs(rows, Paths.dataset(one), Paths.dataset(other))], out, limit=limit)
     print(f"{out}: {drawn} of {len(rows)} pairs")
 
 

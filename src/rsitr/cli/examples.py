@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
-from rsitr import pipeline
-from rsitr.cells import Layout
 from rsitr.cli.reported import reported
 from rsitr.errors import ParamsError
-from rsitr.needs import example_cells, mtgfe_cells, peder_shown, pir_cells
 from rsitr.params import load_params
+from rsitr.pipeline.pictures import PAPERS
+from rsitr.pipeline.run import checkpoint_of, trained
+from rsitr.pipeline.specs import spec_of
+from rsitr.records.paths import Paths
 
 
 class Paper(StrEnum):
@@ -22,15 +23,6 @@ class Paper(StrEnum):
     pir = "pir"
     mtgfe = "mtgfe"
     peder = "peder"
-
-
-# Of each paper: the cells that its pictures are of, and the method that the matrix has to have for them.
-DRAWN = {
-    Paper.amfmn: (example_cells, "amfmn-sim"),
-    Paper.pir: (pir_cells, "pir-itr-soft or pir-itr-hard"),
-    Paper.mtgfe: (mtgfe_cells, "mtgfe"),
-    Paper.peder: (peder_shown, "clip or clip-ft"),
-}
 
 
 @reported
@@ -46,22 +38,19 @@ def examples(
     """
     params = load_params()
     experiment = experiment or params.experiment
-    find, needed = DRAWN[paper]
-    cells = find(params, experiment)
+    pictures = PAPERS[paper]
+    cells = pictures.cells(params, experiment)
     if not cells:
-        raise ParamsError(f"the pictures are of {needed}: add it to the matrix of {experiment}")
-    for cell in cells.values():
-        pipeline.check_checkpoint(pipeline.spec_of(params, cell))
-    out, first, last = Layout.tables(experiment), next(iter(cells.values())), list(cells.values())[-1]
-    if paper is Paper.peder:  # a model that is not to be had is a column with the reason, not an error
+        raise ParamsError(f"the pictures are of {pictures.needed}: add it to the matrix of {experiment}")
+    outcomes = {label: checkpoint_of(spec_of(params, cell)).outcome for label, cell in cells.items()}
+    out, first, last = Paths.tables(experiment), next(iter(cells.values())), list(cells.values())[-1]
+    if paper is Paper.peder:  # a model that is unavailable is a column with the reason, not an error
         from rsitr.examples import peder
 
-        outcomes = {label: pipeline.read_report(cell).outcome for label, cell in cells.items()}
-        written = peder.build(
-            {label: pipeline.spec_of(params, cell) for label, cell in cells.items()}, outcomes, first.dataset, out
-        )
+        specs = {label: spec_of(params, cell) for label, cell in cells.items()}
+        written = peder.build(specs, outcomes, first.dataset, out)
     else:
-        specs = {label: pipeline.trained(params, cell) for label, cell in cells.items()}
+        specs = {label: trained(params, cell) for label, cell in cells.items()}
         if paper is Paper.amfmn:
             from rsitr.examples import amfmn
 

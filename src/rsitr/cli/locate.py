@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from rsitr import pipeline
 from rsitr.cli.reported import reported
 from rsitr.params import CellId, load_params
+from rsitr.pipeline.run import trained
 
 
 @reported
@@ -28,12 +28,12 @@ def locate(
     from rsitr.localisation.heatmap import MEDIAN
     from rsitr.localisation.locate import run
     from rsitr.localisation.windows import SIZES
-    from rsitr.trained import Trained
+    from rsitr.stages.model import Trained
 
     params = load_params()
     experiment = experiment or params.experiment
     cell = CellId(experiment, dataset or params[experiment].datasets[0], method, seed)
-    score = Trained(pipeline.trained(params, cell)).scorer(text)
+    score = Trained(trained(params, cell)).scorer(text)
     for found in run(image, text, score, out, sizes=sizes or SIZES, median=median or MEDIAN):
         print(f"{found.query}: {found.lowest:.3f} to {found.highest:.3f}, {found.geotiff}, {found.overlay}")
 
@@ -52,7 +52,7 @@ def attention(
     from rsitr.examples.attention import read
     from rsitr.examples.images import picture
     from rsitr.figures import word_attention
-    from rsitr.trained import Trained
+    from rsitr.stages.model import Trained
 
     params = load_params()
     experiment = experiment or params.experiment
@@ -60,6 +60,6 @@ def attention(
     pixels = picture(image)
     readings = []
     for name in method or ["mtgfe"]:
-        model = Trained(pipeline.trained(params, CellId(experiment, place, name, seed)))
+        model = Trained(trained(params, CellId(experiment, place, name, seed)))
         readings.append(read(model, name, pixels, text))
     print(word_attention.draw(f"What words look at, trained on {place}: {text}", readings, out))

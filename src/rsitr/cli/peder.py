@@ -9,44 +9,30 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from rsitr import pipeline
-from rsitr.cells import read_spec
 from rsitr.cli.cells import CellArgument, cell_id
 from rsitr.cli.reported import reported
 from rsitr.cli.show import show
 from rsitr.errors import ParamsError, RecordError, WeightsUnavailable
-from rsitr.needs import peder_beside, peder_files
 from rsitr.params import CellId, load_params
+from rsitr.records.study import folder
+from rsitr.specs import check_cell, spec_of
 
 peder = typer.Typer(help="CLIP alone for both directions (S. Dinesh Krishnan et al., 2025).", no_args_is_help=True)
-
-
-@peder.command("measure")
-@reported
-def peder_measure(spec: Annotated[Path, typer.Option(help="Of an evaluated cell, below .rsitr/specs.")]) -> None:
-    """Measure what the study asks of an evaluated cell: mAP, accuracy, cosines, time beside two encoders, failures."""
-    from rsitr.peder.run import measure
-
-    expected, params = read_spec(spec), load_params()
-    beside = peder_beside(params, expected.cell)
-    study = measure(expected, pipeline.spec_of(params, beside) if beside else None)
-    reason = f" ({study.outcome.reason})" if study.outcome.reason else ""
-    print(f"{expected.path}: {study.outcome.status}{reason}, {peder_files(expected.cell)[0]}")
 
 
 @peder.command("failures")
 @reported
 def peder_failures(cell: CellArgument) -> None:
     """The queries that a measured cell answers worst, with the words of their captions."""
-    from rsitr.peder.failures import FIELDS, in_words, read_failures
-    from rsitr.runtime import load_data
+    from rsitr.records.failures import FIELDS, in_words, read_failures
+    from rsitr.stages.setup import load_data
 
     wanted, params = cell_id(cell), load_params()
-    pipeline.check_cell(params, wanted)
-    _, listed = peder_files(wanted)
+    check_cell(params, wanted)
+    listed = folder(wanted) / "failures.csv"
     if not listed.is_file():
         raise RecordError(f"{wanted.path} has not been measured: run `snakemake --cores 2 {listed}` first")
-    split = load_data(pipeline.spec_of(params, wanted)).splits["test"]
+    split = load_data(spec_of(params, wanted)).splits["test"]
     table = Table(*FIELDS, title=wanted.path)
     for failure in read_failures(listed):
         table.add_row(*(escape(in_words(failure, split)[field]) for field in FIELDS))
@@ -70,7 +56,7 @@ def peder_probabilities(
     A CLIP that is not trained needs its weights alone, any other a trained cell.
     """
     from rsitr.examples.images import picture
-    from rsitr.peder.probabilities import Asked, Probabilities, probabilities, ready
+    from rsitr.stages.clip_probabilities import Asked, Probabilities, probabilities, ready
 
     params = load_params()
     experiment = experiment or params.experiment
@@ -79,9 +65,9 @@ def peder_probabilities(
     asked: Asked | None = None
     for name in method or ("clip@rn50", "clip", "clip@vit-l-14"):
         cell = CellId(experiment, dataset or params[experiment].datasets[0], name, seed)
-        pipeline.check_cell(params, cell)
+        check_cell(params, cell)
         try:
-            asked = ready(pipeline.spec_of(params, cell), asked and asked.device)
+            asked = ready(spec_of(params, cell), asked and asked.device)
         except WeightsUnavailable as error:
             print(f"{name}: {error}")
             continue

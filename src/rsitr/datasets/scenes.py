@@ -22,10 +22,10 @@ from PIL import Image, ImageEnhance
 
 from rsitr.datasets.base import Bundle, Dataset, Row, Split
 from rsitr.datasets.karpathy import karpathy_rows
-from rsitr.datasets.scene_description import Scene
-from rsitr.datasets.scene_drawing import SIZE, Style, draw_scene
-from rsitr.datasets.scene_grammar import CAPTIONS, captions, keywords
-from rsitr.datasets.scene_sampling import CLASSES, sample_scene
+from rsitr.datasets.synthetic.description import Scene
+from rsitr.datasets.synthetic.drawing import SIZE, Style, draw_scene
+from rsitr.datasets.synthetic.grammar import CAPTIONS, captions, keywords
+from rsitr.datasets.synthetic.sampling import CLASSES, sample_scene
 from rsitr.errors import DatasetError, ParamsError
 
 Transformation = Literal["exact", "jpeg", "resize", "crop", "flip", "rotate", "brightness"]

@@ -9,13 +9,13 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from rsitr.cells import Layout
 from rsitr.datasets.canonical import data_sha
 from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, read_table, write_table
 from rsitr.dedup.groups import PRECEDENCE, linked, near_pairs
 from rsitr.dedup.pairs import current_copies
 from rsitr.errors import ParamsError
 from rsitr.params import Dedup
+from rsitr.records.paths import Paths
 
 PROTOCOLS = get_args(Dedup)
 
@@ -69,7 +69,7 @@ def write_clean(dataset_table: Path, dedup: str, out: Path) -> DatasetFacts:
     table, facts = read_table(dataset_table)
     pairs = None
     if dedup == "copies":
-        pairs, _ = current_copies(Layout.copies(facts.name, facts.name), {facts.name: facts.data_sha})
+        pairs, _ = current_copies(Paths.copies(facts.name, facts.name), {facts.name: facts.data_sha})
     cleaned = clean(table.to_pandas(), dedup, pairs)
     facts = facts._replace(data_sha=data_sha(cleaned[SEEN]), parent_sha=facts.data_sha)
     write_table(pa.Table.from_pandas(cleaned, CLEAN_SCHEMA, preserve_index=False), facts, out)

@@ -13,10 +13,10 @@ from typing import TypeVar
 import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
-from rsitr.cells import Layout
 from rsitr.datasets.table import read_table
 from rsitr.dedup.pairs import read_copies
 from rsitr.errors import DatasetError, ParamsError
+from rsitr.records.paths import Paths
 
 RULES = ("remoteclip", "copies")
 MAX_DISTANCE = 2
@@ -98,7 +98,7 @@ def near_duplicates(image: Image) -> tuple[dict[str, Path], list[Image]]:
     """
     paths = sorted(path for path in Path("data/copies").glob("*/*.parquet") if path.is_file())
     names = sorted({name for path in paths for name in (path.parent.name, path.stem)})
-    tables = {name: Layout.dataset(name) for name in names}
+    tables = {name: Paths.dataset(name) for name in names}
     groups = image_groups("copies", tables, paths)
     if image not in groups:
         raise DatasetError(f"{'/'.join(image)} has no near duplicate in {', '.join(names) or 'none'}")

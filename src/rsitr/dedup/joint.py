@@ -17,7 +17,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rsitr.cells import Layout
 from rsitr.datasets.canonical import data_sha
 from rsitr.datasets.protocols import PROTOCOLS as SPLITS
 from rsitr.datasets.protocols import Protocol, get_protocol
@@ -26,6 +25,7 @@ from rsitr.dedup.clean import PROTOCOLS as RULES
 from rsitr.dedup.groups import Groups, image_groups
 from rsitr.dedup.pairs import current_copies
 from rsitr.errors import DatasetError, ParamsError
+from rsitr.records.paths import Paths
 
 DUPLICATE = "near duplicate of a test image"
 """Reason of an image that the rule takes out."""
@@ -132,7 +132,7 @@ def _between_members(present: list[str], facts: Mapping[str, DatasetFacts], copi
         found[tuple(sorted((of.first, of.second)))] = path
     for pair in combinations_with_replacement(sorted(present), 2):
         if pair not in found:
-            raise DatasetError(f"the copies of {pair[0]} in {pair[1]} are needed as well: build {Layout.copies(*pair)}")
+            raise DatasetError(f"the copies of {pair[0]} in {pair[1]} are needed as well: build {Paths.copies(*pair)}")
     return [path for pair, path in found.items() if set(pair) <= set(facts)]
 
 

@@ -11,7 +11,6 @@ import numpy as np
 from PIL import Image
 
 from rsitr.captions.queries import QueryMode
-from rsitr.cells import Spec
 from rsitr.examples.images import TestImages
 from rsitr.examples.ranking import encoded_test, found_images, masked
 from rsitr.figures import localisation, ranked, saliency
@@ -19,7 +18,8 @@ from rsitr.localisation.locate import locate
 from rsitr.localisation.metrics import Region, metrics
 from rsitr.localisation.scene import Scene
 from rsitr.methods.amfmn import AMFMN
-from rsitr.trained import Trained, load_all
+from rsitr.records.cell import Spec
+from rsitr.stages.model import Trained, load_all
 
 SAMPLES = 5
 """Images with a mask."""

@@ -9,7 +9,7 @@ import torch
 
 from rsitr.errors import QueryError
 from rsitr.figures.word_attention import Reading
-from rsitr.trained import Trained
+from rsitr.stages.model import Trained
 
 PIECE = "##"
 """How a word piece begins that continues a word."""

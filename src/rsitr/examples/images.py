@@ -8,12 +8,12 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from rsitr.cells import Spec
 from rsitr.datasets.caption_names import caption_name
 from rsitr.datasets.images import load_rgb
 from rsitr.datasets.table import read_table
 from rsitr.errors import CorruptArchive, QueryError
-from rsitr.runtime import CellData
+from rsitr.records.cell import Spec
+from rsitr.stages.setup import CellData
 
 
 def picture(path: Path) -> np.ndarray:

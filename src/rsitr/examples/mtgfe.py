@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from rsitr.cells import Spec
 from rsitr.examples.attention import read
 from rsitr.examples.images import TestImages
 from rsitr.figures import word_attention
-from rsitr.trained import load_all
+from rsitr.records.cell import Spec
+from rsitr.stages.model import load_all
 
 SAMPLES = 2
 """Images, a picture of each: Figs. 6 and 7 have one each."""

@@ -10,19 +10,20 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rsitr.cells import Outcome, Published, Spec
 from rsitr.errors import WeightsUnavailable
 from rsitr.examples.images import TestImages
 from rsitr.examples.ranking import encoded_test
 from rsitr.examples.space import draw_embeddings
-from rsitr.peder.probabilities import Asked, probabilities, ready
-from rsitr.peder.record import CLIP_ONLY, TWO_ENCODERS
-from rsitr.runtime import CellData, load_data, prepare
-from rsitr.scoring import Encoded
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import Published, Spec
+from rsitr.records.study import CLIP_ONLY, TWO_ENCODERS
+from rsitr.stages.clip_probabilities import Asked, probabilities, ready
+from rsitr.stages.encode import Encoded
+from rsitr.stages.model import Trained
+from rsitr.stages.setup import CellData, load_data, prepare
 from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.published import lookup
-from rsitr.trained import Trained
 
 IMAGES = 5
 """Images of different classes; the first caption of each is one of as many that all of them are shown with."""

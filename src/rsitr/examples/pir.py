@@ -7,13 +7,13 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rsitr.cells import Spec
 from rsitr.examples.images import TestImages
 from rsitr.examples.ranking import encoded_test, found_captions, found_images, masked
 from rsitr.examples.space import draw_embeddings
 from rsitr.figures import ranked, ranked_captions, saliency
-from rsitr.scoring import Encoded
-from rsitr.trained import Trained, load_all
+from rsitr.records.cell import Spec
+from rsitr.stages.encode import Encoded
+from rsitr.stages.model import Trained, load_all
 
 SAMPLES = 5
 """Images with a belief map."""

@@ -12,9 +12,9 @@ from rsitr.captions.identical import normal_form
 from rsitr.captions.queries import parts
 from rsitr.examples.images import TestImages
 from rsitr.figures import ranked, ranked_captions, saliency
-from rsitr.runtime import image_inputs
-from rsitr.scoring import Encoded, encode, score_all
-from rsitr.trained import Trained
+from rsitr.stages.encode import Encoded, encode, score_all
+from rsitr.stages.model import Trained
+from rsitr.stages.setup import image_inputs
 
 FOUND = 5
 """Images or captions that are shown of what a query finds."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from rsitr.examples.images import TestImages
 from rsitr.figures import embeddings
 from rsitr.retrieval.separation import Separation, separation
-from rsitr.scoring import Encoded
+from rsitr.stages.encode import Encoded
 
 FIELDS = ("method", "images", "classes", "silhouette", "modality_gap")
 """Columns of the numbers."""

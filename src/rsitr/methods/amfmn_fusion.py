@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
-from rsitr.cells import Published
 from rsitr.methods.amfmn import AMFMN, RELEASED, AMFMNConfig
 from rsitr.methods.base import method
 from rsitr.nn.text import GRUEncoder
+from rsitr.records.cell import Published
 
 
 @method("amfmn-fusion")

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsitr.cells import Published
 from rsitr.methods.amfmn import AMFMN, RELEASED, AMFMNConfig
 from rsitr.methods.base import method
 from rsitr.nn.text import GRUEncoder
+from rsitr.records.cell import Published
 
 UNGUIDED = {"guided": False}
 ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {

@@ -17,9 +17,9 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from rsitr.captions.queries import QueryMode
-from rsitr.cells import Published
 from rsitr.datasets.table import DatasetFacts
 from rsitr.nn.pixels import PixelFormat
+from rsitr.records.cell import Published
 
 
 class MethodConfig(BaseModel):

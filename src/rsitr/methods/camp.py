@@ -8,13 +8,13 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from rsitr.cells import Published
 from rsitr.methods.base import Batch, Corpus, Phase, token_images
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
 from rsitr.nn.blocks import score_in_blocks
 from rsitr.nn.message_passing import MessagePassing
 from rsitr.nn.message_passing_released import ReleasedMessagePassing
 from rsitr.nn.text import TextEncoder
+from rsitr.records.cell import Published
 
 STAGES = (
     Phase(epochs=110, optimizer="adam", learning_rate=2e-4),

@@ -6,10 +6,10 @@ from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from rsitr.cells import Published
 from rsitr.methods.base import Batch, method
 from rsitr.methods.camp import CAMP, KEYWORDS_ROW, VARIANTS, CAMPConfig
 from rsitr.nn.losses import matching_loss
+from rsitr.records.cell import Published
 
 ROW = Published(paper="amfmn2022", table="table2", method="camp-bce")
 

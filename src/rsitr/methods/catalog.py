@@ -1,16 +1,18 @@
 """What params.yaml may say about each method, checked before the graph is built.
 
 Typing a configuration needs the method's class, and that needs torch. The schemas of all methods are therefore written
-once to a file, keyed by the hash of the code they come from, and read from there by every later parse of the Snakefile.
+once to a file outside the project, keyed by the sources they come from, and read from there by every later parse.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Iterable
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,32 +21,35 @@ from rsitr.datasets import registry as datasets
 from rsitr.errors import ParamsError
 from rsitr.methods import entry, registry
 from rsitr.params import CellId, Params
-from rsitr.provenance import code_sha
+from rsitr.records.files import write_text
+
+PACKAGE = Path(__file__).parents[1]
 
 
 @cache
-def schemas(folder: Path) -> dict[str, Any]:
-    """Name of each method -> {schema, variants, summary}, kept in ``folder`` while the code is the same.
+def schemas() -> dict[str, Any]:
+    """Name of each method -> {schema, variants, summary}, kept in the user's cache while the sources are the same.
 
     Variants are their overlays by name.
     """
-    path = folder / f"methods-{code_sha(entry.module for entry in registry().values())[:16]}.json"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        result = subprocess.run([sys.executable, "-m", __name__], capture_output=True, text=True)
-        if result.returncode:
-            raise ParamsError(f"the methods cannot be imported:\n{result.stderr.strip().splitlines()[-1]}")
-        partial = path.with_suffix(f".{os.getpid()}.part")
-        partial.write_text(result.stdout, encoding="utf-8")
-        os.replace(partial, path)
-    return json.loads(path.read_text(encoding="utf-8"))
+    sources = sorted(PACKAGE.rglob("*.py"))
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+    path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "rsitr", f"methods-{digest[:32]}.json")
+    with suppress(OSError, ValueError):
+        return json.loads(path.read_text(encoding="utf-8"))
+    result = subprocess.run([sys.executable, "-m", __name__], capture_output=True, text=True)
+    if result.returncode:
+        raise ParamsError(f"the methods cannot be imported:\n{result.stderr.strip().splitlines()[-1]}")
+    with suppress(OSError):  # a home that cannot be written costs seconds each time, and nothing else
+        write_text(path, result.stdout)
+    return json.loads(result.stdout)
 
 
-def check(params: Params, cells: Iterable[CellId], cache: Path) -> None:
+def check(params: Params, cells: Iterable[CellId]) -> None:
     """Raise ``ParamsError`` for an unknown dataset, method, variant or field, or a value of the wrong type."""
     import jsonschema  # which many commands have no need of
 
-    known = schemas(cache)
+    known = schemas()
     for cell in dict.fromkeys(cell._replace(seed=0) for cell in cells):
         if cell.dataset not in datasets():
             raise ParamsError(f"unknown dataset {cell.dataset!r}: the known ones are {', '.join(datasets())}")

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-from rsitr.cells import Published
 from rsitr.methods.base import method
 from rsitr.methods.clip_encoder import L14, CLIPEncoder, CLIPEncoderConfig
+from rsitr.records.cell import Published
 
 
 class CLIPConfig(CLIPEncoderConfig):

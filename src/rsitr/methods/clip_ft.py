@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from rsitr.cells import Published
 from rsitr.methods.base import method
 from rsitr.methods.clip_training import CLIPTuningConfig, TrainedCLIP
+from rsitr.records.cell import Published
 
 
 @method("clip-ft")

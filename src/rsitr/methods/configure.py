@@ -6,9 +6,9 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from rsitr.cells import Published
 from rsitr.errors import ParamsError
 from rsitr.methods.base import Method, MethodConfig
+from rsitr.records.cell import Published
 
 
 def configure(cls: type[Method], variant: str, settings: dict[str, Any]) -> MethodConfig:

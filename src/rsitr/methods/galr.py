@@ -8,7 +8,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsitr.cells import Published
 from rsitr.methods.base import Batch, Corpus, method, token_images
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig, backbone_arguments
 from rsitr.methods.triplet import TripletConfig
@@ -17,6 +16,7 @@ from rsitr.nn.midf import HEADS, MIDF
 from rsitr.nn.mvsa import MVSA, Form
 from rsitr.nn.pyramid import PyramidBackbone
 from rsitr.nn.text import TextEncoder
+from rsitr.records.cell import Published
 
 
 class GaLRConfig(DualEncoderConfig, TripletConfig):

@@ -6,9 +6,9 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from rsitr.cells import Published
 from rsitr.methods.base import Optimizer, method
 from rsitr.methods.clip_training import CLIPTrainingConfig, TrainedCLIP
+from rsitr.records.cell import Published
 
 
 class GeoRSCLIPFTConfig(CLIPTrainingConfig):

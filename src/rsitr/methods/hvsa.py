@@ -9,12 +9,12 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsitr.cells import Published
 from rsitr.methods.base import Batch, method, token_images
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
 from rsitr.nn.hypersphere import LossWeights, alignment_loss, uniformity_loss
 from rsitr.nn.key_entity import KeyEntityAttention
 from rsitr.nn.text import TextEncoder
+from rsitr.records.cell import Published
 
 
 class HVSAConfig(DualEncoderConfig):

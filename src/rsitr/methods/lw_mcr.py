@@ -9,7 +9,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.captions.words import Vocabulary
-from rsitr.cells import Published
 from rsitr.methods.base import Batch, Corpus, Method, method, token_images
 from rsitr.methods.distillation import DistillationConfig, with_teacher
 from rsitr.methods.dual_encoder import ImageTowerConfig, backbone_arguments
@@ -18,6 +17,7 @@ from rsitr.nn.bilinear import BilinearEmbedding
 from rsitr.nn.pyramid import PyramidBackbone
 from rsitr.nn.squeezenet import NAME, SqueezeNet
 from rsitr.nn.text_cnn import TextCNN
+from rsitr.records.cell import Published
 
 
 class LWMCRConfig(ImageTowerConfig, TripletConfig, DistillationConfig):

@@ -9,11 +9,11 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsitr.cells import Published
 from rsitr.methods.base import Batch, Phase, method
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
 from rsitr.methods.triplet import TripletConfig
 from rsitr.nn.text import TextEncoder
+from rsitr.records.cell import Published
 
 RISE = tuple(Phase(epochs=8, learning_rate=tenths * 1e-5) for tenths in range(4, 10))
 COURSE = (*RISE, Phase(epochs=52, learning_rate=1e-4), Phase(epochs=60, learning_rate=1e-5))

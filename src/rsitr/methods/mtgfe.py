@@ -7,13 +7,13 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from rsitr.cells import Published
 from rsitr.methods.base import Batch, method, token_images
 from rsitr.methods.fusion_encoder import FusionConfig, FusionMethod
 from rsitr.nn.bert_halves import Halves
 from rsitr.nn.joint_views import ViewHeads, Views
 from rsitr.nn.masked_words import WordHead
 from rsitr.nn.matching import Pairs, draw_pairs
+from rsitr.records.cell import Published
 
 
 class MTGFEConfig(FusionConfig):

@@ -7,10 +7,10 @@ from typing import Any, ClassVar, Literal
 from pydantic import Field
 from torch import Tensor
 
-from rsitr.cells import Published
 from rsitr.methods.base import Phase, method
 from rsitr.methods.clip_training import CLIPTrainingConfig, TrainedCLIP
 from rsitr.nn.adapters import insert_adapters
+from rsitr.records.cell import Published
 
 LEARNS = ("adapters.", "log_temperature")
 

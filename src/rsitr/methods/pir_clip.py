@@ -7,7 +7,6 @@ from typing import Any, ClassVar, Self
 from pydantic import Field
 from torch import Tensor
 
-from rsitr.cells import Published
 from rsitr.errors import Unsupported
 from rsitr.methods.base import Batch, Corpus, Phase, method
 from rsitr.methods.clip_training import CLIPTuningConfig, TrainedCLIP
@@ -16,6 +15,7 @@ from rsitr.nn.clip_models import BuiltCLIP
 from rsitr.nn.instructed_clip import create_clip
 from rsitr.nn.instructed_vit import Form, Instruction
 from rsitr.nn.losses import temperature_parameter
+from rsitr.records.cell import Published
 
 TEMPERATURE = 0.07
 """Of the affiliation loss, initially (section V-B)."""

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from rsitr.cells import Published
 from rsitr.methods.base import method
 from rsitr.methods.pir import PIR, PIRConfig
 from rsitr.nn.belief import select
+from rsitr.records.cell import Published
 
 WITHOUT: dict[str, Any] = {"spatial": False, "temporal": False, "affiliation": 0.0}
 ABLATION: dict[str, tuple[str, dict[str, Any]]] = {

@@ -6,10 +6,10 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from rsitr.cells import Published
 from rsitr.methods.base import method
 from rsitr.methods.pir import PIR
 from rsitr.nn.belief import weigh
+from rsitr.records.cell import Published
 
 
 @method("pir-itr-soft")

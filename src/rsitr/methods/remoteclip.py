@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from rsitr.captions.evaluation import CaptionProtocol
-from rsitr.cells import Published
 from rsitr.methods.base import method
 from rsitr.methods.clip_encoder import L14, CLIPEncoder, CLIPEncoderConfig
+from rsitr.records.cell import Published
 
 
 class RemoteCLIPConfig(CLIPEncoderConfig):

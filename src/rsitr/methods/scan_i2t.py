@@ -7,9 +7,9 @@ from typing import ClassVar
 from pydantic import Field
 from torch import Tensor
 
-from rsitr.cells import Published
 from rsitr.methods.base import method
 from rsitr.methods.scan import SCAN, SCANConfig
+from rsitr.records.cell import Published
 
 
 class SCANI2TConfig(SCANConfig):

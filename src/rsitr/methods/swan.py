@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.captions.words import Vocabulary
-from rsitr.cells import Published
 from rsitr.methods.base import Batch, Corpus, Method, Phase, method, token_images
 from rsitr.methods.dual_encoder import ImageTowerConfig, backbone_arguments
 from rsitr.methods.triplet import TripletConfig, TripletLoss
@@ -21,6 +20,7 @@ from rsitr.nn.tcge import TCGE
 from rsitr.nn.text import GRUEncoder
 from rsitr.nn.vmsf import VMSF
 from rsitr.nn.word_vectors import load_word_vectors
+from rsitr.records.cell import Published
 
 LEARNS = ("vmsf.", "sfgs.", "image_head.", "text.", "tcge.")
 """All but the backbone."""

@@ -8,7 +8,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsitr.cells import Published
 from rsitr.methods.base import Batch, method, token_images
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
 from rsitr.methods.triplet import TripletConfig
@@ -16,6 +15,7 @@ from rsitr.nn.losses import contrastive_loss, temperature_parameter
 from rsitr.nn.text import TextEncoder
 from rsitr.nn.token_sequence import image_sequence, text_sequence
 from rsitr.nn.transformer_layers import TransformerLayers
+from rsitr.records.cell import Published
 
 SWIN_BERT = {"image_backbone": "swin_tiny_patch4_window7_224", "image_pool": "mean"}
 VIT_BERT = {"image_backbone": "vit_base_patch16_224", "image_pool": "first"}

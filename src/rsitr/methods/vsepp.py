@@ -8,10 +8,10 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from rsitr.cells import Published
 from rsitr.methods.base import Batch, Corpus, method
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
 from rsitr.methods.triplet import TripletConfig
+from rsitr.records.cell import Published
 
 
 class VSEppConfig(DualEncoderConfig, TripletConfig):

@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from rsitr.nn.pixels import PixelDataset, PixelFormat
 from rsitr.progress import Progress
-from rsitr.provenance import sha256_json
+from rsitr.records.provenance import sha256_json
 
 BATCH = 32
 

@@ -15,7 +15,7 @@ from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.features import state_sha
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.scene_weights import located
-from rsitr.provenance import sha256_json
+from rsitr.records.provenance import sha256_json
 
 
 class Instructed(NamedTuple):

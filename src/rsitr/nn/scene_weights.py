@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from rsitr.cells import Layout
 from rsitr.params import prior_of
+from rsitr.records.paths import Paths
 
 
 def located(weights: str) -> str:
@@ -12,4 +12,4 @@ def located(weights: str) -> str:
     Anything else is left as it is. Raises ``ParamsError`` for an address that names no prior.
     """
     prior = prior_of(weights)
-    return str(Layout.prior_weights(prior)) if prior else weights
+    return str(Paths.prior_weights(prior)) if prior else weights

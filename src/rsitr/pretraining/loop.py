@@ -22,7 +22,6 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from rsitr.cells import Outcome, read_json, write_json
 from rsitr.errors import DatasetError, ParamsError, RecordError, RsitrError, TrainingDiverged
 from rsitr.nn.features import state_sha
 from rsitr.nn.instructed_clip import create_clip
@@ -32,8 +31,11 @@ from rsitr.pretraining.samples import Order, ShardSamples
 from rsitr.pretraining.shards import PROBLEMS, index_shards
 from rsitr.pretraining.spec import PretrainEpoch, PretrainRecord, PretrainSpec
 from rsitr.progress import Progress
-from rsitr.provenance import code_sha, library_versions, machine, peak_memory_mib, sha256_file, sha256_json
-from rsitr.resume import read_state, write_state
+from rsitr.records.artefact import Outcome
+from rsitr.records.files import read_json, write_json
+from rsitr.records.identity import code_sha
+from rsitr.records.provenance import library_versions, machine, peak_memory_mib, sha256_file, sha256_json
+from rsitr.stages.resume import read_state, write_state
 
 CACHE = Path("cache")
 RECORD = "pretrain.json"
@@ -233,8 +235,8 @@ def pretrain(spec: PretrainSpec) -> PretrainRecord:
     """
     with joined() as ranks:
         record = PretrainRecord(config=spec.model_dump(mode="json"), processes=ranks.world)
-        record.training_sha, record.code_sha = sha256_json(spec.training), code_sha([__name__])
-        record.machine = machine(ranks.device, torch.get_num_threads())
+        record.training_sha, record.code_sha = sha256_json(spec.training), code_sha((__name__,))
+        record.machine = machine(ranks.device)
         record.versions = library_versions()
         trainer = None
         try:

@@ -21,7 +21,7 @@ from filelock import FileLock
 from rsitr.datasets.export import write_shards
 from rsitr.datasets.table import read_table
 from rsitr.errors import CorruptArchive, DatasetError
-from rsitr.provenance import sha256_json
+from rsitr.records.provenance import sha256_json
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "tif", "tiff", "img_content")
 CAPTIONS = ("txt", "caption", "json")

@@ -8,9 +8,9 @@ from typing import Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from rsitr.cells import Outcome
 from rsitr.errors import DatasetError, ParamsError
 from rsitr.nn.instructed_vit import Form, Instruction
+from rsitr.records.artefact import Outcome
 
 
 class PretrainSpec(BaseModel):

@@ -140,9 +140,7 @@ class Sources:
         found: dict[Key, Definition] = {}
         mentioned: set[str] = set()
         pending: dict[str, list[Key]] = {}
-        begun = [key for entry in entries for key in self._entry(entry)]
-        # Whoever names a class as an entry may call any method of it.
-        waiting = [*begun, *(key._replace(method=name) for key in begun for name in self.definition(key).methods)]
+        waiting = [key for entry in entries for key in self._entry(entry)]
         while waiting:
             key = waiting.pop()
             if key in found:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import importlib.metadata
 import re
-from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
-from rsitr.provenance import sha256_json
 from rsitr.records.code import PACKAGE, Sources, sources
+from rsitr.records.provenance import sha256_json
 
 LOCK = Path("requirements.lock")
 COMPUTING = {
@@ -43,7 +42,8 @@ def installed(package: str) -> str:
         return ""
 
 
-def code_sha(entries: Iterable[str], code: Sources | None = None, lock: Path | None = LOCK) -> str:
+@cache
+def code_sha(entries: tuple[str, ...], code: Sources | None = None, lock: Path | None = LOCK) -> str:
     """Hash of everything that the ``entries`` (dotted names of modules or definitions) reach.
 
     The versions of libraries are those of the lock file, or the installed ones where ``lock`` is None or has none.
@@ -59,34 +59,3 @@ def code_sha(entries: Iterable[str], code: Sources | None = None, lock: Path | N
             {package: versions.get(package) or installed(package) for package in packages},
         ]
     )
-
-
-SHARED = ("rsitr.runtime.build_method", "rsitr.runtime.load_data", "rsitr.runtime.prepare")
-TRAIN = (*SHARED, "rsitr.nn.seeds.derive", "rsitr.teacher.Teacher", "rsitr.train.Trainer", "rsitr.train.check_usable")
-SCORE = (
-    *SHARED,
-    "rsitr.evaluate.inference_seconds",
-    "rsitr.evaluate.load_checkpoint",
-    "rsitr.evaluate.write_ranks",
-    "rsitr.retrieval.recall.ceiling",
-    "rsitr.retrieval.recall.text_groups",
-    "rsitr.runtime.image_inputs",
-    "rsitr.scoring.Scores",
-    "rsitr.scoring.encode",
-)
-PRIOR = (
-    *("rsitr.scenes.images.select", "rsitr.runtime.prepare"),
-    *("rsitr.scenes.train.SceneTrainer", "rsitr.scenes.train.class_accuracies"),
-)
-TWO_STAGE = (
-    *("rsitr.two_stage.stage.ready", "rsitr.two_stage.stage.same_texts", "rsitr.two_stage.stage.filter_scores"),
-    *("rsitr.two_stage.pairs.Pairs", "rsitr.two_stage.stage.Clock", "rsitr.two_stage.stage.encode_seconds"),
-    *("rsitr.retrieval.two_stage.two_stage", "rsitr.retrieval.recall.recall"),
-)
-STUDY = (
-    "rsitr.peder.run.measured",
-    "rsitr.peder.run.score_matrix",
-    "rsitr.peder.run.side_by_side",
-    "rsitr.trained.Trained",
-)
-"""Where each stage begins: the definitions from which everything that computes its numbers is reached."""

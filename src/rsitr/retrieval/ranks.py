@@ -22,7 +22,6 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -32,26 +31,8 @@ from scipy import sparse
 from torch import Tensor
 
 from rsitr.errors import DatasetError
+from rsitr.retrieval.recall import ProtocolRanks, Ranks, count_images
 from rsitr.retrieval.tiles import BLOCK, HELD_BYTES, Embeddings, Grid, Held, Integers, Score, Tile, rows
-
-
-@dataclass(frozen=True)
-class Ranks:
-    """1-based rank of every query of a test set."""
-
-    i2t: npt.NDArray[np.int64]
-    """[I], of image queries: the place of the first relevant caption."""
-    t2i: npt.NDArray[np.int64]
-    """[C], of caption queries: the place of the first relevant image."""
-
-
-class ProtocolRanks(NamedTuple):
-    """The ranks of one scorer under both readings of what is relevant."""
-
-    plain: Ranks
-    """An image and its own captions."""
-    duplicate_aware: Ranks
-    """An image and every caption whose text is one of its own."""
 
 
 @overload
@@ -144,19 +125,6 @@ def rank_scores(
     The other arguments and the errors are those of ``rank_embeddings``.
     """
     return _rank(score, relevant_pairs(image_of, text_group), TwinPair(None, None), block, device)
-
-
-def count_images(image_of: Integers) -> int:
-    """Number of images that the captions describe.
-
-    Raises ``DatasetError`` unless ``image_of`` [C] numbers the images from 0 and leaves none without a caption.
-    """
-    if np.ndim(image_of) != 1 or len(image_of) == 0 or image_of.min() < 0 or np.bincount(image_of).min() == 0:
-        raise DatasetError(
-            "image_of must give every caption the index of its image, and every image from 0 upwards a caption. "
-            "Drop images without captions and renumber the rest."
-        )
-    return int(image_of.max()) + 1
 
 
 class Pairs(NamedTuple):

@@ -15,10 +15,28 @@ import numpy.typing as npt
 
 from rsitr.captions.identical import normal_form
 from rsitr.errors import DatasetError
-from rsitr.retrieval.ranks import Ranks, count_images
 
 CUTOFFS = (1, 5, 10)
 """The K of R@K, in the order of the fields of ``RecallReport``."""
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """1-based rank of every query of a test set."""
+
+    i2t: npt.NDArray[np.int64]
+    """[I], of image queries: the place of the first relevant caption."""
+    t2i: npt.NDArray[np.int64]
+    """[C], of caption queries: the place of the first relevant image."""
+
+
+class ProtocolRanks(NamedTuple):
+    """The ranks of one scorer under both readings of what is relevant."""
+
+    plain: Ranks
+    """An image and its own captions."""
+    duplicate_aware: Ranks
+    """An image and every caption whose text is one of its own."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +57,19 @@ class MedianRanks(NamedTuple):
 
     i2t_medr: float
     t2i_medr: float
+
+
+def count_images(image_of: npt.NDArray[np.integer]) -> int:
+    """Number of images that the captions describe.
+
+    Raises ``DatasetError`` unless ``image_of`` [C] numbers the images from 0 and leaves none without a caption.
+    """
+    if np.ndim(image_of) != 1 or len(image_of) == 0 or image_of.min() < 0 or np.bincount(image_of).min() == 0:
+        raise DatasetError(
+            "image_of must give every caption the index of its image, and every image from 0 upwards a caption. "
+            "Drop images without captions and renumber the rest."
+        )
+    return int(image_of.max()) + 1
 
 
 def recall(ranks: Ranks) -> RecallReport:

@@ -35,7 +35,8 @@ import torch
 from torch import Tensor
 
 from rsitr.errors import ParamsError
-from rsitr.retrieval.ranks import Protocol, ProtocolRanks, Ranks, TwinPair, by_protocol, relevant_pairs
+from rsitr.retrieval.ranks import Protocol, TwinPair, by_protocol, relevant_pairs
+from rsitr.retrieval.recall import ProtocolRanks, Ranks
 from rsitr.retrieval.tiles import BLOCK, HELD_BYTES, Embeddings, Grid, Held, Integers, Score, rows
 
 TIE = 1e-9

@@ -9,8 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsitr.errors import DatasetError
-from rsitr.retrieval.ranks import Ranks
-from rsitr.retrieval.recall import CUTOFFS
+from rsitr.retrieval.recall import CUTOFFS, Ranks
 
 Metric = Literal["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mr"]
 """A field of ``RecallReport``."""

@@ -26,7 +26,7 @@ import torch
 from torch import Tensor
 
 from rsitr.errors import DatasetError, ParamsError, TrainingDiverged
-from rsitr.retrieval.ranks import Ranks, count_images
+from rsitr.retrieval.recall import Ranks, count_images
 from rsitr.retrieval.tiles import Integers, Score
 
 BLOCK = 512

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rsitr.tables import significance
+from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Row, Sheet, Table, write
 from rsitr.tables.view import ABSENT, View, seeds
@@ -71,3 +72,12 @@ def build(view: View, out_dir: Path) -> list[Path]:
     )
     sheet = Sheet(f"Methods of {view.name} against their baselines", tuple(tables), command(view.name))
     return write(sheet, out_dir / "baselines")
+
+
+TABLE = Declared(
+    name="baselines",
+    made_from="records",
+    files=lambda experiment: rendered("baselines") if experiment.baselines else (),
+    build=lambda material: build(material.view, material.out),
+    caption="Methods next to the baseline that params.yaml names: test mR, the difference and its interval by paired bootstrap, with and without identical captions counted.",
+)

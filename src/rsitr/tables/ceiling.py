@@ -13,6 +13,7 @@ from rsitr.captions.ceiling import Ceiling, expected_ceiling
 from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
+from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 
@@ -75,3 +76,12 @@ def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Pa
     rows = tuple(row for name, path in tables.items() for row in _dataset(name, path))
     table = Table("Caption ceiling", CAPTION, "split", GROUPS, rows)
     return write(Sheet(f"Caption ceilings of {experiment}", (table,), command(experiment)), out_dir / "ceiling")
+
+
+TABLE = Declared(
+    name="ceiling",
+    made_from="canonical",
+    files=lambda experiment: rendered("ceiling"),
+    build=lambda material: build(material.canonical, material.name, material.out),
+    caption="The best recall that identical captions leave possible.",
+)

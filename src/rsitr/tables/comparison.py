@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from rsitr.tables import tidy
+from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import Entry, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.published import METRICS, describe, discrepancy
@@ -128,3 +129,12 @@ def build(view: View, out_dir: Path) -> list[Path]:
     paths = write(comparison.sheet(), out_dir / "comparison")
     paths.append(tidy.write(long_rows(view), out_dir / "comparison.long.csv"))
     return [*paths, draw(comparison, out_dir / "comparison.png")]
+
+
+TABLE = Declared(
+    name="comparison",
+    made_from="records",
+    files=lambda experiment: rendered("comparison", "comparison.long.csv", "comparison.png"),
+    build=lambda material: build(material.view, material.out),
+    caption="Recall at 1, 5 and 10 in both directions and their mean on the test split; the best epoch is chosen on val.",
+)

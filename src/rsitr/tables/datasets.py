@@ -12,6 +12,7 @@ from rsitr.captions.words import words
 from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
+from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 
@@ -76,3 +77,12 @@ def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Pa
     rows = tuple(_row(name, path) for name, path in tables.items())
     table = Table("Datasets", CAPTION, "dataset", (Group("", COLUMNS),), rows)
     return write(Sheet(f"Datasets of {experiment}", (table,), command(experiment)), out_dir / "datasets")
+
+
+TABLE = Declared(
+    name="datasets",
+    made_from="canonical",
+    files=lambda experiment: rendered("datasets"),
+    build=lambda material: build(material.canonical, material.name, material.out),
+    caption="The datasets: images, captions, vocabulary and ceilings.",
+)

@@ -20,6 +20,7 @@ from rsitr.dedup.groups import RULES, kept_first, linked, near_pairs
 from rsitr.dedup.joint import JointFacts, join, removed, shared
 from rsitr.dedup.pairs import SCHEMA, current_copies
 from rsitr.errors import DatasetError
+from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 
@@ -315,3 +316,12 @@ def build(tables: Mapping[str, Path], copies: Mapping[Pair, Path], experiment: s
     paths = write(sheet, out_dir / "dedup")
     pairs, groups = out_dir / "dedup.pairs.csv", out_dir / "dedup.groups.csv"
     return [*paths, _write_pairs(images, pairs), _write_groups(images, groups)]
+
+
+TABLE = Declared(
+    name="dedup",
+    made_from="near duplicates",
+    files=lambda experiment: rendered("dedup", "dedup.pairs.csv", "dedup.groups.csv"),
+    build=lambda material: build(material.compared, material.copies, material.name, material.out),
+    caption="Near duplicates inside and between datasets, and what the joint protocols keep.",
+)

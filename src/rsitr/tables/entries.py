@@ -12,8 +12,9 @@ from functools import cached_property
 from pathlib import Path
 from statistics import mean
 
-from rsitr.cells import Published, Record, read_record
 from rsitr.params import INSTRUCTION, CellId, Params, prior_of
+from rsitr.records.cell import Published, Record, read_record
+from rsitr.retrieval.rank_files import metrics_of, read_ranks
 from rsitr.tables.not_rebuilt import not_rebuilt
 from rsitr.tables.published import lookup
 
@@ -59,15 +60,21 @@ class Run:
         reason = f"{self.status}: {' '.join(self.record.outcome.reason.split())}"
         return reason + (f" (record {self.staleness})" if self.stale else "")
 
+    @cached_property
+    def numbers(self) -> dict[str, float]:
+        """Every number by name; none without a record.
 
-def numbers_of(record: Record) -> dict[str, float]:
-    """Every number of a record by name.
-
-    Its metrics, in percent; the seconds of each stage: ``encode_s``; and ``params_m``, the parameters in millions.
-    """
-    seconds = {f"{stage}_s": value for stage, value in record.seconds.items()}
-    total = record.parameters.get("total")
-    return record.metrics | seconds | ({} if total is None else {"params_m": round(total / 1e6, 2)})
+        Its metrics, in percent, from its ranks; the seconds of each stage: ``encode_s``; and ``params_m``, the parameters
+        in millions.
+        """
+        if self.record is None:
+            return {}
+        ranks = self.folder / "ranks.parquet"
+        metrics = metrics_of(read_ranks(ranks).ranks) if self.status == "ok" and ranks.is_file() else {}
+        seconds = {f"{stage}_s": value for stage, value in self.record.seconds.items()}
+        total = self.record.parameters.get("total")
+        millions = {} if total is None else {"params_m": round(total / 1e6, 2)}
+        return self.record.metrics | metrics | seconds | millions
 
 
 @dataclass(frozen=True)
@@ -144,7 +151,8 @@ class Entry:
 
     def values(self, metric: str) -> list[float]:
         """One value per seed; empty where the mean would rest on fewer seeds than expected."""
-        values = [numbers[metric] for numbers in map(numbers_of, self.records) if metric in numbers]
+        found = (run.numbers for run in self.runs if run.status == "ok")
+        values = [numbers[metric] for numbers in found if metric in numbers]
         return values if len(values) == len(self.runs) else []
 
     @property
@@ -190,7 +198,7 @@ def _stated(dataset: str, runs: Iterable[Run]) -> Published | None:
 
 def _priors(runs: Iterable[Run]) -> list[str]:
     """The priors that records say their models began with, as experiment/name."""
-    records = (run.record for run in runs if run.record and run.record.prior_sha)
+    records = (run.record for run in runs if run.record and "prior" in run.record.used)
     found = (prior_of(str(record.config.get(INSTRUCTION, ""))) for record in records)
     return list(dict.fromkeys(prior.path for prior in found if prior))
 

@@ -18,6 +18,8 @@ from rsitr.dedup.groups import RULES
 from rsitr.dedup.leakage import EVIDENCE, WHOLE, Overlap, Pair, evidence, overlaps
 from rsitr.dedup.pairs import read_copies
 from rsitr.figures.copies import Pairs, draw_notice, draw_pairs
+from rsitr.params import Experiment
+from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import Overlaps, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 
@@ -203,3 +205,20 @@ def draw_examples(
 def sorted_pair(overlap: Overlap) -> Pair:
     """The key of a source and a test set among the tables of copies."""
     return min(overlap.source, overlap.test), max(overlap.source, overlap.test)
+
+
+def _files(experiment: Experiment) -> list[str]:
+    others = (f"leakage.{kind}" for kind in ("long.csv", "images.csv", "training.csv", "png"))
+    return rendered("leakage", *others)
+
+
+TABLE = Declared(
+    name="leakage",
+    made_from="near duplicates",
+    files=_files,
+    build=lambda material: [
+        *build(material.compared, material.copies, material.name, material.out),
+        material.write_overlaps(),
+    ],
+    caption="Test images that have a near duplicate in what models are trained or pretrained on, with examples.",
+)

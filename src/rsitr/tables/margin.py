@@ -9,6 +9,7 @@ from typing import Any
 
 from rsitr.tables import significance
 from rsitr.tables.alike import alike, config_of
+from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import Entry, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.view import ABSENT, View, seeds
@@ -115,3 +116,12 @@ def build(view: View, out_dir: Path) -> list[Path]:
 
     sheet = Sheet(f"Margins of {view.name}", (_Margins(view).table(),), command(view.name))
     return [*write(sheet, out_dir / "margin"), draw(out_dir / "margin.png")]
+
+
+TABLE = Declared(
+    name="margin",
+    made_from="records",
+    files=lambda experiment: rendered("margin", "margin.png"),
+    build=lambda material: build(material.view, material.out),
+    caption="Triplet losses with a fixed margin and with the dynamic margin of AMFMN: test mR, the difference and its interval.",
+)

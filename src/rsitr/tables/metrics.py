@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 from statistics import fmean
 
+from rsitr.tables.declared import Declared
 from rsitr.tables.view import View
 
 SHOWN = ("mr", "dup_mr", "i2t_r1", "t2i_r1")
@@ -31,3 +32,12 @@ def build(view: View, out_dir: Path) -> list[Path]:
             for row in rows:
                 writer.writerow([cell.dataset, cell.method, cell.seed, row["epoch"], row["loss"], row["val_mr"]])
     return [out_dir / "metrics.json", out_dir / "training.csv"]
+
+
+TABLE = Declared(
+    name="metrics",
+    made_from="records",
+    files=lambda experiment: ("metrics.json", "training.csv"),
+    build=lambda material: build(material.view, material.out),
+    caption="The numbers of every method for programs, and every epoch of every training.",
+)

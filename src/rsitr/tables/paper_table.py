@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from rsitr.cells import Published
+from rsitr.records.cell import Published
 from rsitr.tables import tidy
 from rsitr.tables.entries import Entry, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
@@ -60,7 +60,7 @@ class PaperTable:
     facts: tuple[str, ...] = ()
     """Heads of the columns that describe the rows."""
     measures: Mapping[str, str] = field(default_factory=lambda: HEADERS)
-    """Our numbers (``entries.numbers_of``) and their headers."""
+    """Our numbers (``entries.Run.numbers``) and their headers."""
     printed: Mapping[str, str] = field(default_factory=lambda: HEADERS)
     """Metrics of ``published.csv`` and their headers."""
     difference: str = "mr"
@@ -233,6 +233,14 @@ class _Rebuilt(View):
                 entry, numbers = self.beside(row, dataset), self.numbers(row, dataset)
                 for metric in dict.fromkeys([*ours, *self.metrics(dataset)]):
                     yield tidy.row(self.spec.name, entry, metric, numbers.get(metric))
+
+
+def files(tables: Iterable[PaperTable], methods: Sequence[str]) -> list[str]:
+    """Files of the tables of a paper of which any row is one of these methods.
+
+    Any other table would be the paper's numbers with nothing to compare them with.
+    """
+    return [f"{table.name}{suffix}" for table in tables if table.concerns(methods) for suffix in SUFFIXES]
 
 
 def build(tables: Iterable[PaperTable], view: View, out_dir: Path) -> list[Path]:

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from statistics import mean, stdev
 
-from rsitr.cells import Published, Record
-from rsitr.params import CellId
-from rsitr.peder.failures import read_failures
-from rsitr.peder.record import CLIP_ONLY, TWO_ENCODERS, Study, read_study
+from rsitr.params import CellId, Experiment
+from rsitr.records.cell import Published
+from rsitr.records.failures import read_failures
+from rsitr.records.study import CLIP_ONLY, TWO_ENCODERS, Study, read_study
 from rsitr.tables import paper_table
+from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import Entries, Entry, Run, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.paper_table import PaperRow, PaperTable
@@ -55,22 +56,25 @@ ABOUT_FAILURES = (
 
 def concerns(methods: Sequence[str]) -> bool:
     """Whether any of these methods is one that the study is about."""
-    return any(method.partition("@")[0] in CLIP_ONLY for method in methods)
+    named = (method.partition("@") for method in methods)
+    return any(name in CLIP_ONLY and variant not in ("keywords", "joint") for name, _, variant in named)
 
 
-def with_studies(entries: Entries, cells: Sequence[CellId], studies: Path) -> Entries:
+def with_studies(entries: Entries, cells: Mapping[CellId, Sequence[str]], studies: Path) -> Entries:
     """The entries of these cells, each record with what the study measured of its cell.
 
-    A cell without a study has no number, and one whose study failed has its reason.
+    ``cells`` says what the study of each no longer agrees with. A cell without a study has no number, and one whose study failed has its reason.
     """
     chosen = {(cell.dataset, cell.method): entries[cell.dataset, cell.method] for cell in cells}
     return {
-        key: replace(entry, runs=tuple(_with_study(run, entries, studies) for run in entry.runs if run.cell in cells))
+        key: replace(
+            entry, runs=tuple(_with_study(run, cells[run.cell], studies) for run in entry.runs if run.cell in cells)
+        )
         for key, entry in chosen.items()
     }
 
 
-def _with_study(run: Run, entries: Entries, studies: Path) -> Run:
+def _with_study(run: Run, stale: Sequence[str], studies: Path) -> Run:
     study = read_study(run.cell, studies)
     if run.record is None or run.record.outcome.status != "ok":
         return run
@@ -82,14 +86,8 @@ def _with_study(run: Run, entries: Entries, studies: Path) -> Run:
         "seconds": run.record.seconds | study.seconds,
         "machine": study.machine,
     }
-    stale = dict.fromkeys([*run.stale, *study.stale(run.record, _beside(run, entries))])
-    return replace(run, record=run.record.model_copy(update=measured), stale=list(stale))
-
-
-def _beside(run: Run, entries: Entries) -> Record | None:
-    """The record of the two encoders of the same dataset and seed."""
-    others = entries.get((run.cell.dataset, TWO_ENCODERS), Entry("", "")).runs
-    return next((other.record for other in others if other.cell.seed == run.cell.seed), None)
+    both = dict.fromkeys([*run.stale, *stale])
+    return replace(run, record=run.record.model_copy(update=measured), stale=list(both))
 
 
 def _label(method: str) -> str:
@@ -198,10 +196,10 @@ def failures(entries: Entries, studies: Path) -> list[Table]:
     return [replace(tables[0], caption=f"{ABOUT_FAILURES} {tables[0].caption}".strip()), *tables[1:]]
 
 
-def build(view: View, cells: Sequence[CellId], out_dir: Path, studies: Path = STUDIES) -> list[Path]:
+def build(view: View, cells: Mapping[CellId, Sequence[str]], out_dir: Path, studies: Path = STUDIES) -> list[Path]:
     """Write ``peder-measures``, ``peder-claims`` and ``peder-failures`` in every format; nothing without CLIP.
 
-    ``cells`` are those that the study asks.
+    ``cells`` are those that the study asks, with what their studies no longer agree with.
     """
     if not cells:
         return []
@@ -211,3 +209,17 @@ def build(view: View, cells: Sequence[CellId], out_dir: Path, studies: Path = ST
     written += write(Sheet(claims.title, (claims.table(),), command(view.name)), out_dir / "peder-claims")
     listed = Sheet(f"Failures, {claims.title}", tuple(failures(claims.entries, studies)), command(view.name))
     return written + write(listed, out_dir / "peder-failures")
+
+
+def _files(experiment: Experiment) -> list[str]:
+    measured = rendered("peder-measures", "peder-measures.long.csv")
+    return [*measured, *rendered("peder-claims"), *rendered("peder-failures")] if concerns(experiment.methods) else []
+
+
+TABLE = Declared(
+    name="peder",
+    made_from="records",
+    files=_files,
+    build=lambda material: build(material.view, material.studied, material.out),
+    caption="The study of CLIP alone: its measures and claims as published and as measured, and the queries that failed worst.",
+)

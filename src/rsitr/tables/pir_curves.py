@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from rsitr.cells import Published
 from rsitr.figures import curves
+from rsitr.records.cell import Published
 from rsitr.tables.alike import alike, config_of
+from rsitr.tables.declared import Declared
 from rsitr.tables.pir import TABLE_4, has_curves
 from rsitr.tables.published import lookup
 from rsitr.tables.view import View
@@ -49,3 +50,12 @@ def build(view: View, out_dir: Path) -> list[Path]:
                 found.append(_published(keys, dataset))
         panels.append(curves.Panel(name, tuple(found)))
     return [curves.draw(f"{view.name}: mR against settings of PIR-ITR", panels, out_dir / "pir-curves.png")]
+
+
+TABLE = Declared(
+    name="pir-curves",
+    made_from="records",
+    files=lambda experiment: ("pir-curves.png",) if has_curves(experiment.methods) else (),
+    build=lambda material: build(material.view, material.out),
+    caption="mR of PIR-ITR against the centre scale of its affiliation loss and the filter size of its hard belief.",
+)

@@ -18,6 +18,7 @@ import numpy as np
 
 from rsitr.tables import significance
 from rsitr.tables.alike import alike, config_of
+from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import Entry, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.leakage import read_images
@@ -189,3 +190,12 @@ def build(view: View, out_dir: Path, scenes: Scenes) -> list[Path]:
     learned from.
     """
     return write(PriorLeak(view, scenes, read_images(out_dir)).sheet(), out_dir / "prior-leak")
+
+
+TABLE = Declared(
+    name="prior-leak",
+    made_from="records",
+    files=lambda experiment: rendered("prior-leak"),
+    build=lambda material: build(material.view, material.out, material.scenes),
+    caption="What a prior that has seen the test images is worth: mR over all queries, over those of overlapping images and over the others.",
+)

@@ -12,9 +12,9 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from rsitr.cells import Published
 from rsitr.errors import DatasetError, ParamsError
 from rsitr.params import NAME
+from rsitr.records.cell import Published
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from rsitr.tables import significance
+from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Row, Sheet, Table, write
 from rsitr.tables.published import METRICS
@@ -64,3 +65,12 @@ def build(view: View, out_dir: Path) -> list[Path]:
     """Write ``reranking.csv``, ``.md``, ``.tex`` and ``.html``."""
     sheet = Sheet(f"Re-ranking in {view.name}", (_Reranking(view).table(),), command(view.name))
     return write(sheet, out_dir / "reranking")
+
+
+TABLE = Declared(
+    name="reranking",
+    made_from="records",
+    files=lambda experiment: rendered("reranking"),
+    build=lambda material: build(material.view, material.out),
+    caption="Every method before and after the multivariate re-ranking of GaLR: test recalls, the difference in mR and its interval.",
+)

@@ -11,6 +11,7 @@ from statistics import mean, stdev
 from typing import NamedTuple
 
 from rsitr.tables.alike import alike, config_of
+from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import Entry, Run, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.view import View, absent, written
@@ -128,3 +129,12 @@ def build(view: View, out_dir: Path) -> list[Path]:
     """Write ``selection.csv``, ``.md``, ``.tex`` and ``.html``."""
     sheet = Sheet(f"Selection in {view.name}", (_Selection(view).table(),), command(view.name))
     return write(sheet, out_dir / "selection")
+
+
+TABLE = Declared(
+    name="selection",
+    made_from="records",
+    files=lambda experiment: rendered("selection"),
+    build=lambda material: build(material.view, material.out),
+    caption="What choosing the epoch on the test split adds to mR.",
+)

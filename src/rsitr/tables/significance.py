@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
-import pandas as pd
 
 from rsitr.errors import RecordError
+from rsitr.retrieval.rank_files import read_ranks
+from rsitr.retrieval.recall import Ranks
 from rsitr.tables.entries import Entry
 from rsitr.tables.layout import Cell
 
 if TYPE_CHECKING:
-    from rsitr.retrieval.ranks import Ranks
     from rsitr.retrieval.statistics import Comparison
 
 Key = TypeVar("Key")
@@ -37,8 +37,6 @@ class Recorded(NamedTuple):
 
     def among(self, images: np.ndarray) -> Recorded:
         """The queries of some images [I], a mask; what they are looked for in stays whole."""
-        from rsitr.retrieval.ranks import Ranks
-
         captions = images[self.image_of]
         seeds = [Ranks(ranks.i2t[images], ranks.t2i[captions]) for ranks in self.seeds]
         return Recorded(seeds, (np.cumsum(images) - 1)[self.image_of[captions]], self.image_ids[images])
@@ -49,19 +47,14 @@ def recorded(entry: Entry, column: str = "rank") -> Recorded:
 
     Raises ``RecordError`` when a file has no such column.
     """
-    from rsitr.retrieval.ranks import Ranks  # brings torch, which tables of facts need not wait for
-
     seeds = []
     for run in entry.runs:
         path = run.folder / "ranks.parquet"
-        frame = pd.read_parquet(path)
-        if column not in frame:
+        queries = read_ranks(path)
+        if column not in queries.ranks:
             raise RecordError(f"{path} has no column {column}, unlike its cell.json: evaluate {run.cell.path} again")
-        images, texts = (frame[frame["direction"] == direction] for direction in ("i2t", "t2i"))
-        seeds.append(Ranks(images[column].to_numpy(np.int64), texts[column].to_numpy(np.int64)))
-    number = {image_id: place for place, image_id in enumerate(images["image_id"])}
-    image_of = np.array([number[image_id] for image_id in texts["image_id"]])
-    return Recorded(seeds, image_of, images["image_id"].to_numpy())
+        seeds.append(queries.ranks[column])
+    return Recorded(seeds, queries.image_of, queries.image_ids)
 
 
 def compare(ours: Recorded, theirs: Recorded) -> Comparison:

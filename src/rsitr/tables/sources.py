@@ -8,6 +8,7 @@ from pathlib import Path
 
 from rsitr.datasets import registry
 from rsitr.datasets.base import Bundle, Dataset, Source
+from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Row, Sheet, Table, write
 
@@ -80,3 +81,12 @@ def build(datasets: Sequence[str], experiment: str, out_dir: Path) -> list[Path]
         _table_of_files("Files of other datasets", others),
     )
     return write(Sheet(f"Sources of {experiment}", tables, command(experiment)), out_dir / "sources")
+
+
+TABLE = Declared(
+    name="sources",
+    made_from="sources",
+    files=lambda experiment: rendered("sources"),
+    build=lambda material: build(material.experiment.datasets, material.name, material.out),
+    caption="Where the files of every dataset come from, with their sizes, hashes and licences.",
+)

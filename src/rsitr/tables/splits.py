@@ -11,6 +11,7 @@ from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.protocols import PROTOCOLS, Protocol
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
+from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 
@@ -80,3 +81,12 @@ def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Pa
     facts = {name: fact for name, (_, fact) in read.items()}
     table = Table("Split protocols", CAPTION, "protocol", GROUPS, tuple(_rows(frames, facts)))
     return write(Sheet(f"Split protocols of {experiment}", (table,), command(experiment)), out_dir / "splits")
+
+
+TABLE = Declared(
+    name="splits",
+    made_from="canonical",
+    files=lambda experiment: rendered("splits"),
+    build=lambda material: build(material.canonical, material.name, material.out),
+    caption="How many images and captions each split protocol gives to each split.",
+)

@@ -13,6 +13,7 @@ from rsitr.datasets.table import read_table
 from rsitr.errors import DatasetError
 from rsitr.figures import similarity, statistics
 from rsitr.figures.copies import draw_notice
+from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.published import load
@@ -222,3 +223,12 @@ def write_rows(rows: Sequence[Measured], name: str, made_by: str, out_dir: Path)
 def build(tables: Mapping[str, Path], experiment: str, out_dir: Path, threads: int = 1) -> list[Path]:
     """The files of ``write_rows`` for the datasets of an experiment, by the paths of their canonical tables."""
     return write_rows(measure_tables(tables, threads), experiment, command(experiment), out_dir)
+
+
+TABLE = Declared(
+    name="statistics",
+    made_from="canonical",
+    files=lambda experiment: rendered("statistics", "statistics.png", "similarity.png"),
+    build=lambda material: build(material.canonical, material.name, material.out, material.threads),
+    caption="What the captions of each dataset are like (AMFMN, Fig. 9), with the published values, and maps of their similarity (Fig. 7).",
+)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import mean, stdev
 
-from rsitr.cells import Published
 from rsitr.figures import two_stage as figure
 from rsitr.params import Params, TwoStageId
+from rsitr.records.cell import Published
+from rsitr.records.two_stage import TwoStageRecord, Way, read_two_stage
+from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.published import METRICS, lookup
 from rsitr.tables.view import HEADERS, View
-from rsitr.two_stage.record import TwoStageRecord, Way, read_two_stage
 
 ALL, ALONE = "all pairs", "filter alone"
 TIMES = {"i2t": "i2t ms", "t2i": "t2i ms"}
@@ -220,3 +221,12 @@ def build(view: View, series: Sequence[Series], out_dir: Path) -> list[Path]:
     panels = [_panel(dataset, members) for dataset, members in of.items()]
     picture = figure.draw(f"{view.name}: two-stage retrieval", panels, out_dir / "two-stage.png")
     return [*write(sheet, out_dir / "two-stage"), picture]
+
+
+TABLE = Declared(
+    name="two-stage",
+    made_from="records",
+    files=lambda experiment: rendered("two-stage", "two-stage.png") if experiment.two_stage else (),
+    build=lambda material: build(material.view, material.series, material.out),
+    caption="A filter makes shortlists, an expensive scorer sorts them again: test recalls and time of a query by length of the shortlist.",
+)

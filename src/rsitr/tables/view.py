@@ -68,6 +68,7 @@ class View:
         self.name, self.experiment, self.entries = name, experiment, entries
         self.title, self.datasets = experiment.title, experiment.datasets
         self.methods = experiment.methods if methods is None else methods
+        self._best: dict[tuple[str, str], str] = {}
 
     def entry(self, dataset: str, method: str) -> Entry:
         """A pair of the matrix, or an entry without runs."""
@@ -87,8 +88,10 @@ class View:
 
     def best(self, dataset: str, metric: str) -> str:
         """The best mean of a column as printed; empty when nothing is to be compared."""
-        means = [mean(e.values(metric)) for e in self.of(dataset) if e.values(metric) and e.method != CHANCE]
-        return best_of(means, metric)
+        if (dataset, metric) not in self._best:
+            means = [mean(e.values(metric)) for e in self.of(dataset) if e.values(metric) and e.method != CHANCE]
+            self._best[dataset, metric] = best_of(means, metric)
+        return self._best[dataset, metric]
 
     def value(self, entry: Entry, metric: str) -> Cell:
         """mean ± std, marked when stale or when test images leak, or NA with the reason."""

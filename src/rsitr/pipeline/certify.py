@@ -1,0 +1,458 @@
+"""``rsitr certify BASE``: which records stay current after a change of code, shown by differential replay.
+
+Both trees are checked out and replay one cell of every configuration whose code has changed, on the same slice of real
+data, in the same environment on the same machine (``rsitr.pipeline.replay``). Where every number agrees bit for bit, a
+certificate connects the old identity with the new one. It is refused where the replay cannot know: BASE replayed twice
+differs from itself, a changed statement did not run in any replay, a constant or a limit has another value.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+from rsitr.errors import RsitrError
+from rsitr.pipeline.process import PATIENCE, THREAD_VARIABLES
+from rsitr.progress import Progress
+from rsitr.records.certificates import Certificate, Ledger
+from rsitr.records.code import Sources
+from rsitr.records.files import write_json
+from rsitr.records.identity import COMPUTING, LOCK, installed, locked
+from rsitr.records.provenance import sha256_json
+from rsitr.records.statements import Statement, changed_files, statements
+
+PLACE = Path(".rsitr/certify")
+REPLAYS = ("src/rsitr/pipeline/replay.py", "src/rsitr/stages/replay.py")
+"""Where a tree has its replay; the second of the first commit that had one."""
+RUNS = ("base", "again", "head")
+WATCHED = ("src", "params.yaml", "requirements.lock")
+FREE = ("variants", "published")
+"""Attributes of methods that may gain entries: the configuration that they come to is compared as a whole."""
+
+
+class Verdict(NamedTuple):
+    """What came of one artefact."""
+
+    name: str
+    state: Literal["certified", "refused", "different"]
+    reason: str = ""
+
+
+class Tree(NamedTuple):
+    """A commit that is checked out."""
+
+    commit: str
+    folder: Path
+
+    @property
+    def module(self) -> str:
+        """The module of its replay."""
+        path = next(path for path in REPLAYS if (self.folder / path).is_file())
+        return path.removeprefix("src/").removesuffix(".py").replace("/", ".")
+
+    @cached_property
+    def code(self) -> Sources:  # type: ignore[misc]
+        """Its sources."""
+        return Sources(self.folder / "src" / "rsitr")
+
+
+def git(*arguments: str) -> str:
+    """What a git command prints; raises ``RsitrError`` with what it complains of."""
+    result = subprocess.run(["git", *arguments], capture_output=True, text=True)
+    if result.returncode:
+        raise RsitrError(f"git {' '.join(arguments)}: {result.stderr.strip()}")
+    return result.stdout.strip()
+
+
+def commit_of(name: str) -> str:
+    """The commit that a name stands for."""
+    try:
+        return git("rev-parse", "--verify", "--quiet", f"{name}^{{commit}}")
+    except RsitrError:
+        raise RsitrError(f"{name} is not a commit: name one as git does, e.g. HEAD~3") from None
+
+
+def checked_out(commit: str) -> Tree:
+    """A commit in a folder of its own."""
+    folder = PLACE / "trees" / commit[:12]
+    if not (folder / "src").is_dir():
+        git("worktree", "prune")
+        git("worktree", "add", "--detach", "--force", str(folder), commit)
+    if git("-C", str(folder), "status", "--porcelain", "--", *WATCHED):
+        raise RsitrError(f"{folder} has been edited: remove it with `git worktree remove --force {folder}`")
+    if not any((folder / path).is_file() for path in REPLAYS):
+        raise RsitrError(f"{commit[:12]} is older than certificates and cannot be replayed: name a later commit")
+    return Tree(commit, folder.resolve())
+
+
+def check_libraries(base: Tree, head: Tree) -> None:
+    """Raise ``RsitrError`` unless both trees compute with the libraries that are installed here."""
+    packages = sorted({package for names in COMPUTING.values() for package in names})
+    old, new = locked(base.folder / LOCK), locked(head.folder / LOCK)
+    changed = [f"{name} {old.get(name)} -> {new.get(name)}" for name in packages if old.get(name) != new.get(name)]
+    if changed:
+        raise RsitrError(
+            f"requirements.lock has changed ({', '.join(changed)}): one environment cannot replay both trees, so the "
+            "records have to be computed again"
+        )
+    here = [
+        f"{name} {installed(name)}, locked {new[name]}" for name in packages if new.get(name, "") != installed(name)
+    ]
+    if here:
+        raise RsitrError(f"the libraries here are not those of requirements.lock ({'; '.join(here)}): run `make env`")
+
+
+class Certification:
+    """The replays of two trees and what they show."""
+
+    def __init__(self, base: str, experiment: str, workers: int = 2, only: Sequence[str] = ()):
+        """``only`` names items to certify; all of the experiment where there are none.
+
+        Raises ``RsitrError`` for a base that is not a commit or older than certificates, a tree with uncommitted
+        changes, and libraries that are not those of both lock files.
+        """
+        if dirty := git("status", "--porcelain", "--", *WATCHED):
+            raise RsitrError(f"there are uncommitted changes, and a certificate is about commits:\n{dirty}")
+        self.base, self.head = checked_out(commit_of(base)), checked_out(commit_of("HEAD"))
+        check_libraries(self.base, self.head)
+        self.experiment, self.workers, self.only = experiment, workers, only
+        self.root = Path.cwd()
+        self.place = PLACE / f"{self.base.commit[:12]}-{self.head.commit[:12]}"
+        self.ledger = Ledger.read()
+
+    # What is to be replayed
+
+    @cached_property
+    def plans(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Items by name, with the identities of their code, of both trees."""
+        running = [
+            (tree, self._start(tree, self._folder(run, "plan"), ["plan", self.experiment], True))
+            for tree, run in ((self.base, "base"), (self.head, "head"))
+        ]
+        found = []
+        for tree, process in running:
+            out, error = process.communicate()
+            if process.returncode:
+                raise RsitrError(f"{tree.commit[:12]} cannot say what it has to replay:\n{error.decode()[-2000:]}")
+            found.append({item["name"]: item for item in json.loads(out)})
+        return found[0], found[1]
+
+    @cached_property
+    def wanted(self) -> dict[str, list[str]]:
+        """Items of both trees whose code has changed -> the parts that no certificate connects yet."""
+        old, new = self.plans
+        found = {}
+        for name, item in new.items():
+            if name not in old or (self.only and name not in self.only):
+                continue
+            before, after = old[name]["identities"], item["identities"]
+            parts = [
+                part
+                for part in after
+                if part in before and not self.ledger.connects(part, before[part], after[part], item["configuration"])
+            ]
+            if parts:
+                found[name] = parts
+        return found
+
+    @cached_property
+    def changed(self) -> dict[tuple[str, str], tuple[list[Statement], list[Statement]]]:
+        """(item, part) -> statements that only BASE has, and those that only HEAD has."""
+        old, new = self.plans
+        known: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[list[Statement], list[Statement]]] = {}
+        found = {}
+        for name, parts in self.wanted.items():
+            for part in parts:
+                key = (tuple(old[name]["entries"][part]), tuple(new[name]["entries"][part]))
+                if key not in known:
+                    known[key] = self._compare(*key)
+                found[name, part] = known[key]
+        return found
+
+    def _compare(self, old: tuple[str, ...], new: tuple[str, ...]) -> tuple[list[Statement], list[Statement]]:
+        before, after = statements(self.codes[0], old), statements(self.codes[1], new)
+        return (
+            [statement for key, statement in before.items() if key not in after],
+            [statement for key, statement in after.items() if key not in before],
+        )
+
+    @cached_property
+    def codes(self) -> tuple[Sources, Sources]:
+        """The sources of both trees."""
+        base, head = (Sources(tree.folder / "src" / "rsitr") for tree in (self.base, self.head))
+        return base, head
+
+    # Replaying
+
+    def _folder(self, run: str, group: str) -> Path:
+        """A folder in which a run of a group of items takes place, with the parameters of its tree."""
+        folder = self.place / run / group
+        tree = self.head if run == "head" else self.base
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("params.yaml", "requirements.lock"):
+            (folder / name).write_bytes((tree.folder / name).read_bytes())
+        return folder
+
+    def _start(self, tree: Tree, folder: Path, arguments: list[str], piped: bool = False) -> subprocess.Popen[bytes]:
+        threads = dict.fromkeys(THREAD_VARIABLES, "1")
+        environment = os.environ | PATIENCE | threads | {"PYTHONPATH": str(tree.folder / "src")}
+        command = [sys.executable, "-m", tree.module, *arguments]
+        if piped:
+            return subprocess.Popen(
+                command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            )
+        with (folder / "log").open("ab") as log:
+            return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+
+    def _requests(self) -> Iterator[tuple[str, str, list[str]]]:
+        """(run, group, items): the items of a dataset in a run are replayed by one process."""
+        groups: dict[str, list[str]] = {}
+        for name in self.wanted:
+            kind, _, rest = name.partition("/")
+            groups.setdefault(rest.split("/")[1] if kind != "scenes" else kind, []).append(name)
+        for group, items in sorted(groups.items(), key=lambda pair: -len(pair[1])):
+            yield from ((run, group, items) for run in RUNS)
+
+    def replay(self) -> None:
+        """Replay everything that has not been replayed yet, a few processes at a time."""
+        waiting = []
+        for run, group, items in self._requests():
+            folder = self._folder(run, group)
+            side = int(run == "head")
+            request = {
+                "experiment": self.experiment,
+                "items": items,
+                "root": str(self.root),
+                "out": "out",
+                "watched": self._watched(side),
+                "constants": self._constants(side),
+            }
+            write_json(folder / "request.json", request)
+            waiting.append((run, folder, items))
+        total = sum(len(items) for _, _, items in waiting)
+        running: list[tuple[subprocess.Popen[bytes], Path]] = []
+        broken: list[Path] = []
+        with Progress("replay", total, self._done(waiting)) as progress:
+            todo = [(run, folder) for run, folder, items in waiting if self._done([(run, folder, items)]) < len(items)]
+            while todo or running:
+                while todo and len(running) < self.workers:
+                    run, folder = todo.pop(0)
+                    tree = self.head if run == "head" else self.base
+                    running.append((self._start(tree, folder, ["run", "request.json"]), folder))
+                time.sleep(1)
+                done = self._done(waiting)
+                if done > progress.done:
+                    progress.advance(steps=done - progress.done)
+                broken += [folder for process, folder in running if process.poll()]
+                running = [(process, folder) for process, folder in running if process.poll() is None]
+        if broken:
+            raise RsitrError(
+                f"a replay ended early: see {', '.join(str(folder / 'log') for folder in broken)}; run again"
+            )
+
+    @staticmethod
+    def _done(waiting: Iterable[tuple[str, Path, list[str]]]) -> int:
+        return sum((folder / "out" / _file(name)).is_file() for _, folder, items in waiting for name in items)
+
+    def _watched(self, side: int) -> dict[str, list[list[int]]]:
+        """The changed statements of a tree: file -> lines."""
+        found: dict[str, set[tuple[int, int]]] = {}
+        for both in self.changed.values():
+            for statement in both[side]:
+                if statement.kind == "line":
+                    found.setdefault(statement.file, set()).add(statement.span)
+        return {name: sorted(map(list, spans)) for name, spans in sorted(found.items())}
+
+    def _constants(self, side: int) -> list[str]:
+        return sorted({each.name for both in self.changed.values() for each in both[side] if each.name})
+
+    # Judging
+
+    @cached_property
+    def results(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """Run -> item -> what its replay wrote."""
+        found: dict[str, dict[str, dict[str, Any]]] = {run: {} for run in RUNS}
+        for run, group, items in self._requests():
+            for name in items:
+                path = self.place / run / group / "out" / _file(name)
+                if path.is_file():
+                    found[run][name] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+    @cached_property
+    def ran(self) -> tuple[set[tuple[str, int, int]], set[tuple[str, int, int]]]:
+        """(file, first and last line) of the changed statements that ran in any replay, of both trees."""
+        found: tuple[set[tuple[str, int, int]], set[tuple[str, int, int]]] = (set(), set())
+        for run in RUNS:
+            for result in self.results[run].values():
+                for name, spans in result["ran"].items():
+                    found[int(run == "head")].update((name, *span) for span in spans)
+        return found
+
+    @cached_property
+    def values(self) -> tuple[dict[str, str], dict[str, str]]:
+        """What the changed constants are, of both trees, without what differs by place."""
+        found: tuple[dict[str, str], dict[str, str]] = ({}, {})
+        for run, group, _ in self._requests():
+            path = self.place / run / group / "out" / "values.json"
+            if path.is_file():
+                tree = self.head if run == "head" else self.base
+                texts = json.loads(path.read_text(encoding="utf-8")).items()
+                found[int(run == "head")].update(
+                    {name: re.sub(r" at 0x[0-9a-f]+", "", text.replace(str(tree.folder), "")) for name, text in texts}
+                )
+        return found
+
+    def judge(self) -> list[Verdict]:
+        """What the replays show of every item that was wanted."""
+        return [self._judge(name) for name in self.wanted]
+
+    def _judge(self, name: str) -> Verdict:
+        results = {run: self.results[run].get(name) for run in RUNS}
+        for run, result in results.items():
+            if result is None:
+                return Verdict(name, "refused", f"its replay ({run}) did not end")
+            if "error" in result:
+                return Verdict(name, "refused", f"it cannot be replayed ({run}): {result['error']}")
+        base, again, head = (results[run]["trace"] for run in RUNS)  # type: ignore[index]
+        if (found := _first_difference(base, again)) is not None:
+            return Verdict(name, "refused", f"two replays of BASE differ by themselves: {found}")
+        if (found := _other_settings(base, head)) is not None:
+            return Verdict(name, "different", found)
+        if (found := _first_difference(_numbers(base), _numbers(head))) is not None:
+            return Verdict(name, "different", found)
+        for part in self.wanted[name]:
+            if reason := self._unknown(name, part):
+                return Verdict(name, "refused", f"{part}: {reason}")
+        return Verdict(name, "certified")
+
+    def _unknown(self, name: str, part: str) -> str:
+        """Why an equal replay of an item does not show that a part of its code computes the same; empty if it does."""
+        old, new = self.plans
+        entries = (old[name]["entries"][part], new[name]["entries"][part])
+        if files := changed_files(*self.codes, *entries):
+            return f"{', '.join(files)} changed, of which a slice of the data uses a part"
+        both = self.changed[name, part]
+        for side, tree in enumerate(("BASE", "HEAD")):
+            for statement in both[side]:
+                if statement.kind == "line" and (statement.file, *statement.span) not in self.ran[side]:
+                    return f"{statement.place} of {tree} is changed and did not run"
+        limits = [Counter(number for each in side for number in each.numbers) for side in both]
+        if gone := [*(limits[0] - limits[1]), *(limits[1] - limits[0])]:
+            return f"a limit changed ({', '.join(sorted(gone))}), and may act later than a replay lasts"
+        constants = [self._bound(side, entries[side], both[side]) for side in (0, 1)]
+        texts = [Counter(each.values()) for each in constants]
+        if texts[0] != texts[1]:
+            odd = [
+                constant for side in (0, 1) for constant, text in constants[side].items() if not texts[1 - side][text]
+            ]
+            return f"{', '.join(odd) or 'a constant'} has another value, and acts wherever it is used"
+        return ""
+
+    def _bound(self, side: int, entries: Iterable[str], changed: Sequence[Statement]) -> dict[str, str]:
+        """Values of the changed constants that a statement uses which did not change."""
+        keys = {statement.key for statement in changed}
+        kept = statements(self.codes[side], entries)
+        used = {key for statement in kept.values() if statement.key not in keys for key in statement.uses}
+        known = self.values[side]
+        return {
+            each.name: known[each.name]
+            for each in changed
+            if each.name in known
+            and known[each.name] != "<no value>"
+            and each.own in used
+            and not each.name.endswith(FREE)
+        }
+
+    # Certificates
+
+    def certificates(self, verdicts: Iterable[Verdict]) -> Iterator[Certificate]:
+        """One for each part of each item that was certified."""
+        old, new = self.plans
+        for verdict in verdicts:
+            if verdict.state != "certified":
+                continue
+            name = verdict.name
+            evidence = sha256_json(self.results["head"][name]["trace"])[:32]
+            for part in self.wanted[name]:
+                yield Certificate(
+                    kind="replay",
+                    part=part,
+                    configuration=new[name]["configuration"],
+                    old=old[name]["identities"][part],
+                    new=new[name]["identities"][part],
+                    base=self.base.commit,
+                    head=self.head.commit,
+                    evidence=evidence,
+                )
+
+
+def _file(name: str) -> str:
+    return f"{name.replace('/', '+')}.json"
+
+
+def _numbers(trace: Sequence[Sequence[str]]) -> list[Sequence[str]]:
+    return [entry for entry in trace if not entry[0].startswith("settings.")]
+
+
+def _other_settings(base: Sequence[Sequence[str]], head: Sequence[Sequence[str]]) -> str | None:
+    """The first setting that is another; one that only one tree has does not count, as the numbers agree without it."""
+    old, new = ({name: value for name, value in trace if name.startswith("settings.")} for trace in (base, head))
+    for name in old:
+        if name in new and old[name] != new[name]:
+            return f"{name.removeprefix('settings.')} is {new[name]} instead of {old[name]}"
+    return None
+
+
+def _first_difference(one: Sequence[Sequence[str]], other: Sequence[Sequence[str]]) -> str | None:
+    """The first entry in which two traces differ, with both values."""
+    seen: Counter[str] = Counter()
+    for left, right in zip(one, other, strict=False):
+        seen[left[0]] += 1
+        if left[0] != right[0]:
+            return f"{right[0]} where {left[0]} was"
+        if left[1] != right[1]:
+            return f"{left[0]} {seen[left[0]]}: {_shown(left[1])} became {_shown(right[1])}"
+    return None if len(one) == len(other) else f"{len(other)} numbers instead of {len(one)}"
+
+
+def _shown(text: str) -> str:
+    """A value for a person: floats as decimals, long ones cut."""
+    try:
+        return " ".join(f"{float.fromhex(part):.9g}" for part in text.split()) if "0x" in text else text[:60]
+    except ValueError:
+        return text[:60]
+
+
+def summary(verdicts: Sequence[Verdict]) -> str:
+    """One line, and one for each item that was not certified."""
+    counts = Counter(verdict.state for verdict in verdicts)
+    lines = [", ".join(f"{counts[state]} {state}" for state in ("certified", "refused", "different"))]
+    for state in ("different", "refused"):
+        reasons: dict[str, list[str]] = {}
+        for verdict in verdicts:
+            if verdict.state == state:
+                reasons.setdefault(verdict.reason, []).append(verdict.name)
+        for reason, names in reasons.items():
+            shown = ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+            lines.append(f"{state}: {shown}: {reason}")
+    return "\n".join(lines)
+
+
+def certify(base: str, experiment: str, workers: int = 2, only: Sequence[str] = ()) -> tuple[list[Verdict], int]:
+    """Replay, judge and write certificates; returns the verdicts and how many certificates are new."""
+    run = Certification(base, experiment, workers, only)
+    if not run.wanted:
+        return [], 0
+    run.replay()
+    verdicts = run.judge()
+    return verdicts, run.ledger.add(run.certificates(verdicts))

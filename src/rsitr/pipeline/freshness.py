@@ -1,0 +1,159 @@
+"""Whether a record still describes the present: parameters, code, data, and what it rests on."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rsitr.errors import DatasetError, Unsupported
+from rsitr.records.artefact import PARAMETERS, ArtefactRecord, ArtefactSpec
+from rsitr.records.cell import (
+    SCORED,
+    TRAINED,
+    Record,
+    Spec,
+    TrainReport,
+    current_weights_sha,
+    read_report,
+    trained_identities,
+)
+from rsitr.records.certificates import Ledger
+from rsitr.records.files import read_json
+from rsitr.records.prior import PriorSpec, SceneRecord
+from rsitr.records.study import Study, StudySpec
+from rsitr.records.two_stage import TwoStageRecord, TwoStageSpec
+
+RECORDS: dict[str, type[ArtefactRecord]] = {
+    **{Spec.kind: Record, PriorSpec.kind: SceneRecord},
+    **{TwoStageSpec.kind: TwoStageRecord, StudySpec.kind: Study},
+}
+NAMES = {TRAINED: "code", SCORED: "code of evaluation"}
+"""What messages call the parts of an identity."""
+
+
+def read(spec: ArtefactSpec) -> ArtefactRecord | None:
+    """The record of an artefact, or None when there is none yet."""
+    return read_json(RECORDS[spec.kind], spec.record_file) if spec.record_file.is_file() else None
+
+
+class Present:
+    """The present that records are held against. Everything is read once: make a new one after something has changed."""
+
+    def __init__(self, ledger: Ledger | None = None):
+        self.ledger = Ledger.read() if ledger is None else ledger
+        self._records: dict[str, ArtefactRecord | None] = {}
+        self._data: dict[Path | str, str | None] = {}
+        self._stale: dict[str, list[str]] = {}
+
+    def record(self, spec: ArtefactSpec) -> ArtefactRecord | None:
+        """The record of an artefact, or None when there is none yet."""
+        if spec.item not in self._records:
+            self._records[spec.item] = read(spec)
+        return self._records[spec.item]
+
+    def data_sha(self, spec: ArtefactSpec) -> str | None:
+        """Hash of the data of an artefact as it is here, or None where it has not been built."""
+        match spec:
+            case PriorSpec():
+                return self._once(spec.item, lambda: _selected(spec))
+            case Spec():
+                return self._once(spec.clean, lambda: _table_sha(spec.clean))
+            case TwoStageSpec():
+                return self.data_sha(spec.scorer)
+            case StudySpec():
+                return self.data_sha(spec.cell)
+        raise TypeError(f"{type(spec).__name__} is not an artefact")
+
+    def _once(self, key: Path | str, compute) -> str | None:  # type: ignore[no-untyped-def]
+        if key not in self._data:
+            self._data[key] = compute()
+        return self._data[key]
+
+    def weights_sha(self, spec: ArtefactSpec) -> str | None:
+        """Hash of the weights of an artefact as they are here, or as its record has them."""
+        if isinstance(spec, Spec):
+            return current_weights_sha(spec.cell)
+        record = self.record(spec)
+        return record.weights_sha if record else None
+
+    def other(self, spec: ArtefactSpec, identities: dict[str, str]) -> list[str]:
+        """Parts of some identities that no chain of certificates connects with the expected ones."""
+        found = []
+        for part, sha in identities.items():
+            expected = spec.identities[part]
+            if sha != expected and not self.ledger.connects(part, sha, expected, spec.configuration):
+                found.append(NAMES.get(part, part))
+        return list(dict.fromkeys(found))
+
+    def stale(self, spec: ArtefactSpec) -> list[str]:
+        """What the record of an artefact no longer agrees with; empty when there is none.
+
+        Any of code, code of evaluation, parameters, data, and the parts of what it rests on. Data and weights that are
+        not here are not judged: a clone with records and no data has to believe them.
+        """
+        if spec.item not in self._stale:
+            record = self.record(spec)
+            self._stale[spec.item] = self._judge(spec, record) if record else []
+        return self._stale[spec.item]
+
+    def _judge(self, spec: ArtefactSpec, record: ArtefactRecord) -> list[str]:
+        changed = self.other(spec, record.identities)
+        data_sha = self.data_sha(spec)
+        # A record that failed before it read the data has no data hash to compare.
+        if data_sha and record.data_sha and data_sha != record.data_sha:
+            changed.append("data")
+        for name, other in spec.rests_on.items():
+            weights, used = self.weights_sha(other), record.used.get(name)
+            untrusted = [part for part in self.stale(other) if part != NAMES[SCORED]]
+            if untrusted or (weights and used and weights != used):
+                changed.append(name.replace("_", " "))
+        return changed
+
+    def other_checkpoint(self, spec: Spec) -> list[str]:
+        """What the checkpoint of a cell was not trained by: any of code, parameters, data, teacher, prior.
+
+        ``checkpoint`` where there is none here, or training ended without weights.
+        """
+        report = read_report(spec.cell)
+        if report is None or report.outcome.status != "ok" or not all(map(Path.is_file, spec.trained_outputs)):
+            return ["checkpoint"]
+        return self.other_training(spec, report)
+
+    def other_training(self, spec: Spec, report: TrainReport) -> list[str]:
+        """What a training that has been reported was not done by."""
+        if set(report.identities) != set(trained_identities(spec)):
+            return [PARAMETERS, NAMES[TRAINED]]
+        changed = self.other(spec, report.identities)
+        data_sha = self.data_sha(spec)
+        if data_sha and report.data_sha and data_sha != report.data_sha:
+            changed.append("data")
+        for name, other in spec.rests_on.items():
+            weights, used = self.weights_sha(other), report.used.get(name)
+            if weights and used and weights != used:
+                changed.append(name)
+        return changed
+
+    def superseded(self, spec: Spec) -> bool:
+        """Whether a current checkpoint is here that is not the one that the cell's record is of.
+
+        A record from git is of another, once the cell was trained again on this machine: the numbers agree, the weights
+        need not, bit by bit, and what learns from the cell or ranks by it states which weights it took.
+        """
+        record = self.record(spec)
+        if record is None or record.outcome.status != "ok" or record.weights_sha == current_weights_sha(spec.cell):
+            return False
+        return not self.other_checkpoint(spec)
+
+
+def _table_sha(path: Path) -> str | None:
+    from rsitr.datasets.table import read_facts  # pyarrow, which a parse need not wait for without data
+
+    return read_facts(path).data_sha if path.is_file() else None
+
+
+def _selected(spec: PriorSpec) -> str | None:
+    from rsitr.dedup.prior_images import select
+
+    try:
+        return select(spec).data_sha if all(path.is_file() for path in spec.inputs) else None
+    except (DatasetError, Unsupported):
+        return None  # the run itself says what is wrong

@@ -1,0 +1,515 @@
+"""Replaying cells, priors, two-stage retrievals and studies on a slice of their data, for ``rsitr certify``.
+
+Two trees of this project replay the same things; where every number agrees bit for bit, the code of one computes what
+that of the other does. A replay is small, and built to meet what acts late in a real run: every phase lasts an epoch,
+training is killed and resumed in the middle of one, the learning rate is taken at every step of the real course, tiles
+and blocks are so small that there are borders.
+
+Run it in an empty folder that holds a tree's ``params.yaml``, with the tree's ``src`` on PYTHONPATH:
+``python -m rsitr.pipeline.replay plan EXPERIMENT`` prints what there is to replay, with the identity of its code;
+``python -m rsitr.pipeline.replay run REQUEST`` replays some of it, and writes a file for each as it goes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import shutil
+import sys
+import threading
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import CodeType, FrameType
+from typing import Any
+from unittest.mock import patch
+
+from rsitr.errors import ParamsError
+from rsitr.params import Params, load_params
+from rsitr.pipeline.inputs import measures
+from rsitr.pipeline.specs import artefacts, find, open_params
+from rsitr.records.artefact import ArtefactSpec
+from rsitr.records.cell import Spec
+from rsitr.records.code import PACKAGE
+from rsitr.records.paths import Paths
+from rsitr.records.prior import PriorSpec
+from rsitr.records.provenance import sha256_json
+from rsitr.records.study import StudySpec
+from rsitr.records.two_stage import TwoStageSpec
+from rsitr.stages.entries import entries
+
+IMAGES = {"train": 128, "val": 32, "test": 32}
+"""Of each split of a slice."""
+CLASSED = 256
+"""Images of a set that has classes and no captions."""
+BATCH = 32
+KILLED_AT = 3
+"""The step of a training that does not come back from its first run."""
+COURSE_STEPS = 37
+"""Steps of an epoch for which the real learning rates are taken."""
+TILE, PAIRS = 24, 2**20
+"""Side of the small tiles, and numbers in the small blocks of pairs."""
+
+
+def plan(params: Params, experiment: str) -> Iterator[dict[str, Any]]:
+    """Everything of an experiment, each configuration once: of its first seed."""
+    seen: set[str] = set()
+    for spec in artefacts(params, experiment):
+        if spec.configuration not in seen:
+            seen.add(spec.configuration)
+            yield {
+                "name": spec.item,
+                "configuration": spec.configuration,
+                "entries": entries(spec),
+                "identities": spec.code,
+            }
+
+
+class Killed(BaseException):
+    """Training stops here, as if its process had been killed."""
+
+
+class Coverage:
+    """Which of some watched lines run, in any thread."""
+
+    def __init__(self, watched: dict[str, list[list[int]]]):
+        """``watched``: file of the package -> [first, last] line of each statement that is to be watched."""
+        self.watched = {str(PACKAGE / name): spans for name, spans in watched.items()}
+        self.ran: dict[str, set[int]] = {name: set() for name in self.watched}
+        self._of: dict[CodeType, set[int] | None] = {}
+
+    def _lines(self, code: CodeType) -> set[int] | None:
+        """The set that a function's lines go to, or None for a function without a watched line."""
+        if code not in self._of:
+            spans = self.watched.get(code.co_filename, [])
+            own = {line for _, _, line in code.co_lines() if line}
+            found = any(first <= line <= last for first, last in spans for line in own)
+            self._of[code] = self.ran[code.co_filename] if found else None
+        return self._of[code]
+
+    def _call(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
+        lines = self._lines(frame.f_code)
+        if lines is None:
+            return None
+        lines.add(frame.f_lineno)
+
+        def line(frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
+            lines.add(frame.f_lineno)
+            return line
+
+        return line
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        """Watch while a block runs."""
+        if not self.watched:
+            yield
+            return
+        threading.settrace(self._call)
+        sys.settrace(self._call)
+        try:
+            yield
+        finally:
+            sys.settrace(None)
+            threading.settrace(None)  # type: ignore[arg-type]
+
+    def seen(self) -> dict[str, list[list[int]]]:
+        """The watched spans of which a line has run, by file of the package."""
+        return {
+            Path(name).relative_to(PACKAGE).as_posix(): [
+                span for span in spans if any(span[0] <= line <= span[1] for line in self.ran[name])
+            ]
+            for name, spans in self.watched.items()
+        }
+
+
+Trace = list[tuple[str, str]]
+
+
+def _digest(*parts: Any) -> str:
+    """Hash of the bits of tensors and arrays."""
+    digest = hashlib.sha256()
+    for part in parts:
+        array = part.detach().cpu().numpy() if hasattr(part, "detach") else part
+        digest.update(f"{array.dtype}{array.shape}".encode() + array.tobytes())
+    return digest.hexdigest()
+
+
+def _state(state: dict[str, Any]) -> str:
+    return sha256_json([[name, _digest(value)] for name, value in sorted(state.items())])
+
+
+class Replayer:
+    """Replays what it is asked for, in this folder, with the data that lies below ``root``."""
+
+    def __init__(self, params: Params, root: Path):
+        self.params, self.root = params, root
+        self.sliced: set[str] = set()
+        self.failed = False
+        self.traces: dict[str, Trace] = {}
+
+    def replay(self, name: str) -> Trace:
+        """The trace of an item of the experiment."""
+        spec = find(self.params, name)
+        if spec is None:
+            raise ParamsError(f"{name} is not part of params.yaml")
+        return self.trace(spec)
+
+    def trace(self, spec: ArtefactSpec) -> Trace:
+        """The trace of an artefact; what it rests on is replayed before it, once."""
+        if spec.item not in self.traces:
+            for other in spec.rests_on.values():
+                self.trace(other)
+            match spec:
+                case PriorSpec():
+                    found = self._prior(spec)
+                case Spec():
+                    found = self._cell(spec)
+                case TwoStageSpec():
+                    found = self._two_stage(spec)
+                case StudySpec():
+                    found = self._study(spec)
+                case _:
+                    raise TypeError(spec)
+            self.traces[spec.item] = found
+        return self.traces[spec.item]
+
+    def _data(self, dataset: str, dedup: str = "none") -> None:
+        """A slice of a dataset's canonical table, and what is made from it."""
+        if dataset in self.sliced:
+            return
+        self.sliced.add(dataset)
+        extracted = Path("data/extracted")
+        if not extracted.exists():
+            extracted.parent.mkdir(parents=True, exist_ok=True)
+            extracted.symlink_to((self.root / extracted).resolve())
+        write_slice(self.root / Paths.dataset(dataset), Paths.dataset(dataset))
+        if dedup == "copies":
+            self._copies((dataset, dataset))
+
+    def _copies(self, pair: tuple[str, str]) -> None:
+        from rsitr.dedup.copies import write_copies
+        from rsitr.dedup.thumbnails import write_thumbnails
+
+        for name in pair:
+            if not Paths.thumbnails(name).is_file():
+                write_thumbnails(Paths.dataset(name), Paths.thumbnails(name))
+        first, second = pair
+        write_copies(Paths.thumbnails(first), Paths.thumbnails(second), Paths.copies(first, second))
+
+    def _clean(self, spec: Spec) -> None:
+        from rsitr.captions.keyword_build import build_keywords
+        from rsitr.dedup.clean import write_clean
+
+        self._data(spec.dataset, spec.dedup)
+        if not spec.clean.is_file():
+            write_clean(Paths.dataset(spec.dataset), spec.dedup, spec.clean)
+        if not spec.keywords.is_file():
+            build_keywords(Paths.dataset(spec.dataset), spec.keywords)
+        self._similarity(spec)
+
+    def _similarity(self, spec: Spec) -> None:
+        """The matrices that a dynamic margin reads."""
+        from rsitr.captions.similarity import CaptionSet, write_matrix
+        from rsitr.datasets.splits import load_splits
+
+        for name in measures(self.params, spec.cell):
+            train = load_splits(spec.clean)[0]["train"]
+            write_matrix(name, CaptionSet.of(train.captions, train.image_of), spec.similarity / f"{name}.npy")
+
+    def _short(self, spec: Spec) -> Spec:
+        return spec.model_copy(
+            update={
+                "settings": spec.settings | shortened(spec),
+                "teacher": self._short(spec.teacher) if spec.teacher else None,
+                "prior": self._short_prior(spec.prior) if spec.prior else None,
+            }
+        )
+
+    @staticmethod
+    def _short_prior(spec: PriorSpec) -> PriorSpec:
+        settings = {"epochs": 1, "batch_size": min(BATCH, spec.prior.settings.batch_size)}
+        short = spec.prior.settings.model_copy(update=settings)
+        return spec.model_copy(update={"prior": spec.prior.model_copy(update={"settings": short})})
+
+    def _prior(self, whole: PriorSpec) -> Trace:
+        from safetensors.numpy import load_file
+
+        from rsitr.stages import prior as train
+
+        spec = self._short_prior(whole)
+        for dataset in dict.fromkeys([*spec.prior.datasets, *spec.prior.without]):
+            self._data(dataset)
+        for pair in spec.prior.compared:
+            self._copies(pair)
+        spoil(Paths.prior_weights(spec.id).parent)
+        trace: Trace = [("settings", json.dumps(spec.prior.settings.model_dump(mode="json"), sort_keys=True))]
+        trace += [
+            ("course", _hexed(train.learning_rate_factor(step, total) for step in range(total))) for total in (7, 400)
+        ]
+        with _recorded(train, train.SceneTrainer, trace):
+            record = _twice(lambda: train.train(spec))
+        trace += [("status", record.outcome.status), ("accuracy", repr(record.accuracy)), ("loss", repr(record.loss))]
+        return [*trace, ("weights", _state(load_file(Paths.prior_weights(spec.id))))]
+
+    def _cell(self, whole: Spec) -> Trace:
+        spec = self._short(whole)
+        self._clean(spec)
+        return [*self._course(whole), *self._train(spec), *self._evaluate(spec)]
+
+    @staticmethod
+    def _course(spec: Spec) -> Trace:
+        """What the real configuration says, and what it makes of the steps of a long training."""
+        from rsitr.methods.base import TrainingConfig
+        from rsitr.stages import train
+        from rsitr.stages.setup import configuration as of
+
+        config = of(spec)
+        trace: Trace = [
+            (f"settings.{name}", json.dumps(value, sort_keys=True))
+            for name, value in config.model_dump(mode="json").items()
+        ]
+        if not isinstance(config, TrainingConfig):
+            return trace
+        for phase in config.course:
+            steps = range(phase.epochs * COURSE_STEPS)
+            factors = (train.learning_rate_factor(config, phase.epochs, step, COURSE_STEPS) for step in steps)
+            trace.append(("course", _hexed(factors)))
+        epochs = sum(phase.epochs for phase in config.course)
+        places = [(train.phase_at(config, epoch)[1], train.choice_start(config, epoch + 1)) for epoch in range(epochs)]
+        return [*trace, ("course", repr(places))]
+
+    def _train(self, spec: Spec) -> Trace:
+        from safetensors.numpy import load_file
+
+        from rsitr.stages import train
+
+        trace: Trace = []
+        spoil(Paths.checkpoint(spec.cell))
+        build = train.build_method
+
+        def built(*arguments: Any) -> Any:
+            method = build(*arguments)
+            trace.append(("initial weights", _state(method.state_dict())))
+            return method
+
+        with patch.object(train, "build_method", built), _recorded(train, train.Trainer, trace):
+            report = _twice(lambda: train.train(spec))
+        trace += [("status", report.outcome.status)]
+        if report.outcome.status == "failed":
+            trace.append(("reason", report.outcome.reason))
+        trace += [("epoch", _hexed([each.loss, each.val_mr, each.learning_rate])) for each in report.history]
+        trace += [("selection", json.dumps(report.selection, sort_keys=True))]
+        trace += [("parameters", repr(report.parameters))]
+        return [*trace, ("weights", _state(load_file(Paths.checkpoint(spec.cell) / "model.safetensors")))]
+
+    def _evaluate(self, spec: Spec) -> Trace:
+        import pyarrow.parquet as pq
+
+        from rsitr.retrieval.recall import text_groups
+        from rsitr.stages import encode as scoring
+        from rsitr.stages import evaluate
+
+        encode, seen = evaluate.encode, []
+
+        def encoded(method: Any, split: Any, *arguments: Any) -> Any:
+            found = encode(method, split, *arguments)
+            seen.append((method, split, found))
+            return found
+
+        with patch.object(evaluate, "encode", encoded), patch.object(scoring, "PAIR_NUMBERS", PAIRS):
+            record = evaluate.evaluate(spec)
+        trace: Trace = [("status", record.outcome.status)]
+        for method, split, found in seen:
+            trace.append(("encodings", _digest(found.images, found.texts, found.place)))
+            trace += small_tiles(method, found, split.image_of, text_groups(split.captions))
+        if not self.failed:
+            self.failed = True
+            weights = Paths.checkpoint(spec.cell) / "model.safetensors"
+            aside = weights.rename(weights.with_suffix(".aside"))
+            evaluate.evaluate(spec)  # a failure takes another way
+            aside.rename(weights)
+            record = evaluate.evaluate(spec)
+        ranks = pq.read_table(Paths.cell(spec.cell) / "ranks.parquet").to_pydict()
+        return trace + [(f"ranks.{name}", sha256_json(values)) for name, values in ranks.items()]
+
+    def _two_stage(self, whole: TwoStageSpec) -> Trace:
+        from rsitr.stages import two_stage
+
+        cells = {"scorer": self._short(whole.scorer), "filter": self._short(whole.filter)}
+        record = two_stage.run(whole.model_copy(update=cells | {"shortlists": (3, 8, 20)}))
+        trace: Trace = [("status", record.outcome.status), ("gallery", repr(record.gallery))]
+        return trace + [(f"metrics at {point.k}", json.dumps(point.metrics, sort_keys=True)) for point in record.points]
+
+    def _study(self, whole: StudySpec) -> Trace:
+        from rsitr.stages.clip_study import measure
+
+        other = self._short(whole.two_encoders) if whole.two_encoders else None
+        spec = whole.model_copy(update={"cell": self._short(whole.cell), "two_encoders": other})
+        study = measure(spec)
+        trace: Trace = [("status", study.outcome.status), ("metrics", json.dumps(study.metrics, sort_keys=True))]
+        listed = spec.outputs[0].read_text(encoding="utf-8")
+        return [*trace, ("failures", json.dumps(study.failures, sort_keys=True)), ("listed", sha256_json(listed))]
+
+
+def spoil(folder: Path) -> None:
+    """Begin a training with nothing but a damaged state to continue from."""
+    shutil.rmtree(folder, ignore_errors=True)  # left by a replay that was killed
+    folder.mkdir(parents=True)
+    (folder / "resume.pt").write_bytes(bytes(range(256)))
+
+
+def small_tiles(method: Any, encoded: Any, image_of: Any, text_group: Any) -> Trace:
+    """Ranks and re-ranked ranks in tiles so small that most queries meet several."""
+    from rsitr.retrieval.ranks import rank_embeddings, rank_scores
+    from rsitr.retrieval.rerank import dot_product, rerank
+    from rsitr.stages.encode import Scores
+
+    scores = Scores(method, encoded, "cpu")
+    score = scores.of if scores.texts is None else dot_product(scores.images, scores.texts)
+    if scores.texts is None:
+        both = rank_scores(score, image_of, text_group=text_group, block=TILE)
+    else:
+        both = rank_embeddings(scores.images, scores.texts, image_of, text_group=text_group, block=TILE)
+    found = [*both, rerank(score, image_of, block=TILE)]
+    return [("ranks in small tiles", _digest(*(side for ranks in found for side in (ranks.i2t, ranks.t2i))))]
+
+
+def shortened(spec: Spec) -> dict[str, Any]:
+    """Settings by which a cell is replayed instead of its own: an epoch for each phase, small batches."""
+    from rsitr.methods.base import TrainingConfig
+    from rsitr.stages.setup import configuration as of
+
+    config = of(spec)
+    if not isinstance(config, TrainingConfig):
+        return {}
+    changed: dict[str, Any] = {"batch_size": min(config.batch_size, BATCH)}
+    late = getattr(config, "all_negatives_epochs", 0)
+    if late:
+        changed["all_negatives_epochs"] = 1
+    if config.phases:
+        changed["phases"] = [phase.model_dump(mode="json") | {"epochs": 1} for phase in config.phases]
+    else:
+        # An epoch before and one after what changes from epoch to epoch.
+        changed["epochs"] = 2 if late or config.schedule == "step" else 1
+    if config.schedule == "step":
+        changed["step_epochs"] = 1
+    if config.selection_images:
+        changed["selection_images"] = min(config.selection_images, IMAGES["val"] // 2)
+    return changed
+
+
+def write_slice(table: Path, out: Path) -> None:
+    """Some rows of a canonical table: of each split so many, evenly over those that can be used."""
+    import numpy as np
+
+    from rsitr.datasets.canonical import data_sha
+    from rsitr.datasets.table import read_table, write_table
+
+    rows, facts = read_table(table)
+    listed = rows.select(["split", "problem", "captions"]).to_pylist()
+    captioned = any(row["captions"] for row in listed)
+    chosen: list[int] = []
+    for split, count in IMAGES.items():
+        places = [place for place, row in enumerate(listed) if row["split"] == split]
+        usable = [place for place in places if not listed[place]["problem"]] or places
+        wanted = count if captioned else CLASSED
+        if usable:
+            chosen += [usable[k] for k in np.unique(np.linspace(0, len(usable) - 1, wanted).astype(int))]
+    some = rows.take(sorted(chosen))
+    write_table(some, facts._replace(data_sha=data_sha(some.to_pandas())), out)
+
+
+def _hexed(values: Iterable[float]) -> str:
+    """The bits of some numbers: a short list of them, or a hash of a long one."""
+    texts = [float(value).hex() for value in values]
+    return " ".join(texts) if len(texts) <= 4 else sha256_json(texts)
+
+
+@contextmanager
+def _recorded(module: Any, trainer: Any, trace: Trace) -> Iterator[None]:
+    """Save after every step, write down every loss, and kill the first run in the middle of an epoch."""
+    step, count = trainer.train_step, 0
+
+    def recorded(self: Any, *arguments: Any) -> float:
+        nonlocal count
+        count += 1
+        if count == KILLED_AT:
+            raise Killed
+        loss = step(self, *arguments)
+        trace.append(("loss", float(loss).hex()))
+        return loss
+
+    with patch.object(module, "SAVE_SECONDS", -1), patch.object(trainer, "train_step", recorded):
+        yield
+
+
+def _twice(run: Callable[[], Any]) -> Any:
+    """Run until it is killed, then run again, which has to continue."""
+    try:
+        return run()
+    except Killed:
+        return run()
+
+
+def values(names: Iterable[str]) -> dict[str, str]:
+    """What constants (dotted names) are in this tree: as they print."""
+    found = {}
+    for name in names:
+        parts = name.split(".")
+        for cut in range(len(parts) - 1, 0, -1):
+            try:
+                value: Any = importlib.import_module(".".join(parts[:cut]))
+            except ModuleNotFoundError:
+                continue
+            for part in parts[cut:]:
+                value = vars(value).get(part, "<no value>") if isinstance(value, type) else getattr(value, part)
+            found[name] = repr(value)
+            break
+    return found
+
+
+def opened(experiment: str) -> Params:
+    """The parameters of this folder, for an experiment."""
+    return open_params(load_params().model_dump() | {"experiment": experiment})
+
+
+def run(request: dict[str, Any]) -> None:
+    """Replay what a request names and write each trace to ``out`` as it is done, unless it is there already."""
+    out = Path(request["out"])
+    out.mkdir(parents=True, exist_ok=True)
+    replayer = Replayer(opened(request["experiment"]), Path(request["root"]))
+    (out / "values.json").write_text(json.dumps(values(request.get("constants", []))), encoding="utf-8")
+    for name in request["items"]:
+        path = out / f"{name.replace('/', '+')}.json"
+        if path.is_file():
+            continue
+        coverage = Coverage(request.get("watched", {}))
+        before = len(replayer.traces)
+        with coverage():
+            try:
+                result: dict[str, Any] = {"trace": replayer.replay(name)}
+            except Exception as error:  # what cannot be replayed is not certified, and the rest goes on
+                result = {"error": f"{type(error).__name__}: {error}"}
+        result |= {"ran": coverage.seen(), "replayed": len(replayer.traces) - before}
+        partial = path.with_suffix(f".{os.getpid()}.part")
+        partial.write_text(json.dumps(result), encoding="utf-8")
+        partial.replace(path)
+        print(f"{name}: {result.get('error', 'replayed')}", file=sys.stderr, flush=True)
+
+
+def main(arguments: list[str]) -> None:
+    """``plan EXPERIMENT`` or ``run REQUEST``."""
+    command, argument = arguments
+    if Path("Snakefile").exists():
+        sys.exit("rsitr: a replay overwrites checkpoints and records: run it in an empty folder with a params.yaml")
+    if command == "plan":
+        json.dump([*plan(opened(argument), argument)], sys.stdout)
+    else:
+        run(json.loads(Path(argument).read_text(encoding="utf-8")))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

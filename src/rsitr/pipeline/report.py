@@ -1,0 +1,108 @@
+"""The tables and figures of an experiment, all of them or some, from what is in the project; nothing needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from rsitr.params import CellId, Experiment, Params
+from rsitr.pipeline.freshness import Present
+from rsitr.pipeline.inputs import study_cells
+from rsitr.pipeline.overlap import built, found_copies, training_overlaps
+from rsitr.pipeline.specs import scenes_of_priors, spec_of, study_spec, two_stage_specs
+from rsitr.pipeline.status import cores, refuse
+from rsitr.records.paths import Paths
+from rsitr.tables import leakage, two_stage
+from rsitr.tables.declared import chosen
+from rsitr.tables.entries import collect
+from rsitr.tables.two_stage import Series
+from rsitr.tables.view import View
+
+CELLS = Path("results/cells")
+
+
+class Material:
+    """What the tables of an experiment are made from (``rsitr.tables.declared.Material``)."""
+
+    def __init__(self, params: Params, name: str):
+        self.params, self.name = params, name
+        self.experiment: Experiment = params[name]
+        self.out = Paths.tables(name)
+        self.present = Present()
+
+    @cached_property
+    def view(self) -> View:
+        """The cells of the matrix."""
+        stale = {cell: self.present.stale(spec_of(self.params, cell)) for cell in self.params.cells(self.name)}
+        path = Paths.overlaps(self.name)
+        # As the table ``leakage`` wrote it down, so that a clone without data has it.
+        overlaps = leakage.read_training(path) if path.is_file() else {}
+        return View(self.name, self.experiment, collect(self.params, self.name, CELLS, stale, overlaps))
+
+    @cached_property
+    def series(self) -> Sequence[Series]:
+        """The two-stage retrievals."""
+        specs = two_stage_specs(self.params, self.name)
+        return two_stage.collect(self.params, self.name, {spec.id: self.present.stale(spec) for spec in specs})
+
+    @cached_property
+    def studied(self) -> Mapping[CellId, Sequence[str]]:
+        """The cells that the study of CLIP asks -> what their studies no longer agree with."""
+        cells = study_cells(self.params, self.name)
+        return {cell: self.present.stale(study_spec(self.params, cell)) for cell in cells}
+
+    @property
+    def scenes(self) -> Mapping[str, Sequence[str]]:
+        """Address of each prior -> the datasets that it learns from."""
+        return scenes_of_priors(self.params)
+
+    @property
+    def canonical(self) -> Mapping[str, Path]:
+        """The canonical tables of the matrix that are here."""
+        return built(self.experiment.datasets)
+
+    @property
+    def compared(self) -> Mapping[str, Path]:
+        """Those of everything whose images are compared."""
+        return built([*self.experiment.datasets, *self.experiment.sources])
+
+    @property
+    def copies(self) -> Mapping[tuple[str, str], Path]:
+        """The tables of near duplicates that are here."""
+        return found_copies(self.params, self.name)
+
+    def write_overlaps(self) -> Path:
+        """Write how many test images are nearly in what the experiment trains on."""
+        return leakage.write_training(training_overlaps(self.params, self.name), Paths.overlaps(self.name))
+
+    @property
+    def threads(self) -> int:
+        """Threads that a table may use."""
+        return min(2, cores())
+
+
+def build(params: Params, experiment: str, *, only: str | None = None, strict: bool = False) -> list[Path]:
+    """Tables and figures of an experiment, or those of a name or group (``rsitr.tables.declared.chosen``).
+
+    Tables of data that is not here are left as they are: a clone has them from git. ``strict``, here or in params.yaml,
+    writes nothing from records unless all of them are of the present (``refuse``).
+    """
+    tables = [table for table in chosen(only) if [*table.files(params[experiment])]]
+    if (strict or params.strict) and any(table.made_from == "records" for table in tables):
+        refuse(params, experiment)
+    material = Material(params, experiment)
+    here = {
+        "records": True,
+        "sources": True,
+        "canonical": bool(material.canonical),
+        "near duplicates": bool(material.copies),
+    }
+    return [path for table in tables if here[table.made_from] for path in table.build(material)]
+
+
+def missing_data(params: Params, experiment: str, only: str | None = None) -> list[str]:
+    """Names of the tables that ``build`` leaves as they are, because their data is not here."""
+    material = Material(params, experiment)
+    here = {"canonical": bool(material.canonical), "near duplicates": bool(material.copies)}
+    return [table.name for table in chosen(only) if not here.get(table.made_from, True)]

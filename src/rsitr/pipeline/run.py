@@ -1,0 +1,216 @@
+"""Computing artefacts: whichever kind, only what is not current, one process at a time for each."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from filelock import FileLock, Timeout
+
+from rsitr.errors import RsitrError
+from rsitr.params import CellId, Params
+from rsitr.pipeline.freshness import Present, read
+from rsitr.pipeline.process import run_process
+from rsitr.pipeline.specs import check_cell, spec_of
+from rsitr.records.artefact import ArtefactSpec, Outcome
+from rsitr.records.cell import Record, Spec, TrainReport, read_report, trained_identities, write_history
+from rsitr.records.files import as_json, replacing, set_aside, write_csv, write_json, write_text
+from rsitr.records.prior import PriorSpec, SceneRecord
+from rsitr.records.provenance import library_versions, sha256_file
+from rsitr.records.study import Study, StudySpec
+from rsitr.records.two_stage import TwoStageRecord, TwoStageSpec
+
+BOTH = ("train", "evaluate")
+"""The stages of a cell."""
+
+
+class Result(NamedTuple):
+    """How an artefact stands after ``run``."""
+
+    outcome: Outcome
+    ran: bool
+    """Whether anything was computed."""
+
+    def say(self, spec: ArtefactSpec) -> str:
+        """One line for a person."""
+        reason = f" ({self.outcome.reason})" if self.outcome.reason else ""
+        return f"{spec.path}: {self.outcome.status}{reason}" if self.ran else f"{spec.path}: current, not run{reason}"
+
+
+def spec_path(spec: ArtefactSpec) -> Path:
+    """Where the specification of an artefact is kept for the process that computes it."""
+    return Path(".rsitr/specs", spec.item + ".json")
+
+
+def write_spec(spec: ArtefactSpec) -> Path:
+    """Write the specification of an artefact."""
+    path = spec_path(spec)
+    if not path.is_file() or path.read_text(encoding="utf-8") != as_json(spec):
+        write_text(path, as_json(spec))
+    return path
+
+
+def run(spec: ArtefactSpec, stages: Sequence[str] = BOTH) -> Result:
+    """Compute an artefact unless it is current; of a cell, the ``stages`` that are not.
+
+    Raises ``RsitrError`` where something that it rests on has not been computed, and for an evaluation alone without a
+    current checkpoint.
+    """
+    lock = FileLock(Path(".rsitr/locks", spec.item.replace("/", "+") + ".lock"))
+    Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        print(f"{spec.path} is being computed by another process: waiting for it", file=sys.stderr)
+        lock.acquire()
+    with lock:
+        return _run_cell(spec, stages) if isinstance(spec, Spec) else _run_whole(spec)
+
+
+def _run_whole(spec: ArtefactSpec) -> Result:
+    if finished(spec, Present()):
+        found = read(spec)
+        assert found is not None
+        return Result(found.outcome, False)
+    _check_prerequisites(spec)
+    if killed := run_process(spec, write_spec(spec)):
+        _record_kill(spec, killed)
+        return Result(killed, True)
+    found = read(spec)
+    assert found is not None
+    return Result(found.outcome, True)
+
+
+def _run_cell(spec: Spec, stages: Sequence[str]) -> Result:
+    present = Present()
+    train = "train" in stages and needs_training(spec, present)
+    evaluate = "evaluate" in stages and (train or not finished(spec, present))
+    if evaluate and not train and (other := present.other_checkpoint(spec)):
+        # A training that ended without weights has a record, too, which says why.
+        report = read_report(spec.cell)
+        if report is None or report.outcome.status == "ok" or present.other_training(spec, report):
+            raise RsitrError(
+                f"{spec.path} has no checkpoint of the present {' and '.join(other)}: run `rsitr train {spec.path}` first"
+            )
+    needed = [stage for stage, wanted in (("train", train), ("evaluate", evaluate)) if wanted]
+    if not needed:
+        return Result(_outcome(spec, stages), False)
+    _check_prerequisites(spec)
+    killed = run_process(spec, write_spec(spec), needed)
+    if killed and train and Present().other_checkpoint(spec):
+        write_report(spec, killed)
+    if killed and evaluate:
+        report = read_report(spec.cell)
+        assert report is not None
+        _write_failed(spec, report, killed)
+    return Result(_outcome(spec, stages), True)
+
+
+def _outcome(spec: Spec, stages: Sequence[str]) -> Outcome:
+    found = read(spec) if "evaluate" in stages else read_report(spec.cell)
+    assert found is not None
+    return found.outcome
+
+
+def finished(spec: ArtefactSpec, present: Present) -> bool:
+    """Whether an artefact ended well, and all of it is here and current."""
+    record = present.record(spec)
+    if record is None or record.outcome.status != "ok" or present.stale(spec):
+        return False
+    if isinstance(spec, Spec):
+        return all(map(Path.is_file, spec.scored_outputs)) and not present.superseded(spec)
+    if isinstance(spec, PriorSpec) and not _intact(spec.outputs[0], record.weights_sha):
+        return False
+    return all(map(Path.is_file, spec.outputs))
+
+
+def needs_training(spec: Spec, present: Present) -> bool:
+    """Whether a cell has no current checkpoint here; a damaged one is set aside."""
+    if present.other_checkpoint(spec):
+        return True
+    report = read_report(spec.cell)
+    assert report is not None
+    return not _intact(spec.trained_outputs[0], report.weights_sha)
+
+
+def _intact(path: Path, sha256: str) -> bool:
+    if not path.is_file():
+        return False
+    if sha256_file(path) == sha256:
+        return True
+    print(f"{set_aside(path)} is damaged: it is not the file that its record is of, and is made again", file=sys.stderr)
+    return False
+
+
+def _check_prerequisites(spec: ArtefactSpec) -> None:
+    """Raise ``RsitrError`` unless what an artefact rests on has been computed, however that ended."""
+    for other in spec.rests_on.values():
+        found = read_report(other.cell) if isinstance(spec, Spec) and isinstance(other, Spec) else read(other)
+        if found is None:
+            raise RsitrError(
+                f"{spec.path} rests on {other.item}, which has not been computed: run `rsitr run {other.item}`"
+            )
+
+
+def checkpoint_of(spec: Spec) -> TrainReport:
+    """How training of a cell ended; raises ``RsitrError`` where it was not trained here by the present code and data."""
+    report = read_report(spec.cell)
+    if report is None:
+        raise RsitrError(f"{spec.path} has not been trained: run `rsitr train {spec.path}` first")
+    if changed := Present().other_training(spec, report):
+        raise RsitrError(
+            f"{spec.path} was trained with other {' and '.join(changed)} than the present: run `rsitr train {spec.path}`"
+        )
+    return report
+
+
+def trained(params: Params, cell: CellId) -> Spec:
+    """The spec of a cell that was trained; raises ``RsitrError`` where it was not, or ended without weights."""
+    check_cell(params, cell)
+    report = read_report(cell)
+    if report is None:
+        raise RsitrError(f"{cell.path} has not been trained: run `rsitr train {cell.path}` first")
+    if report.outcome.status != "ok":
+        raise RsitrError(f"{cell.path} has no trained model: it {report.outcome.status} ({report.outcome.reason})")
+    return spec_of(params, cell)
+
+
+def write_report(spec: Spec, outcome: Outcome) -> None:
+    """What training leaves that ended without weights: an empty checkpoint, and a report that says why."""
+    from safetensors.numpy import save_file
+
+    with replacing(spec.trained_outputs[0]) as partial:
+        save_file({}, partial, metadata={"cell": spec.cell.path})
+    write_json(spec.trained_outputs[1], TrainReport(outcome=outcome, identities=trained_identities(spec)))
+
+
+def _write_failed(spec: Spec, report: TrainReport, outcome: Outcome) -> None:
+    from rsitr.retrieval.rank_files import write_ranks
+
+    ranks, history, record_file = spec.scored_outputs
+    record = Record.begun(spec, report)
+    record.outcome, record.versions = outcome, library_versions()
+    write_ranks(ranks, None, None)
+    write_history(history, report.history)
+    write_json(record_file, record)
+
+
+def _record_kill(spec: ArtefactSpec, outcome: Outcome) -> None:
+    match spec:
+        case PriorSpec():
+            from safetensors.numpy import save_file
+
+            weights, left_out, _ = spec.outputs
+            with replacing(weights) as partial:
+                save_file({}, partial, metadata={"prior": spec.id.path})
+            write_csv(left_out, ("dataset", "image", "class", "reason"), ())
+            write_json(spec.record_file, SceneRecord.begun(spec).model_copy(update={"outcome": outcome}))
+        case TwoStageSpec():
+            write_json(spec.record_file, TwoStageRecord.begun(spec).model_copy(update={"outcome": outcome}))
+        case StudySpec():
+            from rsitr.records.failures import write_failures
+
+            write_failures([], spec.outputs[0])
+            write_json(spec.record_file, Study.begun(spec).model_copy(update={"outcome": outcome}))

@@ -1,0 +1,130 @@
+"""From params.yaml to what is expected: the specification of every artefact of an experiment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rsitr.params import SCENES, CellId, Params, PriorId
+from rsitr.pipeline.inputs import check_two_stages, prior, priors, query, study_cells, study_partner, teacher
+from rsitr.records.artefact import ArtefactSpec
+from rsitr.records.cell import Spec
+from rsitr.records.identity import LOCK, installed, locked
+from rsitr.records.prior import PriorSpec
+from rsitr.records.study import StudySpec
+from rsitr.records.two_stage import TwoStageSpec
+from rsitr.stages.entries import code_of
+
+
+def open_params(config: dict[str, Any]) -> Params:
+    """Parameters from a parsed params.yaml, every cell of the chosen experiment checked against its method."""
+    from rsitr.methods.catalog import check
+    from rsitr.params import parse_params
+
+    params = parse_params(config)
+    cells = params.cells(params.experiment)
+    check(params, cells)
+    for cell in cells:
+        teacher(params, cell)
+    _check_datasets(params)
+    check_two_stages(params, params.experiment)
+    return params
+
+
+def _check_datasets(params: Params) -> None:
+    """Raise ``ParamsError`` for a dataset without a file here, wherever the chosen experiment names it."""
+    from rsitr.datasets import get_dataset
+
+    named = [name for each in map(params.prior, priors(params, params.experiment)) for name in each.named]
+    for dataset in dict.fromkeys([*params[params.experiment].sources, *named]):
+        get_dataset(dataset)
+
+
+def check_cell(params: Params, cell: CellId) -> None:
+    """Raise ``ParamsError`` unless the dataset, method and variant of a cell exist, in the matrix or out of it."""
+    from rsitr.methods.catalog import check
+
+    check(params, [cell])
+
+
+def spec_of(params: Params, cell: CellId) -> Spec:
+    """What a cell is expected to be under the present parameters and code."""
+    return params.once(("cell", cell), lambda: _spec_of(params, cell))
+
+
+def _spec_of(params: Params, cell: CellId) -> Spec:
+    from rsitr.methods.catalog import schemas
+
+    experiment = params[cell.experiment]
+    fields = schemas()[cell.method_name]["schema"].get("properties", {})
+    settings = params.overlay(cell, fields)
+    taught_by, begun_as = teacher(params, cell), prior(params, cell)
+    spec = Spec(
+        **cell._asdict(),
+        settings=settings,
+        dedup=experiment.dedup,
+        query=query(params, cell),
+        packages=packages_of(settings),
+        threads=experiment.threads,
+        code={},
+        teacher=spec_of(params, taught_by) if taught_by else None,
+        prior=prior_spec(params, begun_as) if begun_as else None,
+    )
+    return spec.model_copy(update={"code": code_of(spec)})
+
+
+def packages_of(settings: dict[str, Any]) -> dict[str, str]:
+    """Version of every package whose weights some settings name, ``package://NAME/path``."""
+    texts = [value for value in settings.values() if isinstance(value, str) and value.startswith("package://")]
+    names = sorted({text.removeprefix("package://").partition("/")[0].replace("_", "-").lower() for text in texts})
+    return {name: locked(LOCK).get(name) or installed(name) for name in names}
+
+
+def prior_spec(params: Params, wanted: PriorId) -> PriorSpec:
+    """What a prior is expected to be."""
+    facts = params.prior(wanted)
+    spec = PriorSpec(**wanted._asdict(), prior=facts, threads=params[wanted.experiment].threads, code={})
+    return spec.model_copy(update={"code": code_of(spec)})
+
+
+def two_stage_specs(params: Params, experiment: str) -> list[TwoStageSpec]:
+    """What the two-stage retrievals of an experiment are expected to be."""
+    found = []
+    for wanted, shortlists in params.two_stages(experiment).items():
+        scorer, chosen = (spec_of(params, cell) for cell in wanted.cells)
+        spec = TwoStageSpec(scorer=scorer, filter=chosen, shortlists=tuple(shortlists), threads=scorer.threads, code={})
+        found.append(spec.model_copy(update={"code": code_of(spec)}))
+    return found
+
+
+def study_spec(params: Params, cell: CellId) -> StudySpec:
+    """What the study of a cell is expected to be."""
+    own, partner = spec_of(params, cell), study_partner(params, cell)
+    spec = StudySpec(cell=own, two_encoders=spec_of(params, partner) if partner else None, threads=own.threads, code={})
+    return spec.model_copy(update={"code": code_of(spec)})
+
+
+def artefacts(params: Params, experiment: str) -> Iterator[ArtefactSpec]:
+    """Every artefact of an experiment, each after those that it rests on."""
+    yield from (prior_spec(params, wanted) for wanted in priors(params, experiment))
+    # Teachers first.
+    cells = [spec_of(params, cell) for cell in params.cells(experiment)]
+    yield from sorted(cells, key=lambda spec: spec.teacher is not None)
+    yield from two_stage_specs(params, experiment)
+    yield from (study_spec(params, cell) for cell in study_cells(params, experiment))
+
+
+def find(params: Params, item: str) -> ArtefactSpec | None:
+    """The artefact that is called ``item`` (``ArtefactSpec.item``), or None."""
+    experiment = item.split("/")[1] if item.count("/") > 1 else ""
+    specs: Iterable[ArtefactSpec] = artefacts(params, experiment) if experiment in params.experiments else ()
+    return next((spec for spec in specs if spec.item == item), None)
+
+
+def scenes_of_priors(params: Params) -> dict[str, list[str]]:
+    """Address of every prior, ``scenes://EXPERIMENT/NAME`` -> the datasets whose scenes it learns."""
+    return {
+        f"{SCENES}://{experiment}/{name}": prior.datasets
+        for experiment, facts in params.experiments.items()
+        for name, prior in facts.priors.items()
+    }

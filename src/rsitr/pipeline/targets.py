@@ -1,0 +1,291 @@
+"""The graph of an experiment for the Snakefile: what has to be computed, from which files, and what has to wait."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from functools import cached_property
+from itertools import combinations_with_replacement
+from pathlib import Path
+from typing import Any, get_args
+
+from rsitr.datasets import registry as datasets
+from rsitr.datasets.protocols import joint_protocols
+from rsitr.errors import ParamsError
+from rsitr.params import Dedup, Experiment, load_params
+from rsitr.pipeline.freshness import Present
+from rsitr.pipeline.inputs import caption_files, priors
+from rsitr.pipeline.pictures import PAPERS
+from rsitr.pipeline.specs import artefacts, open_params, prior_spec, spec_of
+from rsitr.pipeline.status import cores, machine_memory_mb
+from rsitr.records.artefact import ArtefactSpec
+from rsitr.records.cell import Spec
+from rsitr.records.identity import code_sha
+from rsitr.records.paths import Paths
+from rsitr.records.prior import PriorSpec
+from rsitr.records.provenance import sha256_file, sha256_json
+from rsitr.tables.declared import Declared, registry
+
+NOTHING = "(?!)"
+"""A pattern that no wildcard matches."""
+
+
+class Graph:
+    """What Snakemake has to know of an experiment."""
+
+    def __init__(self, config: dict[str, Any]):
+        """``config`` is Snakemake's. Jobs read params.yaml, so that it must agree with that but for the experiment.
+
+        Raises ``ParamsError`` for anything that is wrong with the parameters.
+        """
+        self.params = open_params(config)
+        self._check_config(config)
+        self.name = self.params.experiment
+        self.experiment: Experiment = self.params[self.name]
+        self.present = Present()
+        self.specs = {spec.item: spec for spec in artefacts(self.params, self.name)}
+
+    def _check_config(self, config: dict[str, Any]) -> None:
+        plain = {"experiment", "strict"}
+        if load_params().model_dump(exclude=plain) != self.params.model_dump(exclude=plain):
+            raise ParamsError("--config may set experiment and strict alone: edit params.yaml, which every job reads")
+
+    # What is to be computed
+
+    @cached_property
+    def outdated(self) -> dict[str, ArtefactSpec]:
+        """Artefacts that have no current record, by item."""
+        return {item: spec for item, spec in self.specs.items() if self._outdated(spec)}
+
+    def _outdated(self, spec: ArtefactSpec) -> bool:
+        if self.present.record(spec) is None or self.present.stale(spec):
+            return True
+        return isinstance(spec, Spec) and self.present.superseded(spec)
+
+    @cached_property
+    def waiting(self) -> dict[str, list[str]]:
+        """Outdated artefacts, by item -> checkpoints of current cells that they need and that are not here.
+
+        A clone that has records and no checkpoints does not train for what its tables can do without.
+        """
+        return {
+            item: absent
+            for item, spec in self.outdated.items()
+            if not isinstance(spec, Spec | PriorSpec) and (absent := self._absent(spec))
+        }
+
+    def _absent(self, spec: ArtefactSpec) -> list[str]:
+        cells = (
+            other for other in spec.rests_on.values() if isinstance(other, Spec) and other.item not in self.outdated
+        )
+        return [str(cell.trained_outputs[0]) for cell in cells if not cell.trained_outputs[0].is_file()]
+
+    @cached_property
+    def needed(self) -> dict[str, ArtefactSpec]:
+        """What `all` computes, by item."""
+        return {item: spec for item, spec in self.outdated.items() if item not in self.waiting}
+
+    @cached_property
+    def without_checkpoint(self) -> dict[str, Spec]:
+        """Cells with a current record whose checkpoint is not here, by item."""
+        cells = {
+            item: spec for item, spec in self.specs.items() if isinstance(spec, Spec) and item not in self.outdated
+        }
+        return {item: spec for item, spec in cells.items() if not all(map(Path.is_file, spec.trained_outputs))}
+
+    @property
+    def cells(self) -> list[Spec]:
+        """The cells of the matrix."""
+        return [spec for spec in self.specs.values() if isinstance(spec, Spec)]
+
+    @cached_property
+    def without_weights(self) -> dict[str, PriorSpec]:
+        """Priors with a current record whose weights are not here, by item."""
+        found = {
+            item: spec for item, spec in self.specs.items() if isinstance(spec, PriorSpec) and item not in self.outdated
+        }
+        return {item: spec for item, spec in found.items() if not spec.outputs[0].is_file()}
+
+    def pattern(self, kind: str, chosen: Iterable[str] | None = None) -> str:
+        """What the wildcard ``place`` of a rule matches: the places of ``chosen`` items, or of those needed."""
+        items = self.needed if chosen is None else chosen
+        places = (item.removeprefix(f"{kind}/") for item in items if item.startswith(f"{kind}/"))
+        return "|".join(map(re.escape, places)) or NOTHING
+
+    def records(self, *kinds: str) -> list[str]:
+        """The records of some kinds, but for what has to wait."""
+        chosen = (spec for spec in self.specs.values() if spec.kind in kinds and spec.item not in self.waiting)
+        return [spec.record_file.as_posix() for spec in chosen]
+
+    def notice(self) -> str:
+        """What `all` leaves out for want of checkpoints; empty where it leaves out nothing."""
+        missing = {
+            paper: len(PAPERS[paper].missing(self.params, self.name)) for paper in PAPERS if paper not in self.papers
+        }
+        texts = [f"the pictures of {paper} ({count} checkpoints)" for paper, count in missing.items() if count]
+        texts += [f"{item} ({len(absent)})" for item, absent in self.waiting.items()]
+        if not texts:
+            return ""
+        return (
+            f"Not made, as checkpoints of current records are not here: {', '.join(texts)}. "
+            "`dvc pull` brings them, or `snakemake checkpoints` trains them."
+        )
+
+    # Files
+
+    def inputs_of(self, item: str) -> list[str]:
+        """The files that the computation of an artefact reads."""
+        spec = self.specs[item]
+        found = [*spec.inputs]
+        cells = [spec] if isinstance(spec, Spec) else []
+        for other in spec.rests_on.values():
+            if isinstance(other, Spec):
+                found += (
+                    other.trained_outputs if isinstance(spec, Spec) else [*other.trained_outputs, other.record_file]
+                )
+                cells.append(other)
+            elif isinstance(other, PriorSpec):
+                found += [other.outputs[0], other.record_file]
+        for cell in cells:
+            found += caption_files(self.params, cell.cell)
+            if cell.prior:
+                found += [cell.prior.outputs[0], cell.prior.record_file]
+        return list(dict.fromkeys(path.as_posix() for path in found))
+
+    def token(self, item: str) -> list[str]:
+        """A file whose making makes Snakemake compute an artefact again, where its record is there and outdated.
+
+        File times cannot say it: a clone writes all files at once. Its name changes with the record.
+        """
+        spec = self.specs[item]
+        if item not in self.outdated or not spec.record_file.is_file():
+            return []
+        sha = sha256_json([spec.identities, sha256_file(spec.record_file)])
+        return [f".rsitr/outdated/{item}/{sha[:16]}"]
+
+    @cached_property
+    def copies(self) -> list[str]:
+        """Every comparison of images that the reports need."""
+        return [Paths.copies(*pair).as_posix() for pair in self.experiment.compared]
+
+    @cached_property
+    def compared(self) -> list[str]:
+        """The canonical tables behind them."""
+        return [Paths.dataset(first).as_posix() for first, second in self.experiment.compared if first == second]
+
+    @cached_property
+    def clean(self) -> list[str]:
+        """The clean tables of the matrix."""
+        return [Paths.clean(dataset, self.experiment.dedup).as_posix() for dataset in self.experiment.datasets]
+
+    @cached_property
+    def data(self) -> list[str]:
+        """Everything that is made of the datasets."""
+        similar = [path for cell in self.params.cells(self.name) for path in caption_files(self.params, cell)]
+        joint = [
+            Paths.joint(protocol, rule)
+            for protocol in joint_protocols(self.experiment.datasets)
+            for rule in get_args(Dedup)
+        ]
+        keywords = [Paths.keywords(dataset) for dataset in self.experiment.datasets]
+        learned = [path for wanted in priors(self.params, self.name) for path in prior_spec(self.params, wanted).inputs]
+        others = dict.fromkeys(path.as_posix() for path in (*similar, *joint, *keywords, *learned))
+        return [*self.clean, *self.copies, *others]
+
+    @cached_property
+    def papers(self) -> list[str]:
+        """Papers whose pictures can be drawn: every checkpoint is here, or comes from a cell that is computed."""
+        return [paper for paper in PAPERS if self._drawable(paper)]
+
+    def _drawable(self, paper: str) -> bool:
+        cells = PAPERS[paper].cells(self.params, self.name).values()
+        known = [spec_of(self.params, cell) for cell in cells]
+        return bool(cells) and all(spec.item in self.needed or spec.trained_outputs[0].is_file() for spec in known)
+
+    def picture_inputs(self, paper: str) -> list[str]:
+        """What the pictures of a paper are drawn from."""
+        cells = PAPERS[paper].cells(self.params, self.name).values()
+        found = []
+        for cell in cells:
+            spec = spec_of(self.params, cell)
+            found += [*spec.trained_outputs, *caption_files(self.params, cell)]
+            found += [spec.prior.outputs[0], spec.prior.record_file] if spec.prior else []
+        return list(dict.fromkeys(path.as_posix() for path in found))
+
+    # Tables
+
+    def tables(self, made_from: str) -> list[Declared]:
+        """The declared tables of the experiment that are made from the same."""
+        found = (table for table in registry().values() if table.made_from == made_from)
+        return [table for table in found if [*table.files(self.experiment)]]
+
+    def paths(self, table: Declared) -> list[str]:
+        """The files of a table."""
+        return [f"{Paths.tables(self.name)}/{name}" for name in table.files(self.experiment)]
+
+    def table_files(self, *made_from: str) -> list[str]:
+        """The files of all tables that are made from some things."""
+        return [path for kind in made_from for table in self.tables(kind) for path in self.paths(table)]
+
+    def table_code(self, made_from: str) -> str:
+        """Hash of the code and the printed numbers behind some tables, since Snakemake sees no edit of an import."""
+        return code(*sorted(table.build.__module__ for table in self.tables(made_from)))
+
+    def code_of(self, table: Declared) -> str:
+        """The same of one table; that of sources lists what the modules of all datasets state."""
+        stated = {dataset.__module__ for dataset in datasets().values()} if table.made_from == "sources" else set()
+        return code(*sorted({table.build.__module__, *stated}))
+
+    def table_inputs(self, table: Declared) -> list[str]:
+        """What a table that is not of records is made from."""
+        if table.made_from == "canonical":
+            return [Paths.dataset(dataset).as_posix() for dataset in self.experiment.datasets]
+        return [*self.compared, *self.copies, *self.clean] if table.made_from == "near duplicates" else []
+
+    def marks(self) -> list[str]:
+        """What of the test images was seen in training; records from git, without data, keep the marks they came with."""
+        at_hand = any(Path(table).is_file() for table in self.compared)
+        if not self.needed and not at_hand:
+            return []
+        names = ("leakage.training.csv", "leakage.long.csv", "leakage.images.csv")
+        return [f"{Paths.tables(self.name)}/{name}" for name in names]
+
+    def joint_members(self, protocol: str, dedup: str) -> list[str]:
+        """Canonical tables of the members of a joint protocol, and the near duplicates inside and between them."""
+        members = joint_protocols()[protocol]
+        pairs = combinations_with_replacement(members, 2) if dedup == "copies" else ()
+        return [path.as_posix() for path in (*map(Paths.dataset, members), *(Paths.copies(*pair) for pair in pairs))]
+
+    # Resources
+
+    @property
+    def threads(self) -> int:
+        """Threads of a cell; it uses no more than the machine has."""
+        return min(self.experiment.threads, cores())
+
+    @property
+    def few_threads(self) -> int:
+        """Threads of work on data: no more than a cell has, which would wait until two of them end together."""
+        return min(2, self.threads)
+
+    @property
+    def memory(self) -> int:
+        """MB of a cell; never more than this machine has to give, or the cell would never start."""
+        return min(self.experiment.mem_mb, machine_memory_mb())
+
+
+def code(*modules: str) -> str:
+    """Hash of the code behind these modules."""
+    return code_sha(modules)[:16]
+
+
+def dataset_code(dataset: str) -> str:
+    """Hash of the code that builds one dataset; the files of the other datasets are not part of it."""
+    return code("rsitr.datasets.acquire", datasets()[dataset].__module__)
+
+
+def measure_code(measure: str) -> str:
+    """Hash of the code of a measure of similarity and of what writes its matrix."""
+    from rsitr.captions.similarity import module_of
+
+    return code("rsitr.captions.similarity", module_of(measure))

@@ -1,0 +1,162 @@
+"""Artefacts: what is computed once, kept with a record, and trusted as long as the record is current.
+
+A trained and evaluated cell, a prior, a two-stage retrieval and the study of a CLIP are all one thing: a specification of
+what is expected, a process that computes it, and a record of what was computed, from what, by which code. This module
+says what the four have in common.
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from abc import abstractmethod
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict, model_validator
+
+from rsitr.errors import RsitrError, Unsupported, WeightsUnavailable
+from rsitr.records.provenance import sha256_json
+
+TRACEBACK_LINES = 15
+PARAMETERS = "parameters"
+
+
+class Outcome(BaseModel):
+    """How the computation of an artefact ended."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    status: Literal["ok", "skipped", "failed"] = "ok"
+    reason: str = ""
+    traceback: str = ""
+
+    @classmethod
+    def of(cls, error: Exception) -> Outcome:
+        """Outcome of a computation that raised ``error``: skipped where something is unavailable here, else failed.
+
+        A failed one carries the end of its traceback.
+        """
+        if isinstance(error, Unsupported | WeightsUnavailable):
+            return cls(status="skipped", reason=str(error))
+        lines = "".join(traceback.format_exception(error)).splitlines()
+        # Lines of the traceback name files by path; the part before the package says nothing about the failure.
+        tail = [line.replace(str(Path(__file__).parents[2]) + os.sep, "") for line in lines[-TRACEBACK_LINES:]]
+        reason = str(error) if isinstance(error, RsitrError) else f"{type(error).__name__}: {error}"
+        return cls(status="failed", reason=reason, traceback="\n".join(tail))
+
+
+class ArtefactSpec(BaseModel):
+    """What an artefact is expected to be under the present parameters and code."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: ClassVar[str]
+    """Its folder below ``results``."""
+
+    threads: int
+    """Most threads that it may use."""
+    code: dict[str, str]
+    """Part of the computation -> identity of the code behind it (``rsitr.records.identity``)."""
+
+    @property
+    @abstractmethod
+    def place(self) -> str:
+        """Folder of the record below ``results/<kind>``."""
+
+    @property
+    def path(self) -> str:
+        """What messages call it."""
+        return self.item
+
+    @property
+    def item(self) -> str:
+        """Folder of the record below ``results``: what it is among all artefacts."""
+        return f"{self.kind}/{self.place}"
+
+    @property
+    @abstractmethod
+    def facts(self) -> Any:
+        """Everything that params.yaml says about it but the seed, with what it rests on: a JSON value."""
+
+    @property
+    @abstractmethod
+    def draws(self) -> int:
+        """The seed."""
+
+    @property
+    def params_sha(self) -> str:
+        """Hash of everything that params.yaml says about it."""
+        return sha256_json([self.facts, self.draws])
+
+    @property
+    def identities(self) -> dict[str, str]:
+        """Parameters and code, each as one hash."""
+        return {PARAMETERS: self.params_sha} | self.code
+
+    @property
+    def configuration(self) -> str:
+        """What a replay certifies: the artefact but for its seed."""
+        return f"{self.kind}/{self.seedless}#{sha256_json(self.facts)[:8]}"
+
+    @property
+    def seedless(self) -> str:
+        """``place`` without the seed."""
+        return self.place.rpartition("/")[0]
+
+    @property
+    @abstractmethod
+    def record_file(self) -> Path:
+        """The record."""
+
+    @property
+    @abstractmethod
+    def outputs(self) -> list[Path]:
+        """Every file of a finished artefact, the record last."""
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The tables that it reads."""
+        return []
+
+    @property
+    def rests_on(self) -> Mapping[str, ArtefactSpec]:
+        """The artefacts whose weights or records it uses, by their part in it."""
+        return {}
+
+
+class ArtefactRecord(BaseModel):
+    """What was computed, from what, by which code."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    PARTS: ClassVar[tuple[str, ...]] = ("code",)
+    """Parts of the code, as ``ArtefactSpec.code`` names them."""
+    USED: ClassVar[tuple[str, ...]] = ()
+    """Names of what it may rest on, as ``ArtefactSpec.rests_on`` has them."""
+
+    version: Literal[1, 2] = 2
+    outcome: Outcome = Outcome()
+    identities: dict[str, str] = {}
+    """Of the spec that it was computed by: parameters, and each part of the code."""
+    data_sha: str = ""
+    weights_sha: str = ""
+    """SHA-256 of the file of its own weights."""
+    used: dict[str, str] = {}
+    """SHA-256 of the weights of what it rests on."""
+    machine: dict[str, Any] = {}
+    versions: dict[str, str] = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _version_1(cls, raw: Any) -> Any:
+        """The first version had one hash of code for everything, made in another way; certificates connect the two."""
+        if not isinstance(raw, dict) or raw.get("version", 2) != 1:
+            return raw
+        raw = dict(raw)
+        code, params = raw.pop("code_sha", ""), raw.pop("params_sha", "")
+        raw["identities"] = ({PARAMETERS: params} if params else {}) | dict.fromkeys(cls.PARTS, code)
+        used = {name: raw.pop(f"{name}_sha", "") for name in cls.USED}
+        raw["used"] = {name: sha for name, sha in used.items() if sha}
+        return raw

@@ -1,0 +1,239 @@
+"""The cell: a method trained and evaluated on a dataset with a seed. Its specification, checkpoint report and record."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar, Literal
+
+from pydantic import BaseModel, ConfigDict
+
+from rsitr.params import CellId
+from rsitr.records.artefact import PARAMETERS, ArtefactRecord, ArtefactSpec, Outcome
+from rsitr.records.files import read_json, write_csv
+from rsitr.records.paths import Paths
+from rsitr.records.prior import PriorSpec
+
+TRAINED, SCORED = "trained", "scored"
+"""The parts of a cell's code: what an edit of evaluation touches asks for no training."""
+
+
+class Spec(ArtefactSpec):
+    """What a cell is expected to be: written before the run, read by it, compared with its record ever after."""
+
+    kind: ClassVar[str] = "cells"
+
+    experiment: str
+    dataset: str
+    method: str
+    seed: int
+    settings: dict[str, Any]
+    """What params.yaml sets of the method's configuration."""
+    dedup: str
+    query: str = "sentence"
+    """What a text query is (``rsitr.captions.queries``)."""
+    packages: dict[str, str] = {}
+    """Version of each package whose weights the settings name."""
+    teacher: Spec | None = None
+    """The cell whose scores this one learns from."""
+    prior: PriorSpec | None = None
+    """The scene classifier whose backbone this cell takes."""
+
+    @property
+    def cell(self) -> CellId:
+        """The identity of the cell."""
+        return CellId(self.experiment, self.dataset, self.method, self.seed)
+
+    @property
+    def place(self) -> str:
+        """``experiment/dataset/method/seed``."""
+        return self.cell.path
+
+    @property
+    def path(self) -> str:
+        """What messages call it."""
+        return self.place
+
+    @property
+    def clean(self) -> Path:
+        """The cleaned view that the cell reads."""
+        return Paths.clean(self.dataset, self.dedup)
+
+    @property
+    def similarity(self) -> Path:
+        """Folder of how similar its training captions are."""
+        return Paths.similarity(self.dataset, self.dedup)
+
+    @property
+    def keywords(self) -> Path:
+        """The keywords of its images."""
+        return Paths.keywords(self.dataset)
+
+    @property
+    def facts(self) -> Any:
+        """Its settings, and those of the teacher and the prior."""
+        return [
+            self.method,
+            self.settings,
+            self.dedup,
+            self.threads,
+            self.packages,
+            self.teacher.facts if self.teacher else None,
+            self.prior.facts if self.prior else None,
+        ]
+
+    @property
+    def draws(self) -> int:
+        """The seed."""
+        return self.seed
+
+    @property
+    def record_file(self) -> Path:
+        """``cell.json``."""
+        return Paths.cell(self.cell) / "cell.json"
+
+    @property
+    def trained_outputs(self) -> list[Path]:
+        """The files that training writes."""
+        return [Paths.checkpoint(self.cell) / name for name in ("model.safetensors", "train.json")]
+
+    @property
+    def scored_outputs(self) -> list[Path]:
+        """The files that evaluation writes."""
+        return [Paths.cell(self.cell) / name for name in ("ranks.parquet", "history.csv", "cell.json")]
+
+    @property
+    def outputs(self) -> list[Path]:
+        """Those of training, then those of evaluation."""
+        return [*self.trained_outputs, *self.scored_outputs]
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The clean table."""
+        return [self.clean]
+
+    @property
+    def rests_on(self) -> dict[str, ArtefactSpec]:
+        """The teacher and the prior, where there are any."""
+        found: dict[str, ArtefactSpec | None] = {"teacher": self.teacher, "prior": self.prior}
+        return {name: spec for name, spec in found.items() if spec}
+
+
+class Published(BaseModel):
+    """The published row that a configuration stands for: keys into published.csv."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    paper: str
+    table: str
+    method: str
+    variant: str = ""
+    backbone: str = ""
+
+
+class Epoch(BaseModel):
+    """One line of the training history."""
+
+    epoch: int
+    loss: float
+    val_mr: float
+    """Mean recall in percent on the split that selects."""
+    learning_rate: float
+    image_cosine: float
+    """Mean cosine of different images: 1 means that all have one embedding."""
+
+
+class TrainReport(BaseModel):
+    """``train.json``: how training ended, by which code and from what, and what of it belongs in the record."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    outcome: Outcome = Outcome()
+    identities: dict[str, str] = {}
+    """Parameters and training code of the spec that it was trained by."""
+    selection: dict[str, Any] = {}
+    config: dict[str, Any] = {}
+    published: Published | None = None
+    deviations: list[str] = []
+    data: dict[str, Any] = {}
+    data_sha: str = ""
+    weights_sha: str = ""
+    used: dict[str, str] = {}
+    """SHA-256 of the weights of the teacher and of the prior."""
+    machine: dict[str, Any] = {}
+    seconds: dict[str, float] = {}
+    peak_memory_mib: dict[str, int] = {}
+    parameters: dict[str, int] = {}
+    history: list[Epoch] = []
+
+
+class Record(ArtefactRecord):
+    """``cell.json``. Shares in percent, times in seconds, memory in MiB. Its recalls are in ``ranks.parquet``."""
+
+    PARTS: ClassVar[tuple[str, ...]] = (TRAINED, SCORED)
+    USED: ClassVar[tuple[str, ...]] = ("teacher", "prior")
+
+    version: Literal[1, 2] = 2
+    experiment: str
+    dataset: str
+    method: str
+    seed: int
+    metrics: dict[str, float] = {}
+    """``ceiling_i2t_r1`` ... ``ceiling_mr``: the best recalls that identical captions leave possible. Records of version 1
+    state all other metrics, too."""
+    selection: dict[str, Any] = {}
+    """Which epoch was chosen, on which split, with which mean recall."""
+    config: dict[str, Any] = {}
+    """The configuration in full, defaults included."""
+    published: Published | None = None
+    deviations: list[str] = []
+    """Where the configuration differs from the published one; empty means comparable."""
+    data: dict[str, Any] = {}
+    """Origin, licence, synthetic, and the number of images and captions by split."""
+    seconds: dict[str, float] = {}
+    """Wall time by stage: features (the frozen backbone's pass), teacher (its pass over the training split), train,
+    evaluate. Of the last also its parts: encode (every image and caption once), score (all pairs), and inference (one
+    image and one caption, from pixels on)."""
+    peak_memory_mib: dict[str, int] = {}
+    parameters: dict[str, int] = {}
+    """total and trainable."""
+
+    @property
+    def cell(self) -> CellId:
+        """The identity of the cell."""
+        return CellId(self.experiment, self.dataset, self.method, self.seed)
+
+    @classmethod
+    def begun(cls, spec: Spec, report: TrainReport) -> Record:
+        """The record of a cell that was trained, before it is evaluated."""
+        trained = report.model_dump(exclude={"history", "outcome", "identities"})
+        scored = {SCORED: spec.code[SCORED]}
+        return cls(**spec.cell._asdict(), outcome=report.outcome, identities=report.identities | scored, **trained)
+
+
+def trained_identities(spec: Spec) -> dict[str, str]:
+    """What a checkpoint is identified by: parameters and training code."""
+    return {part: sha for part, sha in spec.identities.items() if part in (PARAMETERS, TRAINED)}
+
+
+def read_record(path: Path) -> Record | None:
+    """Read a record, or None when there is none yet."""
+    return read_json(Record, path) if path.is_file() else None
+
+
+def read_report(cell: CellId) -> TrainReport | None:
+    """How training of a cell ended, or None where it was not trained here."""
+    path = Paths.checkpoint(cell) / "train.json"
+    return read_json(TrainReport, path) if path.is_file() else None
+
+
+def current_weights_sha(cell: CellId) -> str | None:
+    """Hash of the weights of a cell as they are here, or as its record has them; None where neither says."""
+    found = read_report(cell) or read_record(Paths.cell(cell) / "cell.json")
+    return found.weights_sha if found else None
+
+
+def write_history(path: Path, history: Sequence[Epoch]) -> None:
+    """Loss and validation mR of every epoch."""
+    rows = [(str(e.epoch), f"{e.loss:.5f}", f"{e.val_mr:.4f}", f"{e.learning_rate:.3e}") for e in history]
+    write_csv(path, ("epoch", "loss", "val_mr", "learning_rate"), rows)

@@ -1,0 +1,118 @@
+"""``results/certificates.csv``: which identities of code are as good as which others, and how that is known.
+
+A certificate says that two identities compute the same numbers for one configuration. Rows are only ever added. A
+record is current when a chain of certificates connects its identity with the present one.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from rsitr.records.files import write_text
+from rsitr.records.provenance import sha256_json
+
+FILE = Path("results/certificates.csv")
+ANY = "*"
+"""The configuration of a certificate that holds for all."""
+
+
+class Certificate(NamedTuple):
+    """One row."""
+
+    kind: str
+    """``replay``: both trees computed the same, bit for bit. ``migration``: the same code under another hash."""
+    part: str
+    """Of the identity: parameters, trained, scored, code."""
+    configuration: str
+    """As ``ArtefactSpec.configuration``, or ``*``."""
+    old: str
+    new: str
+    base: str
+    """The commit that ``old`` was computed at."""
+    head: str
+    """The commit that ``new`` was computed at."""
+    evidence: str
+    """Of a replay, the hash of its trace; else what shows that both are the same."""
+    seal: str = ""
+    """Hash of the other fields: a row that was cut or edited is not used."""
+
+    def sealed(self) -> Certificate:
+        """The row with its seal."""
+        return self._replace(seal=sha256_json(self[:-1])[:16])
+
+
+class Ledger:
+    """The certificates of a project."""
+
+    def __init__(self, rows: Iterable[Certificate] = (), problems: Iterable[str] = ()):
+        self.rows, self.problems = list(rows), list(problems)
+
+    @classmethod
+    def read(cls, path: Path = FILE) -> Ledger:
+        """Read the file, if there is one. ``problems`` names each row that cannot be used, and why."""
+        rows: list[Certificate] = []
+        problems: list[str] = []
+        if not path.is_file():
+            return cls()
+        text = path.read_text(encoding="utf-8", errors="replace")
+        lines = csv.reader(io.StringIO(text))
+        header = next(lines, [])
+        if header != list(Certificate._fields):
+            return cls((), [f"{path}: the first line has to be {','.join(Certificate._fields)}: restore it from git"])
+        for fields in lines:
+            where = f"{path}, line {lines.line_num}"
+            if len(fields) != len(Certificate._fields):
+                problems.append(f"{where} is cut ({len(fields)} of {len(Certificate._fields)} fields): it is not used")
+                continue
+            row = Certificate(*fields)
+            if row.sealed() != row:
+                problems.append(f"{where} does not agree with its seal: it was edited, and is not used")
+                continue
+            rows.append(row)
+        return cls(rows, problems)
+
+    def add(self, rows: Iterable[Certificate], path: Path = FILE) -> int:
+        """Append certificates that are not there yet; returns how many."""
+        known = {row[:-1] for row in self.rows}
+        fresh = [row.sealed() for row in dict.fromkeys(rows) if row[:-1] not in known]
+        if not fresh:
+            return 0
+        buffer = io.StringIO()
+        writer = csv.writer(buffer, lineterminator="\n")
+        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        if not before:
+            writer.writerow(Certificate._fields)
+        elif not before.endswith("\n"):
+            buffer.write("\n")
+        writer.writerows(fresh)
+        write_text(path, before + buffer.getvalue())
+        self.rows += fresh
+        self.__dict__.pop("_edges", None)
+        return len(fresh)
+
+    @cached_property
+    def _edges(self) -> dict[tuple[str, str], list[tuple[str, str]]]:
+        """(part, identity) -> (configuration, identity) of each certificate, in both directions."""
+        edges: dict[tuple[str, str], list[tuple[str, str]]] = {}
+        for row in self.rows:
+            edges.setdefault((row.part, row.old), []).append((row.configuration, row.new))
+            edges.setdefault((row.part, row.new), []).append((row.configuration, row.old))
+        return edges
+
+    def connects(self, part: str, old: str, new: str, configuration: str) -> bool:
+        """Whether an identity is, or is certified to be as good as, another one for a configuration."""
+        seen, waiting = {old}, [old]
+        while waiting:
+            identity = waiting.pop()
+            if identity == new:
+                return True
+            for of, other in self._edges.get((part, identity), ()):
+                if of in (ANY, configuration) and other not in seen:
+                    seen.add(other)
+                    waiting.append(other)
+        return False

@@ -1,0 +1,93 @@
+"""The one way in which results are written, and the one in which they are read.
+
+A file is written under a name of its own, flushed to the disk and renamed: whatever happens, there is the old file or the
+new one, never half of one. A reader that cannot make sense of a file says which file, what is wrong with it and what to
+do.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import os
+import tempfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel
+
+from rsitr.errors import RecordError
+
+J = TypeVar("J", bound=BaseModel)
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A new file to write that takes the place of ``path`` at the end of the block, unless the block raises.
+
+    Its mode is that of any new file, as the umask has it, whatever the library that writes it would choose.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    os.close(handle)
+    partial = Path(name)
+    try:
+        yield partial
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.chmod(0o666 & ~_umask())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    """The umask of this process, which can only be read by setting it."""
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file."""
+    with replacing(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    """Write a csv file with a line of names."""
+    buffer = io.StringIO()
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_text(path, buffer.getvalue())
+
+
+def as_json(value: BaseModel | dict[str, Any]) -> str:
+    """A record as its file has it: equal values give equal text."""
+    plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value
+    return json.dumps(plain, indent=1, sort_keys=True) + "\n"
+
+
+def write_json(path: Path, value: BaseModel | dict[str, Any]) -> None:
+    """Write a JSON file."""
+    write_text(path, as_json(value))
+
+
+def read_json(model: type[J], path: Path) -> J:
+    """Read what ``write_json`` wrote; raises ``RecordError`` for a file that is damaged or of another version."""
+    try:
+        return model.model_validate_json(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        what = str(error).splitlines()[0]
+        raise RecordError(f"{path} cannot be read ({what}): restore it from git, or delete it and run again") from None
+
+
+def set_aside(path: Path) -> Path:
+    """Rename a damaged file, so that it counts as absent and can still be looked at; returns its new name."""
+    aside = path.with_name(f"{path.name}.damaged")
+    path.replace(aside)
+    return aside

@@ -1,0 +1,96 @@
+"""Where the files of cells, priors, datasets and tables are, relative to the project's folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rsitr.params import SCENES, CellId, PriorId, TwoStageId
+
+
+class Paths:
+    """Where the files of cells and datasets lie, relative to the project's folder."""
+
+    @staticmethod
+    def checkpoint(cell: CellId) -> Path:
+        """Folder of ``model.safetensors``, ``train.json`` and, while training, ``resume.pt``."""
+        return Path("checkpoints", cell.path)
+
+    @staticmethod
+    def cell(cell: CellId) -> Path:
+        """Folder of ``cell.json``, ``ranks.parquet`` and ``history.csv``."""
+        return Path("results/cells", cell.path)
+
+    @staticmethod
+    def prior_weights(prior: PriorId) -> Path:
+        """The backbone of a scene classifier; while it is trained, ``resume.pt`` lies beside it."""
+        return Path("checkpoints", SCENES, prior.path, "model.safetensors")
+
+    @staticmethod
+    def prior(prior: PriorId) -> Path:
+        """Folder of ``scenes.json`` and ``left_out.csv``."""
+        return Path("results", SCENES, prior.path)
+
+    @staticmethod
+    def two_stage(wanted: TwoStageId) -> Path:
+        """The record of a two-stage retrieval."""
+        return Path("results/two_stage", wanted.path, "two_stage.json")
+
+    @staticmethod
+    def raw(name: str) -> Path:
+        """Folder of the fetched files and the receipt ``source.json``."""
+        return Path("data/raw", name)
+
+    @staticmethod
+    def extracted(name: str) -> Path:
+        """Folder of the extracted files."""
+        return Path("data/extracted", name)
+
+    @staticmethod
+    def tables(experiment: str) -> Path:
+        """Folder of an experiment's tables and figures."""
+        return Path("results/tables", experiment)
+
+    @staticmethod
+    def overlaps(experiment: str) -> Path:
+        """Of each dataset, how many test images are nearly in what the experiment trains on."""
+        return Path("results/tables", experiment, "leakage.training.csv")
+
+    @staticmethod
+    def dataset(name: str) -> Path:
+        """The canonical table."""
+        return Path("data/canonical", name, "dataset.parquet")
+
+    @staticmethod
+    def clean(name: str, dedup: str) -> Path:
+        """The cleaned view under a de-duplication protocol."""
+        return Path("data/canonical", name, f"clean-{dedup}.parquet")
+
+    @staticmethod
+    def similarity(name: str, dedup: str) -> Path:
+        """Folder of how alike the training captions of a clean table are: ``<measure>.npy``."""
+        return Path("data/similarity", name, dedup)
+
+    @staticmethod
+    def keywords(name: str) -> Path:
+        """Keywords of every image."""
+        return Path("data/keywords", f"{name}.parquet")
+
+    @staticmethod
+    def thumbnails(name: str) -> Path:
+        """Every image of a dataset at a small size."""
+        return Path("data/thumbnails", f"{name}.parquet")
+
+    @staticmethod
+    def copies(first: str, second: str) -> Path:
+        """Pairs of near duplicates between two datasets, or inside one; the names come in alphabetical order."""
+        return Path("data/copies", min(first, second), max(first, second) + ".parquet")
+
+    @staticmethod
+    def copies_shard(first: str, second: str, shard: int, shards: int) -> Path:
+        """One shard of the pairs between two datasets."""
+        return Path("data/copies", min(first, second), max(first, second), f"{shard}-of-{shards}.parquet")
+
+    @staticmethod
+    def joint(protocol: str, rule: str) -> Path:
+        """The training set of a joint protocol after de-duplication by a rule."""
+        return Path("data/joint", f"{protocol}-{rule}.parquet")

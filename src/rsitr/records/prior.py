@@ -1,0 +1,127 @@
+"""The prior: a scene classifier whose backbone methods start from. Its specification and its record, ``scenes.json``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+from rsitr.params import SCENES, Prior, PriorId
+from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
+from rsitr.records.files import read_json
+from rsitr.records.paths import Paths
+
+
+class PriorSpec(ArtefactSpec):
+    """What a prior is expected to be."""
+
+    kind: ClassVar[str] = SCENES
+
+    experiment: str
+    name: str
+    prior: Prior
+    """What params.yaml says of it, defaults included."""
+
+    @property
+    def id(self) -> PriorId:
+        """The identity of the prior."""
+        return PriorId(self.experiment, self.name)
+
+    @property
+    def place(self) -> str:
+        """``experiment/name``."""
+        return self.id.path
+
+    @property
+    def seedless(self) -> str:
+        """A prior has one seed, which is not part of its name."""
+        return self.place
+
+    @property
+    def facts(self) -> Any:
+        """Its images and settings."""
+        return [self.prior.model_dump(mode="json", exclude={"seed"}), self.threads]
+
+    @property
+    def draws(self) -> int:
+        """The seed."""
+        return self.prior.seed
+
+    @property
+    def record_file(self) -> Path:
+        """``scenes.json``."""
+        return Paths.prior(self.id) / "scenes.json"
+
+    @property
+    def outputs(self) -> list[Path]:
+        """The backbone, the images that were left out, the record."""
+        return [Paths.prior_weights(self.id), Paths.prior(self.id) / "left_out.csv", self.record_file]
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The canonical tables of its datasets, and the tables of near duplicates between them."""
+        names = dict.fromkeys([*self.prior.datasets, *self.prior.without])
+        return [*map(Paths.dataset, names), *(Paths.copies(*pair) for pair in self.prior.compared)]
+
+
+class ClassAccuracy(BaseModel):
+    """One class in the held-out part."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    images: int
+    """Trained on."""
+    held_out: int
+    correct: int
+    accuracy: float | None
+    """In percent; None where none of its images is held out."""
+
+
+class SceneRecord(ArtefactRecord):
+    """Shares in percent, times in seconds, memory in MiB."""
+
+    experiment: str
+    name: str
+    datasets: list[str]
+    without: list[str]
+    dedup: str
+    """The rule of near duplicates; without meaning where ``without`` is empty."""
+    seed: int
+    images: dict[str, int] = {}
+    """train and held_out."""
+    left_out: dict[str, int] = {}
+    """Images of the training splits that were not used, by dataset and reason."""
+    unseen: list[str] = []
+    """Classes that the datasets name and of which no image was trained on."""
+    accuracy: float | None = None
+    """Percentage of the held-out images whose class is told right."""
+    mean_class_accuracy: float | None = None
+    """Mean over the classes that have held-out images."""
+    classes: dict[str, ClassAccuracy] = {}
+    loss: list[float] = []
+    """Mean training loss of each epoch."""
+    synthetic: bool = False
+    config: dict[str, Any] = {}
+    """The settings in full, defaults included."""
+    seconds: dict[str, float] = {}
+    peak_memory_mib: int = 0
+    parameters: int = 0
+
+    @classmethod
+    def begun(cls, spec: PriorSpec) -> SceneRecord:
+        """The record of a prior before anything has come out."""
+        prior = spec.prior
+        return cls(
+            experiment=spec.experiment,
+            name=spec.name,
+            **prior.model_dump(include={"datasets", "without", "dedup", "seed"}),
+            config=prior.settings.model_dump(mode="json"),
+            identities=spec.identities,
+        )
+
+
+def read_prior(prior: PriorId) -> SceneRecord | None:
+    """The record of a prior, or None when there is none yet."""
+    path = Paths.prior(prior) / "scenes.json"
+    return read_json(SceneRecord, path) if path.is_file() else None

@@ -1,0 +1,96 @@
+"""``ranks.parquet``: the rank of every query of a test split, and the metrics that follow from it. Nothing needs torch."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rsitr.datasets.splits import SplitData
+from rsitr.errors import RecordError
+from rsitr.records.files import replacing
+from rsitr.retrieval.recall import Ranks, median_ranks, recall
+
+
+class SplitRanks(NamedTuple):
+    """The ranks of a test split."""
+
+    plain: Ranks
+    duplicate_aware: Ranks
+    reranked: Ranks
+
+
+COLUMNS = {"rank": "", "dup_rank": "dup_", "rr_rank": "rr_"}
+"""Column of the file -> prefix of the metrics made of it. ``dup_``: identical captions count; ``rr_``: after
+re-ranking."""
+SCHEMA = pa.schema(
+    [
+        ("direction", pa.string()),
+        ("image_id", pa.string()),
+        ("caption", pa.int32()),
+        *((name, pa.int32()) for name in COLUMNS),
+    ]
+)
+
+
+def write_ranks(path: Path, split: SplitData | None, ranks: SplitRanks | None) -> None:
+    """One row a query: its image, the number of its caption within the split (-1 for an image query), its ranks."""
+    table = SCHEMA.empty_table()
+    if split is not None and ranks is not None:
+        ids = np.asarray(split.image_ids)
+        columns = {
+            "direction": ["i2t"] * len(ids) + ["t2i"] * len(split.captions),
+            "image_id": [*ids, *ids[split.image_of]],
+            "caption": [-1] * len(ids) + list(range(len(split.captions))),
+            "rank": np.concatenate([ranks.plain.i2t, ranks.plain.t2i]),
+            "dup_rank": np.concatenate([ranks.duplicate_aware.i2t, ranks.duplicate_aware.t2i]),
+            "rr_rank": np.concatenate([ranks.reranked.i2t, ranks.reranked.t2i]),
+        }
+        table = pa.table({name: pa.array(columns[name], SCHEMA.field(name).type) for name in SCHEMA.names})
+    with replacing(path) as partial:
+        pq.write_table(table, partial, compression="zstd")
+
+
+class Queries(NamedTuple):
+    """The queries of a file of ranks."""
+
+    ranks: dict[str, Ranks]
+    """By column; a file of an older version may lack some."""
+    image_of: np.ndarray
+    """[C]: the image of each caption query."""
+    image_ids: np.ndarray
+    """[I], of the image queries."""
+
+
+def read_ranks(path: Path) -> Queries:
+    """Read a file of ranks; raises ``RecordError`` where it is missing or damaged."""
+    try:
+        table = pq.ParquetFile(path).read()
+        texts = np.array(table["direction"].to_pylist()) == "t2i"
+        ids = np.array(table["image_id"].to_pylist(), dtype=object)
+        found = {
+            name: Ranks(*(table[name].to_numpy().astype(np.int64)[rows] for rows in (~texts, texts)))
+            for name in COLUMNS
+            if name in table.column_names
+        }
+        number = {image_id: place for place, image_id in enumerate(ids[~texts])}
+        image_of = np.array([number[image_id] for image_id in ids[texts]], dtype=np.int64)
+    except (pa.ArrowException, OSError, KeyError) as error:
+        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise RecordError(f"{path} cannot be read ({what}): restore it from git, or evaluate the cell again") from None
+    return Queries(found, image_of, ids[~texts])
+
+
+def metrics_of(ranks: dict[str, Ranks]) -> dict[str, float]:
+    """From ranks by column: the six recalls and mR in percent, and the median ranks ``i2t_medr`` and ``t2i_medr``."""
+    metrics = {
+        prefix + name: value
+        for column, prefix in COLUMNS.items()
+        if column in ranks
+        for name, value in asdict(recall(ranks[column])).items()
+    }
+    return metrics | (median_ranks(ranks["rank"])._asdict() if "rank" in ranks else {})

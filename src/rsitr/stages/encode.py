@@ -1,0 +1,157 @@
+"""From a trained method to the ranks of a split: everything is encoded once, then scored in blocks."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import nullcontext
+from typing import NamedTuple, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from rsitr.datasets.splits import SplitData
+from rsitr.methods.base import Method
+from rsitr.nn.inputs import Inputs
+from rsitr.progress import Progress
+from rsitr.retrieval.ranks import rank_embeddings, rank_scores
+from rsitr.retrieval.recall import ProtocolRanks, Ranks
+from rsitr.retrieval.rerank import dot_product, rerank
+
+IMAGE_BATCH, TEXT_BATCH = 64, 256
+PAIR_NUMBERS = 2**24
+"""Numbers that a block of pairs may take while it is scored: 64 MiB for each temporary of the method."""
+
+
+class Encoded(NamedTuple):
+    """A split as a method encodes it, float32 on the CPU."""
+
+    images: Tensor
+    """[I, D], or fragments [I, N, D]."""
+    texts: Tensor
+    """[T, D], or fragments [T, L, D]: of each different caption once, short ones first."""
+    place: Tensor
+    """int64 [C]: which of ``texts`` each caption is."""
+
+
+@torch.inference_mode()
+def encode(method: Method, split: SplitData, inputs: Inputs, device: str) -> Encoded:
+    """Every image and every different caption of a split, once."""
+    method.eval()
+    images = [
+        method.encode_images(batch.to(device)).float().cpu()
+        for batch in inputs.batches(list(slices(len(split.paths), IMAGE_BATCH)))
+    ]
+    return Encoded(torch.cat(images), *encode_captions(method, split.captions, device))
+
+
+@torch.inference_mode()
+def encode_captions(method: Method, captions: list[str], device: str) -> tuple[Tensor, Tensor]:
+    """``texts`` and ``place`` of ``Encoded``.
+
+    Captions with the same tokens are one text: rounding depends on a caption's place in its batch, and a tie between
+    identical captions must stay one.
+    """
+    method.eval()
+    tokens = method.tokenize(captions).flatten(1).numpy()
+    _, first, inverse = np.unique(tokens, axis=0, return_index=True, return_inverse=True)
+    # Captions of like length share a batch, so that little is padded.
+    order = np.argsort([len(captions[index]) for index in first], kind="stable")
+    chosen = [captions[index] for index in first[order]]
+    texts = [
+        method.encode_texts(method.tokenize([chosen[index] for index in batch]).to(device)).float().cpu()
+        for batch in slices(len(chosen), TEXT_BATCH)
+    ]
+    place = np.empty(len(order), dtype=np.int64)
+    place[order] = np.arange(len(order))
+    return _joined(texts), torch.from_numpy(place[inverse.ravel()])
+
+
+class Scores:
+    """The scores of all images [I] and captions [C] of a split.
+
+    Those of a method that interacts are computed once, all [I, T] of them, so that identical captions tie; those of
+    others are dot products of embeddings, block by block as they are asked for. ``title`` as in ``score_all``.
+    """
+
+    def __init__(self, method: Method, encoded: Encoded, device: str, title: str = ""):
+        self.place = encoded.place
+        self.matrix = score_all(method, encoded.images, encoded.texts, device, title) if method.interacts else None
+        self.images = encoded.images
+        self.texts = encoded.texts[encoded.place] if self.matrix is None else None
+
+    def of(self, images: slice, captions: slice) -> Tensor:
+        """A block of a matrix of a method that interacts."""
+        assert self.matrix is not None
+        return self.matrix[images][:, self.place[captions]]
+
+    @overload
+    def rank(self, image_of: np.ndarray, text_group: None = None) -> Ranks: ...
+    @overload
+    def rank(self, image_of: np.ndarray, text_group: np.ndarray) -> ProtocolRanks: ...
+    def rank(self, image_of: np.ndarray, text_group: np.ndarray | None = None) -> Ranks | ProtocolRanks:
+        """Ranks of all queries, as ``rsitr.retrieval.ranks`` defines them.
+
+        ``text_group`` asks for those with identical captions counted as positives, too.
+        """
+        if self.texts is None:
+            return rank_scores(self.of, image_of, text_group=text_group)
+        return rank_embeddings(self.images, self.texts, image_of, text_group=text_group)
+
+    def rerank(self, image_of: np.ndarray) -> Ranks:
+        """Ranks after multivariate re-ranking."""
+        return rerank(self.of if self.texts is None else dot_product(self.images, self.texts), image_of)
+
+
+@torch.inference_mode()
+def score_all(method: Method, images: Tensor, texts: Tensor, device: str, title: str = "") -> Tensor:
+    """Scores [I, T], float32 on the CPU, of all images against all texts, block by block.
+
+    Progress is shown under ``title``, where it has one.
+    """
+    scores = torch.empty(len(images), len(texts))
+    side = max(1, math.isqrt(PAIR_NUMBERS // _numbers_of_a_pair(method, images, texts)))
+    progress = Progress(title, len(texts)) if title else None
+    with progress or nullcontext():
+        for columns in slices(len(texts), side):
+            chosen = slice(columns[0], columns[-1] + 1)
+            _score_texts(method, images, trimmed(texts[chosen]).to(device), scores[:, chosen], device)
+            if progress:
+                progress.advance(steps=len(columns))
+    return scores
+
+
+def _score_texts(method: Method, images: Tensor, texts: Tensor, scores: Tensor, device: str) -> None:
+    """Fill ``scores`` [I, t] with those of all images against some texts on the device."""
+    # What short captions leave goes to the images: the products of larger blocks are faster.
+    rows = max(1, PAIR_NUMBERS // (len(texts) * _numbers_of_a_pair(method, images, texts)))
+    for start in range(0, len(images), rows):
+        scores[start : start + rows] = method.score(images[start : start + rows].to(device), texts).float().cpu()
+
+
+def _numbers_of_a_pair(method: Method, images: Tensor, texts: Tensor) -> int:
+    fragments, words = (side.shape[1] if side.ndim == 3 else 1 for side in (images, texts))
+    return method.pair_numbers(fragments, words, images.shape[-1])
+
+
+def trimmed(fragments: Tensor) -> Tensor:
+    """[B, L, D] without the last places that are padding in every row; embeddings [B, D] as they are."""
+    if fragments.ndim == 2:
+        return fragments
+    used = fragments.any(-1).any(0).nonzero()
+    return fragments[:, : int(used.max()) + 1 if len(used) else 1]
+
+
+def _joined(parts: list[Tensor]) -> Tensor:
+    """Batches one after another; fragments [B, L, D] filled up with zeros to the longest."""
+    if parts[0].ndim == 2:
+        return torch.cat(parts)
+    longest = max(part.shape[1] for part in parts)
+    return torch.cat([torch.nn.functional.pad(part, (0, 0, 0, longest - part.shape[1])) for part in parts])
+
+
+def slices(total: int, size: int) -> Iterator[np.ndarray]:
+    """Consecutive positions 0 ... total - 1 in batches of ``size``."""
+    for start in range(0, total, size):
+        yield np.arange(start, min(start + size, total))

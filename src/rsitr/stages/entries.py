@@ -1,0 +1,56 @@
+"""Where the code of each artefact begins, and the identity of that code. Nothing here needs torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from rsitr.methods import entry
+from rsitr.records.artefact import ArtefactSpec
+from rsitr.records.cell import SCORED, TRAINED, Spec
+from rsitr.records.code import Sources
+from rsitr.records.identity import LOCK, code_sha
+from rsitr.records.prior import PriorSpec
+from rsitr.records.study import StudySpec
+from rsitr.records.two_stage import TwoStageSpec
+
+SHARED = ("rsitr.stages.setup.build_method", "rsitr.stages.setup.load_data", "rsitr.stages.setup.device_of")
+TRAIN = (*SHARED, "rsitr.stages.train.check_usable", "rsitr.stages.train.fit")
+SCORE = (
+    *SHARED,
+    "rsitr.retrieval.rank_files.write_ranks",
+    "rsitr.retrieval.recall.ceiling",
+    "rsitr.stages.evaluate.rank_test",
+)
+KEYWORDS = ("rsitr.captions.keyword_build.build_keywords",)
+PRIOR = ("rsitr.dedup.prior_images.select", "rsitr.stages.prior.train_classifier")
+TWO_STAGE = ("rsitr.stages.two_stage.measure",)
+STUDY = ("rsitr.stages.clip_study.measured_cell",)
+
+
+def entries(spec: ArtefactSpec) -> dict[str, list[str]]:
+    """Part of an artefact's code -> the definitions, as dotted names, from which all of that code is reached."""
+    match spec:
+        case Spec():
+            keywords = [] if spec.query == "sentence" else KEYWORDS
+            own, taught = _classes([spec.method]), _classes([spec.teacher.method] if spec.teacher else [])
+            return {TRAINED: [*TRAIN, *own, *taught, *keywords], SCORED: [*SCORE, *own, *keywords]}
+        case PriorSpec():
+            return {"code": [*PRIOR]}
+        case TwoStageSpec():
+            return {"code": [*TWO_STAGE, *_classes([spec.scorer.method, spec.filter.method])]}
+        case StudySpec():
+            beside = [spec.two_encoders.method] if spec.two_encoders else []
+            return {"code": [*STUDY, *_classes([spec.cell.method, *beside])]}
+    raise TypeError(f"{type(spec).__name__} is not an artefact")
+
+
+def _classes(methods: Iterable[str]) -> list[str]:
+    """The classes of some methods, as dotted names; they are found by name when a cell runs."""
+    found = (entry(name.partition("@")[0]) for name in methods)
+    return [f"{each.module}.{each.class_name}" for each in found]
+
+
+def code_of(spec: ArtefactSpec, code: Sources | None = None, lock: Path | None = LOCK) -> dict[str, str]:
+    """The identity of each part of an artefact's code."""
+    return {part: code_sha(tuple(names), code, lock) for part, names in entries(spec).items()}

@@ -1,0 +1,103 @@
+"""Evaluation of one cell: encode the test split once, rank, and write the record."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from rsitr.datasets.splits import SplitData
+from rsitr.errors import RecordError, WeightsMismatch
+from rsitr.methods.base import Method
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import Record, Spec, read_report, write_history
+from rsitr.records.files import write_json
+from rsitr.records.paths import Paths
+from rsitr.records.provenance import forget_peak, library_versions, machine, peak_memory_mib
+from rsitr.retrieval.rank_files import SplitRanks, write_ranks
+from rsitr.retrieval.recall import ceiling, text_groups
+from rsitr.stages.encode import Scores, encode
+from rsitr.stages.setup import build_method, device_of, image_inputs, load_data
+
+
+@torch.inference_mode()
+def inference_seconds(method: Method, caption: str, device: str, repeats: int = 10) -> float:
+    """Median time from the pixels of one image and the text of one caption to their score."""
+    size = method.pixels.size if method.reads_pixels else 0
+    image = torch.zeros(1, 3, size, size, device=device) if method.reads_pixels else torch.zeros(1, device=device)
+    taken = []
+    for _ in range(repeats):
+        begun = time.perf_counter()
+        texts = method.encode_texts(method.tokenize([caption]).to(device))
+        method.score(method.encode_images(image), texts).item()
+        taken.append(time.perf_counter() - begun)
+    return float(np.median(taken))
+
+
+def load_checkpoint(method: Method, path: Path) -> None:
+    """Load ``model.safetensors`` into a method; raises ``WeightsMismatch`` when it is another model's."""
+    try:
+        method.load_learned_state(load_file(path))
+    except RuntimeError as error:
+        with safe_open(path, "pt") as file:
+            owner = (file.metadata() or {}).get("cell", "another cell")
+        raise WeightsMismatch(f"{path} was written for {owner} and does not fit this model: {error}") from None
+
+
+def rank_test(spec: Spec, device: str, weights: Path, seconds: dict[str, float]) -> tuple[SplitData, SplitRanks]:
+    """The test split of a cell and its ranks, by the checkpoint at ``weights``; fills in how long the parts took."""
+    data = load_data(spec)
+    split = data.splits["test"]
+    method = build_method(spec, data)
+    load_checkpoint(method, weights)
+    method.to(device)
+    inputs = image_inputs(method, split, data.splits, device)
+    begun = time.perf_counter()
+    encoded = encode(method, split, inputs, device)
+    seconds["encode"] = round(time.perf_counter() - begun, 3)
+    begun = time.perf_counter()
+    scores = Scores(method, encoded, device, "score")
+    plain, duplicate_aware = scores.rank(split.image_of, text_groups(split.captions))
+    seconds["score"] = round(time.perf_counter() - begun, 3)
+    seconds["inference"] = round(inference_seconds(method, split.captions[0], device), 5)
+    return split, SplitRanks(plain, duplicate_aware, scores.rerank(split.image_of))
+
+
+def evaluate(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> Record:
+    """Evaluate the checkpoint of a cell on test, once, and write ``cell.json``, ``ranks.parquet``, ``history.csv``.
+
+    ``before_keeping`` is called when everything is computed, and may object.
+    """
+    cell, folder = spec.cell, Paths.cell(spec.cell)
+    trained = read_report(cell)
+    if trained is None:
+        raise RecordError(f"{cell.path} has not been trained: run `rsitr train {cell.path}` first")
+    record = Record.begun(spec, trained)
+    record.versions = library_versions()
+    split: SplitData | None = None
+    ranks: SplitRanks | None = None
+    if record.outcome.status == "ok":
+        forget_peak()
+        started = time.perf_counter()
+        try:
+            device = device_of(spec)
+            split, ranks = rank_test(spec, device, Paths.checkpoint(cell) / "model.safetensors", record.seconds)
+            best = asdict(ceiling(split.captions, split.image_of))
+            record.metrics = {f"ceiling_{name}": value for name, value in best.items()}
+            record.machine = machine(device)
+        except Exception as error:  # a failed cell is a result: it is recorded and the rest goes on
+            record.outcome = Outcome.of(error)
+            ranks = None
+        record.seconds["evaluate"] = round(time.perf_counter() - started, 2)
+        record.peak_memory_mib["evaluate"] = peak_memory_mib()
+    before_keeping()
+    write_ranks(folder / "ranks.parquet", split, ranks)
+    write_history(folder / "history.csv", trained.history)
+    write_json(folder / "cell.json", record)
+    return record

@@ -1,0 +1,237 @@
+"""Training of a prior, from top to bottom: images, classifier, epochs, accuracy on the held-out part, the backbone.
+
+The last epoch's weights are kept: nothing is selected, so the held-out part takes no part in training. A killed run
+continues where it stopped and ends with the same weights, as those of cells do (``rsitr.stages.train``).
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from torch.nn import functional as F
+
+from rsitr.dedup.prior_images import SceneImage, Selection, select
+from rsitr.errors import TrainingDiverged
+from rsitr.nn.inputs import PixelInputs
+from rsitr.nn.scene_classifier import SceneClassifier
+from rsitr.nn.seeds import derive, seeded
+from rsitr.progress import Progress
+from rsitr.records.artefact import Outcome
+from rsitr.records.files import replacing, write_csv, write_json
+from rsitr.records.paths import Paths
+from rsitr.records.prior import ClassAccuracy, PriorSpec, SceneRecord
+from rsitr.records.provenance import library_versions, machine, peak_memory_mib, sha256_file
+from rsitr.stages.resume import read_state, write_state
+from rsitr.stages.setup import prepare
+
+SAVE_SECONDS = 60
+WARMUP = 0.1
+
+
+def sample_order(images: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
+    """Positions of an epoch in batches; the last, incomplete one is dropped unless it is the only one."""
+    order = np.random.default_rng(derive(seed, "order", epoch)).permutation(images)
+    size = min(batch_size, images)
+    return list(order[: images // size * size].reshape(-1, size))
+
+
+def learning_rate_factor(step: int, total: int) -> float:
+    """What the base rates are multiplied by at a step (0-based): a linear rise, then a cosine to zero."""
+    warmup = int(WARMUP * total)
+    if step < warmup:
+        return (step + 1) / warmup
+    return (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1))) / 2
+
+
+class SceneTrainer:
+    """The state of a run, and how it is saved and restored."""
+
+    def __init__(self, spec: PriorSpec, selection: Selection, device: str):
+        self.seed, self.settings, self.device = spec.prior.seed, spec.prior.settings, device
+        self.state_path = Paths.prior_weights(spec.id).with_name("resume.pt")
+        self.identity = [*spec.identities.values(), selection.data_sha]
+        with seeded(derive(self.seed, "init")):
+            self.model = SceneClassifier(self.settings, len(selection.classes)).to(device)
+        self.classes = selection.classes
+        self.targets = self._targets(selection.train)
+        paths = [image.path for image in selection.train]
+        workers = max(torch.get_num_threads() - 1, 0)
+        self.inputs = PixelInputs(paths, self.model.backbone.pixels, self.settings.augment, self.seed, workers)
+        groups = [
+            (self.model.classifier.parameters(), self.settings.learning_rate),
+            (self.model.backbone.parameters(), self.settings.backbone_learning_rate),
+        ]
+        self.optimizer = torch.optim.AdamW(
+            [{"params": list(parameters), "lr": rate, "base": rate} for parameters, rate in groups],
+            weight_decay=self.settings.weight_decay,
+        )
+        self.autocast = torch.autocast(device.split(":")[0], torch.bfloat16, enabled=device != "cpu")
+        self.steps_per_epoch = len(sample_order(len(paths), self.settings.batch_size, self.seed, 0))
+        self.step, self.loss_sum, self.seconds = 0, 0.0, 0.0
+        self.history: list[float] = []
+        torch.random.manual_seed(derive(self.seed, "train"))
+
+    def _targets(self, images: list[SceneImage]) -> Tensor:
+        place = {name: number for number, name in enumerate(self.classes)}
+        return torch.tensor([place[image.class_name] for image in images], dtype=torch.int64)
+
+    def save(self) -> None:
+        """Write everything a continued run needs, atomically."""
+        state = {
+            "identity": self.identity,
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": torch.random.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state(self.device) if self.device != "cpu" else None,
+            "progress": [self.step, self.loss_sum, self.seconds],
+            "history": self.history,
+        }
+        write_state(self.state_path, state)
+
+    def restore(self) -> bool:
+        """Continue from the state file, if there is one and it belongs to this code, these parameters and images."""
+        state = read_state(self.state_path, self.identity, self.device)
+        if state is None:
+            return False
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        torch.random.set_rng_state(state["random"].cpu())
+        if state["cuda_random"] is not None:
+            torch.cuda.set_rng_state(state["cuda_random"].cpu(), self.device)
+        self.step, self.loss_sum, self.seconds = state["progress"]
+        self.history[:] = state["history"]
+        return True
+
+    def run(self) -> None:
+        """All epochs, from wherever the state stands."""
+        total = self.settings.epochs * self.steps_per_epoch
+        started = saved = time.monotonic()
+        spent = self.seconds
+        with Progress("scenes", total, self.step) as progress:
+            while self.step < total:
+                epoch, done = divmod(self.step, self.steps_per_epoch)
+                batches = sample_order(len(self.targets), self.settings.batch_size, self.seed, epoch)[done:]
+                self.model.train()
+                for batch, pixels in zip(batches, self.inputs.batches(batches, epoch), strict=True):
+                    loss = self.train_step(pixels, self.targets[batch], total)
+                    progress.advance(f"epoch {epoch + 1}/{self.settings.epochs} loss {loss:.4f}")
+                    self.seconds = spent + time.monotonic() - started
+                    if time.monotonic() - saved > SAVE_SECONDS and self.step % self.steps_per_epoch:
+                        self.save()
+                        saved = time.monotonic()
+                self.history.append(self.loss_sum / self.steps_per_epoch)
+                self.loss_sum = 0.0
+                progress.say(f"epoch {epoch + 1}: loss {self.history[-1]:.4f}")
+                self.save()
+                saved = time.monotonic()
+
+    def train_step(self, pixels: Tensor, targets: Tensor, total: int) -> float:
+        """One optimiser step on a batch; returns its cross-entropy."""
+        factor = learning_rate_factor(self.step, total)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base"] * factor
+        with self.autocast:
+            loss = F.cross_entropy(self.model(pixels.to(self.device)).float(), targets.to(self.device))
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingDiverged(
+                f"the loss became {value} at step {self.step}: lower the learning rates of the prior"
+            )
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.step += 1
+        self.loss_sum += value
+        return value
+
+    @torch.inference_mode()
+    def told(self, images: list[SceneImage]) -> np.ndarray:
+        """Whether the class of each image is told right: bool [images]."""
+        self.model.eval()
+        inputs = PixelInputs([image.path for image in images], self.model.backbone.pixels)
+        size = self.settings.batch_size
+        batches = [np.arange(start, min(start + size, len(images))) for start in range(0, len(images), size)]
+        told = [self.model(pixels.to(self.device)).argmax(1).cpu() for pixels in inputs.batches(batches)]
+        return (torch.cat(told) == self._targets(images)).numpy() if told else np.zeros(0, dtype=bool)
+
+
+def class_accuracies(selection: Selection, right: np.ndarray) -> dict[str, ClassAccuracy]:
+    """The accuracy of each class, given whether each held-out image was told right: bool [held-out images]."""
+    trained = Counter(image.class_name for image in selection.train)
+    held_out = Counter(image.class_name for image in selection.held_out)
+    correct = Counter(image.class_name for image, hit in zip(selection.held_out, right, strict=True) if hit)
+    return {
+        name: ClassAccuracy(
+            images=trained[name],
+            held_out=held_out[name],
+            correct=correct[name],
+            accuracy=100 * correct[name] / held_out[name] if held_out[name] else None,
+        )
+        for name in selection.classes
+    }
+
+
+def train(spec: PriorSpec, before_keeping: Callable[[], None] = lambda: None) -> SceneRecord:
+    """Train a prior and write its backbone, ``scenes.json`` and ``left_out.csv``; what goes wrong is recorded.
+
+    ``before_keeping`` is called when everything is computed, and may object.
+    """
+    weights, left_out_file, record_file = spec.outputs
+    record = SceneRecord.begun(spec)
+    record.versions = library_versions()
+    state: dict[str, Tensor] = {}
+    left_out: list[tuple[SceneImage, str]] = []
+    try:
+        selection = select(spec)
+        left_out = selection.left_out
+        state = train_classifier(spec, selection, record)
+    except Exception as error:  # the cells that need it say so, and the rest goes on
+        print(f"{spec.path}: {error}", file=sys.stderr)
+        record.outcome = Outcome.of(error)
+    record.peak_memory_mib = peak_memory_mib()
+    before_keeping()
+    with replacing(weights) as partial:
+        # One entry only: safetensors writes several in random order, and equal runs must give equal bytes.
+        save_file(state, partial, metadata={"prior": spec.id.path})
+        record.weights_sha = sha256_file(partial) if record.outcome.status == "ok" else ""
+    write_csv(
+        left_out_file,
+        ("dataset", "image", "class", "reason"),
+        [(image.dataset, image.image_id, image.class_name, reason) for image, reason in left_out],
+    )
+    write_json(record_file, record)
+    if record.outcome.status == "ok":
+        weights.with_name("resume.pt").unlink(missing_ok=True)
+    return record
+
+
+def train_classifier(spec: PriorSpec, selection: Selection, record: SceneRecord) -> dict[str, Tensor]:
+    """Train on a selection, fill ``record`` and return the backbone's weights."""
+    record.data_sha, record.synthetic = selection.data_sha, selection.synthetic
+    record.images = {"train": len(selection.train), "held_out": len(selection.held_out)}
+    record.left_out, record.unseen = selection.reasons, list(selection.unseen)
+    device = prepare(spec)
+    record.machine = machine(device)
+    trainer = SceneTrainer(spec, selection, device)
+    record.parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
+    record.loss = trainer.history  # filled as it goes, so that a run that diverges shows how
+    if trainer.restore():
+        print(f"continuing at step {trainer.step}", file=sys.stderr)
+    trainer.run()
+    record.seconds["train"] = round(trainer.seconds, 2)
+    started = time.perf_counter()
+    right = trainer.told(selection.held_out)
+    record.seconds["evaluate"] = round(time.perf_counter() - started, 2)
+    record.classes = class_accuracies(selection, right)
+    known = [each.accuracy for each in record.classes.values() if each.accuracy is not None]
+    if known:
+        record.accuracy, record.mean_class_accuracy = 100 * float(right.mean()), float(np.mean(known))
+    return trainer.model.backbone_state()

@@ -1,0 +1,136 @@
+"""What training and evaluation of a cell share: its data, the device, the method as configured, the images for it."""
+
+from __future__ import annotations
+
+import os
+import time
+from itertools import product
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from filelock import FileLock, Timeout
+
+from rsitr.captions.keyword_table import read_keywords
+from rsitr.captions.queries import as_queries
+from rsitr.datasets.splits import SplitData, load_splits
+from rsitr.datasets.table import DatasetFacts
+from rsitr.errors import DatasetError, Unsupported
+from rsitr.gpus import cells_per_gpu
+from rsitr.methods import get_method
+from rsitr.methods.base import Corpus, Method, MethodConfig
+from rsitr.methods.configure import configure
+from rsitr.nn.features import cached_tokens
+from rsitr.nn.inputs import Inputs, PixelInputs, RowInputs, TokenInputs
+from rsitr.nn.seeds import derive, seeded
+from rsitr.records.artefact import ArtefactSpec
+from rsitr.records.cell import Spec
+
+CACHE = Path("cache")
+LOCKS = Path(".rsitr/locks")
+_held: list[FileLock] = []
+_prepared: list[str] = []
+
+
+def prepare(spec: ArtefactSpec) -> str:
+    """Set threads and determinism for this process and return its device, a GPU of its own where there is one."""
+    torch.set_num_threads(min(spec.threads, os.cpu_count() or 1))
+    if not torch.cuda.is_available():
+        return "cpu"  # where the kernels are deterministic for a fixed number of threads
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    return _claim_gpu()
+
+
+def _claim_gpu() -> str:
+    """The first GPU with a free place; Snakemake counts GPUs but does not say which one a job may use."""
+    LOCKS.mkdir(parents=True, exist_ok=True)
+    places = list(product(range(cells_per_gpu()), range(torch.cuda.device_count())))
+    while True:
+        for place, index in places:
+            lock = FileLock(LOCKS / f"gpu-{index}-{place}.lock")
+            try:
+                lock.acquire(timeout=0)
+            except Timeout:
+                continue
+            _held.append(lock)  # until this process ends
+            return f"cuda:{index}"
+        time.sleep(1)
+
+
+def device_of(spec: ArtefactSpec) -> str:
+    """The device of this process, which is prepared once: training and evaluation share a GPU."""
+    if not _prepared:
+        _prepared.append(prepare(spec))
+    return _prepared[0]
+
+
+class CellData(NamedTuple):
+    """What a cell reads."""
+
+    splits: dict[str, SplitData]
+    facts: DatasetFacts
+    left_out: dict[str, int]
+    """How many images were left out for which reason."""
+
+
+def configuration(spec: Spec) -> MethodConfig:
+    """The typed configuration of a cell."""
+    return configure(get_method(spec.cell.method_name), spec.cell.variant, spec.settings)
+
+
+def load_data(spec: Spec) -> CellData:
+    """The splits of a cell's dataset, with the queries that its configuration asks for.
+
+    Raises ``DatasetError`` where the keywords that it needs are missing or of other data.
+    """
+    data = CellData(*load_splits(spec.clean))
+    mode = configuration(spec).query
+    if mode == "sentence":
+        return data
+    table, made = read_keywords(spec.keywords)
+    if made.data_sha != data.facts.parent_sha:
+        raise DatasetError(f"{spec.keywords} belongs to other data: run `rsitr captions keywords {spec.dataset}`")
+    keywords = dict(zip(table["image_id"].to_pylist(), table["keywords"].to_pylist(), strict=True))
+    splits, without = as_queries(data.splits, mode, keywords)
+    return CellData(splits, data.facts, data.left_out | without)
+
+
+def build_method(spec: Spec, data: CellData) -> Method:
+    """The method of a cell with its initial weights; raises ``Unsupported`` with the reason it cannot run."""
+    cls = get_method(spec.cell.method_name)
+    config = configuration(spec)
+    supported, reason = cls.supports(data.facts)
+    if not supported:
+        raise Unsupported(reason)
+    with seeded(derive(spec.seed, "init")):
+        train = data.splits["train"]
+        names = tuple(path.name for path in train.paths)
+        return cls.build(config, Corpus(train.captions, train.image_of, spec.similarity, names, train.classes))
+
+
+def image_inputs(
+    method: Method,
+    split: SplitData,
+    splits: dict[str, SplitData],
+    device: str,
+    *,
+    seed: int = 0,
+    training: bool = False,
+) -> Inputs:
+    """The images of ``split`` as ``method`` wants them; ``training`` turns its augmentation on."""
+    if not method.reads_pixels:
+        return RowInputs()
+    if getattr(method.config, "freeze_backbone", False):
+        # The tokens of all splits are one file; a split knows its rows by its place in it.
+        names = list(splits)
+        paths = [path for name in names for path in splits[name].paths]
+        hashes = [sha for name in names for sha in splits[name].hashes]
+        tokens = cached_tokens(method.backbone, method.pixels, paths, hashes, CACHE, device)
+        first = sum(len(splits[name].paths) for name in names[: [splits[n] is split for n in names].index(True)])
+        return TokenInputs(tokens, np.arange(first, first + len(split.paths)))
+    augment = getattr(method.config, "augment", "none") if training else "none"
+    return PixelInputs(
+        split.paths, method.pixels, augment, seed, workers=max(torch.get_num_threads() - 1, 0) if training else 0
+    )

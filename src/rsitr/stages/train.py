@@ -1,0 +1,410 @@
+"""Training of one cell, to be read from top to bottom: data, model, optimiser, epochs, the best epoch's checkpoint.
+
+A killed run continues where it stopped and ends with the same checkpoint: the order of the samples and every
+augmentation are functions of (seed, epoch), and the state file holds everything else, the random generator included.
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from torch import Tensor, nn
+
+from rsitr.datasets.splits import SplitData, spread_images
+from rsitr.errors import DatasetError, RecordError, TrainingDiverged, Unsupported
+from rsitr.methods import get_method
+from rsitr.methods.base import Batch, Method, Phase, TrainingConfig
+from rsitr.methods.configure import deviations, published_row
+from rsitr.nn.inputs import ChosenInputs, Inputs
+from rsitr.nn.losses import collapse
+from rsitr.nn.seeds import derive
+from rsitr.progress import Progress
+from rsitr.records.artefact import Outcome
+from rsitr.records.cell import Epoch, Spec, TrainReport, trained_identities
+from rsitr.records.files import replacing, write_json
+from rsitr.records.paths import Paths
+from rsitr.records.prior import read_prior
+from rsitr.records.provenance import forget_peak, machine, peak_memory_mib, sha256_file
+from rsitr.retrieval.recall import recall
+from rsitr.stages.encode import Scores, encode
+from rsitr.stages.resume import read_state, write_state
+from rsitr.stages.setup import CellData, build_method, device_of, image_inputs, load_data
+from rsitr.stages.teacher import Teacher
+
+SAVE_SECONDS = 60
+COLLAPSED, COLLAPSED_EPOCHS = 0.999, 3
+NESTEROV: dict[str, Any] = {"momentum": 0.9, "nesterov": True}
+
+
+def sample_order(split: SplitData, config: TrainingConfig, seed: int, epoch: int) -> list[np.ndarray]:
+    """Caption positions of an epoch in batches; the last, incomplete one is dropped unless it is the only one."""
+    random = np.random.default_rng(derive(seed, "order", epoch))
+    if config.samples == "captions":
+        order = random.permutation(len(split.captions))
+    else:
+        first = np.searchsorted(split.image_of, np.arange(len(split.paths)))
+        count = np.bincount(split.image_of, minlength=len(split.paths))
+        order = (first + (random.random(len(count)) * count).astype(np.int64))[random.permutation(len(count))]
+    size = min(config.batch_size, len(order))
+    return list(order[: len(order) // size * size].reshape(-1, size))
+
+
+def phase_at(config: TrainingConfig, epoch: int) -> tuple[Phase, int]:
+    """The phase that an epoch (0-based) belongs to, and its first epoch."""
+    first = 0
+    for phase in config.course:
+        if epoch < first + phase.epochs:
+            return phase, first
+        first += phase.epochs
+    raise ValueError(f"training ends after {first} epochs")
+
+
+def choice_start(config: TrainingConfig, epochs: int) -> int:
+    """Of so many epochs, the first (0-based) that the best one is chosen among: a phase may choose anew."""
+    start = first = 0
+    for phase in config.course:
+        if phase.from_best and first < epochs:
+            start = first
+        first += phase.epochs
+    return start
+
+
+def learning_rate_factor(config: TrainingConfig, epochs: int, step: int, steps_per_epoch: int) -> float:
+    """What the base rate of a phase of ``epochs`` is multiplied by at its optimiser step ``step`` (0-based)."""
+    total = epochs * steps_per_epoch
+    warmup = int(config.warmup * total)
+    if step < warmup:
+        return (step + 1) / warmup
+    if config.schedule == "step":
+        return config.step_factor ** (step // steps_per_epoch // config.step_epochs)
+    done = (step - warmup) / max(total - warmup, 1)
+    return 1 - done if config.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
+
+
+def make_optimizer(method: Method, config: TrainingConfig, phase: Phase) -> torch.optim.Optimizer:
+    """The optimiser of a phase over what it trains, a pretrained backbone at a rate of its own where one is set."""
+    for name, parameter in method.named_parameters():
+        frozen = config.freeze_backbone and name.startswith("backbone.")
+        parameter.requires_grad_(not frozen and name.startswith(phase.learns or ("",)))
+    named = [(name, parameter) for name, parameter in method.named_parameters() if parameter.requires_grad]
+    backbone = [parameter for name, parameter in named if name.startswith("backbone.")]
+    rest = [parameter for name, parameter in named if not name.startswith("backbone.")]
+    rate = phase.learning_rate
+    groups = [(rest, rate), (backbone, config.backbone_learning_rate or rate)]
+    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[phase.optimizer]
+    return kind(
+        [{"params": parameters, "lr": base, "base": base} for parameters, base in groups if parameters],
+        weight_decay=config.weight_decay,
+        **(NESTEROV if phase.optimizer == "sgd" else {"betas": config.betas}),
+    )
+
+
+class Trainer:
+    """The state of a run, and how it is saved and restored."""
+
+    def __init__(
+        self,
+        method: Method,
+        data: CellData,
+        spec: Spec,
+        device: str,
+        state_path: Path,
+        identity: list[str],
+        teacher: Teacher | None = None,
+    ):
+        assert isinstance(method.config, TrainingConfig)
+        self.method, self.config, self.device = method.to(device), method.config, device
+        splits = data.splits
+        self.train, whole = splits["train"], splits[self.config.selection]
+        self.seed, self.state_path = spec.seed, state_path
+        self.teacher = teacher
+        self.identity = identity
+        self.inputs: Inputs = image_inputs(method, self.train, splits, device, seed=spec.seed, training=True)
+        self.select, chosen = spread_images(whole, self.config.selection_images or len(whole.paths))
+        self.select_inputs = ChosenInputs(image_inputs(method, whole, splits, device), chosen)
+        self.epochs = sum(phase.epochs for phase in self.config.course)
+        self.phase, self.phase_start = phase_at(self.config, 0)
+        self.optimizer = make_optimizer(method, self.config, self.phase)
+        # bfloat16 needs no loss scaling; older GPUs have float16 only.
+        half = torch.bfloat16 if device == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
+        self.autocast = torch.autocast(device.split(":")[0], half, enabled=device != "cpu")
+        self.scaler = torch.amp.GradScaler(device.split(":")[0], enabled=half is torch.float16)
+        self.steps_per_epoch = len(sample_order(self.train, self.config, self.seed, 0))
+        self.step = 0
+        self.loss_sum = 0.0
+        self.history: list[Epoch] = []
+        self.best: dict[str, Tensor] = {}
+        self.seconds = 0.0
+
+    def start_phase(self, epoch: int) -> None:
+        """The optimiser of the phase that an epoch belongs to; a change of rate alone keeps what it has gathered."""
+        # What no longer learns keeps its last gradient otherwise, and the clipping would count it.
+        self.method.zero_grad(set_to_none=True)
+        before = self.phase
+        self.phase, self.phase_start = phase_at(self.config, epoch)
+        fresh = make_optimizer(self.method, self.config, self.phase)
+        if (before.optimizer, before.learns) != (self.phase.optimizer, self.phase.learns):
+            self.optimizer = fresh
+            return
+        for group, other in zip(self.optimizer.param_groups, fresh.param_groups, strict=True):
+            group["base"] = other["base"]
+
+    def save(self) -> None:
+        """Write everything a continued run needs, atomically."""
+        state = {
+            "identity": self.identity,
+            "model": self.method.learned_state(),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "random": torch.random.get_rng_state(),
+            "cuda_random": torch.cuda.get_rng_state(self.device) if self.device != "cpu" else None,
+            "progress": [self.step, self.loss_sum, self.seconds],
+            "history": [epoch.model_dump() for epoch in self.history],
+            "best": self.best,
+        }
+        write_state(self.state_path, state)
+
+    def restore(self) -> bool:
+        """Continue from the state file, if there is one and it belongs to this code and these parameters."""
+        state = read_state(self.state_path, self.identity, self.device)
+        if state is None:
+            return False
+        self.method.load_learned_state(state["model"])
+        self.step, self.loss_sum, self.seconds = state["progress"]
+        # A state saved at the end of a phase has that phase's optimiser: the next one starts its own.
+        self.start_phase(max(self.step - 1, 0) // self.steps_per_epoch)
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scaler.load_state_dict(state["scaler"])
+        torch.random.set_rng_state(state["random"].cpu())
+        if state["cuda_random"] is not None:
+            torch.cuda.set_rng_state(state["cuda_random"].cpu(), self.device)
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        self.best = {name: value.cpu() for name, value in state["best"].items()}
+        return True
+
+    def run(self) -> None:
+        """All epochs, from wherever the state stands."""
+        total = self.epochs * self.steps_per_epoch
+        started = saved = time.monotonic()
+        spent = self.seconds
+        with Progress("train", total, self.step) as progress:
+            while self.step < total:
+                epoch, done = divmod(self.step, self.steps_per_epoch)
+                if phase_at(self.config, epoch) != (self.phase, self.phase_start):
+                    self.start_phase(epoch)
+                    if self.phase.from_best:
+                        self.method.load_learned_state(self.best)
+                batches = sample_order(self.train, self.config, self.seed, epoch)[done:]
+                self.method.train()
+                images = self.inputs.batches([self.train.image_of[batch] for batch in batches], epoch)
+                for batch, pictures in zip(batches, images, strict=True):
+                    loss = self.train_step(batch, pictures)
+                    progress.advance(f"epoch {epoch + 1}/{self.epochs} loss {loss:.4f}")
+                    self.seconds = spent + time.monotonic() - started
+                    if time.monotonic() - saved > SAVE_SECONDS and self.step % self.steps_per_epoch:
+                        self.save()
+                        saved = time.monotonic()
+                self.end_epoch(epoch, progress)
+                self.seconds = spent + time.monotonic() - started
+                self.save()
+                saved = time.monotonic()
+
+    def train_step(self, batch: np.ndarray, pictures: Tensor) -> float:
+        """One optimiser step on the captions at ``batch`` and their images; returns the loss."""
+        step = self.step - self.phase_start * self.steps_per_epoch
+        factor = learning_rate_factor(self.config, self.phase.epochs, step, self.steps_per_epoch)
+        for group in self.optimizer.param_groups:
+            group["lr"] = group["base"] * factor
+        tokens = self.method.tokenize([self.train.captions[index] for index in batch])
+        image_ids, captions = torch.from_numpy(self.train.image_of[batch]), torch.from_numpy(batch)
+        pictures, tokens, image_ids, captions = (
+            part.to(self.device) for part in (pictures, tokens, image_ids, captions)
+        )
+        taught = self.teacher.scores(image_ids, captions) if self.teacher else None
+        pairs = Batch(pictures, tokens, image_ids, captions, self.step // self.steps_per_epoch, taught)
+        with self.autocast:
+            loss = self.method.loss(pairs)
+        value = loss.item()
+        if not math.isfinite(value):
+            raise TrainingDiverged(
+                f"the loss became {value} at step {self.step}: lower learning_rate, or clip_norm, in params.yaml"
+            )
+        self.method.zero_grad()  # of all: what no longer learns must not count in the norm that is clipped
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimizer)
+        nn.utils.clip_grad_norm_(self.method.parameters(), self.config.clip_norm)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.step += 1
+        self.loss_sum += value
+        return value
+
+    def end_epoch(self, epoch: int, progress: Progress) -> None:
+        """Score the selecting split, remember the best weights, sound the alarm on collapse."""
+        encoded = encode(self.method, self.select, self.select_inputs, self.device)
+        if not torch.isfinite(encoded.images).all() or not torch.isfinite(encoded.texts).all():
+            raise TrainingDiverged(
+                f"the embeddings became NaN in epoch {epoch + 1}: lower learning_rate in params.yaml"
+            )
+        mean_recall = recall(Scores(self.method, encoded, self.device).rank(self.select.image_of)).mr
+        rate = self.optimizer.param_groups[0]["lr"]
+        loss = self.loss_sum / self.steps_per_epoch
+        cosine = collapse(encoded.images)
+        entry = Epoch(epoch=epoch + 1, loss=loss, val_mr=mean_recall, learning_rate=rate, image_cosine=cosine)
+        self.history.append(entry)
+        self.loss_sum = 0.0
+        if mean_recall >= max(entry.val_mr for entry in self.candidates):
+            self.best = {
+                name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
+                for name, value in self.method.learned_state().items()
+            }
+        progress.say(
+            f"epoch {epoch + 1}: loss {loss:.4f}, {self.config.selection} mR {mean_recall:.2f}, "
+            f"mean cosine of different images {cosine:.3f}"
+        )
+        recent = self.history[-COLLAPSED_EPOCHS:]
+        if len(recent) == COLLAPSED_EPOCHS and all(entry.image_cosine > COLLAPSED for entry in recent):
+            raise TrainingDiverged(
+                f"all images have had one embedding for {COLLAPSED_EPOCHS} epochs (mean cosine {cosine:.4f}): lower "
+                "learning_rate, raise batch_size, or train on all negatives"
+            )
+
+    @property
+    def candidates(self) -> list[Epoch]:
+        """The epochs so far that the best one is chosen among."""
+        return self.history[choice_start(self.config, len(self.history)) :]
+
+    def chosen_epoch(self) -> int:
+        """The epoch whose weights ``best`` holds: the last of those with the highest mR."""
+        return max(self.candidates, key=lambda entry: (entry.val_mr, entry.epoch)).epoch
+
+
+def check_usable(data: CellData, trainable: bool) -> None:
+    """Raise ``Unsupported`` when a split that is needed has no image, with the reasons of those left out."""
+    needed = ("train", "val", "test") if trainable else ("test",)
+    if empty := [name for name in needed if not data.splits[name].paths]:
+        why = ", ".join(f"{count} x {reason}" for reason, count in data.left_out.items()) or "the dataset has none"
+        raise Unsupported(f"no usable images in {', '.join(empty)}: {why}")
+
+
+def describe_data(data: CellData) -> dict[str, Any]:
+    """What a record says about its data."""
+    return {
+        "origin": data.facts.origin,
+        "licence": data.facts.licence,
+        "synthetic": data.facts.synthetic,
+        "images": {name: len(split.paths) for name, split in data.splits.items()},
+        "captions": {name: len(split.captions) for name, split in data.splits.items()},
+        "left_out": data.left_out,
+    }
+
+
+def train(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> TrainReport:
+    """Train a cell and write ``model.safetensors`` and ``train.json``; what goes wrong becomes part of the report.
+
+    ``before_keeping`` is called when everything is computed, and may object.
+    """
+    folder = Paths.checkpoint(spec.cell)
+    report = TrainReport(identities=trained_identities(spec), machine=machine())
+    weights: dict[str, Tensor] = {}
+    forget_peak()
+    try:
+        data = load_data(spec)
+        report.data, report.data_sha = describe_data(data), data.facts.data_sha
+        check_usable(data, get_method(spec.cell.method_name).trainable)
+        report.used = prior_used(spec)
+        device = device_of(spec)
+        report.machine = machine(device)
+        method = build_method(spec, data)
+        describe_method(method, spec, data, report)
+        if method.trainable:
+            weights = fit(method, spec, data, device, folder / "resume.pt", report)
+    except Exception as error:  # a failed cell is a result: it is recorded and the rest goes on
+        if isinstance(error, DatasetError | OSError):
+            print(f"{spec.cell.path}: {error}", file=sys.stderr)
+        report.outcome = Outcome.of(error)
+    report.peak_memory_mib["train"] = peak_memory_mib()
+    before_keeping()
+    write_checkpoint(spec, weights, report)
+    if report.outcome.status == "ok":
+        (folder / "resume.pt").unlink(missing_ok=True)
+    return report
+
+
+def write_checkpoint(spec: Spec, weights: dict[str, Tensor], report: TrainReport) -> None:
+    """Write the weights, empty where training did not end well, and the report that says what they are."""
+    path = Paths.checkpoint(spec.cell) / "model.safetensors"
+    with replacing(path) as partial:
+        # One entry only: safetensors writes several in random order, and equal runs must give equal bytes.
+        save_file(weights, partial, metadata={"cell": spec.cell.path})
+        report.weights_sha = sha256_file(partial) if report.outcome.status == "ok" else ""
+    write_json(path.with_name("train.json"), report)
+
+
+def prior_used(spec: Spec) -> dict[str, str]:
+    """Hash of the weights that a part of the cell's model begins as; empty where there is no prior.
+
+    Raises ``Unsupported`` where the prior was skipped, and ``RecordError`` where it failed.
+    """
+    if spec.prior is None:
+        return {}
+    record, place = read_prior(spec.prior.id), spec.prior.id.path
+    if record is None or record.outcome.status != "ok":
+        reason = f"{record.outcome.status}: {record.outcome.reason}" if record else "not trained"
+        kind = Unsupported if record and record.outcome.status == "skipped" else RecordError
+        raise kind(f"its prior {place} is {reason}")
+    return {"prior": record.weights_sha}
+
+
+def describe_method(method: Method, spec: Spec, data: CellData, report: TrainReport) -> None:
+    """What a report says about the method of a cell."""
+    cls = type(method)
+    report.config = method.config.model_dump(mode="json")
+    report.published = published_row(cls, spec.cell.variant, method.config)
+    if report.published:
+        report.deviations = method.departures + deviations(cls, spec.cell.variant, method.config)
+        if data.facts.origin == "mirror":
+            report.deviations.append("images of the mirror, re-encoded, instead of the official files")
+    report.parameters = {"total": sum(parameter.numel() for parameter in method.parameters())}
+    if not method.trainable:
+        report.parameters["trainable"] = 0
+
+
+def fit(
+    method: Method, spec: Spec, data: CellData, device: str, state_path: Path, report: TrainReport
+) -> dict[str, Tensor]:
+    """Train the method of a cell; fills ``report`` and returns the weights to keep."""
+    teacher = None
+    if spec.teacher:
+        started = time.perf_counter()
+        teacher = Teacher(spec.teacher, device)
+        report.used["teacher"] = teacher.weights_sha
+        report.seconds["teacher"] = round(time.perf_counter() - started, 2)
+    torch.random.manual_seed(derive(spec.seed, "train"))
+    started = time.perf_counter()
+    identity = [*report.identities.values(), report.data_sha, *report.used.values()]
+    trainer = Trainer(method, data, spec, device, state_path, identity, teacher)
+    report.seconds["features"] = round(time.perf_counter() - started, 2)
+    report.parameters["trainable"] = sum(p.numel() for p in method.parameters() if p.requires_grad)
+    if trainer.restore():
+        print(f"continuing at step {trainer.step}", file=sys.stderr)
+    report.history = trainer.history  # filled as it goes, so that a run that diverges shows how
+    trainer.run()
+    report.seconds["train"] = round(trainer.seconds, 2)
+    chosen = trainer.chosen_epoch()
+    report.selection = {
+        "split": trainer.config.selection,
+        "epoch": chosen,
+        "mr": trainer.history[chosen - 1].val_mr,
+        "epochs": trainer.epochs,
+        "images": len(trainer.select.paths),
+    }
+    return trainer.best

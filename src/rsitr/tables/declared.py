@@ -1,0 +1,111 @@
+"""What a table module declares, once: its name, what it is made from, its files and its caption.
+
+The command line, the Snakefile and the workflow's report read this. A new table is one module with a ``TABLE``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+
+from rsitr.errors import ParamsError
+from rsitr.params import CellId, Experiment
+
+if TYPE_CHECKING:
+    from rsitr.tables.two_stage import Series
+    from rsitr.tables.view import View
+
+Source = Literal["records", "canonical", "near duplicates", "sources"]
+"""Records of artefacts; canonical tables alone; these and the pairs of near duplicates; the modules of the datasets."""
+GROUPS: dict[str, Source] = {"facts": "canonical", "records": "records"}
+"""Names of groups of tables that are made from the same."""
+
+
+class Material(Protocol):
+    """What tables are made from. Everything is read when it is first asked for."""
+
+    name: str
+    """Of the experiment."""
+    experiment: Experiment
+    out: Path
+    """Folder of its tables."""
+
+    @property
+    def view(self) -> View:
+        """The cells of the matrix."""
+
+    @property
+    def series(self) -> Sequence[Series]:
+        """The two-stage retrievals."""
+
+    @property
+    def studied(self) -> Mapping[CellId, Sequence[str]]:
+        """The cells that the study of CLIP asks -> what their studies no longer agree with."""
+
+    @property
+    def scenes(self) -> Mapping[str, Sequence[str]]:
+        """Address of each prior -> the datasets that it learns from."""
+
+    @property
+    def canonical(self) -> Mapping[str, Path]:
+        """The canonical tables of the matrix that are here."""
+
+    @property
+    def compared(self) -> Mapping[str, Path]:
+        """Those of everything whose images are compared."""
+
+    @property
+    def copies(self) -> Mapping[tuple[str, str], Path]:
+        """The tables of near duplicates that are here."""
+
+    def write_overlaps(self) -> Path:
+        """Write how many test images are nearly in what the experiment trains on."""
+
+    @property
+    def threads(self) -> int:
+        """Threads that a table may use."""
+
+
+class Declared(NamedTuple):
+    """A table, or a few that belong together."""
+
+    name: str
+    made_from: Source
+    files: Callable[[Experiment], Iterable[str]]
+    """Names of its files; none where it is not part of an experiment."""
+    build: Callable[[Material], list[Path]]
+    caption: str
+    """For the workflow's report."""
+
+
+def rendered(name: str, *others: str) -> list[str]:
+    """Files of a table in every format, and others that are written with it."""
+    return [*(f"{name}.{kind}" for kind in ("csv", "md", "tex", "html")), *others]
+
+
+@cache
+def registry() -> dict[str, Declared]:
+    """Every declared table by name."""
+    import rsitr.tables as package
+
+    modules = (
+        importlib.import_module(f"{package.__name__}.{each.name}") for each in pkgutil.iter_modules(package.__path__)
+    )
+    found = [module.TABLE for module in modules if hasattr(module, "TABLE")]
+    return {table.name: table for table in found}
+
+
+def chosen(only: str | None) -> list[Declared]:
+    """The tables of a name or a group; all where none is given. Raises ``ParamsError`` for an unknown name."""
+    known = registry()
+    if only is None:
+        return list(known.values())
+    if only in GROUPS:
+        return [table for table in known.values() if table.made_from == GROUPS[only]]
+    if only not in known:
+        raise ParamsError(f"unknown table {only!r}: the known ones are {', '.join([*GROUPS, *known])}")
+    return [known[only]]

@@ -1,1 +1,0 @@
-"""Two-stage retrieval by two trained cells: the shortlists of one, sorted anew by the other."""

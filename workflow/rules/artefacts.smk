@@ -1,0 +1,174 @@
+# Clean tables -> checkpoints and records. A failure says so in its record and does not stop the others.
+# The rules match what has no current record; every other record is a file like any other. What is current is not
+# computed again, whatever file times say.
+
+
+rule outdated:
+    output:
+        temp(touch(".rsitr/outdated/{item}")),
+    localrule: True
+
+
+rule cell:
+    input:
+        artefact_inputs("cells"),
+        artefact_token("cells"),
+    output:
+        # Not removed before the job: an interrupted one continues, and a checkpoint outlives a failed evaluation.
+        model=update("checkpoints/{place}/model.safetensors"),
+        report=update("checkpoints/{place}/train.json"),
+        ranks=update("results/cells/{place}/ranks.parquet"),
+        history=update("results/cells/{place}/history.csv"),
+        record=update("results/cells/{place}/cell.json"),
+    log:
+        "results/logs/cells/{place}.log",
+    benchmark:
+        "results/timing/cells/{place}.tsv"
+    wildcard_constraints:
+        place=GRAPH.pattern("cells"),
+    conda:
+        "../envs/rsitr.yaml"
+    threads: GRAPH.threads
+    resources:
+        mem_mb=GRAPH.memory,
+        cpu=GRAPH.threads,
+        gpu=int(gpus() > 0),
+    shell:
+        "rsitr run cells/{wildcards.place} > {log} 2>&1"
+
+
+# The checkpoint of a cell whose record is current, for what needs it: the target `checkpoints`, pictures, other cells.
+rule checkpoint:
+    input:
+        artefact_inputs("cells"),
+    output:
+        model=update("checkpoints/{place}/model.safetensors"),
+        report=update("checkpoints/{place}/train.json"),
+    log:
+        "results/logs/checkpoints/{place}.log",
+    benchmark:
+        "results/timing/checkpoints/{place}.tsv"
+    wildcard_constraints:
+        place=GRAPH.pattern("cells", GRAPH.without_checkpoint),
+    conda:
+        "../envs/rsitr.yaml"
+    threads: GRAPH.threads
+    resources:
+        mem_mb=GRAPH.memory,
+        cpu=GRAPH.threads,
+        gpu=int(gpus() > 0),
+    shell:
+        "rsitr train {wildcards.place} > {log} 2>&1"
+
+
+rule scenes:
+    input:
+        artefact_inputs("scenes"),
+        artefact_token("scenes"),
+    output:
+        model=update("checkpoints/scenes/{place}/model.safetensors"),
+        left_out=update("results/scenes/{place}/left_out.csv"),
+        record=update("results/scenes/{place}/scenes.json"),
+    log:
+        "results/logs/scenes/{place}.log",
+    benchmark:
+        "results/timing/scenes/{place}.tsv"
+    wildcard_constraints:
+        place=GRAPH.pattern("scenes"),
+    priority: EARLY
+    conda:
+        "../envs/rsitr.yaml"
+    threads: GRAPH.threads
+    resources:
+        mem_mb=GRAPH.memory,
+        cpu=GRAPH.threads,
+        gpu=int(gpus() > 0),
+    shell:
+        "rsitr run scenes/{wildcards.place} > {log} 2>&1"
+
+
+# The weights of a prior whose record is current, where a cell needs them and they are not here.
+rule scenes_weights:
+    input:
+        artefact_inputs("scenes"),
+    output:
+        model=update("checkpoints/scenes/{place}/model.safetensors"),
+    log:
+        "results/logs/scenes/{place}-weights.log",
+    benchmark:
+        "results/timing/scenes/{place}-weights.tsv"
+    wildcard_constraints:
+        place=GRAPH.pattern("scenes", GRAPH.without_weights),
+    priority: EARLY
+    conda:
+        "../envs/rsitr.yaml"
+    threads: GRAPH.threads
+    resources:
+        mem_mb=GRAPH.memory,
+        cpu=GRAPH.threads,
+        gpu=int(gpus() > 0),
+    shell:
+        "rsitr run scenes/{wildcards.place} > {log} 2>&1"
+
+
+rule two_stage:
+    input:
+        artefact_inputs("two_stage"),
+        artefact_token("two_stage"),
+    output:
+        record=update("results/two_stage/{place}/two_stage.json"),
+    log:
+        "results/logs/two_stage/{place}.log",
+    benchmark:
+        "results/timing/two_stage/{place}.tsv"
+    wildcard_constraints:
+        place=GRAPH.pattern("two_stage"),
+    conda:
+        "../envs/rsitr.yaml"
+    threads: GRAPH.threads
+    resources:
+        mem_mb=GRAPH.memory,
+        cpu=GRAPH.threads,
+        gpu=int(gpus() > 0),
+    shell:
+        "rsitr run two_stage/{wildcards.place} > {log} 2>&1"
+
+
+rule study:
+    input:
+        artefact_inputs("peder"),
+        artefact_token("peder"),
+    output:
+        failures=update("results/peder/{place}/failures.csv"),
+        record=update("results/peder/{place}/study.json"),
+    log:
+        "results/logs/peder/{place}.log",
+    benchmark:
+        "results/timing/peder/{place}.tsv"
+    wildcard_constraints:
+        place=GRAPH.pattern("peder"),
+    conda:
+        "../envs/rsitr.yaml"
+    threads: GRAPH.threads
+    resources:
+        mem_mb=GRAPH.memory,
+        cpu=GRAPH.threads,
+        gpu=int(gpus() > 0),
+    shell:
+        "rsitr run peder/{wildcards.place} > {log} 2>&1"
+
+
+rule cells:
+    input:
+        GRAPH.records("cells", "scenes", "two_stage"),
+
+
+rule priors:
+    input:
+        GRAPH.records("scenes"),
+
+
+# Everything that pictures, studies and two-stage retrievals read, where git has the records alone.
+rule checkpoints:
+    input:
+        [str(path) for spec in GRAPH.cells for path in spec.trained_outputs],
