@@ -1,4 +1,4 @@
-"""AMFMN without its visual-guided attention, of which each of its three methods has one of its own.
+"""AMFMN without its visual-guided attention: each of its three methods has its own.
 
 Z. Yuan et al., "Exploring a Fine-Grained Multiscale Method for Cross-Modal Remote Sensing Image Retrieval", IEEE TGRS
 2022: visual and text embedding section III-B, MVSA III-C, VGMF III-D, the dynamic margin III-E.
@@ -40,7 +40,7 @@ class AMFMNConfig(DualEncoderConfig, TripletConfig):
     margin: float = Field(0.6, gt=0)
     margin_type: Literal["fixed", "dynamic"] = "dynamic"
     form: Form = "paper"
-    """Whether MVSA and the guidance are those of the paper or of the authors' code."""
+    """Whether MVSA and the guidance follow the paper or the authors' code."""
     low_levels: int = Field(3, ge=1)
     """How many levels of the backbone are low features; two more are high ones."""
     visual: Literal["mvsa", "global"] = "mvsa"
@@ -48,7 +48,7 @@ class AMFMNConfig(DualEncoderConfig, TripletConfig):
     guided: bool = True
     """Whether the image guides the text, s(v) and k(v), or not, s(g) and k(g) (Table VI)."""
     fusion: Literal["gate", "mean"] = "gate"
-    """Of sentence and keywords: Eq. 27, or their mean (m5 and m8 of Table VI)."""
+    """How sentence and keywords are fused: Eq. 27, or their mean (m5 and m8 of Table VI)."""
     text_head: bool = False
     """A linear layer and ReLU on the text, which the authors' code has."""
 
@@ -66,7 +66,7 @@ RELEASED: dict[str, Any] = {
     "margin_type": "fixed",
     "negatives": "all",
 }
-"""What the authors' code trains. Its skip-thoughts are not to be had; a GRU of their width stands for them."""
+"""What the authors' code trains. Its skip-thoughts are unavailable; a GRU of the same width replaces them."""
 
 
 class AMFMN(DualEncoder):
@@ -103,7 +103,7 @@ class AMFMN(DualEncoder):
 
     @property
     def guides_direction(self) -> bool:
-        """Whether the image changes the direction of a text that stands alone; its length no cosine sees."""
+        """Whether the image changes the direction of a text on its own; the cosine ignores its length."""
         return self.config.guided
 
     def encode_images(self, images: Tensor) -> Tensor:
@@ -134,7 +134,7 @@ class AMFMN(DualEncoder):
         return torch.einsum("id,icd->ic", directions, F.normalize(fused, dim=2))
 
     def fuse(self, images: Tensor, texts: Tensor) -> Tensor:
-        """F_t [I, C, D] of all pairs: Eqs. 26 and 27 of the guided sentence and keywords, or the one there is."""
+        """F_t [I, C, D] of all pairs: Eqs. 26 and 27 of the guided sentence and keywords, or the only one present."""
         parts = [texts] if texts.ndim == 2 else texts.unbind(1)
         guided = [self._guided(images, part) for part in parts]
         if len(guided) == 1:

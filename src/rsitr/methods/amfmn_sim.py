@@ -41,9 +41,9 @@ def _row(table: str, variant: str = "") -> Published:
 class AMFMNSim(AMFMN):
     """AMFMN (Z. Yuan et al., IEEE TGRS 2022) with similarity attention: section III-D1, Eqs. 23-25; Tables II-VI.
 
-    The gate of Eq. 25 is one number for a pair, and the cosine of Eq. 4 does not see the length of a text: where there
-    is a sentence only, the gate cancels, and what is left of the attention is its linear layer on the text. It weighs
-    the sentence against the keywords of a joint query. The authors' code has a gate for every feature.
+    The gate of Eq. 25 is one number per pair, and the cosine of Eq. 4 ignores the length of a text: for a sentence
+    alone the gate cancels, and only the attention's linear layer on the text is left. In a joint query the gate weighs
+    the sentence against the keywords. The authors' code has a gate for every feature.
     """
 
     variants: ClassVar[dict[str, dict[str, Any]]] = {
@@ -71,7 +71,7 @@ class AMFMNSim(AMFMN):
         return self.config.guided and self.config.form == "released"
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
-        """Eq. 24, f(t), of the sentence, the keywords, or each of both."""
+        """Eq. 24, f(t), of the sentence, the keywords, or both."""
         texts = super().encode_texts(tokens)
         return self.text_part(texts) if self.config.guided else texts
 

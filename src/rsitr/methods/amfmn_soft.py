@@ -32,7 +32,7 @@ class AMFMNSoft(AMFMN):
         return self.image_gate(images).sigmoid()[:, None] * texts
 
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
-        """As in ``AMFMN``; of a text that stands alone by two products of matrices, without a vector for each pair.
+        """As in ``AMFMN``; for a text on its own, by two matrix products, without a vector for each pair.
 
         With g the gate, t the text and v the direction of the image: v.(g t) is (v g).t, and |g t|^2 is g^2.t^2.
         """

@@ -1,7 +1,7 @@
 """What a method is. One file per method; ``@method("name")`` on its class registers it.
 
 The decorator's argument is found in the source without importing it, so that the Snakefile knows all methods without
-paying for torch.
+importing torch.
 """
 
 from __future__ import annotations
@@ -36,9 +36,9 @@ Optimizer = Literal["adam", "adamw", "sgd"]
 
 
 class Phase(BaseModel):
-    """A part of training with a learning rate of its own; the schedule begins anew in each.
+    """A part of training with its own learning rate; the schedule restarts in each.
 
-    The optimiser begins anew, too, unless it is of the same kind and over the same parameters as in the phase before.
+    The optimiser restarts too, unless it has the same kind and parameters as in the previous phase.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,9 +47,9 @@ class Phase(BaseModel):
     optimizer: Optimizer = "adam"
     learning_rate: float = Field(gt=0)
     learns: tuple[str, ...] = ()
-    """First parts of the names of the parameters that learn; empty for all."""
+    """Name prefixes of the parameters that learn; empty for all."""
     from_best: bool = False
-    """Begin with the weights of the best epoch so far, not of the last, and choose the best anew from here on."""
+    """Start from the weights of the best epoch so far, not the last, and choose the best again from here on."""
 
 
 class TrainingConfig(MethodConfig):
@@ -62,7 +62,7 @@ class TrainingConfig(MethodConfig):
     optimizer: Optimizer = "adam"
     learning_rate: float = Field(2e-4, gt=0)
     backbone_learning_rate: float | None = None
-    """Of a pretrained image backbone; None for the same as everything else."""
+    """Of a pretrained image backbone; None for the rate of everything else."""
     betas: tuple[float, float] = (0.9, 0.999)
     """Of Adam and AdamW."""
     weight_decay: float = Field(0.0, ge=0)
@@ -73,18 +73,18 @@ class TrainingConfig(MethodConfig):
     warmup: float = Field(0.0, ge=0, lt=1)
     """Share of all steps during which the rate rises linearly from zero."""
     phases: tuple[Phase, ...] = ()
-    """Instead of ``epochs``, ``optimizer`` and ``learning_rate``, where training changes on its way."""
+    """Instead of ``epochs``, ``optimizer`` and ``learning_rate``, where training changes along the way."""
     clip_norm: float = Field(2.0, gt=0)
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "crop-flip"
     """``crop-flip``: random resized crop (.5 to 1) and horizontal flip; ``randaugment`` adds RandAugment(2, 7);
-    ``rotate-crop``: a turn by 0 to 90 degrees and a crop of 92 % of the side (AMFMN, section V-B)."""
+    ``rotate-crop``: a rotation by 0 to 90 degrees and a crop of 92 % of the side (AMFMN, section V-B)."""
     freeze_backbone: bool = False
     """Keep the image backbone fixed and compute its tokens once; excludes augmentation."""
     selection: Literal["val", "test"] = "val"
     """Which split chooses the epoch. ``test`` exists only to show how much that inflates the numbers."""
     selection_images: int | None = Field(None, ge=2)
-    """Choose the epoch on so many images of that split, evenly spread over it; None for all. For a score of pairs that
-    is too expensive to take of all of them after every epoch."""
+    """Choose the epoch on this many images of that split, spread evenly over it; None for all. For pair scores that are
+    too expensive to compute for the whole split after every epoch."""
 
     @property
     def course(self) -> tuple[Phase, ...]:
@@ -101,7 +101,7 @@ class Corpus(NamedTuple):
     image_of: npt.NDArray[np.integer]
     """[captions]: the training image of each."""
     similarity: Path | None = None
-    """Folder that may hold how alike they are (``rsitr.captions.similarity``)."""
+    """Folder that may hold how similar they are (``rsitr.captions.similarity``)."""
     image_names: tuple[str, ...] = ()
     """File name of each training image."""
     classes: tuple[str, ...] = ()
@@ -120,7 +120,7 @@ class Batch(NamedTuple):
     captions: Tensor
     """[B]: place of each caption in the training set."""
     epoch: int
-    """0-based, for losses that change in the course of training."""
+    """0-based, for losses that change during training."""
     teacher: Tensor | None = None
     """[B, B]: scores that the configured teacher gives image i and caption j, where there is one."""
 
@@ -128,7 +128,7 @@ class Batch(NamedTuple):
 class Method(nn.Module, ABC):
     """A registered method. The docstring of each cites its paper, section and equations.
 
-    A method encodes an image and a caption apart from each other, each as one vector or as fragments (regions, words),
+    A method encodes images and captions separately, each as one vector or as fragments (regions, words),
     and scores any image against any caption from these encodings: by their dot product, unless it has a ``score``.
     """
 
@@ -163,7 +163,7 @@ class Method(nn.Module, ABC):
     def encode_images(self, images: Tensor) -> Tensor:
         """Embeddings [B, D], or fragments [B, N, D].
 
-        ``images`` as in ``Batch``. Fragments that only fill up a shorter sequence are zero.
+        ``images`` as in ``Batch``. Fragments that only pad a shorter sequence are zero.
         """
 
     @abstractmethod
@@ -175,10 +175,10 @@ class Method(nn.Module, ABC):
         """Embeddings [B, D] or fragments [B, L, D], as those of images."""
 
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Scores [I, C] of every image against every caption, from their encodings; the higher, the more alike.
+        """Scores [I, C] of every image against every caption, from their encodings; higher is more similar.
 
-        A method with a score of its own is called with blocks so small that ``pair_numbers`` fit into memory for each
-        pair.
+        A method with its own score is called with blocks small enough for ``pair_numbers`` of each pair to fit into
+        memory.
         """
         return images @ texts.t()
 
@@ -201,11 +201,11 @@ class Method(nn.Module, ABC):
 
     @property
     def departures(self) -> list[str]:
-        """In what this is not the published method whatever its configuration says; every record repeats it."""
+        """How this differs from the published method whatever its configuration; every record repeats it."""
         return []
 
     def learned_state(self) -> dict[str, Tensor]:
-        """The tensors a checkpoint holds: what training can change, without what is pretrained and kept as it is."""
+        """The tensors a checkpoint holds: what training can change, without pretrained parts that stay fixed."""
         if not self.trainable:
             return {}
         frozen = getattr(self.config, "freeze_backbone", False)

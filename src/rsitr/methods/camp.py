@@ -21,15 +21,15 @@ STAGES = (
     Phase(epochs=65, optimizer="sgd", learning_rate=0.01, learns=("passing.fusion.",), from_best=True),
     Phase(epochs=65, optimizer="sgd", learning_rate=0.01, from_best=True),
 )
-"""Attention; gates, with the attention fixed; everything. The lengths of the first two are those after which the
-released configurations go on; of the third they state no more than a limit of 300."""
+"""Attention; gates, with the attention fixed; everything. The first two are as long as in the released configurations,
+which state only a limit of 300 for the third."""
 VARIANTS: dict[str, dict[str, Any]] = {
     "released": {"form": "released"},
     # One token leaves the attention nothing to learn: no stage of its own.
     "single-token": {"form": "released", "regions": "pooled", "phases": ()},
 }
 KEYWORDS_ROW = Published(paper="amfmn2022", table="table3", method="camp")
-"""The table does not say with which loss."""
+"""The table does not say which loss."""
 
 
 class CAMPConfig(DualEncoderConfig):
@@ -83,7 +83,7 @@ class CAMP(DualEncoder):
         return self.text.pool(states, tokens)[:, None] if self.config.regions == "pooled" else states
 
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Log-odds [I, C] of a match, which rank as m(I, T) does and tie later; the cosine in the first phase."""
+        """Log-odds [I, C] of a match, which rank as m(I, T) does, with fewer ties; the cosine in the first phase."""
         return self.passing(images, texts, fuse=bool(self.fuses)).float()
 
     def matches(self, batch: Batch) -> Tensor:

@@ -25,9 +25,9 @@ class CAMPBCE(CAMP):
     """CAMP (Z. Wang et al., ICCV 2019): messages and gates of sections 3.1-3.3, binary cross-entropy of section 3.4.
 
     Image: regions, projected. Text: the states of a bidirectional GRU, its directions averaged. For each pair, every
-    region hears a mean of the words and every word a mean of the regions; gates decide how much of it is fused into
-    the fragment; a perceptron on the summary of both sides gives the probability of a match. Training goes from the
-    attention alone, whose score is the cosine of what both sides hear, over the gates to everything (``STAGES``).
+    region hears a mean of the words and every word a mean of the regions; gates decide how much of that is fused into
+    the fragment; a perceptron on the summary of both sides gives the probability of a match. Training covers the
+    attention alone, whose score is the cosine of what both sides hear, then the gates, then everything (``STAGES``).
 
     The paper's regions are boxes of a detector; here they are the cells of the backbone's last map. Variant
     ``released`` is the authors' code, which departs from the paper (``rsitr.nn.message_passing_released``). The row of

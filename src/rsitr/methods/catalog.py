@@ -47,7 +47,7 @@ def schemas() -> dict[str, Any]:
 
 def check(params: Params, cells: Iterable[CellId]) -> None:
     """Raise ``ParamsError`` for an unknown dataset, method, variant or field, or a value of the wrong type."""
-    import jsonschema  # which many commands have no need of
+    import jsonschema  # which many commands do not need
 
     known = schemas()
     for cell in dict.fromkeys(cell._replace(seed=0) for cell in cells):

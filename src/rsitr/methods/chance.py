@@ -1,4 +1,4 @@
-"""Chance: what a method scores that knows nothing."""
+"""Chance: what a method that knows nothing scores."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ class ChanceConfig(MethodConfig):
 
 @method("chance")
 class Chance(Method):
-    """Independent random embeddings for every image and every different caption.
+    """Independent random embeddings for every image and every distinct caption.
 
-    Expected recall: with C different captions, five of them the image's own, i2t R@K is
+    Expected recall: with C distinct captions, five of them the image's own, i2t R@K is
     1 - binom(C-5, K) / binom(C, K), and with I images t2i R@K is K / I.
     """
 

@@ -20,12 +20,12 @@ class CLIPEncoderConfig(MethodConfig):
 
     model: str = B32
     """Any model of open_clip or of ``rsitr.nn.clip_models``. Most weights need a ``-quickgelu`` one: without it they
-    compute something else."""
+    give different embeddings."""
     weights: str = "openai"
     """A name in ``rsitr/nn/checkpoints.csv``, a pretrained tag of open_clip, ``none``, or a file: path, mirror://path,
     package://name/path."""
     unmatched: Unmatched = "refuse"
-    """Whether a file whose tensors are not exactly the model's is refused, or what does not match is skipped."""
+    """Whether to refuse a file whose tensors do not match the model exactly, or to skip those that do not."""
     prompt: str = "{}"
     """Text around each caption."""
     protocol: CaptionProtocol = "georsclip"
@@ -60,7 +60,7 @@ class CLIPEncoder(Method):
 
     @property
     def departures(self) -> list[str]:
-        """What of the weights was left out."""
+        """The weights that were left out."""
         return [f"tensors {words}" for words in self.left_out]
 
     def encode_images(self, images: Tensor) -> Tensor:

@@ -13,8 +13,8 @@ from rsitr.records.cell import Published
 class CLIPFT(TrainedCLIP):
     """CLIP-FT of PIR (J. Pan et al., 2024), Table II, which is the CLIP-baseline of its Table III.
 
-    PIR states no recipe of its own for this row; that of its own model's second stage is taken, of which the baseline
-    differs in modules and loss alone. Loss: its Eq. 15 from CLIP's learned temperature.
+    PIR states no recipe for this row, so that of its own model's second stage is used, from which the baseline differs
+    only in modules and loss. Loss: its Eq. 15, starting at CLIP's learned temperature.
     """
 
     Config: ClassVar[type[CLIPTuningConfig]] = CLIPTuningConfig

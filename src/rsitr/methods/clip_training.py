@@ -1,4 +1,4 @@
-"""The frame of those of the CLIP family that are trained on the dataset itself."""
+"""The frame of the CLIP methods that are trained on the dataset itself."""
 
 from __future__ import annotations
 
@@ -36,10 +36,10 @@ class CLIPTuningConfig(CLIPTrainingConfig):
 
 
 class TrainedCLIP(CLIPEncoder):
-    """Both towers and the temperature learn, from the temperature that the weights have.
+    """Both towers and the temperature learn; the latter starts at that of the weights.
 
     The loss is CLIP's symmetric InfoNCE, with the captions of one image as positives of each other (PIR, Eq. 15) where
-    CLIP's own takes them for negatives. Weight decay applies to all parameters; open_clip spares gains and biases.
+    CLIP's own treats them as negatives. Weight decay applies to all parameters; open_clip exempts gains and biases.
     ``freeze_backbone`` keeps the image tower fixed and computes its embeddings once.
     """
 
@@ -57,7 +57,7 @@ class TrainedCLIP(CLIPEncoder):
         return self.contrast(self.encode_images(batch.images), self.encode_texts(batch.tokens), batch.image_ids)
 
     def contrast(self, images: Tensor, texts: Tensor, image_ids: Tensor) -> Tensor:
-        """Eq. 15 of embeddings [B, D], with a temperature that is not below its least."""
+        """Eq. 15 of embeddings [B, D], with a temperature no lower than its minimum."""
         with torch.no_grad():
             self.log_temperature.clamp_(min=math.log(LEAST_TEMPERATURE))
         return contrastive_loss((images @ texts.t()).float(), image_ids, self.log_temperature.exp())

@@ -21,7 +21,7 @@ def configure(cls: type[Method], variant: str, settings: dict[str, Any]) -> Meth
 
 
 def published_row(cls: type[Method], variant: str, config: MethodConfig) -> Published | None:
-    """The published row that a configuration stands for; that of sentences stands for no other query."""
+    """The published row that a configuration stands for; a row of sentence queries stands for no others."""
     if variant in cls.published:
         return cls.published[variant]
     return cls.published.get("") if config.query == "sentence" else None

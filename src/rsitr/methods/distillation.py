@@ -14,15 +14,15 @@ class DistillationConfig(MethodConfig):
 
     teacher: str = ""
     """A method of the same experiment, perhaps with a variant: its cell of the same dataset and seed is trained first.
-    Empty for training without."""
+    Empty for no teacher."""
     distillation: float = Field(1.0, gt=0)
-    """Weight of the divergence from the teacher beside the loss of the captions themselves."""
+    """Weight of the divergence from the teacher, next to the loss on the captions themselves."""
     distillation_temperature: float = Field(0.1, gt=0)
     """What the scores of student and teacher are divided by."""
 
 
 def with_teacher(loss: Tensor, scores: Tensor, batch: Batch, config: DistillationConfig) -> Tensor:
-    """A loss with its share of the teacher's, where the configuration has one; ``scores`` [B, B] as in the batch."""
+    """The loss plus the teacher's share, where the configuration has a teacher; ``scores`` [B, B] as in the batch."""
     if not config.teacher:
         return loss
     assert batch.teacher is not None

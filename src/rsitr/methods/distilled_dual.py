@@ -1,4 +1,4 @@
-"""A dual encoder as a filter: taught by an expensive scorer like MTGFE's filter, and compared by a dot product."""
+"""A dual encoder as a filter: taught by an expensive scorer, as MTGFE's filter is, but compared by dot product."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from rsitr.nn.text import TextEncoder
 
 
 class DistilledDualConfig(FilterConfig):
-    """As the retrieval filter, with lists compared instead of pairs: no cosine is the log-odds of a match."""
+    """Like the retrieval filter, but comparing lists instead of pairs: a cosine is not the log-odds of a match."""
 
     compare: Literal["pairs", "lists"] = "lists"
     width: int = Field(512, ge=1)
@@ -46,7 +46,7 @@ class DistilledDual(DualEncoder):
         self.text_head = nn.Linear(text.width, config.width)
         self.log_temperature = temperature_parameter(config.temperature)
         if config.compare == "pairs":
-            # One pair of a batch matches: a student that knows nothing begins with these odds.
+            # In a batch one caption per image matches: a student that knows nothing starts with these odds.
             self.shift = nn.Parameter(torch.tensor(-math.log(config.batch_size)))
 
     def encode_texts(self, tokens: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ class DualEncoder(Method):
 
 
 def backbone_arguments(config: ImageTowerConfig) -> dict[str, Any]:
-    """What a configuration says of its image backbone, as ``ImageBackbone`` takes it."""
+    """The image backbone that a configuration describes, as arguments of ``ImageBackbone``."""
     return {
         "name": config.image_backbone,
         "weights": config.image_weights,

@@ -1,4 +1,4 @@
-"""EnVLF: two encoders that are aligned, a shallow vision transformer between them instead of a detector, and fusion."""
+"""EnVLF: two aligned encoders, a shallow vision transformer between them instead of a detector, and fusion."""
 
 from __future__ import annotations
 
@@ -19,13 +19,14 @@ from rsitr.nn.transformer_layers import TransformerLayers
 
 
 class EnVLFConfig(FusionConfig):
-    """Ours throughout, training as MTGFE does: the abstract states no setting."""
+    """All ours, with MTGFE's training: the abstract states no settings."""
 
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "randaugment"
     image_backbone: str = "resnet50"
     image_size: int = Field(256, ge=16)
     image_pool: Literal["mean", "first"] = "mean"
-    """What begins the whole image's state in the vision transformer: the mean of the tokens, or the first of them."""
+    """What the state of the whole image starts as in the vision transformer: the mean of the tokens, or the first of
+    them."""
     local_layers: int = Field(2, ge=1)
     """Of the vision transformer."""
     heads: int = Field(8, ge=1)
@@ -41,21 +42,21 @@ class EnVLFConfig(FusionConfig):
 @method("envlf")
 class EnVLF(FusionMethod):
     """EnVLF (L. He, S. Liu, R. An, Y. Zhuo, J. Tao, "An End-to-End Framework Based on Vision-Language Fusion for Remote
-    Sensing Cross-Modal Text-Image Retrieval", Mathematics, 2023), of which only the abstract could be had.
+    Sensing Cross-Modal Text-Image Retrieval", Mathematics, 2023), of which only the abstract was available.
 
     The abstract fixes: an encoder for images and one for texts; a vision transformer module for local features of the
-    image instead of a detector, aligned with the text; a multimodal encoder that ranks the top of what retrieval has
-    found; all of it trained end to end on several tasks. Ours are these choices:
+    image instead of a detector, aligned with the text; a multimodal encoder that ranks the top results of retrieval;
+    all of it trained end to end on several tasks. The other choices are ours:
 
     - images: a ResNet-50 whose map is the input of the vision transformer, two plain layers without positions of their
       own (nn.transformer_layers); the state of the whole comes first, then the local ones;
     - texts and multimodal encoder: the halves of a BERT, as MTGFE has them (X. Zhang et al., 2023, section 3.1.2, 3.2);
     - alignment: symmetric InfoNCE (PIR, Eq. 15) on the first states of both sides, each through a linear layer;
-    - tasks, with equal weights: alignment, image-text matching, masked words (MTGFE, section 3.3); the negatives of
-      matching are drawn in proportion to what the alignment takes for alike, so that they are those of a re-ranker.
+    - tasks, with equal weights: alignment, image-text matching, masked words (MTGFE, section 3.3); negatives for
+      matching are drawn in proportion to how similar the alignment finds them, as a re-ranker would meet them.
 
-    A record scores all pairs by the multimodal encoder. What the paper's retrieval does, re-ranking the top of a cheap
-    one, is two-stage retrieval with this method as the scorer; ``align`` is that cheap one.
+    A record scores all pairs with the multimodal encoder. The paper's retrieval, which re-ranks the top results of a
+    cheap score, is two-stage retrieval with this method as the scorer; ``align`` is that cheap score.
     """
 
     Config: ClassVar[type[EnVLFConfig]] = EnVLFConfig
@@ -72,7 +73,7 @@ class EnVLF(FusionMethod):
 
     @property
     def departures(self) -> list[str]:
-        """Of a method known by its abstract."""
+        """The method is known only from its abstract."""
         return ["built from the abstract alone"]
 
     def encode_images(self, images: Tensor) -> Tensor:

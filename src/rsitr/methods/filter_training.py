@@ -18,10 +18,10 @@ from rsitr.nn.retrieval_filter import pair_divergence, pair_entropy
 
 
 class FilterConfig(DualEncoderConfig, DistillationConfig):
-    """Encoders as MTGFE has them, and what section 4.5 says of training: batches of 128, 30 epochs.
+    """MTGFE's encoders, and the training of its section 4.5: batches of 128, 30 epochs.
 
-    A teacher that interacts scores all pairs of a batch in every step, which a GPU does in no time; on a laptop let the
-    batch be small (16), for the cost of a step grows with its square.
+    A teacher that interacts scores all pairs of a batch in every step, which takes a GPU no time; on a laptop keep the
+    batch small (16), since the cost of a step grows with its square.
     """
 
     epochs: int = Field(30, ge=1)
@@ -39,16 +39,16 @@ class FilterConfig(DualEncoderConfig, DistillationConfig):
     teacher: str = "mtgfe"
     """The expensive scorer, with its variant, of the same experiment. Empty for learning from the truth alone."""
     distillation_temperature: float = Field(1.0, gt=0)
-    """What the teacher's scores are divided by, to be log-odds of a match or logits: far below 1 for cosines."""
+    """Divisor that turns the teacher's scores into log-odds of a match or logits: far below 1 for cosines."""
     truth: float = Field(0.2, ge=0)
-    """Weight of the cross-entropy with the truth beside the divergence, alpha of Eq. 11."""
+    """Weight of the cross-entropy with the truth, next to the divergence: alpha of Eq. 11."""
     compare: Literal["pairs", "lists"] = "pairs"
-    """``pairs``: match or no match of each pair of the batch (Eqs. 9 and 10), of teachers whose score is the log-odds
-    of a match. ``lists``: which caption an image has and which image a caption has, of any teacher."""
+    """``pairs``: match or no match of each pair of the batch (Eqs. 9 and 10), for teachers whose score is the log-odds
+    of a match. ``lists``: which caption an image has and which image a caption has, for any teacher."""
 
 
 def filter_loss(scores: Tensor, batch: Batch, config: FilterConfig, shift: Tensor | float = 0.0) -> Tensor:
-    """Eq. 11 over a batch; ``scores`` [B, B] are logits, to which ``shift`` is added where pairs stand alone."""
+    """Eq. 11 over a batch; ``scores`` [B, B] are logits, to which ``shift`` is added where pairs are compared."""
     scores = scores.float()
     if config.compare == "pairs":
         truth = pair_entropy(scores + shift, batch.image_ids)

@@ -38,15 +38,15 @@ class FusionConfig(ImageTowerConfig):
     min_count: int = Field(1, ge=1)
     """Words rarer than this in the training captions are unknown to a BERT with random weights."""
     text_layers: int | None = Field(None, ge=1)
-    """Layers that read the caption alone; None for half of them. The others are the fusion encoder."""
+    """Layers that read only the caption; None for half of them. The others are the fusion encoder."""
     freeze_text: bool = False
-    """Keep the layers that read the caption alone fixed, with the word vectors."""
+    """Keep the layers that read only the caption fixed, and the word vectors with them."""
     max_words: int = Field(64, ge=1)
-    """Word pieces of a caption that are read, as far as the BERT has positions for them."""
+    """How many word pieces of a caption are read, as far as the BERT has positions for them."""
 
 
 class FusionMethod(Method):
-    """Images and captions are fragments, a fusion encoder's matching score compares them."""
+    """Images and captions are fragments, compared by the matching score of a fusion encoder."""
 
     Config: ClassVar[type[FusionConfig]] = FusionConfig
     config: FusionConfig
@@ -64,14 +64,14 @@ class FusionMethod(Method):
         self.fusion = FusionEncoder(bert.upper, bert.shape)
         width = bert.shape.hidden_size
         self.matching = MatchingHead(width)
-        # A ViT-B beside a BERT-base needs none (section 4.2: both are 768 wide).
+        # A ViT-B with a BERT-base needs none (section 4.2: both are 768 wide).
         self.image_head: nn.Module = nn.Identity()
         if self.backbone.width != width:
             self.image_head = nn.Sequential(nn.Linear(self.backbone.width, width), nn.LayerNorm(width))
 
     @classmethod
     def build(cls, config: Any, corpus: Corpus) -> Self:
-        """Raises ``WeightsMismatch`` or ``ParamsError`` where the weights or options are of no BERT with two halves."""
+        """Raises ``WeightsMismatch`` or ``ParamsError`` where weights or options do not make a BERT with two halves."""
         if config.text_weights == RANDOM:
             options = (config.text_options, corpus.captions, config.min_count, config.max_words)
             return cls(config, halves(RandomTransformer(*options), config.text_layers))
@@ -89,7 +89,7 @@ class FusionMethod(Method):
     def tokenize(self, captions: list[str]) -> Tensor:
         """Word-piece indices [B, L] with [CLS] and [SEP].
 
-        A caption longer than ``max_words`` or than the table of positions ends there; unknown characters are [UNK].
+        A caption longer than ``max_words`` or the table of positions is cut there; unknown characters are [UNK].
         """
         return self.reader.tokenize(captions)
 
@@ -98,11 +98,11 @@ class FusionMethod(Method):
         return self.text(tokens) * (tokens != 0)[..., None]
 
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
-        """The logarithm of the odds of a match [I, C], for every pair by the fusion encoder."""
+        """Log-odds of a match [I, C], from the fusion encoder for every pair."""
         return score_captions(self.fusion, self.matching, images, texts)
 
     def pair_numbers(self, fragments: int, words: int, width: int) -> int:
-        """The states of a pair's caption; what is larger is worked on in parts of a size of their own."""
+        """The states of a pair's caption; anything larger is computed in parts of its own size."""
         return words * width
 
     def fuse(self, texts: Tensor, tokens: Tensor, memory: list[Memory], pairs: Pairs) -> Tensor:
@@ -112,7 +112,7 @@ class FusionMethod(Method):
         return self.fusion(texts[pairs.texts][:, None], answers, padding, first_only=True)[:, 0]
 
     def word_loss(self, tokens: Tensor, memory: list[Memory]) -> Tensor:
-        """L_mlm (Eq. 3): masked captions go through both halves, beside their images."""
+        """L_mlm (Eq. 3): masked captions go through both halves, with their images."""
         masked = mask_words(tokens, self.reader.tokenizer)
         states, padding = self.encode_texts(masked.tokens)[:, None], (tokens == 0)[:, None]
         fused = self.fusion(states, memory, padding)[:, 0]
@@ -122,8 +122,8 @@ class FusionMethod(Method):
     def word_attention(self, images: Tensor, tokens: Tensor, layer: int | None = None) -> Tensor:
         """What each token of its caption looks at in an image (Figs. 6 and 7): [B, L, h, w], sum 1 over the image.
 
-        Mean over the heads of one fusion layer, by default the last but one, as the fifth of six is in section 4.4. A
-        class token of the backbone is left out; the others are a square.
+        Mean over the heads of one fusion layer, by default the second to last, like the fifth of six in section 4.4. A
+        class token of the backbone is left out; the others form a square.
         """
         layer = max(0, len(self.fusion.layers) - 2) if layer is None else layer
         maps = []
@@ -135,7 +135,7 @@ class FusionMethod(Method):
         return squares(nn.utils.rnn.pad_sequence(maps, batch_first=True))
 
     def pieces(self, tokens: Tensor) -> list[list[str]]:
-        """The word pieces of captions [B, L], an empty one in the place of each [CLS], [SEP] and [PAD]."""
+        """The word pieces of captions [B, L], an empty one in place of each [CLS], [SEP] and [PAD]."""
         tokenizer: Any = self.reader.tokenizer
         marks = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
         return [

@@ -30,14 +30,14 @@ class GaLRConfig(DualEncoderConfig, TripletConfig):
     image_size: int = Field(256, ge=16)
     text_encoder: Literal["gru", "bigru"] = "gru"  # type: ignore[assignment]
     text_width: int = Field(512, ge=1)
-    """Of a GRU's state, where ``text_head`` follows it; else ``width`` is."""
+    """Of a GRU's state if ``text_head`` follows it; otherwise it is ``width``."""
     text_head: bool = False
     """A linear layer and ReLU on the text, which the authors' code has."""
     width: int = Field(512, ge=HEADS, multiple_of=HEADS)
     """Of the embedding."""
     negatives: Literal["hardest", "most-similar", "all"] = "all"
     form: Form = "paper"
-    """Whether MVSA and the fusion are those of the paper or of the authors' code."""
+    """Whether MVSA and the fusion follow the paper or the authors' code."""
     low_levels: int = Field(3, ge=1)
     """How many levels of the backbone are low features; two more are high ones."""
     node_width: int = Field(20, ge=2)
@@ -47,16 +47,16 @@ class GaLRConfig(DualEncoderConfig, TripletConfig):
 @method("galr")
 class GaLR(DualEncoder):
     """GaLR (Z. Yuan et al., "Remote Sensing Cross-Modal Text-Image Retrieval Based on Global and Local Information",
-    IEEE TGRS 2022), with which PIR's Table I compares.
+    IEEE TGRS 2022), compared in PIR's Table I.
 
     Global: the pooled last map through AMFMN's MVSA (its section III-C), L2. Local: graph convolutions, linear, L2.
     MIDF fuses them. Text: GRU. Cosine similarity.
 
-    The local branch is not the published one. Its nodes there are 20 objects that a detector finds, with an adjacency
-    made of their likeness (DREA); the detector is not public. Here the nodes are the cells of the last map, linked to
-    their neighbours. The published row is that after multivariate re-ranking, which ``rsitr.retrieval.rerank`` does.
+    The local branch is not the published one. In the paper its nodes are 20 detected objects, with an adjacency made
+    from their similarity (DREA); the detector is not public. Here the nodes are the cells of the last map, linked to
+    their neighbours. The published row is the one after multivariate re-ranking (``rsitr.retrieval.rerank``).
 
-    ``released`` is what the code does otherwise; its skip-thoughts are not to be had, a GRU of their width stands for
+    ``released`` follows the code where it differs; its skip-thoughts are unavailable, so a GRU of their width replaces
     them.
     """
 
@@ -92,7 +92,7 @@ class GaLR(DualEncoder):
 
     @property
     def departures(self) -> list[str]:
-        """Of the published local branch."""
+        """From the published local branch."""
         return ["local branch on cells of the last feature map instead of detected objects"]
 
     def encode_images(self, images: Tensor) -> Tensor:

@@ -19,8 +19,8 @@ class GeoRSCLIPConfig(CLIPEncoderConfig):
 class GeoRSCLIP(CLIPEncoder):
     """GeoRSCLIP (Z. Zhang et al., "RS5M and GeoRSCLIP", IEEE TGRS 2024) as released, PIR's Table II.
 
-    ``ret-2`` is what its authors fine-tuned on RSICD and RSITMD together and released, the row GeoRSCLIP-FT on RET-2 of
-    that table.
+    ``ret-2`` is the model that its authors fine-tuned on RSICD and RSITMD together and released: the row GeoRSCLIP-FT
+    on RET-2 of that table.
     """
 
     Config: ClassVar[type[GeoRSCLIPConfig]] = GeoRSCLIPConfig

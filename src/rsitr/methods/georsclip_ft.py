@@ -30,9 +30,9 @@ class GeoRSCLIPFTConfig(CLIPTrainingConfig):
 class GeoRSCLIPFT(TrainedCLIP):
     """GeoRSCLIP-FT (Z. Zhang et al., "RS5M and GeoRSCLIP", IEEE TGRS 2024), PIR's Table II.
 
-    Known of the recipe are rate, decay, batch, epochs, warm-up and the norm that gradients are clipped to; schedule,
-    betas and loss are CLIP's (A. Radford et al., ICML 2021, section 2.5), the augmentation is the benchmark's. The row
-    on RET-2 is ``georsclip@ret-2``, its authors' own weights.
+    The known parts of the recipe are rate, decay, batch, epochs, warm-up and the norm that gradients are clipped to;
+    schedule, betas and loss are CLIP's (A. Radford et al., ICML 2021, section 2.5), the augmentation is the
+    benchmark's. The row on RET-2 is ``georsclip@ret-2``, its authors' own weights.
     """
 
     Config: ClassVar[type[GeoRSCLIPFTConfig]] = GeoRSCLIPFTConfig
@@ -43,5 +43,5 @@ class GeoRSCLIPFT(TrainedCLIP):
 
     @property
     def departures(self) -> list[str]:
-        """Of what is not known of the recipe."""
+        """The unknown parts of the recipe."""
         return [*super().departures, "augmentation and schedule of the benchmark, those of the authors are not known"]

@@ -39,20 +39,19 @@ class HVSAConfig(DualEncoderConfig):
     difficulty: float = Field(0.5, ge=0)
     """How fast the weight of a pair falls with its hinge loss; 0 for the same weight."""
     uniformity: float = Field(2.0, gt=0)
-    """By which the squared distance of two images is multiplied."""
+    """Factor of the squared distance between two images."""
 
 
 @method("hvsa")
 class HVSA(DualEncoder):
     """HVSA (W. Zhang et al., "Hypersphere-Based Remote Sensing Cross-Modal Text-Image Retrieval via Curriculum
-    Learning", IEEE TGRS 2023), as its authors' code has it; its row is that of PIR's Table I.
+    Learning", IEEE TGRS 2023), as in its authors' code; its row is that of PIR's Table I.
 
-    Image: the last map of ResNet-18, key-entity attention, mean, linear. Text: linear and ReLU. Cosine similarity.
-    Two losses, adaptive alignment and the uniformity of the images, are weighed by a network that learns with the rest.
+    Image: the last map of ResNet-18, key-entity attention, mean, linear. Text: linear and ReLU. Cosine similarity. Two
+    losses, adaptive alignment and the uniformity of the images, are weighted by a network that learns with the rest.
 
-    The text vector of the paper are skip-thoughts of 2400 dimensions, which are not to be had; the last state of a GRU
-    of that width stands for them. On RSICD, PIR's Table I prints mR 20.61, SWAN's; the six recalls beside it give
-    20.16.
+    The paper's text vectors are skip-thoughts of 2400 dimensions, which are unavailable; the last state of a GRU of
+    that width replaces them. On RSICD, PIR's Table I prints mR 20.61, SWAN's; the six recalls next to it give 20.16.
     """
 
     Config: ClassVar[type[HVSAConfig]] = HVSAConfig
@@ -67,7 +66,7 @@ class HVSA(DualEncoder):
 
     @property
     def departures(self) -> list[str]:
-        """Of the published text tower."""
+        """From the published text tower."""
         return ["text from words instead of skip-thoughts"]
 
     def encode_images(self, images: Tensor) -> Tensor:
@@ -79,7 +78,7 @@ class HVSA(DualEncoder):
         return F.normalize(self.text_head(self.text.pool(self.text(tokens), tokens)), dim=1)
 
     def loss(self, batch: Batch) -> Tensor:
-        """Adaptive alignment and uniformity, weighed."""
+        """Adaptive alignment and uniformity, weighted."""
         images = self.encode_images(batch.images)
         scores = (images @ self.encode_texts(batch.tokens).t()).float()
         aligned = alignment_loss(scores, batch.image_ids, self.config.margin, self.config.difficulty)

@@ -56,14 +56,14 @@ class LWMCRConfig(ImageTowerConfig, TripletConfig, DistillationConfig):
 @method("lw-mcr")
 class LWMCR(Method):
     """LW-MCR (Z. Yuan et al., "A Lightweight Multi-Scale Crossmodal Text-Image Retrieval Method in Remote Sensing",
-    IEEE TGRS 2022): as its authors' code has it; Table I of PIR has its distilled row.
+    IEEE TGRS 2022): as in its authors' code; Table I of PIR has its distilled row.
 
     Image: two levels of SqueezeNet, bilinear pooling, two convolutions with channel and spatial attention, linear, L2.
-    Text: TextCNN, linear, L2; the code has full convolutions where the abstract speaks of grouped ones.
+    Text: TextCNN, linear, L2; the code has full convolutions where the abstract mentions grouped ones.
 
-    ``distilled`` learns from AMFMN. The paper's loss brings the student's maps and embeddings near the teacher's; it is
-    not public, and hidden layers of two methods seldom have one shape. Here the teacher's scores of the batch teach, so
-    that any method can. Training with unlabelled images, the paper's third part, is not here.
+    ``distilled`` learns from AMFMN. The paper's loss pulls the student's maps and embeddings towards the teacher's; it
+    is not public, and hidden layers of two methods seldom share a shape. Here the student learns from the teacher's
+    scores of the batch, so any method can teach. Training with unlabelled images, the paper's third part, is left out.
     """
 
     Config: ClassVar[type[LWMCRConfig]] = LWMCRConfig
@@ -101,7 +101,7 @@ class LWMCR(Method):
 
     @property
     def departures(self) -> list[str]:
-        """Of the published distillation."""
+        """From the published distillation."""
         return ["scores of the teacher instead of its hidden layers"] if self.config.teacher else []
 
     def encode_images(self, images: Tensor) -> Tensor:

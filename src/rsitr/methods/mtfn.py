@@ -41,16 +41,16 @@ class MTFNConfig(DualEncoderConfig, TripletConfig):
 class MTFN(DualEncoder):
     """MTFN (T. Wang et al., 'Matching Images and Text with Multi-modal Tensor Fusion and Re-ranking', ACM MM 2019).
 
-    Section 3, image-text branch. With v = tanh(W x + b) of pooled image features and t of a text vector likewise, the
+    Section 3, image-text branch. With v = tanh(W x + b) of pooled image features and t likewise of a text vector, the
     score is sigmoid(w . sum_r (A_r v + a_r) * (B_r t + b_r) + c), r = 1..R. The code that the authors released has no
     activation and no dropout after the two tanh, so the argument of the sigmoid is bilinear in (v, 1) and (t, 1), and
     the sigmoid is monotone: an image is encoded as the form applied to (v, 1), a text as (t, 1), and their dot product
     is that argument. It ranks exactly as the score does, without the ties of a saturated sigmoid, at the cost of a
     dual encoder. The embeddings are therefore not of unit length.
 
-    What deviates: the text vector of the paper are skip-thoughts of 2400 dimensions, pretrained on books, which cannot
-    be had; the last state of a GRU of that width stands for them. The image is the mean-pooled map of ResNet-18, as in
-    AMFMN (2022), Table II. The text-text branch, which only serves the paper's re-ranking, is left out.
+    Deviations: the paper's text vectors are skip-thoughts of 2400 dimensions, pretrained on books, which are
+    unavailable; the last state of a GRU of that width replaces them. The image is the mean-pooled map of ResNet-18, as
+    in AMFMN (2022), Table II. The text-text branch, which only serves the paper's re-ranking, is left out.
     """
 
     Config: ClassVar[type[MTFNConfig]] = MTFNConfig

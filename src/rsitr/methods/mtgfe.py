@@ -20,17 +20,17 @@ class MTGFEConfig(FusionConfig):
     """Defaults of section 4.2."""
 
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "none"
-    """Beside the RandAugment of the paper, which the method itself does, on whatever the images are."""
+    """In addition to the paper's RandAugment, which the method itself applies to whatever images it gets."""
     image_backbone: str = "deit_base_patch16_224"
     mlm: bool = True
-    """Masked language modelling, beside image-text matching."""
+    """Masked language modelling, in addition to image-text matching."""
     mvjrc: bool = True
-    """Multi-view joint representations contrast, beside image-text matching."""
+    """Multi-view joint representations contrast, in addition to image-text matching."""
     views: Literal["pixels", "tokens"] = "pixels"
-    """A view of an image is its pixels after RandAugment, or some of the backbone's tokens. Of a frozen backbone it is
-    always the latter."""
+    """A view of an image is its pixels after RandAugment, or some of the backbone's tokens. With a frozen backbone it
+    is always the latter."""
     token_dropout: float = Field(0.2, ge=0, lt=1)
-    """Share of the tokens that a view of tokens lacks."""
+    """Share of the tokens that a view of tokens leaves out."""
 
 
 def _row(table: str, variant: str = "") -> Published:
@@ -45,7 +45,7 @@ class MTGFE(FusionMethod):
     L = L_mlm + L_mvjrc + L_itm; the score is that of image-text matching. The image model is DeiT's ViT-B/16, whose
     ImageNet-1k weights the paper cites. Where the paper is silent: the word head is BERT's, on its word vectors; the
     heads of the views have SimSiam's proportions; matching and masked words see the first of the two views, an image
-    of its own where a variant needs only one; the strength of RandAugment counts on torchvision's scale.
+    of its own where a variant needs only one; the strength of RandAugment is on torchvision's scale.
 
     The dual encoder with the same backbones is ``vse`` with image_backbone deit_base_patch16_224 and image_pool first,
     or as here in an experiment's settings, text_encoder transformer, and the same text_weights and freeze_text.
@@ -75,7 +75,7 @@ class MTGFE(FusionMethod):
 
     @property
     def departures(self) -> list[str]:
-        """Of views that are not made of pixels."""
+        """Views that are not made from pixels."""
         of_tokens = self.config.freeze_backbone or self.config.views == "tokens"
         return ["views by dropout of the backbone's tokens instead of RandAugment"] if of_tokens else []
 

@@ -28,7 +28,7 @@ class PERSITRConfig(CLIPTrainingConfig):
     """CLIP's own weights never learn here; the embeddings of its image tower do change, with the adapters inside."""
     bottleneck: int = Field(64, ge=1)
     shared: int = Field(64, ge=1)
-    """How many numbers of what an adapter adds come from the projection that both towers share."""
+    """How many of the numbers that an adapter adds come from the projection that both towers share."""
     adapter_dropout: float = Field(0.5, ge=0, lt=1)
     form: Literal["paper", "released"] = "paper"
     """An adapter for each block, or one for all of them as in the authors' code."""
@@ -44,9 +44,9 @@ class PERSITR(TrainedCLIP):
     """The public part of PE-RSITR (Y. Yuan, Y. Zhan, Z. Xiong, "Parameter-Efficient Transfer Learning for Remote
     Sensing Image-Text Retrieval", IEEE TGRS 2023), PIR's Table II: its MRS-Adapter.
 
-    An adapter runs beside normalisation and MLP of each block of both towers, from the state after attention: down to
-    64, ReLU, dropout .5, up again, with 64 of the numbers from a projection that the towers share. It begins as zero,
-    so that training begins with CLIP itself. The hybrid multi-modal contrastive loss (HMMC), for which each input is
+    An adapter runs parallel to the normalisation and MLP of each block of both towers, from the state after attention:
+    down to 64, ReLU, dropout .5, up again, with 64 of the numbers from a projection that the towers share. It starts at
+    zero, so training starts from CLIP itself. The hybrid multi-modal contrastive loss (HMMC), for which each input is
     encoded twice under different dropout, is not public. Here the loss is PIR's Eq. 15.
     """
 
@@ -71,9 +71,9 @@ class PERSITR(TrainedCLIP):
 
     @property
     def departures(self) -> list[str]:
-        """Of the loss."""
+        """The loss."""
         return [*super().departures, "contrastive loss (PIR, Eq. 15) instead of HMMC, which is not public"]
 
     def learned_state(self) -> dict[str, Tensor]:
-        """Adapters and temperature; CLIP's weights are stored once, where they came from."""
+        """Adapters and temperature; CLIP's weights are stored only where they came from."""
         return {name: value for name, value in self.state_dict().items() if name.startswith(LEARNS)}

@@ -1,4 +1,4 @@
-"""PIR-ITR without its belief strategy, of which each of its two methods has one of its own.
+"""PIR-ITR without its belief strategy: each of its two methods has its own.
 
 J. Pan, M. Ma, Q. Ma, C. Bai, S. Chen, "PIR: Remote Sensing Image-Text Retrieval with Prior Instruction Representation
 Learning", 2024: instruction section IV-A, belief IV-B, progressive attention IV-C, losses IV-D, settings V-C.
@@ -46,7 +46,7 @@ class PIRConfig(DualEncoderConfig):
     max_words: int = Field(30, ge=1)
     width: int = Field(512, ge=1)
     temperature: float = Field(0.07, gt=0)
-    """Initial, of both losses; each learns one of its own."""
+    """Initial, for both losses; each learns its own."""
     spatial: bool = True
     """Spatial-PAE on the image, and with it belief and instruction."""
     temporal: bool = True
@@ -65,7 +65,7 @@ class PIRConfig(DualEncoderConfig):
     instruction_weights: str = "scenes://paper/resnet50-aid"
     """As ``image_weights``, or scenes://EXPERIMENT/NAME; ``none``, random weights, is the control."""
     instruction_size: int | None = Field(None, ge=16)
-    """Side of its images in pixels, which are made of those of the image tower; None for the size of these."""
+    """Side of its images in pixels, which are resized from those of the image tower; None for the same size."""
     instruction_mean: tuple[float, ...] | None = None
     """Pixel statistics; None for those of the instruction encoder."""
     instruction_std: tuple[float, ...] | None = None
@@ -77,7 +77,7 @@ class PIR(DualEncoder):
     """The frame: v = norm(F_cls + S-PAE(belief(F), g)) and t = norm(T_cls + T-PAE(T)), compared by their cosine.
 
     F are the tokens of the image with their mean, T those of the text, g the instruction. Without S-PAE and T-PAE, v
-    and t are F_cls and T_cls: the ``vse`` of Table I. Padding is not attended to; the authors' code does.
+    and t are F_cls and T_cls: the ``vse`` of Table I. Padding is not attended to, unlike in the authors' code.
     """
 
     Config: ClassVar[type[PIRConfig]] = PIRConfig
@@ -108,7 +108,7 @@ class PIR(DualEncoder):
 
     @staticmethod
     def make_backbone(config: Any) -> ImageBackbone:
-        """The image tower's backbone, together with the instruction encoder where that has a use."""
+        """The image tower's backbone, together with the instruction encoder where it is used."""
         arguments = backbone_arguments(config)
         if not config.spatial:
             return ImageBackbone(**arguments)
@@ -124,7 +124,7 @@ class PIR(DualEncoder):
 
     @property
     def departures(self) -> list[str]:
-        """Of an instruction that knows nothing."""
+        """An instruction that knows nothing."""
         without_prior = self.config.spatial and self.config.instruction_weights == "none"
         return ["random instruction encoder"] if without_prior else []
 
@@ -141,14 +141,14 @@ class PIR(DualEncoder):
         return F.normalize(tokens[:, 0] + self.spatial(believed, instruction), dim=1)
 
     def instructed(self, images: Tensor) -> Instructed:
-        """F [B, N, width], what stands for the whole image first, and g [B, width]."""
+        """F [B, N, width], the token of the whole image first, and g [B, width]."""
         assert isinstance(self.backbone, InstructedBackbone)
         tokens, instruction = self.backbone.unpack(token_images(images, self.backbone))
         sequence = image_sequence(tokens, self.config.image_pool, self.dropout)
         return Instructed(self.image_head(sequence), self.instruction_head(instruction))
 
     def saliency(self, images: Tensor) -> Tensor:
-        """Where the belief lies, [B, h, w] in 0..1, of a backbone whose tokens are a square grid."""
+        """Where the belief is, [B, h, w] in 0..1, of a backbone whose tokens are a square grid."""
         found = belief_matrix(*self.instructed(images))[:, 1:]
         lowest, highest = found.amin(1, keepdim=True), found.amax(1, keepdim=True)
         return ((found - lowest) / (highest - lowest).clamp(min=1e-12)).unflatten(1, (math.isqrt(found.shape[1]), -1))

@@ -27,7 +27,7 @@ LEARNS = (
     "log_temperature",
     "log_centre_temperature",
 )
-"""First parts of the names of what learns: all but the instruction layers before the attention pool (section V-B)."""
+"""Name prefixes of what learns: all but the instruction layers before the attention pool (section V-B)."""
 
 
 class PIRCLIPConfig(CLIPTuningConfig):
@@ -36,18 +36,18 @@ class PIRCLIPConfig(CLIPTuningConfig):
     model: str = "ViT-B-32"
     """Any model of open_clip with a ViT, or of ``rsitr.nn.instructed_clip``."""
     weights: str = "checkpoints/pretraining/pir-clip/model.safetensors"
-    """What stage 1 (``rsitr pretrain``) has written: path, mirror://path, package://name/path; ``none``: random. A
-    pretrained tag of open_clip is a plain CLIP, whose instruction begins at random or with its own weights."""
+    """What stage 1 (``rsitr pretrain``) wrote: path, mirror://path, package://name/path; ``none``: random. A
+    pretrained tag of open_clip is a plain CLIP, whose instruction starts at random or with its own weights."""
     instruction: Instruction = Instruction()
     """The instruction encoder, as it was in stage 1."""
     belief: Form = "paper"
-    """How beliefs weigh the patches: as in the paper, or as in the authors' code."""
+    """How beliefs weight the patches: as in the paper, or as in the authors' code."""
     affiliation: float = Field(1.0, ge=0)
     """Weight of the affiliation loss, lambda of Eq. 17."""
 
     @property
     def course(self) -> tuple[Phase, ...]:
-        """A single phase leaves the fixed layers out; phases that are set say for themselves what learns."""
+        """A single phase leaves out the fixed layers; configured phases state themselves what learns."""
         if self.phases:
             return self.phases
         return tuple(phase.model_copy(update={"learns": LEARNS}) for phase in super().course)
@@ -61,10 +61,11 @@ def _row(table: str, variant: str) -> Published:
 class PIRCLIP(TrainedCLIP):
     """PIR-CLIP (J. Pan, M. Ma, Q. Ma, C. Bai, S. Chen, 'PIR', 2024), section IV-C3, Tables II and III.
 
-    The instruction's token weighs the patches (Eqs. 3, 5 and 6), joins them and is pooled (``InstructedViT``). Stage 1
+    The instruction's token weights the patches (Eqs. 3, 5 and 6), joins them and is pooled (``InstructedViT``). Stage 1
     is contrastive pre-training (``rsitr pretrain``); this is stage 2, vision instruction fine-tuning. Loss: Eq. 17, the
-    contrastive loss of Eq. 15 from the temperature that the weights have, and the affiliation loss. ``released`` weighs
-    as the public code does. ``freeze_backbone`` keeps the image tower fixed and computes its embeddings once.
+    contrastive loss of Eq. 15 starting at the temperature of the weights, and the affiliation loss. ``released``
+    weights them as the public code does. ``freeze_backbone`` keeps the image tower fixed and computes its embeddings
+    once.
     """
 
     Config: ClassVar[type[PIRCLIPConfig]] = PIRCLIPConfig

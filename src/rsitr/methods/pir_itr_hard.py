@@ -1,4 +1,4 @@
-"""PIR-ITR that goes on with the tokens the instruction believes in most."""
+"""PIR-ITR that keeps the tokens the instruction believes in most."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ABLATION: dict[str, tuple[str, dict[str, Any]]] = {
 }
 """Variant -> what Table III calls it, and what it changes."""
 FILTER_SIZES = (10, 20, 30, 50)
-"""Of Table IV, beside the default."""
+"""Of Table IV, besides the default."""
 INSTRUCTORS = {
     "vgg16": "vgg16",
     "vgg19": "vgg19",
@@ -39,14 +39,14 @@ PRIORS = {
     "ImageNet": ("vgg16", "resnet50", "swin-t"),
     "RESISC45": ("vgg16", "resnet50", "swin-t"),
 }
-"""What they are trained on in Table V, beside the default."""
+"""What they are trained on in Table V, besides the default."""
 
 
 class PIRHardConfig(PIRConfig):
     """Defaults of section V-C, and the best filter size of Table IV."""
 
     keep: int = Field(40, ge=1)
-    """Filter size K: how many tokens go on, of a Swin-T's 49 and their mean; all of them where there are fewer."""
+    """Filter size K: how many tokens are kept, of a Swin-T's 49 and their mean; all where there are fewer."""
 
 
 def _prior(instructor: str, trained_on: str) -> dict[str, Any]:
@@ -63,8 +63,8 @@ class PIRHard(PIR):
     """PIR-ITR (J. Pan et al., "PIR", 2024) with the hard belief strategy: section IV-B, Eqs. 3 and 4; Tables I, III, IV
     and V.
 
-    The K tokens of the highest belief go on, in its order, so that the first of them, which S-PAE ends with, is the one
-    that is believed in most and not the mean of all.
+    The K tokens of highest belief are kept, in that order, so the first, which S-PAE ends with, is the one believed in
+    most and not the mean of all.
     """
 
     Config: ClassVar[type[PIRHardConfig]] = PIRHardConfig

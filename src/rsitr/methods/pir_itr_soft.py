@@ -1,4 +1,4 @@
-"""PIR-ITR that weighs every token by how much the instruction believes in it."""
+"""PIR-ITR that weights every token by how much the instruction believes in it."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from rsitr.records.cell import Published
 class PIRSoft(PIR):
     """PIR-ITR (J. Pan et al., "PIR", 2024) with the soft belief strategy: section IV-B, Eqs. 3, 5 and 6; Table I.
 
-    All tokens go on in their old order, weighted by belief and rank, so that S-PAE ends with the mean token. Eqs. 5 and
-    6 are reconstructions (``rsitr.nn.belief``).
+    All tokens are kept in their original order, weighted by belief and rank, so that S-PAE ends with the mean token.
+    Eqs. 5 and 6 are reconstructions (``rsitr.nn.belief``).
     """
 
     variants: ClassVar[dict[str, dict[str, Any]]] = {

@@ -26,8 +26,8 @@ class RemoteCLIP(CLIPEncoder):
     """RemoteCLIP (F. Liu et al., IEEE TGRS 2024) as released, PIR's Table II.
 
     It is zero-shot in name only: its training set RET-3 + DET-10 + SEG-4 holds the training images and captions of
-    RSICD, RSITMD and UCM-Captions (``saw`` in ``rsitr/nn/checkpoints.csv``), near duplicates of test images left out by
-    its authors' perceptual hash. ``rsitr.dedup`` measures what that leaves.
+    RSICD, RSITMD and UCM-Captions (``saw`` in ``rsitr/nn/checkpoints.csv``), without the near duplicates of test images
+    that its authors' perceptual hash found. ``rsitr.dedup`` measures what that leaves.
     """
 
     Config: ClassVar[type[RemoteCLIPConfig]] = RemoteCLIPConfig

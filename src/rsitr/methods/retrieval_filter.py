@@ -28,8 +28,8 @@ class RetrievalFilter(DualEncoder):
 
     Input: v_cls, the class token of the image encoder, and w_cls, that of the text encoder, side by side; a mean-pooled
     backbone or a GRU gives its pooled vector. Three linear layers, the first two with batch norm and ReLU, two outputs;
-    the score is the log-odds of a match. The first layer is the sum of a part of the image and one of the text, which
-    are what the two sides are encoded to, so that a pair costs an addition and two small products.
+    the score is the log-odds of a match. The first layer is the sum of an image part and a text part; these are the
+    encodings of the two sides, so a pair costs an addition and two small products.
 
     In the paper the student has the unimodal encoders of its teacher. Here they are its own, of the same kind: the same
     ones where both keep pretrained encoders frozen.

@@ -1,4 +1,4 @@
-"""SCAN without the direction of its attention, of which each of its two methods has one.
+"""SCAN without the direction of its attention: each of its two methods has one.
 
 K.-H. Lee, X. Chen, G. Hua, H. Hu, X. He, "Stacked Cross Attention for Image-Text Matching", ECCV 2018: attention in
 section 3.1, objective in 3.2, regions in 3.3, words in 3.4.
@@ -33,7 +33,7 @@ class SCANConfig(DualEncoderConfig, TripletConfig):
     pooling: Literal["lse", "mean"] = "lse"
     """Of the cosines of a query's fragments: LogSumExp (Eq. 5) or their mean (Eq. 6)."""
     lambda2: float = Field(gt=0)
-    """Of LogSumExp: the larger, the more the best agreements count."""
+    """Of LogSumExp: the larger it is, the more the best agreements count."""
 
 
 class SCAN(DualEncoder):
@@ -64,7 +64,7 @@ class SCAN(DualEncoder):
         return F.normalize(self.text(tokens).float(), dim=2)
 
     def pair_numbers(self, fragments: int, words: int, width: int) -> int:
-        """Nothing of the width is made for a pair."""
+        """Nothing of that width is computed for a pair."""
         return fragments * words
 
     def loss(self, batch: Batch) -> Tensor:

@@ -23,10 +23,10 @@ class SCANI2TConfig(SCANConfig):
 class SCANI2T(SCAN):
     """SCAN (K.-H. Lee et al., ECCV 2018), image-text form: section 3.1, Eqs. 1-6.
 
-    Each region attends to the words of the caption; the cosines of the regions with what they attended to are pooled to
-    the score. In the remote sensing rows (AMFMN 2022, Table II) the cells of ResNet-18's last map stand for the 36
+    Each region attends to the words of the caption; the cosines of the regions with what they attended to are pooled
+    into the score. In the remote sensing rows (AMFMN 2022, Table II) the cells of ResNet-18's last map replace the 36
     detected regions of the paper. Variant ``single-token``: one mean-pooled region. Eq. 1 divides the similarity of a
-    word by its norm over the regions, so of a single one only the sign is left: the words that agree with the image
+    word by its norm over the regions, so with a single one only the sign is left: the words that agree with the image
     share one weight, and the others another. Table III of AMFMN does not say which direction its SCAN has.
     """
 

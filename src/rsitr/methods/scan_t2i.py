@@ -23,11 +23,11 @@ class SCANT2IConfig(SCANConfig):
 class SCANT2I(SCAN):
     """SCAN (K.-H. Lee et al., ECCV 2018), text-image form: section 3.1, the mirror image of its Eqs. 1-6.
 
-    Each word attends to the regions of the image; the cosines of the words with what they attended to are pooled to the
-    score. In the remote sensing rows (AMFMN 2022, Table II) the cells of ResNet-18's last map stand for the 36 detected
-    regions of the paper. Variant ``single-token``: one mean-pooled region, so that there is nothing to attend to and
-    the score pools the cosines of the words with the image. Table III of AMFMN does not say which direction its SCAN
-    has.
+    Each word attends to the regions of the image; the cosines of the words with what they attended to are pooled into
+    the score. In the remote sensing rows (AMFMN 2022, Table II) the cells of ResNet-18's last map replace the 36
+    detected regions of the paper. Variant ``single-token``: one mean-pooled region, so that there is nothing to attend
+    to and the score pools the cosines of the words with the image. Table III of AMFMN does not say which direction its
+    SCAN has.
     """
 
     Config: ClassVar[type[SCANConfig]] = SCANT2IConfig

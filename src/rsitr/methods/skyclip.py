@@ -25,8 +25,8 @@ def _row(backbone: str) -> Published:
 class SkyCLIP(CLIPEncoder):
     """SkyCLIP (Z. Wang et al., "SkyScript", AAAI 2024) as released, PIR's Table II.
 
-    ``skyscript`` follows the protocol of its authors; their numbers merge equal captions, and stand beside the
-    duplicate-aware recall if beside any of ours.
+    ``skyscript`` follows the protocol of its authors; their numbers merge identical captions, so of ours only the
+    duplicate-aware recall compares with them.
     """
 
     Config: ClassVar[type[SkyCLIPConfig]] = SkyCLIPConfig

@@ -40,11 +40,11 @@ class SWANConfig(ImageTowerConfig, TripletConfig):
     low_levels: int = Field(3, ge=2, le=3)
     """How many levels of the backbone come before its last two; SFGS reads the first of them."""
     sfgs_channels: int = Field(32, ge=1)
-    """Of the map that SFGS reads; four times as many are its tokens."""
+    """Of the map that SFGS reads; it makes four times as many tokens."""
     form: Form = "paper"
-    """What of a text makes its vector: the mean, or, as in the authors' code, the last word."""
+    """What gives the vector of a text: the mean, or, as in the authors' code, the last word."""
     word_vectors: str = ""
-    """A text file of words and their vectors, such as GloVe's: path, mirror://path; empty to begin with random ones."""
+    """A text file of words and their vectors, such as GloVe's: path, mirror://path; empty to start from random ones."""
     word_size: int = Field(300, ge=1)
     dropout: float = Field(0.4, ge=0, lt=1)
     """Of word vectors."""
@@ -63,17 +63,17 @@ def _row() -> Published:
 @method("swan")
 class SWAN(Method):
     """SWAN (J. Pan, Q. Ma, C. Bai, "Reducing Semantic Confusion: Scene-aware Aggregation Network for Remote Sensing
-    Cross-modal Retrieval", ICMR 2023), as its authors' code has it; its row is that of PIR's Table I.
+    Cross-modal Retrieval", ICMR 2023), as in its authors' code; its row is that of PIR's Table I.
 
     Image: VMSF of the last three levels and SFGS of the stem, side by side, two linear layers. Text: bidirectional GRU,
     TCGE. Cosine similarity, hinge summed over all negatives.
 
     SFGS reads the map at a quarter of the image's side. With ``low_levels`` 3 it is the first level after the max
     pooling of a ResNet, whose stem that is; with 2 the first level stands for the stem, and a frozen backbone keeps
-    much smaller tokens. The authors' backbone knows the scenes of AID, and their word vectors are GloVe's.
+    much smaller tokens. The authors' backbone was trained on the scenes of AID, and their word vectors are GloVe's.
 
-    ``released``: the authors' code takes the last word of a text for the whole, past the convolutions, and rounds the
-    scores of its attention down.
+    ``released``: the authors' code takes the last word of a text as its vector, bypassing the convolutions, and rounds
+    the scores of its attention down.
     """
 
     Config: ClassVar[type[SWANConfig]] = SWANConfig
@@ -113,7 +113,7 @@ class SWAN(Method):
 
     @property
     def departures(self) -> list[str]:
-        """Of the published backbone, its stem, the word vectors and the pooling of the text."""
+        """From the published backbone, its stem, the word vectors and the pooling of the text."""
         config = self.config
         found = {
             "backbone trained on ImageNet instead of AID": config.image_weights == "timm",

@@ -20,23 +20,23 @@ class TripletConfig(MethodConfig):
     """What a method with a triplet loss lets params.yaml set."""
 
     margin: float = Field(0.2, gt=0)
-    """Of a dynamic margin the largest, gamma of AMFMN's Eq. 29."""
+    """The largest dynamic margin, gamma of AMFMN's Eq. 29."""
     margin_type: Literal["fixed", "dynamic"] = "fixed"
-    """``dynamic``: a negative pair whose caption is like the image's own captions has to be less far away."""
+    """``dynamic``: a negative pair whose caption resembles the image's own captions has a smaller margin."""
     beta: float = 5.0
     """Of a dynamic margin: how sharply it falls near S = 1."""
     prior: PriorName = "paper"
-    """Which similarity S a dynamic margin is made of."""
+    """The similarity S that a dynamic margin depends on."""
     prior_bleu: float = Field(0.5, ge=0, le=1)
     """Weight of BLEU-4 in the prior ``paper``; METEOR has the rest."""
     negatives: Literal["hardest", "most-similar", "all"] = "hardest"
     all_negatives_epochs: int = Field(0, ge=0)
-    """Train on all negatives for so many epochs first. From a frozen backbone, whose pooled features are nearly alike,
-    the hardest negative alone holds the loss at its collapsed value, twice the margin."""
+    """Train on all negatives for so many epochs first. With a frozen backbone, whose pooled features are nearly equal,
+    the hardest negative alone keeps the loss at its collapsed value, twice the margin."""
 
 
 class TripletLoss:
-    """The loss over batches of a training set. Its prior is made ready at the first batch that needs it."""
+    """The loss over batches of a training set. Its prior is prepared at the first batch that needs it."""
 
     def __init__(self, config: TripletConfig, corpus: Corpus):
         self.config, self.corpus = config, corpus
@@ -56,7 +56,7 @@ class TripletLoss:
 
     def _ready(self) -> Prior:
         if self._prior is None:
-            # The similarity is that of sentences; keywords that stand alone are what there is.
+            # Similarity compares sentences; a query of keywords alone has only those.
             sentences = [parts(query)[0] or query for query in self.corpus.captions]
             captions = CaptionSet.of(sentences, self.corpus.image_of)
             weights = weights_of(self.config.prior, self.config.prior_bleu)

@@ -66,7 +66,7 @@ class VSE(DualEncoder):
 
     ``vit-bert`` is what Table I says of its row, a ViT-B. The 131 million parameters it prints are those of a DeiT-S,
     which the authors' code builds: ``deit-bert``. ``tel`` has Transformer encoder layers after the linear ones; the
-    paper does not say how many, and four on each tower come nearest to the 24 million parameters they add.
+    paper does not say how many, and four on each tower come closest to the 24 million parameters they add.
     """
 
     Config: ClassVar[type[VSEConfig]] = VSEConfig

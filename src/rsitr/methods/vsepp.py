@@ -29,8 +29,8 @@ class VSEpp(DualEncoder):
     Image: pooled CNN features, L2, linear, L2. Text: word embeddings and a GRU whose last state, L2-normalised, is the
     embedding. The loss is a hinge on the hardest negative of each query.
 
-    The row of the AMFMN paper (Table II) was produced by another form of it, variant ``amfmn``: image embedding not
-    normalised, GRU states averaged over the sentence.
+    The row of the AMFMN paper (Table II) was produced by another form of the method, variant ``amfmn``: image embedding
+    not normalised, GRU states averaged over the sentence.
     """
 
     Config: ClassVar[type[VSEppConfig]] = VSEppConfig
