@@ -15,7 +15,7 @@ class Adapter(nn.Module):
     """One adapter for a block of each tower.
 
     A state x of width d becomes [U ReLU(D x), S ReLU(D x)], with dropout before U and S: D down to ``bottleneck``, U up
-    to d - ``shared``, and S up to ``shared``, which is one for both towers. U and S begin as zero.
+    to d - ``shared``, and S up to ``shared``, the same for both towers. U and S start at zero.
     """
 
     def __init__(self, widths: Sequence[int], bottleneck: int, shared: int, dropout: float):
@@ -37,17 +37,17 @@ class Adapter(nn.Module):
 
 
 class AdaptedMLP(nn.Module):
-    """The normalisation and MLP of a block, and its adapter beside both."""
+    """The normalisation and MLP of a block, and its adapter parallel to both."""
 
     def __init__(self, norm: nn.Module, mlp: nn.Module, adapter: Adapter, tower: int):
         super().__init__()
         self.norm, self.mlp, self.tower = norm, mlp, tower
-        # In a tuple, so that its parameters have one name, that in the list of adapters.
+        # In a tuple, so that its parameters have a single name, the one in the list of adapters.
         self._adapter = (adapter,)
 
     @property
     def c_fc(self) -> nn.Module:
-        """The first layer of the MLP, whose type of numbers open_clip asks a block for."""
+        """The first layer of the MLP, whose dtype open_clip asks a block for."""
         return self.mlp.c_fc  # type: ignore[return-value]
 
     def forward(self, states: Tensor) -> Tensor:

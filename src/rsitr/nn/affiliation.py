@@ -10,9 +10,9 @@ from torch.nn import functional as F
 
 
 def prefix(name: str) -> str:
-    """The class that PIR's code reads from the name of a file: what stands before the last underscore.
+    """The class that PIR's code reads from a file name: what comes before the last underscore.
 
-    A name without one is a class of its own: each of the 921 images of RSICD that have a bare number, and every image
+    A name without one is its own class: each of the 921 images of RSICD named by a bare number, and every image
     of UCM and Sydney.
     """
     stem = PurePath(name).stem
@@ -20,13 +20,13 @@ def prefix(name: str) -> str:
 
 
 def class_numbers(classes: tuple[str, ...]) -> Tensor:
-    """int64 [images]: equal numbers for equal classes; an image of no class ('') has one of its own."""
+    """int64 [images]: equal numbers for equal classes; an image without a class ('') gets its own."""
     numbers: dict[str | int, int] = {}
     return torch.tensor([numbers.setdefault(name or place, len(numbers)) for place, name in enumerate(classes)])
 
 
 def class_centres(embeddings: Tensor, classes: Tensor) -> Tensor:
-    """[B, D]: the mean of the embeddings [B, D] that share the class of each, not made of unit length again."""
+    """[B, D]: the mean of the embeddings [B, D] that share the class of each, not normalised again."""
     same = (classes[:, None] == classes[None, :]).to(embeddings.dtype)
     return same / same.sum(1, keepdim=True) @ embeddings
 
@@ -34,11 +34,10 @@ def class_centres(embeddings: Tensor, classes: Tensor) -> Tensor:
 def affiliation_loss(images: Tensor, texts: Tensor, classes: Tensor, temperature: Tensor) -> Tensor:
     """Eq. 16 over embeddings of unit length [B, D] of matching pairs, with ``classes`` [B].
 
-    Each image is to find the centre of its caption's class among the centres of all captions, and the centre of each
-    image's class is to find its caption. There is a centre for every sample, as in the published code: a class that
-    k samples share is k times among the alternatives, so that the first term is at least the mean of log k. In a
-    batch of a single class the first term is log B whatever the embeddings are, and the second pulls the captions
-    together.
+    Each image should find the centre of its caption's class among the centres of all captions, and the centre of each
+    image's class should find its caption. There is a centre for every sample, as in the published code: a class that k
+    samples share appears k times among the alternatives, so the first term is at least the mean of log k. In a batch of
+    a single class the first term is log B for any embeddings, and the second pulls the captions together.
     """
     to_centre = (images @ class_centres(texts, classes).t()).float() / temperature
     from_centre = (class_centres(images, classes) @ texts.t()).float() / temperature

@@ -1,4 +1,4 @@
-"""Image backbones from timm behind one face: pixels in, a sequence of tokens out."""
+"""Image backbones from timm behind one interface: pixels in, a sequence of tokens out."""
 
 from __future__ import annotations
 
@@ -52,7 +52,7 @@ class ImageBackbone(nn.Module):
 
 def _create(name: str, weights: str, size: int, options: dict[str, Any]) -> Any:
     default = timm.get_pretrained_cfg(name)
-    # Models with position tables take the size of the image at construction; convolutional ones do not know the word.
+    # Models with position tables take the image size at construction; convolutional ones do not accept it.
     if default is not None and default.fixed_input_size:
         options = {"img_size": size} | options
     if weights == "timm":

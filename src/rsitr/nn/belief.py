@@ -1,8 +1,8 @@
 """Which tokens of an image an instruction believes in, and what becomes of the others (PIR, section IV-B).
 
 J. Pan, M. Ma, Q. Ma, C. Bai, S. Chen, "PIR: Remote Sensing Image-Text Retrieval with Prior Instruction Representation
-Learning", 2024. The text that we have of it lacks the formulas: Eqs. 5 and 6 are reconstructed from the prose around
-them and from what the public code of PIR-CLIP does.
+Learning", 2024. Our copy of its text lacks the formulas: Eqs. 5 and 6 are reconstructed from the prose around them and
+from the public code of PIR-CLIP.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ def belief_matrix(tokens: Tensor, instruction: Tensor) -> Tensor:
 def select(tokens: Tensor, belief: Tensor, keep: int) -> Tensor:
     """Eq. 4, the hard strategy: the ``keep`` tokens that are believed in most, highest belief first.
 
-    Where there are fewer tokens than that, all of them, in that order.
+    All of them, in that order, if there are fewer.
     """
     order = belief.topk(min(keep, tokens.shape[1]), 1).indices
     return tokens.take_along_dim(order[..., None], 1)
@@ -32,10 +32,10 @@ def ranks(belief: Tensor) -> Tensor:
 
 
 def weigh(tokens: Tensor, belief: Tensor) -> Tensor:
-    """Eq. 6, the soft strategy: F'_i = Norm(b_i F_i + F_i / sqrt(rank_i)), all tokens in their old order.
+    """Eq. 6, the soft strategy: F'_i = Norm(b_i F_i + F_i / sqrt(rank_i)), all tokens in their original order.
 
-    Norm makes each feature one of length one over the tokens of the image. A norm of each token over its features would
-    take back the very weight that it has just been given.
+    Norm gives each feature unit length over the tokens of the image. Normalising each token over its features would
+    undo the weight it has just been given.
     """
     weights = belief + ranks(belief).rsqrt()
     return F.normalize(weights[..., None] * tokens, dim=1)

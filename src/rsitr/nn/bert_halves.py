@@ -1,4 +1,4 @@
-"""A BERT in two halves: the lower one reads captions, the upper one is what a fusion encoder begins with.
+"""A BERT in two halves: the lower one reads captions, the upper one is what a fusion encoder starts from.
 
 MTGFE (X. Zhang et al., 2023, sections 3.1.2 and 3.2) splits BERT-base into 6 + 6 layers; a MiniLM of 6 becomes 3 + 3.
 """
@@ -31,9 +31,9 @@ class Halves(NamedTuple):
 
 
 def halves(encoder: TransformerEncoder, text_layers: int | None) -> Halves:
-    """Take the upper layers off ``encoder``; ``text_layers`` stay, half of them where it is None.
+    """Take the upper layers off ``encoder``; ``text_layers`` stay, or half of them if it is None.
 
-    Raises ``WeightsMismatch`` for a model that is no BERT, ``ParamsError`` unless each half gets a layer.
+    Raises ``WeightsMismatch`` for a model that is not a BERT, ``ParamsError`` unless each half gets a layer.
     """
     shape: Any = encoder.model.config
     if shape.model_type != "bert":
@@ -47,10 +47,10 @@ def halves(encoder: TransformerEncoder, text_layers: int | None) -> Halves:
 
 
 class RandomTransformer(TransformerEncoder):
-    """A BERT with random weights whose vocabulary are the words of the training captions.
+    """A BERT with random weights whose vocabulary is the words of the training captions.
 
     ``options`` are arguments of ``transformers.BertConfig``. Every other word is [UNK]. Raises ``ParamsError`` for
-    options that fit no BERT.
+    options that do not make a BERT.
     """
 
     def __init__(self, options: dict[str, Any], captions: list[str], min_count: int, max_words: int):
@@ -80,7 +80,7 @@ def _words(tokenizer: Any, captions: list[str], min_count: int) -> list[str]:
 
 
 class FrozenText(nn.Module):
-    """A text encoder that neither learns nor drops anything, of which no checkpoint holds anything."""
+    """A text encoder that neither learns nor applies dropout, and is not part of any checkpoint."""
 
     def __init__(self, encoder: TransformerEncoder):
         super().__init__()

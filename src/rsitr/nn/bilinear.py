@@ -1,4 +1,4 @@
-"""Bilinear pooling of two levels of feature maps, and the embedding that LW-MCR makes of it."""
+"""Bilinear pooling of two levels of feature maps, and the embedding that LW-MCR makes from it."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 EPSILON = 1e-5
-"""Below the square root, whose slope would else be infinite where no channel answers."""
+"""Added under the square root, whose slope would otherwise be infinite where no channel responds."""
 
 
 class BilinearPooling(nn.Module):
-    """How often each low-level channel answers together with each high-level one (T.-Y. Lin et al., ICCV 2015, Eq. 2).
+    """How often each low-level channel responds together with each high-level one (T.-Y. Lin et al., ICCV 2015, Eq. 2).
 
     Both maps are brought to ``channels`` non-negative channels and one size: the low one to half its size by a
     convolution, the high one to twice its size by repetition and a border of zeros. The low map's side is meant to be
@@ -33,20 +33,20 @@ class BilinearPooling(nn.Module):
         return F.normalize((products + EPSILON).sqrt(), dim=1)
 
     def _doubled(self, high: Tensor, height: int, width: int) -> Tensor:
-        """The reduced high map: 1 x 1 convolution before repetition, which is the same and a quarter of the work."""
+        """The reduced high map: 1 x 1 convolution before repetition, which gives the same for a quarter of the work."""
         reduced = F.interpolate(F.conv2d(high, self.high.weight), scale_factor=2.0)
         assert self.high.bias is not None
         return self.high_norm(_centred(reduced, height, width) + self.high.bias[:, None, None])
 
 
 def _centred(maps: Tensor, height: int, width: int) -> Tensor:
-    """Maps in the middle of a frame of zeros, or cut to it."""
+    """Maps centred in a frame of zeros, or cropped to it."""
     rows, columns = height - maps.shape[2], width - maps.shape[3]
     return F.pad(maps, (columns // 2, columns - columns // 2, rows // 2, rows - rows // 2))
 
 
 class ChannelAttention(nn.Module):
-    """Gates of channels from their mean and largest values (CBAM, S. Woo et al., ECCV 2018, Eq. 2)."""
+    """Channel gates from their mean and largest values (CBAM, S. Woo et al., ECCV 2018, Eq. 2)."""
 
     def __init__(self, channels: int, reduction: int):
         super().__init__()
@@ -60,7 +60,7 @@ class ChannelAttention(nn.Module):
 
 
 class SpatialAttention(nn.Module):
-    """Gates of places from their mean and largest channels (CBAM, S. Woo et al., ECCV 2018, Eq. 3)."""
+    """Place gates from their mean and largest channels (CBAM, S. Woo et al., ECCV 2018, Eq. 3)."""
 
     def __init__(self, kernel: int):
         super().__init__()
@@ -78,7 +78,7 @@ def attended(low: int, high: int) -> nn.Sequential:
 
 
 class BilinearEmbedding(nn.Module):
-    """The image tower of LW-MCR behind its backbone: bilinear pooling read as a picture by two small convolutions."""
+    """The image tower of LW-MCR after its backbone: two small convolutions read the bilinear pooling as a picture."""
 
     CHANNELS = 64
 

@@ -18,8 +18,8 @@ def score_in_blocks(
 ) -> Tensor:
     """Scores [I, C] of images [I, N, D] against texts [C, L, D]: ``score(images, texts)`` and its gradients.
 
-    A block of I' images and C' texts has I' C' (N L + (N + L) D) <= ``numbers``. Backward computes the inside of each
-    block a second time instead of keeping it.
+    A block of I' images and C' texts has I' C' (N L + (N + L) D) <= ``numbers``. The backward pass recomputes the
+    inside of each block instead of keeping it.
     """
     pair = images.shape[1] * texts.shape[1] + (images.shape[1] + texts.shape[1]) * images.shape[2]
     side = max(1, math.isqrt(numbers // pair))

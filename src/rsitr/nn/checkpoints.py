@@ -1,6 +1,6 @@
-"""The published CLIP checkpoints: what each needs, where it lies, what it was trained on, and how to get it.
+"""The published CLIP checkpoints: what each needs, where it is, what it was trained on, and how to get it.
 
-The facts stand in ``checkpoints.csv``, one line a checkpoint. ``saw`` names our datasets whose training images a
+The facts are in ``checkpoints.csv``, one line per checkpoint. ``saw`` names our datasets whose training images a
 checkpoint was trained on: its number there is not a zero-shot one, whatever a paper calls it. RemoteCLIP has seen those
 of RET-3, which are RSICD, RSITMD and UCM-Captions.
 """

@@ -1,4 +1,4 @@
-"""CLIP models of open_clip with the weights that belong to them, and small ones to train from nothing."""
+"""CLIP models of open_clip with the weights that belong to them, and small ones to train from scratch."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ OWN: dict[str, dict[str, Any]] = {
         "text_cfg": {"context_length": 40, "vocab_size": VOCABULARY, "width": 128, "heads": 4, "layers": 3},
     },
 }
-"""Architectures in the form of open_clip's: minutes of one core instead of days of a GPU."""
+"""Architectures in open_clip's form: minutes on one core instead of days on a GPU."""
 
 
 class BuiltCLIP(NamedTuple):
-    """A model and how it wants its inputs."""
+    """A model and how it expects its inputs."""
 
     model: Any
     """``visual`` is its image tower, ``encode_text`` its text tower."""
@@ -40,7 +40,7 @@ class BuiltCLIP(NamedTuple):
     """Captions -> byte-pair indices [B, L], padded with 0."""
     pixels: PixelFormat
     left_out: list[str]
-    """What of the weights was not loaded, in words."""
+    """Which of the weights were not loaded, in words."""
 
 
 class ImageTower(nn.Module):
@@ -58,8 +58,8 @@ class ImageTower(nn.Module):
 def build_clip(name: str, weights: str, unmatched: Unmatched = "refuse") -> BuiltCLIP:
     """The model ``name`` with ``weights``: a checkpoint of the registry, a tag of open_clip, a file, or ``none``.
 
-    Raises ``ParamsError`` for an unknown model, or one that the weights were not trained as; ``WeightsUnavailable``;
-    and what reading a wrong or unsafe file raises.
+    Raises ``ParamsError`` for an unknown model or one that does not match the weights; ``WeightsUnavailable``; and what
+    reading a wrong or unsafe file raises.
     """
     if name not in OWN and name not in open_clip.list_models():
         raise ParamsError(
@@ -83,9 +83,9 @@ def build_clip(name: str, weights: str, unmatched: Unmatched = "refuse") -> Buil
 
 
 def _is_tag(name: str, weights: str) -> bool:
-    """Whether open_clip fetches ``weights`` for a model; raises ``ParamsError`` where it is for the other activation.
+    """Whether open_clip fetches ``weights`` for a model; raises ``ParamsError`` if they are for the other activation.
 
-    Tags state the activation themselves, for open_clip lists many under models of both.
+    The tag states its own activation, since open_clip lists many under models of both.
     """
     other = name.removesuffix("-quickgelu") if name.endswith("-quickgelu") else f"{name}-quickgelu"
     listed = [model for model in (name, other) if weights in open_clip.list_pretrained_tags_by_model(model)]

@@ -1,4 +1,4 @@
-"""Tokens of a frozen backbone, computed once for a dataset and kept on disk.
+"""Tokens of a frozen backbone, computed once per dataset and kept on disk.
 
 The cache is keyed by what the tokens depend on: the layers, their weights, the pixel format and the bytes of the
 images. A second cell that needs the same tokens waits for the first one's.
@@ -34,7 +34,7 @@ def cached_tokens(
     if not path.is_file():
         with FileLock(path.with_suffix(".lock")):
             if not path.is_file():
-                # Other cells that want these tokens wait meanwhile: the whole machine is free.
+                # Other cells that want these tokens wait in the meantime, so the whole machine is free.
                 threads = torch.get_num_threads()
                 torch.set_num_threads(os.cpu_count() or 1)
                 _compute(backbone, pixels, paths, path, device)
@@ -47,9 +47,9 @@ def _compute(backbone: nn.Module, pixels: PixelFormat, paths: list[Path], path: 
     backbone = backbone.to(device).eval()
     dataset = PixelDataset(paths, pixels)
     indices = [(0, index) for index in range(len(paths))]
-    # With a generator of its own the loader leaves torch's alone: a cold cache and a warm one train alike.
+    # With its own generator the loader leaves torch's alone: training is the same with a cold or a warm cache.
     loader = DataLoader(dataset, BATCH, sampler=indices, generator=torch.Generator())  # type: ignore[arg-type]
-    # A process of its own: another machine sharing the folder may hold no lock that this one sees.
+    # Named by process: another machine sharing the folder may hold a lock that this one cannot see.
     partial = path.with_name(f"{path.stem}.{os.getpid()}.part")
     store = None
     try:

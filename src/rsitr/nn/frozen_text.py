@@ -12,9 +12,9 @@ BATCH = 256
 
 
 class FrozenTransformer(TextEncoder):
-    """A ``TransformerEncoder`` as it is, of which no checkpoint holds anything.
+    """An unchanged ``TransformerEncoder``, not part of any checkpoint.
 
-    The states of ``captions`` are kept from the first training step on, in float16: 768 bytes for a token of width 384.
+    The states of ``captions`` are kept from the first training step on, in float16: 768 bytes per token of width 384.
     """
 
     def __init__(self, weights: str, max_words: int, captions: list[str]):
@@ -49,7 +49,7 @@ class FrozenTransformer(TextEncoder):
         return states * (tokens != self._padding)[..., None]
 
     def _keep(self, device: torch.device) -> None:
-        # In an order and in batches of its own, so that a run that continues finds the very same states.
+        # In a fixed order and fixed batches, so that a resumed run gets exactly the same states.
         captions = sorted(set(self._captions), key=lambda caption: (len(caption), caption))
         for start in range(0, len(captions), BATCH):
             tokens = self.tokenize(captions[start : start + BATCH])

@@ -1,9 +1,9 @@
 """The multimodal fusion encoder of MTGFE (X. Zhang et al., 2023, section 3.2): the upper layers of a BERT, each with
 cross-attention from the tokens of a caption to those of an image between its self-attention and its feed-forward part.
 
-Captions come as [I, C, L, D]: C captions of L tokens that each of I images is fused with, I = 1 as long as nothing of
-an image is in them. What an image answers with, its keys and values, is computed once for all captions, and what a
-caption does before it meets an image once for all images.
+Captions come as [I, C, L, D]: C captions of L tokens that each of I images is fused with, I = 1 as long as they hold
+nothing of an image. An image's keys and values are computed once for all captions, and what a caption does before it
+meets an image once for all images.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 NUMBERS = {"cpu": 2**22}
-"""Of the hidden layer of the feed-forward part, while pairs are scored: 16 MiB, which a core's cache still helps."""
+"""Of the hidden layer of the feed-forward part, while pairs are scored: 16 MiB, small enough for a core's cache to
+help."""
 GPU_NUMBERS = 2**26
 """The same on a GPU, where larger steps are faster: 256 MiB."""
 
@@ -28,14 +29,14 @@ class Memory(NamedTuple):
     values: Tensor
 
     def of(self, images: Tensor) -> Memory:
-        """Those of some images, by their places."""
+        """Those of some images, by position."""
         return Memory(self.keys[images], self.values[images])
 
 
 class CrossAttention(nn.Module):
     """LN(x + MHA(x, image, image)): Eqs. 1 and 2 with the caption as query, the image as key and value.
 
-    BERT has no such layer; its weights begin as BERT's own began.
+    BERT has no such layer; its weights are initialised as BERT's own were.
     """
 
     def __init__(self, shape: Any):
@@ -60,7 +61,8 @@ class CrossAttention(nn.Module):
         return self.norm(states + self.dropout(self.output(found.unflatten(1, states.shape[1:3]))))
 
     def weights(self, states: Tensor, memory: Memory) -> Tensor:
-        """How much of each image token a token of a caption takes, the mean over heads: [I, C, L, N], sum 1 over N."""
+        """How much each token of a caption takes from each image token, the mean over heads: [I, C, L, N], sum 1 over
+        N."""
         asking = self._asking(states)
         logits = asking @ memory.keys.transpose(2, 3) / asking.shape[-1] ** 0.5
         return logits.softmax(-1).mean(1).unflatten(1, states.shape[1:3])
@@ -114,7 +116,7 @@ class FusionEncoder(nn.Module):
     ) -> Tensor:
         """U [I, C, L, D] of states [I or 1, C, L, D]; ``padding`` [I or 1, C, L] is true where there is no token.
 
-        ``first_only``: u_cls alone, [I, C, D], for which the last layer leaves out what leads nowhere else.
+        ``first_only``: u_cls alone, [I, C, D], for which the last layer skips what u_cls does not need.
         """
         for layer, each in zip(self.layers, memory, strict=True):
             states = layer(states, each, padding, first_only=first_only and layer is self.layers[-1])
@@ -135,7 +137,7 @@ def split_heads(states: Tensor, heads: int) -> Tensor:
 
 
 def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropout: float) -> Tensor:
-    """Eq. 1 in every head, put together again: [B, L, D]."""
+    """Eq. 1 in every head, concatenated: [B, L, D]."""
     found = F.scaled_dot_product_attention(query, key, value, attn_mask=mask, dropout_p=dropout)
     return found.transpose(1, 2).flatten(2)
 
@@ -144,7 +146,7 @@ def score_captions(fusion: FusionEncoder, head: nn.Module, images: Tensor, texts
     """[I, C]: the numbers [I, C] that ``head`` makes of u_cls [I, C, D] of every image and caption.
 
     ``images`` [I, N, D]; ``texts`` [C, L, D] are the tokens of captions, zero where there is none. Captions of one
-    length are one batch, so that no padding is computed and none has to be left out.
+    length form a batch, so no padding is computed or has to be masked.
     """
     limit = NUMBERS.get(images.device.type, GPU_NUMBERS) // fusion.hidden
     lengths = texts.any(2).sum(1)

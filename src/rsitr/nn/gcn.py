@@ -36,8 +36,8 @@ class GraphConvolutions(nn.Module):
 class GridGraph(nn.Module):
     """The local branch of GaLR on the cells of a feature map [C, h, w], each one node.
 
-    A linear layer brings a cell to ``node_width`` numbers; three graph convolutions follow, the second to half of them,
-    then a linear layer on all nodes together.
+    A linear layer maps a cell to ``node_width`` numbers; three graph convolutions follow, the second halving that
+    width, then a linear layer on all nodes together.
     """
 
     adjacency: Tensor

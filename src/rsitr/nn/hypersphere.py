@@ -16,7 +16,7 @@ def alignment_loss(scores: Tensor, image_ids: Tensor, margin: float, difficulty:
     """Adaptive alignment: hinge losses c of all negatives in both directions, each times exp(-``difficulty`` c).
 
     ``scores`` [B, B]: image i against caption j. The sum is divided by B^2. A pair far on the wrong side of the margin
-    weighs little, so that training goes from easy to hard as c falls.
+    weighs little, so training goes from easy to hard as c falls.
     """
     positive = scores.diagonal()
     hinges = [margin + scores - positive[:, None], margin + scores - positive[None, :]]
@@ -27,7 +27,7 @@ def alignment_loss(scores: Tensor, image_ids: Tensor, margin: float, difficulty:
 def uniformity_loss(embeddings: Tensor, scale: float) -> Tensor:
     """Mean over pairs of exp(-``scale`` |x_i - x_j|^2), zero without a pair.
 
-    x are every fifth of the embeddings [B, D] of unit length. T. Wang, P. Isola (ICML 2020, section 4.1) take the
+    x is every fifth of the embeddings [B, D] of unit length. T. Wang, P. Isola (ICML 2020, section 4.1) take the
     logarithm of it.
     """
     some = embeddings[::EVERY]
@@ -37,7 +37,7 @@ def uniformity_loss(embeddings: Tensor, scale: float) -> Tensor:
 
 
 class LossWeights(nn.Module):
-    """A network that weighs losses: their sum with weights that are a softmax of what it makes of them."""
+    """A network that weights losses: their sum, with weights that are a softmax of its outputs for them."""
 
     def __init__(self, losses: int):
         super().__init__()

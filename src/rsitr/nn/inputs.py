@@ -13,7 +13,7 @@ from torch.utils.data import DataLoader
 from rsitr.nn.pixels import PixelDataset, PixelFormat
 
 KEPT_BYTES = 2**28
-"""Pixels of unaugmented images are kept up to this size in all, so that later epochs need not decode them again."""
+"""Pixels of unaugmented images are kept up to this total size, so that later epochs need not decode them again."""
 
 
 class PixelInputs:
@@ -31,7 +31,7 @@ class PixelInputs:
             yield from (torch.stack([self._unchanging(int(position)) for position in batch]) for batch in batches)
             return
         indices = [[(epoch, int(position)) for position in batch] for batch in batches]
-        # A loader draws from the generator it is given, else from torch's, on which dropout and resuming rest.
+        # A loader draws from the generator it is given, otherwise from torch's, which dropout and resuming rely on.
         own = torch.Generator()
         yield from DataLoader(self.dataset, batch_sampler=indices, num_workers=self.workers, generator=own)  # type: ignore[arg-type]
 
@@ -55,7 +55,7 @@ class TokenInputs:
 
 
 class RowInputs:
-    """Row numbers [B], for a method that looks at no pixel."""
+    """Row numbers [B], for a method that does not look at pixels."""
 
     def batches(self, batches: Sequence[np.ndarray], epoch: int = 0) -> Iterator[Tensor]:
         """The positions themselves."""
@@ -64,7 +64,7 @@ class RowInputs:
 
 
 class ChosenInputs:
-    """Some images of others: position i is ``places[i]`` of theirs."""
+    """A selection of other inputs: position i is their position ``places[i]``."""
 
     def __init__(self, inputs: Inputs, places: np.ndarray):
         self.inputs = inputs

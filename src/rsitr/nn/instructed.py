@@ -1,6 +1,6 @@
-"""Two image models behind one face: the tokens of one, and from another, which never learns, an instruction.
+"""Two image models behind one interface: tokens from one, and an instruction from another, which never learns.
 
-The instruction encoder of PIR (section IV-A, 2024) is a classifier of scenes without its classifier.
+The instruction encoder of PIR (section IV-A, 2024) is a scene classifier without its last layer.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from rsitr.records.provenance import sha256_json
 
 
 class Instructed(NamedTuple):
-    """What an ``InstructedBackbone`` says of a batch."""
+    """What an ``InstructedBackbone`` says about a batch."""
 
     tokens: Tensor
     """[B, N, C]"""
@@ -30,10 +30,10 @@ class Instructed(NamedTuple):
 class InstructedBackbone(ImageBackbone):
     """An image model of timm whose tokens are packed into one vector with the pooled features of a second one.
 
-    Packed, those of a frozen backbone are kept and read like any other tokens. ``instructor`` has the arguments of
-    ``ImageBackbone`` for the second model, which learns in no case and is always in evaluation mode; no checkpoint
-    holds anything of it. Both models see the same image, each at its size and in its statistics; the second one at the
-    size of the first where ``instructor`` has none.
+    Packed, those of a frozen backbone are cached and read like any other tokens. ``instructor`` has the arguments of
+    ``ImageBackbone`` for the second model, which never learns, is always in evaluation mode, and is not part of any
+    checkpoint. Both models see the same image, each with its own size and statistics; the second has the size of the
+    first if ``instructor`` states none.
     """
 
     def __init__(self, *, instructor: dict[str, Any], **arguments: Any):
@@ -46,7 +46,7 @@ class InstructedBackbone(ImageBackbone):
         self.instruction_width = int(encoder.model.head_hidden_size)
 
     def extra_repr(self) -> str:
-        """The cache of tokens tells instructions from each other by this."""
+        """The token cache tells instructions apart by this."""
         encoder = self._instructor[0]
         return f"instruction={sha256_json([str(encoder), state_sha(encoder), encoder.pixels])[:32]}"
 
@@ -62,13 +62,13 @@ class InstructedBackbone(ImageBackbone):
         return encoder.model(pixels.contiguous(memory_format=torch.channels_last))
 
     def unpack(self, packed: Tensor) -> Instructed:
-        """Both of packed ones [B, 1, N C + G]."""
+        """Tokens and instruction from packed ones [B, 1, N C + G]."""
         tokens, instruction = packed.squeeze(1).tensor_split([-self.instruction_width], 1)
         return Instructed(tokens.unflatten(1, (-1, self.width)), instruction)
 
 
 def rescale(pixels: Tensor, before: PixelFormat, after: PixelFormat) -> Tensor:
-    """Pixels [B, 3, size, size] of one format as the other has them."""
+    """Pixels [B, 3, size, size] of one format, converted to the other."""
     if before.size != after.size:
         pixels = F.interpolate(pixels, (after.size, after.size), mode=after.interpolation, antialias=True)
     if (before.mean, before.std) == (after.mean, after.std):

@@ -28,7 +28,7 @@ def create_clip(
     built = build_clip(name, "none" if of_file else weights, unmatched)
     tower = InstructedViT(built.model.visual, instruction, belief)
     if instruction.weights != "none":
-        # The attention pool of a scene classifier goes on learning; its last layer is of no use.
+        # The attention pool of a scene classifier keeps learning; its last layer is not needed.
         load_weights(tower.instruction, resolve(instruction.weights), ignore=("fc",))
     built.model.visual = tower
     return built._replace(left_out=load_state(built.model, resolve(weights), unmatched)) if of_file else built

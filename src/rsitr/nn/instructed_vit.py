@@ -14,7 +14,7 @@ from rsitr.nn.belief import belief_matrix
 from rsitr.nn.belief import weigh as weigh_by_rank
 
 Form = Literal["paper", "released"]
-"""How beliefs weigh the tokens (``weigh``)."""
+"""How beliefs weight the tokens (``weigh``)."""
 
 
 class Instruction(BaseModel):
@@ -31,21 +31,21 @@ class Instruction(BaseModel):
 
 
 def weigh(tokens: Tensor, instruction: Tensor, form: Form) -> Tensor:
-    """Tokens x [B, N, C] weighed by the belief that the instruction y [B, C] gives them.
+    """Tokens x [B, N, C] weighted by the belief that the instruction y [B, C] gives them.
 
-    ``paper``: ``rsitr.nn.belief.weigh``. ``released``: the authors' code computes the weight by rank and does not use
-    it; it has x b twice.
+    ``paper``: ``rsitr.nn.belief.weigh``. ``released``: the authors' code computes the weight by rank but does not use
+    it; it adds x b twice.
     """
     belief = belief_matrix(tokens, instruction)
     return weigh_by_rank(tokens, belief) if form == "paper" else F.normalize(2 * belief[..., None] * tokens, dim=1)
 
 
 class InstructedViT(nn.Module):
-    """A ViT of open_clip whose patches an instruction weighs; it joins them as the first token, which is pooled.
+    """A ViT of open_clip whose patches an instruction weights; it joins them as the first token, which is pooled.
 
     PIR, section IV-C3. It takes the place of ``visual`` in a CLIP model. The instruction encoder is open_clip's
-    ``ModifiedResNet``; what lies before its attention pool never learns and keeps its batch statistics (section V-B).
-    Raises ``ParamsError`` where the tower is not a ViT that pools one token.
+    ``ModifiedResNet``; everything before its attention pool never learns and keeps its batch statistics (section V-B).
+    Raises ``ParamsError`` unless the tower is a ViT that pools one token.
     """
 
     def __init__(self, vit: nn.Module, instruction: Instruction, belief: Form = "paper"):

@@ -26,13 +26,13 @@ OPERATIONS = (
 )
 """Section 4.2."""
 AT_A_TIME, MAGNITUDE = 2, 7
-"""Section 4.2; the magnitude counts on torchvision's scale from 0 to 30, the paper states none."""
+"""Section 4.2; the magnitude is on torchvision's scale from 0 to 30; the paper states none."""
 NARROWING = 4
-"""Width of the projection over that inside the predictor, as in SimSiam; the paper states none."""
+"""Ratio of the projection's width to that inside the predictor, as in SimSiam; the paper states none."""
 
 
 class MildRandAugment(v2.RandAugment):
-    """RandAugment with the nine operations of section 4.2 alone."""
+    """RandAugment with only the nine operations of section 4.2."""
 
     _AUGMENTATION_SPACE: ClassVar = {name: v2.RandAugment._AUGMENTATION_SPACE[name] for name in OPERATIONS}
 
@@ -40,8 +40,8 @@ class MildRandAugment(v2.RandAugment):
 class Views(nn.Module):
     """A view of each image of a batch, drawn from torch's global generator.
 
-    Of pixels: ``MildRandAugment`` before the pixel statistics. Of tokens, as those of a frozen backbone, where no pixel
-    is left to change: all but a share ``dropped`` of them, drawn anew for each image.
+    Of pixels: ``MildRandAugment`` before the pixel statistics. Of tokens, such as those of a frozen backbone, where
+    there are no pixels to change: all but a share ``dropped`` of them, drawn for each image.
     """
 
     def __init__(self, pixels: PixelFormat, dropped: float):
@@ -60,7 +60,7 @@ class Views(nn.Module):
             return images.gather(1, order[..., None].expand(-1, -1, images.shape[2]))
         mean, std = self.get_buffer("mean"), self.get_buffer("std")
         plain = (images.float() * std + mean).clamp(0, 1)
-        # In low precision the coordinates of a turned image would be a pixel off.
+        # In low precision the coordinates of a rotated image would be a pixel off.
         with torch.autocast(images.device.type, enabled=False):
             return (torch.stack([self.augment(image) for image in plain]) - mean) / std
 
@@ -79,8 +79,8 @@ class ViewHeads(nn.Module):
     def loss(self, first: Tensor, second: Tensor) -> Tensor:
         """-1/2 (S(p1, z2) + S(p2, z1)) of u_cls [B, D] of both views, z without gradient; between -1 and 1.
 
-        The paper prints it without the minus that a similarity to be raised needs. A single sample has no batch to be
-        normalised by: its loss is 0.
+        The paper prints it without the minus that maximising a similarity needs. A single sample has no batch to be
+        normalised with: its loss is 0.
         """
         if len(first) < 2:
             return first.new_zeros(())

@@ -7,18 +7,18 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 SMALLEST = 1e-9
-"""Added to a sum that is divided by."""
+"""Added to a divisor."""
 
 
 class KeyEntityAttention(nn.Module):
-    """HVSA's KEA (W. Zhang et al., IEEE TGRS 2023), as its authors' code has it: external attention (M.-H. Guo et al.,
+    """HVSA's KEA (W. Zhang et al., IEEE TGRS 2023), as in its authors' code: external attention (M.-H. Guo et al.,
     2021) to ``entities`` keys, in a residual block.
 
     With keys K and values V of the memory, both learned: A = softmax over places of K W x, each place divided by its
-    sum over entities; y = ReLU(x + norm(U V A)). V begins as the transpose of K.
+    sum over entities; y = ReLU(x + norm(U V A)). V starts as the transpose of K.
 
-    Nothing lies between W and K or V and U, so that they are multiplied with each other before they meet the tokens.
-    The bias of W, which the authors' code has, is the same for all places, and the softmax does not see it.
+    There is nothing between W and K or V and U, so they are multiplied with each other before they meet the tokens.
+    The bias of W, which the authors' code has, is the same for all places, so the softmax ignores it.
     """
 
     def __init__(self, channels: int, entities: int):
@@ -32,7 +32,7 @@ class KeyEntityAttention(nn.Module):
             self.values.weight.copy_(self.keys.weight.t())
 
     def attention(self, tokens: Tensor) -> Tensor:
-        """A, [B, N, entities]; each place sums up to one."""
+        """A, [B, N, entities]; each place sums to one."""
         scores = F.linear(tokens, self.keys.weight @ self.project.weight).softmax(1)
         return scores / (scores.sum(2, keepdim=True) + SMALLEST)
 

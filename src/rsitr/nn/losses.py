@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 CERTAIN = 1e-6
-"""How near a probability may come to 0 or 1 before its logarithm is taken."""
+"""How close a probability may come to 0 or 1 before its logarithm is taken."""
 
 
 def same_image(image_ids: Tensor) -> Tensor:
@@ -43,7 +43,7 @@ def matching_loss(matches: Tensor, image_ids: Tensor, negatives: Literal["hardes
     """Binary cross-entropy of probabilities of a match in both directions, averaged over the batch.
 
     ``matches`` [B, B]: image i against caption j; the diagonal holds the matching pairs and counts in each direction.
-    ``hardest`` takes the negative of each query that is most taken for a match (CAMP, Wang et al., ICCV 2019, section
+    ``hardest`` takes the negative of each query that looks most like a match (CAMP, Wang et al., ICCV 2019, section
     3.4, L_BCE-h), ``all`` the mean over its negatives. Probabilities are kept ``CERTAIN`` away from 0 and 1.
     """
     matches = matches.clamp(CERTAIN, 1 - CERTAIN)
@@ -86,7 +86,7 @@ def distillation_loss(scores: Tensor, teacher: Tensor, temperature: float) -> Te
 def collapse(embeddings: Tensor) -> float:
     """Mean cosine between different rows of embeddings [N, D], of fragments [N, M, D] between their means.
 
-    1 means that all of them are one point.
+    1 means that all of them are the same point.
     """
     directions = F.normalize(embeddings.mean(1) if embeddings.ndim == 3 else embeddings, dim=1)
     total = directions.sum(0)

@@ -1,6 +1,6 @@
-"""Masked language modelling with the image in view: MTGFE (X. Zhang et al., 2023, section 3.3.1, Eq. 3).
+"""Masked language modelling with the image: MTGFE (X. Zhang et al., 2023, section 3.3.1, Eq. 3).
 
-What is masked is BERT's rule (J. Devlin et al., 2019, section 3.1 and appendix A.1).
+BERT's rule decides what is masked (J. Devlin et al., 2019, section 3.1 and appendix A.1).
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def mask_words(tokens: Tensor, tokenizer: Any) -> Masked:
     """Choose 15 % of the tokens [B, L] of each caption, at least one, and hide them.
 
     80 % of them become [MASK], 10 % any token of the vocabulary, 10 % stay. [CLS], [SEP], [PAD] and [UNK] are never
-    chosen, so a caption of nothing else has no token to be guessed.
+    chosen, so a caption of nothing else has no token to guess.
     """
     special = torch.tensor(tokenizer.all_special_ids, device=tokens.device)
     words = ~torch.isin(tokens, special)

@@ -12,7 +12,7 @@ from rsitr.nn.losses import same_image
 
 
 class Pairs(NamedTuple):
-    """Pairs of a batch by the places of their image and caption, and whether they match."""
+    """Pairs of a batch by the positions of their image and caption, and whether they match."""
 
     images: Tensor
     texts: Tensor
@@ -23,9 +23,9 @@ class Pairs(NamedTuple):
 def draw_pairs(image_ids: Tensor, scores: Tensor | None = None) -> Pairs:
     """The B matching pairs, then each image with a caption and each caption with an image drawn among its negatives.
 
-    Captions of one image are no negatives of each other, nor is a copy of the image; a sample without a negative, as
-    all are in a batch of a single image, gives its matching pair alone. ``scores`` [B, B] are logits, image i against
-    caption j, in proportion to whose exponentials negatives are drawn; without them each is as likely as the other.
+    Captions of one image are not negatives of each other, nor is a copy of the image; a sample without a negative, as
+    in a batch of a single image, gives only its matching pair. ``scores`` [B, B] are logits, image i against caption j;
+    negatives are drawn in proportion to their exponentials. Without ``scores`` all are equally likely.
     """
     possible = ~same_image(image_ids)
     everyone = torch.arange(len(image_ids), device=image_ids.device)
@@ -49,9 +49,9 @@ class MatchingHead(nn.Module):
         self.classes = nn.Linear(width, 2)
 
     def forward(self, fused: Tensor) -> Tensor:
-        """Scores [...] of u_cls [..., D]: the logarithm of the odds of a match.
+        """Scores [...] of u_cls [..., D]: the log-odds of a match.
 
-        The order is that of the probability, which is its sigmoid and runs out of digits sooner.
+        They rank like the probability, their sigmoid, which runs out of digits sooner.
         """
         logits = self.classes(fused).float()
         return logits[..., 1] - logits[..., 0]

@@ -1,8 +1,8 @@
 """Cross-modal adaptive message passing: regions hear words, words hear regions, and what they hear decides the match.
 
 CAMP (Z. Wang, X. Liu, H. Li, L. Sheng, J. Yan, X. Wang, J. Shao, ICCV 2019), section 3. Shapes: I images of N regions,
-C texts of L words. Where a module serves both directions, A items of N fragments of their own hear B items of L
-fragments. The released code's form of the same is in ``message_passing_released``.
+C texts of L words. Where a module serves both directions, A items with N fragments hear B items with L fragments. The
+released code's form is in ``message_passing_released``.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class Fragments(NamedTuple):
     vectors: Tensor
     """[B, N, D]"""
     present: Tensor
-    """Boolean [B, N]: false for a zero vector, which only fills up a shorter sequence."""
+    """Boolean [B, N]: false for a zero vector, which only pads a shorter sequence."""
 
     @classmethod
     def of(cls, vectors: Tensor) -> Fragments:
@@ -44,7 +44,7 @@ def attention(queries: Tensor, keys: Tensor, present: Tensor) -> Tensor:
 
 
 class MutualAttention(nn.Module):
-    """Section 3.1: which words each region attends to and which regions each word does, by one affinity of both."""
+    """Section 3.1: the words each region attends to and the regions each word attends to, from one affinity."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -78,9 +78,9 @@ class Summary(nn.Module):
         return torch.einsum("ban,band->bad", self.weights(self.project(fragments), present), fragments)
 
     def of_messages(self, own: Fragments, other: Fragments, weights: Tensor) -> Tensor:
-        """The same of messages, ``weights`` [A, B, N, L] of ``other``, without a D-vector for each of them.
+        """The same of messages, ``weights`` [A, B, N, L] of ``other``, without a D-vector for each.
 
-        The weights of a message add up to 1, so what is projected is projected once.
+        The weights of a message sum to 1, so each fragment is projected only once.
         """
         projected = torch.einsum("abnl,blp->banp", weights, self.project(other.vectors))
         heard = torch.einsum("ban,abnl->bal", self.weights(projected, own.present), weights)
@@ -132,7 +132,7 @@ class FusedMatch(nn.Module):
 
 
 class MessagePassing(nn.Module):
-    """Attention and the two scores that are made of its messages."""
+    """Attention and the two scores made from its messages."""
 
     def __init__(self, width: int):
         super().__init__()

@@ -1,7 +1,7 @@
-"""Message passing as CAMP's released code has it, where that departs from the paper (``message_passing``).
+"""Message passing as in CAMP's released code, where it departs from the paper (``message_passing``).
 
 A second attention, among the messages themselves; messages of unit length; one gate for each fragment instead of one
-for each number; concatenation instead of a sum; summaries by a perceptron with four heads, of unit length.
+for each number; concatenation instead of a sum; summaries of unit length by a perceptron with four heads.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rsitr.nn.message_passing import Fragments, MessageCosine, MessagePassing, S
 
 HEADS = 4
 SHORTEST = 1e-12
-"""Of a squared length: keeps the square root's gradient finite where rounding leaves nothing."""
+"""Of a squared length: keeps the square root's gradient finite where rounding gives zero."""
 
 
 class MessageAttention(nn.Module):
@@ -35,7 +35,7 @@ class MessageAttention(nn.Module):
 
 
 class RepeatedAttention(nn.Module):
-    """Attention with queries and keys of their own, then ``MessageAttention``."""
+    """Attention with its own queries and keys, then ``MessageAttention``."""
 
     def __init__(self, width: int):
         super().__init__()
@@ -75,8 +75,8 @@ class ScalarGatedFusion(nn.Module):
     def forward(self, own: Fragments, other: Fragments, weights: Tensor) -> Tensor:
         """Unit summaries [B, A, D] of the fused fragments of A items that hear B others, ``weights`` [A, B, N, L].
 
-        W [v; m] g = g (W_v v + W_m m), and both m and its length are made of ``weights``: nothing is projected for a
-        pair that can be projected once.
+        W [v; m] g = g (W_v v + W_m m), and both m and its length come from ``weights``: what can be projected once is
+        not projected per pair.
         """
         products = other.vectors @ other.vectors.mT
         lengths = ((weights @ products) * weights).sum(-1, keepdim=True).clamp(min=SHORTEST).sqrt()

@@ -1,4 +1,4 @@
-"""Multi-level information dynamic fusion: one vector of an image's global and local features."""
+"""Multi-level information dynamic fusion: one vector from an image's global and local features."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ DROPOUT, GATE_DROPOUT = 0.1, 0.2
 
 class MIDF(nn.Module):
     """GaLR's fusion (Z. Yuan et al., IEEE TGRS 2022): self-attention of each, attention of each guided by the other,
-    and their sum with weights made of both.
+    and their sum with weights from both.
 
     Each of the two is a sequence of one, over which a softmax is 1: its attentions are linear maps of values, and their
-    queries and keys, which the authors' code has too, change nothing. That code weighs both parts with the weight of
-    the global one (``released``).
+    queries and keys, which the authors' code also has, change nothing. That code gives both parts the weight of the
+    global one (``released``).
     """
 
     def __init__(self, width: int, form: Form):
@@ -47,7 +47,7 @@ class MIDF(nn.Module):
         return self.fuse(wide[:, 0], near[:, 0])
 
     def fuse(self, whole: Tensor, local: Tensor) -> Tensor:
-        """The dynamic fusion [B, width]: local features are gates of the global ones, which are added to them."""
+        """The dynamic fusion [B, width]: local features gate the global ones, which are added to them."""
         corrected, supplemented = local.sigmoid() * whole, whole + local
         weights = self.weights(corrected + supplemented)
         first, second = weights[:, :1], weights[:, :1] if self.form == "released" else weights[:, 1:]

@@ -1,4 +1,4 @@
-"""Multiscale visual self-attention: which part of an image's features its maps of all levels let through."""
+"""Multiscale visual self-attention: which of an image's features its maps of all levels let through."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class MVSA(nn.Module):
         self.form = form
         (_, self.low_side, _), (_, self.high_side, _) = low[0], high[0]
         stride = self.low_side // self.high_side
-        # From a stride of three on a kernel of 3 x 3 meets the size without padding.
+        # From a stride of three upwards a 3 x 3 kernel reaches the size without padding.
         self.low = nn.Conv2d(sum(shape[0] for shape in low), CHANNELS, 3, stride, padding=int(stride < 3))
         self.high = nn.Conv2d(sum(shape[0] for shape in high), CHANNELS, 1)
         self.low_act, self.high_act = (nn.PReLU() if form == "paper" else nn.Identity() for _ in range(2))
@@ -46,14 +46,15 @@ class MVSA(nn.Module):
         return (self.content(joint) * self.gate(joint).sigmoid()).squeeze(1)
 
     def _high(self, maps: list[Tensor]) -> Tensor:
-        """The 1 x 1 convolution of Eq. 15: of each map before it is made larger, which is the same and much less."""
+        """The 1 x 1 convolution of Eq. 15: of each map before it is enlarged, which gives the same for much less
+        work."""
         weights = self.high.weight.split([level.shape[1] for level in maps], 1)
         parts = [F.conv2d(level, weight) for level, weight in zip(maps, weights, strict=True)]
         assert self.high.bias is not None
         return _sum(parts) + self.high.bias[:, None, None]
 
     def forward(self, maps: Pyramid) -> Tensor:
-        """The salient mask [B, width] in 0..1, by which the global features are multiplied."""
+        """The salient mask [B, width] in 0..1, that multiplies the global features."""
         return self.mask(self.attention(maps).flatten(1)).sigmoid()
 
     def saliency(self, maps: Pyramid) -> Tensor:
@@ -64,7 +65,7 @@ class MVSA(nn.Module):
 
 
 def _together(maps: list[Tensor]) -> Tensor:
-    """Eqs. 7-9: maps at the size of the first, channel after channel."""
+    """Eqs. 7-9: maps at the size of the first, concatenated by channel."""
     size = maps[0].shape[2:]
     return torch.cat([maps[0], *(F.interpolate(level, size=size) for level in maps[1:])], 1)
 

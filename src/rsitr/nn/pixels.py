@@ -1,4 +1,4 @@
-"""From image files to batches of pixels, each augmentation drawn from a seed of its own."""
+"""From image files to batches of pixels, each augmentation drawn from its own seed."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rsitr.nn.seeds import derive, seeded
 
 
 class PixelFormat(NamedTuple):
-    """How a backbone wants its pixels."""
+    """How a backbone expects its pixels."""
 
     size: int
     mean: tuple[float, ...]
@@ -26,7 +26,7 @@ class PixelDataset(Dataset[Tensor]):
     """Images [3, size, size] of a list of files.
 
     With ``augment`` other than ``none`` an index is a pair (epoch, position), and the same pair gives the same pixels
-    in any process and in any order, which exact resuming rests on.
+    in any process and in any order, which exact resuming relies on.
     """
 
     def __init__(self, paths: list[Path], pixels: PixelFormat, augment: str = "none", seed: int = 0):

@@ -1,7 +1,7 @@
 """The progressive attention encoders of PIR (section IV-C, 2024): self-attention, then cross-attention to a query from
-elsewhere, layer after layer. What leaves an encoder is its first token.
+elsewhere, layer after layer. The output of an encoder is its first token.
 
-Of the last layer nothing but the first token is therefore computed.
+So only the first token of the last layer is computed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class AttentionBlock(nn.Module):
     def forward(
         self, states: Tensor, queries: Tensor, padding: Tensor | None = None, *, first_only: bool = False
     ) -> Tensor:
-        """States [B, N, D], or the first of them [B, 1, D], changed by as many queries or by one for all of them.
+        """States [B, N, D], or the first of them [B, 1, D], changed by as many queries or by a single one for all.
 
         ``padding`` [B, N] is true where there is no token.
         """
@@ -51,7 +51,7 @@ class ProgressiveLayer(nn.Module):
         self.cross_attention = AttentionBlock(width, heads, dropout)
 
     def forward(self, states: Tensor, source: Tensor, padding: Tensor | None = None, *, last: bool) -> Tensor:
-        """States [B, N, D], of the last layer the first one [B, 1, D]; ``source`` is [B, N, D] or [B, 1, D]."""
+        """States [B, N, D], or in the last layer the first one [B, 1, D]; ``source`` is [B, N, D] or [B, 1, D]."""
         attended = self.self_attention(states, states, padding)
         queries = self.query(source[:, :1] if last else source)
         return self.cross_attention(attended, queries, padding, first_only=last)
@@ -70,7 +70,7 @@ class SpatialPAE(ProgressiveEncoder):
     """F_(i+1) = PAEL_i(F_i, W_i g), and the head of the first token of the last F (Eqs. 11 and 12).
 
     The instruction g is the query at every place, so its attention is computed once for all of them; in training they
-    therefore share the dropout of its weights.
+    therefore share the dropout of the weights.
     """
 
     def forward(self, tokens: Tensor, instruction: Tensor) -> Tensor:

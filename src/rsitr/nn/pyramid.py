@@ -21,13 +21,13 @@ class Pyramid(NamedTuple):
 
     low: list[Tensor]
     high: list[Tensor]
-    """The last two; the last of them is what the backbone ends with."""
+    """The last two; the last one is the backbone's output."""
 
 
 class PyramidBackbone(ImageBackbone):
     """An image model of timm whose tokens are its maps of several levels, packed into one vector.
 
-    Packed, the maps of a frozen backbone are kept and read like any other tokens. ``low_levels`` of them come before
+    Packed, the maps of a frozen backbone are cached and read like any other tokens. ``low_levels`` of them come before
     the last two.
     """
 
@@ -53,7 +53,7 @@ class PyramidBackbone(ImageBackbone):
             raise ParamsError(f"at {size} px the maps of {name} have sides of {sides}: image_size must halve evenly")
 
     def extra_repr(self) -> str:
-        """The cache of tokens tells a pyramid from other tokens of the same layers by this."""
+        """The token cache tells a pyramid from other tokens of the same layers by this."""
         return f"levels={self.levels}"
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -61,7 +61,7 @@ class PyramidBackbone(ImageBackbone):
         return torch.cat([level.flatten(1) for level in self._maps(pixels)], 1).unsqueeze(1)
 
     def unpack(self, packed: Tensor) -> Pyramid:
-        """The maps of packed ones [B, 1, K]."""
+        """Maps from packed ones [B, 1, K]."""
         parts = packed.squeeze(1).split([c * h * w for c, h, w in self.shapes], 1)
         maps = [part.unflatten(1, shape) for part, shape in zip(parts, self.shapes, strict=True)]
         return Pyramid(maps[:-HIGH_LEVELS], maps[-HIGH_LEVELS:])

@@ -15,7 +15,7 @@ from rsitr.nn.text import GRUEncoder
 class QueryEncoder(nn.Module):
     """One vector for each part of a query that ``mode`` has: s of the sentence (Eq. 12), k of the keywords (Eq. 13).
 
-    The keywords of a joint query have a GRU of their own on the word vectors of the sentence. ``head`` adds a linear
+    The keywords of a joint query have their own GRU on the word vectors of the sentence. ``head`` adds a linear
     layer with ReLU to either GRU.
     """
 
@@ -31,8 +31,8 @@ class QueryEncoder(nn.Module):
     def tokenize(self, queries: list[str]) -> Tensor:
         """Words [B, L] of sentences; of other queries [B, 1 + N, L], the first row that of the sentence.
 
-        What a query lacks is made of what it has: keywords are looked for in a sentence, and a sentence is the keywords
-        one after another (AMFMN, section V-C).
+        What a query lacks is made from what it has: keywords are extracted from a sentence, and a sentence is the
+        keywords one after another (AMFMN, section V-C).
         """
         if self.mode == "sentence":
             return self.text.tokenize(queries)
@@ -56,7 +56,7 @@ class QueryEncoder(nn.Module):
         return self.head(encoder.pool(encoder(tokens), tokens))
 
     def _keywords(self, encoder: GRUEncoder, tokens: Tensor) -> Tensor:
-        """Of the words [B, N, L] of keywords; rows of padding are none."""
+        """Of the words [B, N, L] of keywords; padding rows do not count."""
         present = tokens.any(2)
         if not present.any():
             return torch.zeros(len(tokens), self.width, device=tokens.device)

@@ -14,7 +14,7 @@ from rsitr.nn.losses import same_image
 class PairMLP(nn.Module):
     """Three linear layers on the class features of an image and a text, the first two with batch norm and ReLU.
 
-    A linear layer on two vectors side by side is the sum of a layer on each. These sums are what comes in, computed
+    A linear layer on two concatenated vectors is the sum of a layer on each. These sums are what comes in, computed
     once for each image and each text. The output is the log-odds of a match, the difference of the two outputs of the
     paper's last layer.
     """
@@ -27,12 +27,12 @@ class PairMLP(nn.Module):
         self.last = nn.Linear(hidden, 2)
 
     def forward(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Log-odds [I, C] of the first layer's parts [I, H] and [C, H]; in training a batch norm is over all pairs."""
+        """Log-odds [I, C] of the first layer's parts [I, H] and [C, H]; in training batch norms are over all pairs."""
         if self.training:
             pairs = (images[:, None] + texts[None]).flatten(0, 1)
             hidden = F.relu(self.second_norm(self.second(F.relu(self.first_norm(pairs)))))
             return self._difference(hidden).unflatten(0, (len(images), len(texts)))
-        # Batch norms that no longer change scale and shift: the first does it to the parts, the second to its layer.
+        # In evaluation batch norms only scale and shift: the first is folded into the parts, the second into its layer.
         scale, shift = _affine(self.first_norm)
         hidden = F.relu((images * scale + shift)[:, None] + (texts * scale)[None])
         scale, shift = _affine(self.second_norm)

@@ -1,4 +1,4 @@
-"""Where the weights of a prior lie, for a backbone that starts from them."""
+"""Where the weights of a prior are, for a backbone that starts from them."""
 
 from __future__ import annotations
 

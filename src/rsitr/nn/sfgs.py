@@ -1,4 +1,4 @@
-"""Scene fine-grained sensing: one vector of a large feature map, looked at in windows of three sizes."""
+"""Scene fine-grained sensing: one vector from a large feature map, read in windows of three sizes."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ DROPOUT = 0.1
 
 
 class SFGS(nn.Module):
-    """SWAN's SFGS (J. Pan et al., ICMR 2023), as its authors' code has it.
+    """SWAN's SFGS (J. Pan et al., ICMR 2023), as in its authors' code.
 
     The map is filtered to ``channels`` and read in windows of 1, 3 and 5 that do not overlap (batch norm, ReLU, pooled
     to 16 x 16), with ``channels``, as many and twice as many channels. Each of these 4 ``channels`` maps is a token:
     linear with ReLU, self-attention and feed-forward with a norm after each, and a sum with learned weights.
 
-    The authors' code multiplies the tokens with a learned matrix and takes the mean over all its columns. That is a sum
-    with one weight for each token, the mean of its row, which is what is kept and drawn here.
+    The authors' code multiplies the tokens by a learned matrix and takes the mean over all its columns. That is a sum
+    with one weight per token, the mean of its row, so here only those means are initialised and learned.
     """
 
     def __init__(self, in_channels: int, channels: int, width: int):
@@ -33,7 +33,7 @@ class SFGS(nn.Module):
         self.attend = nn.TransformerEncoderLayer(
             width, HEADS, dim_feedforward=2 * width, dropout=DROPOUT, activation="gelu", batch_first=True
         )
-        # The authors' feed-forward has dropout after it and none within.
+        # The authors' feed-forward has dropout after it and none inside.
         self.attend.dropout.p = 0.0
         self.weights = nn.Parameter(torch.randn(4 * channels) / width**0.5)
 

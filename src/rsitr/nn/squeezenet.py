@@ -21,8 +21,8 @@ CUTS = (5, 8)
 class SqueezeNet(nn.Module):
     """SqueezeNet 1.1 (F. Iandola et al., 2016), its low map [B, 128, h, w] that of its second Fire module.
 
-    It has the face of a ``PyramidBackbone`` of one low level and two high ones, the last of them [B, 512, h/4, w/4].
-    ``weights`` is ``torchvision`` (its ImageNet weights, downloaded), ``none`` or a location that
+    It has the interface of a ``PyramidBackbone`` of one low level and two high ones, the last of them [B, 512, h/4,
+    w/4]. ``weights`` is ``torchvision`` (its ImageNet weights, downloaded), ``none`` or a location that
     ``rsitr.nn.weights.resolve`` understands.
     """
 
@@ -54,7 +54,7 @@ class SqueezeNet(nn.Module):
         return torch.cat([level.flatten(1) for level in self._maps(pixels)], 1).unsqueeze(1)
 
     def unpack(self, packed: Tensor) -> Pyramid:
-        """The maps of packed ones [B, 1, K]."""
+        """Maps from packed ones [B, 1, K]."""
         parts = packed.squeeze(1).split([c * h * w for c, h, w in self.shapes], 1)
         low, *high = (part.unflatten(1, shape) for part, shape in zip(parts, self.shapes, strict=True))
         return Pyramid([low], high)

@@ -1,7 +1,7 @@
 """Stacked cross attention of SCAN (K.-H. Lee, X. Chen, G. Hua, H. Hu, X. He, ECCV 2018, section 3.1), for all pairs.
 
-Nothing of the width D is made for a pair. The cosine of a query fragment q with what it attends to, a = sum_j w_j c_j,
-needs only the dot products q.c_j, which the attention is made of, and the Gram matrix G of the context, because
+Nothing of the width D is computed for a pair. The cosine of a query fragment q with what it attends to, a = sum_j w_j
+c_j, needs only the dot products q.c_j, which the attention is made of, and the Gram matrix G of the context, because
 q.a = sum_j w_j q.c_j and |a|^2 = w' G w.
 """
 
@@ -17,7 +17,7 @@ from torch.nn import functional as F
 QUERIES = 32
 """Queries attended with at a time: their number is the innermost, vectorised dimension of every step."""
 NUMBERS = {"cpu": 2**18}
-"""Dot products that are worked on at a time: 1 MiB, so that they stay in the cache of a core."""
+"""Dot products computed at a time: 1 MiB, so that they stay in the cache of a core."""
 GPU_NUMBERS = 2**24
 """The same on a GPU, where larger steps are faster: 64 MiB."""
 NEGATIVE_SLOPE = 0.1
@@ -27,20 +27,21 @@ TINY = 1e-12
 
 @dataclass(frozen=True)
 class StackedAttention:
-    """Every fragment of a query attends to the fragments of a context; its agreement with what it saw is pooled."""
+    """Every fragment of a query attends to the fragments of a context; its agreement with what it attended to is
+    pooled."""
 
     sharpness: float
     """Lambda 1, inverse temperature of the attention (Eq. 3)."""
     pooling: Literal["lse", "mean"]
     """LogSumExp (Eq. 5), or the mean (Eq. 6), over the fragments of a query."""
     pooling_sharpness: float
-    """Lambda 2 of LogSumExp: the larger, the nearer to the maximum."""
+    """Lambda 2 of LogSumExp: the larger, the closer to the maximum."""
 
     def __call__(self, queries: Tensor, contexts: Tensor) -> Tensor:
         """Scores float32 [Q, K] of every query against every context.
 
         ``queries`` [Q, q, D] and ``contexts`` [K, k, D] are fragments of unit length, those of padding zero and last.
-        Padding takes no part: neither in attention, nor in pooling.
+        Padding takes no part in attention or pooling.
         """
         with torch.autocast(queries.device.type, enabled=False):
             queries, query_order = _by_length(queries.float())
@@ -73,14 +74,14 @@ def _cosines(queries: Tensor, contexts: Tensor, gram: Tensor, sharpness: float) 
     # Normalised over the query's fragments (Eq. 1), weighed over those of the context (Eq. 3).
     clipped = F.leaky_relu(dots, NEGATIVE_SLOPE)
     scale = sharpness * (clipped * clipped).sum(2, keepdim=True).clamp_min(TINY).rsqrt()
-    # Without the denominator of the softmax, of which the cosine is free.
+    # Without the denominator of the softmax, which the cosine cancels.
     weights = (clipped * scale).exp()
     seen = (gram @ weights.flatten(2)).view(shape)
     return (weights * dots).sum(1) * (weights * seen).sum(1).clamp_min(TINY).rsqrt()
 
 
 def _by_length(fragments: Tensor) -> tuple[Tensor, Tensor]:
-    """Short sequences first, so that groups of them can be cut short; and where each has gone."""
+    """Short sequences first, so that groups of them can be trimmed; and where each one went."""
     if fragments[:, -1].any(1).all():
         order = torch.arange(len(fragments), device=fragments.device)
         return fragments, order

@@ -1,4 +1,4 @@
-"""Tensors from a checkpoint file and nothing else: no code is run, and what does not fit the model is named."""
+"""Tensors from a checkpoint file and nothing else: no code runs, and what does not fit the model is named."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from rsitr.errors import UnsafeWeights, WeightsMismatch
 
 Unmatched = Literal["refuse", "skip"]
-"""What becomes of tensors that only one of file and model has, or in another shape."""
+"""What to do with tensors that only the file or only the model has, or that differ in shape."""
 NAMED = 8
 """How many tensors a message lists of each kind."""
 _SCALAR = np.float64(0).__reduce__()[0]
@@ -31,8 +31,8 @@ _NUMBERS: list[Any] = [
 def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors by name of a safetensors or torch file.
 
-    Of the checkpoint of a training run those of the model (``state_dict``), without the prefix ``module.`` of a
-    distributed one. Raises ``UnsafeWeights`` for a pickle with code in it, and ``WeightsMismatch`` for a file that
+    From the checkpoint of a training run, those of the model (``state_dict``), without the prefix ``module.`` of
+    distributed training. Raises ``UnsafeWeights`` for a pickle with code in it, and ``WeightsMismatch`` for a file that
     cannot be read or holds no tensors by name.
     """
     try:
@@ -68,7 +68,7 @@ def load_state(model: nn.Module, path: Path, unmatched: Unmatched = "refuse") ->
     state, own = read_state(path), model.state_dict()
     fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
     differing = {
-        # Batch-norm step counters carry no weight and some exporters leave them out.
+        # Batch-norm step counters do not affect outputs and some exporters leave them out.
         "missing": [name for name in own if name not in state and not name.endswith("num_batches_tracked")],
         "unknown": [name for name in state if name not in own],
         "of another shape": [name for name in state if name in own and name not in fitting],

@@ -1,4 +1,4 @@
-"""Textual coarse-grained enhancement: one vector of a caption's words, of words in their context and of word groups."""
+"""Textual coarse-grained enhancement: one vector from a caption's words, words in context and groups of words."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ DROPOUT, MLP_DROPOUT = 0.2, 0.1
 
 
 class GatedAttention(nn.Module):
-    """Self-attention whose queries and keys pass a gate made of both, the same for all heads.
+    """Self-attention whose queries and keys pass a gate made from both, the same for all heads.
 
     ``released``: the authors' code rounds the scores down, so that no gradient reaches queries, keys and gate.
     """
@@ -44,10 +44,9 @@ class TCGE(nn.Module):
 
     Words are enhanced by gated attention (batch norm, dropout, residual). Convolutions over two and over three words
     that do not overlap (batch norm, ReLU) make groups. An MLP with a residual follows each word and group. The caption
-    is their mean; the authors' code (``released``) takes the last word, which no group reaches, so that it needs none.
+    is their mean; the authors' code (``released``) takes the last word, which no group reaches, so it needs none.
 
-    Padding counts in neither norm nor attention, which it does in the authors' code; a group that is partly padding
-    counts.
+    Padding counts in neither norm nor attention, unlike in the authors' code; a group that is partly padding counts.
     """
 
     def __init__(self, width: int, form: Form):
@@ -74,18 +73,18 @@ class TCGE(nn.Module):
             windows, some = _windows(states, size), _windows(real[..., None], size).any(2)
             parts.append((group(windows[some]), some))
         rows = torch.cat([part for part, _ in parts])
-        # The mean before the last layer is that after it, at less cost.
+        # The mean commutes with the last layer, and before it costs less.
         return _mean(rows, parts) + self.out(_mean(self.hidden(rows), parts))
 
 
 def _windows(sequence: Tensor, size: int) -> Tensor:
-    """Windows [B, ceil(L / size), size D] of a sequence [B, L, D], filled up with zeros."""
+    """Windows [B, ceil(L / size), size D] of a sequence [B, L, D], padded with zeros."""
     filled = F.pad(sequence, (0, 0, 0, -sequence.shape[1] % size))
     return filled.unflatten(1, (-1, size)).flatten(2)
 
 
 def _mean(rows: Tensor, parts: list[tuple[Tensor, Tensor]]) -> Tensor:
-    """Mean of the rows of each caption; ``parts`` say where in which caption rows were."""
+    """Mean of the rows of each caption; ``parts`` says where in which caption the rows were."""
     owners = torch.cat([where.nonzero()[:, 0] for _, where in parts])
     count = torch.stack([where.sum(1) for _, where in parts]).sum(0)
     total = rows.new_zeros(len(parts[0][1]), rows.shape[1]).index_add(0, owners, rows)

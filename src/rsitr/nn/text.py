@@ -1,4 +1,4 @@
-"""Text encoders behind one face: captions to token indices, token indices to a state for every token."""
+"""Text encoders behind one interface: captions to token indices, token indices to a state for every token."""
 
 from __future__ import annotations
 
@@ -39,8 +39,8 @@ def word_indices(vocabulary: Vocabulary, captions: list[str], max_words: int) ->
 class GRUEncoder(TextEncoder):
     """Word embeddings and a one-layer GRU (VSE++, Faghri et al., BMVC 2018, section 3.3).
 
-    A bidirectional one averages its directions, as AMFMN section III-B does. ``pooling`` is ``last`` (the state at the
-    last word) or ``mean`` (over the real words); ``dropout`` is that of the word vectors.
+    A bidirectional GRU averages its directions, as in AMFMN section III-B. ``pooling`` is ``last`` (the state at the
+    last word) or ``mean`` (over the real words); ``dropout`` applies to the word vectors.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class TransformerEncoder(TextEncoder):
         super().__init__()
         from transformers import AutoModel, AutoTokenizer, logging
 
-        logging.set_verbosity_error()  # a pooling layer that is not used needs no report
+        logging.set_verbosity_error()  # an unused pooling layer is not worth a report
         source = _locate(weights)
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(source)

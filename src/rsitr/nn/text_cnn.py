@@ -1,4 +1,4 @@
-"""A text encoder of convolutions over words."""
+"""A text encoder with convolutions over words."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from rsitr.nn.text import TextEncoder, word_indices
 class TextCNN(TextEncoder):
     """Word embeddings, kernels of several lengths, the largest response of each (Y. Kim, EMNLP 2014, section 2).
 
-    A kernel looks at places inside the caption only; one longer than the caption looks once, at the caption filled up
-    with zeros. ``dropout`` is that of the pooled responses.
+    A kernel stays inside the caption; one longer than the caption is applied once, to the caption padded with zeros.
+    ``dropout`` applies to the pooled responses.
     """
 
     def __init__(
@@ -39,7 +39,7 @@ class TextCNN(TextEncoder):
         return word_indices(self.vocabulary, captions, self.max_words)
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Responses [B, L, width] of the kernels that begin at each word; zero where one would leave the caption."""
+        """Responses [B, L, width] of the kernels that start at each word; zero where one would leave the caption."""
         embedded = self.embed(tokens).transpose(1, 2)
         lengths = (tokens != PAD).sum(1, keepdim=True)
         starts = torch.arange(tokens.shape[1], device=tokens.device)

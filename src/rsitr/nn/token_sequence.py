@@ -1,4 +1,4 @@
-"""A tower's tokens as a transformer wants them: what stands for the whole first, and where there is padding."""
+"""A tower's tokens as a transformer expects them: the token of the whole first, and where there is padding."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from rsitr.nn.text import GRUEncoder, TextEncoder
 
 
 def image_sequence(tokens: Tensor, pool: Literal["mean", "first"], dropout: nn.Module) -> Tensor:
-    """Tokens [B, N, C] of a model whose first one is its class token, else their mean and they, [B, 1 + N, C].
+    """Tokens [B, N, C] if the first is the model's class token, otherwise their mean, then the tokens: [B, 1 + N, C].
 
-    ``dropout`` is that of the one which stands for the whole.
+    ``dropout`` applies to the token of the whole.
     """
     whole, parts = (tokens[:, :1], tokens[:, 1:]) if pool == "first" else (tokens.mean(1, keepdim=True), tokens)
     return torch.cat([dropout(whole), parts], 1)
@@ -22,7 +22,7 @@ def image_sequence(tokens: Tensor, pool: Literal["mean", "first"], dropout: nn.M
 def text_sequence(encoder: TextEncoder, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """States of captions [B, L, width] and where they are padding [B, L]; a GRU's pooled state comes before its states.
 
-    A transformer's first state is the one it is pooled to.
+    A transformer's first state is already its pooled state.
     """
     states, padding = encoder(tokens), tokens == 0
     if isinstance(encoder, GRUEncoder):

@@ -8,7 +8,7 @@ from rsitr.errors import ParamsError
 
 
 class TransformerLayers(nn.Module):
-    """Layers of A. Vaswani et al., 2017, section 3.1; the hidden layer of each has four widths.
+    """Layers of A. Vaswani et al., 2017, section 3.1; the hidden layer of each is four times as wide.
 
     Raises ``ParamsError`` unless the heads can share the width.
     """
@@ -16,7 +16,7 @@ class TransformerLayers(nn.Module):
     def __init__(self, width: int, layers: int, heads: int, dropout: float):
         super().__init__()
         check_heads(width, heads)
-        # One by one: nn.TransformerEncoder would begin with copies of the same weights in every layer.
+        # One by one: nn.TransformerEncoder would start every layer with a copy of the same weights.
         self.layers = nn.ModuleList(
             nn.TransformerEncoderLayer(width, heads, 4 * width, dropout, batch_first=True) for _ in range(layers)
         )

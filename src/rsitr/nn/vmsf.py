@@ -1,4 +1,4 @@
-"""Visual multiscale fusion: one vector of the last three levels of an image's feature maps."""
+"""Visual multiscale fusion: one vector from the last three levels of an image's feature maps."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ DROPOUT = 0.2
 
 
 class VMSF(nn.Module):
-    """SWAN's VMSF (J. Pan et al., ICMR 2023), as its authors' code has it.
+    """SWAN's VMSF (J. Pan et al., ICMR 2023), as in its authors' code.
 
-    A 1 x 1 convolution of each level, all at the size of the middle one (nearest neighbour), channel after channel, a
+    A 1 x 1 convolution of each level, all at the size of the middle one (nearest neighbour), concatenated by channel, a
     1 x 1 convolution with batch norm and ReLU, the mean over places, an MLP. The last level has twice the channels of
     the others.
 
-    Nothing lies between the two convolutions, so that they are multiplied with each other before they meet the maps,
-    and a level is made larger after them and smaller before; that is the same and much less. A bias before a batch norm
+    There is nothing between the two convolutions, so they are multiplied with each other before they meet the maps, and
+    a level is enlarged after them or shrunk before; that gives the same for much less work. A bias before a batch norm
     changes nothing and is left out.
     """
 
@@ -44,7 +44,7 @@ class VMSF(nn.Module):
         return self.mlp(F.relu(self.norm(merged)).mean((2, 3)))
 
     def _convolve(self, level: Tensor, number: int) -> Tensor:
-        """What a level gives to the merged map, [B, width, h, w]."""
+        """What a level contributes to the merged map, [B, width, h, w]."""
         merge = self.merge.weight.split(self.widths, 1)[number]
         weight = merge @ self.levels[number].weight
         return F.conv2d(level, weight[:, :, None, None])

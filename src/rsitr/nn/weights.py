@@ -1,7 +1,7 @@
 """Finding pretrained weights: a local file, the mirror, an installed package, the Hugging Face hub.
 
-Whether the hub can be had is decided before anything is downloaded, within seconds, so that a machine without network
-records a skipped cell and goes on.
+Whether the hub is reachable is decided within seconds, before anything is downloaded, so that a machine without a
+network records a skipped cell and continues.
 """
 
 from __future__ import annotations
@@ -56,7 +56,7 @@ def resolve(location: str) -> Path:
 
 @cache
 def hub_reachable(endpoint: str) -> bool:
-    """Whether the hub answers, and not a gateway that refuses in its place; asked once a process."""
+    """Whether the hub itself answers, not a gateway that refuses in its place; asked once per process."""
     if constants.HF_HUB_OFFLINE:
         return False
     try:
@@ -77,9 +77,9 @@ def require_hub(repo: str, files: tuple[str, ...]) -> None:
 
 
 def downloaded(url: str) -> Path:
-    """The file behind ``url`` as torch keeps it, fetched if it is not there yet; raises ``WeightsUnavailable``.
+    """The file behind ``url`` in torch's cache, fetched if it is not there yet; raises ``WeightsUnavailable``.
 
-    The name ends in the first digits of the file's SHA-256, which a fetched one is checked against.
+    The name ends in the first digits of the file's SHA-256, against which a download is checked.
     """
     name = url.rpartition("/")[2]
     path = Path(torch.hub.get_dir(), "checkpoints", name)
@@ -98,7 +98,7 @@ def downloaded(url: str) -> Path:
 
 
 def load_weights(module: nn.Module, path: Path, ignore: tuple[str, ...] = ()) -> None:
-    """Load a safetensors or torch file into ``module``, every tensor of it or none.
+    """Load a safetensors or torch file into ``module``, all of its tensors or none.
 
     ``ignore`` names submodules the file may have beyond the module, such as a classifier. Raises
     ``WeightsMismatch`` with the first differing names when the file belongs to another architecture.
@@ -111,7 +111,7 @@ def load_weights(module: nn.Module, path: Path, ignore: tuple[str, ...] = ()) ->
     except (SafetensorError, OSError, RuntimeError, EOFError, UnpicklingError) as error:
         raise WeightsMismatch(f"{path.name} cannot be read as weights ({error}): fetch it again") from None
     own = module.state_dict()
-    # Batch-norm step counters carry no weight and some exporters leave them out.
+    # Batch-norm step counters do not affect outputs and some exporters leave them out.
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     extra = tuple(f"{name}." for name in ignore)
     unknown = [name for name in state if name not in own and not name.startswith(extra)]

@@ -15,8 +15,8 @@ from rsitr.nn.weights import resolve
 def load_word_vectors(embed: nn.Embedding, vocabulary: Vocabulary, location: str) -> None:
     """Put the vectors of a file into the rows of ``embed``; words that the file lacks keep what they have.
 
-    A line is a word and as many numbers as a row has, with spaces between; ``location`` as in
-    ``rsitr.nn.weights.resolve``. Raises ``WeightsUnavailable`` without the file, ``WeightsMismatch`` where it cannot be
+    A line is a word and as many numbers as a row has, separated by spaces; ``location`` as in
+    ``rsitr.nn.weights.resolve``. Raises ``WeightsUnavailable`` without the file, ``WeightsMismatch`` if it cannot be
     read or holds no word of the vocabulary.
     """
     vectors = _read(resolve(location), vocabulary, embed.embedding_dim)
