@@ -1,4 +1,4 @@
-"""How alike matched and unmatched pairs are on average."""
+"""How similar matched and unmatched pairs are on average."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ class PairCosines(NamedTuple):
     """Mean cosines, from -1 to 1."""
 
     matched: float
-    """Of an image and a caption of its own."""
+    """Of an image and one of its own captions."""
     unmatched: float | None
-    """Of an image and a caption that says what none of its own does; None where there is no such pair."""
+    """Of an image and a caption whose text none of its own has; None where there is no such pair."""
 
 
 def pair_cosines(scores: Tensor, image_of: Integers, text_group: Integers) -> PairCosines:
     """Of cosines [I, C], with ``image_of`` [C] and ``text_group`` [C] as in ``ranks.rank_scores``, and its errors.
 
-    The caption of another image that repeats one of the image's own counts in neither mean.
+    A caption of another image that repeats one of the image's own counts in neither mean.
     """
     pairs = relevant_pairs(image_of, text_group)
     (own, fitting) = (

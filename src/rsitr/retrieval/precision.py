@@ -1,7 +1,7 @@
-"""Average precision in both directions, and how often the fitting one of a few captions is told.
+"""Average precision in both directions, and how often the right one of a few captions is picked.
 
-Both need, for every relevant item of a query, how many irrelevant ones stand before it. Ties go against the method, as
-in ``rsitr.retrieval.ranks``: an irrelevant item that reaches the score of a relevant one stands before it.
+Both need, for every relevant item of a query, how many irrelevant ones rank above it. Ties go against the method, as
+in ``rsitr.retrieval.ranks``: an irrelevant item with the score of a relevant one ranks above it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rsitr.retrieval.ranks import relevant_pairs
 from rsitr.retrieval.tiles import Integers, Score
 
 BLOCK = 512
-"""Queries that are sorted at a time: 11 MiB of scores with the 5,465 captions of RSICD's test set."""
+"""Queries sorted at a time: 11 MiB of scores with the 5,465 captions of RSICD's test set."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,21 +31,21 @@ class Precision(NamedTuple):
     t2i: Floats
     """[C], average precision of caption queries."""
     choice: Floats
-    """[I], of image queries: the probability that the fitting caption is told from a few that do not fit."""
+    """[I], of image queries: the probability that the right caption is picked among a few wrong ones."""
 
 
 def precision(score: Score, image_of: Integers, text_group: Integers | None = None, others: int = 4) -> Precision:
-    """Of a pairwise scorer; ``score``, ``image_of`` and ``text_group`` as in ``ranks.rank_scores``, and the errors.
+    """For a pairwise scorer; ``score``, ``image_of`` and ``text_group`` as in ``ranks.rank_scores``, and the errors.
 
-    With ``text_group`` [C] a caption is relevant to an image when its text is one of the image's own, else only when it
-    is its own.
+    With ``text_group`` [C] a caption is relevant to an image when its text is one of the image's own, otherwise only
+    when it is its own caption.
 
     The average precision of a query is the mean, over its relevant items, of the share of relevant ones among all items
-    down to that one (C. Manning et al., Introduction to Information Retrieval, section 8.4). With one relevant item it
+    ranked down to it (C. Manning et al., Introduction to Information Retrieval, section 8.4). With one relevant item it
     is the reciprocal of its rank.
 
-    ``choice`` is the expectation over all draws of one relevant caption and ``others`` irrelevant ones, or as many as
-    there are: the event is that the relevant one has the highest score of all.
+    ``choice`` is how often, over all draws of one relevant caption and ``others`` irrelevant ones (or as many as there
+    are), the relevant one has the highest score.
     """
     pairs = relevant_pairs(image_of, text_group)
     image, text = pairs.protocols[-1]
@@ -62,7 +62,7 @@ def precision(score: Score, image_of: Integers, text_group: Integers | None = No
 
 
 def _blocks(query: Integers, item: Integers, total: int) -> Iterator[tuple[slice, Integers, Integers]]:
-    """Slices of queries, each with its relevant pairs: the place of the query in the slice, and the item."""
+    """Slices of queries, each with its relevant pairs: the position of the query in the slice, and the item."""
     order = np.argsort(query, kind="stable")
     query, item = query[order], item[order]
     for start in range(0, total, BLOCK):
@@ -72,9 +72,9 @@ def _blocks(query: Integers, item: Integers, total: int) -> Iterator[tuple[slice
 
 
 def _ahead(scores: Tensor, query: Integers, item: Integers) -> tuple[Floats, npt.NDArray[np.bool_]]:
-    """Of scores [Q, N]: how many irrelevant items stand before the best, the second best ... relevant one, [Q, R].
+    """Of scores [Q, N]: how many irrelevant items rank above the best, the second best ... relevant one, [Q, R].
 
-    The mask [Q, R] tells which places a query with fewer than R relevant items does not have.
+    The mask [Q, R] marks the places that a query with fewer than R relevant items lacks.
     """
     counts = np.bincount(query, minlength=len(scores))
     column = np.arange(len(query)) - np.repeat(np.cumsum(counts) - counts, counts)
@@ -85,7 +85,7 @@ def _ahead(scores: Tensor, query: Integers, item: Integers) -> tuple[Floats, npt
     sizes = torch.from_numpy(counts)[:, None]
     reached = scores.shape[1] - torch.searchsorted(scores.sort(1).values.contiguous(), relevant)
     of_relevant = sizes - torch.searchsorted(relevant, relevant)
-    # From rising scores to falling ones; what fills up the row comes first then, and goes last.
+    # From ascending to descending scores; the padding of the row, which came first, goes last.
     ahead = (reached - of_relevant).flip(1).numpy().astype(np.float64)
     shift = (np.arange(ahead.shape[1])[None] + (ahead.shape[1] - counts)[:, None]) % ahead.shape[1]
     return np.take_along_axis(ahead, shift, 1), np.arange(ahead.shape[1])[None] < counts[:, None]
@@ -98,7 +98,7 @@ def _average_precision(ahead: Floats, real: npt.NDArray[np.bool_]) -> Floats:
 
 
 def _choice(ahead: Floats, real: npt.NDArray[np.bool_], n_items: int, others: int) -> Floats:
-    """[Q]: of all draws of irrelevant items without replacement, the share in which none stands ahead."""
+    """[Q]: of all draws of irrelevant items without replacement, the share in which none ranks above."""
     irrelevant = n_items - real.sum(1, keepdims=True)
     share = np.ones_like(ahead)
     for drawn in range(others):

@@ -1,20 +1,20 @@
 """Exact retrieval ranks, in both directions at once, in bounded memory.
 
-The rank of a query is the place of its first relevant item in the gallery sorted by falling score, counted from 1. Ties
-go against the method: an irrelevant item that reaches the score of the best relevant one stands before it.
+The rank of a query is the position of its first relevant item in the gallery sorted by descending score (1 is first).
+Ties go against the method: an irrelevant item with the score of the best relevant one ranks above it.
 
 The score matrix is walked in square tiles. A first pass visits only the tiles that hold a relevant pair and finds the
 best relevant score of every query; a second pass visits all tiles and counts the irrelevant items that reach it. Tiles
-of the first pass are held for the second while they fit ``HELD_BYTES``, so that a test set of usual size is scored
-once; with 100,000 images and their captions in the same order, 2 % of the tiles are scored twice.
+of the first pass are kept for the second while they fit in ``HELD_BYTES``, so that a test set of the usual size is
+scored once; with 100,000 images and their captions in the same order, 2 % of the tiles are scored twice.
 
 What is guaranteed about ties
 -----------------------------
-A matrix product may round the same dot product differently at different places of a tile, so equal embeddings alone do
+A matrix product may round the same dot product differently in different places of a tile, so equal embeddings alone do
 not make equal scores. Gallery items whose embedding equals that of the best relevant item are therefore counted as ties
-by identity, wherever they stand. Scores that float32 represents without rounding (small integers, for one) tie exactly
-as well. Between *different* embeddings whose exact scores lie closer together than float32 can tell, the order is that
-of the rounded scores. Ranks of ``rank_scores`` are exact with respect to the numbers that the scorer returns.
+by identity, wherever they are. Scores that float32 represents without rounding (small integers, for one) tie exactly as
+well. Between *different* embeddings whose exact scores are closer than float32 can distinguish, the order is that of
+the rounded scores. Ranks of ``rank_scores`` are exact with respect to the numbers that the scorer returns.
 """
 
 from __future__ import annotations
@@ -64,11 +64,11 @@ def rank_embeddings(
     block: int = BLOCK,
     device: str | torch.device = "cpu",
 ) -> Ranks | ProtocolRanks:
-    """Rank by dot product, computed in float32; the caller normalises.
+    """Rank by dot product, computed in float32; the caller normalises the embeddings.
 
-    ``images`` [I, D] and ``texts`` [C, D] may stay on disk or on any device: one tile of rows at a time goes to
-    ``device``. ``image_of`` [C] is the image of each caption; captions in image order make the first pass short.
-    ``text_group`` [C], equal for identical captions (``recall.text_groups``), asks for both protocols in one pass.
+    ``images`` [I, D] and ``texts`` [C, D] may stay on disk or on any device: rows move to ``device`` one tile at a
+    time. ``image_of`` [C] is the image of each caption; captions in image order keep the first pass short.
+    ``text_group`` [C], equal for identical captions (``recall.text_groups``), requests both protocols in one pass.
 
     Raises ``DatasetError`` when ``image_of`` or ``text_group`` does not describe the embeddings, ``TrainingDiverged``
     when a score is not a number, ``ValueError`` when the two sides differ in D.
@@ -118,11 +118,11 @@ def rank_scores(
     block: int = BLOCK,
     device: str | torch.device = "cpu",
 ) -> Ranks | ProtocolRanks:
-    """Rank by a pairwise scorer, as interaction models need it.
+    """Rank by a pairwise scorer, as interaction models need.
 
-    ``score`` is called with slices of at most ``block`` images and captions; a block that does not fit into
-    ``HELD_BYTES`` between the passes is asked for twice. Scores are compared in the type they come in, on ``device``.
-    The other arguments and the errors are those of ``rank_embeddings``.
+    ``score`` is called with slices of at most ``block`` images and captions; a block that does not fit in
+    ``HELD_BYTES`` between the passes is requested twice. Scores are compared in their own dtype, on ``device``. The
+    other arguments and the errors are those of ``rank_embeddings``.
     """
     return _rank(score, relevant_pairs(image_of, text_group), TwinPair(None, None), block, device)
 
@@ -153,7 +153,7 @@ def relevant_pairs(image_of: Integers, text_group: Integers | None) -> Pairs:
 
 
 class TwinPair(NamedTuple):
-    """Which gallery items have one and the same embedding (``_twins``)."""
+    """Which gallery items have the same embedding (``_twins``)."""
 
     images: Tensor | None
     texts: Tensor | None
@@ -174,7 +174,7 @@ class _Direction:
             leads = scores == self.best[self.query]
             nobody = torch.full_like(self.ahead, -1)
             twin = nobody.scatter_reduce(0, self.query[leads], self.twins[self.item[leads]], "amax")
-            self.best_twin = twin.masked_fill(twin == -1, -2)  # -1 marks an item without a twin: it must match none
+            self.best_twin = twin.masked_fill(twin == -1, -2)  # -1 marks an item without a twin: it must not match any
 
     def count(self, block: Tensor, queries: slice, items: slice, pairs: slice) -> None:
         """``block`` [queries, items]; ``pairs`` are the relevant pairs inside it."""
@@ -191,7 +191,7 @@ class _Direction:
 
 
 class Protocol:
-    """Both directions under one reading of relevance."""
+    """Both directions under one definition of relevance."""
 
     def __init__(
         self, image: Integers, text: Integers, grid: Grid, twins: TwinPair, device: str | torch.device
@@ -207,12 +207,12 @@ class Protocol:
         self.scores: Tensor | None = None
 
     def pairs(self, tile: Tile) -> slice:
-        """The relevant pairs inside a tile: pairs are sorted by the tile they lie in."""
+        """The relevant pairs inside a tile: pairs are sorted by the tile that holds them."""
         return slice(int(self.start[tile.number]), int(self.start[tile.number + 1]))
 
     def gather(self, tile: Tile, block: Tensor) -> None:
         """First pass: the scores of the relevant pairs inside a tile."""
-        if self.scores is None:  # all at once: small pieces between the tiles would fragment the memory
+        if self.scores is None:  # all at once: small pieces between the tiles would fragment memory
             self.scores = torch.empty(len(self.image), dtype=block.dtype, device=block.device)
         pairs = self.pairs(tile)
         self.scores[pairs] = block[self.image[pairs] - tile.images.start, self.text[pairs] - tile.texts.start]
@@ -224,7 +224,7 @@ class Protocol:
         self.t2i.set_best(self.scores)
 
     def count(self, tile: Tile, block: Tensor) -> None:
-        """Second pass: the irrelevant items of a tile that reach it."""
+        """Second pass: the irrelevant items of a tile that reach that score."""
         pairs = self.pairs(tile)
         self.i2t.count(block, tile.images, tile.texts, pairs)
         self.t2i.count(block.T, tile.texts, tile.images, pairs)
@@ -255,16 +255,16 @@ def _rank(score: Score, pairs: Pairs, twins: TwinPair, block: int, device: str |
 
 
 def by_protocol(found: list[Ranks]) -> Ranks | ProtocolRanks:
-    """Ranks as they are returned: of the one protocol that was asked for, or of both."""
+    """Ranks as returned: of the single protocol requested, or of both."""
     plain, *duplicate_aware = found
     return ProtocolRanks(plain, *duplicate_aware) if duplicate_aware else plain
 
 
 def _twins(embeddings: Embeddings, device: str | torch.device) -> Tensor | None:
-    """Int64 [N], equal for rows of equal values and -1 for a row that is surely alone; None when all rows are.
+    """Int64 [N], equal for rows of equal values and -1 for a row that is certainly unique; None when all rows are.
 
-    Twins share their first value, so only rows that do are compared; a 128-bit digest stands for the row, which keeps
-    the memory small even when training collapsed and all rows are one.
+    Twins share their first value, so only rows that do are compared; a 128-bit digest represents the row, which keeps
+    memory small even when training collapsed and all rows are equal.
     """
     first = rows(embeddings[:, :1], slice(None), "cpu").numpy()[:, 0]
     _, group, size = np.unique(first, return_inverse=True, return_counts=True)

@@ -1,6 +1,6 @@
 """Recall at K, mR, median rank, and the ceiling that identical captions put on them.
 
-R@K is hit@K, as the field counts it: the share of queries whose first relevant item is among the first K. mR is the
+R@K is hit@K, as the field defines it: the share of queries whose first relevant item is among the first K. mR is the
 mean of R@1, R@5 and R@10 in both directions. All are in percent and unrounded.
 """
 
@@ -53,7 +53,7 @@ class RecallReport:
 
 
 class MedianRanks(NamedTuple):
-    """Median place of the first relevant item, counted from 1; a half where two middle queries differ."""
+    """Median rank of the first relevant item, counted from 1; may end in .5 where the two middle queries differ."""
 
     i2t_medr: float
     t2i_medr: float
@@ -94,10 +94,10 @@ def ceiling(captions: Sequence[str], image_of: npt.NDArray[np.integer]) -> Recal
     ``captions`` [C] belong to the images ``image_of`` [C]. The recall in question is the plain one, with ties against
     the method.
 
-    t2i: identical captions get identical rankings. Of a text with n_j copies on image j, the ranking that puts the
-    images with most copies first hits most: the sum of the K largest n_j.
+    t2i: identical captions get identical rankings. For a text with n_j copies on image j, the ranking that puts the
+    images with most copies first has the most hits: the sum of the K largest n_j.
 
-    i2t: identical captions get equal scores, so copies on other images stand before an image's own. An image is found
+    i2t: identical captions get equal scores, so copies on other images rank above an image's own. An image is found
     at K when its rarest caption has fewer than K such copies.
 
     Raises ``DatasetError`` when ``image_of`` does not describe the captions.

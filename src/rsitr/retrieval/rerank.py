@@ -1,9 +1,9 @@
-"""Multivariate re-ranking of retrieved lists by the score matrix alone, exact and in bounded memory.
+"""Multivariate re-ranking of retrieved lists from the score matrix alone, exact and in bounded memory.
 
 Source: Z. Yuan et al., "Remote Sensing Cross-Modal Text-Image Retrieval Based on Global and Local Information", IEEE
 TGRS 2022 (GaLR), the part on the multivariate rerank algorithm and its figure.
 
-The first K items of a query's list, its candidates, are sorted anew by the sum of three components:
+The first K items of a query's list, its candidates, are re-sorted by the sum of three components:
 
     share * s / sum of the candidate's scores with all queries  (the share of the query in what the candidate scores)
     + exp(-decay * place of the candidate in the query's list)
@@ -16,12 +16,12 @@ What the sources leave open:
 
 - The new score of a candidate depends on the score matrix only, not on relevance and not on the order of the data set:
   the place of an item is one more than the number of items with a higher score, so equal captions stay equal. In the
-  list sorted anew, ties go against the method, as in ``ranks``; scores closer than ``TIE`` are a tie.
-- Re-ranking permutes the candidates and nothing else: a query with no relevant item among them keeps its rank. The
-  released code gives all other items the score 0, and so leaves their order to the sort.
-- K counts whole groups of equal scores: a group that reaches beyond place K stays outside as a whole.
+  re-sorted list, ties go against the method, as in ``ranks``; scores closer than ``TIE`` are a tie.
+- Re-ranking permutes only the candidates: a query with no relevant item among them keeps its rank. The
+  released code gives all other items the score 0, which leaves their order to the sort.
+- K counts whole groups of equal scores: a group that extends beyond place K is left out as a whole.
 - A score below 0 shares nothing, and counts as 0 in the sum: where scores have both signs, as cosines around 0 do, the
-  published quotient would change its sign, or outweigh everything else where the sum is just above 0.
+  published quotient would change sign, or outweigh everything else when the sum is just above 0.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from rsitr.retrieval.recall import ProtocolRanks, Ranks
 from rsitr.retrieval.tiles import BLOCK, HELD_BYTES, Embeddings, Grid, Held, Integers, Score, rows
 
 TIE = 1e-9
-"""Of new scores, relative above 1: what rounding of the sums may amount to."""
+"""Of new scores, relative above 1: how much the rounding of the sums may amount to."""
 
 
 @dataclass(frozen=True)
@@ -54,10 +54,10 @@ class Formula:
     reverse: float = 1.1
     """Weight of the reverse place; the place itself has the weight 1."""
     decay: float = 0.05
-    """ξ of the paper: how fast a place loses its worth."""
+    """ξ of the paper: how fast the value of a place decays."""
     depth: int | None = None
     """l of the paper: the reverse component is 0 where the query is not among the first l of the candidate's list.
-    None searches the whole list, as the released code does."""
+    None searches the whole list, like the released code."""
     form: Literal["paper", "released"] = "paper"
     """``released`` replaces the reverse place by its own rank among the reverse places of the candidates, from 1 to K,
     as the released code computes it."""
@@ -111,8 +111,8 @@ def rerank(
     """Ranks after re-ranking, by a pairwise scorer.
 
     ``score``, ``image_of`` [C], ``text_group`` [C] and the errors are those of ``ranks.rank_scores``; embeddings are
-    scored by ``dot_product``. Scores are taken as float32. Beside one tile, and tiles held up to ``HELD_BYTES``, the
-    memory is about 100 bytes for each candidate of each query.
+    scored by ``dot_product``. Scores are taken as float32. Besides one tile, and tiles kept up to ``HELD_BYTES``,
+    memory is about 100 bytes per candidate of each query.
     """
     pairs = relevant_pairs(image_of, text_group)
     grid = Grid(pairs.n_images, pairs.n_texts, block)
@@ -141,10 +141,10 @@ def rerank(
 
 
 def dot_product(images: Embeddings, texts: Embeddings, device: str | torch.device = "cpu") -> Score:
-    """The scorer of embeddings [I, D] and [C, D], such that equal embeddings have equal scores.
+    """The scorer of embeddings [I, D] and [C, D], which gives equal embeddings equal scores.
 
-    In float32 a product of matrices rounds one and the same dot product differently at different places. So it is
-    computed in float64; taken as float32, what is equal is equal again but for one pair in many millions.
+    In float32 a matrix product rounds the same dot product differently in different places. So it is computed in
+    float64; converted to float32, equal scores are equal again except for one pair in many millions.
     """
 
     def score(image_rows: slice, text_rows: slice) -> Tensor:
@@ -157,7 +157,7 @@ class _Lists:
     """The lists of all queries of one side: the head of each, and the sum of the whole."""
 
     def __init__(self, n_queries: int, n_items: int, k: int, device: str | torch.device) -> None:
-        # One more than K: whether a group of equal scores reaches beyond K.
+        # One more than K, to see whether a group of equal scores extends beyond K.
         length = min(k + 1, n_items)
         self.k = min(k, n_items)
         self.scores = torch.full((n_queries, length), -torch.inf, device=device)
@@ -174,7 +174,7 @@ class _Lists:
         self.items[queries] = item.gather(1, order)
 
     def candidates(self) -> tuple[Tensor, Tensor, Tensor]:
-        """Scores in falling order, items, and whether each is a candidate; all [Q, K]."""
+        """Scores in descending order, items, and whether each is a candidate; all [Q, K]."""
         limit = self.scores[:, self.k :] if self.scores.shape[1] > self.k else -torch.inf
         scores = self.scores[:, : self.k]
         return scores, self.items[:, : self.k], scores > limit
@@ -210,7 +210,7 @@ class _Reversal:
         self.ahead = torch.zeros_like(self.item)
 
     def count(self, block: Tensor, candidates: slice) -> None:
-        """``block`` [candidates, queries], every row sorted upwards."""
+        """``block`` [candidates, queries], every row in ascending order."""
         part = slice(self.start[candidates.start], self.start[candidates.stop])
         self.ahead[part] += _larger(block, self.item[part] - candidates.start, self.score[part])
 
@@ -237,12 +237,12 @@ def _places(values: Tensor) -> Tensor:
 
 
 def _sorted(block: Tensor) -> Tensor:
-    """Rows sorted upwards. NumPy keeps no positions and is ten times as fast as torch."""
+    """Rows in ascending order. NumPy keeps no positions and is ten times as fast as torch."""
     return torch.from_numpy(np.sort(block.cpu().numpy(), axis=1)).to(block.device)
 
 
 def _larger(block: Tensor, row: Tensor, value: Tensor) -> Tensor:
-    """How many entries of ``block[row]`` [P, N], sorted upwards, exceed ``value`` [P]: bisection, all at once."""
+    """How many entries of ``block[row]`` [P, N], in ascending order, exceed ``value`` [P]: bisection, all at once."""
     length, flat = block.shape[1], block.flatten()
     low, high = torch.zeros_like(row), torch.full_like(row, length)
     for _ in range(length.bit_length()):

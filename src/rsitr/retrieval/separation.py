@@ -1,4 +1,4 @@
-"""How far the classes, and how far images and texts, lie apart in the space that a method compares them in."""
+"""How far apart classes are, and images and texts, in the space in which a method compares them."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ class Separation(NamedTuple):
     """Of embeddings of unit length."""
 
     silhouette: float | None
-    """Mean silhouette of images and texts together, by scene class and cosine distance, from -1 to 1: how much nearer
-    an item lies to its own class than to the next (P. Rousseeuw, 1987). None with fewer than two classes."""
+    """Mean silhouette of images and texts together, by scene class and cosine distance, from -1 to 1: how much closer
+    an item is to its own class than to the next (P. Rousseeuw, 1987). None with fewer than two classes."""
     gap: float
     """Distance between the mean image and the mean text, from 0 to 2 (W. Liang et al., NeurIPS 2022)."""
 
 
 def separation(images: npt.NDArray[np.floating], texts: npt.NDArray[np.floating], classes: Sequence[str]) -> Separation:
-    """Of images [I, D] and one text of each [I, D] with the class of each [I]; items without a class do not count."""
+    """Of images [I, D] and one text of each [I, D] with the class of each [I]; items without a class are ignored."""
     gap = float(np.linalg.norm(images.mean(0) - texts.mean(0)))
     named = np.flatnonzero([bool(name) for name in classes])
     labels = [name for name in classes if name] * 2
-    # As many classes as items would leave nobody with a neighbour of the same class.
+    # With as many classes as items, no item has a neighbour of its own class.
     if not 2 <= len(set(labels)) < len(labels):
         return Separation(None, gap)
     both = np.concatenate([images[named], texts[named]])

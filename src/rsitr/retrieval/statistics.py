@@ -21,7 +21,7 @@ CHUNK_BYTES = 64 * 2**20
 
 
 class Comparison(NamedTuple):
-    """How far method a lies above method b, in percentage points."""
+    """By how much method a beats method b, in percentage points."""
 
     difference: float
     """On the whole test set."""
@@ -29,7 +29,7 @@ class Comparison(NamedTuple):
     high: float
     """Ends of the 95 % percentile interval."""
     p: float
-    """Two-sided, of the hypothesis of no difference; below 0.05 only where the interval leaves zero out."""
+    """Two-sided, of the hypothesis of no difference; below 0.05 only where the interval excludes zero."""
 
 
 def paired_bootstrap(
@@ -43,16 +43,16 @@ def paired_bootstrap(
 ) -> Comparison:
     """Compare two methods by their ranks on one test set (Efron and Tibshirani 1993, chapters 13 and 16).
 
-    ``a`` and ``b`` hold the ranks of each of their seeds, which are averaged.
+    ``a`` and ``b`` hold the ranks of each of their seeds, whose metrics are averaged.
 
-    Captions of one image are no independent queries: an image that is hard to tell from its neighbours is hard for all
-    of them. So images are drawn with replacement, as clusters, and each brings its own query and those of all its
-    captions (``image_of`` [C]). Both methods are judged on the same draw; the gallery stays whole.
+    Captions of one image are not independent queries: an image that is hard to tell from its neighbours is hard for all
+    of them. So images are drawn with replacement, as clusters, each with its own query and those of all its captions
+    (``image_of`` [C]). Both methods are judged on the same draw; the gallery stays complete.
 
-    p is twice the share of draws on the far side of zero, with one added to both counts, so that it is never smaller
-    than 2 / (samples + 1). It speaks of the test set's queries, not of the seeds of training.
+    p is twice the share of draws on the far side of zero, with one added to both counts, so it is never below 2 /
+    (samples + 1). It covers the test set's queries, not the seeds of training.
 
-    Raises ``DatasetError`` when the ranks are not those of one and the same test set.
+    Raises ``DatasetError`` when the ranks are not from the same test set.
     """
     sizes = {(len(ranks.i2t), len(ranks.t2i)) for ranks in (*a, *b)}
     if len(sizes) != 1 or {texts for _, texts in sizes} != {len(image_of)}:
@@ -84,7 +84,7 @@ def holm(p_values: Sequence[float]) -> npt.NDArray[np.float64]:
 
 
 def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation (ddof = 1) over seeds; one value has no spread, hence None."""
+    """Mean and sample standard deviation (ddof = 1) over seeds; a single value has no spread, hence None."""
     if len(values) == 0:
         raise ValueError("There is no value to take the mean of: report the cell as missing instead.")
     return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
@@ -111,7 +111,7 @@ def _gains(a: Sequence[Ranks], b: Sequence[Ranks], image_of: npt.NDArray[np.inte
 
 
 def _hits(seeds: Sequence[npt.NDArray[np.int64]], cutoffs: list[int]) -> npt.NDArray[np.float64]:
-    """How many of the cutoffs each query [Q] passes, a mean over seeds."""
+    """How many of the cutoffs each query [Q] passes, averaged over seeds."""
     return np.mean([(ranks[:, None] <= np.array(cutoffs)).sum(axis=1) for ranks in seeds], axis=0)
 
 

@@ -1,4 +1,4 @@
-"""The score matrix of images against captions, walked in square tiles so that it never has to exist as a whole."""
+"""The score matrix of images against captions, walked in square tiles so that it never exists as a whole."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ Score = Callable[[slice, slice], Tensor]
 BLOCK = 2048
 """Side of a tile: 16 MiB of float32, large enough for a matrix product at full speed."""
 HELD_BYTES = 128 * 2**20
-"""Tiles kept between the passes; with the tile in hand, its rows and its masks the working memory is about 200 MiB."""
+"""Tiles kept between the passes; with the current tile, its rows and its masks, working memory is about 200 MiB."""
 
 
 class Tile(NamedTuple):
-    """A block of the score matrix: its place among the tiles, and what it scores."""
+    """A block of the score matrix: its position among the tiles, and what it scores."""
 
     number: int
     images: slice
@@ -44,19 +44,19 @@ class Grid:
         ]
 
     def number(self, image: Integers, text: Integers) -> Integers:
-        """Tile in which a pair lies."""
+        """The tile that holds a pair."""
         return image // self.block * self.columns + text // self.block
 
 
 class Held:
-    """A scorer asked tile by tile in two passes; what the first has computed is held for the second while it fits."""
+    """A scorer called tile by tile in two passes; results of the first are kept for the second while they fit."""
 
     def __init__(self, score: Score, room: int) -> None:
         self.score, self.room = score, room
         self.tiles: dict[int, Tensor] = {}
 
     def first(self, tile: Tile) -> Tensor:
-        """Scores [images, captions] of a tile, held as far as ``room`` bytes go."""
+        """Scores [images, captions] of a tile, kept as far as ``room`` bytes allow."""
         scores = _checked(self.score, tile)
         self.room -= scores.nbytes
         if self.room >= 0:
@@ -64,7 +64,7 @@ class Held:
         return scores
 
     def last(self, tile: Tile) -> Tensor:
-        """The same once more, and for the last time; computed anew if they are not held."""
+        """The same again, for the last time; recomputed if they were not kept."""
         return self.tiles.pop(tile.number) if tile.number in self.tiles else _checked(self.score, tile)
 
 
@@ -73,7 +73,7 @@ def _checked(score: Score, tile: Tile) -> Tensor:
     expected = (tile.images.stop - tile.images.start, tile.texts.stop - tile.texts.start)
     if scores.shape != expected:
         raise ValueError(f"The scorer returned a block of shape {tuple(scores.shape)}; it must be {expected}.")
-    if scores.amax().isnan():  # amax hands a NaN on and takes a tenth of the time of isnan
+    if scores.amax().isnan():  # amax propagates NaN and takes a tenth of the time of isnan
         raise TrainingDiverged(
             f"A score between images {tile.images.start} to {tile.images.stop - 1} and captions {tile.texts.start} to "
             f"{tile.texts.stop - 1} is not a number. Lower the learning rate, or look for a zero vector that the model "

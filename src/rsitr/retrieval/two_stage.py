@@ -1,18 +1,18 @@
-"""Two-stage retrieval: a cheap filter shortlists K items for each query, an expensive scorer sorts the shortlist anew.
+"""Two-stage retrieval: a cheap filter shortlists K items for each query, an expensive scorer re-sorts the shortlist.
 
 Source: the retrieval filter of MTGFE (2023), section 3.4; any filter and any scorer of pairs will do.
 
-The final ranking of a query is the shortlist in the order of the scorer, and behind it all other items in the order of
+The final ranking of a query is the shortlist in the order of the scorer, followed by all other items in the order of
 the filter. What the paper leaves open:
 
-- The rank of a query is the place of its first relevant item in that ranking. Ties go against the method in either
-  part, as in ``ranks``: an irrelevant item with the score of the best relevant one stands before it.
-- K counts whole groups of items that the filter gives one score: a group that reaches beyond place K stays outside as
-  a whole, so that no result depends on the order of the data set. A shortlist may therefore be shorter than K.
-- A K beyond the gallery means the whole gallery, and the ranks are then those of exhaustive scoring. A gallery of one
-  item has one rank, 1.
-- Identical captions are one text: it is scored once, takes one place of a shortlist, and stands for all its captions
-  when places in the final ranking are counted.
+- The rank of a query is the position of its first relevant item in that ranking. Ties go against the method in both
+  parts, as in ``ranks``: an irrelevant item with the score of the best relevant one ranks above it.
+- K counts whole groups of items with the same filter score: a group that extends beyond place K is left out as a whole,
+  so that no result depends on the order of the data set. A shortlist may therefore be shorter than K.
+- A K larger than the gallery means the whole gallery, and the ranks are then those of exhaustive scoring. A gallery of
+  one item has a single rank, 1.
+- Identical captions are one text: it is scored once, takes one place in a shortlist, and counts as all its captions in
+  the final ranking.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from rsitr.retrieval.recall import Ranks, count_images
 from rsitr.retrieval.tiles import Integers, Score
 
 BLOCK = 512
-"""Queries whose filter scores are held at a time: 11 MiB with RSICD's 5,465 captions, and a few masks as large."""
+"""Queries whose filter scores are in memory at a time: 11 MiB with RSICD's 5,465 captions, and a few masks as large."""
 
 
 Rescore = Callable[[int, Tensor], Tensor]
@@ -38,12 +38,12 @@ Rescore = Callable[[int, Tensor], Tensor]
 
 
 class Shortlists(NamedTuple):
-    """The candidates of some queries."""
+    """The candidates of several queries."""
 
     items: Tensor
     """int64 [Q, K], best first."""
     inside: Tensor
-    """bool [Q, K]: whether the item at that place is a candidate; the others only fill up."""
+    """bool [Q, K]: whether the item at that place is a candidate; the others are padding."""
 
 
 def shortlist(scores: Tensor, k: int) -> Shortlists:
@@ -84,7 +84,7 @@ def final_ranks(first: Tensor, lists: Shortlists, second: Tensor, relevant: Rele
     value = first.scatter(1, lists.items, torch.where(lists.inside, second, first.gather(1, lists.items)))
     of_pair = relevant.row[relevant.query], relevant.item
     count = len(relevant.row)
-    # The best relevant item: in the shortlist if any is, and of those with the highest score there.
+    # The best relevant item: in the shortlist if any is there, and of those the one with the highest score.
     shortlisted = torch.zeros(count, dtype=torch.bool)
     shortlisted[relevant.query[inside[of_pair]]] = True
     contends = inside[of_pair] == shortlisted[relevant.query]
@@ -109,11 +109,11 @@ def two_stage(
 ) -> list[Ranks]:
     """Ranks of all queries in both directions, for each length K of the shortlists.
 
-    ``first`` gives the filter's scores of a slice of images against a slice of texts; it is asked twice, for the
-    shortlists and for what stands behind them. ``second`` is asked once for each image, with the texts of its shortlist
-    and those of whose shortlists it is part, so that no pair is scored twice; it is asked for the longest shortlists
-    only, of which shorter ones are the beginning. ``image_of`` [C] is the image of each caption, ``text_of`` [C] its
-    text, numbered from 0; without it, every caption is a text of its own.
+    ``first`` gives the filter's scores of a slice of images against a slice of texts; it is called twice, for the
+    shortlists and for what follows them. ``second`` is called once per image, with the texts of its shortlist and the
+    texts whose shortlists it is in, so that no pair is scored twice; it is called only for the longest shortlists,
+    since shorter ones are their beginnings. ``image_of`` [C] is the image of each caption, ``text_of`` [C] its text,
+    numbered from 0; without it, every caption is its own text.
 
     Raises ``ParamsError`` for a K below 1, ``DatasetError`` when ``text_of`` does not describe the captions,
     ``TrainingDiverged`` when a score is not a number.
@@ -147,7 +147,7 @@ def _shortlists(scores: Callable[[slice], Tensor], parts: Iterator[slice], k: in
 
 
 def _rescored(score: Rescore, i2t: Shortlists, t2i: Shortlists) -> tuple[Tensor, Tensor]:
-    """The scorer's scores [I, K] and [T, K] of the shortlists; those of what only fills up are never read."""
+    """The scorer's scores [I, K] and [T, K] of the shortlists; those of padding are never read."""
     of_images, of_texts = (torch.full(side.items.shape, -torch.inf, dtype=torch.float64) for side in (i2t, t2i))
     text, place = t2i.inside.nonzero().T
     image = t2i.items[text, place]
@@ -210,7 +210,7 @@ def _text_ranks(
 
 
 def _ranks(first: Tensor, second: Tensor, k: int, relevant: Relevant) -> npt.NDArray[np.int64]:
-    """Ranks with shortlists of length ``k``, the beginning of those that ``second`` has the new scores of."""
+    """Ranks with shortlists of length ``k``, the beginning of those whose new scores are in ``second``."""
     lists = shortlist(first, k)
     return final_ranks(first, lists, second[:, : lists.items.shape[1]], relevant)
 
