@@ -1,1 +1,1 @@
-"""Captions: words, vocabularies and what is known about them."""
+"""Captions: words, vocabularies, similarities and checks."""

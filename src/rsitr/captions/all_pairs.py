@@ -1,8 +1,8 @@
-"""What all scorers of captions against images share: checked places, lists laid end to end, work divided over threads.
+"""What all scorers of captions against images share: checked places, concatenated lists, work divided over threads.
 
-A scorer knows ``texts``, captions, and ``references``, for each image the places of its captions in ``texts``. It
-scores many captions against many images at once, in compiled loops that do not check their indices: therefore every
-place is checked here first.
+A scorer holds ``texts``, the captions, and ``references``, for each image the places of its captions in ``texts``. It
+scores many captions against many images at once, in compiled loops that do not check indices, so every place is checked
+here first.
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ def checked_threads(threads: int) -> int:
 
 
 def over_threads(work: Callable[[int, int], Any], count: int, threads: int) -> None:
-    """Call ``work(first, last)`` on consecutive parts of ``range(count)``, one a thread.
+    """Call ``work(first, last)`` on consecutive parts of ``range(count)``, one per thread.
 
     Numba's own threads are not used: they would share a process with torch's, and the two libraries' pools compete for
     the same cores.

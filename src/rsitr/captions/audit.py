@@ -1,7 +1,7 @@
-"""What is wrong with the captions of a dataset, as data: one finding a caption and fault.
+"""What is wrong with the captions of a dataset, as data: one finding per caption and fault.
 
-Nothing here changes a caption. The findings are for people: the counts say how far a dataset can be trusted, the rows
-what to look at.
+Nothing here changes a caption. The findings are for people: the counts say how far to trust a dataset, the rows what to
+look at.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.table import read_table
 
 FEW_WORDS = 3
-"""A caption of fewer words is short."""
+"""A caption with fewer words is short."""
 
 
 class Caption(NamedTuple):
-    """One caption with what the checks need to know of its image."""
+    """One caption with what the checks need to know about its image."""
 
     image_id: str
     split: str
@@ -154,7 +154,7 @@ KINDS: dict[str, tuple[str, Check]] = {
     "class": ("about another class than that of the image", _class),
     "non-ascii": ("characters beyond ASCII", _non_ascii),
 }
-"""Every fault that is looked for: its name, what it means, and how it is found."""
+"""Every fault that is checked: its name, its meaning, and how it is found."""
 
 
 def audit(frame: pd.DataFrame, dataset: str) -> list[Finding]:
@@ -181,14 +181,14 @@ class Summary(NamedTuple):
     kind: str
     meaning: str
     captions: dict[str, int]
-    """By split: each caption counts once, however many faults of the kind it has."""
+    """By split: each caption counts once, however many faults of that kind it has."""
     images: int
     example: str
     """Of the first finding: image, text and detail; empty without any."""
 
 
 def summarise(findings: Iterable[Finding]) -> list[Summary]:
-    """One line for each kind, in the order of ``KINDS``, also where nothing was found."""
+    """One line for each kind, in the order of ``KINDS``, even where nothing was found."""
     by_kind: defaultdict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_kind[finding.kind].append(finding)

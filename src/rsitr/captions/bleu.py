@@ -1,8 +1,8 @@
 """BLEU-1 to BLEU-4 of every caption against the captions of every image, exact.
 
 BLEU is defined by K. Papineni et al., 'BLEU: a method for automatic evaluation of machine translation' (ACL 2002), for
-a whole corpus; libraries differ in what they make of a single sentence, where n-grams without a match are the rule.
-Here are the definitions of two of them, to 1e-9 of what they compute for one pair at a time.
+a whole corpus; libraries differ on single sentences, where n-grams without a match are the rule. This module follows
+the definitions of two of them, to within 1e-9 of what they compute one pair at a time.
 """
 
 from __future__ import annotations
@@ -33,8 +33,8 @@ class Bleu:
     """BLEU-1 to BLEU-4 of captions against images, each image with any number of captions as references.
 
     ``texts`` are captions, and ``references[i]`` the places in ``texts`` of the captions of image ``i``. ``tokenize``
-    makes words of a caption; pycocoevalcap and nltk leave that to their callers too. ``scores`` divides its images
-    over ``threads`` threads; their number changes no score.
+    splits a caption into words; pycocoevalcap and nltk also leave that to their callers. ``scores`` divides its images
+    over ``threads`` threads, whose number does not affect the scores.
 
     ``definition`` is one of ``METHODS``:
 
@@ -44,9 +44,9 @@ class Bleu:
       the four uniform weightings in one call: methods 5 to 7 smooth an order with the help of higher ones, which a
       call for BLEU-1 alone would not have.
 
-    Where the libraries raise an error, the score is 0: an image without captions; a caption without words, against
-    captions without words as well; ``nltk-6``, which is undefined without a common trigram, all four orders. nltk's
-    methods 5 and 7 may give more than 1.
+    Where the libraries raise an error, the score is 0: an image without captions; a caption without words, even against
+    captions without words; all four orders of ``nltk-6``, which is undefined without a common trigram. nltk's methods 5
+    and 7 may give more than 1.
 
     Raises ``ParamsError`` for an unknown definition and ``DatasetError`` for references outside ``texts``.
     """

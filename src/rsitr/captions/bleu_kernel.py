@@ -1,8 +1,8 @@
 """The compiled part of BLEU: from numbered n-grams to scores.
 
-For one image, the largest count of each n-gram in any of its captions is written into a table; then each caption to be
-scored looks up its own n-grams there. All compiled functions are in this file, because numba, which keeps them on disk,
-compiles a function anew only when its own file has changed.
+For one image, a table gets the largest count of each n-gram in any of its captions; then each caption to be scored
+looks up its own n-grams there. All compiled functions are in this file, because numba, which caches them on disk,
+recompiles a function only when its own file has changed.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ K = 5
 ALPHA = 5
 """Weight of the prior in nltk's method 6."""
 NO_MATCH = sys.float_info.min
-"""What nltk's method 0 takes the logarithm of where nothing matches."""
+"""nltk's method 0 takes the logarithm of this where nothing matches."""
 
 
 @njit(nogil=True, cache=True)
@@ -46,7 +46,7 @@ def score_images(
 ) -> None:
     """Fill ``out[:, first:last]`` with BLEU-1 to BLEU-4 of ``captions`` against ``images[first:last]``.
 
-    ``method`` is ``PYCOCOEVALCAP``, or 0 to 7 for the smoothing methods of nltk; 5 and 7 want n-grams of five orders.
+    ``method`` is ``PYCOCOEVALCAP``, or 0 to 7 for the smoothing methods of nltk; 5 and 7 need n-grams of five orders.
     """
     largest = np.zeros(ngrams.distinct, dtype=np.int32)
     shared = np.zeros(ORDERS + 1, dtype=np.int64)
@@ -85,7 +85,7 @@ def _count_shared(ngrams: Ngrams, caption: int, largest: npt.NDArray[np.int32], 
 
 @njit(nogil=True, cache=True)
 def _closest(lengths: IntArray, own: IntArray, words: int) -> int:
-    """The length, among the texts ``own``, that is nearest to ``words``; of two as near, the shorter."""
+    """The length, among the texts ``own``, that is closest to ``words``; of two as close, the shorter."""
     best = lengths[own[0]]
     for text in own[1:]:
         length = lengths[text]
@@ -161,7 +161,7 @@ def _halved(shared: IntArray, words: int, count: float, p: FloatArray) -> None:
 
 @njit(nogil=True, cache=True)
 def _averaged(fifth: float, p: FloatArray) -> None:
-    """Method 5: the mean of an order and its neighbours, the lower one averaged already, the higher one as it was."""
+    """Method 5: the mean of an order and its neighbours, the lower one already averaged, the higher one unchanged."""
     before = p[0] + 1
     for order in range(ORDERS):
         after = p[order + 1] if order + 1 < ORDERS else fifth
@@ -178,7 +178,7 @@ def _interpolated(shared: IntArray, words: int, p: FloatArray) -> None:
 
 @njit(nogil=True, cache=True)
 def _weighted(p: FloatArray, penalty: float, out: FloatArray) -> None:
-    """The geometric means; a precision of zero is left out and its weight lost, as nltk does it."""
+    """The geometric means; a precision of zero is left out and its weight lost, as in nltk."""
     logarithms = 0.0
     for order in range(ORDERS):
         if p[order] > 0:

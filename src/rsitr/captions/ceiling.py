@@ -1,7 +1,7 @@
 """The recall of a perfect method that leaves the order of identical captions to chance, in expectation.
 
-Published code leaves ties to the sort, which comes near this; here are the closed forms. The ceiling
-of our protocol, where ties count against the method, is ``rsitr.retrieval.recall.ceiling``.
+Published code leaves ties to the sort, which comes close to this; here are the closed forms. The ceiling of our
+protocol, where ties count against the method, is ``rsitr.retrieval.recall.ceiling``.
 """
 
 from __future__ import annotations
@@ -33,14 +33,14 @@ class Ceiling(NamedTuple):
 def expected_ceiling(captions: Sequence[str], image_of: npt.NDArray[np.integer]) -> Ceiling:
     """Expected ceilings of the captions [C] of the images ``image_of`` [C], each of which has at least one caption.
 
-    t2i: of a text on m images, a perfect method puts these m first and cannot tell them apart, so a query with it is
-    a hit at K with probability min(K, m) / m.
+    t2i: for a text on m images, a perfect method puts these m first and cannot tell them apart, so a query with it is a
+    hit at K with probability min(K, m) / m.
 
     i2t: a text with N copies, n of them the image's own, takes N neighbouring places in random order; put first, it
     is a hit at K unless K draws without replacement all miss: 1 - C(N - n, K) / C(N, K). The image's best text
-    counts. Mixing two texts gains nothing, since the logarithm of the chance to miss is concave in the draws.
+    counts. Mixing two texts gains nothing, since the logarithm of the chance of a miss is concave in the draws.
 
-    Raises ``DatasetError`` where there is not one image number for each caption, or no caption at all.
+    Raises ``DatasetError`` unless there is one image number per caption, and at least one caption.
     """
     if len(captions) != len(image_of) or not len(captions):
         raise DatasetError(f"{len(captions)} captions came with {len(image_of)} image numbers: give one per caption.")

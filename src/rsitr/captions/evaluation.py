@@ -1,11 +1,11 @@
-"""What the papers of the CLIP family do to a caption before it is a query: their evaluation protocols by name.
+"""What the papers of the CLIP family do to a caption before it becomes a query: their evaluation protocols by name.
 
 All of them rank unique images against captions and count a hit within the first K, as our recall does. RemoteCLIP and
-GeoRSCLIP keep every caption. SkyScript asks each different sentence once and counts any of its images (of
-UCM-Captions' 1,050 test captions 377 remain); nearest to that is the duplicate-aware recall that every evaluation
-reports (``dup_``). It accepts the same images and captions, but asks a repeated sentence as often as it stands there,
-and leaves repeated captions of other images in the gallery, where each takes a place: from image to text it is never
-above SkyScript's number.
+GeoRSCLIP keep every caption. SkyScript queries each distinct sentence once and counts any of its images (of
+UCM-Captions' 1,050 test captions 377 remain); closest to that is the duplicate-aware recall that every evaluation
+reports (``dup_``). It accepts the same images and captions, but queries a repeated sentence as often as it occurs, and
+keeps repeated captions of other images in the gallery, where each takes a place: from image to text it never exceeds
+SkyScript's number.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""When two captions say the same: the one rule for audits, ceilings and the duplicate-aware recall."""
+"""When two captions are identical: the single rule for audits, ceilings and the duplicate-aware recall."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ _DROPPED = re.compile(r"[^\w\s]|_")
 
 
 def normal_form(caption: str) -> str:
-    """A caption in lower case, without punctuation, its words one space apart.
+    """A caption in lower case, without punctuation, its words separated by single spaces.
 
     Two captions are identical when their normal forms are equal.
     """

@@ -1,4 +1,4 @@
-"""Making the file of keywords: an image's own where it has any, else those of its captions."""
+"""Building the keyword file: an image's own keywords if it has any, otherwise those of its captions."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from rsitr.progress import Progress
 
 
 def build_keywords(canonical: Path, out: Path) -> bool:
-    """Write the keywords of a canonical table to ``out``, atomically; False where they are there and up to date.
+    """Write the keywords of a canonical table to ``out``, atomically; False if they are already there and up to date.
 
-    A file of other data, of another version or that cannot be read is built again, and this is said. Raises
-    ``DatasetError`` where there is no canonical table.
+    A file that is unreadable, of other data or of another version is rebuilt, with a message. Raises ``DatasetError``
+    if there is no canonical table.
     """
     facts = read_facts(canonical)
     wanted = KeywordFacts(facts.name, facts.data_sha, VERSION)
@@ -39,7 +39,7 @@ def build_keywords(canonical: Path, out: Path) -> bool:
 
 
 def _outdated(path: Path, wanted: KeywordFacts) -> str | None:
-    """Why a file of keywords has to be built again; an empty string where it has not, None where there is none."""
+    """Why a keyword file has to be rebuilt; an empty string if it does not, None if there is none."""
     if not path.is_file():
         return None
     found = read_keyword_facts(path)

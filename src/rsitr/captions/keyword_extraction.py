@@ -1,4 +1,4 @@
-"""Keywords from captions, for images that come without any: one to five, in the style of RSITMD (AMFMN, IV-B)."""
+"""Keywords from captions, for images without any: one to five, in the style of RSITMD (AMFMN, IV-B)."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ Named = dict[tuple[str, ...], dict[Phrase, set[int]]]
 
 
 def extract(captions: Sequence[str]) -> list[Keyword]:
-    """The keywords of the captions of one image, at most five, those first that most of the captions name.
+    """The keywords of the captions of one image, at most five, those that most captions name first.
 
-    Ties go by order of appearance. Singular and plural are the same noun, and what is only called a tank here may be
-    a storage tank there, where as many captions say so. A noun has the adjective that most captions give it, in the
-    form in which they do. Nouns that name no object (a row, the middle) are taken where there are no others; without
-    any noun there is no keyword.
+    Ties go by order of appearance. Singular and plural are the same noun, and a "tank" counts as a "storage tank" if as
+    many captions say so. A noun gets the adjective that most captions give it, in the form they use. Nouns that do not
+    name an object (a row, the middle) are used only if there are no others; without any noun there is no keyword.
     """
     named: Named = {}
     for place, caption in enumerate(captions):
@@ -46,7 +45,7 @@ def _captions(phrases: dict[Phrase, set[int]]) -> int:
 
 
 def _joined(named: Named) -> Named:
-    """The same, nouns joined with the compound that ends with them where at least as many captions name that."""
+    """The same, nouns merged into a compound that ends with them if at least as many captions name it."""
     joined: Named = {}
     for key, phrases in named.items():
         home = _home(key, named)

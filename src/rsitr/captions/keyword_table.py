@@ -12,14 +12,14 @@ import pyarrow.parquet as pq
 from rsitr.errors import DatasetError
 
 VERSION = 1
-"""Of the file and of how keywords are taken from captions; a file of another version is built again."""
+"""Of the file and of how keywords are extracted from captions; a file of another version is rebuilt."""
 
 SCHEMA = pa.schema(
     [("image_id", pa.string()), ("split", pa.string()), ("keywords", pa.list_(pa.string())), ("origin", pa.string())]
 )
 """One row for each image of the canonical table, in its order; ``origin`` is "dataset" or "captions".
 
-``keywords`` is empty where a dataset has none of its own and the captions have no noun.
+``keywords`` is empty where the dataset has none of its own and the captions have no noun.
 """
 
 
@@ -41,7 +41,7 @@ def read_keywords(path: Path) -> tuple[pa.Table, KeywordFacts]:
 
 
 def read_keyword_facts(path: Path) -> KeywordFacts | None:
-    """None where the file is no file of keywords."""
+    """None if the file is not a keyword file."""
     try:
         return KeywordFacts(**json.loads(pq.read_schema(path).metadata[b"rsitr"]))
     except (pa.ArrowInvalid, KeyError, TypeError, ValueError):

@@ -1,7 +1,7 @@
 """Keywords of an image in the style of RSITMD (AMFMN, section IV-B): one to five, each an adjective with a noun.
 
-RSITMD has 21,403 keywords for 4,743 images, given by its annotators. "-" stands where a noun has no adjective, as in
-"- port".
+RSITMD has 21,403 keywords for 4,743 images, given by its annotators. "-" marks a noun without an adjective, as in "-
+port".
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class Keyword(NamedTuple):
 def frequent_words(keywords: Iterable[Sequence[str]], share: float) -> frozenset[str]:
     """The words that occur in the keywords of more than ``share`` of the images.
 
-    ``keywords`` has the keywords of one image each, and of training images only. Words are compared in lower case and
-    as they stand: "tree" and "trees" are two.
+    ``keywords`` has one entry per training image: its keywords. Words are compared in lower case and otherwise as they
+    are: "tree" and "trees" are two.
     """
     images = [{word for text in texts for word in _words(Keyword.parse(text))} for texts in keywords]
     counts = Counter(word for words in images for word in words)
@@ -48,8 +48,8 @@ def frequent_words(keywords: Iterable[Sequence[str]], share: float) -> frozenset
 def without_frequent(keywords: Sequence[str], frequent: Set[str]) -> list[str]:
     """The keywords of an image without frequent words, as joint retrieval has them (AMFMN, section V-D).
 
-    Without its modifier, "green trees" is "- trees"; without its noun it is "- green"; without either it goes, and so
-    does what is left twice.
+    Without its modifier, "green trees" is "- trees"; without its noun it is "- green"; without either it is dropped,
+    and so are duplicates of what is left.
     """
     return list(dict.fromkeys(text for keyword in keywords if (text := _without(keyword, frequent))))
 

@@ -1,4 +1,4 @@
-"""The dynamic margin of AMFMN: how far apart a caption and an image have to be, by how similar they are beforehand.
+"""The dynamic margin of AMFMN: how far apart a caption and an image have to be, given their prior similarity.
 
 Z. Yuan et al., 'Exploring a Fine-Grained Multiscale Method for Cross-Modal Remote Sensing Image Retrieval' (IEEE TGRS,
 2021), section III-D, Eq. 29.
@@ -14,17 +14,17 @@ import numpy.typing as npt
 from rsitr.errors import DatasetError, ParamsError
 
 STRAIGHT = 1e-16
-"""With ``beta`` nearer to 0 than this, the curve and its limit are the same in double precision."""
+"""With ``beta`` closer to 0 than this, the curve and its limit are the same in double precision."""
 
 
 def margin(similarity: npt.ArrayLike, gamma: float, beta: float) -> npt.NDArray[np.float64]:
     """alpha = gamma (e^beta - e^(beta S)) / (e^beta - 1), float64 in the shape of ``similarity`` S (Eq. 29).
 
-    ``gamma`` above 0 is the margin of a pair without any similarity; it falls to exactly 0 at S = 1. With ``beta``
-    below 0 it falls fast first, above 0 fast at the end. At 0 the formula has no value; its limit is the line
-    gamma (1 - S). Accurate for every finite ``beta``, however small or large.
+    ``gamma`` above 0 is the margin of a pair with no similarity; it falls to exactly 0 at S = 1. With ``beta`` below 0
+    it falls fast at first, above 0 fast at the end. At 0 the formula is undefined; its limit is the line gamma (1 - S).
+    Accurate for every finite ``beta``, however small or large.
 
-    Raises ``ParamsError`` for a ``gamma`` or ``beta`` without meaning and ``DatasetError`` for a similarity outside
+    Raises ``ParamsError`` for a meaningless ``gamma`` or ``beta`` and ``DatasetError`` for a similarity outside
     0 to 1.
     """
     if not (isfinite(gamma) and gamma > 0):

@@ -1,4 +1,4 @@
-"""All n-grams of a list of captions, numbered once, so that counting shared n-grams is counting equal numbers."""
+"""All n-grams of a list of captions, numbered once, so that counting shared n-grams means counting equal numbers."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ class Ngrams(NamedTuple):
     starts: IntArray
     """[T x orders + 1]: those of order n in text t are entries ``starts[t * orders + n - 1]`` up to the next start."""
     numbers: npt.NDArray[np.int32]
-    """[entries]: equal for equal n-grams. Rising within a text and order."""
+    """[entries]: equal for equal n-grams. Ascending within a text and order."""
     counts: npt.NDArray[np.int32]
-    """[entries]: how often the text has it."""
+    """[entries]: how often the text contains it."""
     distinct: int
-    """Different n-grams in all texts together; ``numbers`` are below it."""
+    """Distinct n-grams in all texts together; ``numbers`` are below it."""
 
 
 def number_words(texts: Sequence[Sequence[str]]) -> list[list[int]]:
-    """Each word replaced by a number from 0, in the order of their first appearance."""
+    """Each word replaced by a number from 0, in order of first appearance."""
     index: dict[str, int] = {}
     return [[index.setdefault(word, len(index)) for word in text] for text in texts]
 
 
 def count_ngrams(texts: Sequence[Sequence[str]], orders: int) -> Ngrams:
-    """Count the n-grams of orders 1 to ``orders`` of texts that are given as words."""
+    """Count the n-grams of orders 1 to ``orders`` of texts given as words."""
     words, ends = end_to_end(number_words(texts))
     lengths = np.diff(ends)
     text_of = np.repeat(np.arange(len(texts)), lengths)
@@ -45,7 +45,7 @@ def count_ngrams(texts: Sequence[Sequence[str]], orders: int) -> Ngrams:
     gram, distinct = np.zeros(len(words), dtype=np.int64), 0
     for order in range(1, orders + 1):
         here = np.flatnonzero(left >= order)
-        # An n-gram is the (n-1)-gram that starts where it does, and its own last word.
+        # An n-gram is the (n-1)-gram with the same start, plus its own last word.
         kinds, same = np.unique(gram[here] * vocabulary + words[here + order - 1], return_inverse=True)
         gram[here] = same
         base = max(1, len(kinds))

@@ -1,9 +1,9 @@
 """Noun phrases of a caption: a noun or a compound of nouns, with the adjective that describes it.
 
 The part-of-speech tags are those of textblob's PatternTagger, a Brill tagger whose lexicon comes with the package. It
-knows one tag a word, so a few closed classes of words are told apart here by what they do in a caption: adjectives that
-count, compare or place and describe nothing ("several", "other", "next"), nouns that name no object ("middle", "piece")
-and nouns that describe another one ("square buildings").
+knows one tag per word, so a few closed classes of words are distinguished here by their role in a caption: adjectives
+that count, compare or place but describe nothing ("several", "other", "next"), nouns that do not name an object
+("middle", "piece") and nouns that describe another one ("square buildings").
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 MOST_NOUNS = 3
-"""In a compound; of a longer run of nouns, a list without commas, the last ones are taken."""
+"""In a compound; of a longer run of nouns, which is a list without commas, the last ones are taken."""
 
 
 def _words(text: str) -> frozenset[str]:
@@ -22,21 +22,22 @@ def _words(text: str) -> frozenset[str]:
 
 
 COUNTING = _words("many several few numerous various multiple countless these those both")
-"""Quantifiers that only a plural follows, besides the numbers from two."""
+"""Quantifiers that are followed only by a plural, in addition to the numbers from two."""
 COMPARING = _words("other same different similar identical such certain own whole entire total overall much enough")
 """Adjectives that relate a thing to others or to itself; comparatives are known by their tag."""
 PLACING = _words("next near nearby close adjacent opposite due")
 """Adjectives that work as prepositions: "a pond nearby some trees"."""
 DERIVED = _words("shaped roofed colored coloured sized")
-"""Adjectives made of a noun, which mean nothing without the word before: "fan shaped square", "red roofed houses"."""
+"""Adjectives derived from a noun, which mean nothing without the word before: "fan shaped square", "red roofed
+houses"."""
 DESCRIBING = _words(
     "light silver cyan medium round square circle rectangle triangle oval hexagon ring arc columnar netlike"
 )
-"""Colours, sizes and shapes that the lexicon knows as nouns: before another noun they describe it."""
+"""Colours, sizes and shapes that the lexicon lists as nouns: before another noun they describe it."""
 VERBS = _words("flows stretches winds twists traverses intersects spreads links curves washes blows forms")
-"""Verbs that the lexicon knows as plurals: "the river flows through a forest"."""
+"""Verbs that the lexicon lists as plurals: "the river flows through a forest"."""
 REGIONS = _words("area region zone district space center centre")
-"""Nouns that name something with a modifier only: "this area", "in the center", but "industrial area"."""
+"""Nouns that name something only with a modifier: not "this area" or "in the center", but "industrial area"."""
 MEASURES = _words(
     "piece lot number amount group kind type sort variety dozen hundred thousand ten pair set series part half rest bit"
 )
@@ -50,7 +51,8 @@ PLACES = _words(
 )
 PICTURES = _words("picture image photo painting view scene one other thing something everything nothing object")
 VAGUE = MEASURES | FORMS | PLACES | PICTURES
-"""Nouns, in the singular, that name no object but how much of it, in what form, where and when, or in what picture."""
+"""Nouns, in the singular, that do not name an object but how much of it, in what form, where and when, or in what
+picture."""
 
 _TOKEN = re.compile(r"'s|[^\W_]+(?:['-][^\W_]+)*|[^\w\s]|_")
 _POSSESSIVE = re.compile(r"\s*['’`]\s*s\b")
@@ -60,15 +62,15 @@ _ABSENT = _words("no without")
 
 
 class Phrase(NamedTuple):
-    """A noun phrase as it stands in a caption, in lower case."""
+    """A noun phrase as it appears in a caption, in lower case."""
 
     modifier: str
-    """The adjective, the nearest one to the noun; empty where there is none."""
+    """The adjective closest to the noun; empty if there is none."""
     nouns: tuple[str, ...]
     key: tuple[str, ...]
-    """The nouns in the singular: equal for phrases that name the same."""
+    """The nouns in the singular: equal for phrases that name the same thing."""
     vague: bool
-    """No object of the image: a PIECE of land, in the MIDDLE, a road like a SNAKE."""
+    """Not an object of the image: a PIECE of land, in the MIDDLE, a road like a SNAKE."""
 
 
 class _Token(NamedTuple):
@@ -96,7 +98,7 @@ def _kind(word: str, tag: str) -> str:
     if word in VERBS:
         return "VBZ"
     if tag.startswith("NN"):
-        # "sports" is a plural in form only: sports field, sports ground.
+        # "sports" is plural only in form: sports field, sports ground.
         plural = tag in {"NNS", "NNPS"} and word != "sports"
         return "" if len(word) == 1 else "S" if plural else "N"
     if tag == "JJ":
@@ -108,7 +110,7 @@ _END = _Token(".", ".", ".")
 
 
 def _at(tokens: Sequence[_Token], place: int) -> _Token:
-    """A caption has an end on both sides."""
+    """The token at ``place``, or an end beyond either side of the caption."""
     return tokens[place] if 0 <= place < len(tokens) else _END
 
 
@@ -117,7 +119,7 @@ def _tagged(caption: str) -> list[_Token]:
     words = _TOKEN.findall(_POSSESSIVE.sub(" 's ", caption.lower()))
     words = [word if word == "'s" or word[0].isalnum() else "." if word in ".!?" else "," for word in words]
     if not words:
-        return []  # textblob makes an empty noun of an empty text
+        return []  # textblob turns an empty text into an empty noun
     tag, lexicon, _ = _textblob()
     tokens = [_Token(word, tag, _kind(word, tag)) for word, tag in tag(" ".join(words), tokenize=False)]
     for place, (word, _, kind) in enumerate(tokens):
@@ -130,7 +132,7 @@ def _tagged(caption: str) -> list[_Token]:
 
 
 def _demands_plural(tokens: Sequence[_Token], place: int) -> bool:
-    """Whether a word that may be a verb has to be a plural: the tracks; many railway tracks; with red tracks."""
+    """Whether a word that could be a verb must be a plural: the tracks; many railway tracks; with red tracks."""
     start = place
     while _at(tokens, start - 1).kind in {"A", "N"}:
         start -= 1
@@ -142,7 +144,7 @@ def _demands_plural(tokens: Sequence[_Token], place: int) -> bool:
 
 @lru_cache(maxsize=1 << 16)
 def noun_phrases(caption: str) -> tuple[Phrase, ...]:
-    """The noun phrases of a caption in order, without what it says to be absent.
+    """The noun phrases of a caption in order, without what it says is absent.
 
     A noun before "of" is vague, since the phrase is about what follows: a piece of BARELAND.
     """
@@ -151,7 +153,7 @@ def noun_phrases(caption: str) -> tuple[Phrase, ...]:
 
 
 def _runs(tokens: Sequence[_Token]) -> Iterator[tuple[int, int]]:
-    """Where runs of nouns start and end. A plural ends its run; nouns that follow it at once are verbs or misplaced."""
+    """Where runs of nouns start and end. A plural ends its run; nouns right after it are verbs or misplaced."""
     place = 0
     while place < len(tokens):
         start = place
@@ -191,7 +193,7 @@ def _phrase(tokens: Sequence[_Token], start: int, end: int) -> Phrase | None:
 
 
 def _quantifies(tokens: Sequence[_Token], end: int) -> bool:
-    """Whether a noun stands before "of" and what follows names the object: not in houses of different COLORS."""
+    """Whether a noun comes before "of" and what follows names the object: not in houses of different COLORS."""
     if _at(tokens, end).word != "of":
         return False
     place = end + 1
@@ -214,7 +216,7 @@ def _describes(tokens: Sequence[_Token], start: int, end: int) -> bool:
 
 
 def _modifier(tokens: Sequence[_Token], start: int) -> tuple[int, str]:
-    """Where the phrase whose nouns begin at ``start`` begins, and the adjective next to them."""
+    """Where the phrase whose nouns start at ``start`` begins, and the adjective next to them."""
     first = start
     while _at(tokens, first - 1).kind in {"A", "V"}:
         first -= 1
@@ -231,7 +233,8 @@ def _modifier(tokens: Sequence[_Token], start: int) -> tuple[int, str]:
 
 
 def _attributive(tokens: Sequence[_Token], first: int) -> bool:
-    """Whether a participle describes the noun after it, and is not the verb of a noun before: a river CROSSING land."""
+    """Whether a participle describes the noun after it, and is not the verb of a noun before it: a river CROSSING
+    land."""
     before = first - 1
     while _at(tokens, before).tag == "RB":
         before -= 1
@@ -244,7 +247,7 @@ def _attributive(tokens: Sequence[_Token], first: int) -> bool:
 
 
 def _subject(tokens: Sequence[_Token], first: int) -> bool:
-    """Whether the phrase that begins at ``first`` is what its clause is about, and not inside another phrase."""
+    """Whether the phrase that starts at ``first`` is what its clause is about, not inside another phrase."""
     place = first - 1
     while _at(tokens, place).kind == "D":
         place -= 1
@@ -252,7 +255,7 @@ def _subject(tokens: Sequence[_Token], first: int) -> bool:
 
 
 def _predicate(tokens: Sequence[_Token], end: int) -> str:
-    """The adjective that is said of the phrase before ``end``: the roofs are very RED ."""
+    """The adjective predicated of the phrase before ``end``: the roofs are very RED ."""
     if _at(tokens, end).word not in _BE:
         return ""
     place = end + 1

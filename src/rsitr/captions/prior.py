@@ -1,4 +1,4 @@
-"""The prior similarity S of captions and images: AMFMN, section III-D; what the dynamic margin is made of."""
+"""The prior similarity S of captions and images: AMFMN, section III-D; the basis of the dynamic margin."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ PriorName = Literal["paper", "released"]
 
 
 def weights_of(prior: PriorName, bleu_weight: float = 0.5) -> dict[str, float]:
-    """Weight of each measure in a prior; METEOR has what ``bleu_weight`` leaves of 1."""
+    """Weight of each measure in a prior; METEOR gets what ``bleu_weight`` leaves of 1."""
     weights = {"bleu-4": bleu_weight, "meteor": 1 - bleu_weight} if prior == "paper" else {"released": 1.0}
     return {name: weight for name, weight in weights.items() if weight}
 
 
 class Prior:
-    """S(caption, captions of image) for the captions of a training set, read from matrices where they are current.
+    """S(caption, captions of image) for the captions of a training set, read from matrices if they are current.
 
-    ``folder`` may hold ``<measure>.npy`` files of ``similarity.write_matrix``; a measure without one is computed as it
-    is asked for, with the same result. Identical captions have one value; a blank one has 0.
+    ``folder`` may hold ``<measure>.npy`` files of ``similarity.write_matrix``; a measure without one is computed on
+    demand, with the same result. Identical captions have the same value; a blank one has 0.
     """
 
     def __init__(
@@ -47,5 +47,5 @@ class Prior:
         total = np.zeros((len(texts), len(images)), dtype=np.float32)
         for name, weight in self.weights.items():
             total += np.float32(weight) * self._scores[name](texts, images).astype(DTYPE).astype(np.float32)
-        # The sum of rounded parts may pass 1 by a rounding.
+        # The sum of rounded parts may exceed 1 by a rounding error.
         return np.minimum(total, 1)[inverse]

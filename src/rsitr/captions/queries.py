@@ -1,7 +1,7 @@
 """What a text query is: a sentence, the keywords of an image, or both (AMFMN, section V-D).
 
-A query is one string. Its keywords follow the sentence, each after a unit separator, which every tokenizer takes for
-white space: a method that knows nothing of keywords reads them joined to the sentence, as AMFMN's comparison does.
+A query is one string. Its keywords follow the sentence, each after a unit separator, which every tokenizer treats as
+white space: a method without a notion of keywords reads them joined to the sentence, as in AMFMN's comparison.
 """
 
 from __future__ import annotations
@@ -16,8 +16,8 @@ from rsitr.datasets.splits import SplitData
 
 QueryMode = Literal["sentence", "keywords", "joint"]
 FREQUENT = 0.1
-"""A joint query goes without the keywords' words that more than this share of the training images has: the paper
-removes frequent ones and does not say from where on they are."""
+"""A joint query leaves out keyword words that more than this share of the training images have: the paper removes
+frequent ones but does not give the threshold."""
 _SEPARATOR = "\x1f"
 
 Keywords = Mapping[str, Sequence[str]]
@@ -38,10 +38,10 @@ def parts(query: str) -> tuple[str, list[str]]:
 def as_queries(
     splits: Mapping[str, SplitData], mode: QueryMode, keywords: Keywords
 ) -> tuple[dict[str, SplitData], dict[str, int]]:
-    """Splits whose captions are the queries of a mode, and how many images were left out for which reason.
+    """Splits whose captions are the queries of a mode, and how many images were left out for each reason.
 
     ``keywords``: one query for each image, all its keywords; an image without any is left out. ``joint``: each caption
-    with the keywords of its image, those too frequent in train removed.
+    with the keywords of its image, without those too frequent in train.
     """
     if mode == "keywords":
         kept = {name: [bool(keywords[image]) for image in split.image_ids] for name, split in splits.items()}

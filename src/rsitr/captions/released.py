@@ -1,8 +1,8 @@
 """The similarity of caption and image as AMFMN's authors released it; it differs from the one their paper describes.
 
 Z. Yuan et al., 'Exploring a Fine-Grained Multiscale Method for Cross-Modal Remote Sensing Image Retrieval' (IEEE TGRS,
-2021), section III-D, weights BLEU and METEOR. The authors' public program knows no METEOR: it takes the mean of BLEU-4
-on stems and of the share of words in common. Over the validation sets, it gives the means that Fig. 9(d) prints.
+2021), section III-D, weights BLEU and METEOR. The authors' public program has no METEOR: it takes the mean of BLEU-4 on
+stems and the share of words in common. On the validation sets, it gives the means printed in Fig. 9(d).
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from rsitr.captions.ngrams import Ngrams, count_ngrams
 from rsitr.captions.tokens import tokens
 
 STOP_WORDS = frozenset(Path(__file__).with_name("stop_words.txt").read_text(encoding="utf-8").split()) | {",", "."}
-"""The 179 English stop words that nltk's corpus ``stopwords`` had in 2021, a list that goes back to M. Porter's
-Snowball project, and what the authors added to them."""
+"""The 179 English stop words that nltk's corpus ``stopwords`` had in 2021, a list from M. Porter's Snowball project,
+and what the authors added to them."""
 
 BLANK = 0
-"""Number of the caption without stems among the different sequences of stems."""
+"""Number of the caption without stems among the distinct sequences of stems."""
 
 _stem = cache(PorterStemmer().stem)
 
@@ -33,7 +33,7 @@ _stem = cache(PorterStemmer().stem)
 def stems(caption: str) -> list[str]:
     """Porter stems, in lower case, of all tokens of a caption as nltk's ``word_tokenize`` finds them.
 
-    Punctuation and stop words are among them.
+    Punctuation and stop words are included.
     """
     return [_stem(token.lower()) for token in tokens(caption)]
 
@@ -43,16 +43,16 @@ class Released:
 
     - *semantic*: BLEU-4 on ``stems`` without smoothing (``nltk-0`` of ``Bleu``), or 1 where the caption has the same
       stems as one of the image's, in the same order.
-    - *entities*: for each caption of the image, the number of different stems in common, divided by the number of
-      stems of the image's caption, repetitions included; the mean of that. Stop words are left out after stemming, so
-      that a stop word whose stem is another string stays (``very``: ``veri``), and so are captions without other words.
+    - *entities*: for each caption of the image, the number of distinct stems in common, divided by the number of stems
+      of the image's caption, repetitions included; then the mean. Stop words are left out after stemming, so a stop
+      word whose stem is another string stays (``very``: ``veri``); captions without other words are left out too.
 
     Where the authors' program fails or gives NaN, the value is defined: a blank caption scores 0 against every image,
-    blank ones included, and *entities* is 0 for an image whose captions have nothing but stop words.
+    blank ones included, and *entities* is 0 for an image whose captions have only stop words.
 
     ``texts`` are captions, ``references[i]`` the places in ``texts`` of the captions of image ``i``. ``scores`` divides
-    its images over ``threads`` threads; their number changes no score. ``DatasetError`` for references outside
-    ``texts``.
+    its images over ``threads`` threads, whose number does not affect the scores. ``DatasetError`` for references
+    outside ``texts``.
     """
 
     def __init__(self, texts: Sequence[str], references: Sequence[Sequence[int]], threads: int = 1):
@@ -90,7 +90,7 @@ def _finish(
     last: int,
 ) -> None:
     """Turn the BLEU-4 in ``out[:, first:last]`` into the prior."""
-    # What a caption earns by having a word is the same in every caption: the sum of 1 / length over the references.
+    # A word earns every caption that has it the same: the sum of 1 / length over the references.
     worth = np.zeros(entities.distinct)
     said = np.zeros(len(sentences) + 1, dtype=np.bool_)
     for place in range(first, last):

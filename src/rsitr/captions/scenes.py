@@ -1,12 +1,12 @@
 """Captions that do not fit the scene class of their image.
 
-Captions name many scenes besides their own: a resort lies on a beach. A caption is suspected only where all of this
-holds. It has no word of its own class: the name, its head noun, or a word that belongs to the class, as most captions
-with it are of that class (``train`` to railwaystation). Its subject, the words before the first verb or preposition
-of place, ends with the full name of another class. That name belongs to the other class (``bridge`` does, ``river``
-does not), and next to no caption of the own class uses it.
+Captions name many scenes besides their own: a resort is on a beach. A caption is suspected only if all of this holds.
+It has no word of its own class: the name, its head noun, or a word that belongs to the class because most captions with
+it are of that class (``train`` to railwaystation). Its subject, the words before the first verb or preposition of
+place, ends with the full name of another class. That name belongs to the other class (``bridge`` does, ``river`` does
+not), and almost no caption of the image's own class uses it.
 
-On RSICD 49 and on RSITMD 53 different captions are found so; judged by hand, 40 and 37 of them are about another scene
+This finds 49 distinct captions on RSICD and 53 on RSITMD; judged by hand, 40 and 37 of them are about another scene
 than the class, the others about something at the edge of the right one.
 """
 
@@ -18,11 +18,11 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 EXCLUSIVE = 0.5
-"""A word belongs to a class that has more than this share of the captions with it."""
+"""A word belongs to a class with more than this share of the captions that use it."""
 RARE = 0.01
-"""Largest share of the captions of a class that use another class's name, if that is to say anything."""
+"""Largest share of a class's captions that may use another class's name for that name to be evidence."""
 MIN_COUNT = 5
-"""A word in fewer captions is no evidence of anything."""
+"""A word in fewer captions is not evidence."""
 MIN_LENGTH = 3
 """Of each of these words: ``mountain`` has no ``in`` in it."""
 
@@ -35,7 +35,7 @@ _AREA = re.compile(r" (?:areas?|districts?|zones?|regions?)$")
 
 
 class Named(NamedTuple):
-    """A caption as far as it matters here."""
+    """The parts of a caption that matter here."""
 
     class_name: str
     words: list[str]
@@ -57,9 +57,9 @@ def _numbers(word: str) -> set[str]:
 
 
 def split_name(name: str, counts: Counter[str]) -> tuple[str, str] | None:
-    """The two words of the corpus that a class name is written together from, or None: baseballfield, baseball field.
+    """The two words of the corpus that make up a class name, or None: baseballfield, baseball field.
 
-    Of several ways, the one with the more frequent rarer word.
+    Of several ways, the one whose rarer word is more frequent.
     """
     cuts = [(name[:place], name[place:]) for place in range(MIN_LENGTH, len(name) - MIN_LENGTH + 1)]
     usual = [cut for cut in cuts if min(counts[word] for word in cut) >= MIN_COUNT]
@@ -80,7 +80,7 @@ class SceneNames:
         self.full: dict[tuple[str, ...], str] = {}
         """Full name, as one word or two -> class."""
         self.own: defaultdict[str, set[str]] = defaultdict(set)
-        """Class -> words that show a caption to be of it."""
+        """Class -> words that show that a caption is of it."""
         for word, classes in spread.items():
             ((name, most),) = classes.most_common(1)
             if counts[word] >= MIN_COUNT and most > EXCLUSIVE * counts[word]:

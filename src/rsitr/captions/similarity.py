@@ -1,7 +1,7 @@
-"""How alike captions are: every distinct training caption against the captions of every training image, on disk.
+"""How similar captions are: every distinct training caption against the captions of every training image, on disk.
 
-A matrix holds one measure in half precision, images x distinct captions. What a training step computes for its batch
-goes through the same rounding, so that it makes no difference which of the two a loss reads.
+A matrix holds one measure in half precision, images x distinct captions. What a training step computes for its batch is
+rounded the same way, so it makes no difference which of the two a loss reads.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ MEASURES = {**dict.fromkeys(BLEU, "bleu"), "meteor": "meteor", "released": "rele
 prior that AMFMN's authors released."""
 DTYPE = np.dtype("<f2")
 BLOCK = 64
-"""Images that are scored at a time; an interrupted matrix continues behind the last whole block."""
+"""Images scored at a time; an interrupted matrix continues after the last complete block."""
 
 
 class CaptionSet(NamedTuple):
@@ -63,7 +63,7 @@ class Measure(Protocol):
 
 
 def measure(name: str, captions: CaptionSet, threads: int = 1) -> Measure:
-    """A measure made ready for a set of captions; raises ``ParamsError`` for an unknown one."""
+    """A measure prepared for a set of captions; raises ``ParamsError`` for an unknown one."""
     module_of(name)
     if name in BLEU:
         from rsitr.captions.bleu import Bleu
@@ -95,10 +95,10 @@ def identity(name: str, captions: CaptionSet) -> str:
 
 
 def write_matrix(name: str, captions: CaptionSet, path: Path, threads: int = 1) -> bool:
-    """Write a measure, float16 [images, texts], to ``path`` (.npy), and beside it (.json) what it was made of.
+    """Write a measure, float16 [images, texts], to ``path`` (.npy), and next to it (.json) what it was made from.
 
-    An interrupted run continues, and a matrix that is there already is left alone. Returns whether there was anything
-    to do; on stderr stands why an older matrix was given up.
+    An interrupted run continues, and a matrix that is already there is left alone. Returns whether there was anything
+    to do; stderr says why an older matrix was discarded.
     """
     made_of, images = identity(name, captions), len(captions.references)
     done = _rows_done(path, made_of, captions)
@@ -124,7 +124,7 @@ def write_matrix(name: str, captions: CaptionSet, path: Path, threads: int = 1) 
 
 
 def open_matrix(name: str, captions: CaptionSet, path: Path) -> npt.NDArray[np.float16] | None:
-    """The matrix at ``path``, memory-mapped, or None when it is not there, not finished, or of something else."""
+    """The matrix at ``path``, memory-mapped, or None if it is missing, unfinished, or of something else."""
     if not captions.references or _rows_done(path, identity(name, captions), captions) < len(captions.references):
         return None
     return np.load(path, mmap_mode="r")
@@ -157,5 +157,5 @@ def _header(captions: CaptionSet) -> bytes:
 
 
 def _bytes(rows: int, captions: CaptionSet) -> int:
-    """Size of a file with so many rows."""
+    """Size of a file with ``rows`` rows."""
     return len(_header(captions)) + rows * len(captions.texts) * DTYPE.itemsize

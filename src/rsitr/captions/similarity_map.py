@@ -1,8 +1,8 @@
 """How similar the captions of a dataset are to the captions of its images: the map of AMFMN's Fig. 7 and its average.
 
 Z. Yuan et al., 'Exploring a Fine-Grained Multiscale Method for Cross-Modal Remote Sensing Image Retrieval' (IEEE TGRS,
-2021), sections IV-A and IV-B. The similarity is the prior as it was released, with which the averages of Fig. 9(d) come
-out as printed, all four of them, on the validation splits that the paper names.
+2021), sections IV-A and IV-B. The similarity is the prior as released, which reproduces all four printed averages of
+Fig. 9(d) on the validation splits that the paper names.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from rsitr.errors import DatasetError
 from rsitr.progress import Progress
 
 CELLS = 500
-"""Largest number of cells along a side: more than that, and a printed panel has fewer dots than cells."""
+"""Largest number of cells along a side: with more, a printed panel has fewer dots than cells."""
 BLOCK = 1 << 22
-"""Similarities that are in memory at a time: 32 MiB."""
+"""Similarities in memory at a time: 32 MiB."""
 
 
 class SimilarityMap(NamedTuple):
@@ -37,18 +37,18 @@ class SimilarityMap(NamedTuple):
     cells: npt.NDArray[np.float32]
     """[N, N], N at most ``CELLS``. Rows are images, columns the images that captions belong to, both by class and id.
 
-    The similarity of two images is the average over the captions of the second. Where several pairs of images share
-    a cell, it is the highest of theirs: their average would drown the diagonal, which is one pair in many.
+    The similarity of two images is the average over the captions of the second. Where several pairs of images share a
+    cell, it shows the highest: their average would drown the diagonal, which is one pair in many.
     """
     classes: list[tuple[str, float]]
-    """Class and the place where it ends, in cells, in the order of the map; no class is an empty name."""
+    """Class and where it ends, in cells, in the order of the map; the name is empty for no class."""
 
 
 def similarity_map(images: Sequence[Image], threads: int = 1, title: str = "similarity") -> SimilarityMap:
     """The map of ``images``; those without captions are left out, and blank captions count.
 
-    Only a block of images is in memory at a time, and ``title`` stands beside the progress. ``DatasetError`` where no
-    image has a caption.
+    Only a block of images is in memory at a time, and ``title`` labels the progress. ``DatasetError`` if no image has a
+    caption.
     """
     images = sorted((image for image in images if image.captions), key=_class_and_id)
     if not images:
@@ -75,7 +75,7 @@ def similarity_map(images: Sequence[Image], threads: int = 1, title: str = "simi
 
 
 def _class_and_id(image: Image) -> tuple[str, list[tuple[int, str]]]:
-    """Numbers in an id by their value: the published sets number their images scene by scene."""
+    """Numbers in an id sort by value: the published sets number their images scene by scene."""
     parts = re.findall(r"\d+|\D+", image.image_id)
     return image.class_name, [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
 

@@ -1,9 +1,9 @@
 """Misspelt words, found from the corpus itself: a rare unknown word one keystroke away from a frequent one.
 
 The edit model is that of P. Norvig, 'How to write a spelling corrector' (2007): one letter dropped, added or changed,
-or two neighbours swapped. Words that CLIP's tokeniser knows whole are taken for right; without that list, about half
-of what is found are real words (``broad`` for ``road``). Of 100 suspected words drawn from UCM-Captions, RSICD, RSITMD
-and Sydney-Captions, 96 were misspelt, judged by hand.
+or two neighbours swapped. Words that CLIP's tokeniser knows as a whole are taken as correct; without that list, about
+half of the findings are real words (``broad`` for ``road``). Of 100 suspected words drawn from UCM-Captions, RSICD,
+RSITMD and Sydney-Captions, 96 were misspelt, judged by hand.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from rsitr.errors import DatasetError
 
 LETTERS = "abcdefghijklmnopqrstuvwxyz"
 SHORTEST = 4
-"""Shorter words have too many neighbours to be told from each other."""
+"""Shorter words have too many neighbours to tell them apart."""
 RATIO = 20
-"""The right word is at least this many times as frequent."""
+"""The correct word is at least this many times as frequent."""
 BPE_FILE = "open_clip/bpe_simple_vocab_16e6.txt.gz"
 BPE_WORDS = 49152 - 256 - 2
 """Merges of the file that CLIP uses (A. Radford et al., 2021); the rest of it is rarer."""
@@ -31,7 +31,7 @@ _MIXED = re.compile(r"(?=.*[0-9])(?=.*[a-z])(?!\d+(?:st|nd|rd|th|s|m|km)$)[a-z0-
 
 @cache
 def known_words() -> frozenset[str]:
-    """Words that are one token of CLIP's vocabulary, about 36,000; read without importing open_clip, hence torch."""
+    """Words that are one token of CLIP's vocabulary, about 36,000; read without importing open_clip, and so torch."""
     path = importlib.metadata.distribution("open_clip_torch").locate_file(BPE_FILE)
     try:
         with gzip.open(str(path), "rt", encoding="utf-8") as file:
@@ -55,7 +55,7 @@ def misspellings(counts: Mapping[str, int]) -> dict[str, str]:
     """Suspected misspellings among the words of a corpus, each with what it probably should be.
 
     ``counts`` says how often each word occurs. A word with digits among its letters (``fou1``) is always suspected,
-    with an empty correction where none is found; ordinals and lengths (``4th``, ``100m``) are not.
+    with an empty correction if none is found; ordinals and lengths (``4th``, ``100m``) are not.
     """
     found = {}
     for word, count in counts.items():

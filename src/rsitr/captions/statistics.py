@@ -1,9 +1,9 @@
-"""What a dataset of captions consists of, as AMFMN's Fig. 9 compares datasets: how long, how varied, how many words.
+"""What the captions of a dataset are like, as AMFMN's Fig. 9 compares datasets: how long, how varied, how many words.
 
 Z. Yuan et al., 'Exploring a Fine-Grained Multiscale Method for Cross-Modal Remote Sensing Image Retrieval' (IEEE TGRS,
-2021), section IV. The paper does not say how it counts. The conventions here are those with which all its numbers come
-out of the published annotations: tokens are nltk's, in lower case, and punctuation marks are tokens; captions differ
-when their texts do, in case and punctuation as well. Fig. 9 cuts average lengths after two decimals.
+2021), section IV. The paper does not say how it counts. The conventions here reproduce all its numbers from the
+published annotations: tokens are nltk's, in lower case, and punctuation marks are tokens; captions differ when their
+texts do, including case and punctuation. Fig. 9 cuts average lengths after two decimals.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ SPLIT_NAMES = {"restval": "train"}
 
 
 class Image(NamedTuple):
-    """An image as far as statistics of captions go."""
+    """The parts of an image that caption statistics need."""
 
     image_id: str
     split: str
     class_name: str
-    """Empty where the annotation states none."""
+    """Empty if the annotation states none."""
     captions: list[str]
 
 
@@ -37,20 +37,20 @@ class Statistics(NamedTuple):
     """Counts and averages of a set of images with captions (AMFMN, Fig. 9a, b, c, e and f)."""
 
     images: int
-    """Those without captions included."""
+    """Including those without captions."""
     captions: int
     sentence_length: float
     """Tokens of a caption, on average; punctuation marks count."""
     diversity: float
-    """Captions that differ in any character, for each image."""
+    """Captions that differ in any character, per image."""
     words: int
-    """Different tokens in lower case; punctuation marks count."""
+    """Distinct tokens in lower case; punctuation marks count."""
     classes: int
     """0 where the annotation states none."""
 
 
 def describe(images: Sequence[Image]) -> Statistics:
-    """The statistics of ``images``; raises ``DatasetError`` where they have no caption at all."""
+    """The statistics of ``images``; raises ``DatasetError`` if they have no captions at all."""
     times = Counter(caption for image in images for caption in image.captions)
     captions = times.total()
     if not captions:
@@ -75,7 +75,7 @@ def images_of(table: pa.Table) -> list[Image]:
 def read_karpathy(path: Path) -> list[Image]:
     """The images of any annotation in Karpathy's layout: a user's own, COCO, Flickr30k.
 
-    Raises ``DatasetError``, with the place, for what is not such a file, and for one that lists no images.
+    Raises ``DatasetError``, with the place, for a file that is not in this layout, or lists no images.
     """
     rows = karpathy_rows(path, image_dir=".", split_of=lambda entry: SPLIT_NAMES.get(entry["split"], entry["split"]))
     images = [Image(row.image_id, row.split, row.class_name, row.captions) for row in rows]

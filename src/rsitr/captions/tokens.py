@@ -5,14 +5,15 @@ from __future__ import annotations
 from nltk.tokenize import NLTKWordTokenizer
 from nltk.tokenize.punkt import PunktSentenceTokenizer
 
-# Without the trained model of nltk's corpus `punkt`, which knows abbreviations; those captions in use have none.
+# Without the trained model of nltk's corpus `punkt`, which knows abbreviations; captions in use have none.
 _SENTENCES = PunktSentenceTokenizer()
 _TOKENS = NLTKWordTokenizer()
 
 
 def tokens(caption: str) -> list[str]:
-    """Words and punctuation marks in their order, case kept: ``A pier. It's long .`` is A pier . It 's long .
+    """Words and punctuation marks in order, case kept: ``A pier. It's long .`` is A pier . It 's long .
 
-    Tokens are found sentence by sentence, since the tokenizer cuts a full stop from a word only at the end of its text.
+    Tokens are found sentence by sentence, since the tokenizer separates a full stop from a word only at the end of its
+    text.
     """
     return [token for sentence in _SENTENCES.tokenize(caption) for token in _TOKENS.tokenize(sentence)]

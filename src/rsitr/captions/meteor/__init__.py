@@ -2,7 +2,7 @@
 
 METEOR is defined by M. Denkowski and A. Lavie, 'Meteor Universal: Language Specific Translation Evaluation for Any
 Target Language' (WMT 2014), with the parameters of its version 1.5; pycocoevalcap calls the authors' Java program for
-one pair at a time. Here are the scores of that program, as pycocoevalcap calls it, to 1e-6 and better.
+one pair at a time. This module gives the scores of that program, as pycocoevalcap calls it, to within 1e-6.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from rsitr.captions.meteor.tables import Tables, load_tables
 class Meteor:
     """METEOR of captions against images: the best of a caption's scores against the captions of an image.
 
-    ``texts`` are captions, and ``references[i]`` the places in ``texts`` of the captions of image ``i``. ``tables``
-    are what METEOR knows of English, by default read from the installed pycocoevalcap with a compact form in
-    ``cache/meteor``, which takes about half a minute to build when it is not there. ``scores`` divides its captions
-    over ``threads`` threads; their number changes no score.
+    ``texts`` are captions, and ``references[i]`` the places in ``texts`` of the captions of image ``i``. ``tables`` are
+    what METEOR knows about English, by default read from the installed pycocoevalcap with a compact form in
+    ``cache/meteor``, which takes about half a minute to build if it is missing. ``scores`` divides its captions over
+    ``threads`` threads, whose number does not affect the scores.
 
-    A caption without words has 0 against everything, and so has everything against an image without captions.
+    A caption without words scores 0 against everything, and so does everything against an image without captions.
 
     Raises ``DatasetError`` for references outside ``texts`` and for a text of more than 4,000 words,
-    ``SourceUnavailable`` without pycocoevalcap, and ``CorruptArchive`` where its files cannot be read.
+    ``SourceUnavailable`` without pycocoevalcap, and ``CorruptArchive`` if its files cannot be read.
     """
 
     def __init__(

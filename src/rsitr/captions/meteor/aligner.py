@@ -1,15 +1,15 @@
-"""METEOR of many pairs of texts: the compiled part, from numbered words and what matches to scores.
+"""METEOR of many pairs of texts: the compiled part, from numbered words and their matches to scores.
 
 Two texts are aligned in two steps (M. Denkowski and A. Lavie, 'Meteor Universal', WMT 2014, section 2). Matches that
-compete with no other are fixed. The others are chosen by a beam search over the words of the reference, which looks for
-more matched words, then for fewer chunks, then for a smaller distance. That it may miss the best alignment is part of
-the measure, and so are three habits of the program that defines it:
+compete with no others are fixed. The rest are chosen by a beam search over the words of the reference, which prefers
+more matched words, then fewer chunks, then a smaller distance. That it may miss the best alignment is part of the
+measure, and so are three quirks of the program that defines it:
 
 - A single word that does not match exactly counts for half a word, rounded down to nothing.
-- The distance of a match is charged to whatever is tried after it at the same word, and not to the match.
-- Equal matches that several stages propose take a place in the beam each.
+- The distance of a match is charged to whatever is tried after it at the same word, not to the match.
+- Equal matches proposed by several stages each take a place in the beam.
 
-All compiled functions are in this file, because numba, which keeps them on disk, compiles a function anew only when its
+All compiled functions are in this file, because numba, which caches them on disk, recompiles a function only when its
 own file has changed.
 """
 
@@ -35,9 +35,9 @@ CONTENT_WEIGHTS = np.array([15, 9, 12, 9, 9])
 FUNCTION_WEIGHTS = np.array([5, 3, 4, 3, 3])
 """Of a function word, times 1 - delta."""
 MAX_WORDS = 4000
-"""Of a text, that all counts fit the bits they are given below."""
+"""Of a text, so that all counts fit the bits they get below."""
 
-# How good a path is, as one number of which less is better: matched words, then chunks, then distance.
+# How good a path is, as one number where less is better: matched words, then chunks, then distance.
 MATCHED, CHUNK = 1 << 50, 1 << 38
 CHUNK_SHIFT, CHUNK_MASK = 38, (1 << 12) - 1
 
@@ -46,25 +46,25 @@ CAPTION_WEIGHT, REFERENCE_WEIGHT, CAPTION_WORDS, REFERENCE_WORDS = 0, 16, 32, 48
 SUM_MASK = (1 << 16) - 1
 
 # Columns of a proposal: first word and number of words in the caption, number of words in the reference, what it adds
-# to the number of a path and to the sums, and what proposals to one word are ordered by.
+# to the number of a path and to the sums, and the sort key of proposals to one word.
 PLACE, LENGTH, SPAN, GAIN, SUMS, ORDER = range(6)
 COLUMNS = 6
-# The order: stage, then as the loops of the defining program are nested, with 12 bits for a place in the caption.
+# The order: stage, then the nesting of the loops of the defining program, with 12 bits for a place in the caption.
 STAGE_SHIFT, BACKWARDS_PLACE_SHIFT = 58, 46
 
 # Columns of a run, the rows of proposals to one word of a reference, and kinds of words.
 FIRST, LAST, KIND = range(3)
 NOTHING, FIXED, CHOICE = range(3)
 
-# Columns of the beam, and of a path: the next word of the reference, the word of the caption behind the open chunk, the
-# sums, and from the last column on the words of the caption in use, a bit each.
+# Columns of the beam, and of a path: the next word of the reference, the word of the caption after the open chunk, the
+# sums, and from the last column on the words of the caption in use, one bit each.
 KEY, SLOT = range(2)
 NEXT, END, TOTAL, USED = range(4)
 NONE = -1
 
 Space = tuple[IntArray, IntArray, IntArray, IntArray]
 State = tuple[int, int, int]
-"""Of a path: closed chunks, the word of the caption behind the open one or ``NONE``, and the sums."""
+"""Of a path: closed chunks, the word of the caption after the open one or ``NONE``, and the sums."""
 
 
 @njit(nogil=True, cache=True)
@@ -73,7 +73,7 @@ def score_captions(
 ) -> None:
     """Fill ``out[first:last]`` with the best score of each of ``captions[first:last]`` over the references of images.
 
-    ``references`` are the distinct references of every image; one that several of ``images`` have is scored once.
+    ``references`` are the distinct references of every image; one that several of ``images`` share is scored once.
     """
     known = np.full(len(corpus.same), -1.0)
     offers = np.zeros((len(corpus.match_starts), 2), np.int64)
@@ -98,7 +98,7 @@ def score_captions(
 
 @njit(nogil=True, cache=True)
 def _search_space(words: int) -> Space:
-    """Memory for aligning texts of up to so many words: runs, coverage, beams and paths, the latter two twice."""
+    """Memory for aligning texts of up to ``words`` words: runs, coverage, beams and paths, the latter two twice."""
     runs = np.zeros((words + 1, 3), np.int64)
     covered = np.zeros((2, words + 1), np.int64)
     beam = np.zeros((2, BEAM, 2), np.int64)
@@ -160,8 +160,8 @@ def _collect(
 ) -> IntArray:
     """Set ``runs[j]`` to the rows of what is proposed to word j of a reference; returns the rows.
 
-    The rows are those of the caption, ``own`` in number, and behind them copies where several units that begin at one
-    word have proposals, whose order is common.
+    The rows are those of the caption, ``own`` in number, followed by copies where several units that start at one word
+    have proposals, which are sorted together.
     """
     first, rows = corpus.text_starts[reference], own
     same = corpus.same[caption] == corpus.same[reference]
@@ -177,7 +177,7 @@ def _collect(
                 proposals, begin, end = _merge(proposals, begin, end, offers[unit, FIRST], offers[unit, LAST], rows)
                 rows = end
         if same:
-            # Equal texts are matched by equal words alone.
+            # Equal texts are matched only by equal words.
             while end > begin and proposals[end - 1, ORDER] >> STAGE_SHIFT != EXACT:
                 end -= 1
         runs[place - first, FIRST], runs[place - first, LAST] = begin, end
@@ -188,7 +188,7 @@ def _collect(
 def _merge(
     proposals: IntArray, begin: int, end: int, other_begin: int, other_end: int, rows: int
 ) -> tuple[IntArray, int, int]:
-    """Copy two runs behind the first ``rows`` rows, in common order; returns the rows, and the ends of the new run."""
+    """Copy two runs, sorted together, after the first ``rows`` rows; returns the rows, and the ends of the new run."""
     size = rows + end - begin + other_end - other_begin
     if size > len(proposals):
         more = np.empty((2 * size, COLUMNS), np.int64)
@@ -286,9 +286,10 @@ def _walk(word: int, stop: int, state: State, proposals: IntArray, runs: IntArra
 
 @njit(nogil=True, cache=True)
 def _search(first: int, last: int, size: int, state: State, proposals: IntArray, space: Space) -> tuple[int, State]:
-    """Beam search from the first word with a choice on, until the last one is past and all paths have the same to come.
+    """Beam search from the first word with a choice until the last one is past and all paths have the same
+    continuation.
 
-    Returns the word it has come to and the state of the best path.
+    Returns the word it reached and the state of the best path.
     """
     runs, _, beam, paths = space
     now, count, word, level = 0, 1, first, False
@@ -320,9 +321,9 @@ def _search(first: int, last: int, size: int, state: State, proposals: IntArray,
 def _pass(
     now: int, count: int, level: bool, word: int, place: int, after: int, span: int, beam: IntArray, paths: IntArray
 ) -> bool:
-    """Every path takes a fixed match from ``place`` to ``after``, or none: ``NONE``. Returns whether all are behind it.
+    """Every path takes a fixed match from ``place`` to ``after``, or none: ``NONE``. Returns whether all are past it.
 
-    A path inside a match goes on in it. Words and distance, which all paths gain alike, do not change their order.
+    A path inside a match continues in it. Words and distance, which all paths gain equally, do not change their order.
     """
     inside = False
     for rank in range(count):
@@ -353,13 +354,14 @@ def _sort(now: int, count: int, beam: IntArray) -> None:
 def _branch(
     now: int, count: int, word: int, proposals: IntArray, runs: IntArray, beam: IntArray, paths: IntArray
 ) -> int:
-    """Every path tries each proposal to a word, and leaves the word unmatched; the best go on. Returns their number."""
+    """Every path tries each proposal to a word, and leaves the word unmatched; the best continue. Returns their
+    number."""
     then, kept, columns = 1 - now, 0, paths.shape[2]
     begin, end = runs[word, FIRST], runs[word, LAST]
     for rank in range(count):
         key, slot = beam[now, rank, KEY], beam[now, rank, SLOT]
         previous, inside = paths[now, slot, END], paths[now, slot, NEXT] > word
-        # Row ``end`` stands for no match; a path inside a match has no other choice and is not changed.
+        # Row ``end`` stands for no match; a path inside a match has no other choice and stays as it is.
         for row in range(end if inside else begin, end + 1):
             place = after = NONE
             child = key

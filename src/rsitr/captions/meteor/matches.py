@@ -1,8 +1,8 @@
 """The words of a corpus as numbers, and which of its words and phrases METEOR may match.
 
 METEOR proposes matches in four stages: the same word, the same stem, a common synset, and an entry of the paraphrase
-table, read in both directions. What matches depends on the words alone, so it is settled once for a corpus and not once
-for each pair of its sentences.
+table, read in both directions. What matches depends only on the words, so it is determined once per corpus, not once
+per pair of sentences.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class Corpus(NamedTuple):
     place_starts: IntArray
     """int64 [places + 1]."""
     place_units: npt.NDArray[np.int32]
-    """The units that begin at a place, the word first, then phrases, shorter ones first."""
+    """The units that start at a place: the word first, then phrases, shorter ones first."""
     match_starts: IntArray
     """int64 [units + 1]. The matches of a unit of a caption:"""
     match_units: npt.NDArray[np.int32]
@@ -68,11 +68,12 @@ class Corpus(NamedTuple):
     match_rows: IntArray
     """[matches, COLUMNS]: the match, as if at place 0 of a caption,"""
     match_shifts: IntArray
-    """and where in its order the place in the caption is added."""
+    """and where in its sort key the place in the caption is added."""
 
 
 def prepare(texts: Sequence[str], tables: Tables) -> Corpus:
-    """Number the words of ``texts`` and find what matches; raises ``DatasetError`` for a text beyond ``MAX_WORDS``."""
+    """Number the words of ``texts`` and find what matches; raises ``DatasetError`` for a text longer than
+    ``MAX_WORDS``."""
     split = [tables.normalizer.words(text) for text in texts]
     for text, words in zip(texts, split, strict=True):
         if len(words) > MAX_WORDS:
@@ -100,7 +101,7 @@ def prepare(texts: Sequence[str], tables: Tables) -> Corpus:
 
 
 class _Phrases(NamedTuple):
-    """The units of a corpus, where they begin, and which paraphrase which."""
+    """The units of a corpus, where they start, and which paraphrase which."""
 
     places: IntArray
     """[occurrences], ascending; at one place by length."""
@@ -143,9 +144,9 @@ def _phrases(word_at: IntArray, starts: IntArray, vocabulary: list[str], table: 
 def _nodes(
     word_at: IntArray, starts: IntArray, vocabulary: list[str], table: Paraphrases
 ) -> list[tuple[IntArray, IntArray]]:
-    """For each number of words from 1: where phrases of the table begin, and their nodes."""
+    """For each number of words from 1: where phrases of the table start, and their nodes."""
     numbers = np.array([table.words.get(word, -1) for word in vocabulary], dtype=np.int64)
-    # Behind each text is a border; with the borders, a place moves by the number of its text.
+    # Each text ends in a border; with the borders, a place shifts by the number of its text.
     moved = np.arange(len(word_at)) + np.repeat(np.arange(len(starts) - 1), np.diff(starts))
     bordered = np.full(len(word_at) + len(starts) - 1, -1, dtype=np.int64)
     bordered[moved] = numbers[word_at]
@@ -203,5 +204,5 @@ def _sharing(properties: Sequence[Iterable[str] | Iterable[int]]) -> IntArray:
 
 
 def _starts(owners: IntArray, count: int) -> IntArray:
-    """Where the run of each owner begins in an ascending list of owners, and the end: int64 [count + 1]."""
+    """Where the run of each owner starts in an ascending list of owners, and the end: int64 [count + 1]."""
     return np.searchsorted(owners, np.arange(count + 1))

@@ -1,9 +1,9 @@
-"""Words of a caption as METEOR counts them: punctuation kept apart, lower case, English contractions split.
+"""Words of a caption as METEOR counts them: punctuation separated, lower case, English contractions split.
 
 The rules are those of METEOR 1.5 under ``-norm`` (M. Denkowski and A. Lavie, 'Meteor Universal', WMT 2014): those of
-the Moses tokeniser, to which METEOR adds that quotes and dashes are unified, words joined by a dash are parted, and
-the dots inside an abbreviation fall away. What its expressions do is part of the measure, oddities included: matches
-that share a character are replaced once (``a,b,c`` keeps its second comma), and white space is ASCII.
+the Moses tokeniser; METEOR also unifies quotes and dashes, splits words joined by a dash, and drops the dots inside an
+abbreviation. What its expressions do is part of the measure, oddities included: matches that share a character are
+replaced once (``a,b,c`` keeps its second comma), and white space is ASCII.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ class Normalizer:
         return _split(_UNICODE_SPACES.sub(" ", line).strip(_CONTROL).lower())
 
     def _part_dots(self, tokens: list[str]) -> str:
-        """The line again, the final dots of words set apart unless they belong to an abbreviation."""
+        """The line again, with the final dots of words separated unless they belong to an abbreviation."""
         return " ".join(self._part_dot(token, after) for token, after in pairwise([*tokens, ""]))
 
     def _part_dot(self, token: str, after: str) -> str:
@@ -74,7 +74,7 @@ class Normalizer:
         if "." in stem and _LETTER.search(stem):
             return token.replace(".", "")
         numeric_only = self.prefixes.get(stem)
-        # Before a lower-case word a dot ends no sentence, whatever stands before it.
+        # Before a lower-case word a dot does not end a sentence, whatever comes before it.
         if numeric_only is False or "a" <= after[:1] <= "z" or (numeric_only and "0" <= after[:1] <= "9"):
             return token
         return f"{stem} ."
@@ -85,7 +85,7 @@ def _split(line: str) -> list[str]:
 
 
 def _escape_dots(line: str) -> str:
-    """Each dot of a row of dots as a mark of its own, so that the row stays together."""
+    """Each dot of a row of dots as its own mark, so that the row stays together."""
     line = _DOTS.sub(r" DOTMULTI\1", line)
     while "DOTMULTI." in line:
         line = _ESCAPED_LAST_DOT.sub(r"DOTDOTMULTI \1", line)

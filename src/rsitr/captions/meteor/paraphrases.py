@@ -1,6 +1,6 @@
 """The English paraphrase table of METEOR 1.5, read from pycocoevalcap and kept in a compact form.
 
-The table is a gzip file of three lines an entry: a probability, which METEOR ignores, a phrase of up to seven words,
+The table is a gzip file of three lines per entry: a probability, which METEOR ignores, a phrase of up to seven words,
 and its paraphrase. Reading its 5.3 million entries takes tens of seconds; finding the phrases of a corpus in the
 compact form takes a fraction of one.
 """
@@ -47,15 +47,15 @@ class Paraphrases:
     keys: IntArray
     """int64 [nodes], ascending within a level: number of the parent within its level x len(words) + word."""
     phrases: npt.NDArray[np.int32]
-    """[entries], ascending: nodes. Entries of one phrase stand in the order of the table."""
+    """[entries], ascending: nodes. Entries of one phrase are in the order of the table."""
     paraphrases: npt.NDArray[np.int32]
     """[entries]: the nodes they may be replaced by."""
 
     def occurrences(self, words: IntArray) -> Iterator[tuple[IntArray, IntArray]]:
-        """For each number of words from 1: places in ``words`` where a phrase of so many begins, and its node.
+        """For each number of words from 1: places in ``words`` where a phrase of that length starts, and its node.
 
         ``words`` int64 [N] holds numbers of words, -1 for an unknown word or a border that no phrase crosses. A node
-        may be the beginning of phrases only, and not one itself.
+        may be only the beginning of phrases, not a phrase itself.
         """
         places, parents = np.arange(len(words)), np.zeros(len(words), dtype=np.int64)
         for level in range(len(self.starts) - 1):
@@ -71,11 +71,11 @@ class Paraphrases:
 
 
 def load_paraphrases(source: Path, folder: Path) -> Paraphrases:
-    """The table of the gzip file ``source``; its compact form lies in ``folder`` and is built where need be.
+    """The table of the gzip file ``source``; its compact form is in ``folder``, built if necessary.
 
-    Building takes about half a minute and 2 GiB; a process that needs the table meanwhile waits. A compact form of
-    another source or version, or one that cannot be read, is replaced, and stderr says so. Raises
-    ``CorruptArchive`` where the source is damaged.
+    Building takes about half a minute and 2 GiB; a process that needs the table in the meantime waits. A compact form
+    that is unreadable or of another source or version is replaced, with a message on stderr. Raises ``CorruptArchive``
+    if the source is damaged.
     """
     path, identity = folder / FILE, _identity(source)
     folder.mkdir(parents=True, exist_ok=True)
@@ -90,7 +90,7 @@ def load_paraphrases(source: Path, folder: Path) -> Paraphrases:
 
 
 def _identity(source: Path) -> str:
-    """What a compact form is made of: a gzip file ends with the checksum and the length of its content."""
+    """What a compact form is made from: a gzip file ends with the checksum and the length of its content."""
     with source.open("rb") as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(size - 8, 0))
@@ -98,7 +98,7 @@ def _identity(source: Path) -> str:
 
 
 def _read(path: Path, identity: str) -> Paraphrases | None:
-    """The compact form, or None where there is none that can be used."""
+    """The compact form, or None if there is no usable one."""
     if not path.is_file():
         return None
     try:
@@ -116,7 +116,7 @@ def _read(path: Path, identity: str) -> Paraphrases | None:
 
 
 def _write(table: Paraphrases, path: Path, identity: str) -> None:
-    # A name of its own: another machine that shares the folder may hold no lock that this one sees.
+    # Its own name: another machine that shares the folder may hold a lock that this one cannot see.
     partial = path.with_name(f"{path.stem}.{os.getpid()}.part")
     words = np.frombuffer("\n".join(table.words).encode(), dtype=np.uint8)
     try:

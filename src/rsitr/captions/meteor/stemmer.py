@@ -1,7 +1,7 @@
-"""The English Snowball stemmer, in the version that METEOR 1.5 carries.
+"""The English Snowball stemmer, in the version that METEOR 1.5 includes.
 
-The algorithm is M. Porter's 'English (Porter2)', snowballstem.org, as of 2012; the names of the steps are his. That of
-nltk differs on words such as ``quantization``.
+The algorithm is M. Porter's 'English (Porter2)', snowballstem.org, as of 2012; the names of the steps are his. nltk's
+differs on words such as ``quantization``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _WHOLE = {
     "singly": "singl",
     **{word: word for word in ("sky", "news", "howe", "atlas", "cosmos", "bias", "andes")},
 }
-"""Words with a stem of their own."""
+"""Words with irregular stems."""
 _FINISHED = {"inning", "outing", "canning", "herring", "earring", "proceed", "exceed", "succeed"}
 """Words that no step after 1a may touch."""
 _REGION_PREFIXES = ("gener", "commun", "arsen")
@@ -90,12 +90,12 @@ def stem(word: str) -> str:
 
 
 def _mark_consonants(word: str) -> str:
-    """``Y`` for each y that is a consonant: at the start, or behind a vowel."""
+    """``Y`` for each y that is a consonant: at the start, or after a vowel."""
     return _INNER_Y.sub(r"\1Y", f"Y{word[1:]}" if word.startswith("y") else word)
 
 
 def _regions(word: str) -> tuple[int, int]:
-    """Where R1 and R2 begin: after the first consonant behind a vowel, and the same again from there."""
+    """Where R1 and R2 start: after the first consonant that follows a vowel, and the same again from there."""
     prefix = next((prefix for prefix in _REGION_PREFIXES if word.startswith(prefix)), None)
     first = len(prefix) if prefix else _after(word, 0)
     return first, _after(word, first)

@@ -1,6 +1,6 @@
-"""The English tables of METEOR 1.5, read from the installed pycocoevalcap: nothing of them is part of this package.
+"""The English tables of METEOR 1.5, read from the installed pycocoevalcap: this package includes none of them.
 
-The jar holds the word lists and WordNet 3.0, the file beside it the paraphrases. Java is not needed to read them.
+The jar holds the word lists and WordNet 3.0, the file next to it the paraphrases. Java is not needed to read them.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from rsitr.captions.meteor.paraphrases import REPAIR, Paraphrases, load_paraphra
 from rsitr.errors import CorruptArchive, SourceUnavailable
 
 CACHE = Path("cache") / "meteor"
-"""Below the working folder, as every cache."""
+"""Below the working folder, like every cache."""
 JAR = "meteor-1.5.jar"
 PARAPHRASES = Path("data") / "paraphrase-en.gz"
 _LISTS = (
@@ -45,23 +45,23 @@ _ENDINGS = (
 
 @dataclass(frozen=True)
 class Tables:
-    """All that METEOR knows of English, beside the stemmer."""
+    """All that METEOR knows about English, apart from the stemmer."""
 
     normalizer: Normalizer
     function_words: frozenset[str]
     synsets: Mapping[str, str]
-    """Word -> numbers of its synsets, one space apart."""
+    """Word -> numbers of its synsets, separated by spaces."""
     bases: Mapping[str, list[str]]
-    """Irregular form -> what it is a form of."""
+    """Irregular form -> its base forms."""
     paraphrases: Paraphrases
 
     def meanings(self, word: str) -> frozenset[int]:
-        """Synsets of a word, and of what it is a form of; two words with one in common are synonyms."""
+        """Synsets of a word and of its base forms; two words with one in common are synonyms."""
         words = (word, *self.bases.get(word, (self._base(word),)))
         return frozenset(int(number) for each in words for number in self.synsets.get(each, "").split())
 
     def _base(self, word: str) -> str:
-        """The first known word that a regular ending leads to, and an empty string without any."""
+        """The first known word that a regular ending leads to, or an empty string."""
         if len(word) <= 2 or word.endswith("ss"):
             return word
         candidates = (word.removesuffix(end) + new for end, new in _ENDINGS if word.endswith(end))
@@ -69,10 +69,10 @@ class Tables:
 
 
 def load_tables(folder: Path = CACHE, package: Path | None = None) -> Tables:
-    """Read the tables; the paraphrases by way of a compact form in ``folder``, built once in about half a minute.
+    """Read the tables; the paraphrases through a compact form in ``folder``, built once in about half a minute.
 
     ``package`` is the folder with the jar, by default the one of the installed pycocoevalcap. Raises
-    ``SourceUnavailable`` where one of the two files is missing and ``CorruptArchive`` where it cannot be read.
+    ``SourceUnavailable`` if one of the two files is missing and ``CorruptArchive`` if it cannot be read.
     """
     package = package or _installed()
     for path in (package / JAR, package / PARAPHRASES):
@@ -106,7 +106,7 @@ def _prefixes(lines: list[str]) -> dict[str, bool]:
 
 
 def _bases(lines: list[str]) -> dict[str, list[str]]:
-    """From a line with a word and a line with its irregular forms, in turn."""
+    """From alternating lines: a word, then its irregular forms."""
     bases = defaultdict(list)
     for base, forms in zip(lines[::2], lines[1::2], strict=False):
         for form in forms.split():
