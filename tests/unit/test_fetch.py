@@ -356,7 +356,7 @@ class TestBundles:
             fetch_any([first, second, third], tmp_path, mirror=None)
         where = "or set RSITR_MIRROR to the folder of a mirror."
         assert str(caught.value).splitlines() == [
-            "the official files (https://example.org, licence CC BY 4.0) cannot be had:",
+            "the official files (https://example.org, licence CC BY 4.0) are unavailable:",
             "  a (bytes: unknown, sha256: unknown)",
             f"    {server.url}/a: HTTP 404 Not Found",
             f"    Put a copy fetched by hand at {tmp_path}/a, {where}",
@@ -365,7 +365,7 @@ class TestBundles:
             f"    Put a copy fetched by hand at {tmp_path}/b, {where}",
             f"{tmp_path}/wrong is not the right file: expected 2 bytes, got 1 "
             f"(sha256 {hashlib.sha256(b'1').hexdigest()}). Delete it or replace it.",
-            "the mirror files (https://example.org, licence CC BY 4.0) cannot be had:",
+            "the mirror files (https://example.org, licence CC BY 4.0) are unavailable:",
             "  c (bytes: unknown, sha256: unknown)",
             "    $RSITR_MIRROR/c: RSITR_MIRROR is not set",
             f"    Put a copy fetched by hand at {tmp_path}/c, {where}",

@@ -12,8 +12,9 @@ from rsitr.datasets.class_folders import class_folder_rows
 class AID(Dataset):
     """AID, a pretraining and leakage source: the named images of RSICD are its images under the same file names.
 
-    The authors' server shows a page to programs, so the archive is fetched with a browser. The copy ``blanchon/AID`` on
-    Hugging Face has no archive but 10,000 single files; zipped as ``AID.zip`` they are read as well.
+    The authors' server gives programs a web page, so the archive has to be fetched with a browser. The copy
+    ``blanchon/AID`` on Hugging Face has 10,000 single files instead of an archive; zipped as ``AID.zip`` they can be
+    read too.
     """
 
     name = "aid"
@@ -51,5 +52,5 @@ class AID(Dataset):
     )
 
     def parse(self, root: Path) -> Iterator[Row]:
-        """Rows of ``AID/<Class>/<class>_<number>.jpg``; the archive of the authors has the classes at its root."""
+        """Rows of ``AID/<Class>/<class>_<number>.jpg``; the authors' archive has the classes at its root."""
         yield from class_folder_rows(root, "AID" if (root / "AID").is_dir() else ".")

@@ -1,7 +1,7 @@
 """Extracting zip, tar and rar archives of unknown origin.
 
-Every format is read as a list of members with the same few facts; what is allowed is decided on that list before any
-byte is written. Only then are the members written, into a staging folder beside the target, and moved over.
+Every format is read as a list of members with the same few facts; what is allowed is decided from that list before any
+byte is written. Only then are the members written to a staging folder next to the target, and moved over.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _RAR_TOOLS = (
     ("7zz", "e", "-so"),
     ("bsdtar", "-x", "--to-stdout", "-f"),
 )
-"""Commands that print the files of the rar whose name is appended."""
+"""Commands that print the files of the rar whose name is appended to them."""
 
 
 @dataclass(frozen=True)
@@ -70,15 +70,15 @@ class _Member:
 
     @cached_property
     def path(self) -> PurePosixPath:
-        """Place relative to the extracted folder."""
+        """Path relative to the extracted folder."""
         return PurePosixPath(_with_slashes(self.name))
 
 
 def extract(archive: Path, into: Path) -> int:
-    """Extract ``archive`` under the folder ``into``, over what is there, and return the number of its files.
+    """Extract ``archive`` into the folder ``into``, over what is there, and return the number of its files.
 
-    The format follows the name: .zip, .rar, and anything else is opened as a tar, compressed or not. A killed
-    extraction leaves no truncated file under ``into``; running it again gives the same result. Owners, permissions and
+    The format follows the name: .zip, .rar, and anything else is opened as a tar, compressed or not. An extraction that
+    is killed leaves no truncated file under ``into``; running it again gives the same result. Owners, permissions and
     times are not kept.
 
     Raises ``UnsafeArchive`` for a member that would land outside ``into`` (nothing is written then),
@@ -109,7 +109,7 @@ def _members_of(archive: Path) -> Iterator[list[_Member]]:
         with zipfile.ZipFile(archive) as zip_file:
             yield [_zip_member(zip_file, info) for info in zip_file.infolist()]
     elif suffix == ".rar":
-        # By default rarfile takes a broken header for the end of the archive.
+        # By default rarfile takes a broken header as the end of the archive.
         with rarfile.RarFile(archive, errors="strict") as rar_file, _rar_opener(archive, rar_file) as opener:
             yield [_rar_member(rar_file, info, opener) for info in rar_file.infolist()]
     else:
@@ -151,7 +151,7 @@ def _rar_member(pack: rarfile.RarFile, info: rarfile.RarInfo, opener: Callable[[
 def _rar_opener(archive: Path, pack: rarfile.RarFile) -> Iterator[Callable[[rarfile.RarInfo], Any]]:
     """The function that opens a file of a rar.
 
-    Stored files are read by rarfile. Compressed ones need a program, which rarfile would start for each file anew and
+    Stored files are read by rarfile. Compressed ones need a program, which rarfile would restart for each file and
     which, in a solid archive, would decompress everything before it: here one process prints all files in a row.
     """
     if pack.needs_password():
@@ -167,8 +167,8 @@ def _rar_opener(archive: Path, pack: rarfile.RarFile) -> Iterator[Callable[[rarf
 def _able_tool(archive: Path, files: Sequence[rarfile.RarInfo]) -> list[str]:
     """The first command that prints the right bytes of ``files``.
 
-    Being installed is not enough: 7-Zip comes without the rar decoder in some distributions, bsdtar reads no solid
-    archives, and both, like unar, stop at some variants of the format.
+    Being installed is not enough: 7-Zip comes without the rar decoder in some distributions, bsdtar cannot read solid
+    archives, and both, like unar, fail on some variants of the format.
     """
     commands = [[*tool, str(archive.absolute())] for tool in _RAR_TOOLS if shutil.which(tool[0])]
     failures = []
@@ -218,19 +218,19 @@ class _PrintedFile(io.RawIOBase):
         return True
 
     def readinto(self, buffer: Any) -> int:
-        """Fill ``buffer`` with what comes next."""
+        """Fill ``buffer`` with the next bytes."""
         chunk = self._output.read(min(len(buffer), self._left))
         buffer[: len(chunk)] = chunk
         self._left -= len(chunk)
         self._crc = zlib.crc32(chunk, self._crc)
-        # RAR 5 may state a BLAKE2 digest instead of a CRC; then the size and the status of the tool have to do.
+        # RAR 5 may state a BLAKE2 digest instead of a CRC; then the size and the status of the tool must suffice.
         if not chunk and (self._left or self._info.CRC not in (None, self._crc)):
             raise _Broken(f"{self._info.filename!r} has other bytes than the archive declares")
         return len(chunk)
 
 
 def _require_safe(archive: Path, members: Sequence[_Member]) -> None:
-    """Raise ``UnsafeArchive`` if a member would land, or lead, outside the folder that is extracted into."""
+    """Raise ``UnsafeArchive`` if a member would land, or lead, outside the target folder."""
     refuse = partial(_refuse, archive)
     files = {member.path for member in members if member.kind == "file"}
     links = {member.path for member in members if member.kind in ("symlink", "hardlink")}
@@ -238,27 +238,27 @@ def _require_safe(archive: Path, members: Sequence[_Member]) -> None:
         if _is_absolute(member.name) or ".." in member.path.parts:
             refuse(member, "would land outside the folder it is extracted into")
         if member.kind == "device":
-            refuse(member, "is a device and no file")
+            refuse(member, "is a device, not a file")
         if member.kind == "symlink" and not _stays_inside(member):
             refuse(member, f"is a link to {member.target!r}, which may lead outside the folder it is extracted into")
         if member.kind == "hardlink" and PurePosixPath(_with_slashes(member.target)) not in files:
-            refuse(member, f"is a link to {member.target!r}, which is no file of the archive")
+            refuse(member, f"is a link to {member.target!r}, which is not a file of the archive")
         for folder in _folders([member]) & links:
             refuse(member, f"would be written through the link {str(folder)!r}")
     folders = _folders(members) | {PurePosixPath()}
     if conflict := folders & (files | links) | files & links:
-        raise _Broken(f"{str(min(conflict))!r} is more than one of file, folder and link")
+        raise _Broken(f"{str(min(conflict))!r} appears as more than one of file, folder and link")
 
 
 def _refuse(archive: Path, member: _Member, why: str) -> NoReturn:
     raise UnsafeArchive(
         f"{archive}: the member {member.name!r} {why}. Nothing was extracted. Delete the archive and fetch it again; "
-        "if it is the same then, do not trust its origin."
+        "if it is the same again, do not trust its origin."
     )
 
 
 def _with_slashes(path: str) -> str:
-    """``path`` as POSIX spells it: archives made under Windows may separate by backslashes."""
+    """``path`` as POSIX spells it: archives made on Windows may use backslashes."""
     return path.replace("\\", "/")
 
 
@@ -269,8 +269,8 @@ def _is_absolute(path: str) -> bool:
 def _stays_inside(link: _Member) -> bool:
     """Whether a symbolic link certainly leads to a place inside the extracted folder.
 
-    Its text tells if it climbs only along the folders that hold the link itself, which are no links. Behind any other
-    name, which may be a link of this archive or a later one, ``..`` is the parent of wherever that leads.
+    Its text is enough if it climbs only through the folders that hold the link itself, which are not links. After any
+    other name, which may be a link in this archive or a later one, ``..`` is the parent of wherever that leads.
     """
     if not link.target or _is_absolute(link.target):
         return False
@@ -300,8 +300,8 @@ def _require_room(archive: Path, members: Sequence[_Member], into: Path) -> None
     needed, free = sum(member.size for member in members), shutil.disk_usage(into).free
     if needed > free:
         raise DiskFull(
-            f"{archive} holds {needed:,} bytes and the disk of {into} has {free:,} left: free some and run again. "
-            "If that is far more than the dataset should have, the archive is a zip bomb: delete it."
+            f"{archive} holds {needed:,} bytes and the disk of {into} has {free:,} left: free some space and run "
+            "again. If that is far more than the dataset should have, the archive is a zip bomb: delete it."
         )
 
 
@@ -329,8 +329,8 @@ def _write(members: Sequence[_Member], staging: Path) -> None:
 
 
 def _merge(source: Path, target: Path) -> None:
-    """Move a tree over another one of the same disk, file by file where both have the folder."""
-    if target.is_symlink():  # of an earlier archive: what is checked to stay inside here may not behind it
+    """Move a tree over another one on the same disk, file by file where both have the folder."""
+    if target.is_symlink():  # of an earlier archive: what was checked to stay inside may not do so through it
         target.unlink()
     is_folder = source.is_dir() and not source.is_symlink()
     if target.exists() and is_folder != target.is_dir():

@@ -16,7 +16,7 @@ class Source(BaseModel):
     """One file that can be fetched.
 
     ``urls`` are tried in order: ``https://...``, ``hf://[datasets/]owner/repo@revision/path`` (Hugging Face) or
-    ``gdrive://file-id`` (Google Drive). ``mirror`` is the file's place inside the folder that ``RSITR_MIRROR`` names.
+    ``gdrive://file-id`` (Google Drive). ``mirror`` is the file's path inside the folder that ``RSITR_MIRROR`` names.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -28,7 +28,7 @@ class Source(BaseModel):
     bytes: int | None = None
     sha256: str | None = None
     optional: bool = False
-    """An optional file (images of a caption-only copy) may be missing; the rows then say so."""
+    """An optional file (images of a copy with only captions) may be missing; the rows then say so."""
 
 
 class Bundle(BaseModel):
@@ -43,10 +43,10 @@ class Bundle(BaseModel):
 
 
 class Row(NamedTuple):
-    """One image of a dataset as its annotation states it, before any pixel is read."""
+    """One image of a dataset as its annotation states it, before any pixels are read."""
 
     image_id: str
-    """Unique inside the dataset; the official file name."""
+    """Unique within the dataset; the official file name."""
     path: str
     """Of the image, relative to the extracted root."""
     split: Split
@@ -56,7 +56,7 @@ class Row(NamedTuple):
     """Empty in a scene classification set."""
     keywords: list[str]
     published_class: str | None = None
-    """The class that published code works with, where ``class_name`` repairs it."""
+    """The class that published code uses, where ``class_name`` corrects it."""
 
 
 class Dataset(ABC):
@@ -66,11 +66,11 @@ class Dataset(ABC):
     title: ClassVar[str]
     citation: ClassVar[str]
     bundles: ClassVar[tuple[Bundle, ...]]
-    """In order of preference; the first whose files can all be had is used."""
+    """In order of preference; the first whose files are all available is used."""
     synthetic: ClassVar[bool] = False
-    """Synthetic numbers are labelled so and never set beside published ones."""
+    """Synthetic numbers are labelled as such and never shown next to published ones."""
     packed: ClassVar[bool] = False
-    """Archives are given to ``parse`` as they are, because extracted they would be millions of small files."""
+    """Archives go to ``parse`` as they are, because extracted they would be millions of small files."""
 
     def prepare(self, root: Path) -> None:
         """Write the files of a generated dataset under ``root``; a fetched one has nothing to prepare."""
@@ -80,6 +80,6 @@ class Dataset(ABC):
     def parse(self, root: Path) -> Iterator[Row]:
         """Yield the rows of the dataset whose files were extracted under ``root``.
 
-        Rows of a set that has classes and no sentences carry empty ``captions`` and are all of the split "train".
+        Rows of a set with classes but no sentences have empty ``captions`` and are all in the split "train".
         Raises ``DatasetError`` with the file and the entry when the annotation is not in the official layout.
         """

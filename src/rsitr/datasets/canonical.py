@@ -19,7 +19,7 @@ from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
 from rsitr.errors import DatasetError
 
 CANONICAL_SCHEMA = DATASET_SCHEMA.append(pa.field("published_class", pa.string()))
-"""What a canonical table holds beyond what a clean one passes on to methods: the class before it was repaired."""
+"""What only the canonical table holds, and a clean one does not pass on to methods: the class before correction."""
 
 
 def rows_to_frame(rows: Iterable[Row], root: Path, workers: int = 2) -> pd.DataFrame:
@@ -72,7 +72,7 @@ def validate(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def data_sha(frame: pd.DataFrame) -> str:
-    """Hash of the rows in order; independent of the parquet writer and of where the files lie."""
+    """Hash of the rows in order; independent of the parquet writer and of where the files are."""
     digest = hashlib.sha256()
     for row in frame.sort_values("image_id").to_dict("records"):
         values = {name: list(value) if name in {"captions", "keywords"} else value for name, value in row.items()}
@@ -85,7 +85,7 @@ def _plain(value: Any) -> Any:
 
 
 def build_dataset(dataset: Dataset, root: Path, origin: str, licence: str, out: Path) -> DatasetFacts:
-    """Parse the extracted files under ``root`` into ``out``; the one way a raw dataset becomes canonical."""
+    """Parse the extracted files under ``root`` into ``out``; the only way a raw dataset becomes canonical."""
     frame = rows_to_frame(dataset.parse(root), root)
     facts = DatasetFacts(
         dataset.name, dataset.title, origin, licence, dataset.synthetic, root.as_posix(), data_sha(frame)

@@ -1,4 +1,4 @@
-"""Names of captions, for results that are to say which caption they mean without holding the words of a dataset."""
+"""Names of captions, for results that state which caption they mean without including the words of a dataset."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from rsitr.errors import DatasetError
 
 
 def caption_name(split: SplitData, caption: int) -> str:
-    """``IMAGE#K``: the K-th caption of an image, counted from 1. ``caption`` is its place among those of the split."""
+    """``IMAGE#K``: the K-th caption of an image, counted from 1. ``caption`` is its position among those of the
+    split."""
     image = split.image_of[caption]
     return f"{split.image_ids[image]}#{caption - np.searchsorted(split.image_of, image) + 1}"
 
 
 def words_of(name: str, split: SplitData) -> str:
-    """The words of the caption of that name; raises ``DatasetError`` where the split has none such."""
+    """The words of the caption called ``name``; raises ``DatasetError`` if the split has no such caption."""
     image, _, number = name.rpartition("#")
     if image in split.image_ids and number.isdecimal():
         own = np.flatnonzero(split.image_of == split.image_ids.index(image))

@@ -10,7 +10,7 @@ from rsitr.errors import DatasetError
 
 
 def class_folder_rows(root: Path, folder: str, suffix: str = ".jpg") -> Iterator[Row]:
-    """Rows of ``<folder>/<Class>/<image>``, in the order of their paths: no captions, all in the training split.
+    """Rows of ``<folder>/<Class>/<image>``, in path order: no captions, all in the training split.
 
     The class is the name of the folder in lower case. A folder without images raises ``DatasetError``.
     """

@@ -21,9 +21,9 @@ from rsitr.errors import CorruptArchive, DatasetError
 
 Format = Literal["huggingface", "webdataset", "clip-benchmark", "karpathy"]
 SHARD = 1000
-"""Samples of a shard: about 100 MB of the field's images, small enough to shuffle and to fetch again."""
+"""Samples per shard: about 100 MB of the field's images, small enough to shuffle and to fetch again."""
 _ENCODINGS = {"JPEG": "jpg", "PNG": "png", "WEBP": "webp"}
-"""What readers of shards decode; anything else (TIFF) is encoded anew as PNG, which loses nothing of its colours."""
+"""What readers of shards decode; anything else (TIFF) is re-encoded as PNG, which keeps its colours exactly."""
 
 Row = dict[str, Any]
 
@@ -38,7 +38,7 @@ class Exported(NamedTuple):
 def export(table: Path, form: Format, out: Path) -> Exported:
     """Write the dataset of a canonical table to the new folder ``out``, all of it or nothing.
 
-    Raises ``DatasetError`` when ``out`` is not empty or nothing can be exported, and ``CorruptArchive`` for an image
+    Raises ``DatasetError`` if ``out`` is not empty or nothing can be exported, and ``CorruptArchive`` for an image
     that has changed since the table was built.
     """
     out = out.resolve()
@@ -71,7 +71,7 @@ def _obstacle(row: Row, form: Format) -> str:
 
 
 def _splits(rows: Sequence[Row], form: Format) -> Iterator[tuple[str, list[Row]]]:
-    """The rows that can be exported, by split; splits without one are left out."""
+    """The rows that can be exported, by split; splits without any are left out."""
     for split in SPLITS:
         if chosen := [row for row in rows if row["split"] == split and not _obstacle(row, form)]:
             yield split, chosen
@@ -100,7 +100,7 @@ def _write_karpathy(rows: Sequence[Row], facts: DatasetFacts, out: Path) -> None
 
 
 def _write_huggingface(rows: Sequence[Row], facts: DatasetFacts, out: Path) -> None:
-    """``imagefolder`` of the library datasets: ``<split>/metadata.jsonl`` beside the images of the split."""
+    """``imagefolder`` of the library datasets: ``<split>/metadata.jsonl`` next to the images of the split."""
     names = {"train": "train", "val": "validation", "test": "test"}
     for split, chosen in _splits(rows, "huggingface"):
         folder = out / names[split]
@@ -118,7 +118,8 @@ def _write_webdataset(rows: Sequence[Row], facts: DatasetFacts, out: Path) -> No
 
 
 def _write_clip_benchmark(rows: Sequence[Row], facts: DatasetFacts, out: Path) -> None:
-    """The retrieval layout of CLIP_benchmark: ``<split>/0.tar`` ... and files that say how many shards and what for."""
+    """The retrieval layout of CLIP_benchmark: ``<split>/0.tar`` ... and files that state how many shards there are and
+    what for."""
     for split, chosen in _splits(rows, "clip-benchmark"):
         (out / split).mkdir()
         shards = write_shards(chosen, Path(facts.root), out / split / "%d.tar")
@@ -143,7 +144,7 @@ def write_shards(rows: Sequence[Row], root: Path, pattern: Path) -> int:
             extension, image = _encoded(root / row["path"])
             captions = "\n".join(row["captions"])
             labels = json.dumps(_labels(row), ensure_ascii=False)
-            # A key holds no dot, since the first dot of a member's name begins its extension.
+            # A key holds no dot, since the first dot of a member's name starts its extension.
             shards.write(
                 {"__key__": f"{number:07}", extension: image, "txt": captions.encode(), "json": labels.encode()}
             )
@@ -155,7 +156,7 @@ def _labels(row: Row) -> Row:
 
 
 def _encoded(path: Path) -> tuple[str, bytes]:
-    """File extension and content of an image in an encoding that every reader of shards knows."""
+    """File extension and content of an image in an encoding that every reader of shards supports."""
     try:
         with Image.open(path) as image:
             extension = _ENCODINGS.get(image.format or "")
@@ -178,7 +179,7 @@ def _copy(image: Path, target: Path) -> None:
 
 
 def _card(facts: DatasetFacts, form: Format) -> str:
-    """README.md of an export: whose data this is and how it came about."""
+    """README.md of an export: whose data this is and how it was made."""
     return (
         f"---\npretty_name: {facts.title}\n---\n# {facts.title}\n\n"
         f"- Licence: {facts.licence}\n"

@@ -1,8 +1,8 @@
 """Obtaining the files of a dataset: in place, from the mirror, or over HTTP with resume, retries and checksums.
 
-What arrives is written to ``<file>.part`` and renamed when it is whole and right, so a file under its own name is
-always complete. Beside it ``<file>.part.json`` records which address the part came from and which version of it, so
-that two addresses, or two versions of one, are never glued together.
+What arrives is written to ``<file>.part`` and renamed once it is complete and correct, so a file under its own name is
+always complete. Next to it ``<file>.part.json`` records the address and version of the part, so that two addresses, or
+two versions of one, are never joined.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ from rsitr.datasets.stand_ins import LONGEST, stand_in
 from rsitr.errors import ChecksumMismatch, DiskFull, SourceUnavailable
 
 CONNECT_TIMEOUT = 5.0
-"""Seconds. Short, because a machine without network should learn so at once."""
+"""Seconds. Short, because a machine without a network should find out at once."""
 READ_TIMEOUT = 60.0
 ATTEMPTS = 5
-"""Of one address, in a row without getting further in the file."""
+"""For one address, in a row without getting further in the file."""
 LONGEST_WAIT = 60.0
-"""Seconds between two attempts, whatever the server asks for."""
+"""Seconds between two attempts, whatever the server requests."""
 CHUNK = 1 << 16
 
 _log = logging.getLogger(__name__)
@@ -57,10 +57,11 @@ class _Interrupted(Exception):
 
 
 def fetch_any(bundles: Sequence[Bundle], into: Path, *, mirror: Path | None) -> tuple[Bundle, list[Path]]:
-    """The first of ``bundles`` whose files can all be had, and the places of these files under ``into``.
+    """The first of ``bundles`` whose files are all available, and the paths of these files under ``into``.
 
-    A bundle that lies complete in ``into`` wins without any request. Otherwise the bundles are tried in order, those
-    of the mirror first when ``mirror`` (the folder that RSITR_MIRROR names) is given, since who sets it wants it.
+    A bundle that is already complete in ``into`` wins without any request. Otherwise the bundles are tried in order,
+    those of the mirror first if ``mirror`` (the folder that RSITR_MIRROR names) is given, since whoever sets it wants
+    it used.
 
     Raises ``SourceUnavailable`` with the reason for every file of every bundle, and ``DiskFull``.
     """
@@ -80,7 +81,7 @@ def fetch_any(bundles: Sequence[Bundle], into: Path, *, mirror: Path | None) -> 
 
 
 def fetch_bundle(bundle: Bundle, into: Path, *, mirror: Path | None, progress: bool = True) -> list[Path]:
-    """All files of ``bundle`` under ``into``, in the bundle's order, without the optional ones that cannot be had.
+    """All files of ``bundle`` under ``into``, in the bundle's order, without optional ones that are unavailable.
 
     Raises ``SourceUnavailable``, ``ChecksumMismatch`` (a wrong file is already in place) and ``DiskFull``.
     """
@@ -88,7 +89,7 @@ def fetch_bundle(bundle: Bundle, into: Path, *, mirror: Path | None, progress: b
 
 
 def fetch_file(source: Source, into: Path, *, mirror: Path | None) -> Path:
-    """One file as ``into / source.file``, from the mirror if it is there and else from the first address that works.
+    """One file as ``into / source.file``, from the mirror if it is there, otherwise from the first address that works.
 
     Raises ``SourceUnavailable``, ``ChecksumMismatch`` (a wrong file is already in place) and ``DiskFull``.
     """
@@ -105,10 +106,10 @@ def resolve(url: str) -> str:
         return url
     if match := re.fullmatch(r"gdrive://([\w-]+)", url):
         server = os.environ.get("RSITR_GDRIVE_ENDPOINT", "https://drive.usercontent.google.com").rstrip("/")
-        # confirm=t answers the page that otherwise comes instead of a file too large for the virus scan.
+        # confirm=t skips the page that otherwise replaces a file too large for the virus scan.
         return f"{server}/download?id={match[1]}&export=download&confirm=t"
     if match := re.fullmatch(r"hf://(datasets/)?([^/@]+/[^/@]+)@([^/]+)/(.+)", url):
-        from huggingface_hub import hf_hub_url  # half a second of imports that no other source needs
+        from huggingface_hub import hf_hub_url  # half a second of imports, which no other source needs
 
         kind, repository, revision, path = match.groups()
         endpoint = os.environ.get("HF_ENDPOINT", "https://huggingface.co").rstrip("/")
@@ -117,7 +118,7 @@ def resolve(url: str) -> str:
 
 
 def _obtain_all(web: _Web, bundle: Bundle, into: Path, mirror: Path | None) -> list[Path]:
-    """``fetch_bundle`` with the connections and the knowledge of dead hosts shared between bundles."""
+    """``fetch_bundle`` with connections and known dead hosts shared between bundles."""
     had: set[str] = set()
     required_first = sorted(bundle.sources, key=lambda source: source.optional)
     for number, source in enumerate(required_first):
@@ -125,12 +126,12 @@ def _obtain_all(web: _Web, bundle: Bundle, into: Path, mirror: Path | None) -> l
             _obtain(web, source, into, mirror)
         except SourceUnavailable as error:
             if not source.optional:
-                head = f"the {bundle.origin} files ({bundle.homepage}, licence {bundle.licence}) cannot be had:"
-                # The rest of an incomplete bundle may be gigabytes: name it, so that it can be fetched by hand.
+                head = f"the {bundle.origin} files ({bundle.homepage}, licence {bundle.licence}) are unavailable:"
+                # The rest of an incomplete bundle may be gigabytes: list it, so that it can be fetched by hand.
                 rest = [other for other in required_first[number + 1 :] if not other.optional]
                 untried = [_describe(other, into, {}) for other in rest if not _is_in_place(other, into)]
                 raise SourceUnavailable("\n".join([head, str(error), *untried])) from None
-            _log.warning("going on without an optional file:\n%s", error)
+            _log.warning("continuing without an optional file:\n%s", error)
         else:
             had.add(source.file)
     return [into / source.file for source in bundle.sources if source.file in had]
@@ -160,7 +161,7 @@ def _obtain(web: _Web, source: Source, into: Path, mirror: Path | None) -> Path:
             except OSError as error:
                 if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                     raise
-                raise DiskFull(f"no room for {target}: free some and run again; what has arrived is kept") from error
+                raise DiskFull(f"no room for {target}: free some space and run again; the part is kept") from error
     raise SourceUnavailable(_describe(source, into, reasons))
 
 
@@ -169,12 +170,12 @@ def _mirror_address(source: Source) -> str:
 
 
 def _addresses(source: Source) -> list[str]:
-    """Where ``source`` may be had: a copy at hand before any download."""
+    """Where ``source`` may be available: a local copy before any download."""
     return [_mirror_address(source)] * (source.mirror is not None) + [resolve(url) for url in source.urls]
 
 
 def _describe(source: Source, into: Path, reasons: Mapping[str, str]) -> str:
-    """What is known of a missing file, for a user who will fetch it by hand."""
+    """What is known about a missing file, for a user who will fetch it by hand."""
     untried = "not tried, since another file of the same origin is missing"
     lines = [
         f"  {source.file} (bytes: {source.bytes or 'unknown'}, sha256: {source.sha256 or 'unknown'})",
@@ -209,7 +210,8 @@ def _is_in_place(source: Source, into: Path) -> bool:
 
 
 def _accept_in_place(source: Source, target: Path) -> bool:
-    """True if the right file is there, False if none is; raises ``ChecksumMismatch`` rather than overwrite another."""
+    """True if the right file is there, False if none is; raises ``ChecksumMismatch`` rather than overwrite a different
+    file."""
     if not target.is_file():
         return False
     if difference := mismatch_of(source, target):
@@ -230,7 +232,7 @@ def _copy_from_mirror(source: Source, mirror: Path | None, part: _Part) -> None:
 
 
 class _Part:
-    """The unfinished copy of a file from one address, and the note of where its bytes are from."""
+    """The unfinished copy of a file from one address, and the note of where its bytes come from."""
 
     def __init__(self, target: Path, url: str) -> None:
         self.target = target
@@ -239,19 +241,20 @@ class _Part:
         self._note = target.with_name(f"{target.name}.part.json")
 
     def size(self) -> int:
-        """Bytes that have arrived, from whatever address."""
+        """Bytes that have arrived, from any address."""
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def version(self) -> str | None:
-        """What the server called the version that has begun to arrive, maybe ""; None if there is nothing to go on."""
+        """What the server called the version that has started to arrive, maybe ""; None if there is nothing to
+        continue."""
         try:
             note = json.loads(self._note.read_text())
-        except (FileNotFoundError, ValueError):  # nothing begun, or the process was killed while it wrote the note
+        except (FileNotFoundError, ValueError):  # nothing started, or the process was killed while writing the note
             return None
         return note["version"] if note["url"] == self.url else None
 
     def begin(self, version: str) -> None:
-        """Empty the part and note where the bytes to come are from."""
+        """Empty the part and note where the next bytes come from."""
         self.discard()
         self._note.write_text(json.dumps({"url": self.url, "version": version}))
 
@@ -274,7 +277,7 @@ class _Web:
         self._progress = progress and self._console.is_terminal
 
     def download(self, source: Source, part: _Part) -> None:
-        """Bring ``part`` to the whole and right content of ``source``; raises ``_Refused``."""
+        """Complete ``part`` with the content of ``source`` and check it; raises ``_Refused``."""
         leftover = part.version() is not None
         furthest, failures = part.size() if leftover else 0, 0
         while True:
@@ -293,13 +296,13 @@ class _Web:
             part.discard()
             if not leftover:
                 raise _Refused(difference)
-            leftover = False  # the fault may lie in what an earlier run left: once more from the start
+            leftover = False  # the fault may be in what an earlier run left: start over once
 
     def _attempt(self, source: Source, part: _Part) -> str | None:
-        """Ask for what ``part`` lacks and append it; how the whole then differs from ``source``."""
+        """Ask for what ``part`` lacks and append it; returns how the whole then differs from ``source``."""
         version = part.version()
         offset = 0 if version is None else part.size()
-        headers = {"Accept-Encoding": "identity"}  # sizes and ranges are those of the file, not of its compression
+        headers = {"Accept-Encoding": "identity"}  # sizes and ranges refer to the file, not to a compressed form
         if offset:
             headers["Range"] = f"bytes={offset}-"
             headers |= {"If-Range": version} if version else {}
@@ -309,12 +312,12 @@ class _Web:
                 part.discard()
                 raise _Interrupted(f"the server does not continue at byte {offset}", wait=0.0)
             _require_success(response)
-            if response.status_code == 200:  # the server ignores ranges, or has another version by now
+            if response.status_code == 200:  # the server ignores ranges, or now has another version
                 offset = 0
             return _mismatch(source, *self._receive(response, offset, source, part))
 
     def _receive(self, response: requests.Response, offset: int, source: Source, part: _Part) -> tuple[int, str]:
-        """Append the body, which starts at byte ``offset`` of the file; size and SHA-256 of the whole."""
+        """Append the body, which starts at byte ``offset`` of the file; returns size and SHA-256 of the whole."""
         length = response.headers.get("Content-Length")
         total = offset + int(length) if length else None
         try:
@@ -349,7 +352,7 @@ class _Web:
         except requests.ConnectionError as error:
             if error.args and isinstance(error.args[0], ProtocolError):  # connected, then cut
                 raise _Interrupted(f"the connection was cut before an answer: {_cause(error)}") from error
-            # A redirect may have led elsewhere: blame the host that was asked last.
+            # A redirect may have led elsewhere: blame the last host asked.
             host = urlsplit(str(error.request.url)).netloc if error.request else host
             self._unreachable[host] = f"no network, or no connection to {host}: {_cause(error)}"
             raise _Refused(self._unreachable[host]) from error
@@ -366,7 +369,7 @@ class _Web:
 
 
 def _require_success(response: requests.Response) -> None:
-    """Raise ``_Interrupted`` for what may pass (429, 5xx) and ``_Refused`` for any other failure."""
+    """Raise ``_Interrupted`` for failures that may be temporary (429, 5xx) and ``_Refused`` for any other."""
     status = f"HTTP {response.status_code} {response.reason}"
     if response.status_code == 429 or response.status_code >= 500:
         raise _Interrupted(status, _retry_after(response))
@@ -375,7 +378,8 @@ def _require_success(response: requests.Response) -> None:
 
 
 def _retry_after(response: requests.Response) -> float | None:
-    """Seconds to wait by the header Retry-After, which holds a number or a date; None without a readable one."""
+    """Seconds to wait according to the header Retry-After, which holds a number or a date; None without a readable
+    one."""
     text = response.headers.get("Retry-After", "").strip()
     if text.isdecimal():
         return float(text)
@@ -386,7 +390,7 @@ def _retry_after(response: requests.Response) -> float | None:
 
 
 def _require_the_file(response: requests.Response, first: bytes, source: Source) -> None:
-    """Refuse what some servers send with status 200 in place of a file."""
+    """Refuse what some servers send with status 200 instead of a file."""
     if found := stand_in(first, source.file, response.headers.get("Content-Type", "")):
         raise _Refused(found)
 

@@ -22,7 +22,7 @@ def as_rgb(image: Image.Image) -> Image.Image:
 def load_rgb(path: Path) -> Image.Image:
     """Decode a whole image as RGB (``as_rgb``).
 
-    Raises ``CorruptArchive`` naming the file when it is truncated or no image.
+    Raises ``CorruptArchive`` naming the file if it is truncated or not an image.
     """
     try:
         with Image.open(path) as image:

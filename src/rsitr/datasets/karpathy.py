@@ -1,4 +1,4 @@
-"""The JSON layout of Karpathy's splits, which nearly every caption dataset of remote sensing is published in.
+"""The JSON layout of Karpathy's splits, in which nearly every caption dataset of remote sensing is published.
 
 ``{"dataset": ..., "images": [{"filename", "split", "sentences": [{"raw"}], "classname"?, "keywords"?}]}``
 """
@@ -38,9 +38,9 @@ def karpathy_rows(
 ) -> Iterator[Row]:
     """Rows of a Karpathy-style JSON.
 
-    ``image_dir`` is where the images lie relative to the extracted root; ``class_of`` and ``split_of`` find the class
-    and the split of an entry, where they stand elsewhere or under other names. An image without captions is yielded
-    with an empty list, so that it is reported and not lost; an entry that cannot be understood raises ``DatasetError``.
+    ``image_dir`` is where the images are, relative to the extracted root; ``class_of`` and ``split_of`` find the class
+    and the split of an entry if they are elsewhere or under other names. An image without captions is yielded with an
+    empty list, so that it is reported, not lost; an entry that cannot be understood raises ``DatasetError``.
     """
     for position, entry in enumerate(read_json(path)):
         try:

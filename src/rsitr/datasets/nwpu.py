@@ -19,7 +19,7 @@ SENTENCES = ("raw", "raw_1", "raw_2", "raw_3", "raw_4")
 class NWPU(Dataset):
     """NWPU-Captions with its official split 25200 / 3150 / 3150.
 
-    The published archive lacks ``airplane_111.jpg``, which the annotation lists; its row says so and stays.
+    The published archive lacks ``airplane_111.jpg``, which the annotation lists; its row stays and says so.
     """
 
     name = "nwpu"
@@ -48,7 +48,7 @@ class NWPU(Dataset):
     )
 
     def parse(self, root: Path) -> Iterator[Row]:
-        """Rows of ``dataset_nwpu.json``, in which every class holds a list; images: ``NWPU_images/<class>/<name>``."""
+        """Rows of ``dataset_nwpu.json``, where every class holds a list; images: ``NWPU_images/<class>/<name>``."""
         path = root / "dataset_nwpu.json"
         for class_name, entries in read_classes(path).items():
             for position, entry in enumerate(entries):

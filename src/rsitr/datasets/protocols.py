@@ -1,6 +1,6 @@
 """Split protocols by name: which images a paper trained, selected and tested on.
 
-Every one keeps the official test split; they differ in what they do with the rest. A protocol is a pure function of
+They all keep the official test split and differ in what they do with the rest. A protocol is a pure function of
 the official splits, the dataset and a seed, so an assignment never has to be stored.
 """
 
@@ -30,7 +30,7 @@ class Protocol:
     name: str
     definition: str
     exact: bool
-    """The authors' own list is used; otherwise their rule, with draws of ours."""
+    """The authors' own list is used; otherwise their rule, with our own draws."""
     used_by: Mapping[str, str]
     """Dataset -> the papers that used it there."""
     assign: Assign
@@ -40,7 +40,8 @@ class Protocol:
     joint: bool = False
     """One training set is the union of the train splits of all these datasets."""
     lists: Mapping[str, str] = field(default_factory=dict)
-    """Dataset -> the authors' list of val images among its files, one name a line; where it is, nothing is drawn."""
+    """Dataset -> the authors' list of val images among its files, one name per line; where it exists, nothing is
+    drawn."""
 
     def defined_on(self, dataset: str) -> bool:
         """Whether the dataset can be split by this protocol."""
@@ -51,10 +52,10 @@ class Protocol:
         return self.exact or (dataset in self.lists and (root / self.lists[dataset]).is_file())
 
     def splits(self, dataset: str, official: Mapping[str, Split], seed: int = 0, root: Path | None = None) -> Splits:
-        """Splits of a dataset; raises ``ParamsError`` where the protocol is not stated for it.
+        """Splits of a dataset; raises ``ParamsError`` if the protocol is not defined on it.
 
-        ``official`` maps every image to its official split; ``seed`` matters to protocols that draw, which they do
-        without the authors' list under ``root``. Raises ``DatasetError`` when that list is of other images.
+        ``official`` maps every image to its official split; ``seed`` matters to protocols that draw because the
+        authors' list is not under ``root``. Raises ``DatasetError`` when that list is of other images.
         """
         if not self.defined_on(dataset):
             raise ParamsError(
@@ -67,8 +68,8 @@ class Protocol:
     def training_set(self, official: Mapping[str, Mapping[str, Split]]) -> list[tuple[str, str]]:
         """(dataset, image id) of everything that one model is trained on under a joint protocol.
 
-        ``official`` holds the splits of each member. Images of a member's test split that show up in the training
-        images of another are still in it: taking them out is the task of de-duplication.
+        ``official`` holds the splits of each member. Images of a member's test split that appear among the training
+        images of another are still in it: de-duplication removes them.
         """
         if missing := [dataset for dataset in self.datasets if dataset not in official]:
             raise DatasetError(f"{self.name} needs {', '.join(missing)} as well: build their tables first")
@@ -122,7 +123,7 @@ def _drawn(pool: list[str], count: int, key: str) -> set[str]:
 
 
 def _without_val(dataset: str, official: Mapping[str, Split], seed: int) -> Splits:
-    """RSITMD's authors split it into train and test only, so the val split of its copies is part of train."""
+    """RSITMD's authors split it into train and test only, so the val split in copies of it is part of train."""
     if dataset != "rsitmd":
         return dict(official)
     return {image_id: _outside_test(split, False) for image_id, split in official.items()}
@@ -148,9 +149,9 @@ PROTOCOLS = {
         ),
         Protocol(
             name="swan",
-            definition="official train and val together, split anew at 80:20, on RSITMD within each class; by the "
-            "authors' lists (github.com/jaychempan/SWAN, fix_data) where they were fetched with the dataset, else by "
-            "draws of ours, one for each seed, here seed 0; the paper swaps the val and test counts of RSITMD",
+            definition="official train and val together, re-split at 80:20, on RSITMD within each class; by the "
+            "authors' lists (github.com/jaychempan/SWAN, fix_data) where they were fetched with the dataset, otherwise "
+            "by our own draws, one for each seed, here seed 0; the paper swaps the val and test counts of RSITMD",
             exact=False,
             used_by={"rsicd": _PIR, "rsitmd": _PIR},
             assign=_swan,
@@ -159,7 +160,7 @@ PROTOCOLS = {
         ),
         Protocol(
             name="amfmn-holdout",
-            definition="official train and val together, split anew at 80:20 in each of 5 repetitions, as in AMFMN's "
+            definition="official train and val together, re-split at 80:20 in each of 5 repetitions, as in AMFMN's "
             "code; its draws were not seeded, so these are ours, one for each seed, here seed 0; the paper states "
             "80:10:10",
             exact=False,
@@ -206,7 +207,7 @@ def get_protocol(name: str) -> Protocol:
 def joint_protocols(datasets: Sequence[str] | None = None) -> dict[str, tuple[str, ...]]:
     """The split protocols that train one model on several datasets, by name, with their members.
 
-    With ``datasets`` given, those of which every member is among them.
+    With ``datasets`` given, only those whose members are all among them.
     """
     joint = {name: protocol.datasets for name, protocol in PROTOCOLS.items() if protocol.joint}
     return {name: members for name, members in joint.items() if datasets is None or {*members} <= {*datasets}}

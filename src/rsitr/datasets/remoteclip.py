@@ -13,9 +13,9 @@ REPOSITORY = "hf://datasets/gzqy1026/RemoteCLIP@e4b3698f73ab0afd8c1e80ddaa1b1f1c
 
 
 class RemoteCLIP(Dataset):
-    """The RET-3 training list as released; file names say the set of origin: ``rsitmd_airport_12.png``.
+    """The RET-3 training list as released; file names state the original set: ``rsitmd_airport_12.png``.
 
-    The list is what RemoteCLIP was trained on, so it is the evidence of what its weights have seen.
+    The list is what RemoteCLIP was trained on, so it is the evidence for what its weights have seen.
     """
 
     name = "remoteclip"
@@ -34,9 +34,9 @@ class RemoteCLIP(Dataset):
     )
 
     def parse(self, root: Path) -> Iterator[Row]:
-        """Rows of ``Ret-3_train.csv``: tab-separated, the columns title and filename, one line a sentence.
+        """Rows of ``Ret-3_train.csv``: tab-separated, with columns title and filename, one sentence per line.
 
-        Images lie in ``Ret-3_train/`` or, as the archive was packed, beside the list.
+        Images are in ``Ret-3_train/`` or, as the archive was packed, next to the list.
         """
         folder = "Ret-3_train/" if (root / "Ret-3_train").is_dir() else ""
         for name, captions in read_list(root / "Ret-3_train.csv").items():

@@ -10,7 +10,7 @@ from rsitr.datasets.class_folders import class_folder_rows
 
 
 class RESISC45(Dataset):
-    """NWPU-RESISC45, whose images are those of NWPU-Captions. The authors' server shows a page to programs."""
+    """NWPU-RESISC45, whose images are those of NWPU-Captions. The authors' server gives programs a web page."""
 
     name = "resisc45"
     title = "NWPU-RESISC45"

@@ -25,8 +25,8 @@ _log = logging.getLogger(__name__)
 class RS5M(Dataset):
     """RS5M (v5) as 128 webdataset shards, about 500 GB: PUB11 from the web, RS3 captioned by BLIP-2.
 
-    A sample has the members ``img_content``, ``img_name`` and ``caption``. A shard that is not there is named in a
-    warning, and the rest is read.
+    A sample has the members ``img_content``, ``img_name`` and ``caption``. A missing shard is named in a warning, and
+    the rest is read.
     """
 
     name = "rs5m"
@@ -48,7 +48,7 @@ class RS5M(Dataset):
     def parse(self, root: Path) -> Iterator[Row]:
         """Rows of the shards in ``root``, with one sample in memory at a time.
 
-        Each image is written to ``<shard>/<name>`` as it is met, because every later stage opens image files.
+        Each image is written to ``<shard>/<name>`` when it is reached, because every later stage opens image files.
         """
         shards: list[tuple[Split, Path]] = [(split, root / file) for split, file in SHARDS if (root / file).is_file()]
         if not shards:
@@ -73,6 +73,6 @@ def _rows(shard: Path, split: Split) -> Iterator[Row]:
         if PurePosixPath(name).name != name or name in ("", ".."):
             raise DatasetError(f"{shard}: sample {sample['__key__']} names {name!r}, a path outside its folder")
         (folder / name).write_bytes(image)
-        # Names are unique inside a shard only.
+        # Names are unique only within a shard.
         image_id = f"{folder.name}/{name}"
         yield Row(image_id, image_id, split, "", [" ".join(caption.split())], [])

@@ -18,7 +18,7 @@ REPOSITORY = "201528014227051/RSICD_optimal/fc33b4555e4baa4d2f05ff0449479c89da2e
 class RSICD(Dataset):
     """RSICD with its official split 8734 / 1094 / 1093.
 
-    921 images carry a bare number as name (``00001.jpg``); their class comes from the published class list.
+    921 images have a bare number as their name (``00001.jpg``); their class comes from the published class list.
     """
 
     name = "rsicd"
@@ -103,8 +103,8 @@ class RSICD(Dataset):
     def parse(self, root: Path) -> Iterator[Row]:
         """Rows of ``dataset_rsicd.json``; the class list is ``txtclasses_rsicd.csv`` or a folder of class files.
 
-        Published code (PIR) takes the part of the file name before its number for the class, so that each of the 921
-        images named by a number alone is a class of its own.
+        Published code (PIR) takes the part of the file name before its number as the class, so each of the 921 images
+        named only by a number is its own class.
         """
         classes = read_class_list(root)
         for row in karpathy_rows(
@@ -119,7 +119,7 @@ class RSICD(Dataset):
 def read_class_list(root: Path) -> dict[str, str]:
     """Class of every image: file name -> class without spaces, as the named files' prefixes spell it.
 
-    The archive of the authors unpacks to ``txtclasses_rsicd/<class>.txt``, one file name a line.
+    The authors' archive unpacks to ``txtclasses_rsicd/<class>.txt``, one file name per line.
     """
     table, folder = root / "txtclasses_rsicd.csv", root / "txtclasses_rsicd"
     if table.is_file():

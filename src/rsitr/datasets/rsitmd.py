@@ -11,7 +11,7 @@ from rsitr.datasets.swan import val_list
 
 
 class RSITMD(Dataset):
-    """RSITMD (AMFMN paper, section IV). Test set of 452 images; the rest is split 3432 / 859 as in public use."""
+    """RSITMD (AMFMN paper, section IV). Test set of 452 images; the rest is split 3432 / 859 as is common practice."""
 
     name = "rsitmd"
     title = "RSITMD"
@@ -46,7 +46,7 @@ class RSITMD(Dataset):
     )
 
     def parse(self, root: Path) -> Iterator[Row]:
-        """Rows of ``dataset_RSITMD.json`` (official) or ``dataset_rsitmd.json``; images lie in ``images/``."""
+        """Rows of ``dataset_RSITMD.json`` (official) or ``dataset_rsitmd.json``; images are in ``images/``."""
         candidates = (
             root / "RSITMD" / "dataset_RSITMD.json",
             root / "dataset_RSITMD.json",

@@ -1,4 +1,4 @@
-"""The embedded synthetic datasets: drawn top views with true captions and planted near-duplicates of known truth.
+"""The embedded synthetic datasets: drawn top views with true captions and planted near duplicates as ground truth.
 
 ``scenes-a``, ``scenes-b`` and ``scenes-c`` share their classes and differ in content and look. They let everything run
 in minutes without a download; their numbers say nothing about real images.
@@ -29,8 +29,8 @@ from rsitr.datasets.synthetic.sampling import CLASSES, sample_scene
 from rsitr.errors import DatasetError, ParamsError
 
 Transformation = Literal["exact", "jpeg", "resize", "crop", "flip", "rotate", "brightness"]
-"""How a planted near-duplicate was made from its original: the file copied byte by byte, re-encoded as JPEG of quality
-70, reduced to 3/4 of the side, cropped to the central 7/8 and enlarged again, mirrored left to right, turned by 90
+"""How a planted near duplicate was made from its original: the file copied byte by byte, re-encoded as JPEG of quality
+70, reduced to 3/4 of the side, cropped to the central 7/8 and enlarged again, mirrored left to right, rotated by 90
 degrees, made a quarter brighter."""
 TRANSFORMATIONS: tuple[Transformation, ...] = get_args(Transformation)
 _KEEPS_POSITIONS = frozenset({"exact", "jpeg", "resize", "brightness"})
@@ -38,11 +38,11 @@ _KEEPS_POSITIONS = frozenset({"exact", "jpeg", "resize", "brightness"})
 
 @dataclass(frozen=True)
 class _Variant:
-    """What sets one of the datasets apart: how much of it there is, and how it looks."""
+    """What sets one of the datasets apart: its size and its look."""
 
     per_class: int
     copies: int
-    """Near-duplicates inside the set: a training image that appears again in the test split."""
+    """Near duplicates within the set: a training image that reappears in the test split."""
     style: Style
 
 
@@ -52,14 +52,14 @@ _VARIANTS = {
     "scenes-c": _Variant(10, 10, Style(gain=(0.94, 1.0, 1.06), contrast=0.82, haze=14, grain=6)),
 }
 _SOURCE = "scenes-a"
-"""The set whose images appear again in the others."""
+"""The set whose images reappear in the others."""
 _CROSS_COPIES = 10
-"""Near-duplicates of ``scenes-a`` in each other set: in turn train -> test and test -> train."""
+"""Near duplicates of ``scenes-a`` in each other set: alternately train -> test and test -> train."""
 
 
 @dataclass(frozen=True)
 class _Copy:
-    """The original of a near-duplicate and what was done to it."""
+    """The original of a near duplicate and what was done to it."""
 
     dataset: str
     index: int
@@ -119,12 +119,12 @@ def _write(name: str, slots: list[_Slot], root: Path, seed: int) -> None:
 
 
 def _rng(seed: int, slot: _Slot, purpose: str) -> np.random.Generator:
-    """A generator of its own for every image and purpose, so that no image depends on any other."""
+    """A separate generator for every image and purpose, so that no image depends on another."""
     return np.random.default_rng([seed, zlib.crc32(f"{slot.dataset}/{purpose}".encode()), slot.index])
 
 
 def _entry(slot: _Slot, scene: Scene, seed: int) -> dict[str, Any]:
-    """The annotation of an image in the layout of Karpathy's splits; a near-duplicate gets sentences of its own."""
+    """The annotation of an image in the layout of Karpathy's splits; a near duplicate gets its own sentences."""
     positions = slot.copy is None or slot.copy.transformation in _KEEPS_POSITIONS
     sentences = captions(scene, _rng(seed, slot, "captions"), positions=positions)
     first = slot.index * CAPTIONS
@@ -163,12 +163,12 @@ def _encode(picture: Image.Image, copy: _Copy | None) -> bytes:
         picture.save(buffer, "JPEG", quality=70)
     else:
         changed = picture if copy is None else _transform(picture, copy.transformation)
-        changed.save(buffer, "PNG", compress_level=1)  # the grain hardly compresses, however hard one tries
+        changed.save(buffer, "PNG", compress_level=1)  # the grain barely compresses, whatever the level
     return buffer.getvalue()
 
 
 def _truth(slots: list[_Slot], seed: int) -> str:
-    """``duplicates.csv``: one line per planted near-duplicate."""
+    """``duplicates.csv``: one line per planted near duplicate."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(["dataset", "image", "of_dataset", "of_image", "transformation"])
@@ -190,7 +190,7 @@ def _split(name: str, seed: int) -> list[_Slot]:
     slots = []
     for k, class_name in enumerate(CLASSES):
         train = 60 * per_class // 100
-        # 15 % of a class is no whole number; rounding the running total keeps the share of the whole set exact.
+        # 15 % of a class is not a whole number; rounding the running total keeps the share of the whole set exact.
         val = 15 * per_class * (k + 1) // 100 - 15 * per_class * k // 100
         shares: dict[Split, int] = {"train": train, "val": val, "test": per_class - train - val}
         splits = [split for split, number in shares.items() for _ in range(number)]
@@ -200,10 +200,10 @@ def _split(name: str, seed: int) -> list[_Slot]:
 
 
 def _plan(name: str, seed: int) -> list[_Slot]:
-    """The images of a dataset with the near-duplicates planted.
+    """The images of a dataset with the near duplicates planted.
 
-    No image takes part in two pairs: of every class and split, the first image is kept for pairs inside the set, and
-    the following ones for the pairs of ``scenes-a`` with the other sets. So the truth has no indirect pairs.
+    No image takes part in two pairs: of every class and split, the first image is reserved for pairs within the set,
+    and the next ones for the pairs of ``scenes-a`` with the other sets. So the truth has no indirect pairs.
     """
     if name not in _VARIANTS:
         raise ParamsError(f"unknown synthetic dataset {name!r}: the known ones are {', '.join(_VARIANTS)}")
@@ -236,7 +236,7 @@ def _plant(slots: list[_Slot], target: _Slot, original: _Slot, turn: int) -> Non
 
 
 class Scenes(Dataset):
-    """What the three synthetic datasets share; a subclass is one of them."""
+    """What the three synthetic datasets share; each subclass is one of them."""
 
     citation = "drawn by rsitr; no publication"
     bundles = (Bundle(origin="generated", sources=(), licence="Apache-2.0", homepage=""),)
@@ -259,14 +259,14 @@ class ScenesA(Scenes):
 
 
 class ScenesB(Scenes):
-    """240 images in a warm light; ten of them are near-duplicates of images of ``scenes-a``."""
+    """240 images in a warm light; ten of them are near duplicates of images of ``scenes-a``."""
 
     name = "scenes-b"
     title = "Scenes B (synthetic)"
 
 
 class ScenesC(Scenes):
-    """240 images through haze; ten of them are near-duplicates of images of ``scenes-a``."""
+    """240 images through haze; ten of them are near duplicates of images of ``scenes-a``."""
 
     name = "scenes-c"
     title = "Scenes C (synthetic)"

@@ -13,9 +13,9 @@ from rsitr.errors import CorruptArchive
 def read_shard(path: Path) -> Iterator[dict[str, Any]]:
     """Samples of a shard in order: extension -> bytes, and the stem as ``__key__``.
 
-    The tar is read as a stream and one sample is in memory at a time. A tar that breaks off raises ``CorruptArchive``.
+    The tar is read as a stream, with one sample in memory at a time. A truncated tar raises ``CorruptArchive``.
     """
-    # webdataset imports torch, which nothing else that reads a dataset needs
+    # webdataset imports torch, which nothing else needs to read a dataset
     from webdataset.tariterators import group_by_keys, tar_file_iterator
 
     def members(file: Any) -> Iterator[dict[str, Any]]:

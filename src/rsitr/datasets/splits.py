@@ -23,11 +23,12 @@ class SplitData(NamedTuple):
     image_of: np.ndarray
     """int64 [captions]: the position of each caption's image."""
     classes: tuple[str, ...]
-    """Scene class of each image, an empty string where the dataset states none."""
+    """Scene class of each image, an empty string if the dataset states none."""
 
 
 def spread_images(split: SplitData, count: int) -> tuple[SplitData, np.ndarray]:
-    """``count`` images evenly spread over a split, or all of fewer, with their captions; and their places in it."""
+    """``count`` images spread evenly over a split, or all if it has fewer, with their captions; and their positions in
+    it."""
     chosen = np.arange(count) * len(split.paths) // count if count < len(split.paths) else np.arange(len(split.paths))
     captions = np.flatnonzero(np.isin(split.image_of, chosen))
     some = SplitData(
@@ -42,7 +43,7 @@ def spread_images(split: SplitData, count: int) -> tuple[SplitData, np.ndarray]:
 
 
 def load_splits(clean: Path) -> tuple[dict[str, SplitData], DatasetFacts, dict[str, int]]:
-    """Splits of a clean table, its facts, and how many images were left out for which reason."""
+    """Splits of a clean table, its facts, and how many images were left out for each reason."""
     table, facts = read_table(clean)
     rows = table.to_pylist()
     left_out = Counter(row["reason"] for row in rows if not row["keep"])

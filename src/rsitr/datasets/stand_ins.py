@@ -1,4 +1,4 @@
-"""What servers and clones hand over in place of a file: HTML pages with status 200, and Git LFS pointers."""
+"""What servers and clones deliver instead of a file: HTML pages with status 200, and Git LFS pointers."""
 
 from __future__ import annotations
 
@@ -6,15 +6,15 @@ import html
 import re
 
 LONGEST = 1024
-"""Bytes from the start of a file that are enough to know a stand-in."""
+"""How many bytes from the start of a file are enough to recognise a stand-in."""
 _POINTER = re.compile(rb"version https://git-lfs\.github\.com/spec/v1\n(?:.*\n)*?oid sha256:(\w+)\nsize (\d+)")
 
 
 def stand_in(first: bytes, file: str, content_type: str = "") -> str | None:
     """What came instead of ``file`` and what to do about it; None if its first bytes may be the file's own.
 
-    Google Drive answers with a page for a file that is over its quota or too large for its virus scan, OneDrive and
-    login walls with one for every program. A repository without its Git LFS content holds a pointer of three lines.
+    Google Drive answers with a page if a file is over its quota or too large for its virus scan, OneDrive and login
+    walls answer every program with one. A repository without its Git LFS content holds a pointer of three lines.
     """
     if pointer := _POINTER.match(first):
         return (

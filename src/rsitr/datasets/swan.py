@@ -1,4 +1,4 @@
-"""The authors' own lists of SWAN's split (ICMR 2023), a file of the datasets that it splits anew."""
+"""The authors' own lists of SWAN's split (ICMR 2023), a file of the datasets that it re-splits."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from rsitr.datasets.base import Source
 
 REPOSITORY = "jaychempan/SWAN/1c3b2177075c57e4adfd67d18e14fd263a585ec4"
 VAL_LIST = "swan_val.txt"
-"""Names of the val images, a line for each caption; the other images outside test are train."""
+"""Names of the val images, one line per caption; the other images outside test are train."""
 
 
 def val_list(dataset: str, size: int, sha256: str) -> Source:

@@ -1,6 +1,6 @@
 """The schema of canonical and clean tables, and reading and writing them with their facts in the header.
 
-Every cell reads a table at its start, so this module does without pandas.
+Every cell starts by reading a table, so this module does without pandas.
 """
 
 from __future__ import annotations
@@ -47,13 +47,13 @@ class DatasetFacts(NamedTuple):
     root: str
     """Folder of the extracted files; ``path`` of each row is relative to it."""
     data_sha: str
-    """Hash of the rows, the same for every copy of the same data, wherever it lies."""
+    """Hash of the rows, the same for every copy of the same data, wherever it is."""
     parent_sha: str = ""
     """Of a clean table: the hash of the canonical table it was made from."""
 
 
 class Facts(Protocol):
-    """A named tuple that goes into a parquet header."""
+    """A named tuple for a parquet header."""
 
     def _asdict(self) -> dict[str, Any]: ...
 

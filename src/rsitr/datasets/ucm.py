@@ -8,7 +8,7 @@ from pathlib import Path
 from rsitr.datasets.base import Bundle, Dataset, Row, Source
 from rsitr.datasets.karpathy import karpathy_rows
 
-# UC Merced numbers its images class by class, one hundred each; the captions refer to them as 1.tif ... 2100.tif.
+# UC Merced numbers its images by class, one hundred each; the captions refer to them as 1.tif ... 2100.tif.
 CLASSES = (
     *("agricultural", "airplane", "baseballdiamond", "beach", "buildings", "chaparral", "denseresidential", "forest"),
     *("freeway", "golfcourse", "harbor", "intersection", "mediumresidential", "mobilehomepark", "overpass"),
@@ -17,7 +17,7 @@ CLASSES = (
 
 
 class UCM(Dataset):
-    """UCM-Captions with its official split 1680 / 210 / 210. Five sentences an image, many of them shared."""
+    """UCM-Captions with its official split 1680 / 210 / 210. Five sentences per image, many of them shared."""
 
     name = "ucm"
     title = "UCM-Captions"

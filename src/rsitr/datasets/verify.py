@@ -17,7 +17,7 @@ from rsitr.datasets.table import read_table
 
 
 class Finding(NamedTuple):
-    """One file that is not as it should be."""
+    """One file that is wrong."""
 
     file: Path
     fault: str
@@ -29,19 +29,19 @@ class Finding(NamedTuple):
 
 
 class Verification(NamedTuple):
-    """What was looked at and what was wrong with it."""
+    """What was checked and what was wrong with it."""
 
     files: int
     images: int
     unchecked: list[Path]
-    """Fetched files of which neither size nor checksum is published."""
+    """Fetched files whose size and checksum are not published."""
     findings: list[Finding]
 
 
 def verify(name: str, raw: Path, table: Path) -> Verification:
     """Check the fetched files in ``raw`` and every image that the canonical ``table`` lists.
 
-    An image is right if it could be decoded when the table was built and has not changed since.
+    An image is correct if it could be decoded when the table was built and has not changed since.
     """
     sources, findings = _sources(name, raw)
     findings += [finding for source in sources for finding in _check_file(name, source, raw / source.file)]
@@ -58,7 +58,7 @@ def verify(name: str, raw: Path, table: Path) -> Verification:
 
 
 def _sources(name: str, raw: Path) -> tuple[list[Source], list[Finding]]:
-    """The source rows of the files that were fetched, by the receipt of the fetch."""
+    """The source rows of the files that were fetched, according to the receipt."""
     receipt = raw / RECEIPT
     try:
         content = json.loads(receipt.read_text(encoding="utf-8"))

@@ -1,7 +1,8 @@
 """The description of a synthetic scene, and the spatial facts that follow from its geometry.
 
-A scene is sampled first, then drawn from and captioned from, so that a caption can state only what the picture shows.
-Coordinates are fractions of the image side, x to the right and y downwards; angles are radians, clockwise as seen.
+A scene is sampled first, and the picture and captions are made from it, so that a caption states only what the picture
+shows. Coordinates are fractions of the image side, x to the right and y downwards; angles are radians, clockwise as
+seen.
 """
 
 from __future__ import annotations
@@ -10,18 +11,20 @@ import math
 from dataclasses import dataclass
 
 BANDS = frozenset({"path", "river", "road", "runway", "track"})
-"""Kinds that run through the whole image: an item is a point on the axis, its direction, and half the width as size."""
+"""Kinds that run through the whole image: an item is a point on the axis, its direction, and half the width as its
+size."""
 SIDES = frozenset({"sea"})
 """Kinds that fill one side: an item is a point on the edge, and the angle points away from the filled half-plane."""
 COVERS = frozenset({"canopy", "dunes", "fields", "meadow", "ridges", "roofs"})
-"""Kinds that fill the image and lie under everything else; they have no items."""
+"""Kinds that fill the image, under everything else; they have no items."""
 AFLOAT = frozenset({"boat", "ship"})
-"""Kinds that belong into the sea and not on the land. All kinds but bands, sides and covers are bounded objects."""
+"""Kinds that belong in the sea, not on land. All kinds but bands, sides and covers are bounded objects."""
 VEHICLES = frozenset({"car", "train"})
-"""Kinds that can be said to be on a band."""
+"""Kinds that may be described as on a band."""
 
 MARGIN = 1 / 16
-"""Objects stay clear of this border, so that a centre crop to 7/8 of the side cuts none and every count stays true."""
+"""Objects stay clear of this border, so that a centre crop to 7/8 of the side cuts none of them and every count stays
+true."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +41,7 @@ class Item:
 class Part:
     """All objects of one kind in a scene; they share a colour and, if ``size`` is not empty, a stated size.
 
-    ``colour`` is a colour word, two of them joined by " and " (the objects mix both), or empty if not worth a word.
+    ``colour`` is a colour word, two of them joined by " and " (the objects mix both), or empty if not worth mentioning.
     """
 
     kind: str
@@ -54,7 +57,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Scene:
-    """A class, the ground, and the parts in drawing order; ``main`` is the index of the part that makes the class."""
+    """A class, the ground, and the parts in drawing order; ``main`` is the index of the part that defines the class."""
 
     class_name: str
     ground: str
@@ -63,7 +66,7 @@ class Scene:
 
     @property
     def subject(self) -> Part:
-        """The part that makes the scene one of its class."""
+        """The part that defines the class of the scene."""
         return self.parts[self.main]
 
     @property
@@ -80,7 +83,7 @@ def signed_distance(item: Item, axis: Item) -> float:
 def gap(kind: str, item: Item, other_kind: str, other: Item) -> float:
     """Free space between an object and another item, in image sides; negative where they overlap.
 
-    The sea is the obstacle of objects on land, the land that of floating objects. A cover is never in the way.
+    The sea is the obstacle for objects on land, land for floating objects. A cover is never in the way.
     """
     if other_kind in COVERS:
         return math.inf
@@ -98,7 +101,7 @@ def gaps(part: Part, other: Part) -> list[float]:
 
 
 def place(part: Part) -> str:
-    """Where a group of objects lies as a whole: "upper left", "left", "top", "center" ... or empty if spread out."""
+    """Where a group of objects is as a whole: "upper left", "left", "top", "center" ... or empty if spread out."""
     if not part.is_object:
         return ""
     horizontal = _third([item.x for item in part.items], ("left", "middle", "right"))
@@ -145,14 +148,14 @@ def shore(side: Part) -> str:
 
 
 def is_on(part: Part, band: Part) -> bool:
-    """Whether the centre of every object of ``part`` lies inside a band: cars on a road, trains on tracks."""
+    """Whether the centre of every object of ``part`` is inside a band: cars on a road, trains on tracks."""
     if part.kind not in VEHICLES or band.kind not in BANDS:
         return False
     return all(min(abs(signed_distance(item, axis)) - axis.size for axis in band.items) < 0 for item in part.items)
 
 
 def is_beside(part: Part, other: Part) -> bool:
-    """Whether the objects of ``part`` lie close to, but not inside, ``other``: one within 0.1, none beyond 0.3."""
+    """Whether the objects of ``part`` are close to, but not inside, ``other``: one within 0.1, none beyond 0.3."""
     if not part.is_object or not other.items:
         return False
     spaces = gaps(part, other)
@@ -160,7 +163,7 @@ def is_beside(part: Part, other: Part) -> bool:
 
 
 def flanks(part: Part, band: Part) -> bool:
-    """Whether the objects of ``part`` stand near both edges of a single band, at least a third of them on each side."""
+    """Whether the objects of ``part`` are near both edges of a single band, at least a third of them on each side."""
     if not part.is_object or band.kind not in BANDS or len(band.items) != 1:
         return False
     right = sum(signed_distance(item, band.items[0]) > 0 for item in part.items)
@@ -169,7 +172,7 @@ def flanks(part: Part, band: Part) -> bool:
 
 
 def surrounds(part: Part, other: Part) -> bool:
-    """Whether at least six objects of ``part`` stand near a single other object, in six or more of eight directions."""
+    """Whether at least six objects of ``part`` are near a single other object, in six or more of eight directions."""
     if not part.is_object or not other.is_object or len(other.items) != 1 or len(part.items) < 6:
         return False
     centre = other.items[0]

@@ -65,7 +65,7 @@ class Style:
 
 
 def draw_scene(scene: Scene, style: Style, rng: np.random.Generator) -> Image.Image:
-    """The picture of a scene, RGB, ``SIZE`` x ``SIZE``; ``rng`` moves textures only, nothing that a caption names."""
+    """The picture of a scene, RGB, ``SIZE`` x ``SIZE``; ``rng`` changes only textures, nothing that a caption names."""
     canvas = _Canvas(_ground(scene.ground, rng), rng, natural_shore="sand" in scene.ground)
     for part in scene.parts:
         _PAINTERS.get(part.kind, _paint_stamps)(canvas, part)
@@ -87,7 +87,7 @@ def _textured(colour: Colour, relief: NDArray[np.float32]) -> Image.Image:
 
 
 def _enlarged(pixels: NDArray[np.float32]) -> Image.Image:
-    # Textures are computed at the size of the picture: finer detail would not survive the halving of the canvas.
+    # Textures are computed at the size of the picture: finer detail would be lost when the canvas is halved.
     picture = Image.fromarray(np.clip(pixels, 0, 255).astype(np.uint8))
     return picture.resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
 
@@ -104,7 +104,7 @@ def _shade(colour: Colour, brightness: float) -> Colour:
 
 
 class _Canvas:
-    """The picture in the making; points are given in image sides."""
+    """The picture being drawn; points are in image sides."""
 
     def __init__(self, image: Image.Image, rng: np.random.Generator, *, natural_shore: bool) -> None:
         self.rng = rng
@@ -142,7 +142,7 @@ class _Canvas:
 
 
 def _placed(item: Item, points: Sequence[tuple[float, float]]) -> NDArray[np.float64]:
-    """Points of the frame of an object in image sides."""
+    """Points from the frame of an object, in image sides."""
     cos, sin = math.cos(item.angle), math.sin(item.angle)
     return np.array(points) * item.size @ np.array([[cos, sin], [-sin, cos]]) + (item.x, item.y)
 

@@ -1,7 +1,8 @@
 """Captions and keywords of a scene: a grammar over the facts of its description.
 
-Every sentence is true for the picture, yet none says everything: which objects, counts, colours, sizes and relations
-are mentioned is drawn per sentence, as are synonyms and sentence patterns. Images of one class differ in what is said.
+Every sentence is true of the picture, but none says everything: the objects, counts, colours, sizes and relations that
+are mentioned are drawn per sentence, as are synonyms and sentence patterns. Images of one class differ in what is said
+about them.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ _NOUNS: dict[str, tuple[str, ...]] = {
 }
 """Synonyms of a kind; no two kinds that may share a scene share a noun, or counts would become ambiguous."""
 _CROWDS = frozenset({"canopy", "ridges", "roofs"})
-"""Covers that are spoken of as many things; the other covers are one stretch of land."""
+"""Covers described as many things; the other covers are one stretch of land."""
 _VERBS: dict[str, tuple[str, ...]] = {
     "boat": ("floating",),
     "car": ("parked", "stopped"),
@@ -135,10 +136,10 @@ _COLOURS = {("pond", "black"): "dark", ("ridges", "white"): "snow-covered"}
 
 
 def captions(scene: Scene, rng: np.random.Generator, *, positions: bool = True) -> list[str]:
-    """``CAPTIONS`` different sentences that hold for the picture of ``scene``.
+    """``CAPTIONS`` distinct sentences that are true of the picture of ``scene``.
 
-    Without ``positions`` no sentence names a place in the image or a direction, so that all of them hold for a flipped,
-    rotated or cropped picture too.
+    Without ``positions`` no sentence names a place in the image or a direction, so all of them stay true of a flipped,
+    rotated or cropped picture.
     """
     speaker = _Speaker(scene, rng, positions)
     said: list[str] = []
@@ -150,7 +151,7 @@ def captions(scene: Scene, rng: np.random.Generator, *, positions: bool = True) 
 
 
 def keywords(scene: Scene, rng: np.random.Generator) -> list[str]:
-    """One to five different keywords, "adjective noun" or a noun alone; the first one names the subject."""
+    """One to five distinct keywords, "adjective noun" or a noun alone; the first one names the subject."""
     speaker = _Speaker(scene, rng, positions=False)
     chosen = [speaker.keyword(scene.subject)]
     if scene.class_name in _VENUES and rng.random() < 0.5:
@@ -255,7 +256,7 @@ class _Speaker:
         return self.pick(_VENUES.get(self.scene.class_name, ("",)))
 
     def _inside(self, *parts: Part) -> str:
-        """The venue as a place; the image where the class has none or the sea, which lies beside it, is meant."""
+        """The venue as a place; the image if the class has none, or if the sea, which is next to it, is meant."""
         venue = self._venue()
         if not venue or any(part.kind in SIDES for part in parts):
             return f"in the {self.pick(_IMAGES)}"
@@ -295,7 +296,7 @@ class _Speaker:
         return f"{' , '.join(first)} and {last} are {self._inside(*parts)} ."
 
     def _related(self) -> str:
-        """A sentence about a random pair of parts, if anything is to be said about how they lie."""
+        """A sentence about a random pair of parts, if there is anything to say about their relation."""
         order = [self.scene.parts[index] for index in self.rng.permutation(len(self.scene.parts))[:2]]
         if len(order) < 2:
             return ""

@@ -1,4 +1,4 @@
-"""A scene in the making: ways to arrange objects so that they keep apart and inside the image."""
+"""Laying out a scene: ways to arrange objects so that they stay apart and inside the image."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ RADIUS = {
     "tree": 0.038,
     "umbrella": 0.032,
 }
-"""Radius of the bounding circle of an object of no stated size, in image sides."""
+"""Radius of the bounding circle of an object without a stated size, in image sides."""
 BREADTH = {"bay": 0.62, "car": 0.6, "container": 0.55, "court": 0.62, "factory": 0.6, "house": 0.9, "ship": 0.45}
 """Width across the long axis over length, for the kinds that stand side by side; 1 for all others."""
 _SCALE = {"small": 0.75, "": 1.0, "large": 1.3}
@@ -48,7 +48,7 @@ _CLASHES = {
     "grass": {"green"},
     "sand": {"yellow", "orange", "white"},
 }
-"""Colours that would hardly stand out from the ground."""
+"""Colours that barely stand out from the ground."""
 ROOFS = ("white", "red", "gray", "blue", "brown")
 _GREENS = ("green", "green", "dark green")
 PAINTS = ("white", "red", "blue", "yellow")
@@ -68,7 +68,7 @@ _EXTRAS: dict[str, tuple[int, Sequence[str]]] = {
 
 @dataclass
 class Layout:
-    """The parts placed so far; each method adds one part, or none where nothing fits."""
+    """The parts placed so far; each method adds one part, or none if nothing fits."""
 
     rng: np.random.Generator
     ground: str = "grass"
@@ -97,7 +97,7 @@ class Layout:
         return self.pick(("small", "", "", "large"))
 
     def subject(self, part: Part | None) -> None:
-        """Declare the part that makes the class."""
+        """Declare the part that defines the class."""
         if part is not None:
             self.main = self.parts.index(part)
 
@@ -120,7 +120,7 @@ class Layout:
         return self._add(Part("sea", self.pick(("blue", "green", "dark blue")), (edge,)))
 
     def scatter(self, kind: str, count: int, colours: Sequence[str] = ("",), *, sized: bool = False) -> Part | None:
-        """Up to ``count`` objects anywhere, each with a direction of its own within a few degrees."""
+        """Up to ``count`` objects anywhere, each with its own direction within a few degrees."""
         size = self.size() if sized else ""
         heading = self.rng.uniform(0, 2 * math.pi)
         items: list[Item] = []
@@ -183,7 +183,7 @@ class Layout:
         return self._add(Part(kind, self.colour(colours), tuple(items))) if items else None
 
     def bridges(self, river: Part, count: int) -> Part:
-        """``count`` bridges over a river, each carrying a road of its own."""
+        """``count`` bridges over a river, each carrying its own road."""
         stream = river.items[0]
         crossing, reach = stream.angle + math.pi / 2, stream.size + 0.05
         shifts = [self.rng.uniform(-0.2, 0.2)] if count == 1 else [-0.2, 0.2]
@@ -201,7 +201,7 @@ class Layout:
         return self._add(Part("car", self.colour(PAINTS), cars))
 
     def tracks(self, count: int) -> Part:
-        """``count`` parallel railway tracks; the last one leaves most room beyond it."""
+        """``count`` parallel railway tracks; the last one leaves the most room beyond it."""
         angle = math.radians(90 * self.among(0, 1) + self.rng.uniform(-8, 8))
         shifts = (np.arange(count) - (count - 1) / 2) * 0.07 - self.rng.uniform(0.1, 0.2)
         axes = (Item(0.5 - math.sin(angle) * shift, 0.5 + math.cos(angle) * shift, 0.022, angle) for shift in shifts)
@@ -218,7 +218,7 @@ class Layout:
         return self._add(Part("train", self.colour(("white", "red", "blue", "green")), tuple(items)))
 
     def roundabout(self, road: Part, colours: Sequence[str]) -> Part:
-        """A roundabout on a road, at times with a second road across."""
+        """A roundabout on a road, sometimes with a second road across."""
         axis = road.items[0]
         if self.chance(0.6):
             self.parts[self.parts.index(road)] = replace(

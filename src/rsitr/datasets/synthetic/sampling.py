@@ -198,14 +198,14 @@ _SAMPLERS: dict[str, tuple[Callable[[Layout], None], tuple[str, ...]]] = {
     "storagetanks": (_storage_tanks, ("grass", "bare land", "concrete")),
     "tenniscourt": (_tennis_court, ("grass", "dry grass", "concrete", "bare land")),
 }
-"""How the scenes of a class are arranged, and the grounds they may stand on."""
+"""How the scenes of a class are arranged, and the grounds they may have."""
 
 CLASSES = tuple(_SAMPLERS)
 """The scene classes, spelled as in the file names of the field."""
 
 
 def sample_scene(class_name: str, rng: np.random.Generator) -> Scene:
-    """A scene of a class; starts over in the rare case that no object of the subject found a free place."""
+    """A scene of a class; starts over in the rare case that no object of the subject finds a free place."""
     arrange, grounds = _SAMPLERS[class_name]
     while True:
         layout = Layout(rng)
