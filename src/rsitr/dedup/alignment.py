@@ -12,26 +12,28 @@ from rsitr.dedup.fingerprints import turn
 from rsitr.dedup.thumbnails import SIZE
 
 LEVELS = ((16, 5, 0.35), (32, 3, 0.5), (SIZE, 3, float("-inf")))
-"""Pixels a side, Gauss-Newton steps, and the correlation of detail below which a pair is given up after them."""
+"""Pixels per side, Gauss-Newton steps, and the correlation of detail below which a pair is discarded after them."""
 FINE, COARSE, AROUND = 3, 7, 9
-"""Sides in pixels: of the two means whose difference is the detail, and of the area that levels its strength."""
+"""Sides in pixels: of the two means whose difference is the detail, and of the area over which its strength is
+levelled."""
 NOISE = 4.0
-"""Square of the strength, in grey values, that is not levelled any more."""
+"""Square of the strength, in grey values, below which detail is not levelled."""
 BLOCK, STRONG, FAINT, AGREE = 8, 4.0, 1.0, 0.5
-"""Of the blocks that have to agree: side in pixels, squares of the least strength and of noise, least correlation."""
+"""For the blocks that have to agree: side in pixels, squares of the minimum strength and of noise, minimum
+correlation."""
 BATCH = 1024
 LARGEST_STEP = 0.1
 
 
 class Alignment(NamedTuple):
-    """How pairs of images agree when one is laid over a box of the other."""
+    """How well pairs of images agree when one is laid over a box of the other."""
 
     box: np.ndarray
     """float32 [N, 4]: top, left, height, width in shares of the whole image's sides."""
     detail: np.ndarray
-    """float32 [N]: correlation of the detail at 64 x 64 pixels; -1 where the pair was given up before."""
+    """float32 [N]: correlation of the detail at 64 x 64 pixels; -1 where the pair was discarded before."""
     agreement: np.ndarray
-    """float32 [N]: share of the blocks with any detail in which it agrees; 1 where no block has any."""
+    """float32 [N]: share of the blocks with any detail whose detail agrees; 1 where no block has any."""
 
 
 class Pyramid:
@@ -45,7 +47,7 @@ class Pyramid:
         self.levels = {size: block.mean(axis=(2, 4)).astype(np.float16) for size, block in blocks}
 
     def take(self, size: int, rows: np.ndarray, orientation: np.ndarray | None = None) -> torch.Tensor:
-        """Images of one level after their orientations: float32 [N, 1, size, size]."""
+        """Images of one level, turned by their orientations: float32 [N, 1, size, size]."""
         images = self.levels[size][rows]
         if orientation is not None:
             for place in np.unique(orientation):
@@ -55,12 +57,12 @@ class Pyramid:
 
 
 class Task(NamedTuple):
-    """Pairs to align: rows of two pyramids, how the parts are turned, and where they are first looked for."""
+    """Pairs to align: rows of two pyramids, how the parts are turned, and where to look for them first."""
 
     whole: np.ndarray
     part: np.ndarray
     orientation: np.ndarray
-    """Of the part, to look like the whole image: indices into ``fingerprints.ORIENTATIONS``."""
+    """How to turn the part so that it looks like the whole image: indices into ``fingerprints.ORIENTATIONS``."""
     box: np.ndarray
     """float32 [N, 4]."""
 
@@ -68,8 +70,8 @@ class Task(NamedTuple):
 def align(wholes: Pyramid, parts: Pyramid, task: Task) -> Alignment:
     """Refine the box of each whole image that shows the part, and compare them there.
 
-    First guesses have to be right within about a tenth of the side. Gauss-Newton steps move the four sides of
-    the box, whatever brightness and contrast are, from coarse to fine.
+    First guesses have to be right to within about a tenth of the side. Gauss-Newton steps move the four sides of the
+    box from coarse to fine, regardless of brightness and contrast.
     """
     pairs = len(task.whole)
     found = Alignment(
@@ -84,7 +86,7 @@ def align(wholes: Pyramid, parts: Pyramid, task: Task) -> Alignment:
             place = _refine(whole, part, place, steps)
             seen, shown = _detail(_sample(whole, place, size)), _detail(part)
             detail = _correlation(_levelled(seen), _levelled(shown))
-            kept = (detail >= least).numpy()  # what is not a number never is
+            kept = (detail >= least).numpy()  # NaN never is
             rows, place = rows[kept], place[kept]
             if not len(rows):
                 break
@@ -134,7 +136,7 @@ def _refine(whole: torch.Tensor, part: torch.Tensor, place: torch.Tensor, steps:
 
 
 def _slopes(images: torch.Tensor) -> torch.Tensor:
-    """Change of the picture with the box: d/d(middle y, middle x, height, width), [N, 4, P]."""
+    """How the picture changes with the box: d/d(middle y, middle x, height, width), [N, 4, P]."""
     size = images.shape[-1]
     y, x = torch.gradient(images[:, 0], dim=(1, 2), spacing=2 / size)
     axis = _axis(size)
@@ -148,18 +150,18 @@ def _standard(images: torch.Tensor) -> torch.Tensor:
 
 
 def _detail(images: torch.Tensor) -> torch.Tensor:
-    """What is neither noise nor gradual."""
+    """What is neither noise nor a gradual change."""
     smooth = _mean(images, FINE)
     return smooth - _mean(smooth, COARSE)
 
 
 def _levelled(detail: torch.Tensor) -> torch.Tensor:
-    """Of the same strength everywhere, so that one strong edge does not outweigh all the rest."""
+    """Detail of the same strength everywhere, so that one strong edge does not outweigh the rest."""
     return detail / (_mean(detail.square(), AROUND) + NOISE).sqrt()
 
 
 def _agreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    """Runways and stadiums are alike in their edges; copies are alike wherever there is anything to see."""
+    """Runways and stadiums look alike at their edges; near duplicates look alike wherever there is anything to see."""
 
     def over_blocks(values: torch.Tensor) -> torch.Tensor:
         return avg_pool2d(values, BLOCK, BLOCK // 2).flatten(1)

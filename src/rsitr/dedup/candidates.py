@@ -1,4 +1,4 @@
-"""The cheap stage: pairs of images whose fingerprints are near, in any orientation, whole or as a window."""
+"""The cheap stage: pairs of images with similar fingerprints, in any orientation, whole or as a window."""
 
 from __future__ import annotations
 
@@ -11,37 +11,37 @@ import pandas as pd
 from rsitr.dedup.fingerprints import WINDOWS, canonical, fingerprints, oriented, plausible, undone
 
 SIMILAR = 0.7
-"""Least cosine of two fingerprints."""
+"""Minimum cosine of two fingerprints."""
 NEIGHBOURS = 8
-"""Nearest fingerprints that are looked at for each query."""
+"""Nearest fingerprints considered for each query."""
 PLACES = 2
 """Windows in which one image is looked for in another: a repeating pattern fits several."""
 MOST = 40
-"""Candidates that an image is given, the nearest ones."""
+"""How many candidates an image gets, the nearest ones."""
 EXHAUSTIVE = 300_000
-"""Up to so many different fingerprints, each query is compared with all of them."""
+"""Up to this many distinct fingerprints, each query is compared with all of them."""
 PROBES, MOST_CODES = 4, 100_000
-"""Beyond: cells of the index that a query visits, and fingerprints it is compared with at most."""
+"""Beyond that: how many cells of the index a query visits, and with how many fingerprints it is compared at most."""
 
 COLUMNS = ["first", "second", "part", "window", "orientation", "similarity"]
 
 
 class Hits(NamedTuple):
-    """Near fingerprints, one row each, all of length H."""
+    """Similar fingerprints, one row each, all of length H."""
 
     query: np.ndarray
     entry: np.ndarray
     """Row of the index."""
     orientation: np.ndarray
-    """That turns the image of the entry into that of the query."""
+    """The one that turns the image of the entry into that of the query."""
     similarity: np.ndarray
 
 
 class Index:
-    """Fingerprints to be found, one for each different one, in canonical orientation."""
+    """The distinct fingerprints to search, in canonical orientation."""
 
     def __init__(self, vectors: np.ndarray):
-        """``vectors`` are float32 [N, 54]; those that are zero are never found."""
+        """``vectors`` are float32 [N, 54]; zero vectors are never found."""
         self.orientation = canonical(vectors)
         vectors = oriented(vectors, self.orientation)
         self.rows, self.same = _different(vectors)
@@ -61,9 +61,9 @@ class Index:
 
 
 def _different(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of the first of each run of equal vectors, without those of zeros; and for every row that first one.
+    """The first row of each run of equal vectors, without zero vectors; and for every row that first one.
 
-    A million copies of one picture would otherwise all be each other's neighbours.
+    Otherwise a million copies of one picture would all be each other's neighbours.
     """
     coarse = np.ascontiguousarray(np.round(vectors * 1024).astype(np.int16))
     keys = coarse.view(f"V{coarse.shape[1] * 2}").ravel()
@@ -87,13 +87,13 @@ def _search_index(vectors: np.ndarray) -> Any:
 
 
 class Gallery:
-    """One set of images as what the images of another, or of itself, are compared with."""
+    """A set of images that the images of another set, or its own, are compared with."""
 
     def __init__(self, pixels: np.ndarray, within: bool = False):
-        """``pixels`` are thumbnails, uint8 [N, 64, 64, 3]; ``within`` when they are compared with themselves."""
+        """``pixels`` are thumbnails, uint8 [N, 64, 64, 3]; ``within`` if they are compared with each other."""
         self.within = within
         self.wholes = Index(fingerprints(pixels)[:, 0])
-        # Within one set, a pair is met from the side of the cropped image's original as well.
+        # Within one set, a pair is also met from the side of the original of the crop.
         self.windows = None if within else Index(_in_rows(fingerprints(pixels, WINDOWS)))
 
     def candidates(self, pixels: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
@@ -107,7 +107,7 @@ class Gallery:
         image, window = np.divmod(hits.query, len(WINDOWS))
         found = [_frame(rows[image], hits.entry, "second", window, hits.orientation, hits.similarity)]
         if self.windows:
-            # Several windows of one image are near, so more entries are needed for as many images.
+            # Several windows of one image are similar, so more entries are needed for the same number of images.
             hits = self.windows.search(vectors[:, 0], 4 * NEIGHBOURS)
             entry, window = np.divmod(hits.entry, len(WINDOWS))
             back = undone(hits.orientation, np.zeros_like(hits.orientation))

@@ -1,4 +1,4 @@
-"""The cleaned view of a dataset: which images a method may read, and for every other one the reason."""
+"""The cleaned view of a dataset: which images a method may read, and why not the others."""
 
 from __future__ import annotations
 
@@ -19,18 +19,17 @@ from rsitr.records.paths import Paths
 
 PROTOCOLS = get_args(Dedup)
 
-# What a method can see of an image. The other columns may gain precision without making a record stale.
+# What a method can see of an image. Other columns may gain precision without making a record stale.
 SEEN = ["image_id", "split", "class_name", "captions", "keywords", "sha256", "keep", "reason"]
 
 
 def clean(frame: pd.DataFrame, dedup: str, copies: pd.DataFrame | None = None) -> pd.DataFrame:
     """Add ``duplicate_group``, ``keep`` and ``reason`` to a canonical frame and drop blank captions from its lists.
 
-    ``dedup`` is ``none`` (published protocol: nothing is removed), or the rule that says what near duplicates are:
-    64-bit hashes (``remoteclip``) or the pairs of ``copies``, which have to be given (``copies``). Then an image leaves
-    train when a near duplicate of it is in val or test, and val when one is in test; near duplicates inside a split
-    stay. Images that cannot be read and images without any caption are never kept. Raises ``ParamsError`` for another
-    protocol.
+    ``dedup`` is ``none`` (published protocol: nothing is removed), or the rule that defines near duplicates: 64-bit
+    hashes (``remoteclip``) or the pairs of the argument ``copies``, then required (``copies``). An image then leaves
+    train if a near duplicate of it is in val or test, and val if one is in test; near duplicates within a split stay.
+    Unreadable images and images without captions are never kept. Raises ``ParamsError`` for any other protocol.
     """
     if dedup not in PROTOCOLS:
         raise ParamsError(f"unknown de-duplication protocol {dedup!r}: the known ones are {', '.join(PROTOCOLS)}")
@@ -50,7 +49,7 @@ def clean(frame: pd.DataFrame, dedup: str, copies: pd.DataFrame | None = None) -
 
 
 def _groups(frame: pd.DataFrame, copies: pd.DataFrame | None) -> np.ndarray:
-    """Group number of every image: int32 [N]; one without near duplicates is a group of its own."""
+    """Group number of every image: int32 [N]; one without near duplicates is its own group."""
     if copies is None:
         pairs = near_pairs(frame["fingerprint"].tolist())
     else:
@@ -63,7 +62,7 @@ def _groups(frame: pd.DataFrame, copies: pd.DataFrame | None) -> np.ndarray:
 def write_clean(dataset_table: Path, dedup: str, out: Path) -> DatasetFacts:
     """Write the cleaned view of a canonical table to ``out``; its data hash covers what methods can see.
 
-    Protocol ``copies`` reads the table of copies inside the dataset; raises ``DatasetError`` when that was made from
+    Protocol ``copies`` reads the table of copies within the dataset; raises ``DatasetError`` if that was made from
     other data.
     """
     table, facts = read_table(dataset_table)

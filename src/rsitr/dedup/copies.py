@@ -1,7 +1,8 @@
-"""Copies: pairs of images of which one is a box of the other, whatever its orientation, size, encoding and colours.
+"""Copies, our rule for near duplicates: pairs in which one image is a box of the other, in any orientation, size,
+encoding and colours.
 
-A cheap stage proposes pairs by their fingerprints, an exact one finds the box and compares the pixels. What is found is
-data: one row for each pair, with the transformation and the correlation that speak for it.
+A cheap stage proposes pairs by their fingerprints; an exact one finds the box and compares the pixels. The result is
+data: one row per pair, with the transformation and the correlation as evidence.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from rsitr.errors import ParamsError
 from rsitr.progress import Progress
 
 DETAIL, AGREEMENT = 0.6, 0.8
-"""Least correlation of the detail of a copy and its original, and least share of their blocks that agree."""
+"""Minimum correlation of the detail of a copy and its original, and minimum share of their blocks that agree."""
 STRETCH = 0.1
-"""Largest logarithm of the ratio of a box's sides."""
+"""Maximum logarithm of the ratio of a box's sides."""
 BLOCK = 1024
-"""Images that are worked on at once; a shard consists of whole blocks, so its result does not depend on the others."""
+"""Images processed at once; a shard consists of whole blocks, so its result does not depend on the others."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,7 @@ class Shard:
     count: int = 1
 
     def blocks(self, size: int) -> list[np.ndarray]:
-        """Rows of the blocks of a set of ``size`` images that are this shard's."""
+        """Rows of this shard's blocks of a set of ``size`` images."""
         blocks = [np.arange(start, min(start + BLOCK, size)) for start in range(0, size, BLOCK)]
         return blocks[len(blocks) * self.index // self.count : len(blocks) * (self.index + 1) // self.count]
 
@@ -45,9 +46,9 @@ WHOLE = Shard()
 
 
 def find_copies(first: Thumbnails, second: Thumbnails | None = None, shard: Shard = WHOLE) -> pd.DataFrame:
-    """Copies between two sets, or inside ``first`` when there is no ``second``: the columns of ``SCHEMA``, sorted.
+    """Copies between two sets, or within ``first`` if there is no ``second``: the columns of ``SCHEMA``, sorted.
 
-    Of several images of ``second`` that are exactly the same picture, one is listed; the pairs inside ``second`` link
+    Of several images of ``second`` that are exactly the same picture, one is listed; the pairs within ``second`` link
     the others to it.
     """
     within = second is None
@@ -89,7 +90,7 @@ def _verify(frame: pd.DataFrame, first: Pyramid, second: Pyramid) -> pd.DataFram
 
 
 def _described(accepted: pd.DataFrame, first: Thumbnails, second: Thumbnails) -> pd.DataFrame:
-    """Rows and numbers as image ids, splits and names."""
+    """Rows and numbers turned into image ids, splits and names."""
     here, there = (accepted[side].to_numpy(dtype=np.int64) for side in ("first", "second"))
     named = {
         "first": first.image_id[here],
@@ -110,7 +111,7 @@ def parse_shard(text: str) -> Shard:
 
 
 def write_copies(first: Path, second: Path, out: Path, shard: Shard = WHOLE) -> tuple[int, CopiesFacts]:
-    """Write the copies between two sets, given their files of thumbnails (the same one twice: inside it).
+    """Write the copies between two sets, given their files of thumbnails (the same one twice: within it).
 
     Returns the number of pairs, and what they were found in.
     """

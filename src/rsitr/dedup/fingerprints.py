@@ -1,9 +1,9 @@
-"""Fingerprints: what an image, or a window of it, looks like to a blurred eye, as a vector of unit length.
+"""Fingerprints: what an image, or a window of it, looks like when blurred, as a vector of unit length.
 
 A fingerprint holds the 18 lowest cosine coefficients of lightness and of two opponent colours, without the constant
-ones. So brightness, contrast and a tint drop out, re-encoding and resizing hardly touch it, and the eight flips and
-quarter turns only exchange coefficients and change signs: every image has a canonical orientation in which its mirrored
-and turned copies look alike. A crop is found as the window of the original that looks like it.
+ones. So brightness, contrast and tint drop out, re-encoding and resizing hardly affect it, and the eight flips and
+quarter turns only swap coefficients and change signs: every image has a canonical orientation in which its mirrored and
+rotated copies look alike. A crop is found as the window of the original that looks like it.
 """
 
 from __future__ import annotations
@@ -17,18 +17,18 @@ from rsitr.dedup.thumbnails import SIZE
 ORDER = 5
 """Cosines per axis."""
 HIGHEST = 5
-"""Largest sum of the two frequencies of a coefficient that is kept."""
+"""Maximum sum of the two frequencies of a kept coefficient."""
 CHROMA = 0.7
-"""Weight of the colours beside lightness."""
+"""Weight of the colours relative to lightness."""
 DOUBT = 0.15
-"""A sign or an order of coefficients this near to undecided, in a vector of length 1, is taken both ways."""
+"""A sign or order of coefficients this close to undecided, in a vector of length 1, is taken both ways."""
 SIDES = (1.0, 0.92, 0.83, 0.75)
-"""Sides of the windows as shares of the image's; the smallest is the strongest crop that is looked for."""
+"""Sides of the windows as shares of the image's; the smallest is the strongest crop that is searched for."""
 STEPS = (1, 2, 3, 3)
 """Places of the windows along each axis, by side: the sides of any crop are within .09 of those of some window."""
 
 BLANK = 0.5
-"""Length, in grey values, of a vector that says nothing any more."""
+"""Length, in grey values, below which a vector carries no information."""
 _BATCH = 256
 
 ORIENTATIONS = tuple((turn, down, right) for turn in (0, 1) for down in (0, 1) for right in (0, 1))
@@ -72,7 +72,7 @@ def _cosines(start: float, side: float) -> np.ndarray:
 def fingerprints(pixels: np.ndarray, windows: tuple[Window, ...] = WINDOWS[:1]) -> np.ndarray:
     """Fingerprints of windows of thumbnails: float32 [N, W, 54] of unit length from uint8 [N, 64, 64, 3].
 
-    A window that shows nothing has a fingerprint of zeros, which is near to nothing.
+    A window that shows nothing has a zero fingerprint, which is similar to nothing.
     """
     bases: dict[tuple[float, float], int] = {}
     for window in windows:
@@ -96,7 +96,7 @@ def fingerprints(pixels: np.ndarray, windows: tuple[Window, ...] = WINDOWS[:1]) 
 
 
 def _turned() -> tuple[np.ndarray, np.ndarray]:
-    """Of each orientation: which coefficient comes where, and with which sign: int and float32 [8, 54]."""
+    """For each orientation: where each coefficient goes, and with which sign: int and float32 [8, 54]."""
     places, signs = [], []
     for turn, down, right in ORIENTATIONS:
         places.append([_PLACE[(v, u) if turn else (u, v)] for u, v in _KEPT])
@@ -121,7 +121,7 @@ def oriented(vectors: np.ndarray, orientation: np.ndarray) -> np.ndarray:
 def plausible(vectors: np.ndarray, doubt: float = DOUBT) -> np.ndarray:
     """Which orientations may be the canonical one: bool [N, 8].
 
-    In the canonical one, lightness grows to the right and downwards, and more to the right than downwards.
+    In the canonical one, lightness increases to the right and downwards, and more to the right.
     """
     down, right = vectors[:, _PLACE[1, 0]], vectors[:, _PLACE[0, 1]]
     answer = np.empty((len(vectors), len(ORIENTATIONS)), dtype=bool)
@@ -146,7 +146,7 @@ def turn(images: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def undone(orientation: np.ndarray, then: np.ndarray) -> np.ndarray:
-    """The orientation that does ``then`` and takes back ``orientation``: indices, int [N]."""
+    """The orientation that undoes ``orientation`` and applies ``then``: indices, int [N]."""
     return _UNDONE[orientation, then]
 
 

@@ -1,7 +1,7 @@
-"""Groups of images that are one picture, by either of two rules, inside a dataset and across datasets.
+"""Groups of near-duplicate images, by either of two rules, within a dataset and across datasets.
 
 ``remoteclip`` is the field's rule: 64-bit perceptual hashes within Hamming distance 2 (RemoteCLIP, section III).
-``copies`` is ours: pairs that ``rsitr.dedup.copies`` has verified. Images linked by a chain of pairs are one group.
+``copies`` is ours: pairs that ``rsitr.dedup.copies`` has verified. Images linked by a chain of pairs form one group.
 """
 
 from __future__ import annotations
@@ -23,21 +23,21 @@ MAX_DISTANCE = 2
 _BLOCK = 1024
 
 PRECEDENCE = {"test": 0, "val": 1, "train": 2}
-"""Of near duplicates, the one in the split whose numbers are published stays."""
+"""Of near duplicates, the one in the split with published numbers stays."""
 
 H = TypeVar("H", bound=Hashable)
 Image = tuple[str, str]
 """Dataset and image id."""
 Groups = dict[Image, int]
-"""Group number of every image that has a near duplicate; the others are not in it."""
+"""Group number of every image that has a near duplicate; other images are not in it."""
 
 
 def near_pairs(fingerprints: Sequence[str], max_distance: int = MAX_DISTANCE) -> np.ndarray:
     """Pairs within ``max_distance`` bits: integers [P, 2], first < second.
 
-    ``fingerprints`` are 16 hexadecimal digits each; an empty one (no image) is near to nothing. Of equal ones only the
-    first is compared with the others, and is paired with each equal one, so that a million of them cost little: what is
-    linked is the same as if all pairs were listed.
+    ``fingerprints`` are 16 hexadecimal digits each; an empty one (no image) is close to nothing. Of equal ones only the
+    first is compared with the others, and it is paired with each equal one, so that a million of them cost little: the
+    links are the same as if all pairs were listed.
     """
     present = np.array([index for index, value in enumerate(fingerprints) if value], dtype=np.int64)
     hashes = np.array([int(fingerprints[index], 16) for index in present], dtype=np.uint64)
@@ -66,7 +66,7 @@ def linked(pairs: Iterable[tuple[H, H]]) -> dict[H, int]:
 def image_groups(rule: str, tables: Mapping[str, Path], copies: Sequence[Path]) -> Groups:
     """Groups of the images of several datasets under a rule.
 
-    ``tables`` are the canonical tables by dataset, ``copies`` the tables of copies inside and between them; each rule
+    ``tables`` are the canonical tables by dataset, ``copies`` the tables of copies within and between them; each rule
     reads what it needs. Raises ``ParamsError`` for an unknown rule.
     """
     if rule == "remoteclip":
@@ -82,8 +82,7 @@ def image_groups(rule: str, tables: Mapping[str, Path], copies: Sequence[Path]) 
 def kept_first(groups: Groups, splits: Mapping[Image, str]) -> list[list[Image]]:
     """The members of each group, in the order of its number; the first is the one that stays where one may stay.
 
-    One of test stays before one of val before one of train, and of equals the first in alphabetical order of dataset
-    and image id.
+    Test comes before val and val before train; ties go by alphabetical order of dataset and image id.
     """
     members: dict[int, list[Image]] = {}
     for image, number in groups.items():
@@ -92,9 +91,10 @@ def kept_first(groups: Groups, splits: Mapping[Image, str]) -> list[list[Image]]
 
 
 def near_duplicates(image: Image) -> tuple[dict[str, Path], list[Image]]:
-    """Canonical tables by dataset, and an image's near duplicates in all tables of copies here, the kept one first.
+    """Canonical tables by dataset, and an image's near duplicates in all tables of copies found here, the kept one
+    first.
 
-    The image itself is one of them. Raises ``DatasetError`` when it has no other.
+    The image itself is one of them. Raises ``DatasetError`` if it has no others.
     """
     paths = sorted(path for path in Path("data/copies").glob("*/*.parquet") if path.is_file())
     names = sorted({name for path in paths for name in (path.parent.name, path.stem)})

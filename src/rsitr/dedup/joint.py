@@ -1,7 +1,7 @@
 """The training set of a joint protocol: the train splits of several datasets without the test images of any of them.
 
-RET-2 and RET-3 are built this way (RemoteCLIP, section III). The paper's rule speaks of test images only, so near
-duplicates that two train splits share stay in both; ``shared`` counts them.
+RET-2 and RET-3 are built this way (RemoteCLIP, section III). The paper's rule covers only test images, so near
+duplicates shared by two train splits stay in both; ``shared`` counts them.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from rsitr.errors import DatasetError, ParamsError
 from rsitr.records.paths import Paths
 
 DUPLICATE = "near duplicate of a test image"
-"""Reason of an image that the rule takes out."""
+"""Reason for an image that the rule removes."""
 SCHEMA = pa.schema(
     [
         ("dataset", pa.string()),
@@ -44,10 +44,10 @@ SCHEMA = pa.schema(
         ("because", pa.list_(pa.string())),
     ]
 )
-"""One row for each image of the union. ``path`` is relative to its dataset's root; no caption is blank.
+"""One row per image of the union. ``path`` is relative to its dataset's root; no caption is blank.
 
-Images that are one picture under the rule have one ``duplicate_group``. ``because`` are the test images, as
-dataset/image_id, that push an image out.
+Near duplicates under the rule share a ``duplicate_group``. ``because`` lists the test images, as dataset/image_id, that
+exclude an image.
 """
 # What a method can see of an image, as in ``rsitr.dedup.clean``.
 SEEN = ["dataset", "image_id", "class_name", "captions", "keywords", "sha256", "keep", "reason"]
@@ -66,22 +66,22 @@ class JointFacts(NamedTuple):
     parent_shas: tuple[str, ...]
     """Data hash of each member's canonical table."""
     absent: tuple[str, ...]
-    """Members without any image at hand: nothing of them is kept, and nothing was compared with them."""
+    """Members without local images: nothing of them is kept, and nothing was compared with them."""
     data_sha: str
-    """Hash of the rows in what a method can see of them."""
+    """Hash of what a method can see of the rows."""
 
 
 class Removed(NamedTuple):
-    """Images that the rule takes out. A member without images at hand pushes none out; that says nothing about it."""
+    """Images that the rule removes. A member without local images excludes none, which says nothing about it."""
 
     because: Counter[tuple[str, str]]
-    """By (dataset the image is from, dataset of the test image); with test images of several it counts for each."""
+    """By (dataset of the image, dataset of the test image); an image with test images in several counts for each."""
     total: Counter[str]
-    """By dataset the image is from; each once."""
+    """By dataset of the image; each image once."""
 
 
 def joint_protocol(name: str) -> Protocol:
-    """The joint protocol called ``name``; raises ``ParamsError`` for another or an unknown one."""
+    """The joint protocol called ``name``; raises ``ParamsError`` for a protocol that is not joint or is unknown."""
     protocol = get_protocol(name)
     if not protocol.joint:
         known = ", ".join(known.name for known in SPLITS.values() if known.joint)
@@ -94,12 +94,12 @@ def join(
 ) -> tuple[pd.DataFrame, JointFacts]:
     """The joint training set of a protocol under a rule: the columns of ``SCHEMA``, in the protocol's order.
 
-    An image leaves when one of the test images that can be evaluated is in its group (``rsitr.dedup.groups``) under
-    ``remoteclip`` or ``copies``; under ``none`` every image stays. ``tables`` maps at least each member to its
-    canonical parquet; ``copies`` are the tables inside and between the members, which only ``copies`` reads. What
-    does not concern the members is not looked at: a chain of copies through a dataset outside is none.
+    An image is removed if its group (``rsitr.dedup.groups``) under ``remoteclip`` or ``copies`` holds a test image that
+    can be evaluated; under ``none`` every image stays. ``tables`` maps at least each member to its canonical parquet;
+    ``copies`` are the tables within and between the members, which only the rule ``copies`` reads. Other datasets are
+    ignored: a chain through one of them does not count.
 
-    Raises ``ParamsError`` for an unknown rule or a protocol that is not joint, and ``DatasetError`` when a table is
+    Raises ``ParamsError`` for an unknown rule or a protocol that is not joint, and ``DatasetError`` if a table is
     missing or copies were found in other data.
     """
     protocol = joint_protocol(name)
@@ -124,7 +124,7 @@ def join(
 
 
 def _between_members(present: list[str], facts: Mapping[str, DatasetFacts], copies: Iterable[Path]) -> list[Path]:
-    """The tables of copies inside and between members, of which none may lack."""
+    """The tables of copies within and between members, all of which must exist."""
     shas = {member: fact.data_sha for member, fact in facts.items()}
     found = {}
     for path in copies:
@@ -137,10 +137,10 @@ def _between_members(present: list[str], facts: Mapping[str, DatasetFacts], copi
 
 
 def _marked(frame: pd.DataFrame, groups: Groups) -> pd.DataFrame:
-    """All images of the members with their groups, and for each that training may not use the reason."""
+    """All images of the members with their groups, and the reason for each that training may not use."""
     images = list(zip(frame["dataset"], frame["image_id"], strict=True))
     frame["captions"] = [[caption for caption in captions if caption] for captions in frame["captions"]]
-    # An image without near duplicates is a group of its own.
+    # An image without near duplicates is its own group.
     frame["duplicate_group"] = [groups.get(image, len(groups) + row) for row, image in enumerate(images)]
     reason = frame["problem"].copy()
     reason[(reason == "") & (frame["captions"].map(len) == 0)] = "no captions"
@@ -157,13 +157,13 @@ def _marked(frame: pd.DataFrame, groups: Groups) -> pd.DataFrame:
 
 def _seen_sha(frame: pd.DataFrame) -> str:
     seen = frame[SEEN].copy()
-    # Two members may use one image id, and the rows are hashed in the order of the ids.
+    # Two members may use the same image id, and rows are hashed in the order of ids.
     seen["image_id"] = seen["dataset"] + "/" + seen["image_id"]
     return data_sha(seen)
 
 
 def removed(frame: pd.DataFrame) -> Removed:
-    """How many images of a joint training set the rule took out of which dataset because of which test set."""
+    """How many images of a joint training set the rule removed, by their dataset and by the test set."""
     out = frame[frame["reason"] == DUPLICATE]
     because = Counter(
         (dataset, test_set)
@@ -174,7 +174,7 @@ def removed(frame: pd.DataFrame) -> Removed:
 
 
 def shared(frame: pd.DataFrame) -> Counter[str]:
-    """By dataset: how many of the images that stay have a near duplicate that stays in the train split of another."""
+    """By dataset: how many of its remaining images have a near duplicate that remains in the train split of another."""
     kept = frame[frame["keep"]]
     datasets = kept.groupby("duplicate_group")["dataset"].transform("nunique")
     return Counter(kept.loc[datasets > 1, "dataset"])

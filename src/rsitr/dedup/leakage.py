@@ -1,7 +1,7 @@
-"""Leakage: the test images that have a near duplicate in anything a model may be trained on.
+"""Leakage: the test images with a near duplicate in anything a model may be trained on.
 
-Near duplicates are linked by chains that run through all the datasets that are looked at. So two pictures of one place,
-of which neither lies inside the other, are found when both lie inside a third.
+Near duplicates are linked by chains through all datasets considered. So two pictures of one place, neither inside the
+other, are found if both are inside a third.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from rsitr.dedup.pairs import current_copies, read_copies
 from rsitr.errors import DatasetError
 
 WHOLE = "all"
-"""The split of a source that has no test split of its own."""
+"""The split of a source without its own test split."""
 
 Pair = tuple[str, str]
-"""Two datasets in alphabetical order, or one twice."""
+"""Two datasets in alphabetical order, or the same one twice."""
 
 
 class Overlap(NamedTuple):
@@ -36,22 +36,22 @@ class Overlap(NamedTuple):
     test: str
     rule: str
     images: Mapping[str, str] | None
-    """The test images with a near duplicate in the source, each with the first such image; None when not known."""
+    """The test images with a near duplicate in the source, each with the first such image; None if unknown."""
     of: int
-    """Test images that can be read."""
+    """Readable test images."""
     among: int
-    """Images of the source that can be read."""
+    """Readable images of the source."""
     reason: str = ""
-    """Why ``images`` is not known."""
+    """Why ``images`` is unknown."""
 
     @property
     def share(self) -> float:
-        """Percentage of the test images that leak; nan when not known."""
+        """Percentage of the test images that leak; nan if unknown."""
         return np.nan if self.images is None else 100 * len(self.images) / self.of
 
 
 class _Dataset:
-    """What a canonical table, or a clean one, says about a dataset as a source and as a test set."""
+    """What a canonical or clean table says about a dataset as a source and as a test set."""
 
     def __init__(self, name: str, path: Path):
         table, facts = read_table(path)
@@ -68,13 +68,13 @@ class _Dataset:
 
 
 def overlaps(tables: Mapping[str, Path], copies: Mapping[Pair, Path], rule: str) -> list[Overlap]:
-    """The overlap of every test set with every source by a rule, in the order of the tables: source, then test set.
+    """The overlap of every test set with every source under a rule, in the order of the tables: source, then test set.
 
-    ``tables`` are canonical tables by dataset, or clean ones, of which the images that are not kept count for nothing.
-    A test set is the test split of a dataset with captions; sources are the train and val splits of all datasets, and
-    datasets without a test split as a whole. What cannot be compared is unknown, with the reason: no images at hand,
-    or copies inside or between the two sets that were not looked for or come from other data. Raises ``DatasetError``
-    when a table is missing and ``ParamsError`` for an unknown rule.
+    ``tables`` are canonical tables by dataset, or clean ones, whose images that are not kept are ignored. A test set is
+    the test split of a dataset with captions; sources are the train and val splits of all datasets, and datasets
+    without a test split as a whole. What cannot be compared is unknown, with the reason: no local images, or copies
+    within or between the two sets that were not searched for or come from other data. Raises ``DatasetError`` if a
+    table is missing and ``ParamsError`` for an unknown rule.
     """
     sets = [_Dataset(name, path) for name, path in tables.items()]
     found, wrong = _sorted_out(sets, copies) if rule == "copies" else ([], {})
@@ -89,7 +89,7 @@ def overlaps(tables: Mapping[str, Path], copies: Mapping[Pair, Path], rule: str)
 
 
 def _sorted_out(sets: list[_Dataset], copies: Mapping[Pair, Path]) -> tuple[list[Path], dict[Pair, str]]:
-    """The tables of copies that were made from the present data; for each other pair, what is wrong with it."""
+    """The tables of copies made from the present data; for every other pair, what is wrong with it."""
     found, wrong = [], {}
     for one, other in combinations_with_replacement(sorted(sets, key=lambda each: each.name), 2):
         pair = one.name, other.name
@@ -101,7 +101,7 @@ def _sorted_out(sets: list[_Dataset], copies: Mapping[Pair, Path]) -> tuple[list
 
 
 def _checked(copies: Mapping[Pair, Path], pair: Pair, data_shas: Mapping[str, str]) -> Path:
-    """The table of copies of a pair; raises ``DatasetError`` when there is none of the present data."""
+    """The table of copies of a pair; raises ``DatasetError`` if there is none for the present data."""
     if pair not in copies:
         raise DatasetError(f"{' and '.join(dict.fromkeys(pair))}: copies were not looked for")
     _, facts = current_copies(copies[pair], data_shas)
@@ -111,7 +111,7 @@ def _checked(copies: Mapping[Pair, Path], pair: Pair, data_shas: Mapping[str, st
 
 
 def _unknown(source: _Dataset, split: str, test: _Dataset, wrong: dict[Pair, str]) -> str:
-    """Why the overlap of a source and a test set is not known; empty when it is."""
+    """Why the overlap of a source and a test set is unknown; empty if it is known."""
     for each, part, ids in ((test, "test", test.test), (source, split, source.sources[split])):
         if not ids:
             return f"no images of {each.name if each.empty else f'{each.name} {part}'} at hand"
@@ -131,10 +131,10 @@ def _overlap(source: _Dataset, split: str, test: _Dataset, rule: str, groups: Gr
 
 
 def leaks(tables: Mapping[str, Path], copies: Mapping[Pair, Path], rule: str) -> dict[str, tuple[int, int]]:
-    """By dataset, how many test images have a near duplicate in its own training split, and of how many.
+    """By dataset, how many test images have a near duplicate in its own training split, and out of how many.
 
-    Without the datasets of which that is not known, or that have no training or no test split. With clean tables in
-    the place of canonical ones, training images that were removed count for nothing.
+    Leaves out datasets for which that is unknown, or without a training or test split. With clean tables instead of
+    canonical ones, removed training images are ignored.
     """
     return {
         overlap.test: (len(overlap.images), overlap.of)
@@ -146,9 +146,9 @@ def leaks(tables: Mapping[str, Path], copies: Mapping[Pair, Path], rule: str) ->
 def leaks_of(
     images: Collection[Image], tables: Mapping[str, Path], copies: Mapping[Pair, Path], rule: str
 ) -> dict[str, tuple[int, int] | None]:
-    """By test set, how many test images have a near duplicate among some images, and of how many; None where unknown.
+    """By test set, how many test images have a near duplicate among given images, and out of how many; None if unknown.
 
-    The other arguments, and what cannot be known, are as for ``overlaps``.
+    The other arguments, and what is unknown, are as for ``overlaps``.
     """
     sets = [_Dataset(name, path) for name, path in tables.items()]
     found, wrong = _sorted_out(sets, copies) if rule == "copies" else ([], {})
@@ -167,11 +167,12 @@ EVIDENCE = ("part", "orientation", "detail", "agreement")
 
 
 def evidence(overlap: Overlap, copies: Mapping[Pair, Path]) -> pd.DataFrame:
-    """What speaks for each image of a known overlap by the rule ``copies``: the best pair with an image of the source.
+    """The evidence for each image of a known overlap under the rule ``copies``: the best pair with an image of the
+    source.
 
-    One row for each image, in order: ``test_image``, ``source_image``, ``link`` and ``EVIDENCE``, in which ``part``
-    says which of the two, ``test`` or ``source``, is seen inside the other after ``orientation``. ``link`` is ``pair``;
-    or ``chain`` where a chain of pairs alone leads to the source: nothing is then said of the two images themselves.
+    One row per image, in order: ``test_image``, ``source_image``, ``link`` and ``EVIDENCE``, in which ``part`` says
+    which of the two, ``test`` or ``source``, is seen inside the other after ``orientation``. ``link`` is ``pair``, or
+    ``chain`` if only a chain of pairs leads to the source: nothing is then stated about the two images themselves.
     """
     pairs, facts = read_copies(copies[min(overlap.source, overlap.test), max(overlap.source, overlap.test)])
     found = []

@@ -1,4 +1,4 @@
-"""Tables of copies: pairs of near-duplicate images as data, with what speaks for each of them."""
+"""Tables of copies: pairs of near-duplicate images as data, with the evidence for each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ORIENTATIONS = (
     "turned left",
     "transposed and turned 180",
 )
-"""Names of ``fingerprints.ORIENTATIONS``: what to do to the part, to see it as the box of the original shows it."""
+"""Names of ``fingerprints.ORIENTATIONS``: what to do to the part to make it look like the box of the original."""
 
 SCHEMA = pa.schema(
     [
@@ -59,7 +59,7 @@ class CopiesFacts(NamedTuple):
 
     first: str
     second: str
-    """Datasets; the same one twice for the copies inside it."""
+    """Datasets; the same one twice for the copies within it."""
     first_sha: str
     second_sha: str
     """Their data hashes."""
@@ -80,7 +80,7 @@ def read_copies(path: Path) -> tuple[pd.DataFrame, CopiesFacts]:
 
 
 def current_copies(path: Path, data_shas: Mapping[str, str]) -> tuple[pd.DataFrame, CopiesFacts]:
-    """``read_copies``, and ``DatasetError`` when a dataset has another hash than in ``data_shas`` by now."""
+    """``read_copies``, with ``DatasetError`` if a dataset's hash now differs from ``data_shas``."""
     frame, facts = read_copies(path)
     for name, sha in ((facts.first, facts.first_sha), (facts.second, facts.second_sha)):
         if data_shas.get(name, sha) != sha:
@@ -89,7 +89,7 @@ def current_copies(path: Path, data_shas: Mapping[str, str]) -> tuple[pd.DataFra
 
 
 def gather(found: Sequence[pd.DataFrame], within: bool) -> pd.DataFrame:
-    """One table from those of all shards; of what speaks for a pair the best is kept."""
+    """One table from those of all shards, with the best evidence for each pair."""
     frame = pd.concat([part for part in found if len(part)] or [found[0]])
     if within:
         frame = _in_order(frame)
@@ -98,7 +98,7 @@ def gather(found: Sequence[pd.DataFrame], within: bool) -> pd.DataFrame:
 
 
 def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
-    """Pairs inside one set with the smaller image id first."""
+    """Pairs within one set with the smaller image id first."""
     swapped = frame["first"] > frame["second"]
     other = {"first": "second", "second": "first", "first_split": "second_split", "second_split": "first_split"}
     turned = frame[swapped].rename(columns=other)
@@ -107,7 +107,7 @@ def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def gather_files(parts: Sequence[Path], out: Path) -> tuple[int, CopiesFacts]:
-    """Write one table from those of all shards; raises ``DatasetError`` when they are not of the same data."""
+    """Write one table from those of all shards; raises ``DatasetError`` if they are not from the same data."""
     read = [read_copies(part) for part in parts]
     facts = {fact for _, fact in read}
     if len(facts) != 1:

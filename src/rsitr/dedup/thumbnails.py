@@ -1,4 +1,4 @@
-"""Thumbnails: every image of a dataset at 64 x 64 pixels, which is all that de-duplication ever looks at."""
+"""Thumbnails: every image of a dataset at 64 x 64 pixels, which is all that de-duplication looks at."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rsitr.progress import Progress
 SIZE = 64
 """Side of a thumbnail in pixels."""
 FLAT = 2.0
-"""Standard deviation of the grey values (of 255) below which an image shows nothing that could be recognised."""
+"""Standard deviation of the grey values (of 255) below which an image shows nothing recognisable."""
 SCHEMA = pa.schema(
     [
         ("image_id", pa.string()),
@@ -41,25 +41,25 @@ class Thumbnails(NamedTuple):
     pixels: np.ndarray
     """uint8 [N, 64, 64, 3]; black where there is a problem."""
     problem: np.ndarray
-    """Why an image takes no part: empty for one that does."""
+    """Why an image is left out; empty if it is not."""
 
 
 def thumbnail(data: bytes) -> np.ndarray:
-    """The first frame of an image file as RGB thumbnail: uint8 [64, 64, 3].
+    """The first frame of an image file as an RGB thumbnail: uint8 [64, 64, 3].
 
-    The aspect ratio is given up. Raises ``OSError``, ``SyntaxError`` or ``ValueError`` when it is no complete image.
+    The aspect ratio is not kept. Raises ``OSError``, ``SyntaxError`` or ``ValueError`` if it is not a complete image.
     """
     with Image.open(io.BytesIO(data)) as file:
-        # JPEG decodes at a fraction of the size directly; twice the thumbnail is enough to average from.
+        # JPEG can decode at a fraction of the size; twice the thumbnail's is enough to average from.
         file.draft("RGB", (2 * SIZE, 2 * SIZE))
         image = as_rgb(file)
     return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BOX))
 
 
 def look(path: Path, sha256: str = "") -> tuple[np.ndarray, str]:
-    """The thumbnail of an image file and why it takes no part, if so: black and the problem.
+    """The thumbnail of an image file and an empty string, or a black one and why the image is left out.
 
-    With ``sha256`` given, a file that has changed since is a problem, too.
+    With ``sha256`` given, a file that has changed since is also a problem.
     """
     blank = np.zeros((SIZE, SIZE, 3), dtype=np.uint8)
     try:
@@ -75,7 +75,7 @@ def look(path: Path, sha256: str = "") -> tuple[np.ndarray, str]:
 def write_thumbnails(dataset_table: Path, out: Path, workers: int = 2) -> DatasetFacts:
     """Write the thumbnails of a canonical table to ``out``.
 
-    An image that takes no part keeps its row and says why: it was unreadable when the table was built or is now, its
+    An image that is left out keeps its row and the reason: it was unreadable when the table was built or is now, its
     file has changed since, or it is ``flat``, so that every other flat image would be its copy.
     """
     table, facts = read_table(dataset_table)
