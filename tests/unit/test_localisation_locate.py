@@ -224,7 +224,7 @@ def test_a_scene_smaller_than_all_windows_is_one_window_and_says_that_it_tells_n
     assert found.lowest == found.highest
     with rasterio.open(found.geotiff) as file:
         assert not file.read(1).any()
-    assert "tells nothing. Try windows smaller than 128 pixels" in capsys.readouterr().err
+    assert "shows nothing. Try windows smaller than 128 pixels" in capsys.readouterr().err
 
 
 def test_skipped_windows_are_told(tmp_path, capsys):

@@ -207,8 +207,8 @@ def test_a_window_beyond_the_scene_is_refused(part, tmp_path):
     ("name", "content", "message"),
     [
         ("absent.tif", None, "does not exist: give the path"),
-        ("empty.tif", b"", "no raster .* give a GeoTIFF"),
-        ("text.tif", b"a scene", "no raster .* give a GeoTIFF"),
+        ("empty.tif", b"", "not a raster .* give a GeoTIFF"),
+        ("text.tif", b"a scene", "not a raster .* give a GeoTIFF"),
     ],
 )
 def test_what_is_no_scene_is_named(name, content, message, tmp_path):
@@ -235,5 +235,5 @@ def test_a_file_that_ends_early_is_named(name, tmp_path):
     else:
         Image.fromarray(noise(300, 300)).save(path)
     path.write_bytes(path.read_bytes()[:100_000])
-    with pytest.raises(SceneError, match=rf"{name} (cannot be read to its end|is no raster)"):
+    with pytest.raises(SceneError, match=rf"{name} (cannot be read to its end|is not a raster)"):
         whole(path)

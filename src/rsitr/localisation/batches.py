@@ -1,4 +1,4 @@
-"""Windows gathered into batches of one shape, as a model wants them."""
+"""Windows gathered into batches of one shape, as a model expects them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from rsitr.localisation.scene import Pixels
 from rsitr.localisation.windows import WindowRow
 
 Score = Callable[[Pixels], npt.ArrayLike]
-"""Scores [B] or, of Q queries, [B, Q] of windows uint8 [B, h, w, 3]; higher is more alike."""
+"""Scores [B] or, of Q queries, [B, Q] of windows uint8 [B, h, w, 3]; higher is more similar."""
 Place = tuple[int, int]
-"""Of a window: the number of its row of windows, and its place in it."""
+"""Of a window: the number of its row of windows, and its position in that row."""
 
 
 class Batches:
-    """Gathers windows of one shape until they make a batch, and keeps the scores by (row of windows, place in it)."""
+    """Gathers windows of one shape until they make a batch, and keeps the scores by (row of windows, position in
+    it)."""
 
     def __init__(self, score: Score, size: int) -> None:
         self._score, self._size = score, size
@@ -26,9 +27,9 @@ class Batches:
         self._found: dict[Place, npt.NDArray[np.float64]] = {}
 
     def add(self, pixels: Pixels, place: Place) -> None:
-        """Take over a window, uint8 [h, w, 3]; scores all of its shape when they make a batch."""
+        """Take a window, uint8 [h, w, 3]; scores all of its shape once they make a batch."""
         waiting = self._waiting.setdefault(pixels.shape, [])
-        # Copied, because the rows that the window is a part of move on.
+        # Copied, because the rows that hold the window move on.
         waiting.append((pixels.copy(), place))
         if len(waiting) == self._size:
             self._flush(waiting)
@@ -52,7 +53,9 @@ class Batches:
                 f"The scorer returned shape {scores.shape} for {len(waiting)} windows: return [B] or [B, Q]."
             )
         if not np.isfinite(scores).all():
-            raise TrainingDiverged("A window got a score that is not finite. Train the method again, more slowly.")
+            raise TrainingDiverged(
+                "A window got a score that is not finite. Train the method again, with a lower learning rate."
+            )
         for (_, place), score in zip(waiting, scores.reshape(len(waiting), -1), strict=True):
             self._found[place] = score
         waiting.clear()

@@ -1,16 +1,16 @@
 """From the scores of windows to a map of the scene: mean, min-max, 8 bits, median (AMFMN, section V-H; SeLo).
 
-The mean score of a pixel is the mean over all windows that it lies in. Between the edges of windows it is constant, so
-it is held once for each cell of the grid that all edges make: 25,000 cells instead of 100,000,000 pixels in a scene of
-10,000 x 10,000 with windows of 128, 256 and 512, exact for every pixel. The map is made from the cells in bands of
-rows whenever it is asked for; several queries therefore cost little more memory than one.
+The mean score of a pixel is the mean over all windows that contain it. It is constant between the edges of windows, so
+it is stored once per cell of the grid that all edges make: 25,000 cells instead of 100,000,000 pixels in a scene of
+10,000 x 10,000 with windows of 128, 256 and 512, exact for every pixel. The map is made from the cells on demand, in
+bands of rows; several queries therefore need little more memory than one.
 
 Pixels without a score
 ----------------------
-A window without valid pixels has no score. Where a cell lies in no other window, it takes the mean of the nearest
-scored cell before the median: the edge of the valid area then acts on the filter as the edge of the scene does, where
-the last pixel is repeated. Any constant in its place would pull the map towards itself along that edge. Min-max looks
-only at cells that hold a valid pixel, and in all results the invalid pixels of the scene are left blank.
+A window without valid pixels has no score. A cell in no other window takes the mean of the nearest scored cell before
+the median: the edge of the valid area then acts on the filter like the edge of the scene, where the last pixel is
+repeated. Any constant instead would pull the map towards itself along that edge. Min-max uses only cells that hold a
+valid pixel, and all results leave the invalid pixels of the scene blank.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ from rsitr.localisation.windows import Places, WindowRow
 MEDIAN = 251
 """Pixels along a side of the median filter, as in SeLo; AMFMN does not state its own."""
 BAND = 1024
-"""Rows of the map that are made at once; a multiple of the tiles in which it is written."""
+"""Rows of the map made at once; a multiple of the tiles in which it is written."""
 
 Floats = npt.NDArray[np.float64]
 Bytes = npt.NDArray[np.uint8]
 
 
 class Grid(NamedTuple):
-    """Cells of a scene, inside of which every pixel lies in the same windows."""
+    """Cells of a scene; all pixels of a cell are in the same windows."""
 
     rows: Places
     """[R + 1], edges in pixels from 0 to the height of the scene."""
@@ -61,7 +61,7 @@ class Heatmap:
     lowest: Floats
     """[Q]: the mean score that became 0."""
     highest: Floats
-    """[Q]: the mean score that became 255. Where it equals the lowest, the map tells nothing and is 0 everywhere."""
+    """[Q]: the mean score that became 255. If it equals the lowest, the map shows nothing and is 0 everywhere."""
     median: int
     """Side of the median filter in pixels."""
     scored: int
@@ -80,12 +80,12 @@ class Heatmap:
         return int(self.grid.columns[-1])
 
     def levels(self, query: int) -> Bytes:
-        """[R, C]: cells after min-max, cut to 8 bits (rounded down) and before the median; unscored ones filled."""
+        """[R, C]: cells after min-max, reduced to 8 bits (rounded down), before the median; unscored ones filled."""
         means = _nearest(self.means[query], self.grid)
         span = self.highest[query] - self.lowest[query]
         if span == 0:
             return np.zeros(means.shape, dtype=np.uint8)
-        # Cells that only the invalid pixels of scored windows make up may lie beyond both ends.
+        # Cells made up only of the invalid pixels of scored windows may be beyond both ends.
         return (255 * ((means - self.lowest[query]) / span).clip(0, 1)).astype(np.uint8)
 
     def bands(self, query: int, rows: int = BAND) -> Iterator[tuple[int, Bytes]]:
@@ -93,13 +93,13 @@ class Heatmap:
         levels, half = self.levels(query), self.median // 2
         for top in range(0, self.height, rows):
             bottom = min(top + rows, self.height)
-            # With what the filter sees above and below, a band comes out as it would from the whole map.
+            # With what the filter sees above and below, a band is the same as in the whole map.
             first, last = max(0, top - half), min(self.height, bottom + half)
             smooth = cv2.medianBlur(_spread(levels, self.grid, first, last), self.median)
             yield top, np.asarray(smooth, dtype=np.uint8)[top - first : bottom - first]
 
     def map(self, query: int) -> Bytes:
-        """The whole map [H, W] of a query: 255 where the scene agrees with it best. Invalid pixels are not blank."""
+        """The whole map [H, W] of a query: 255 where the scene matches it best. Invalid pixels are not blank."""
         return np.concatenate([pixels for _, pixels in self.bands(query)])
 
 
@@ -119,9 +119,9 @@ def heatmap(
 ) -> Heatmap:
     """The map of window scores.
 
-    ``scores`` holds for each row of windows float [N, Q], NaN where a window was skipped; ``valid`` [R, C] tells which
-    cells hold a valid pixel; ``median`` is cut as ``filter_side`` does. Raises ``SceneError`` when it is not odd, or no
-    window was scored.
+    ``scores`` holds for each row of windows float [N, Q], NaN where a window was skipped; ``valid`` [R, C] marks the
+    cells that hold a valid pixel; ``median`` is reduced as by ``filter_side``. Raises ``SceneError`` if it is not odd,
+    or no window was scored.
     """
     side = filter_side(median, int(grid.rows[-1]), int(grid.columns[-1]))
     scored = sum(int((~np.isnan(part[:, 0])).sum()) for part in scores)
@@ -154,7 +154,7 @@ def _means(rows: Sequence[WindowRow], scores: Sequence[Floats], grid: Grid) -> F
 
 
 def _nearest(means: Floats, grid: Grid) -> Floats:
-    """``means`` [R, C] with every NaN replaced by the value of the cell whose centre is nearest."""
+    """``means`` [R, C] with every NaN replaced by the value of the cell with the nearest centre."""
     known = ~np.isnan(means)
     if known.all():
         return means

@@ -1,6 +1,6 @@
-"""Locating texts in a scene (AMFMN, section V-H, Fig. 12): every window of it scored against every query in one pass.
+"""Locating texts in a scene (AMFMN, section V-H, Fig. 12): every window is scored against every query in one pass.
 
-The scene is read downwards once, whatever its format. In memory are the rows of pixels that the windows under way need
+The scene is read downwards once, whatever its format. In memory are the rows of pixels that the current windows need
 (``strips``), a batch of each window size (``batches``), the scores, and the cells of the map (``heatmap``).
 """
 
@@ -23,23 +23,23 @@ from rsitr.localisation.write import write_geotiff, write_overlay
 from rsitr.progress import Progress
 
 BATCH = 32
-"""Windows that are scored at once."""
+"""Windows scored at once."""
 LONGEST = 2048
 """Pixels of the longest side of the pictures."""
 SLUG = 60
-"""Letters of a query that its files are named by."""
+"""How many letters of a query its files are named by."""
 
 
 class Located(NamedTuple):
-    """What was written about a query."""
+    """What was written for a query."""
 
     query: str
     geotiff: Path
     overlay: Path
     lowest: float
-    """Mean score of the pixel that agrees least."""
+    """Mean score of the pixel that matches least."""
     highest: float
-    """Equal to ``lowest`` when all pixels have one score, so that the map tells nothing."""
+    """Equal to ``lowest`` if all pixels have the same score, so that the map shows nothing."""
 
 
 def run(
@@ -54,8 +54,8 @@ def run(
 ) -> list[Located]:
     """Locate queries in the scene of a file; writes ``<slug>.tif`` and ``<slug>.png`` of each into the folder ``out``.
 
-    ``score`` returns a column for each query, in their order. The errors are those of ``Scene`` and ``locate``;
-    ``SceneError`` also without queries.
+    ``score`` returns a column for each query, in order. The errors are those of ``Scene`` and ``locate``; also
+    ``SceneError`` without queries.
     """
     if not queries:
         raise SceneError("no query: give at least one text to locate")
@@ -75,14 +75,14 @@ def run(
 def locate(
     scene: Scene, score: Score, *, sizes: Sequence[int] = SIZES, median: int = MEDIAN, batch: int = BATCH
 ) -> Heatmap:
-    """Score every window of a scene and average the scores for each pixel.
+    """Score every window of a scene and average the scores per pixel.
 
     ``score`` gets up to ``batch`` windows of one size at a time, RGB, with invalid pixels in the mean colour of the
-    valid ones; it resizes them as its model wants. Windows without a valid pixel are skipped and counted. The result
-    does not depend on ``batch`` if the scores do not.
+    valid ones; it resizes them for its model. Windows without a valid pixel are skipped and counted. The result does
+    not depend on ``batch`` if the scores do not.
 
-    Raises ``SceneError`` when the scene cannot be read, holds no valid pixel, or ``sizes`` or ``median`` make no sense;
-    ``TrainingDiverged`` when a score is not finite; ``ValueError`` when the scores have another shape.
+    Raises ``SceneError`` if the scene cannot be read or holds no valid pixel, or ``sizes`` or ``median`` make no sense;
+    ``TrainingDiverged`` if a score is not finite; ``ValueError`` if the scores have another shape.
     """
     side = filter_side(median, scene.height, scene.width)
     rows = window_rows(scene.height, scene.width, sizes)
@@ -102,12 +102,14 @@ def locate(
                 f"{found.skipped} of {found.skipped + found.scored} windows hold no valid pixel and have no score"
             )
         if (found.lowest == found.highest).any():
-            progress.say(f"one score everywhere: the map tells nothing. Try windows smaller than {min(sizes)} pixels")
+            progress.say(
+                f"the same score everywhere: the map shows nothing. Try windows smaller than {min(sizes)} pixels"
+            )
     return found
 
 
 def slugs(queries: Sequence[str]) -> list[str]:
-    """A file name for each query: its words in lower case, joined by hyphens, and numbered where two are equal."""
+    """A file name for each query: its words in lower case, joined by hyphens, numbered if two are equal."""
     names: list[str] = []
     for query in queries:
         base = "-".join(re.findall(r"[^\W_]+", query.lower()))[:SLUG].strip("-") or "query"

@@ -1,12 +1,12 @@
 """Measures of semantic localisation: Rsu, Ras, Rda and Rmi of a map against the regions where a text is true.
 
 Z. Yuan et al., "Learning to Evaluate Performance of Multimodal Semantic Localization" (SeLo v1), with the constants and
-the roundings of the published evaluation: centres, radii and peaks are whole pixels, rounded down. Only where regions
-overlap is there a difference: here they unite, there they cancel out; those of AIR-SLT do not overlap.
+rounding of the published evaluation: centres, radii and peaks are whole pixels, rounded down. Only overlapping regions
+are treated differently: here they unite, there they cancel out; those of AIR-SLT do not overlap.
 
-A map is uint8 [H, W], its probability p = value / 255. A region is a polygon: its vertices (x, y) in pixels, as they
-are listed; a vertex that closes the polygon is listed twice and counts twice. Pixels without a result have p = 0 and
-belong to no area.
+A map is uint8 [H, W], its probability p = value / 255. A region is a polygon: its vertices (x, y) in pixels, as listed;
+a vertex that closes the polygon is listed twice and counts twice. Pixels without a result have p = 0 and belong to no
+area.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Region = Sequence[Sequence[float]] | npt.NDArray[np.floating]
 RSU_SLOPE, RSU_EPSILON = 0.707, 1e-7
 RADIUS_FACTOR = 1.5
 BOX, SMOOTHINGS, NEIGHBOURHOOD = 50, 5, 1000
-"""Pixels of the box filter and how often it is applied; pixels of the square in which a peak is the highest."""
+"""Pixels of the box filter and how often it is applied; pixels of the square in which a peak is the maximum."""
 LEAST_PROBABILITY = 0.5
 RAS_SLOPE = 3.0
 RDA_DECAY = 0.5
@@ -52,14 +52,14 @@ class Metrics(NamedTuple):
 
 
 class Circle(NamedTuple):
-    """What stands for a region where distances count."""
+    """What represents a region when distances are measured."""
 
     x: int
     y: int
     radius: int
 
     def inside(self, points: Points) -> Points:
-        """Those of the points that lie in the circle or on it."""
+        """Those of the points in the circle or on it."""
         return points[self.distances(points) <= self.radius]
 
     def distances(self, points: Points) -> npt.NDArray[np.float64]:
@@ -70,8 +70,8 @@ class Circle(NamedTuple):
 def metrics(heat: Bytes, regions: Sequence[Region], valid: Mask | None = None) -> Metrics:
     """All four measures of a map [H, W] (``Heatmap.map``) against one or more regions.
 
-    ``valid`` [H, W] tells which pixels have a result; default: all. Raises ``SceneError`` when there is no region, or
-    one has fewer than three vertices, no extent or no valid pixel.
+    ``valid`` [H, W] marks the pixels with a result; default: all. Raises ``SceneError`` if there is no region, or one
+    has fewer than three vertices, no extent or no valid pixel.
     """
     known = np.ones(heat.shape, dtype=bool) if valid is None else valid
     heat = np.where(known, heat, 0).astype(np.uint8)
@@ -113,8 +113,8 @@ def circle(region: Region) -> Circle:
 def peaks(heat: Bytes) -> Points:
     """Where the map attends to, (x, y), highest p first.
 
-    The map is smoothed by a box of 50 x 50, five times; what is above 0 and the highest of the 1,000 x 1,000 around it
-    falls into components (8 neighbours); their centroids are the peaks, if p of the map is 0.5 or more there.
+    The map is smoothed by a box of 50 x 50, five times; pixels above 0 that are the maximum of the 1,000 x 1,000 around
+    them form components (8 neighbours); their centroids are the peaks, if p of the map is 0.5 or more there.
     """
     soft = heat
     for _ in range(SMOOTHINGS):

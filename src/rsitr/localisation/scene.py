@@ -3,13 +3,13 @@
 How pixels become RGB of 8 bits
 -------------------------------
 - Three bands or more: the first three are red, green and blue. One or two: the first is repeated. A palette is applied.
-- 8 bits are taken as they are. Any other type is stretched band by band: the 2nd percentile of the band becomes 0, the
-  98th 255, what lies beyond is cut off. The percentiles are those of the valid pixels of one overview of the whole
-  scene, of at most 1,024 pixels a side (every n-th pixel, or the file's own overview), so that a pixel comes out the
-  same whatever piece it is read with. Where both percentiles are one value, the lowest and the highest value take
-  their place; a band of one value becomes 0.
-- A pixel is valid unless the file's nodata value (in every band that is shown), its mask or its alpha band says
-  otherwise, or a value is not finite. Invalid pixels show the mean colour of the valid ones of the same piece.
+- 8 bits are used as they are. Any other type is stretched band by band: the 2nd percentile of the band becomes 0, the
+  98th 255, what is beyond is clipped. The percentiles are those of the valid pixels of one overview of the whole scene,
+  of at most 1,024 pixels per side (every n-th pixel, or the file's own overview), so that a pixel is the same in every
+  piece that contains it. If both percentiles are equal, the lowest and the highest value replace them; a band of one
+  value becomes 0.
+- A pixel is valid unless the file's nodata value (in every band shown), its mask or its alpha band says otherwise, or a
+  value is not finite. Invalid pixels show the mean colour of the valid ones of the same piece.
 """
 
 from __future__ import annotations
@@ -35,12 +35,13 @@ Pixels = npt.NDArray[np.uint8]
 Mask = npt.NDArray[np.bool_]
 
 GDAL_CACHE = 64 * 2**20
-"""Bytes of decoded blocks that GDAL may keep; left alone, it takes a twentieth of the machine's memory."""
+"""Bytes of decoded blocks that GDAL may keep; by default it takes a twentieth of the machine's memory."""
 OVERVIEW = 1024
-"""Longest side of the overview that the stretch is computed from."""
+"""Longest side of the overview from which the stretch is computed."""
 PERCENTILES = (2, 98)
 ROW_OF_BLOCKS = 256 * 2**20
-"""Bytes of RGB and mask; a file in larger ones (in one strip, for instance) is read row by row, and GDAL keeps one."""
+"""Bytes of RGB and mask; a file with larger blocks (in one strip, for instance) is read row by row, and GDAL keeps
+one."""
 
 
 class Piece(NamedTuple):
@@ -70,16 +71,16 @@ def filled(piece: Piece) -> Pixels:
 
 
 def thrifty() -> rasterio.Env:
-    """In which files are read and written: GDAL keeps few blocks, and never a whole PNG.
+    """The environment for reading and writing files: GDAL keeps few blocks, and never a whole PNG.
 
-    Its reader for whole PNGs is also the one that takes a file that ends early for a complete one.
+    Its reader for whole PNGs also takes a truncated file as complete.
     """
     return rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE, GDAL_PNG_WHOLE_IMAGE_OPTIM="NO")
 
 
 @contextmanager
 def anywhere() -> Iterator[None]:
-    """In which files are opened: without a warning that a picture lies nowhere on Earth."""
+    """The context for opening files: without a warning that a picture has no georeference."""
     with thrifty(), warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)
         yield
@@ -88,7 +89,7 @@ def anywhere() -> Iterator[None]:
 class Scene:
     """An open scene; use it in a ``with`` statement.
 
-    Raises ``SceneError``, when it is opened or read, if the file is missing, no raster, damaged, or of complex numbers.
+    Raises ``SceneError`` on opening or reading if the file is missing, not a raster, damaged, or holds complex numbers.
     """
 
     def __init__(self, path: Path) -> None:
@@ -100,7 +101,7 @@ class Scene:
                 self._file = rasterio.open(path)
         except RasterioError as error:
             raise SceneError(
-                f"{path} is no raster that rasterio can open ({error}): give a GeoTIFF, PNG or JPEG file"
+                f"{path} is not a raster that rasterio can open ({error}): give a GeoTIFF, PNG or JPEG file"
             ) from None
         try:
             self._check()
@@ -142,15 +143,15 @@ class Scene:
 
     @property
     def block_rows(self) -> int:
-        """Rows that are decoded together: who reads whole multiples downwards has every block decoded once.
+        """Rows that are decoded together: reading whole multiples downwards decodes every block once.
 
-        1 where a row of blocks is too large to be held.
+        1 if a row of blocks is too large to keep.
         """
         rows = max(rows for rows, _ in self._file.block_shapes)
         return rows if 4 * rows * self.width <= ROW_OF_BLOCKS else 1
 
     def piece(self, top: int, left: int, height: int, width: int) -> Piece:
-        """A window as it is in the file; raises ``ValueError`` when it reaches beyond the scene."""
+        """A window as it is in the file; raises ``ValueError`` if it extends beyond the scene."""
         return self._rendered(self._window(top, left, height, width))
 
     def read(self, top: int, left: int, height: int, width: int) -> Pixels:
@@ -158,7 +159,7 @@ class Scene:
         return filled(self.piece(top, left, height, width))
 
     def valid(self, top: int, left: int, height: int, width: int) -> Mask:
-        """Which pixels [height, width] of a window hold something."""
+        """Which pixels [height, width] of a window are valid."""
         part = self._window(top, left, height, width)
         if self._floats:
             return self._raw(part)[1]
@@ -190,7 +191,7 @@ class Scene:
         return values, valid & np.isfinite(values).all(axis=0) if self._floats else valid
 
     def _mask(self, how: dict[str, Any]) -> Mask:
-        """What the file says of its pixels, [h, w]."""
+        """What the file says about its pixels, [h, w]."""
         with self._readable():
             return self._file.read_masks(self._bands, **how).any(axis=0)
 
@@ -200,9 +201,9 @@ class Scene:
             with thrifty():
                 yield
         except RasterioError as error:
-            # The cause tells what is wrong, the error that there is a cause.
+            # The cause says what is wrong; the error only says that there is a cause.
             reason = error.__cause__ or error
-            raise SceneError(f"{self.path} cannot be read to its end ({reason}): get a whole copy of it") from None
+            raise SceneError(f"{self.path} cannot be read to its end ({reason}): get a complete copy of it") from None
 
     def _rendered(self, how: dict[str, Any]) -> Piece:
         values, valid = self._raw(how)
@@ -216,7 +217,7 @@ class Scene:
 
     @cached_property
     def _palette(self) -> Pixels | None:
-        """Colours [256, 3] of the values of a band of 8 bits."""
+        """Colours [256, 3] of the values of an 8-bit band."""
         if self._file.colorinterp[0] != ColorInterp.palette or not self._bytes:
             return None
         colours = self._file.colormap(1)

@@ -1,8 +1,7 @@
 """Reading a scene downwards, each row of pixels once, in the strips that rows of windows need.
 
-The rows in memory are those from the highest window that is not complete to the end of the block that was read last;
-with windows of up to 512 and blocks of 512 rows these are at most 1,024, 4 bytes a pixel, and twice that while they
-move on.
+The rows in memory run from the top of the first incomplete window to the end of the last block read; with windows of up
+to 512 and blocks of 512 rows these are at most 1,024, 4 bytes per pixel, and twice that while they move on.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ def strips(scene: Scene, rows: Sequence[WindowRow], grid: Grid, valid: npt.NDArr
 
     ``rows`` are in the order of ``window_rows``, by the row of pixels that completes them.
     """
-    # Rows of pixels above this are needed no more.
+    # Rows of pixels above this are no longer needed.
     kept_from = np.minimum.accumulate([row.top for row in rows][::-1])[::-1]
     held = Piece(np.zeros((0, scene.width, 3), dtype=np.uint8), np.zeros((0, scene.width), dtype=bool))
     first = 0
@@ -38,7 +37,7 @@ def strips(scene: Scene, rows: Sequence[WindowRow], grid: Grid, valid: npt.NDArr
 
 
 def _mark(valid: npt.NDArray[np.bool_], grid: Grid, top: int, piece: Piece) -> None:
-    """Note which cells [R, C] hold a valid pixel of the rows ``piece`` that begin at ``top``."""
+    """Note which cells [R, C] hold a valid pixel of the rows ``piece`` that start at ``top``."""
     across = np.logical_or.reduceat(piece.valid, grid.columns[:-1], axis=1)
     cells = np.searchsorted(grid.rows, np.arange(top, top + len(across)), side="right") - 1
     np.logical_or.at(valid, cells, across)

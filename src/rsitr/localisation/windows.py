@@ -1,9 +1,9 @@
 """Multi-scale shifted windows over a scene: AMFMN, section V-H, Fig. 13.
 
 Each size is laid over the scene twice, at offset 0 and shifted down and right by half a window, side by side each time;
-the last window of a line is pushed back to the border. Offset 0 covers every pixel; the shifted pass leaves the first
-half window uncovered. Where two passes or two sizes come to the same window, which happens at the border and in a scene
-smaller than the window, it is scored and counted once, as in the code of SeLo.
+the last window of a line is moved back to the border. Offset 0 covers every pixel; the shifted pass leaves the first
+half window uncovered. If two passes or two sizes give the same window, as at the border or in a scene smaller than the
+window, it is scored and counted once, as in SeLo's code.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ Places = npt.NDArray[np.int64]
 
 
 class WindowRow(NamedTuple):
-    """The windows of one size that begin in one row of pixels."""
+    """The windows of one size that start in one row of pixels."""
 
     top: int
     height: int
     width: int
     lefts: Places
-    """[N], rising."""
+    """[N], ascending."""
 
 
 def _starts(length: int, size: int, offset: int) -> Places:
-    """Where windows begin along a side; the last ones are pushed back so that they end at the border."""
+    """Where windows start along a side; the last ones are moved back so that they end at the border."""
     places = np.arange(offset, max(length, offset + 1), size)
     return np.unique(np.clip(places, 0, length - size))
 
@@ -41,7 +41,7 @@ def _starts(length: int, size: int, offset: int) -> Places:
 def window_rows(height: int, width: int, sizes: Sequence[int] = SIZES) -> list[WindowRow]:
     """All windows of a scene, in the order in which reading the scene downwards completes them.
 
-    A window larger than the scene is cut to it in each dimension. Raises ``SceneError`` unless sizes are 2 or more.
+    A window larger than the scene is cropped to it in each dimension. Raises ``SceneError`` unless sizes are 2 or more.
     """
     if not sizes or min(sizes) < 2:
         raise SceneError(f"window sizes {list(sizes)}: name at least one, each of 2 pixels or more")
@@ -56,9 +56,9 @@ def window_rows(height: int, width: int, sizes: Sequence[int] = SIZES) -> list[W
 
 
 def edges(rows: Sequence[WindowRow], height: int, width: int) -> tuple[Places, Places]:
-    """Rows [R + 1] and columns [C + 1] of pixels at which a window begins or ends, with the borders of the scene.
+    """Rows [R + 1] and columns [C + 1] of pixels at which a window starts or ends, with the borders of the scene.
 
-    Between neighbouring edges, every pixel lies in the same windows.
+    Between neighbouring edges, all pixels are in the same windows.
     """
     downwards = np.array([(row.top, row.top + row.height) for row in rows]).ravel()
     starts = {row.width: np.zeros(0, dtype=np.int64) for row in rows}

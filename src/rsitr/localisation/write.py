@@ -1,4 +1,4 @@
-"""A map of a scene as files: a georeferenced GeoTIFF for a GIS, and a picture of it over the scene for the eye."""
+"""A map of a scene as files: a georeferenced GeoTIFF for a GIS, and a picture of it over the scene for people."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from rasterio.windows import Window
 from rsitr.localisation.scene import Piece, Pixels, Scene, anywhere
 
 TILE = 256
-"""Side of the blocks of the GeoTIFF; divides the height of the bands that come in."""
+"""Side of the blocks of the GeoTIFF; divides the height of the incoming bands."""
 HEAT = 0.5
 """Weight of the colours of the map; the rest is the scene."""
 BLANK = 255
@@ -27,12 +27,12 @@ def write_geotiff(scene: Scene, bands: Iterable[tuple[int, Pixels]], path: Path)
     """Write a map as float32 from 0 to 1, NaN (the nodata value) where the scene is not valid.
 
     It has the size, the reference system and the transform of the scene. ``bands`` are those of ``Heatmap.bands``; one
-    at a time is in memory. The file appears under its name when it is complete.
+    at a time is in memory. The file gets its name once it is complete.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f"{path.name}.partial")
     profile = {"driver": "GTiff", "count": 1, "dtype": "float32", "nodata": float("nan"), "compress": "deflate"}
-    # No predictor, which would hide the repetitions of a map in steps; a file above 4 GiB needs another layout.
+    # No predictor: it would hide the repetitions of a stepped map; a file above 4 GiB needs another layout.
     profile |= {"tiled": True, "blockxsize": TILE, "blockysize": TILE, "bigtiff": "if_safer"}
     profile |= {"height": scene.height, "width": scene.width, "crs": scene.crs, "transform": scene.transform}
     with anywhere(), rasterio.open(partial, "w", **profile) as file:
