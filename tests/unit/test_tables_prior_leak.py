@@ -112,7 +112,7 @@ def test_an_incomplete_set_of_seeds_is_compared_with_nothing(lab):
     [
         (KNOWN.replace(",ok", ",unknown"), SCENES, "near duplicates of rsicd in aid were not counted"),
         (None, SCENES, "near duplicates of rsicd in aid were not counted"),
-        (KNOWN, {}, "no prior of this family is one of params.yaml, so what it has seen is not known"),
+        (KNOWN, {}, "no prior of this family is in params.yaml, so what it has seen is unknown"),
     ],
 )
 def test_what_is_not_known_is_not_claimed(lab, long, scenes, reason):

@@ -76,7 +76,7 @@ def test_two_that_did_not_train_alike_are_marked(lab):
     lab.put("ucm", "vse@selected-on-test", 1, 45.0, epoch=5, config=TEST, losses=("3.0", "2.1"))
     lab.build()
     note = lab.note(lab.rows()["vse"]["ucm inflation"])
-    assert note == "the two did not train alike: other losses with seed 1"
+    assert note == "the two trained differently: other losses with seed 1"
 
 
 def test_every_dataset_has_columns_of_its_own(lab):

@@ -68,7 +68,7 @@ def test_published_numbers_stand_beside_real_data_of_the_same_images(tmp_path):
     tables = put(tmp_path, "ucm") | put(tmp_path, "sydney") | put(tmp_path, "harbours")
     paths = statistics.build(tables, "lab", tmp_path / "out")
     assert list(read(paths)) == ["ucm", "sydney", "harbours"]
-    rows = read(paths, "Beside the published numbers")
+    rows = read(paths, "Next to the published numbers")
     assert list(rows) == ["ucm", "sydney train + val"]
     ucm, sydney = rows["ucm"], rows["sydney train + val"]
     assert [ucm[f"images {name}"] for name in ("ours", "published", "Δ")] == ["5", "2100", "-2095"]
@@ -87,7 +87,7 @@ def test_synthetic_numbers_never_stand_beside_published_ones(tmp_path):
     paths = statistics.build(put(tmp_path, "ucm", synthetic=True), "lab", tmp_path / "out")
     assert list(read(paths)) == ["ucm (synthetic)"]
     assert "2100" not in paths[1].read_text(encoding="utf-8")
-    assert read(paths, "Beside the published numbers") == {}
+    assert read(paths, "Next to the published numbers") == {}
 
 
 def test_a_table_that_is_missing_or_has_no_captions_is_na_with_the_reason(tmp_path):
@@ -104,7 +104,7 @@ def test_a_table_that_is_missing_or_has_no_captions_is_na_with_the_reason(tmp_pa
 
 def test_published_numbers_stay_beside_a_table_that_is_missing(tmp_path):
     rows = read(
-        statistics.build({"rsitmd": tmp_path / "gone.parquet"}, "lab", tmp_path), "Beside the published numbers"
+        statistics.build({"rsitmd": tmp_path / "gone.parquet"}, "lab", tmp_path), "Next to the published numbers"
     )
     assert [rows["rsitmd"][f"words {name}"] for name in ("ours", "published", "Δ")] == ["NA [1]", "3908", ""]
 

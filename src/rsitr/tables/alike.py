@@ -1,4 +1,4 @@
-"""Which entries of an experiment differ in nothing but a few settings, so that these explain the difference."""
+"""Which entries of an experiment differ only in a few settings, so that these explain the difference."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ def config_of(entry: Entry) -> dict[str, Any]:
 
 
 def alike(entries: Iterable[Entry], apart: Set[str]) -> Iterator[list[Entry]]:
-    """Of entries of one dataset, those of one method that agree in every setting but ``apart``, together.
+    """Groups of entries of one dataset: those of one method that agree in every setting except ``apart``.
 
     Groups come in the order of their first members, and members in the order given. Entries without a record, or
     without all the settings of ``apart``, are in no group.

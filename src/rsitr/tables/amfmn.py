@@ -10,7 +10,7 @@ from rsitr.tables.paper_table import PaperRow, PaperTable
 DATASETS = ("rsicd", "rsitmd", "ucm", "sydney")
 MARGINS, DECAYS = ("0.4", "0.6", "0.8"), ("3", "5", "7")
 CHOSEN = ("0.6", "5")
-"""Largest margin and decay of the paper's other tables, which are the method's defaults."""
+"""Largest margin and decay in the paper's other tables, which are the method's defaults."""
 
 
 def _printed(table: str, method: str, variant: str = "") -> Published:
@@ -53,10 +53,10 @@ TABLE_3 = PaperTable(
     name="amfmn-table-3",
     title="AMFMN, Table III: keywords",
     caption=(
-        "Retrieval with keywords, in percent. A query is here all keywords of one image: those of the dataset, or up "
-        "to five from the image's captions where it has none; each image has one query. The paper does not say how "
+        "Retrieval with keywords, in percent. A query here is all keywords of one image: those of the dataset or, if "
+        "it has none, up to five from the image's captions; each image has one query. The paper does not say how "
         "many it has; of the 15 printed values of image retrieval, 13 are multiples of 1/2,260, which would be five "
-        "for each test image."
+        "per test image."
     ),
     datasets=("rsitmd",),
     rows=(
@@ -89,8 +89,8 @@ TABLE_4 = PaperTable(
     caption=(
         "Retrieval with a sentence, with all keywords of an image, and with both, in percent. With both, words that "
         "are frequent in the keywords of the training images are left out of the keywords; the paper does not say "
-        "which are, here those of more than a tenth of the images. Keywords alone are one query for each image, the "
-        "others one for each sentence."
+        "which; here they are those of more than a tenth of the images. Keywords alone are one query per image, the "
+        "others one per sentence."
     ),
     datasets=("rsitmd",),
     stub="input",
@@ -117,7 +117,7 @@ TABLE_5 = PaperTable(
     title="AMFMN, Table V: loss functions",
     caption=(
         "Retrieval with sentences, in percent, after training with a fixed margin α (triplet) and with a margin that "
-        "depends on how alike the captions are (triplet_ct, Eq. 29): γ is the largest margin, β its decay."
+        "depends on how similar the captions are (triplet_ct, Eq. 29): γ is the largest margin, β its decay."
     ),
     datasets=("rsitmd",),
     stub="margin",
@@ -154,8 +154,8 @@ TABLE_6 = PaperTable(
     caption=(
         "What each part of the model adds, in percent. v(g), s(g), k(g): global features of image, sentence and "
         "keywords; F_v: image features of MVSA; s(v), k(v): features of sentence and keywords guided by the image; "
-        "F_t: both of these fused by VGMF, where s and k side by side stand for their weighted sum. A model with k "
-        "alone retrieves with keywords, with s and k or F_t with both, else with sentences."
+        "F_t: both of these fused by VGMF, whereas s and k listed together mean their weighted sum. A model with k "
+        "alone retrieves with keywords, one with s and k or F_t with both, any other with sentences."
     ),
     datasets=("rsitmd",),
     stub="model",
@@ -183,11 +183,11 @@ TABLE_7 = PaperTable(
     name="amfmn-table-7",
     title="AMFMN, Table VII: time",
     caption=(
-        "Seconds. Encode: every test image and every caption once, where a frozen backbone's features come from a "
+        "Seconds. Encode: every test image and every caption once, with a frozen backbone's features read from a "
         "file. Score: all pairs of them. Inference: one image and one caption, from pixels and words to their score. "
-        "The published seconds are not comparable with ours: that evaluation encodes all images anew for every block "
-        "of captions, with one copy of an image for each of its captions, on an NVIDIA Titan RTX; our machines stand "
-        "beside the seeds."
+        "The published seconds are not comparable with ours: that evaluation re-encodes all images for every block "
+        "of captions, with one copy of an image for each of its captions, on an NVIDIA Titan RTX; our machines are "
+        "listed with the seeds."
     ),
     datasets=(*DATASETS, ""),
     measures={"encode_s": "encode", "score_s": "score", "inference_s": "inference"},

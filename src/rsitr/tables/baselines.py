@@ -1,4 +1,4 @@
-"""Is a method better than its baseline? What params.yaml sets against what, in mR, with the significance."""
+"""Is a method better than its baseline? The comparisons that params.yaml asks for, in mR, with significance."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from rsitr.tables.view import ABSENT, View, seeds
 
 COLUMNS = ("seeds", "mR", *significance.COLUMNS)
 KINDS = {"": "", "dup_": ", identical captions counted"}
-"""Prefix of metrics and ranks -> how its table is called."""
+"""Prefix of metrics and ranks -> what its table is called."""
 CAPTION = (
     "Test mR in percent, mean ± sample standard deviation over seeds. Δ mR: against the first row; "
     f"{significance.METHOD}"
@@ -23,7 +23,7 @@ COUNTED = " A caption identical to one of the image's own counts as its own."
 
 
 class _Against:
-    """Methods beside their baseline, by the ranks of one kind."""
+    """Methods compared with their baseline, by one kind of ranks."""
 
     def __init__(self, view: View, baseline: str, methods: Sequence[str], prefix: str):
         self.view, self.baseline, self.methods, self.prefix = view, baseline, methods, prefix
@@ -48,7 +48,7 @@ class _Against:
         yield from self.differences.cells((dataset, method))
 
     def table(self) -> Table:
-        """The baseline, and below it what is set against it."""
+        """The baseline, and below it what is compared with it."""
         rows = tuple(
             Row(
                 method,

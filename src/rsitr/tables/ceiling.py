@@ -30,14 +30,14 @@ GROUPS = (
 CAPTION = (
     "Recall in percent that no method can exceed, because captions of different images are identical (case and "
     "punctuation aside). Ties against the method: the protocol of this benchmark, the best that any fixed ranking can "
-    "reach. Random order of ties: the expectation for a method that ranks every fitting image or caption first and "
+    "reach. Random order of ties: the expectation for a method that ranks every matching image or caption first and "
     "leaves the order among identical ones to chance."
 )
 WIDTH = sum(len(group.columns) for group in GROUPS)
 
 
 def _worst(captions: list[str], image_of: np.ndarray) -> RecallReport:
-    from rsitr.retrieval.recall import ceiling  # brings torch, which nothing else here needs
+    from rsitr.retrieval.recall import ceiling  # imports torch, which nothing else here needs
 
     return ceiling(captions, image_of)
 
@@ -71,7 +71,7 @@ def _dataset(name: str, path: Path) -> Iterator[Row]:
 def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Path]:
     """Write ``ceiling.csv``, ``.md``, ``.tex`` and ``.html`` into ``out_dir``.
 
-    ``tables`` maps each dataset to its canonical parquet; one that is not there is NA with the reason.
+    ``tables`` maps each dataset to its canonical parquet; a missing one is NA with the reason.
     """
     rows = tuple(row for name, path in tables.items() for row in _dataset(name, path))
     table = Table("Caption ceiling", CAPTION, "split", GROUPS, rows)

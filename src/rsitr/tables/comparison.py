@@ -1,6 +1,6 @@
-"""The comparison table of an experiment: methods x datasets, built from the expected matrix and never from a glob.
+"""The comparison table of an experiment: methods x datasets, built from the expected matrix, never from a glob.
 
-A number in it is a mean over all the seeds that params.yaml asks for, or it is NA with the reason.
+A number is a mean over all the seeds that params.yaml asks for, or NA with the reason.
 """
 
 from __future__ import annotations
@@ -90,15 +90,15 @@ class Comparison(View):
 
 
 def long_rows(view: View) -> Iterator[tuple[str, ...]]:
-    """Tidy rows: one for each pair of the matrix and metric, those of identical captions and ceilings too."""
+    """Tidy rows: one for each pair of the matrix and metric, including those of identical captions and ceilings."""
     metrics = [prefix + metric for prefix in ("", "dup_", "ceiling_") for metric in METRICS]
     for entry in (entry for dataset in view.datasets for entry in view.of(dataset)):
         yield from (tidy.row("comparison", entry, metric, entry.published.get(metric)) for metric in metrics)
 
 
 def draw(view: Comparison, path: Path) -> Path:
-    """Write the picture of the mR columns, without methods and datasets that have no number as long as any has one."""
-    from rsitr.figures import comparison as figure  # matplotlib takes a second, which readers of tables need not pay
+    """Write the picture of the mR columns, without methods and datasets that have no number, unless none has."""
+    from rsitr.figures import comparison as figure  # matplotlib takes a second, which tables do not need
 
     def bar(dataset: str, method: str) -> figure.Bar:
         entry = view.entry(dataset, method)

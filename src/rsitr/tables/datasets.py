@@ -1,4 +1,4 @@
-"""What an experiment's datasets consist of: images, captions, words, classes, and the ceiling their captions set."""
+"""What an experiment's datasets contain: images, captions, words, classes, and the ceiling their captions set."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ COLUMNS = (
 )
 CAPTION = (
     "Images by split as annotated; unusable ones are missing or cannot be decoded. Unique captions: case and "
-    "punctuation aside. Vocabulary: different words of the training captions. Ceiling: the recall in percent that "
+    "punctuation aside. Vocabulary: distinct words of the training captions. Ceiling: the recall in percent that "
     "identical captions of different test images leave to a perfect method."
 )
 
 
 def _ceiling(test: pd.Series) -> tuple[str, str]:
-    """Ceilings of the captions of the test images, of which each has at least one."""
-    from rsitr.retrieval.recall import ceiling  # brings torch, which nothing else here needs
+    """Ceilings of the captions of the test images, each of which has at least one."""
+    from rsitr.retrieval.recall import ceiling  # imports torch, which nothing else here needs
 
     if test.empty:
         return "", ""
@@ -72,7 +72,7 @@ def _row(name: str, path: Path) -> Row:
 def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Path]:
     """Write ``datasets.csv``, ``.md``, ``.tex`` and ``.html`` into ``out_dir``.
 
-    ``tables`` maps each dataset to its parquet; one that is not there yet is NA with the reason.
+    ``tables`` maps each dataset to its parquet; a missing one is NA with the reason.
     """
     rows = tuple(_row(name, path) for name, path in tables.items())
     table = Table("Datasets", CAPTION, "dataset", (Group("", COLUMNS),), rows)

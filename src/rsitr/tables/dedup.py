@@ -1,4 +1,4 @@
-"""Near duplicates inside and between datasets, and what RET-2 and RET-3 lose of them, under either rule."""
+"""Near duplicates within and between datasets, and how many RET-2 and RET-3 lose, under either rule."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 
 Pair = tuple[str, str]
-"""Two datasets in alphabetical order; the same one twice for what is inside it."""
+"""Two datasets in alphabetical order; the same one twice for what is within it."""
 
 LEAVING = (("train", "test"), ("train", "val"), ("val", "test"))
 JOINT = tuple(protocol for protocol in PROTOCOLS.values() if protocol.joint)
@@ -44,23 +44,23 @@ JOINT_GROUPS = (
 NUMBERS = sum(len(group.columns) for group in JOINT_GROUPS) - 2
 RULE_TEXT = (
     "remoteclip: 64-bit perceptual hashes within Hamming distance 2, the field's rule; copies: pairs verified pixel by "
-    "pixel in any orientation and crop, listed in dedup.pairs.csv. Images linked by a chain of pairs are one group. "
+    "pixel in any orientation and crop, listed in dedup.pairs.csv. Images linked by a chain of pairs form one group. "
 )
 INSIDE_CAPTION = (
-    f"{RULE_TEXT}Compared: images that can be read, without flat ones in copies. Pairs: all of them, also those of "
-    "equal hashes. Images: those in any pair. Train for test: images that the rule takes out of train because of a "
+    f"{RULE_TEXT}Compared: readable images, without flat ones in copies. Pairs: all of them, including those of "
+    "equal hashes. Images: those in any pair. Train for test: images that the rule removes from train because of a "
     "near duplicate in test, and so on; blank where a split is empty."
 )
 BETWEEN_CAPTION = (
-    f"{RULE_TEXT}Here only pairs of one image of the first and one of the second dataset link images. Images of first: "
-    "those that have a near duplicate in the second dataset."
+    f"{RULE_TEXT}Here images are linked only by pairs of one image of the first and one of the second dataset. Images "
+    "of first: those with a near duplicate in the second dataset."
 )
 JOINT_CAPTION = (
-    "The union of the authors' train splits, and what each rule takes out of it because an image is in a group with a "
+    "The union of the authors' train splits, and what each rule removes from it because an image is in a group with a "
     "test image of any member. An image with near duplicates in several test sets counts under each and once under "
     "removed. Unusable: without a readable image or without a caption. Images = unusable + removed + left. Shared: "
-    "images that are left although a near duplicate of them is left in another member's train split; the rule speaks "
-    "of test images only."
+    "images that are left although a near duplicate of them is left in another member's train split; the rule covers "
+    "only test images."
 )
 
 PAIR_COLUMNS = ["first_dataset", "first", "first_split", "second_dataset", "second", "second_split"]
@@ -68,7 +68,7 @@ PAIR_COLUMNS += [name for name in SCHEMA.names if name not in PAIR_COLUMNS]
 
 
 class Found(NamedTuple):
-    """Near duplicates inside a dataset or between two."""
+    """Near duplicates within a dataset or between two."""
 
     pairs: int
     groups: int
@@ -78,7 +78,7 @@ class Found(NamedTuple):
 
 @dataclass(frozen=True)
 class Images:
-    """The datasets of an experiment; one whose table is missing has no images."""
+    """The datasets of an experiment; one with a missing table has no images."""
 
     frames: Mapping[str, pd.DataFrame]
     shas: Mapping[str, str]
@@ -98,12 +98,12 @@ class Images:
         return int(self.frames[name]["problem"].eq("").sum()) if name in self.frames else 0
 
     def present(self, *names: str) -> None:
-        """Raise ``DatasetError`` when one of the datasets has no image that could be compared."""
+        """Raise ``DatasetError`` if one of the datasets has no image to compare."""
         if absent := [name for name in dict.fromkeys(names) if not self.readable(name)]:
             raise DatasetError(_not_compared(absent))
 
     def pairs(self, pair: Pair) -> pd.DataFrame:
-        """The copies inside a dataset or between two; ``DatasetError`` when they are not known."""
+        """The copies within a dataset or between two; ``DatasetError`` if they are unknown."""
         self.present(*pair)
         if pair not in self.copies:
             raise DatasetError(f"not compared: copies of {pair[0]} in {pair[1]} were not looked for")
@@ -113,7 +113,7 @@ class Images:
         return frame
 
     def known_pairs(self) -> Iterator[tuple[Pair, pd.DataFrame]]:
-        """All copies that are known, in alphabetical order of the datasets."""
+        """All known copies, in alphabetical order of the datasets."""
         for pair in combinations_with_replacement(sorted(self.frames), 2):
             try:
                 yield pair, self.pairs(pair)
@@ -126,9 +126,9 @@ class Images:
 
 
 def hashes_inside(fingerprints: pd.Series) -> Found:
-    """Near duplicates inside a dataset by their hashes; an empty hash is near to nothing."""
+    """Near duplicates within a dataset by their hashes; an empty hash is close to nothing."""
     counts = fingerprints[fingerprints != ""].value_counts().sort_index()
-    # Hashes that all differ, so that every near pair of them is listed.
+    # Distinct hashes, so that every close pair is listed.
     count, near = counts.to_numpy(), near_pairs(counts.index.tolist())
     edges = [*near.tolist(), *([node, node] for node in np.flatnonzero(count > 1).tolist())]
     group = linked((one, other) for one, other in edges)
@@ -137,7 +137,7 @@ def hashes_inside(fingerprints: pd.Series) -> Found:
 
 
 def hashes_between(first: pd.Series, second: pd.Series) -> Found:
-    """Near duplicates between two datasets by their hashes, without the pairs inside either."""
+    """Near duplicates between two datasets by their hashes, without the pairs within either."""
     hashes = sorted({*first, *second} - {""})
     counts = [side.value_counts().reindex(hashes, fill_value=0).to_numpy() for side in (first, second)]
     near, same = near_pairs(hashes), np.arange(len(hashes))
@@ -149,7 +149,7 @@ def hashes_between(first: pd.Series, second: pd.Series) -> Found:
 
 
 def copies_inside(frame: pd.DataFrame) -> Found:
-    """Near duplicates inside a dataset by the table of its copies."""
+    """Near duplicates within a dataset by the table of its copies."""
     group = linked(zip(frame["first"], frame["second"], strict=True))
     return Found(len(frame), _number(group), (len(group),))
 
@@ -161,7 +161,7 @@ def copies_between(frame: pd.DataFrame) -> Found:
 
 
 def _sides(pairs: Iterable[list[Hashable]]) -> Iterator[tuple[Hashable, Hashable]]:
-    """Pairs between two datasets, of which both may use one name."""
+    """Pairs between two datasets, which may use the same name."""
     return (((0, first), (1, second)) for first, second in pairs)
 
 
@@ -170,7 +170,7 @@ def _number(group: Mapping[Hashable, int]) -> int:
 
 
 def _or_na(width: int, texts: Callable[[], Iterable[object]]) -> tuple[Cell, ...]:
-    """Cells of some numbers, or as many NA with the reason."""
+    """Cells with numbers, or as many NA with the reason."""
     try:
         return tuple(Cell(str(text)) for text in texts())
     except DatasetError as error:
@@ -233,7 +233,7 @@ def _joint_rows(images: Images, tables: Mapping[str, Path], protocol: Protocol, 
 
 
 def _joint_cells(frame: pd.DataFrame, facts: JointFacts, names: tuple[str, ...]) -> Iterator[Cell]:
-    """What the rule does to some of the members; NA where that is not known."""
+    """What the rule does to some of the members; NA if that is unknown."""
     part = frame[frame["dataset"].isin(names)]
     out, kept, also = removed(part), int(part["keep"].sum()), shared(frame)
     yield from (Cell(str(len(part))), Cell(str(len(part) - kept - out.total.total())))
@@ -244,7 +244,7 @@ def _joint_cells(frame: pd.DataFrame, facts: JointFacts, names: tuple[str, ...])
             yield _count(because, unknown | ({test_set} & set(facts.absent)))
         else:
             yield Cell()
-    # What the other members do to the row is a number that stands, as long as it says what it lacks.
+    # What the other members do to the row is a valid number, as long as it says what it lacks.
     lacking = tuple(Note(f"without what {name} would change: no images of it at hand") for name in facts.absent)
     for number in (out.total.total(), kept, sum(also[name] for name in names)):
         yield _count(number, unknown, lacking)
@@ -259,7 +259,7 @@ def _not_compared(absent: Iterable[str]) -> str:
 
 
 def _write_pairs(images: Images, path: Path) -> Path:
-    """Every pair of copies, a line each, sorted by dataset and image."""
+    """Every pair of copies, one line each, sorted by dataset and image."""
     found = [pd.DataFrame(columns=PAIR_COLUMNS)]
     for (first, second), frame in images.known_pairs():
         frame = frame.assign(first_dataset=first, second_dataset=second)
@@ -270,7 +270,7 @@ def _write_pairs(images: Images, path: Path) -> Path:
 
 
 def _write_groups(images: Images, path: Path) -> Path:
-    """Every image with a copy in any of the datasets, a line each, sorted by group, the one that is kept first."""
+    """Every image with a near duplicate in any of the datasets, one line each, sorted by group, the kept one first."""
     pairs = (
         ((first, one), (second, other))
         for (first, second), frame in images.known_pairs()
@@ -294,8 +294,8 @@ def build(tables: Mapping[str, Path], copies: Mapping[Pair, Path], experiment: s
     """Write ``dedup.csv``, ``.md``, ``.tex`` and ``.html``, ``dedup.pairs.csv`` and ``dedup.groups.csv``.
 
     ``tables`` maps each dataset to its canonical parquet, ``copies`` pairs of them (names in alphabetical order, the
-    same one twice for what is inside it) to tables of copies. What cannot be compared is NA with the reason. A joint
-    protocol appears when one of its members does.
+    same one twice for what is within it) to tables of copies. What cannot be compared is NA with the reason. A joint
+    protocol appears if one of its members does.
     """
     images = Images.read(tables, copies)
     inside = tuple(_inside_row(images, name) for name in tables)

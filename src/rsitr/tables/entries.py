@@ -1,6 +1,6 @@
-"""What the cells of an experiment come to: a method on a dataset over all the seeds that params.yaml asks for.
+"""What the cells of an experiment amount to: a method on a dataset over all the seeds that params.yaml asks for.
 
-Entries are built from the expected matrix and never from a glob. A number is a mean over every seed, or there is none.
+Entries are built from the expected matrix, never from a glob. A number is a mean over every seed, or missing.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from rsitr.tables.not_rebuilt import not_rebuilt
 from rsitr.tables.published import lookup
 
 Overlap = tuple[int, int] | None
-"""Test images with a near duplicate in some training images, and all of them; None where that is not known."""
+"""Test images with a near duplicate in given training images, and all test images; None if unknown."""
 Overlaps = Mapping[str | tuple[str, str], Overlap]
 """Dataset -> ``Entry.overlap``; dataset and prior -> ``Entry.prior_overlaps``."""
 NOT_EXPECTED = "not part of this experiment"
 
 
 def command(experiment: str) -> str:
-    """The command that makes every result of an experiment again."""
+    """The command that reproduces every result of an experiment."""
     return f"snakemake --cores 8 all --config experiment={shlex.quote(experiment)}"
 
 
@@ -38,7 +38,7 @@ class Run:
     record: Record | None
     stale: list[str]
     folder: Path
-    """Where its record lies, and beside it its ranks and its epochs."""
+    """Where its record is, and next to it its ranks and epochs."""
 
     @property
     def status(self) -> str:
@@ -52,7 +52,7 @@ class Run:
 
     @property
     def reason(self) -> str:
-        """Why there is no number; empty when there is one."""
+        """Why there is no number; empty if there is one."""
         if self.record is None:
             return "not run yet"
         if self.status == "ok":
@@ -79,29 +79,29 @@ class Run:
 
 @dataclass(frozen=True)
 class Entry:
-    """A method on a dataset: what its seeds give together."""
+    """A method on a dataset: the results of its seeds together."""
 
     dataset: str
     method: str
     runs: tuple[Run, ...] = ()
-    """One for each seed; none where the method or the dataset is not part of the experiment."""
+    """One for each seed; none if the method or the dataset is not part of the experiment."""
     overlap: Overlap = None
     """With the dataset's own training split."""
     key: Published | None = None
-    """The published row that stands beside it."""
+    """The published row that it is compared with."""
     prior_overlaps: Mapping[str, Overlap] = field(default_factory=dict)
-    """With what each prior learned from that the records name; ``scenes://`` is left out of its name."""
+    """With what each prior named in the records learned from; its name leaves out ``scenes://``."""
     differs: str = ""
-    """In what the published row is of another configuration than ours, whatever ours is."""
+    """How the published row's configuration differs from ours, whatever ours is."""
 
     @cached_property
     def records(self) -> list[Record]:
-        """Records of the seeds that ended well."""
+        """Records of the seeds that succeeded."""
         return [record for record in self.present if record.outcome.status == "ok"]
 
     @cached_property
     def present(self) -> list[Record]:
-        """Records there are, however their cells ended."""
+        """Existing records, however their cells ended."""
         return [run.record for run in self.runs if run.record]
 
     @property
@@ -113,7 +113,7 @@ class Entry:
     def status(self) -> str:
         """ok, stale, incomplete, or what happened to every seed: skipped, failed, missing (the worst, if mixed).
 
-        ``absent`` where nothing was expected, ``not rebuilt`` where nobody can rebuild the method.
+        ``absent`` if nothing was expected, ``not rebuilt`` if nobody can rebuild the method.
         """
         if not self.runs:
             return "not rebuilt" if self.method in not_rebuilt() else "absent"
@@ -124,14 +124,14 @@ class Entry:
 
     @property
     def reason(self) -> str:
-        """Why the entry is NA, with the seeds where they differ; empty when complete."""
+        """Why the entry is NA, with the seeds if they differ; empty if complete."""
         if not self.runs:
             return not_rebuilt()[self.method].text if self.method in not_rebuilt() else NOT_EXPECTED
         return self._by_seed({run.cell.seed: run.reason for run in self.runs})
 
     @property
     def staleness(self) -> str:
-        """Which part of the numbers no longer describes the present; empty when none."""
+        """Which part of the numbers is out of date; empty if none is."""
         return self._by_seed({run.cell.seed: run.staleness for run in self.runs})
 
     @staticmethod
@@ -146,7 +146,7 @@ class Entry:
         )
 
     def unavailable(self, metric: str) -> str:
-        """Why a metric is NA; empty when it has a mean."""
+        """Why a metric is NA; empty if it has a mean."""
         return "" if self.values(metric) else self.reason or "not stated in the records"
 
     def values(self, metric: str) -> list[float]:
@@ -162,7 +162,7 @@ class Entry:
 
     @property
     def leaks(self) -> str:
-        """How much of the test split was seen in training; empty when nothing, or when that is not known."""
+        """How much of the test split was seen in training; empty if none was, or if that is unknown."""
         seen = {"train": self.overlap if self.trained else None}
         seen |= {f"the images of the prior {name}": overlap for name, overlap in self.prior_overlaps.items()}
         return "; ".join(
@@ -181,11 +181,11 @@ class Entry:
 
     @cached_property
     def published(self) -> Mapping[str, float]:
-        """Published recalls and mR, in percent; empty where there are none for this dataset."""
+        """Published recalls and mR, in percent; empty if there are none for this dataset."""
         return lookup(self.key, self.dataset) if self.key else {}
 
     def delta(self, metric: str) -> float | None:
-        """Mean minus the published value, or None where the two are not comparable."""
+        """Mean minus the published value, or None if the two are not comparable."""
         values, published = self.values(metric), self.published.get(metric)
         return mean(values) - published if values and published is not None and not self.deviations else None
 
@@ -212,7 +212,7 @@ def collect(
 ) -> Entries:
     """Read the record of every expected cell below ``cells_dir``.
 
-    ``stale`` names for a cell what its record no longer agrees with (``Record.stale``).
+    ``stale`` states for each cell what its record no longer agrees with (``Record.stale``).
     """
 
     def run(cell: CellId) -> Run:

@@ -1,7 +1,7 @@
 """A table as a reader sees it, and its rendering to csv, Markdown, LaTeX and HTML.
 
-A ``Sheet`` is one file: tables under one title, footnotes numbered through it, and the command that makes it again. The
-specs of the single tables build sheets and know nothing of formats; the formats know nothing of methods and datasets.
+A ``Sheet`` is one file: tables under one title, footnotes numbered throughout, and the command that reproduces it. The
+specs of single tables build sheets and know nothing about formats; the formats know nothing about methods and datasets.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from jinja2 import Environment
 
 @dataclass(frozen=True)
 class Note:
-    """A footnote. Equal notes share one number; ``symbol`` stands before it, as in †2."""
+    """A footnote. Equal notes share a number; ``symbol`` comes before it, as in †2."""
 
     text: str
     symbol: str = ""
@@ -36,7 +36,7 @@ class Cell:
 
 @dataclass(frozen=True)
 class Group:
-    """Neighbouring columns under a common header; without a title they describe the row, as its label does."""
+    """Neighbouring columns under a common header; without a title they describe the row, like its label."""
 
     title: str
     columns: tuple[str, ...]
@@ -61,7 +61,7 @@ class Row:
     label: str
     cells: tuple[Cell, ...]
     rule: bool = False
-    """A line above sets the row apart."""
+    """Whether a line above sets the row apart."""
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ class Table:
         return list(dict.fromkeys(note for row in self.rows for cell in row.cells for note in cell.notes))
 
     def parts(self) -> Iterator[Table]:
-        """The table cut into one per title of groups, with the describing columns repeated, where it is too wide."""
+        """If the table is too wide, one part per title of groups, with the describing columns repeated."""
         for title in list(dict.fromkeys(group.title for group in self.groups if group.title)) or [""]:
             keep = [group.title in ("", title) for group in self.groups for _ in group.columns]
             groups = (replace(group, title="") for group in self.groups if group.title in ("", title))
@@ -107,7 +107,7 @@ class Sheet:
     command: str
 
     def marks(self) -> dict[Note, str]:
-        """What marks each note: its symbol and its number, counted through the file."""
+        """What marks each note: its symbol and its number, counted across the file."""
         notes = dict.fromkeys(note for table in self.tables for note in table.notes)
         return {note: f"{note.symbol}{number}" for number, note in enumerate(notes, start=1)}
 
@@ -123,7 +123,7 @@ def write(sheet: Sheet, stem: Path) -> list[Path]:
 
 
 def _line(text: str) -> str:
-    """Text on one line: a reason may be the message of an error and hold line breaks."""
+    """Text on one line: a reason may be an error message with line breaks."""
     return " ".join(text.split())
 
 
@@ -134,7 +134,7 @@ def _plain(cell: Cell, marks: dict[Note, str]) -> str:
 def to_csv(sheet: Sheet) -> str:
     """One rectangle: the first column names the table, the others are the columns of all tables.
 
-    Footnotes and command follow as lines that begin with #, so ``pandas.read_csv(..., comment="#")`` reads it.
+    Footnotes and command follow as lines that start with #, so ``pandas.read_csv(..., comment="#")`` reads it.
     """
     marks = sheet.marks()
     columns = list(dict.fromkeys(name for table in sheet.tables for name in table.columns))
@@ -169,7 +169,7 @@ def _md_table(table: Table, marks: dict[Note, str]) -> Iterator[str]:
 
 
 def to_markdown(sheet: Sheet) -> str:
-    """Markdown as GitHub renders it; it has no spanning headers, so each title becomes a table of its own."""
+    """Markdown as GitHub renders it; it has no spanning headers, so each title becomes its own table."""
     marks = sheet.marks()
     blocks = [f"# {_md(sheet.title)}"]
     for table in sheet.tables:
@@ -203,7 +203,7 @@ _TEX = {character: f"\\{character}" for character in "{}$&#%_"} | {
     "Δ": r"$\Delta$",
 }
 WIDEST = 24
-"""Columns after the label that a page can hold; scaled to its width, those of a wider table could not be read."""
+"""Columns after the label that fit on a page; a wider table, scaled to its width, would be unreadable."""
 
 
 def _tex(text: str) -> str:
@@ -254,7 +254,7 @@ def _tex_table(table: Table, marks: dict[Note, str]) -> Iterator[str]:
 
 
 def _tex_pages(table: Table) -> Iterator[Table]:
-    """The table, or one for each title of groups where it is too wide for a page; only the first has the caption."""
+    """The table, or one for each title of groups if it is too wide for a page; only the first has the caption."""
     if len(table.columns) <= WIDEST:
         yield table
         return
@@ -345,7 +345,7 @@ sup a { color: inherit; text-decoration: none; }
 
 
 def _group_starts(table: Table) -> set[int]:
-    """Positions of the cells that begin a group of columns."""
+    """Positions of the cells that start a group of columns."""
     starts, position = set(), 0
     for group in table.groups:
         starts.add(position)

@@ -1,7 +1,7 @@
-"""Leakage: how many test images have a near duplicate in what a model may be trained on, for every source and test set.
+"""Leakage: how many test images have a near duplicate in what a model may be trained on, by source and test set.
 
-Written for the appendix of a paper: both rules stand side by side, and every test image that leaks is listed with what
-speaks for it.
+Written for the appendix of a paper: both rules are side by side, and every test image that leaks is listed with the
+evidence.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from rsitr.tables.entries import Overlaps, command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 
 CAPTION = (
-    "Number and share of the test images that have a near duplicate in a source. Sources: what a model may be trained "
-    "on (train), selected on (val) or pretrained on (a set without a test split of its own, as a whole). Images that "
-    "cannot be read are left out, and so is what backbones were pretrained on elsewhere (ImageNet, pictures of the "
-    "web). Rule remoteclip, the field's: the 64-bit perceptual hashes of two images differ in at most 2 bits. It "
-    "finds images that were encoded or resized again, but neither crops nor mirrored or turned copies. Rule copies, "
-    "this benchmark's: one image shows a part of the other, or all of it, at least about three quarters as wide and "
-    "as high, and the details of both agree; it may be mirrored, turned by quarters, encoded or resized again, or "
+    "Number and share of the test images with a near duplicate in a source. Sources: what a model may be trained on "
+    "(train), selected on (val) or pretrained on (a set without its own test split, as a whole). Unreadable images "
+    "are left out, and so is what backbones were pretrained on elsewhere (ImageNet, pictures from the web). Rule "
+    "remoteclip, the field's: the 64-bit perceptual hashes of two images differ in at most 2 bits. It finds images "
+    "that were re-encoded or resized, but neither crops nor mirrored or rotated images. Rule copies, this "
+    "benchmark's: one image shows a part of the other, or all of it, at least about three quarters as wide and as "
+    "high, and the details of both agree; it may be mirrored, rotated by quarter turns, re-encoded, resized, or "
     "differ in colour. The same place on another date therefore counts as a near duplicate, and rarely another place "
-    "that looks the same, such as a stretch of runway. Overlapping tiles of which neither lies almost whole inside "
-    "the other do not count, nor do stronger crops. Both rules follow chains of near duplicates through all the sets "
-    "of this table: two pictures that lie inside a third are near duplicates of each other."
+    "that looks the same, such as a stretch of runway. Overlapping tiles do not count unless one is almost entirely "
+    "inside the other, nor do stronger crops. Both rules follow chains of near duplicates through all the sets of "
+    "this table: two pictures that are inside a third are near duplicates of each other."
 )
 EXAMPLES = 9
 """Pairs of two datasets that are drawn."""
@@ -53,7 +53,7 @@ def _cell(overlap: Overlap) -> Cell:
 
 
 def _finding(found: Sequence[Overlap]) -> str:
-    """The largest overlap by the rule ``copies`` in one sentence; empty when there is none."""
+    """The largest overlap by the rule ``copies`` in one sentence; empty if there is none."""
     known = [overlap for overlap in found if overlap.rule == "copies" and overlap.images]
     if not known:
         return ""
@@ -118,7 +118,7 @@ def build(tables: Mapping[str, Path], copies: Mapping[Pair, Path], experiment: s
     """Write ``leakage.csv``, ``.md``, ``.tex``, ``.html``, ``.long.csv``, ``.images.csv``, ``.png`` into ``out_dir``.
 
     ``tables`` maps each dataset, priors included, to its canonical parquet; ``copies`` maps each two of them, in
-    alphabetical order, and each and itself to their table of copies. What was not compared is NA with the reason.
+    alphabetical order, and each with itself, to their table of copies. What was not compared is NA with the reason.
     """
     by_rule = zip(*(overlaps(tables, copies, rule) for rule in RULES), strict=True)
     found = [overlap for both in by_rule for overlap in both]
@@ -132,10 +132,9 @@ def build(tables: Mapping[str, Path], copies: Mapping[Pair, Path], experiment: s
 
 
 def write_training(overlaps: Overlaps, path: Path) -> Path:
-    """Write how many test images have a near duplicate in what is trained on, of how many.
+    """Write how many test images have a near duplicate in what is trained on, and out of how many.
 
-    One row for each dataset and its own training split, and one for each dataset and prior. Blank where that is not
-    known.
+    One row for each dataset and its own training split, and one for each dataset and prior. Blank if unknown.
     """
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -159,10 +158,10 @@ def read_training(path: Path) -> dict[str | tuple[str, str], tuple[int, int] | N
 
 
 def read_images(folder: Path) -> dict[tuple[str, str], set[str] | None]:
-    """By (test set, source), the test images with a near duplicate in what of the source is trained on, by ``copies``.
+    """By (test set, source), the test images with a near duplicate in the source's training data, by ``copies``.
 
-    As ``build`` wrote it into ``folder``, so that a clone without data has it; None where it is not known, and no pair
-    at all where the table was not built.
+    As ``build`` wrote it into ``folder``, so that a clone without data has it; None if unknown, and no pairs at all if
+    the table was not built.
     """
     long, images = folder / "leakage.long.csv", folder / "leakage.images.csv"
     if not (long.is_file() and images.is_file()):
@@ -184,7 +183,7 @@ def read_images(folder: Path) -> dict[tuple[str, str], set[str] | None]:
 def draw_examples(
     found: Iterable[Overlap], tables: Mapping[str, Path], copies: Mapping[Pair, Path], path: Path
 ) -> Path:
-    """Draw some test images that leak by the rule ``copies`` beside what they are copies of, for each two datasets.
+    """Draw some test images that leak by the rule ``copies`` next to their near duplicates, for each two datasets.
 
     The examples run from the pair that agrees best to the one that agrees least.
     """

@@ -1,4 +1,4 @@
-"""What the dynamic margin of AMFMN (section III-D, Eq. 29) changes: triplet losses with it and without."""
+"""What the dynamic margin of AMFMN (section III-D, Eq. 29) changes: triplet losses with and without it."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.view import ABSENT, View, seeds
 
 OF_THE_MARGIN = frozenset({"margin", "margin_type", "beta", "prior", "prior_bleu", "negatives"})
-"""Fields in which a method may differ from the one that it is compared with."""
+"""Fields in which a method may differ from the one it is compared with."""
 NEGATIVES = {"hardest": "largest violation", "most-similar": "highest score", "all": "all"}
 COLUMNS = ("seeds", "mR", *significance.COLUMNS)
 CAPTION = (
-    "Test mR in percent, mean ± sample standard deviation over seeds, of methods that differ in the margin of their "
-    "triplet loss only. γ: largest margin; β: its decay (AMFMN, Eq. 29); S: the prior similarity. Negative: which one "
+    "Test mR in percent, mean ± sample standard deviation over seeds, of methods that differ only in the margin of "
+    "their triplet loss. γ: largest margin; β: its decay (AMFMN, Eq. 29); S: the prior similarity. Negative: which one "
     "of the batch a query is pushed away from; with a fixed margin the largest violation is the highest score. Δ mR: "
     f"against the fixed margin; {significance.METHOD}"
 )
@@ -28,14 +28,14 @@ CAPTION = (
 
 @dataclass(frozen=True)
 class Family:
-    """The entries of one method on one dataset that differ in the margin only."""
+    """The entries of one method on one dataset that differ only in the margin."""
 
     fixed: Entry | None
     dynamic: tuple[Entry, ...]
 
 
 def families(entries: Iterable[Entry]) -> Iterator[Family]:
-    """Of entries of one dataset, those with a dynamic margin beside the one with a fixed margin that is like them."""
+    """Among entries of one dataset, those with a dynamic margin together with the matching one with a fixed margin."""
     for members in alike(entries, OF_THE_MARGIN):
         dynamic = tuple(entry for entry in members if config_of(entry)["margin_type"] == "dynamic")
         fixed = [entry for entry in members if config_of(entry)["margin_type"] == "fixed"]
@@ -103,7 +103,7 @@ class _Margins:
         return Row(method, (kind, negatives, *cells), rule)
 
     def table(self) -> Table:
-        """The whole of it."""
+        """The complete table."""
         groups = [Group(self.view.heading(dataset), COLUMNS) for dataset in self.datasets]
         caption = CAPTION if self.datasets else "No method of this experiment has a result with a dynamic margin."
         rows = tuple(self.row(method) for method in self.methods())

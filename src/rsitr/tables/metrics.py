@@ -17,7 +17,7 @@ def build(view: View, out_dir: Path) -> list[Path]:
     """Write both files: means over the seeds of every complete method x dataset, and the epochs of every cell."""
     metrics: dict[str, dict[str, dict[str, float]]] = {}
     for (dataset, method), entry in view.entries.items():
-        # A mean over an incomplete set of seeds would be another quantity under the same name.
+        # A mean over an incomplete set of seeds would be a different quantity under the same name.
         if entry.complete:
             means = {name: round(fmean(entry.values(name)), 4) for name in SHOWN}
             metrics.setdefault(dataset, {})[method] = means

@@ -28,7 +28,7 @@ TABLE_2 = PaperTable(
     caption=(
         "Retrieval with sentences on the test splits, in percent. The paper takes its rows of VSE++, SCAN, MTFN and "
         "AMFMN from AMFMN's Table II, those of other methods from their papers. Rows below the line are not in the "
-        "paper: EnVLF, of which its abstract prints no number, and two encoders without fusion."
+        "paper: EnVLF, whose abstract prints no numbers, and two encoders without fusion."
     ),
     datasets=DATASETS,
     rows=(

@@ -1,4 +1,4 @@
-"""MTGFE's Table 1: how large the datasets are, as printed and as they are here."""
+"""MTGFE's Table 1: the size of the datasets, as printed and as they are here."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ PRINTED = {
 }
 COLUMNS = tuple(PRINTED.values())
 CAPTION = (
-    "Basic information of datasets. Ours: all images of the canonical table, usable or not, and their captions; "
-    "captions per image: the most frequent number, with the range where images differ; side: the longer one of the "
+    "Basic facts about the datasets. Ours: all images of the canonical table, usable or not, and their captions; "
+    "captions per image: the most frequent number, with the range if images differ; side: the longer side of the "
     "images, likewise."
 )
 REMARKS = {"sydney": "613 images of 5 captions are 3,065; 6,035 is printed"}
@@ -32,7 +32,7 @@ UNNUMBERED = "no class is stated for any image"
 
 
 def _most(values: pd.Series) -> str:
-    """The most frequent number, and the range where there are several; empty without any."""
+    """The most frequent number, and the range if there are several; empty without any."""
     if values.empty:
         return ""
     low, high, usual = int(values.min()), int(values.max()), int(values.mode().iloc[0])
@@ -64,7 +64,7 @@ def _ours(path: Path | None) -> tuple[list[Cell], DatasetFacts | None]:
 
 
 def _theirs(dataset: str) -> list[Cell]:
-    """What the paper prints of a dataset; of another one nothing."""
+    """What the paper prints about a dataset; nothing for others."""
     if dataset not in DATASETS:
         return [Cell("–", notes=(Note("not in the paper"),))] * len(COLUMNS)
     values = lookup(Published(paper="mtgfe2023", table="table1", method="dataset"), dataset, tuple(PRINTED))
@@ -75,8 +75,8 @@ def _theirs(dataset: str) -> list[Cell]:
 def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Path]:
     """Write ``mtgfe-table-1`` as csv, md, tex and html.
 
-    ``tables`` maps each dataset of the experiment to its canonical parquet. The paper's datasets come first and stand
-    there whether or not the experiment has them, unless all that it has is synthetic.
+    ``tables`` maps each dataset of the experiment to its canonical parquet. The paper's datasets come first, whether or
+    not the experiment has them, unless it has only synthetic ones.
     """
     found = {name: _ours(path) for name, path in tables.items()}
     synthetic = {name for name, (_, facts) in found.items() if facts and facts.synthetic}
@@ -93,7 +93,7 @@ def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Pa
 
 
 def concerns(methods: Sequence[str]) -> bool:
-    """Whether the experiment compares what the paper's Table 2 does, so that its datasets matter."""
+    """Whether the experiment makes the comparison of the paper's Table 2, so that its datasets matter."""
     return TABLE_2.concerns(methods)
 
 

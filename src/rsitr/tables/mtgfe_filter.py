@@ -1,4 +1,4 @@
-"""MTGFE's Table 4 in its own columns: what a filter before the fusion encoder loses, and how much faster it answers.
+"""MTGFE's Table 4 in its own columns: what a filter before the fusion encoder loses, and how much faster it is.
 
 Every length and the filters alone are in the table ``two-stage``.
 """
@@ -33,31 +33,31 @@ COLUMNS = {
 """The paper's columns in its order."""
 GAINS = {"mr": "lost mR", "time_ms_i2t": "i2t times faster", "time_ms_t2i": "t2i times faster"}
 CAPTION = (
-    "An expensive scorer on all pairs, and on the K best of a cheap filter only. Retrieval in percent; time: mean "
-    "milliseconds of a query, the gallery and the query encoded, by both stages together. Lost mR, times faster: "
+    "An expensive scorer on all pairs, and on only the K best of a cheap filter. Retrieval in percent; time: mean "
+    "milliseconds per query by both stages together, with gallery and query already encoded. Lost mR, times faster: "
     "against all pairs in the same run. Mean ± sample standard deviation over seeds."
 )
 OF_THE_PAPER = (
-    " Published: as printed; time is the average search time of a query on its hardware, of which the paper says no "
-    "more. Rows below the line are not in the paper."
+    " Published: as printed; time is the average search time of a query on the paper's hardware, about which it says "
+    "no more. Rows below the line are not in the paper."
 )
 
 
 @dataclass(frozen=True)
 class _Line:
-    """A row: which way of which retrieval."""
+    """A row: one way of one retrieval."""
 
     label: str
     filter: str
     key: Key
     series: Series | None
-    """None where the experiment does not have it."""
+    """None if the experiment does not have it."""
     printed: bool = False
     rule: bool = False
 
 
 def _values(series: Series, key: Key, name: str) -> list[float]:
-    """A number of each seed; empty unless all have it."""
+    """A number per seed; empty unless all have it."""
     direction = name.removeprefix("time_ms_")
     return series.milliseconds(key, direction) if direction != name else series.metrics(key, name)
 
@@ -67,7 +67,7 @@ def _cell(values: Sequence[float], notes: tuple[Note, ...]) -> Cell:
 
 
 def _ours(line: _Line) -> Iterator[Cell]:
-    """In the paper's columns, and then what is lost and gained."""
+    """In the paper's columns, then what is lost and gained."""
     reason = line.series.reason(line.key) if line.series else NOT_EXPECTED
     if line.series is None or reason:
         yield from [Cell("NA" if line.series else "–", notes=(Note(reason),))] * (len(COLUMNS) + len(GAINS))
@@ -96,7 +96,7 @@ def _lines(series: Sequence[Series]) -> Iterator[_Line]:
 
 
 def _with_the_papers(lines: Sequence[_Line]) -> list[_Line]:
-    """The paper's rows first, with ours where the experiment has them, then all others below a line."""
+    """The paper's rows first, with ours if the experiment has them, then all others below a line."""
     first, rest = [], list(lines)
     for key, label in LABELS.items():
         empty = _Line(label, "" if key == ALL else PAPER_PAIR[1], key, None)
@@ -125,7 +125,7 @@ def _table(dataset: str, series: Sequence[Series], published: bool) -> Table:
 def build(view: View, series: Sequence[Series], out_dir: Path) -> list[Path]:
     """Write ``mtgfe-table-4`` as csv, md, tex and html; nothing for an experiment without two-stage retrieval.
 
-    The paper's numbers stand there whether or not the experiment has its dataset, unless all that it has is synthetic.
+    The paper's numbers are shown whether or not the experiment has its dataset, unless it has only synthetic ones.
     """
     if not series:
         return []

@@ -1,4 +1,4 @@
-"""Methods that papers compare with and that nobody can rebuild: ``not_rebuilt.csv``, each with the typed reason.
+"""Methods that papers compare with and that nobody can rebuild: ``not_rebuilt.csv``, each with the reason and its kind.
 
 Their published rows stay in every table that has them.
 """
@@ -16,7 +16,7 @@ from rsitr.errors import DatasetError
 
 FILE = Path(__file__).with_name("not_rebuilt.csv")
 Kind = Literal["internals", "regions"]
-"""What is not public: how the method works inside, or the detected regions that it reads."""
+"""What is not public: how the method works internally, or the detected regions that it reads."""
 
 
 class NotRebuilt(BaseModel):

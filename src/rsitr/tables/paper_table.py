@@ -1,8 +1,8 @@
-"""A table of a paper as data, and its rebuilding: every printed number beside ours of the same experiment's cells.
+"""A paper's table as data, and its reproduction: every printed number next to ours from the experiment's cells.
 
-A spec names rows: how the paper calls each, which method of ours it is, and the published row that it stands for. Ours
-are shown on the datasets of the experiment, the printed ones on those of the paper; where both are the same there is a
-difference, unless the configurations differ.
+A spec names rows: what the paper calls each, which of our methods it is, and which published row it stands for. Ours
+are shown on the datasets of the experiment, the printed ones on those of the paper; where both have a dataset the
+difference is shown, unless the configurations differ.
 """
 
 from __future__ import annotations
@@ -31,17 +31,17 @@ class PaperRow:
 
     label: str
     method: str
-    """``name`` or ``name@variant``; of a method that nobody can rebuild (``not_rebuilt``) the published name."""
+    """``name`` or ``name@variant``; for a method that nobody can rebuild (``not_rebuilt``) the published name."""
     published: Published | None = None
     """Its numbers; None for a row that the paper does not have."""
     facts: tuple[str, ...] = ()
-    """A text for each of the table's ``facts``."""
+    """One text for each of the table's ``facts``."""
     remark: str = ""
-    """What a reader has to know of the printed numbers."""
+    """What a reader has to know about the printed numbers."""
     differs: str = ""
-    """In what the printed numbers are of another configuration than ours, so that no difference is shown."""
+    """How the configuration behind the printed numbers differs from ours, so that no difference is shown."""
     rule: bool = False
-    """A line above sets the row apart."""
+    """Whether a line above sets the row apart."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class PaperTable:
     title: str
     caption: str
     datasets: tuple[str, ...]
-    """Those the paper has numbers of; an empty name for numbers that it gives for all of them at once."""
+    """Those the paper has numbers for; an empty name for numbers that it gives for all of them together."""
     rows: tuple[PaperRow, ...]
     stub: str = "approach"
     """Head of the labels."""
@@ -64,10 +64,10 @@ class PaperTable:
     printed: Mapping[str, str] = field(default_factory=lambda: HEADERS)
     """Metrics of ``published.csv`` and their headers."""
     difference: str = "mr"
-    """The metric of which ours minus theirs is shown; empty where the two are not of a kind."""
+    """The metric for which ours minus theirs is shown; empty if the two are not comparable."""
 
     def concerns(self, methods: Sequence[str]) -> bool:
-        """Whether any of its rows is one of these methods, so that there is anything to set beside the paper."""
+        """Whether any of its rows is one of these methods, so that there is anything to compare with the paper."""
         return any(row.method in methods for row in self.rows)
 
 
@@ -91,7 +91,7 @@ class _Rebuilt(View):
         self.spec = spec
         self.timed = any(map(is_time, spec.measures))
         self.ours = [dataset for dataset in self.datasets if self.of(dataset)]
-        # Synthetic numbers are never set beside published ones.
+        # Synthetic numbers are never shown next to published ones.
         real = not all(map(self.synthetic, self.ours))
         printed = {d: self._read(d) for d in spec.datasets if real and not self.synthetic(d)}
         self.printed: dict[str, Numbers] = {d: rows for d, rows in printed.items() if any(rows.values())}
@@ -102,7 +102,7 @@ class _Rebuilt(View):
         return {row: lookup(row.published, dataset, metrics) if row.published else {} for row in self.spec.rows}
 
     def numbers(self, row: PaperRow, dataset: str) -> Mapping[str, float]:
-        """What the paper prints of a row; empty where it has nothing."""
+        """What the paper prints for a row; empty if it has nothing."""
         return self.printed[dataset][row] if dataset in self.printed else {}
 
     def metrics(self, dataset: str) -> list[str]:
@@ -114,7 +114,7 @@ class _Rebuilt(View):
         return dataset in self.ours and self.spec.difference in self.metrics(dataset)
 
     def beside(self, row: PaperRow, dataset: str) -> Entry:
-        """Our entry of a row, with the published row where it is to be compared with one."""
+        """Our entry of a row, with the published row if it is to be compared with one."""
         compared = self.subtracts(dataset) and self.numbers(row, dataset)
         entry = self.entry(dataset, row.method)
         return replace(entry, key=row.published, differs=row.differs) if compared else replace(entry, key=None)
@@ -129,7 +129,7 @@ class _Rebuilt(View):
             yield Group(heading, tuple(self.spec.printed[metric] for metric in self.metrics(dataset)), "published")
 
     def seeds(self, entry: Entry) -> Cell:
-        """How many seeds; beside times, the machine."""
+        """How many seeds; with times, also the machine."""
         machines = dict.fromkeys(_machine(record.machine) for record in entry.records if record.machine)
         return replace(seeds(entry), notes=(Note("; ".join(machines)),)) if self.timed and machines else seeds(entry)
 
@@ -141,7 +141,7 @@ class _Rebuilt(View):
         return self.difference(entry, self.spec.difference)
 
     def theirs(self, row: PaperRow, dataset: str) -> dict[str, Cell]:
-        """What the paper prints of a row, by metric; what is to be said of it stands at the last."""
+        """What the paper prints for a row, by metric; remarks are attached to the last."""
         numbers, metrics = self.numbers(row, dataset), self.metrics(dataset)
         doubt = discrepancy(row.published, dataset) if row.published and numbers else ""
         remarks = (row.remark, doubt) if numbers else (NOT_PRINTED,)
@@ -180,12 +180,12 @@ class _Rebuilt(View):
         return Table(title, caption, self.spec.stub, (Group("", ("method", *self.spec.facts)), *groups), tuple(rows))
 
     def whole(self, title: str, caption: str) -> Table:
-        """The table as the paper has it."""
+        """The table as in the paper."""
         groups = (group for dataset in self.shown for group in self.groups(dataset))
         return self.table(title, caption, groups, self.cells)
 
     def summary(self, title: str, caption: str) -> Table:
-        """Of all columns those of the metric that is compared: few enough that no format has to part the datasets."""
+        """Only the columns of the compared metric: few enough that no format has to separate the datasets."""
         metric, header = self.spec.difference, self.spec.measures[self.spec.difference]
 
         def columns(dataset: str) -> Iterator[str]:
@@ -205,7 +205,7 @@ class _Rebuilt(View):
         return self.table(title, caption, [Group("", tuple(names))], cells)
 
     def caption(self) -> str:
-        """The spec's, and what is to be said of the numbers."""
+        """The spec's caption, and what to say about the numbers."""
         text = f"{self.spec.caption} Ours: mean ± sample standard deviation over seeds; one seed has no deviation."
         if self.printed:
             text += " Published: as printed."

@@ -31,26 +31,27 @@ MEASURES = {
 }
 CAPTION = (
     "CLIP alone for both directions, and two encoders (vse) on the same data. The study names recall, accuracy and "
-    "mean average precision, defines none, and prints no number of them. Here, in percent, ties against the method: "
-    "mAP is the mean over queries of the average precision over all relevant items, and without a direction the mean "
-    "of both directions; accuracy is the share of all queries of both directions whose first item is theirs; one of "
-    "five is how often, of five captions of which one fits an image, as in the study's Fig. 4.1, that one is the most "
-    "probable, in expectation over all draws. Cosine: mean over matched pairs, and over pairs whose caption says what "
-    "none of the image's own does. Inference: seconds from one image and one caption to their score."
+    "mean average precision, but defines none of them and prints no numbers for them. Here, in percent, ties against "
+    "the method: mAP is the mean over queries of the average precision over all relevant items, and without a "
+    "direction the mean of both directions; accuracy is the share of all queries of both directions whose first item "
+    "is theirs; one of five is how often, as in the study's Fig. 4.1, the matching one of five captions is the most "
+    "probable for an image, in expectation over all draws. Cosine: mean over matched pairs, and over pairs whose "
+    "caption has a text that none of the image's own has. Inference: seconds from one image and one caption to their "
+    "score."
 )
 ABOUT_CLAIMS = (
-    "What the study claims beside what is measured. It claims, of no dataset, an average cosine similarity improved "
-    "by 93 percent over methods of Swin and BERT, and an inference time shortened by 83 percent, without an absolute "
-    "value; it says neither of which pairs nor from what to what. Here: the mean cosine of matched pairs, and the "
-    "seconds from one image and one caption to their score, CLIP and the two encoders (vse) in turns in one process. "
-    "Change: of CLIP against the two encoders, in percent of theirs. Cosines of models with other temperatures share "
-    "no scale, and a higher one says nothing about retrieval. CLIP itself is two encoders, of images and of texts; how "
-    "large each model is stands in peder-measures."
+    "The study's claims next to what is measured. It claims, without naming a dataset, an average cosine similarity "
+    "improved by 93 percent over methods with Swin and BERT, and an inference time shortened by 83 percent, without "
+    "absolute values; it says neither for which pairs nor from what to what. Here: the mean cosine of matched pairs, "
+    "and the seconds from one image and one caption to their score, CLIP and the two encoders (vse) in turn in one "
+    "process. Change: of CLIP against the two encoders, in percent of theirs. Cosines of models with different "
+    "temperatures share no scale, and a higher one says nothing about retrieval. CLIP itself is two encoders, one for "
+    "images and one for texts; the size of each model is in peder-measures."
 )
 ABOUT_FAILURES = (
-    "The queries whose own items came latest, of the first seed. Rank: of the item that fits best. First: what came "
-    "first instead. Scores are cosines. IMAGE#K is the K-th caption of an image; its words stay with the dataset, and "
-    "`rsitr peder failures` shows them where that is at hand."
+    "The queries whose own items ranked lowest, for the first seed. Rank: of the item that fits best. First: what "
+    "came first instead. Scores are cosines. IMAGE#K is the K-th caption of an image; its words stay with the "
+    "dataset, and `rsitr peder failures` shows them if the dataset is available."
 )
 
 
@@ -113,7 +114,7 @@ def measures(methods: Sequence[str]) -> PaperTable:
 
 
 class _Claims(View):
-    """The two claims: of each CLIP and each dataset its number, that of the two encoders, and the change."""
+    """The two claims: for each CLIP and dataset its number, that of the two encoders, and the change."""
 
     CLAIMS = (
         ("mean cosine of matched pairs", "cosine_matched", "cosine_matched", "cosine_similarity_improvement_pct", 1),
@@ -124,7 +125,7 @@ class _Claims(View):
     def cells(self, entry: Entry, ours: str, theirs: str) -> Iterator[Cell]:
         """CLIP, the two encoders, the change in percent."""
         other = self.entry(entry.dataset, TWO_ENCODERS)
-        # Times were taken in turns, so that of the two encoders stands in the record of the CLIP beside it.
+        # Times were taken in turn, so that of the two encoders is in the record of the CLIP it ran with.
         source = entry if theirs.endswith("_s") else other
         yield replace(self.value(entry, ours), bold=False)
         if not entry.values(ours) or not source.values(theirs):
@@ -134,7 +135,7 @@ class _Claims(View):
         yield replace(self.value(source, theirs), bold=False)
         pairs = list(zip(entry.values(ours), source.values(theirs), strict=False))
         if min(value for _, value in pairs) <= 0:
-            yield Cell("NA", notes=(Note("of a number that is not above 0 there is no percentage"),))
+            yield Cell("NA", notes=(Note("there is no percentage of a number that is not above 0"),))
             return
         changes = [100 * (value / base - 1) for value, base in pairs]
         spread = f" ± {stdev(changes):.1f}" if len(changes) > 1 else ""
@@ -179,7 +180,7 @@ def _failures(study: Study, path: Path, synthetic: bool) -> Table:
 
 
 def failures(entries: Entries, studies: Path) -> list[Table]:
-    """One table for each method and dataset, of the first seed that has a study; one without rows where none has.
+    """One table for each method and dataset, of the first seed that has a study; one without rows if none has.
 
     Those of the two encoders come last.
     """

@@ -70,9 +70,7 @@ TABLE_1 = PaperTable(
         _closed("VSE (CL)", "vse@vit-bert", "vse", "ViT-B / BERT", "loss=CL", rule=True),
         _closed("VSE (TL)", "vse@swin-bert-triplet", "vse", "Swin-T / BERT", "loss=TL"),
         _closed("VSE (CL)", "vse", "vse", "Swin-T / BERT", "loss=CL"),
-        _closed(
-            *("VSE + TEL", "vse@tel", "vse", "Swin-T / BERT", "+TEL"), remark="the paper does not say with which loss"
-        ),
+        _closed(*("VSE + TEL", "vse@tel", "vse", "Swin-T / BERT", "+TEL"), remark="the paper does not say which loss"),
         _closed("PIR-ITR with hard", "pir-itr-hard", "pir-itr-hard", "Swin-T+ResNet-50 / BERT", rule=True),
         _closed("PIR-ITR with soft", "pir-itr-soft", "pir-itr-soft", "Swin-T+ResNet-50 / BERT"),
         _ours("VSE++", "vse++", "ResNet-18 / GRU", rule=True),
@@ -98,9 +96,9 @@ TABLE_2 = PaperTable(
     name="pir-table-2",
     title="PIR, Table II: open domain",
     caption=(
-        "Retrieval in percent after training on more than the dataset itself. RET-2: RSICD and RSITMD; RET-3: and "
-        "UCM-Captions, test images taken out by perceptual hashes, which miss crops (table leakage). Training data "
-        "are those of the paper. RemoteCLIP has seen the train splits of RSICD and RSITMD, which are in RET-3."
+        "Retrieval in percent after training on more than the dataset itself. RET-2: RSICD and RSITMD; RET-3: these "
+        "and UCM-Captions, without test images found by perceptual hashes, which miss crops (table leakage). Training "
+        "data are those of the paper. RemoteCLIP has seen the train splits of RSICD and RSITMD, which are in RET-3."
     ),
     datasets=DATASETS,
     facts=("backbones (image / text)", "trained on", "fine-tuned on"),
@@ -124,13 +122,13 @@ TABLE_2 = PaperTable(
 )
 
 MODULES = {"S-PAE": "spatial", "T-PAE": "temporal", "L_A": "affiliation"}
-"""Spatial-PAE, Temporal-PAE, affiliation loss: as the paper calls them, and as variants do."""
+"""Spatial-PAE, Temporal-PAE, affiliation loss: as the paper and variants name them."""
 
 
 def _ablation(model: str, method: str, whole: str, combinations: tuple[str, ...], base: str) -> list[PaperRow]:
     """Rows of Table III: ``method`` with some of its modules, ``whole`` with all of them; S, T and A stand for them.
 
-    ``base`` is what the paper calls the row without any; empty where it does not have the rows.
+    ``base`` is what the paper calls the row without any; empty if it does not have the rows.
     """
     rows = []
     for letters in combinations:
@@ -155,8 +153,9 @@ TABLE_3 = PaperTable(
     title="PIR, Table III: modules",
     caption=(
         "What each module adds, in percent. S-PAE: Spatial-PAE, with the belief that selects its tokens; T-PAE: "
-        "Temporal-PAE; L_A: affiliation loss. The paper's rows of PIR-ITR are of the hard belief. Those of the soft "
-        "belief, below the second line, are not in the paper; without S-PAE nothing selects, and the two are one model."
+        "Temporal-PAE; L_A: affiliation loss. The paper's rows of PIR-ITR have the hard belief. Those with the soft "
+        "belief, below the second line, are not in the paper; without S-PAE nothing is selected, and the two are the "
+        "same model."
     ),
     datasets=("rsitmd",),
     stub="modules",
@@ -205,13 +204,13 @@ ENCODERS = {
     "vit": "ViT",
     "swin-t": "Swin-T",
 }
-"""Of instructions: as ``published.csv`` and variants call them, and as the paper does."""
+"""Of instructions: as ``published.csv`` and variants name them, and as the paper does."""
 GRID = {
     "AID": tuple(ENCODERS),
     "ImageNet": ("vgg16", "resnet50", "swin-t"),
     "RESISC45": ("vgg16", "resnet50", "swin-t"),
 }
-"""Those that the paper has by the scenes that they were trained on."""
+"""Those in the paper, by the scenes that they were trained on."""
 CHOSEN_PRIOR = ("resnet50", "AID")
 """That of the paper's other tables, which is the method's default."""
 
@@ -219,10 +218,10 @@ TABLE_5 = PaperTable(
     name="pir-table-5",
     title="PIR, Table V: instruction encoders",
     caption=(
-        "Retrieval in percent of PIR-ITR with the hard belief by its instruction encoder and what that was trained to "
-        "classify. Of AID, most images are those of RSICD under the same names, test images included: tables leakage "
-        "and prior-leak. Rows below the last line are not in the paper: AID without the images that overlap a test "
-        "set, and an encoder that was not trained."
+        "Retrieval in percent of PIR-ITR with the hard belief, by instruction encoder and what it was trained to "
+        "classify. Most images of AID are those of RSICD under the same names, test images included: see the tables "
+        "leakage and prior-leak. Rows below the last line are not in the paper: AID without the images that overlap a "
+        "test set, and an encoder that was not trained."
     ),
     datasets=("rsitmd",),
     stub="instruction encoder",

@@ -18,7 +18,7 @@ SETTINGS = {"affiliation": "centre scale λ (Eq. 17)", "keep": "filter size K (E
 
 
 def _ours(view: View, field: str) -> Iterator[curves.Curve]:
-    """The methods of which the matrix has other values of a setting beside their own."""
+    """The methods for which the matrix also has other values of a setting."""
     for dataset in view.datasets:
         for members in alike(view.of(dataset), {field}):
             points = {float(config_of(entry)[field]): tuple(entry.values("mr")) for entry in reversed(members)}
@@ -35,7 +35,7 @@ def _published(keys: Sequence[Published], dataset: str) -> curves.Curve:
 
 
 def build(view: View, out_dir: Path) -> list[Path]:
-    """Write ``pir-curves.png`` from the records, where a method of the experiment is PIR-ITR.
+    """Write ``pir-curves.png`` from the records, if a method of the experiment is PIR-ITR.
 
     The published curve is drawn where its dataset is one of the experiment's.
     """

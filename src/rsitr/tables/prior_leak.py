@@ -1,8 +1,8 @@
-"""What a prior that has seen the test images is worth: methods that differ in the weights of their instruction only.
+"""What a prior that has seen the test images is worth: methods that differ only in the weights of their instruction.
 
-PIR (section IV-A) instructs its image encoder by a classifier of AID's scenes, and AID holds most images of RSICD. So
-mR is also given apart for the queries of test images that have a near duplicate in what the prior was trained on, and
-of those that have none.
+PIR (section IV-A) instructs its image encoder with a classifier of AID's scenes, and AID holds most images of RSICD. So
+mR is also given separately for the queries of test images with a near duplicate in what the prior was trained on, and
+of those without.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ Seen = Mapping[tuple[str, str], set[str] | None]
 """``leakage.read_images``."""
 FIELD, RANDOM = "instruction_weights", "none"
 CAPTION = (
-    "Test mR in percent, mean ± sample standard deviation over seeds, of methods that differ in nothing but the "
-    "weights of their instruction encoder. Overlapping: queries of test images that have a near duplicate (rule "
-    "copies, table leakage) in a dataset that any of the compared priors learned from; other: those of the others. "
-    "What they are looked for in is the whole test split each time."
+    "Test mR in percent, mean ± sample standard deviation over seeds, of methods that differ only in the weights of "
+    "their instruction encoder. Overlapping: queries of test images with a near duplicate (rule copies, table leakage) "
+    "in a dataset that any of the compared priors learned from; other: those of the other images. The gallery is the "
+    "whole test split each time."
 )
 DIFFERENCES = f"The first prior minus the second; {significance.METHOD}"
 NONE = "No method of this experiment has results with more than one prior (setting `instruction_weights`)."
@@ -50,12 +50,12 @@ class Family:
 
     @property
     def name(self) -> str:
-        """The method, without what the variants say of the prior."""
+        """The method, without what the variants say about the prior."""
         return next(iter(self.members.values())).method.partition("@")[0]
 
 
 def families(dataset: str, entries: Iterable[Entry]) -> Iterator[Family]:
-    """Of entries of a dataset, those that differ in nothing but the prior, where there are several priors."""
+    """Among entries of a dataset, those that differ only in the prior, if there are several priors."""
     for members in alike(entries, {FIELD}):
         by_prior = {config_of(entry)[FIELD]: entry for entry in reversed(members)}
         if len(by_prior) > 1:
@@ -63,7 +63,7 @@ def families(dataset: str, entries: Iterable[Entry]) -> Iterator[Family]:
 
 
 def label(address: str) -> str:
-    """A prior in a few letters."""
+    """A short name for a prior."""
     return "random" if address == RANDOM else address.rpartition("/")[2]
 
 
@@ -77,13 +77,13 @@ class Parts:
         found = [overlaps.get((family.dataset, source)) for source in sorted(sources)]
         self.unknown = ""
         if not sources:
-            self.unknown = "no prior of this family is one of params.yaml, so what it has seen is not known"
+            self.unknown = "no prior of this family is in params.yaml, so what it has seen is unknown"
         elif any(images is None for images in found):
             self.unknown = f"near duplicates of {family.dataset} in {', '.join(sorted(sources))} were not counted"
         self.seen = set().union(*(images or () for images in found))
 
     def of(self, ranks: Recorded, name: str) -> Recorded | None:
-        """The queries of a part; None where it is not known or has no image."""
+        """The queries of a part; None if it is unknown or has no images."""
         if name == "all":
             return ranks
         seen = np.isin(ranks.image_ids.astype(str), sorted(self.seen))
@@ -106,7 +106,7 @@ class PriorLeak:
         }
 
     def part(self, place: int, address: str, name: str) -> Recorded | None:
-        """The ranks of a member of a family among a part of the queries."""
+        """The ranks of a member of a family on a part of the queries."""
         family = self.families[place]
         entry = family.members[address]
         ranks = self.ranks.get((family.dataset, entry.method))
@@ -114,7 +114,7 @@ class PriorLeak:
 
     @cached_property
     def differences(self) -> Differences[tuple[int, str, str, str]]:
-        """Of every two priors of a family, in each part."""
+        """Between every two priors of a family, in each part."""
         found = {}
         for place, family in enumerate(self.families):
             for first, second in combinations(family.members, 2):
@@ -125,7 +125,7 @@ class PriorLeak:
         return Differences(found)
 
     def mean_recall(self, place: int, address: str, name: str) -> Cell:
-        """mR of a member among a part of the queries."""
+        """mR of a member on a part of the queries."""
         from rsitr.retrieval.recall import recall
 
         entry = self.families[place].members[address]
@@ -138,7 +138,7 @@ class PriorLeak:
         return Cell(written(mean(values), "mr") + (f" ± {written(stdev(values), 'mr')}" if len(values) > 1 else ""))
 
     def missing(self, place: int, entry: Entry, name: str) -> str:
-        """Why there is no number of a part."""
+        """Why a part has no number."""
         none = f"no {'other ' if name == 'other' else ''}test image"
         none += "" if name == "other" else " has a near duplicate in what the priors were trained on"
         return entry.unavailable("mr") or self.parts[place].unknown or none
@@ -164,7 +164,7 @@ class PriorLeak:
         return Table("Prior", CAPTION if rows else NONE, "method", groups, tuple(rows))
 
     def difference_table(self) -> Table:
-        """What every two members are apart."""
+        """The differences between every two members."""
         rows = []
         for place, family in enumerate(self.families):
             for number, (first, second) in enumerate(combinations(family.members, 2)):
@@ -178,7 +178,7 @@ class PriorLeak:
         return Table("Differences between priors", DIFFERENCES, "method", tuple(groups), tuple(rows))
 
     def sheet(self) -> Sheet:
-        """Both tables, or one that says that there is nothing to compare."""
+        """Both tables, or one that says there is nothing to compare."""
         tables = (self.table(), self.difference_table()) if self.families else (self.table(),)
         return Sheet(f"The prior and the leak in {self.view.name}", tables, command(self.view.name))
 

@@ -1,7 +1,7 @@
 """Every number the papers print, as data: ``published.csv`` read, checked and looked up.
 
 A row is one printed value. Recalls and shares are in percent; ``UNITS`` gives the unit of every other metric. Values
-stay as printed, also where they contradict themselves: ``checks`` lists those.
+stay as printed, even where they contradict themselves: ``checks`` lists those.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def validate(frame: pd.DataFrame) -> pd.DataFrame:
         "value is not a number from 0, or up to 100 for a share": ~(value.ge(0) & (value.le(100) | ~share)),
         "the same number twice": frame.duplicated([*SETTING, "metric"], keep=False),
     }
-    # Line 1 of the file is the header, so row 0 stands in line 2.
+    # Line 1 of the file is the header, so row 0 is line 2.
     lines = [
         f"  {fault}: line {', '.join(str(line + 2) for line in frame.index[wrong][:5])}"
         for fault, wrong in faults.items()
@@ -82,7 +82,7 @@ def validate(frame: pd.DataFrame) -> pd.DataFrame:
 
 @cache
 def _read() -> pd.DataFrame:
-    import pandas as pd  # takes half a second, which who only names numbers need not pay
+    import pandas as pd  # takes half a second, not needed just to name numbers
 
     frame = pd.read_csv(FILE, dtype=str, keep_default_na=False)
     return validate(frame.assign(value=pd.to_numeric(frame["value"], errors="coerce")))
@@ -94,7 +94,7 @@ def load() -> pd.DataFrame:
 
 
 def checks() -> pd.DataFrame:
-    """The printed mean recalls that their own six recalls contradict by more than rounding, in percent.
+    """The printed mean recalls that differ from their own six recalls by more than rounding, in percent.
 
     Columns: the setting, ``printed``, ``recomputed`` and ``difference`` (printed minus recomputed).
     """
@@ -104,7 +104,7 @@ def checks() -> pd.DataFrame:
     wide = frame[frame["metric"].isin(METRICS)].pivot(index=SETTING, columns="metric", values="value")
     result = pd.DataFrame({"printed": wide["mr"], "recomputed": wide[list(RECALLS)].mean(axis=1)})
     result["difference"] = result["printed"] - result["recomputed"]
-    # Binary fractions put an exact 0.01 on either side of the limit.
+    # Binary fractions may put an exact 0.01 on either side of the limit.
     return result[result["difference"].abs() > ROUNDING + 1e-9].reset_index()
 
 
@@ -117,11 +117,11 @@ def _of(key: Published, frame: pd.DataFrame) -> pd.DataFrame:
 
 @cache
 def lookup(key: Published, dataset: str, metrics: tuple[str, ...] = METRICS) -> Mapping[str, float]:
-    """What a paper prints for ``key`` on ``dataset``: recalls and mR in percent, unless other metrics are asked for.
+    """What a paper prints for ``key`` on ``dataset``: recalls and mR in percent, unless other metrics are requested.
 
-    An empty variant or backbone of the key means "not stated" and fits any; an empty dataset is that of numbers which
-    the paper states for all of them. The result is empty where the paper has the row but not on this dataset. A key
-    that fits nothing, or several rows, raises ``ParamsError``.
+    An empty variant or backbone of the key means "not stated" and fits any; an empty dataset is for numbers that the
+    paper states for all of them. The result is empty if the paper has the row but not on this dataset. A key that fits
+    nothing, or several rows, raises ``ParamsError``.
     """
     frame = _read()
     rows = _of(key, frame[frame["metric"].isin(metrics)])
@@ -129,7 +129,7 @@ def lookup(key: Published, dataset: str, metrics: tuple[str, ...] = METRICS) -> 
         what = "recalls" if metrics is METRICS else " or ".join(metrics)
         raise ParamsError(f"{FILE.name} has no {what} for {describe(key)}: correct the published key")
     rows = rows[rows["dataset"].eq(dataset)]
-    # Numbers of a model, such as its size, stand in the same row as its recalls, and belong to no kind of queries.
+    # Numbers of a model, such as its size, are in the same row as its recalls, and belong to no kind of query.
     settings = rows[SETTING].assign(task=rows["task"].replace("", rows["task"].max())).drop_duplicates()
     if len(settings) > 1:
         fits = "\n".join(
@@ -145,7 +145,7 @@ def lookup(key: Published, dataset: str, metrics: tuple[str, ...] = METRICS) -> 
 
 @cache
 def discrepancy(key: Published, dataset: str) -> str:
-    """What is wrong with the printed mR of a row, in words; empty where its recalls agree with it."""
+    """What is wrong with the printed mR of a row, in words; empty if it agrees with its recalls."""
     rows = _of(key, checks())
     rows = rows[rows["dataset"].eq(dataset)]
     return "; ".join(

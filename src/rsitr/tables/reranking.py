@@ -1,4 +1,4 @@
-"""What GaLR's multivariate re-ranking (``rsitr.retrieval.rerank``) changes: every method without it and with it."""
+"""What GaLR's multivariate re-ranking (``rsitr.retrieval.rerank``) changes: every method with and without it."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ class _Reranking:
                 yield Row(label, tuple(cells), rule=not prefix)
 
     def table(self) -> Table:
-        """The whole of it."""
+        """The complete table."""
         groups = tuple(Group(self.view.heading(dataset), COLUMNS) for dataset in self.view.datasets)
         return Table("Re-ranking", CAPTION, "method", groups, tuple(self.rows()))
 

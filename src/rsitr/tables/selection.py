@@ -1,4 +1,4 @@
-"""What choosing the epoch on the test split adds: the same training, its epoch chosen on val and chosen on test."""
+"""What choosing the epoch on the test split adds: the same training, with its epoch chosen on val and on test."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ COLUMNS = ("seeds", "mR, epoch chosen on val", "mR, epoch chosen on test", "infl
 CAPTION = (
     "Test mR in percent of the same training, once with the epoch that has the best mR on val, once with the one that "
     "has the best mR on test, as much published code chooses it; mean ± sample standard deviation over seeds. "
-    "Inflation: how much the second lies above the first, seed by seed. Chosen on test, an epoch cannot be worse there "
-    "than any other, so an inflation is never negative, and no test of significance has a meaning. Epochs: those "
-    "chosen, one for each seed."
+    "Inflation: how much higher the second scores than the first, seed by seed. Chosen on test, an epoch cannot be "
+    "worse there than any other, so the inflation is never negative, and a significance test would be meaningless. "
+    "Epochs: those chosen, one for each seed."
 )
 NONE = "No method of this experiment has results with the epoch chosen on test (setting `selection: test`)."
 
@@ -43,7 +43,7 @@ class Pair(NamedTuple):
 
 
 def pairs(entries: Iterable[Entry]) -> Iterator[Pair]:
-    """Of entries of one dataset, those that differ in nothing but ``TrainingConfig.selection``."""
+    """Among entries of one dataset, those that differ only in ``TrainingConfig.selection``."""
     for members in alike(entries, {"selection"}):
         by_split = {config_of(entry)["selection"]: entry for entry in members}
         if len(by_split) == 2:
@@ -77,13 +77,13 @@ class _Selection:
         return [name for name in self.view.methods if any(name == method for _, method in self.pairs)]
 
     def doubts(self, pair: Pair) -> tuple[Note, ...]:
-        """A note where the two did not train alike, so that more than the choice differs."""
+        """A note if the two trained differently, so that more than the choice differs."""
         apart = [
             str(one.cell.seed)
             for one, other in zip(pair.val.runs, pair.test.runs, strict=False)
             if _losses(one) != _losses(other)
         ]
-        text = f"the two did not train alike: other losses with seed {', '.join(apart)}"
+        text = f"the two trained differently: other losses with seed {', '.join(apart)}"
         return (Note(text),) if apart else ()
 
     def inflation(self, pair: Pair) -> Cell:
@@ -109,14 +109,14 @@ class _Selection:
             yield Cell(", ".join(str(record.selection.get("epoch", "?")) for record in entry.records))
 
     def mean_cells(self, dataset: str) -> list[Cell]:
-        """The mean inflation over the methods of a dataset; missing where any is."""
+        """The mean inflation over the methods of a dataset; missing if any is."""
         found = [pair.inflation for (name, _), pair in self.pairs.items() if name == dataset]
         text = f"{mean(map(mean, found)):+.2f}" if all(found) else "NA"
         notes = () if all(found) else (Note("a method has no inflation"),)
         return [Cell(text, notes=notes) if column == "inflation" else Cell() for column in COLUMNS]
 
     def table(self) -> Table:
-        """The whole of it."""
+        """The complete table."""
         rows = [Row(m, tuple(cell for d in self.datasets for cell in self.cells(d, m))) for m in self.methods]
         if len(rows) > 1:
             means = tuple(cell for dataset in self.datasets for cell in self.mean_cells(dataset))

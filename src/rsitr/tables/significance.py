@@ -20,8 +20,8 @@ Key = TypeVar("Key")
 
 COLUMNS = ("Δ mR", "95 % interval", "p")
 METHOD = (
-    "interval and two-sided p by paired bootstrap over test images, the seeds averaged, p corrected for the number of "
-    "comparisons of this table (Holm)."
+    "interval and two-sided p by paired bootstrap over test images, with seeds averaged and p corrected for the number "
+    "of comparisons in this table (Holm)."
 )
 """The end of a caption."""
 
@@ -45,7 +45,7 @@ class Recorded(NamedTuple):
 def recorded(entry: Entry, column: str = "rank") -> Recorded:
     """Ranks of all seeds of a complete entry, from a column of their ``ranks.parquet``.
 
-    Raises ``RecordError`` when a file has no such column.
+    Raises ``RecordError`` if a file has no such column.
     """
     seeds = []
     for run in entry.runs:
@@ -58,14 +58,14 @@ def recorded(entry: Entry, column: str = "rank") -> Recorded:
 
 
 def compare(ours: Recorded, theirs: Recorded) -> Comparison:
-    """How far ours lie above theirs in mR."""
+    """How much higher ours score in mR than theirs."""
     from rsitr.retrieval.statistics import paired_bootstrap
 
     return paired_bootstrap(ours.seeds, theirs.seeds, ours.image_of, seed=0)
 
 
 class Differences(Generic[Key]):
-    """The comparisons of a table, which are one family of tests."""
+    """The comparisons of a table, which form one family of tests."""
 
     def __init__(self, found: Mapping[Key, Comparison]):
         from rsitr.retrieval.statistics import holm
@@ -74,7 +74,7 @@ class Differences(Generic[Key]):
         self.p = dict(zip(found, holm([comparison.p for comparison in found.values()]).tolist(), strict=True))
 
     def cells(self, key: Key) -> list[Cell]:
-        """Cells of ``COLUMNS``, empty where nothing was compared."""
+        """Cells of ``COLUMNS``, empty if nothing was compared."""
         if key not in self.found:
             return [Cell()] * len(COLUMNS)
         found = self.found[key]

@@ -1,4 +1,4 @@
-"""Where every file of every dataset comes from: one row a file, as the source tables of the datasets state it."""
+"""Where every file of every dataset comes from: one row per file, as the source tables of the datasets state it."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ COLUMNS = ("origin", "file", "where", "revision", "bytes", "sha256", "licence")
 UNKNOWN = "not published"
 CAPTION = (
     "Addresses are tried in order; gdrive is Google Drive, hf is Hugging Face, and RSITR_MIRROR names a local mirror. "
-    "A size or checksum that nobody has published is not made up here. Revision: the commit or branch that the address "
-    "names."
+    "Sizes and checksums that nobody has published are not made up here. Revision: the commit or branch that the "
+    "address names."
 )
 
 
 def revision(url: str) -> str:
-    """The commit or branch that a Hugging Face or GitHub address names; empty where an address has none."""
+    """The commit or branch that a Hugging Face or GitHub address names; empty if an address has none."""
     match = re.match(r"hf://(?:datasets/)?[^/]+/[^/@]+@([^/]+)/", url)
     match = match or re.search(r"githubusercontent\.com/(?:media/)?[^/]+/[^/]+/([^/]+)/", url)
     return match[1] if match else ""
@@ -64,15 +64,15 @@ def _table_of_citations(datasets: Mapping[str, type[Dataset]]) -> Table:
         Row(name, (Cell(dataset.title), Cell(dataset.bundles[0].homepage), Cell(dataset.citation)))
         for name, dataset in datasets.items()
     )
-    caption = "What to cite for a dataset, beside this benchmark."
+    caption = "What to cite for a dataset, in addition to this benchmark."
     return Table("Datasets", caption, "dataset", (Group("", ("title", "homepage", "citation")),), rows)
 
 
 def build(datasets: Sequence[str], experiment: str, out_dir: Path) -> list[Path]:
     """Write ``sources.csv``, ``.md``, ``.tex`` and ``.html`` into ``out_dir``.
 
-    They list the ``datasets`` of the experiment and every other one that is fetched and not drawn, since what a method
-    was pretrained on has a source as well.
+    They list the ``datasets`` of the experiment and every other one that is fetched, not drawn, since what a method was
+    pretrained on also has a source.
     """
     others = [name for name, dataset in registry().items() if name not in datasets and not dataset.synthetic]
     tables = (

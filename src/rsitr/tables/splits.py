@@ -1,4 +1,4 @@
-"""Split protocols: what each one makes of each dataset of an experiment, and which papers used it."""
+"""Split protocols: how each one splits each dataset of an experiment, and which papers used it."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _dataset_row(protocol: Protocol, dataset: str, frame: pd.DataFrame, facts: D
 
 
 def _joint_row(protocol: Protocol, frames: Mapping[str, pd.DataFrame]) -> Row:
-    """The one training set of a joint protocol; NA where a member is not at hand."""
+    """The single training set of a joint protocol; NA if a member is unavailable."""
     blank = ["", ""]
     try:
         official = {name: dict(zip(frame["image_id"], frame["split"], strict=True)) for name, frame in frames.items()}

@@ -1,4 +1,4 @@
-"""Statistics of captions: the numbers of AMFMN's Fig. 9 with the published ones beside them, and the maps of Fig. 7."""
+"""Statistics of captions: the numbers of AMFMN's Fig. 9 next to the published ones, and the maps of Fig. 7."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Column(NamedTuple):
     form: str
     """How it is written: a format specification."""
     published: str = ""
-    """Its metric in ``published.csv``; empty where the paper has no such number."""
+    """Its metric in ``published.csv``; empty if the paper has no such number."""
 
 
 COLUMNS = {
@@ -44,26 +44,25 @@ PANELS = ("images", "sentence_length", "diversity", "similarity", "words", "clas
 MAP_SPLIT, OTHER_SPLIT = "val", "test"
 """Fig. 7 and Fig. 9(d) are of the validation splits (section IV-A); methods are compared on the test splits."""
 PUBLISHED_PART = {"sydney": ("train", "val")}
-"""Splits that the paper counts, where they are not all."""
+"""Splits that the paper counts, if not all."""
 CAPTION = (
-    "Sentence length: words of a caption on average, punctuation marks among them. Diversity: captions that differ "
-    "in any character, for each image. Words: different ones in lower case, punctuation marks among them. All splits "
-    "count here. Average similarity: the prior as AMFMN's authors released it, over all captions and all images of the "
-    "validation split, and of the test split."
+    "Sentence length: words per caption on average, punctuation marks included. Diversity: captions that differ in any "
+    "character, per image. Words: distinct ones in lower case, punctuation marks included. All splits count here. "
+    "Average similarity: the prior as AMFMN's authors released it, over all captions and all images of the validation "
+    "split, and of the test split."
 )
 PUBLISHED_CAPTION = (
-    "AMFMN, Fig. 9. Its sentence lengths are cut after two decimals, so that ours, which are rounded, may be 0.01 "
-    "higher."
+    "AMFMN, Fig. 9. Its sentence lengths are cut after two decimals, so ours, which are rounded, may be 0.01 higher."
 )
 REMARKS = {
     "sydney": {
-        "images": "the paper counts 555 images, as many as there are in the training and validation splits; its "
-        "diversity and its words are those of these two",
+        "images": "the paper counts 555 images, as many as in the training and validation splits; its diversity and "
+        "words are those of these two",
     },
     "rsicd": {
-        "classes": "the class list of RSICD's authors tells playfields from playground",
+        "classes": "the class list of RSICD's authors distinguishes playfields from playground",
         "similarity": "not a slip, though twice the average of the test split: the paper's averages are of the "
-        "validation splits (section IV-A), and the captions of RSICD's are shorter and more alike",
+        "validation splits (section IV-A), and the captions of RSICD's are shorter and more similar",
     },
     "rsitmd": {
         "classes": "six images are of a class plane; the paper's Table I counts them among its 140 of airport",
@@ -75,14 +74,14 @@ NOT_STATED = Note("the annotation states no classes")
 
 
 class Measured(NamedTuple):
-    """A row: every number of a set of images that is known, and the reason for every one that is not."""
+    """A row: every known number of a set of images, and the reason for every unknown one."""
 
     dataset: str
     label: str
     ours: Mapping[str, float | Note]
-    """By column; what is left out does not concern this row."""
+    """By column; those left out do not apply to this row."""
     part: tuple[str, ...] = ()
-    """Splits that count, where they are not all."""
+    """Splits that count, if not all."""
     published: Mapping[str, float] = NOTHING
     map: SimilarityMap | None = None
 
@@ -98,7 +97,7 @@ class Measured(NamedTuple):
         return Cell(format(value, COLUMNS[key].form) if key in self.ours else "")
 
     def beside(self, key: str) -> Iterator[Cell]:
-        """The published number and the difference; empty where there is none."""
+        """The published number and the difference; empty if there is none."""
         if key not in self.published:
             yield from (Cell(), Cell())
             return
@@ -114,7 +113,7 @@ def _signed(difference: float, form: str) -> str:
 
 
 def published_numbers(dataset: str) -> dict[str, float]:
-    """What Fig. 9 prints for a dataset, by column; empty where it has none."""
+    """What Fig. 9 prints for a dataset, by column; empty if it has nothing."""
     frame = load().query("paper == 'amfmn2022' and table == 'fig9' and dataset == @dataset")
     values = dict(zip(frame["metric"], frame["value"], strict=True))
     return {key: values[column.published] for key, column in COLUMNS.items() if column.published in values}
@@ -136,9 +135,9 @@ def _counts(images: Sequence[Image]) -> dict[str, float | Note]:
 def measure(
     name: str, images: Sequence[Image], threads: int = 1, *, label: str = "", published: Mapping[str, float] = NOTHING
 ) -> list[Measured]:
-    """The row of a dataset, and a second one for the splits that the paper counts, where they are not all.
+    """The row of a dataset, and a second one for the splits that the paper counts, if not all.
 
-    The rows are called ``label``, or ``name``. Raises ``DatasetError`` where no image has a caption.
+    The rows are called ``label``, or ``name``. Raises ``DatasetError`` if no image has a caption.
     """
     label, counts = label or name, _counts(images)
     maps = {split: _similarity(images, split, threads, name) for split in (MAP_SPLIT, OTHER_SPLIT)}
@@ -157,7 +156,7 @@ def measure(
 
 
 def measure_json(path: Path, threads: int = 1) -> list[Measured]:
-    """The row of a user's own annotation in Karpathy's layout; raises ``DatasetError`` for what is none."""
+    """The row of a user's own annotation in Karpathy's layout; raises ``DatasetError`` for anything else."""
     return measure(path.stem, read_karpathy(path), threads)
 
 
@@ -184,25 +183,25 @@ def _compared(rows: Sequence[Measured]) -> Table:
     cells = tuple(
         Row(row.label, tuple(cell for key in keys for cell in (row.cell(key), *row.beside(key)))) for row in rows
     )
-    return Table("Beside the published numbers", PUBLISHED_CAPTION, "dataset", groups, cells)
+    return Table("Next to the published numbers", PUBLISHED_CAPTION, "dataset", groups, cells)
 
 
 def _bars(rows: Sequence[Measured], key: str) -> Iterator[statistics.Bar]:
-    """One for each dataset: of the row that the published numbers belong to, where there are two."""
+    """One for each dataset: for the row that the published numbers belong to, if there are two."""
     for row in {row.dataset: row for row in rows}.values():
         ours = row.ours.get(key)
         yield statistics.Bar(row.label, None if isinstance(ours, Note) else ours, row.published.get(key))
 
 
 def measure_tables(tables: Mapping[str, Path], threads: int = 1) -> list[Measured]:
-    """The rows of canonical tables; one that is not there is NA with the reason."""
+    """The rows of canonical tables; a missing one is NA with the reason."""
     return [row for name, path in tables.items() for row in _measure_table(name, path, threads)]
 
 
 def write_rows(rows: Sequence[Measured], name: str, made_by: str, out_dir: Path) -> list[Path]:
     """Write ``statistics.csv``, ``.md``, ``.tex``, ``.html`` and ``.png`` and ``similarity.png`` into ``out_dir``.
 
-    ``made_by`` is the command that makes them again.
+    ``made_by`` is the command that reproduces them.
     """
     title = f"Captions of {name}"
     tables = [_own([row for row in rows if not row.part])]

@@ -1,4 +1,4 @@
-"""Tables for programs: a row for each dataset, method and metric, with nothing but rows in the file."""
+"""Tables for programs: a row for each dataset, method and metric, with only rows in the file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two-stage retrieval beside exhaustive scoring: recalls and times by length of the shortlists (MTGFE, Table 4)."""
+"""Two-stage retrieval next to exhaustive scoring: recalls and times by length of the shortlists (MTGFE, Table 4)."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ PAPER = {
 PAPER_PAIR = ("mtgfe", "retrieval-filter")
 PRINTED = {**HEADERS, "time_ms_i2t": TIMES["i2t"], "time_ms_t2i": TIMES["t2i"]}
 CAPTION = (
-    "A filter shortlists items for each query, a scorer sorts them anew; behind them stand all others in the order of "
-    "the filter. Recall at K and mR on the test split in percent, mean ± sample standard deviation over seeds. "
-    "Shortlist: its length, in images or in different captions (the paper counts all captions). Δ mR: against scoring "
-    "all pairs. ms: mean time of a query by the scorer, the filter or both, with the gallery encoded beforehand and "
-    "without the encoding of the query; ×: how many times faster than scoring all pairs in the same run."
+    "A filter shortlists items for each query, a scorer re-sorts them; all others follow in the order of the filter. "
+    "Recall at K and mR on the test split in percent, mean ± sample standard deviation over seeds. Shortlist: its "
+    "length, in images or in distinct captions (the paper counts all captions). Δ mR: against scoring all pairs. ms: "
+    "mean time of a query by the scorer, the filter or both, with the gallery encoded beforehand and without encoding "
+    "the query; ×: how many times faster than scoring all pairs in the same run."
 )
 OF_THE_PAPER = (
-    " Published: as printed, with the encoders and on the hardware of the paper; no difference is drawn to it."
+    " Published: as printed, with the encoders and on the hardware of the paper; no difference from it is shown."
 )
 Key = str | int
 """``ALL``, ``ALONE`` or the length of the shortlists."""
@@ -69,7 +69,7 @@ class Series:
         return any(record.data.get("synthetic") for record in self.present)
 
     def reason(self, key: Key) -> str:
-        """Why a row has no numbers; empty where it has."""
+        """Why a row has no numbers; empty if it has."""
         reasons = []
         for seed, record in self.records.items():
             if record is None:
@@ -91,11 +91,11 @@ class Series:
         return tuple(Note(text, "†") for text in texts)
 
     def metrics(self, key: Key, name: str) -> list[float]:
-        """A metric of each seed; empty unless all have it."""
+        """A metric per seed; empty unless all have it."""
         return [found.metrics[name] for found in self._ways(key)]
 
     def milliseconds(self, key: Key, direction: str) -> list[float]:
-        """Time of a query, of each seed."""
+        """Time of a query, per seed."""
         return [1000 * getattr(found.seconds, direction) for found in self._ways(key)]
 
     def _ways(self, key: Key) -> list[Way]:
@@ -109,7 +109,7 @@ class Series:
 
 
 def way(record: TwoStageRecord, key: Key) -> Way | None:
-    """What a record says of scoring all pairs, of the filter alone, or of shortlists of a length."""
+    """What a record says about scoring all pairs, the filter alone, or shortlists of a length."""
     if key == ALL:
         return record.exhaustive
     if key == ALONE:
@@ -181,7 +181,7 @@ def _table(dataset: str, series: Sequence[Series]) -> Table:
 
 
 def _curves(series: Series) -> Iterator[figure.Curve]:
-    """A series as the figure draws it, and the paper's beside its own scorer and filter."""
+    """A series as the figure draws it, and the paper's next to its own scorer and filter."""
     known = tuple(k for k in series.lengths if not series.reason(k))
     if known:
         yield figure.Curve(
@@ -212,7 +212,7 @@ def _panel(dataset: str, series: Sequence[Series]) -> figure.Panel:
 
 
 def build(view: View, series: Sequence[Series], out_dir: Path) -> list[Path]:
-    """Write ``two-stage.csv``, ``.md``, ``.tex``, ``.html`` and ``.png``; nothing where params.yaml asks for none."""
+    """Write ``two-stage.csv``, ``.md``, ``.tex``, ``.html`` and ``.png``; nothing if params.yaml asks for none."""
     if not series:
         return []
     of = {dataset: [s for s in series if s.dataset == dataset] for dataset in dict.fromkeys(s.dataset for s in series)}

@@ -1,4 +1,4 @@
-"""Entries as a reader's tables: a row for each method, datasets beside each other."""
+"""Entries as a reader's tables: a row for each method, datasets side by side."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ HEADERS = {metric: "mR" if metric == "mr" else metric.replace("_r", " R@") for m
 FORMS = {"encode_s": ".3f", "score_s": ".3f", "inference_s": ".4f", "inference_time_s": ".4f", "params_m": "g"} | {
     **{"cosine_matched": ".4f", "cosine_unmatched": ".4f", "two_encoders_s": ".4f"},
 }
-"""How numbers are written that are no percentages, which have two decimals."""
+"""How to write numbers that are not percentages; percentages have two decimals."""
 UNRANKED = frozenset({"params_m", "cosine_matched", "cosine_unmatched"})
-"""Numbers of which none is the best."""
+"""Numbers without a best one."""
 CHANCE = "chance"
 """Never the best of a column: it knows nothing."""
 ABSENT = Cell("–", notes=(Note(NOT_EXPECTED),))
 
 
 def is_time(metric: str) -> bool:
-    """Whether a number is in seconds, and the less the better."""
+    """Whether a number is in seconds, so that less is better."""
     return metric.endswith("_s")
 
 
 def best_of(values: Sequence[float], metric: str) -> str:
-    """The best value of a column as printed; empty when there is none."""
+    """The best value of a column as printed; empty if there is none."""
     if not values or metric in UNRANKED:
         return ""
     return written(min(values) if is_time(metric) else max(values), metric)
@@ -40,19 +40,19 @@ def written(value: float, metric: str) -> str:
 
 
 def absent(entry: Entry) -> Cell:
-    """What stands in place of the numbers of an entry without runs."""
+    """What replaces the numbers of an entry without runs."""
     return Cell("NA", notes=(Note(entry.reason),)) if entry.status == "not rebuilt" else ABSENT
 
 
 def seeds(entry: Entry) -> Cell:
-    """How many seeds stand behind the numbers of an entry: ``3``, or ``2/3`` where one of them has none."""
+    """How many seeds are behind the numbers of an entry: ``3``, or ``2/3`` if one of them has none."""
     if not entry.runs:
         return absent(entry)
     return Cell(str(len(entry.runs)) if entry.complete else f"{len(entry.records)}/{len(entry.runs)}")
 
 
 def incomparable(entry: Entry) -> str:
-    """Why the published row that stands beside an entry is not compared with it; empty where it is."""
+    """Why an entry is not compared with its published row; empty if it is."""
     return f"not comparable with the published value: {'; '.join(entry.deviations)}" if entry.deviations else ""
 
 
@@ -83,7 +83,7 @@ class View:
         return any(record.data.get("synthetic") for entry in self.of(dataset) for record in entry.present)
 
     def heading(self, dataset: str) -> str:
-        """The dataset, labelled when synthetic."""
+        """The dataset, labelled if synthetic."""
         return f"{dataset} (synthetic)" if self.synthetic(dataset) else dataset
 
     def best(self, dataset: str, metric: str) -> str:
@@ -94,7 +94,7 @@ class View:
         return self._best[dataset, metric]
 
     def value(self, entry: Entry, metric: str) -> Cell:
-        """mean ± std, marked when stale or when test images leak, or NA with the reason."""
+        """mean ± std, marked if stale or if test images leak, or NA with the reason."""
         if not entry.runs:
             return absent(entry)
         values = entry.values(metric)
@@ -115,12 +115,12 @@ class View:
         return self.value(entry, metric) if delta is None else Cell(f"{delta:+.2f}", notes=_marks(entry, metric))
 
     def of_synthetic(self) -> str:
-        """A sentence for a caption: which data is synthetic; empty when none."""
+        """A sentence for a caption: which data is synthetic; empty if none."""
         found = [dataset for dataset in self.datasets if self.synthetic(dataset)]
         return f" Synthetic data ({', '.join(found)}): not comparable with any published number." if found else ""
 
     def of_uncounted(self) -> str:
-        """A sentence for a caption: where near duplicates were not looked for; empty when they were everywhere."""
+        """A sentence for a caption: where near duplicates were not searched for; empty if they were everywhere."""
         found = [d for d in self.datasets if any(e.trained and e.overlap is None for e in self.of(d))]
         train = f" Near duplicates of test images in train were not counted for {', '.join(found)}." if found else ""
         unknown = [
