@@ -2,7 +2,7 @@
 
 
 class RsitrError(Exception):
-    """Base of all errors that are the fault of an input and not of this program."""
+    """Base of all errors caused by an input, not by this program."""
 
 
 class ParamsError(RsitrError):
@@ -14,7 +14,7 @@ class SourceUnavailable(RsitrError):
 
 
 class ChecksumMismatch(RsitrError):
-    """A file arrived whole but is not the file that was asked for."""
+    """A file arrived complete but is not the requested file."""
 
 
 class CorruptArchive(RsitrError):
@@ -30,7 +30,7 @@ class DiskFull(RsitrError):
 
 
 class MissingTool(RsitrError):
-    """A program outside Python is needed and not installed; the message names the packages that bring it."""
+    """A program outside Python is needed but not installed; the message names the packages that provide it."""
 
 
 class DatasetError(RsitrError):
@@ -38,7 +38,7 @@ class DatasetError(RsitrError):
 
 
 class WeightsUnavailable(RsitrError):
-    """Pretrained weights cannot be had here; the cell is skipped, not failed."""
+    """Pretrained weights are unavailable here; the cell is skipped, not failed."""
 
 
 class WeightsMismatch(RsitrError):
@@ -46,7 +46,7 @@ class WeightsMismatch(RsitrError):
 
 
 class UnsafeWeights(RsitrError):
-    """A weights file asks for code to be run, and is not opened."""
+    """A weights file asks to run code, so it is not opened."""
 
 
 class TrainingDiverged(RsitrError):
@@ -58,15 +58,15 @@ class RecordError(RsitrError):
 
 
 class StaleRecord(RsitrError):
-    """A record was made by other code, data or parameters than the present ones."""
+    """A record was made by code, data or parameters other than the present ones."""
 
 
 class Unsupported(RsitrError):
-    """A method cannot run on a dataset, for a reason it names; the cell is skipped, not failed."""
+    """A method cannot run on a dataset, for a stated reason; the cell is skipped, not failed."""
 
 
 class SceneError(RsitrError):
-    """A scene cannot be read, or nothing can be located in it as asked."""
+    """A scene cannot be read, or nothing can be located in it as requested."""
 
 
 class QueryError(RsitrError):

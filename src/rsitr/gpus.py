@@ -13,14 +13,14 @@ PER_GPU = "RSITR_CELLS_PER_GPU"
 def gpus() -> int:
     """Number of NVIDIA devices that this process may use."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    found = len(glob.glob("/dev/nvidia[0-9]*"))  # noqa: PTH207 - a device is no path worth an object
+    found = len(glob.glob("/dev/nvidia[0-9]*"))  # noqa: PTH207 - a device needs no path object
     return found if visible is None else min(found, len([part for part in visible.split(",") if part.strip()]))
 
 
 def cells_per_gpu() -> int:
-    """How many cells may run on a GPU at a time: ``RSITR_CELLS_PER_GPU``, or one.
+    """How many cells may share a GPU at a time: ``RSITR_CELLS_PER_GPU``, or one.
 
-    Small models leave most of a large GPU idle. Numbers do not depend on it, seconds do.
+    Small models leave most of a large GPU idle. Numbers do not depend on this setting, times do.
     """
     text = os.environ.get(PER_GPU, "1")
     if not text.isdecimal() or int(text) < 1:

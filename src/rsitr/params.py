@@ -1,4 +1,4 @@
-"""params.yaml, typed: which cells an experiment consists of and how each method is configured in it.
+"""params.yaml, typed: which cells make up an experiment and how each method is configured in it.
 
 This module is imported by the Snakefile and therefore stays light: nothing here needs torch.
 """
@@ -19,16 +19,16 @@ from rsitr.errors import ParamsError
 NAME = r"[a-z0-9][a-z0-9+.-]*"
 METHOD = rf"{NAME}(?:@{NAME})?"
 SCENES = "scenes"
-"""Scheme of the weights of a prior, and the folder of priors below ``checkpoints`` and ``results``."""
+"""Scheme for the weights of a prior, and the folder of priors below ``checkpoints`` and ``results``."""
 INSTRUCTION = "instruction_weights"
-"""The setting by which a method names the weights of its instruction encoder, those of a prior perhaps."""
+"""The setting in which a method names the weights of its instruction encoder, possibly those of a prior."""
 
 
 T = TypeVar("T")
 Name = Annotated[str, Field(pattern=rf"^{NAME}$")]
 """Of an experiment, a dataset, a prior: it becomes part of paths and of commands."""
 Dedup = Literal["none", "remoteclip", "copies"]
-"""Rules of what near duplicates are: nothing is one, 64-bit hashes are near, or pixels agree."""
+"""Rules that define near duplicates: nothing is one, 64-bit hashes are close, or pixels agree."""
 
 
 class CellId(NamedTuple):
@@ -62,7 +62,7 @@ class TwoStageId(NamedTuple):
     experiment: str
     dataset: str
     scorer: str
-    """The method that sorts shortlists anew, as ``CellId.method``."""
+    """The method that re-sorts shortlists, as ``CellId.method``."""
     filter: str
     """The method that makes them."""
     seed: int
@@ -94,7 +94,7 @@ class PriorId(NamedTuple):
 
 
 def prior_of(weights: str) -> PriorId | None:
-    """The prior that a setting of weights names, ``scenes://EXPERIMENT/NAME``; None for weights from elsewhere.
+    """The prior that a weights setting names, ``scenes://EXPERIMENT/NAME``; None for weights from elsewhere.
 
     Raises ``ParamsError`` for an address that is not of that form.
     """
@@ -159,11 +159,11 @@ class PriorSettings(_Strict):
     """Further arguments of timm.create_model."""
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "crop-flip"
     held_out: Annotated[float, Field(gt=0, lt=1)] = 0.1
-    """Share of each class that is not trained on; the accuracy is measured there."""
+    """Share of each class that is held out from training, to measure accuracy."""
     epochs: Annotated[int, Field(ge=1)] = 20
     batch_size: Annotated[int, Field(ge=2)] = 64
     learning_rate: Rate = 1e-3
-    """Of the classifier; it rises to this in the first tenth of all steps and falls to zero as a cosine."""
+    """Of the classifier; it rises to this in the first tenth of all steps and then falls to zero as a cosine."""
     backbone_learning_rate: Rate = 2e-4
     weight_decay: Annotated[float, Field(ge=0)] = 0.05
 
@@ -176,7 +176,7 @@ class Prior(_Strict):
     without: list[Name] = []
     """Every image is left out that is a near duplicate of a test image of these sets."""
     dedup: Literal["remoteclip", "copies"] = "copies"
-    """The rule that says what near duplicates are."""
+    """The rule that defines near duplicates."""
     seed: Annotated[int, Field(ge=0)] = 0
     settings: PriorSettings = PriorSettings()
 
@@ -187,7 +187,7 @@ class Prior(_Strict):
 
     @property
     def compared(self) -> list[tuple[str, str]]:
-        """Pairs of datasets whose tables of copies say which images are left out; none where none are."""
+        """Pairs of datasets whose tables of copies say which images are left out; none if none are."""
         if not self.without or self.dedup != "copies":
             return []
         return list(combinations_with_replacement(sorted({*self.datasets, *self.without}), 2))
@@ -200,7 +200,7 @@ class TwoStage(_Strict):
     scorer: str
     filter: str
     shortlists: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
-    """Lengths, in different captions or in images."""
+    """Lengths, in distinct captions or in images."""
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 
     @field_validator("shortlists")
@@ -224,9 +224,9 @@ class Experiment(_Strict):
     two_stage: list[TwoStage] = []
     """Which expensive scorers re-rank the shortlists of which filters."""
     baselines: dict[str, Annotated[list[str], Field(min_length=1)]] = {}
-    """Method -> the methods that a table sets against it, with the significance of the differences."""
+    """Method -> the methods that a table compares with it, with the significance of the differences."""
     shards: Annotated[int, Field(ge=1)] = 1
-    """Jobs into which the comparison of two datasets is divided; the result is the same."""
+    """Jobs into which the comparison of two datasets is divided; it does not affect the result."""
     threads: Annotated[int, Field(ge=1)] = 1
     """Threads of one cell, at most the machine's cores; not taken from ``--cores``: numbers must not depend on it."""
     mem_mb: Annotated[int, Field(ge=1)] = 4000
@@ -237,9 +237,9 @@ class Experiment(_Strict):
     def _baselines_of_the_matrix(self) -> Self:
         for baseline, methods in self.baselines.items():
             if unknown := [name for name in (baseline, *methods) if name not in self.methods]:
-                raise ValueError(f"baselines: {unknown[0]} is no method of the matrix: add it there, or correct it")
+                raise ValueError(f"baselines: {unknown[0]} is not a method of the matrix: add it there, or correct it")
             if baseline in methods:
-                raise ValueError(f"baselines: {baseline} cannot be set against itself")
+                raise ValueError(f"baselines: {baseline} cannot be compared with itself")
         return self
 
     @property
@@ -249,14 +249,14 @@ class Experiment(_Strict):
 
     @property
     def compared(self) -> list[tuple[str, str]]:
-        """Pairs of datasets, in alphabetical order, whose images are compared; a dataset with itself, too."""
+        """Pairs of datasets, in alphabetical order, whose images are compared, including each dataset with itself."""
         pairs = combinations_with_replacement(sorted({*self.datasets, *self.sources}), 2)
         between = {pair for prior in self.priors.values() for pair in prior.compared}
         return [pair for pair in pairs if pair[0] == pair[1] or not {*pair} <= {*self.sources} or pair in between]
 
     @property
     def sources(self) -> list[str]:
-        """Datasets beside the matrix that anything is trained on or kept apart from, in order of first mention."""
+        """Datasets outside the matrix that anything is trained on or kept separate from, in order of first mention."""
         named = [name for prior in self.priors.values() for name in (*prior.datasets, *prior.without)]
         return [name for name in dict.fromkeys([*self.pretraining, *named]) if name not in self.datasets]
 
@@ -295,7 +295,7 @@ class Params(_Strict):
         return self.experiments[name]
 
     def prior(self, wanted: PriorId) -> Prior:
-        """What params.yaml says of a prior; raises ``ParamsError`` for an unknown one."""
+        """What params.yaml says about a prior; raises ``ParamsError`` for an unknown one."""
         priors = self[wanted.experiment].priors
         if wanted.name not in priors:
             place, known = f"experiments.{wanted.experiment}.priors", ", ".join(priors) or "none"
@@ -338,8 +338,8 @@ class Params(_Strict):
         return found
 
     def overlay(self, cell: CellId, fields: Container[str]) -> dict[str, Any]:
-        """What params.yaml sets for a cell whose method has ``fields``; a shared setting it has no field for is none
-        of its settings."""
+        """What params.yaml sets for a cell whose method has ``fields``; a shared setting without a field in the method
+        is left out."""
         settings = self[cell.experiment].settings
         shared = settings.all | settings.datasets.get(cell.dataset, {})
         return {

@@ -1,4 +1,4 @@
-"""Progress of long work: a bar on a terminal, a line now and then in a log file."""
+"""Progress of long work: a bar on a terminal, an occasional line in a log file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOG_SECONDS = 20
 
 
 class Progress:
-    """Counts steps of known total and tells the rate and the time left; safe to use in a log file."""
+    """Counts steps of a known total and shows the rate and the time left; safe to use in a log file."""
 
     def __init__(self, title: str, total: int, done: int = 0):
         self.title, self.total, self.done = title, total, done
@@ -40,7 +40,7 @@ class Progress:
             self._bar.stop()
 
     def advance(self, note: str = "", steps: int = 1) -> None:
-        """One step more, or several; ``note`` is shown beside the count."""
+        """One more step, or several; ``note`` is shown next to the count."""
         self.done += steps
         if self._bar:
             self._bar.update(self._task, completed=self.done, note=note)

@@ -160,5 +160,5 @@ def test_pieces_become_words():
 def test_a_file_that_is_no_image(tmp_path):
     (tmp_path / "a.png").write_text("no image")
     for name in ("a.png", "none.png"):
-        with pytest.raises(QueryError, match="is no image that can be read"):
+        with pytest.raises(QueryError, match="cannot be read as an image"):
             picture(tmp_path / name)

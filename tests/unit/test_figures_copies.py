@@ -220,7 +220,7 @@ def test_a_pair_is_found_in_either_order():
     frame = pairs(("a", "b", {"detail": 0.7}), ("b", "a", {"detail": 0.8}), ("c", "a", {"detail": 0.9}))
     found = [figure.find_pair(frame, *names) for names in (("a", "b"), ("b", "a"), ("c", "a"), ("a", "c"))]
     assert [one["detail"].tolist() for one in found] == [[0.7], [0.8], [0.9], [0.9]]
-    with pytest.raises(DatasetError, match="b and c are no pair"):
+    with pytest.raises(DatasetError, match="b and c are not a pair"):
         figure.find_pair(frame, "b", "c")
 
 

@@ -109,7 +109,7 @@ def test_an_address_names_a_prior():
         (("mine", "dedup"), "none", "priors.mine.dedup: Input should be 'remoteclip' or 'copies'"),
         (("mine", "settings"), {"epoch": 3}, "priors.mine.settings.epoch: Extra inputs are not permitted"),
         (("mine", "settings"), {"held_out": 1.0}, "priors.mine.settings.held_out: Input should be less than 1"),
-        (("Mine!",), {"datasets": ["aid"]}, "'Mine!' is no name of a prior"),
+        (("Mine!",), {"datasets": ["aid"]}, "'Mine!' is not a name for a prior"),
     ],
 )
 def test_what_params_yaml_may_not_say_of_a_prior(path, value, message):

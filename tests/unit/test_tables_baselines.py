@@ -91,9 +91,9 @@ def test_without_baselines_there_is_no_table(tmp_path):
 @pytest.mark.parametrize(
     ("wanted", "message"),
     [
-        ({"vsee": ["vse"]}, "baselines: vsee is no method of the matrix: add it there, or correct it"),
-        ({"vse": ["clip"]}, "baselines: clip is no method of the matrix"),
-        ({"vse": ["vse++", "vse"]}, "baselines: vse cannot be set against itself"),
+        ({"vsee": ["vse"]}, "baselines: vsee is not a method of the matrix: add it there, or correct it"),
+        ({"vse": ["clip"]}, "baselines: clip is not a method of the matrix"),
+        ({"vse": ["vse++", "vse"]}, "baselines: vse cannot be compared with itself"),
         ({"vse": []}, "baselines.vse: List should have at least 1 item"),
     ],
 )

@@ -24,7 +24,7 @@ from rsitr.stages.model import Trained, load_all
 SAMPLES = 5
 """Images with a mask."""
 QUERIES = 2
-"""Images that each kind of query is about."""
+"""Images for each kind of query."""
 SIDE, TILE = 4, 256
 """Of the scene: tiles along each side, and pixels of a tile."""
 NAMES: dict[QueryMode, str] = {"keywords": "keywords", "sentence": "sentence", "joint": "sentence and keywords"}
@@ -35,7 +35,7 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     """Write ``amfmn-{saliency,retrieval,localisation}.png`` and ``amfmn-localisation.csv`` (Figs. 10, 11, 14).
 
     ``specs`` are the cells of one AMFMN on one dataset by the kind of their queries, ``sentence`` among them. The
-    images are of the test split and of different classes, where there are classes.
+    images are from the test split and of different classes, if there are classes.
     """
     models = load_all({mode: specs[mode] for mode in NAMES if mode in specs})
     shown = TestImages(models["sentence"], specs["sentence"])

@@ -1,4 +1,4 @@
-"""What the words of a caption look at in an image, of any method that says so by ``word_attention``."""
+"""What the words of a caption look at in an image, for any method with ``word_attention``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from rsitr.figures.word_attention import Reading
 from rsitr.stages.model import Trained
 
 PIECE = "##"
-"""How a word piece begins that continues a word."""
+"""How a word piece that continues a word starts."""
 
 
 def attentive(model: Trained) -> bool:
-    """Whether a trained method can be asked what words look at."""
+    """Whether a trained method can say what words look at."""
     return hasattr(model.method, "word_attention")
 
 
@@ -24,12 +24,12 @@ def attentive(model: Trained) -> bool:
 def read(model: Trained, label: str, image: np.ndarray, caption: str) -> Reading:
     """What the words of a caption look at in an image, uint8 [H, W, 3].
 
-    The pieces of a word are one: the mean of their maps; punctuation is left out. Raises ``QueryError`` for a method
-    without cross-attention, and for a caption that is blank or too long.
+    The pieces of a word are merged by the mean of their maps; punctuation is left out. Raises ``QueryError`` for a
+    method without cross-attention, and for a caption that is blank or too long.
     """
     if not attentive(model):
         raise QueryError(f"{model.method.name} has no word attention: choose mtgfe or envlf")
-    model.encode_queries([caption])  # which says what is wrong with a caption
+    model.encode_queries([caption])  # raises what is wrong with a caption
     method: Any = model.method
     tokens = method.tokenize([caption]).to(model.device)
     maps = method.word_attention(model.pixels(image[None]), tokens)[0].float().cpu().numpy()
@@ -39,7 +39,7 @@ def read(model: Trained, label: str, image: np.ndarray, caption: str) -> Reading
 
 
 def whole_words(pieces: list[str]) -> list[tuple[str, list[int]]]:
-    """Words with the places of their pieces; an empty piece is no part of the caption."""
+    """Words with the places of their pieces; an empty piece is not part of the caption."""
     words: list[tuple[str, list[int]]] = []
     for place, piece in enumerate(pieces):
         if piece.startswith(PIECE) and words:

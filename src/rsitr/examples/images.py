@@ -1,4 +1,4 @@
-"""Images for pictures: a file of the user's, and the test images of a cell."""
+"""Images for pictures: a user's own file, and the test images of a cell."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ def picture(path: Path) -> np.ndarray:
     try:
         return np.asarray(load_rgb(path))
     except CorruptArchive as error:
-        raise QueryError(f"{path} is no image that can be read: name a PNG, JPEG or TIFF") from error
+        raise QueryError(f"{path} cannot be read as an image: name a PNG, JPEG or TIFF") from error
 
 
 class WithData(Protocol):
-    """What has read the data of a cell."""
+    """Anything that has read the data of a cell."""
 
     @property
     def data(self) -> CellData:
@@ -36,7 +36,7 @@ class WithData(Protocol):
 class TestImages:
     """The test images of a cell, with their classes and captions."""
 
-    __test__ = False  # what pytest looks for begins with the same letters
+    __test__ = False  # pytest collects classes whose names start like this
 
     def __init__(self, model: WithData, spec: Spec):
         self.split = model.data.splits["test"]
@@ -45,14 +45,15 @@ class TestImages:
         self.class_names = [names[image] for image in self.split.image_ids]
 
     def different(self, count: int) -> list[int]:
-        """Places of images, the first of each class, spread over the classes; any where there are too few classes."""
+        """Places of images, the first of each class, spread over the classes; any images if there are too few
+        classes."""
         first = {name: place for place, name in reversed(list(enumerate(self.class_names)))}
         places = sorted(first.values()) if len(first) >= count else range(len(self.class_names))
         steps = np.linspace(0, len(places) - 1, min(count, len(places))).astype(int)
         return [places[step] for step in dict.fromkeys(steps.tolist())]
 
     def pixels(self, place: int, side: int = 0) -> np.ndarray:
-        """Uint8 [H, W, 3], of ``side`` pixels where that is not 0."""
+        """Uint8 [H, W, 3], of ``side`` pixels if that is not 0."""
         image = load_rgb(self.split.paths[place])
         return np.asarray(image.resize((side, side), Image.Resampling.BICUBIC) if side else image)
 

@@ -12,13 +12,13 @@ from rsitr.records.cell import Spec
 from rsitr.stages.model import load_all
 
 SAMPLES = 2
-"""Images, a picture of each: Figs. 6 and 7 have one each."""
+"""How many images, each with its own picture: Figs. 6 and 7 have one each."""
 
 
 def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     """Write ``mtgfe-attention-{1,2}.png`` (Figs. 6, 7): test images of different classes with their first captions.
 
-    ``specs`` are cells of one dataset and seed by what their lines of a picture are called.
+    ``specs`` are cells of one dataset and seed by the name of their line in a picture.
     """
     models = load_all(specs)
     label = next(iter(models))

@@ -26,7 +26,7 @@ from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
 from rsitr.tables.published import lookup
 
 IMAGES = 5
-"""Images of different classes; the first caption of each is one of as many that all of them are shown with."""
+"""Images of different classes; all of them are shown with the first caption of each."""
 CAPTIONS = (
     "A busy airport with many aeroplanes.",
     "Satellite view of Hohai University.",
@@ -36,7 +36,7 @@ CAPTIONS = (
 )
 """Those of the study's Fig. 4.1, whose image shows an airport and is not public."""
 AIRPORTS = ("airport", "airplane")
-"""Classes of which an image is shown with the study's captions."""
+"""Classes whose images may be shown with the study's captions."""
 PRINTED = ("ViT-L-14", "RN50", "ViT-B-32")
 """The study's columns."""
 ABOUT = (
@@ -63,7 +63,7 @@ class _Data(NamedTuple):
 
 @dataclass(frozen=True)
 class _Column:
-    """A CLIP of the table: ready to be asked, or why it is not."""
+    """A CLIP of the table: ready to use, or why it is not."""
 
     method: str
     asked: Asked | None
@@ -142,7 +142,7 @@ def _own_table(columns: list[_Column], shown: TestImages, title: str) -> Table:
 
 
 def _named(shown: TestImages, place: int) -> str:
-    """The name of an image's first caption, with the class of the image where it has one: words stay with the data."""
+    """The name of an image's first caption, with the class of the image if it has one: words stay with the data."""
     scene = shown.class_names[place]
     return shown.caption_name(place) + (f" ({scene})" if scene else "")
 
@@ -154,7 +154,7 @@ def _airport(shown: TestImages) -> int | None:
 
 
 def _printed_table(columns: list[_Column], shown: TestImages) -> Table:
-    """The study's captions and probabilities, and ours of an image of an airport where the dataset has one."""
+    """The study's captions and probabilities, and ours for an image of an airport if the dataset has one."""
     place = _airport(shown)
     asked = columns if place is not None else []
     cells = [_percentages(column, shown.pixels(place), list(CAPTIONS)) for column in asked if place is not None]

@@ -18,15 +18,15 @@ from rsitr.stages.model import Trained, load_all
 SAMPLES = 5
 """Images with a belief map."""
 QUERIES = 3
-"""Images that queries are about, and that are queries."""
+"""Images for queries by text, and as queries."""
 
 
 def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     """Write ``pir-embeddings.png`` and ``.csv`` (Figs. 1, 8), ``pir-belief.png``, ``pir-images.png`` and
     ``pir-captions.png`` (Fig. 7).
 
-    ``specs`` are cells of one dataset and seed by what their panel of the common space is called, the method that the
-    other pictures are of last.
+    ``specs`` are cells of one dataset and seed by the name of their panel of the common space; the last is the method
+    of the other pictures.
     """
     models = load_all(specs)
     label, model = list(models.items())[-1]
@@ -40,7 +40,7 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
 
 
 def draw_belief(model: Trained, shown: TestImages, title: str, path: Path) -> Path:
-    """Where the belief (Eq. 3) lies."""
+    """Where the belief (Eq. 3) is."""
     look: Callable[[Tensor], Tensor] = model.method.saliency  # type: ignore[assignment]
     samples = masked(model, look, shown.different(SAMPLES), shown)
     return saliency.draw(f"Belief, {title}", samples, path, "belief, from its least in the image to its most")

@@ -1,4 +1,4 @@
-"""What queries find, and where the belief or the attention of a method lies: panels of the papers' pictures."""
+"""What queries find, and where the belief or the attention of a method is: panels of the papers' pictures."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from rsitr.stages.model import Trained
 from rsitr.stages.setup import image_inputs
 
 FOUND = 5
-"""Images or captions that are shown of what a query finds."""
+"""How many of the images or captions that a query finds are shown."""
 
 
 def encoded_test(model: Trained) -> Encoded:
@@ -30,7 +30,7 @@ def encoded_test(model: Trained) -> Encoded:
 def found_images(
     name: str, model: Trained, encoded: Encoded, wanted: Sequence[str], shown: TestImages
 ) -> list[ranked.Ranking]:
-    """What the first query of each wanted image finds; none for an image that has no query of this kind.
+    """What the first query of each wanted image finds; none for an image without a query of this kind.
 
     ``name`` says what kind of query it is.
     """
@@ -59,7 +59,7 @@ def found_images(
 def found_captions(
     model: Trained, encoded: Encoded, wanted: Sequence[int], shown: TestImages
 ) -> list[ranked_captions.Ranking]:
-    """What images, by their places, find among the captions."""
+    """What images, given by their places, find among the captions."""
     split, rankings = shown.split, []
     said = [normal_form(text) for text in split.captions]
     for place in wanted:
@@ -74,7 +74,7 @@ def found_captions(
 def masked(
     model: Trained, mask: Callable[[Tensor], Tensor], wanted: Sequence[int], shown: TestImages
 ) -> list[saliency.Sample]:
-    """Images with what ``mask`` makes of their pixels: [B, h, w], from 0 to 1."""
+    """Images with what ``mask`` makes from their pixels: [B, h, w], from 0 to 1."""
     samples = []
     for place in wanted:
         pixels = shown.pixels(place)

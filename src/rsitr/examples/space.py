@@ -43,6 +43,6 @@ def draw_embeddings(encoded: Mapping[str, Encoded], shown: TestImages, title: st
 
 
 def in_words(found: Separation) -> str:
-    """A separation as the figure has it."""
+    """A separation as the figure states it."""
     silhouette = "no classes" if found.silhouette is None else f"silhouette by class {found.silhouette:+.3f}"
     return f"{silhouette}, modality gap {found.gap:.3f}"

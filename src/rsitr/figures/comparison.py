@@ -18,7 +18,7 @@ from rsitr.figures.png import save
 BAR, SEED, PAPER, CEILING = "#56b4e9", "#0072b2", "#d55e00", "#555555"
 MARKERS = "Ds^vPX"
 COLUMNS = 3
-"""Datasets side by side before the next line of panels begins."""
+"""Datasets side by side before the next line of panels starts."""
 
 
 class Bar(NamedTuple):
@@ -26,15 +26,15 @@ class Bar(NamedTuple):
 
     method: str
     seeds: tuple[float, ...]
-    """mR of each seed; empty where there is no mean to show."""
+    """mR of each seed; empty if there is no mean to show."""
     published: float | None = None
     paper: str = ""
     comparable: bool = True
-    """Whether ``published`` belongs to this very configuration."""
+    """Whether ``published`` belongs to exactly this configuration."""
     stale: bool = False
     """Whether the numbers were made by other code, parameters or data than the present."""
     blank: str = "NA"
-    """What stands in place of a bar without seeds."""
+    """What replaces a bar without seeds."""
 
 
 class Panel(NamedTuple):
@@ -43,7 +43,7 @@ class Panel(NamedTuple):
     title: str
     bars: tuple[Bar, ...]
     ceiling: float | None
-    """Largest mR that the dataset's repeated captions allow, in percent; None where unknown."""
+    """Largest mR that the dataset's repeated captions allow, in percent; None if unknown."""
 
 
 def _label(bar: Bar) -> str:
@@ -68,7 +68,7 @@ def _draw_bar(axes: Axes, place: int, bar: Bar, markers: dict[str, str]) -> None
         spread = stdev(bar.seeds) if len(bar.seeds) > 1 else None
         axes.barh(place, centre, height=0.62, color=BAR, xerr=spread, ecolor="black", capsize=4)
         axes.plot(bar.seeds, [place] * len(bar.seeds), "o", color=SEED, markersize=3.5, alpha=0.8)
-        # The means stand in a column at the right, where no marker of a published number can be taken for theirs.
+        # The means are in a column on the right, where no marker of a published number can be mistaken for theirs.
         text = axes.text(1, place, f"{centre:.2f}{'†' if bar.stale else ''}", ha="right", va="center", fontsize=8)
         text.set(transform=axes.get_yaxis_transform(), bbox={"color": "white", "pad": 1})
     if bar.published is not None:

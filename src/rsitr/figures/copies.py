@@ -1,4 +1,4 @@
-"""Pictures of near duplicates for a person to judge: pairs with the box in which they agree, and whole groups.
+"""Pictures of near duplicates for people to judge: pairs with the box in which they agree, and whole groups.
 
 All images are drawn square, which is how they were compared.
 """
@@ -26,9 +26,9 @@ from rsitr.errors import CorruptArchive, DatasetError
 TILE, GAP, MARGIN, FRAME = 180, 6, 20, 5
 """Pixels: side of an image, between the images of a panel, around a panel, and width of the frame of a kept image."""
 LETTERS, LINE = 13, 18
-"""Pixels: of the letters and from line to line."""
+"""Pixels: height of letters and distance between lines."""
 PAIRS_ACROSS, MEMBERS_ACROSS = 3, 6
-"""Panels side by side before the next line of panels begins."""
+"""Panels side by side before the next line of panels starts."""
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 INK, PAPER, ABSENT, KEPT, BOX = "black", "white", "#cccccc", "#0072b2", "#f0e442"
@@ -49,18 +49,18 @@ class _Shown(NamedTuple):
 def find_pair(frame: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
     """The row of the pair of images ``a`` and ``b`` in a table of copies, as a frame of one row.
 
-    ``a`` is taken for the first image; where there is no such pair, for the second. Raises ``DatasetError`` when there
-    is none either way.
+    ``a`` is taken as the first image or, if there is no such pair, as the second. Raises ``DatasetError`` if there is
+    none either way.
     """
     for first, second in ((a, b), (b, a)):
         found = frame[(frame["first"] == first) & (frame["second"] == second)]
         if len(found):
             return found.head(1)
-    raise DatasetError(f"{a} and {b} are no pair of copies: choose two image ids that stand in one row of the table")
+    raise DatasetError(f"{a} and {b} are not a pair of copies: choose two image ids from one row of the table")
 
 
 class Pairs(NamedTuple):
-    """Pairs of copies to be drawn."""
+    """Pairs of copies to draw."""
 
     rows: pd.DataFrame
     """Of ``rsitr.dedup.pairs.SCHEMA``."""
@@ -70,11 +70,12 @@ class Pairs(NamedTuple):
 
 
 def draw_pairs(pairs: Sequence[Pairs], out: Path, *, limit: int = 40, title: str = "") -> int:
-    """Write a contact sheet of pairs of copies as PNG, at most ``limit`` of each two datasets; the number drawn.
+    """Write a contact sheet of pairs of copies as PNG, at most ``limit`` of each two datasets; returns the number
+    drawn.
 
-    A panel shows the original with the box of the part, what lies in the box, and the part, turned: the last two should
-    look alike. An image that cannot be read is a grey tile. Raises ``DatasetError`` when there are no pairs or
-    a table lacks one of the images.
+    A panel shows the original with the box of the part, what is in the box, and the part, turned: the last two should
+    look alike. An unreadable image is a grey tile. Raises ``DatasetError`` if there are no pairs or a table lacks one
+    of the images.
     """
     panels = []
     for rows, first, second in pairs:
@@ -85,7 +86,7 @@ def draw_pairs(pairs: Sequence[Pairs], out: Path, *, limit: int = 40, title: str
             for pair in chosen.to_dict("records")
         ]
     if not panels:
-        raise DatasetError("no pairs to draw: the table of copies is empty, or nothing in it fits what was asked for")
+        raise DatasetError("no pairs to draw: the table of copies is empty, or nothing in it matches the request")
     _write_sheet(panels, PAIRS_ACROSS, out, title, sum(len(part.rows) for part in pairs) - len(panels))
     return len(panels)
 
@@ -101,11 +102,11 @@ def draw_notice(text: str, out: Path) -> None:
 def draw_group(
     images: Sequence[Member], tables: Mapping[str, Path], kept: Collection[Member], out: Path, *, limit: int = 60
 ) -> int:
-    """Write the members of a group of copies beside each other as PNG; the number of images drawn.
+    """Write the members of a group of copies side by side as PNG; returns the number of images drawn.
 
-    ``images`` and ``kept`` are (dataset, image id), of which the first ``limit`` are drawn and those kept are framed;
-    ``tables`` are the canonical tables by dataset. An image that cannot be read is a grey tile. Raises
-    ``DatasetError`` when there are no images, or there is no table of a dataset, or a table lacks one of the images.
+    ``images`` and ``kept`` are (dataset, image id), of which the first ``limit`` are drawn and the kept ones are
+    framed; ``tables`` are the canonical tables by dataset. An unreadable image is a grey tile. Raises ``DatasetError``
+    if there are no images, there is no table of a dataset, or a table lacks one of the images.
     """
     if not images:
         raise DatasetError("no images to draw: the group is empty")
@@ -182,8 +183,8 @@ def _turned(part: Image.Image, orientation: str) -> Image.Image:
 
 
 def _box_in(whole: Image.Image, pair: dict[Any, Any]) -> tuple[Image.Image, Image.Image]:
-    """The original with the box drawn on it, and what lies in the box."""
-    # The box may reach beyond the image, where there is nothing to see.
+    """The original with the box drawn on it, and what is in the box."""
+    # The box may extend beyond the image, where there is nothing to see.
     beyond = [ceil(OVERHANG * side) + 1 for side in whole.size]
     padded = Image.new("RGB", (whole.width + 2 * beyond[0], whole.height + 2 * beyond[1]), PAPER)
     padded.paste(whole, (beyond[0], beyond[1]))
@@ -192,7 +193,7 @@ def _box_in(whole: Image.Image, pair: dict[Any, Any]) -> tuple[Image.Image, Imag
     marked, scale = _tile(padded), (TILE / padded.width, TILE / padded.height)
     corners = [left * scale[0], top * scale[1], right * scale[0], bottom * scale[1]]
     pen = ImageDraw.Draw(marked)
-    # Dark beside bright, so that one of them is seen on any ground.
+    # Dark next to bright, so that one of them is visible on any ground.
     pen.rectangle([round(side) for side in corners], outline=INK, width=4)
     pen.rectangle(
         [round(side) + shift for side, shift in zip(corners, (1, 1, -1, -1), strict=True)], outline=BOX, width=2
@@ -234,7 +235,7 @@ def _write(image: Image.Image, left: int, top: int, lines: Sequence[str]) -> Non
 
 
 def _fitted(line: str, width: int, font: Any) -> str:
-    """The line without its middle, as far as needed to fit: file names differ at their ends."""
+    """The line, with its middle cut out as needed to fit: file names differ at their ends."""
     short = line
     for kept in range(len(line) - 1, 0, -1):
         if font.getlength(short) <= width:

@@ -34,7 +34,7 @@ class Panel(NamedTuple):
     setting: str
     curves: tuple[Curve, ...]
     blank: str = "no cells that differ in this alone"
-    """What stands in place of curves where there are none."""
+    """What replaces the curves if there are none."""
 
 
 def _draw_curve(axes: Axes, curve: Curve, place: int) -> None:

@@ -16,7 +16,7 @@ from matplotlib.lines import Line2D
 
 from rsitr.figures.png import save
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart; more colours nobody can.
+# Okabe and Ito's palette, which colour-blind readers can tell apart; nobody can tell more colours apart.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a500", "#000000")
 GREY = "#c8c8c8"
 COLUMNS = 3
@@ -35,11 +35,12 @@ class Panel(NamedTuple):
     texts: npt.NDArray[np.floating]
     """[I, D]: a text of each image."""
     score: str
-    """How far apart what lies, in words."""
+    """How far apart things are, in words."""
 
 
 def project(points: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """Points [N, D] in two dimensions by t-SNE (L. van der Maaten, G. Hinton, JMLR 2008), begun with their PCA."""
+    """Points [N, D] in two dimensions by t-SNE (L. van der Maaten, G. Hinton, JMLR 2008), initialised with their
+    PCA."""
     from sklearn.manifold import TSNE
 
     perplexity = min(PERPLEXITY, (len(points) - 1) / 3)
@@ -47,7 +48,7 @@ def project(points: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
 
 
 def colours_of(classes: Sequence[str]) -> dict[str, str]:
-    """A colour for each of the most frequent classes, which come first; the others stay grey."""
+    """A colour for each of the most frequent classes, which come first; other classes stay grey."""
     counts = Counter(name for name in classes if name)
     common = sorted(counts, key=lambda name: (-counts[name], name))[: len(COLOURS)]
     return dict(zip(common, COLOURS, strict=False))
@@ -56,7 +57,7 @@ def colours_of(classes: Sequence[str]) -> dict[str, str]:
 def _draw_panel(axes: Axes, panel: Panel, classes: Sequence[str], colours: dict[str, str]) -> None:
     placed = project(np.concatenate([panel.images, panel.texts]))
     shades = np.array([colours.get(name, GREY) for name in classes])
-    # The grey ones lie below.
+    # The grey ones are underneath.
     for order, grey in enumerate((shades == GREY, shades != GREY)):
         for points, marker, size in ((placed[: len(classes)], "o", 9), (placed[len(classes) :], "x", 11)):
             x, y = points[grey].T
@@ -82,14 +83,14 @@ def _draw_nothing(title: str, path: Path) -> Path:
     with matplotlib.style.context("default"):
         figure = Figure(figsize=(2 * SIDE, 1.2))
         figure.suptitle(title, fontsize=11)
-        figure.text(0.5, 0.4, "no model is at hand here", ha="center", color="#555555")
+        figure.text(0.5, 0.4, "no model is available here", ha="center", color="#555555")
         return save(figure, path)
 
 
 def draw(title: str, panels: Sequence[Panel], classes: Sequence[str], path: Path) -> Path:
-    """Write the picture as PNG; ``classes`` [I] are those of the images, empty where there are none.
+    """Write the picture as PNG; ``classes`` [I] are those of the images, empty if there are none.
 
-    Without a panel it says that there is nothing to show.
+    Without panels it says that there is nothing to show.
     Equal input gives equal bytes with the same matplotlib and scikit-learn.
     """
     if not panels:

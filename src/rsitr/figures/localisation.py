@@ -22,11 +22,11 @@ from rsitr.localisation.write import blended
 
 COLUMNS = ("scene", "map", "map over scene")
 LINE = 110
-"""Letters of a query that fit into a line."""
+"""Letters of a query that fit on a line."""
 PANEL = 3.0
 """Inches: width of a picture. At 200 dots per inch, 600 dots."""
 TRUTH = "#00e5ff"
-"""Outline of the true region; no colour of the map is near it."""
+"""Outline of the true region; no colour of the map is close to it."""
 
 
 class Panel(NamedTuple):
@@ -34,7 +34,7 @@ class Panel(NamedTuple):
 
     query: str
     scene: Piece
-    """Reduced to a size for looking at (``Scene.thumbnail``)."""
+    """Reduced to a viewing size (``Scene.thumbnail``)."""
     heat: npt.NDArray[np.float32]
     """[h, w] of the scene's size, 0 to 1, NaN without a result (``write.read_map``)."""
     regions: Sequence[Region] = ()

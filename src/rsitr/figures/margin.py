@@ -16,12 +16,12 @@ from rsitr.captions.margin import margin
 from rsitr.figures.png import save
 
 GAMMA, BETA = 0.5, 5.0
-"""What stays the same in the panel of the other; the values of the paper."""
+"""The value kept in the panel of the other setting; both from the paper."""
 BETAS = (-20.0, -5.0, -2.0, 0.0, 2.0, 5.0, 20.0)
 GAMMAS = (0.1, 0.3, 0.5, 0.7, 0.9)
 POINTS = 401
 LABELS_AT = 0.3
-"""Similarity at which the curves of panel (b) carry their labels."""
+"""Similarity at which the curves of panel (b) have their labels."""
 
 
 class Curve(NamedTuple):
@@ -35,7 +35,7 @@ class Curve(NamedTuple):
 
 
 def _crossing(beta: float) -> float:
-    """Where a curve meets the rising diagonal, which no two curves cut in the same place."""
+    """Where a curve meets the rising diagonal, which each curve crosses at a different place."""
     similarity = np.linspace(0, 1, POINTS)
     return float(similarity[np.argmin(np.abs(margin(similarity, 1, beta) - similarity))])
 

@@ -19,10 +19,10 @@ from matplotlib.patches import Patch
 
 from rsitr.figures.png import save
 
-# Okabe and Ito's orange, which colour-blind readers can tell from what satellites see.
+# Okabe and Ito's orange, which colour-blind readers can tell from satellite imagery.
 FRAME, GREY = "#e69f00", "#555555"
 ROW, TEXT, IMAGE, LINE = 1.75, 2.7, 1.4, 0.16
-"""Inches: least height of a query, width of its text and of an image, height of a line of text."""
+"""Inches: minimum height of a query, width of its text and of an image, height of a line of text."""
 LETTERS = 40
 """In a line of a query's text."""
 
@@ -57,7 +57,7 @@ class Ranking(NamedTuple):
 def _lines(ranking: Ranking) -> list[str]:
     """The text of a query, with an empty line between sentence and keywords."""
     parts = [wrap(text, LETTERS) for text in (ranking.sentence, ", ".join(ranking.keywords)) if text]
-    # An author's dollar is no formula.
+    # A dollar sign in a text is not a formula.
     return [line.replace("$", r"\$") for part in parts for line in [*part, ""]][:-1]
 
 

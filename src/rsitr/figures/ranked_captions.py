@@ -1,4 +1,4 @@
-"""What images find among captions, as the left of PIR's Fig. 7 shows it: the first ones, those of the image framed.
+"""What images find among captions, as on the left of PIR's Fig. 7: the first ones, with the image's own framed.
 
 Captions of other images that say the same have a dashed frame.
 """
@@ -49,7 +49,7 @@ class Ranking(NamedTuple):
 
 
 def _lines(hit: Hit) -> list[str]:
-    # An author's dollar is no formula.
+    # A dollar sign in a text is not a formula.
     return [line.replace("$", r"\$") for line in wrap(hit.caption, LETTERS)]
 
 

@@ -1,4 +1,4 @@
-"""What a mask over an image stresses, as AMFMN's Fig. 10 shows it: image, mask, and the one over the other."""
+"""What a mask over an image highlights, as AMFMN's Fig. 10 shows it: image, mask, and one over the other."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _draw_sample(column: Sequence[Axes], sample: Sample) -> AxesImage:
     for axes in (image, both):
         height, width = sample.image.shape[:2]
         axes.imshow(sample.image, extent=(0, width, height, 0))
-    # As it is in its own row, smooth over the image: blocks would hide what lies under their edges.
+    # Unchanged in its own row, smooth over the image: blocks would hide what is under their edges.
     shown = _mask(mask, sample, "nearest", 1)
     _mask(both, sample, "bilinear", OPACITY)
     image.set_title(sample.title, fontsize=8)
@@ -58,7 +58,7 @@ def _draw_sample(column: Sequence[Axes], sample: Sample) -> AxesImage:
 
 
 def draw(title: str, samples: Sequence[Sample], path: Path, quantity: str = "mask") -> Path:
-    """Write the picture as PNG, a column for each sample; ``quantity`` is what the mask is of.
+    """Write the picture as PNG, a column for each sample; ``quantity`` is what the mask shows.
 
     Equal input gives equal bytes with the same matplotlib.
     """

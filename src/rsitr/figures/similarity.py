@@ -16,15 +16,15 @@ from rsitr.captions.similarity_map import SimilarityMap
 from rsitr.figures.png import save
 
 COLUMNS = 3
-"""The most datasets side by side; lines of panels are of equal length where they can be."""
+"""At most this many datasets side by side; lines of panels have equal length if possible."""
 EXPLANATION = (
-    "Images and captions stand in the same order, by class and number; ticks are borders of classes. "
-    "Where a cell stands for several pairs of images, it shows the highest value."
+    "Images and captions are in the same order, by class and number; ticks are borders of classes. "
+    "A cell that covers several pairs of images shows the highest value."
 )
 LINE = 48
-"""Letters for each panel across that fit into a line of text."""
+"""Letters that fit on a line of text, per panel across."""
 PANEL = 3.1
-"""Inches: width of a panel. At 200 dots per inch, every cell has a dot of its own."""
+"""Inches: width of a panel. At 200 dots per inch, every cell has its own dot."""
 
 
 class Panel(NamedTuple):

@@ -17,15 +17,15 @@ from rsitr.figures.png import save
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 OURS, PUBLISHED, GREY = "#56b4e9", "#d55e00", "#555555"
 COLUMNS = 3
-"""Panels side by side before the next line begins."""
+"""Panels side by side before the next line starts."""
 BAR = 0.36
 """Height of a bar, where two datasets are 1 apart."""
 NAME = 12
-"""Letters of a dataset's name that fit into a line."""
+"""Letters of a dataset's name that fit on a line."""
 
 
 class Bar(NamedTuple):
-    """One dataset; a number that is not known is None."""
+    """One dataset; an unknown number is None."""
 
     dataset: str
     ours: float | None
@@ -57,7 +57,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
             axes.barh(place + BAR / 2, bar.published, BAR * 0.9, color="none", edgecolor=PUBLISHED)
             _label(axes, bar.published, place + BAR / 2, format(bar.published, panel.form), PUBLISHED)
     known = [value for bar in panel.bars for value in bar[1:] if value is not None]
-    # Room for the number beside the longest bar.
+    # Room for the number next to the longest bar.
     axes.set(xlim=(0, 1.3 * max(known, default=0) or 1), ylim=(len(panel.bars) - 0.4, -0.6))
     axes.set_yticks(range(len(panel.bars)), [fill(bar.dataset, NAME) for bar in panel.bars], fontsize=8)
     axes.set_title(panel.title, loc="left", fontsize=9)

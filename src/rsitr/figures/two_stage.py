@@ -1,4 +1,4 @@
-"""What the length of a shortlist buys: mR and the time of a query, beside scoring all pairs (MTGFE, Table 4)."""
+"""What the length of a shortlist buys: mR and time per query, compared with scoring all pairs (MTGFE, Table 4)."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ WHAT = {"i2t": "an image", "t2i": "a caption"}
 
 
 class Curve(NamedTuple):
-    """A scorer with a filter, or what a paper prints of one."""
+    """A scorer with a filter, or what a paper prints about one."""
 
     label: str
     lengths: tuple[int, ...]
     mr: tuple[tuple[float, ...], ...]
-    """At each length, of each seed, in percent."""
+    """At each length, per seed, in percent."""
     milliseconds: dict[str, tuple[float, ...]]
     """By direction, at each length, a mean over seeds."""
     all_mr: float
@@ -44,7 +44,7 @@ class Panel(NamedTuple):
     title: str
     curves: tuple[Curve, ...]
     blank: str = "no result yet"
-    """What stands in place of curves where there are none."""
+    """What replaces the curves if there are none."""
 
 
 def _draw_mr(axes: Axes, curve: Curve, colour: str) -> None:
@@ -67,14 +67,14 @@ def _draw_time(axes: Axes, curve: Curve, colour: str) -> None:
         axes.plot(curve.lengths, values, linestyle="" if curve.published else STYLES[direction], **style)
         whole = curve.all_milliseconds[direction]
         axes.axhline(whole, color=colour, linestyle="--", linewidth=1)
-        # Both directions have such a line: the marker at its end tells which is which.
+        # Both directions have such a line: the marker at its end shows which is which.
         axes.plot(1, whole, linestyle="", clip_on=False, transform=at_the_end, **style)
         if curve.published:
             _name(axes, curve.lengths[-1], values[-1], colour)
 
 
 def _name(axes: Axes, length: int, value: float, colour: str) -> None:
-    """Say at its place that a point is the paper's."""
+    """Label a point as the paper's."""
     axes.annotate(
         "published",
         (length, value),

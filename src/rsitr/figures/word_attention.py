@@ -19,7 +19,7 @@ COLOURS = "inferno"
 OPACITY = 0.55
 """Of the map over the image."""
 COLUMNS = 8
-"""Pictures in a line: the image and up to seven words; further words begin another line."""
+"""Pictures in a line: the image and up to seven words; further words start another line."""
 PANEL = 1.25
 """Inches: width of a picture."""
 LETTERS = 110
@@ -31,7 +31,7 @@ class Reading(NamedTuple):
     """An image and what the words of its caption look at."""
 
     label: str
-    """Whose reading it is: a method, perhaps with its variant."""
+    """Whose reading it is: a method, possibly with its variant."""
     image: npt.NDArray[np.uint8]
     """[H, W, 3]"""
     words: tuple[str, ...]
@@ -43,7 +43,7 @@ def _draw_word(axes: Axes, reading: Reading, number: int) -> None:
     height, width = reading.image.shape[:2]
     extent = (0, width, height, 0)
     axes.imshow(reading.image, extent=extent)
-    # Each word from its own least to its own most; how far these are from an even share stands over the map.
+    # Each word from its own minimum to its own maximum; the title says how far these are from an even share.
     shares = reading.maps[number] * reading.maps[number].size
     axes.imshow(shares, cmap=COLOURS, alpha=OPACITY, interpolation="bilinear", extent=extent)
     axes.set_title(f"{reading.words[number]}\n{shares.min():.2f} - {shares.max():.2f}", fontsize=7)
@@ -56,8 +56,8 @@ def _lines(reading: Reading) -> int:
 def draw(title: str, readings: Sequence[Reading], path: Path) -> Path:
     """Write the picture as PNG, a block of lines for each reading; equal input gives equal bytes.
 
-    Over each map stands its word, and the least and the largest share of its attention that a place of the image has,
-    in multiples of an even share: 1.00 - 1.00 is a word that looks everywhere alike.
+    Above each map are its word and the smallest and largest share of its attention at any place of the image, in
+    multiples of an even share: 1.00 - 1.00 is a word that looks everywhere equally.
     """
     heights = [0.35 + (PANEL + 0.35) * _lines(reading) for reading in readings]
     with matplotlib.style.context("default"):

@@ -7,10 +7,10 @@ from typing import Any
 
 
 def one_round_at_a_time() -> None:
-    """Let Snakemake plan anew once a second at most.
+    """Let Snakemake re-plan at most once a second.
 
-    It has a timer set after every round of planning, and a round made after every job that ends, so that each job adds
-    a round a second for good: a third of a core, and a solver's process each time, after 60 jobs of Snakemake 9
+    It sets a timer after every round of planning, and runs a round after every job that ends, so each job permanently
+    adds a round per second: after 60 jobs of Snakemake 9, a third of a core and a solver process each time
     (snakemake/snakemake#3744). Other versions, where there is nothing to change, are left alone.
     """
     try:
@@ -28,6 +28,6 @@ def _set_one_timer(self: Any, delay: float) -> None:
 
 
 def _begin_round(self: Any) -> None:
-    # The round may set the next timer before this one has ended.
+    # The round may set the next timer before it has ended.
     self._one_timer = None
     self._open_jobs.release()

@@ -1,8 +1,8 @@
-"""Contrastive pre-training, to be read from top to bottom: samples, model, optimiser, steps, the record.
+"""Contrastive pre-training, readable from top to bottom: samples, model, optimiser, steps, the record.
 
-A step sees the same samples in the same order whatever the number of processes, and its loss is that of the whole
-batch. A killed run continues where it was last saved and ends with the same weights: order and augmentation are
-functions of the seed and the step, and the state file holds everything else.
+A step sees the same samples in the same order with any number of processes, and its loss is that of the whole batch. A
+killed run continues from where it was last saved and ends with the same weights: order and augmentation are functions
+of the seed and the step, and the state file holds everything else.
 """
 
 from __future__ import annotations
@@ -43,13 +43,13 @@ SAVE_SECONDS = 60
 LARGEST_SCALE = math.log(100)
 """Of the logarithm of the inverse temperature (A. Radford et al., ICML 2021, section 2.5)."""
 IDENTITY = ("training_sha", "data_sha", "code_sha", "initial_sha")
-"""What two runs have in common that are the same run."""
+"""What identifies a run."""
 NAMED = 20
-"""Broken samples that the record names."""
+"""How many broken samples the record names."""
 
 
 def learning_rate_factor(spec: PretrainSpec, step: int, steps: int) -> float:
-    """What the rate is multiplied by at optimiser step ``step`` (0-based) of ``steps``."""
+    """Factor of the learning rate at optimiser step ``step`` (0-based) of ``steps``."""
     warmup = int(spec.warmup * steps)
     if step < warmup:
         return (step + 1) / warmup
@@ -57,7 +57,7 @@ def learning_rate_factor(spec: PretrainSpec, step: int, steps: int) -> float:
 
 
 def make_optimizer(model: nn.Module, spec: PretrainSpec) -> torch.optim.Optimizer:
-    """AdamW that decays matrices only."""
+    """AdamW that decays only matrices."""
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
     groups = [
         {"params": [parameter for parameter in learning if parameter.ndim >= 2], "weight_decay": spec.weight_decay},
@@ -106,7 +106,8 @@ class Pretrainer:
         }
 
     def save(self) -> None:
-        """Write everything a continued run needs, atomically; the first process does, for all are in one state."""
+        """Write everything a continued run needs, atomically; only the first process does, since all have the same
+        state."""
         if self.ranks.rank:
             return
         state = {
@@ -132,7 +133,7 @@ class Pretrainer:
         return True
 
     def run(self) -> None:
-        """All steps, from wherever the state stands."""
+        """All steps, starting from the current state."""
         begun, first = time.monotonic(), len(self.losses)
         warm = saved = begun
         spent = self.seconds
@@ -172,7 +173,7 @@ class Pretrainer:
         pixels, tokens, problems = (part.to(self.ranks.device, non_blocking=True) for part in batch)
         for group in self.optimizer.param_groups:
             group["lr"] = self.spec.learning_rate * learning_rate_factor(self.spec, step, self.steps)
-        # Dropout, where a model has any, is a function of step and process.
+        # Dropout, if a model has any, is a function of step and process.
         with seeded(derive(self.spec.seed, "step", step, self.ranks.rank)), self.autocast:
             images, texts, scale = self.shared(pixels, tokens)[:3]
         usable = self.usable(step, problems)
@@ -191,7 +192,7 @@ class Pretrainer:
         return value
 
     def usable(self, step: int, problems: Tensor) -> Tensor:
-        """Boolean [batch_size]: which samples of the whole batch are not broken; the others are remembered."""
+        """Boolean [batch_size]: which samples of the whole batch are usable; the broken ones are remembered."""
         everywhere = self.ranks.gather(problems)
         broken = everywhere.nonzero().flatten().tolist()
         if len(everywhere) - len(broken) < 2:
@@ -214,7 +215,7 @@ class Pretrainer:
             progress.say(f"epoch {epoch}: loss {loss:.4f}, temperature {temperature:.4f}{left_out}")
 
     def finish(self) -> None:
-        """What the record says of the run once it has ended, well or not."""
+        """What the record says about the run once it has ended, successfully or not."""
         found = Counter(PROBLEMS[problem] for problem in self.broken.values()) + Counter(self.samples.index.missing)
         self.record.skipped = dict(sorted(found.items()))
         self.record.skipped_samples = [
@@ -230,8 +231,8 @@ class Pretrainer:
 def pretrain(spec: PretrainSpec) -> PretrainRecord:
     """Pre-train, and write ``model.safetensors``, ``loss.csv`` and ``pretrain.json`` to ``spec.out``.
 
-    Under torchrun every process calls this. What goes wrong becomes part of the record and is raised again. A run that
-    has ended well is not repeated unless code, shards or spec have changed.
+    Under torchrun every process calls this. Errors are recorded and raised again. A successful run is not repeated
+    unless code, shards or spec have changed.
     """
     with joined() as ranks:
         record = PretrainRecord(config=spec.model_dump(mode="json"), processes=ranks.world)
@@ -247,11 +248,11 @@ def pretrain(spec: PretrainSpec) -> PretrainRecord:
             (spec.out / RECORD).unlink(missing_ok=True)
             if trainer.restore() and ranks.rank == 0:
                 print(f"continuing at step {len(trainer.losses)} of {trainer.steps}", file=sys.stderr)
-            ranks.wait()  # nobody writes before all have read
+            ranks.wait()  # no process writes before all have read
             trainer.run()
         except Exception as error:
             record.outcome = Outcome.of(error)
-            # Where one process fails, the others only meet its end, which is no news.
+            # If one process fails, the others only notice its end, which adds nothing.
             if isinstance(error, RsitrError) or (ranks.rank == 0 and not (spec.out / RECORD).exists()):
                 _write(spec, record, trainer)
             raise
@@ -281,7 +282,7 @@ def _write(spec: PretrainSpec, record: PretrainRecord, trainer: Pretrainer | Non
     if trainer and record.outcome.status == "ok":
         partial = spec.out / "model.part"
         weights = {name: value.cpu().contiguous() for name, value in trainer.model.state_dict().items()}
-        # One entry only: safetensors writes several in random order, and equal runs must give equal bytes.
+        # A single entry: safetensors writes several in random order, and equal runs must give equal bytes.
         save_file(weights, partial, metadata={"training": record.training_sha})
         record.weights_sha = sha256_file(partial)
         os.replace(partial, spec.out / "model.safetensors")

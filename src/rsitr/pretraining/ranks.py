@@ -21,19 +21,20 @@ class Ranks(NamedTuple):
     device: str
 
     def gather(self, features: Tensor) -> Tensor:
-        """Rows [world B, ...] of every process's rows [B, ...], in the order of ranks; gradients flow to own rows."""
+        """Rows [world B, ...] of every process's rows [B, ...], in the order of ranks; gradients flow to its own
+        rows."""
         return features if self.world == 1 else _Gather.apply(features, self.rank, self.world)  # type: ignore[no-any-return]
 
     def wait(self) -> None:
-        """Until every process is here."""
+        """Wait until every process is here."""
         if self.world > 1:
             distributed.barrier()
 
     def share(self, model: nn.Module) -> nn.Module:
-        """``model`` with gradients that are means over the processes; they begin with the first one's weights.
+        """``model`` with gradients that are means over the processes; all start from the first one's weights.
 
-        Batch statistics that are learned have to be of the whole batch: raises ``ParamsError`` for a model that has
-        them, where they cannot be shared.
+        Learned batch statistics have to cover the whole batch: raises ``ParamsError`` for a model that has them if they
+        cannot be shared.
         """
         if self.world == 1:
             return model
@@ -49,10 +50,10 @@ class Ranks(NamedTuple):
 
 
 class _Gather(torch.autograd.Function):
-    """Every process computes the same loss of all rows, so its gradient is known here without asking the others.
+    """Every process computes the same loss of all rows, so its gradient is known here without communication.
 
-    Gradients of parameters are averaged over processes afterwards. A row's gradient reaches the parameters through its
-    own process alone, so it counts ``world`` times.
+    Gradients of parameters are averaged over processes afterwards. A row's gradient reaches the parameters only through
+    its own process, so it counts ``world`` times.
     """
 
     @staticmethod
@@ -69,7 +70,7 @@ class _Gather(torch.autograd.Function):
 
 @contextmanager
 def joined() -> Iterator[Ranks]:
-    """Join the processes that torchrun has started: gloo on CPUs, nccl on GPUs, one of them for each process."""
+    """Join the processes that torchrun has started: gloo on CPUs, nccl on GPUs, one GPU per process."""
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
     device = "cpu"
     if torch.cuda.is_available():

@@ -1,4 +1,4 @@
-"""From a place in the order of training to pixels and tokens."""
+"""From a position in the training order to pixels and tokens."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ class Sample(NamedTuple):
 
 
 class Order:
-    """Which samples are trained on at which step: a function of the seed and the step alone.
+    """Which samples are trained on at which step: a function only of the seed and the step.
 
-    The samples are passed over again and again, each time in an order of its own and in batches of ``batch_size``; the
-    last, incomplete batch of a pass is left out. Of each batch, process ``rank`` of ``world`` reads a contiguous part.
+    Training passes over the samples repeatedly, each time in a different order and in batches of ``batch_size``; the
+    last, incomplete batch of a pass is left out. Process ``rank`` of ``world`` reads a contiguous part of each batch.
     """
 
     def __init__(self, samples: int, batch_size: int, seed: int):
@@ -86,7 +86,7 @@ class ShardSamples(Dataset[Sample]):
         self._open: dict[int, int] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": {}}  # a worker opens the shards for itself
+        return self.__dict__ | {"_open": {}}  # every worker opens the shards itself
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Pixels of a random crop of the image, and tokens of one of its captions drawn at random."""
@@ -123,7 +123,7 @@ class ShardSamples(Dataset[Sample]):
 
 
 def parse_captions(content: bytes, kind: str) -> list[str]:
-    """The captions of a member: lines of text, or ``captions`` or ``caption`` of JSON; none where it is broken."""
+    """The captions of a member: lines of text, or ``captions`` or ``caption`` of JSON; none if it is broken."""
     try:
         text = content.decode()
         found = text.splitlines()
@@ -137,7 +137,7 @@ def parse_captions(content: bytes, kind: str) -> list[str]:
 
 
 def decode(content: bytes) -> Image.Image | None:
-    """An image as RGB, or None where it is broken."""
+    """An image as RGB, or None if it is broken."""
     try:
         with Image.open(BytesIO(content)) as image:
             return as_rgb(image)

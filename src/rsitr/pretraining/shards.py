@@ -1,7 +1,7 @@
-"""Where the samples of webdataset shards lie, and shards of a retrieval dataset's training images.
+"""Where the samples of webdataset shards are, and shards of a retrieval dataset's training images.
 
-An index of every shard is made once and kept, so that a sample is one or two reads at a known place. The order of the
-samples is then free, and needs to know neither processes nor workers.
+An index of every shard is made once and kept, so that a sample takes one or two reads at a known place. The order of
+the samples is then free and independent of processes and workers.
 """
 
 from __future__ import annotations
@@ -25,16 +25,16 @@ from rsitr.records.provenance import sha256_json
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "tif", "tiff", "img_content")
 CAPTIONS = ("txt", "caption", "json")
-"""Members of a sample that hold its image and its captions; of several, the first named here. RS5M's own names,
+"""Members of a sample that hold its image and its captions; of several, the first one listed here. RS5M's own names,
 ``img_content`` and ``caption``, are among them."""
 PROBLEMS = ("", "image missing", "caption missing", "image broken", "caption broken")
-"""Why a sample is left out; the first stands for none."""
+"""Why a sample is left out; the first means it is not."""
 SHOWN = 5
 BLOCK = tarfile.BLOCKSIZE
 
 
 class Index(NamedTuple):
-    """Samples of one or more shards, in the order they lie there."""
+    """Samples of one or more shards, in shard order."""
 
     shards: list[Path]
     shard_of: np.ndarray
@@ -44,9 +44,9 @@ class Index(NamedTuple):
     kinds: np.ndarray
     """int8 [samples]: place in ``CAPTIONS`` of the kind of the captions."""
     missing: dict[str, int]
-    """How many samples of the shards are not among these, by problem."""
+    """How many samples of the shards were left out, by problem."""
     data_sha: str
-    """Hash of names and sizes of the shards and of all places in them; their content is not read for it."""
+    """Hash of names and sizes of the shards and of all places in them; their content is not read."""
 
     def __len__(self) -> int:
         return len(self.shard_of)
@@ -60,10 +60,10 @@ class _ShardIndex(NamedTuple):
 
 
 def index_shards(paths: list[Path], cache: Path) -> Index:
-    """The index of all samples that have an image and captions; what each shard says is kept in ``cache``.
+    """The index of all samples that have an image and captions; each shard's part is kept in ``cache``.
 
-    Raises ``CorruptArchive`` that lists every shard that is missing or broken off, and ``DatasetError`` where the rest
-    holds no sample.
+    Raises ``CorruptArchive`` that lists every missing or truncated shard, and ``DatasetError`` if the rest holds no
+    sample.
     """
     found, problems = [], []
     for path in paths:
@@ -103,7 +103,7 @@ def _cached(path: Path, cache: Path) -> _ShardIndex:
     kept = cache / "shards" / f"{key}.npz"
     if not kept.is_file():
         kept.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(kept.with_suffix(".lock")):  # of several processes, one reads the shard
+        with FileLock(kept.with_suffix(".lock")):  # only one of several processes reads the shard
             if not kept.is_file():
                 partial = kept.with_name(f"{key}.{os.getpid()}.part.npz")
                 np.savez(partial, **_read_index(path)._asdict())
@@ -113,7 +113,7 @@ def _cached(path: Path, cache: Path) -> _ShardIndex:
 
 
 def _read_index(path: Path) -> _ShardIndex:
-    """The places of all samples of a tar; raises ``tarfile.ReadError`` where it breaks off."""
+    """The places of all samples of a tar; raises ``tarfile.ReadError`` if it is truncated."""
     from webdataset.tariterators import base_plus_ext
 
     with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
@@ -129,7 +129,7 @@ def _read_index(path: Path) -> _ShardIndex:
                 continue
             places.append((*image, *parts[CAPTIONS[kind]]))
             kinds.append(kind)
-        # A tar that was cut between two members looks whole but for the blocks of zeros at its end.
+        # A tar that was cut between two members looks complete except for the missing blocks of zeros at its end.
         file.seek(tar.offset)
         if file.read(BLOCK) != bytes(BLOCK):
             raise tarfile.ReadError("it breaks off")
@@ -138,16 +138,16 @@ def _read_index(path: Path) -> _ShardIndex:
 
 def _files(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
     while (member := tar.next()) is not None:
-        tar.members = []  # type: ignore[attr-defined]  # it would grow by every member
+        tar.members = []  # type: ignore[attr-defined]  # it would grow with every member
         if member.isfile():
             yield member
 
 
 def write_training_shards(clean: Path, folder: Path) -> int:
-    """Write ``train-000000.tar`` ... of the training images of a clean table that are kept; returns how many shards.
+    """Write ``train-000000.tar`` ... of the kept training images of a clean table; returns how many shards.
 
-    Each has an image, its captions as lines of ``txt``, and all that is known of it as ``json``. Equal tables give
-    equal bytes. Raises ``DatasetError`` where ``folder`` is not empty or there is no such image.
+    Each has an image, its captions as lines of ``txt``, and all that is known about it as ``json``. Equal tables give
+    equal bytes. Raises ``DatasetError`` if ``folder`` is not empty or there is no such image.
     """
     if folder.exists() and any(folder.iterdir()):
         raise DatasetError(f"{folder} is not empty: name a new folder")

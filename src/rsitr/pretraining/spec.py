@@ -1,4 +1,4 @@
-"""What is pre-trained, as a YAML file says it, and the record of how it went."""
+"""What is pre-trained, as a YAML file states it, and the record of how it went."""
 
 from __future__ import annotations
 
@@ -19,17 +19,18 @@ class PretrainSpec(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     shards: tuple[str, ...] = Field(min_length=1)
-    """Files or patterns such as ``data/rs5m/train/*.tar``, from the folder that the run starts in."""
+    """Files or patterns such as ``data/rs5m/train/*.tar``, from the folder in which the run starts."""
     out: Path
     """Folder of ``model.safetensors``, ``pretrain.json``, ``loss.csv`` and, while training, ``resume.pt``."""
     model: str = "ViT-B-32"
     """Any model of open_clip, or of ``OWN`` in ``rsitr.nn.clip_models``."""
     weights: str = "none"
-    """To begin with: a pretrained tag of open_clip, ``none``, or a file: path, mirror://path, package://name/path."""
+    """Where training starts: a pretrained tag of open_clip, ``none``, or a file: path, mirror://path,
+    package://name/path."""
     instruction: Instruction | None = None
     """Of PIR-CLIP's instructed image tower; none for a plain CLIP."""
     belief: Form = "paper"
-    """How an instruction's beliefs weigh the patches: as in the paper, or as in the authors' code."""
+    """How an instruction's beliefs weight the patches: as in the paper, or as in the authors' code."""
     epochs: int = Field(20, ge=1)
     samples_per_epoch: int | None = Field(None, ge=2)
     """None for one pass over the shards; PIR-CLIP counts 1,000,000."""
@@ -50,15 +51,15 @@ class PretrainSpec(BaseModel):
     """Compute activations again in the backward pass instead of keeping them: less memory, a third more work."""
     seed: int = 0
     workers: int = Field(2, ge=0)
-    """Processes that read and decode, for each process that trains. It changes no result."""
+    """Processes that read and decode, per training process. It does not affect results."""
 
     @property
     def training(self) -> dict[str, Any]:
-        """Everything that the weights depend on, the shards aside: their content is another hash."""
+        """Everything that the weights depend on except the shards, whose content has its own hash."""
         return self.model_dump(mode="json", exclude={"shards", "out", "workers"})
 
     def shard_paths(self) -> list[Path]:
-        """The shards, sorted within each pattern; raises ``DatasetError`` where one matches nothing."""
+        """The shards, sorted within each pattern; raises ``DatasetError`` if one matches nothing."""
         found: list[Path] = []
         for pattern in self.shards:
             path = Path(pattern)
@@ -97,16 +98,16 @@ class PretrainRecord(BaseModel):
     samples: int = 0
     """With an image and captions, in all shards."""
     skipped: dict[str, int] = {}
-    """Samples that were left out, by problem; those that are broken inside count once they have been met."""
+    """Samples that were left out, by problem; broken ones count once they have been reached."""
     skipped_samples: list[str] = []
     """Some of those, by name."""
     history: list[PretrainEpoch] = []
     samples_per_second: float = 0.0
-    """Over the steps of the last process that trained, without its first one."""
+    """Over the steps of the last process that trained, except its first."""
     seconds: float = 0.0
-    """Of training, of all processes that have worked on it one after the other."""
+    """Of training, over all processes that have worked on it in turn."""
     peak_memory_mib: dict[str, int] = {}
-    """Of the first process: ``process``, and ``gpu`` where there is one."""
+    """Of the first process: ``process``, and ``gpu`` if there is one."""
     parameters: dict[str, int] = {}
     """total and trainable."""
     training_sha: str = ""
@@ -114,7 +115,7 @@ class PretrainRecord(BaseModel):
     data_sha: str = ""
     code_sha: str = ""
     initial_sha: str = ""
-    """Hash of the weights that it began with."""
+    """Hash of the weights that training started from."""
     weights_sha: str = ""
     """SHA-256 of ``model.safetensors``."""
     machine: dict[str, Any] = {}
@@ -122,7 +123,7 @@ class PretrainRecord(BaseModel):
 
 
 def load_spec(path: Path) -> PretrainSpec:
-    """Read a spec; raises ``ParamsError`` that names each field that is wrong."""
+    """Read a spec; raises ``ParamsError`` that names each wrong field."""
     try:
         return PretrainSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:

@@ -21,7 +21,7 @@ from rsitr.retrieval.rerank import dot_product, rerank
 
 IMAGE_BATCH, TEXT_BATCH = 64, 256
 PAIR_NUMBERS = 2**24
-"""Numbers that a block of pairs may take while it is scored: 64 MiB for each temporary of the method."""
+"""Numbers that a block of pairs may take while it is scored: 64 MiB for each temporary tensor of the method."""
 
 
 class Encoded(NamedTuple):
@@ -30,14 +30,14 @@ class Encoded(NamedTuple):
     images: Tensor
     """[I, D], or fragments [I, N, D]."""
     texts: Tensor
-    """[T, D], or fragments [T, L, D]: of each different caption once, short ones first."""
+    """[T, D], or fragments [T, L, D]: of each distinct caption once, short ones first."""
     place: Tensor
     """int64 [C]: which of ``texts`` each caption is."""
 
 
 @torch.inference_mode()
 def encode(method: Method, split: SplitData, inputs: Inputs, device: str) -> Encoded:
-    """Every image and every different caption of a split, once."""
+    """Every image and every distinct caption of a split, once."""
     method.eval()
     images = [
         method.encode_images(batch.to(device)).float().cpu()
@@ -50,13 +50,13 @@ def encode(method: Method, split: SplitData, inputs: Inputs, device: str) -> Enc
 def encode_captions(method: Method, captions: list[str], device: str) -> tuple[Tensor, Tensor]:
     """``texts`` and ``place`` of ``Encoded``.
 
-    Captions with the same tokens are one text: rounding depends on a caption's place in its batch, and a tie between
-    identical captions must stay one.
+    Captions with the same tokens are one text: rounding depends on a caption's position in its batch, and identical
+    captions must stay tied.
     """
     method.eval()
     tokens = method.tokenize(captions).flatten(1).numpy()
     _, first, inverse = np.unique(tokens, axis=0, return_index=True, return_inverse=True)
-    # Captions of like length share a batch, so that little is padded.
+    # Captions of similar length share a batch, to keep padding small.
     order = np.argsort([len(captions[index]) for index in first], kind="stable")
     chosen = [captions[index] for index in first[order]]
     texts = [
@@ -72,7 +72,7 @@ class Scores:
     """The scores of all images [I] and captions [C] of a split.
 
     Those of a method that interacts are computed once, all [I, T] of them, so that identical captions tie; those of
-    others are dot products of embeddings, block by block as they are asked for. ``title`` as in ``score_all``.
+    others are dot products of embeddings, block by block on demand. ``title`` as in ``score_all``.
     """
 
     def __init__(self, method: Method, encoded: Encoded, device: str, title: str = ""):
@@ -93,7 +93,7 @@ class Scores:
     def rank(self, image_of: np.ndarray, text_group: np.ndarray | None = None) -> Ranks | ProtocolRanks:
         """Ranks of all queries, as ``rsitr.retrieval.ranks`` defines them.
 
-        ``text_group`` asks for those with identical captions counted as positives, too.
+        ``text_group`` also requests those that count identical captions as positives.
         """
         if self.texts is None:
             return rank_scores(self.of, image_of, text_group=text_group)
@@ -108,7 +108,7 @@ class Scores:
 def score_all(method: Method, images: Tensor, texts: Tensor, device: str, title: str = "") -> Tensor:
     """Scores [I, T], float32 on the CPU, of all images against all texts, block by block.
 
-    Progress is shown under ``title``, where it has one.
+    Progress is shown under ``title``, if given.
     """
     scores = torch.empty(len(images), len(texts))
     side = max(1, math.isqrt(PAIR_NUMBERS // _numbers_of_a_pair(method, images, texts)))
@@ -124,7 +124,7 @@ def score_all(method: Method, images: Tensor, texts: Tensor, device: str, title:
 
 def _score_texts(method: Method, images: Tensor, texts: Tensor, scores: Tensor, device: str) -> None:
     """Fill ``scores`` [I, t] with those of all images against some texts on the device."""
-    # What short captions leave goes to the images: the products of larger blocks are faster.
+    # Memory that short captions leave goes to the images: products of larger blocks are faster.
     rows = max(1, PAIR_NUMBERS // (len(texts) * _numbers_of_a_pair(method, images, texts)))
     for start in range(0, len(images), rows):
         scores[start : start + rows] = method.score(images[start : start + rows].to(device), texts).float().cpu()
@@ -136,7 +136,7 @@ def _numbers_of_a_pair(method: Method, images: Tensor, texts: Tensor) -> int:
 
 
 def trimmed(fragments: Tensor) -> Tensor:
-    """[B, L, D] without the last places that are padding in every row; embeddings [B, D] as they are."""
+    """[B, L, D] without the trailing places that are padding in every row; embeddings [B, D] unchanged."""
     if fragments.ndim == 2:
         return fragments
     used = fragments.any(-1).any(0).nonzero()
@@ -144,7 +144,7 @@ def trimmed(fragments: Tensor) -> Tensor:
 
 
 def _joined(parts: list[Tensor]) -> Tensor:
-    """Batches one after another; fragments [B, L, D] filled up with zeros to the longest."""
+    """Batches concatenated; fragments [B, L, D] padded with zeros to the longest."""
     if parts[0].ndim == 2:
         return torch.cat(parts)
     longest = max(part.shape[1] for part in parts)
