@@ -13,8 +13,8 @@ from rsitr.records.cell import Published
 class CLIPFT(TrainedCLIP):
     """CLIP-FT of PIR (J. Pan et al., 2024), Table II, which is the CLIP-baseline of its Table III.
 
-    PIR states no recipe for this row, so that of its own model's second stage is used, from which the baseline differs
-    only in modules and loss. Loss: its Eq. 15, starting at CLIP's learned temperature.
+    PIR states no recipe for this row. The second stage of its own model is used, from which the baseline differs only
+    in modules and loss. Loss: its Eq. 15, starting at CLIP's learned temperature.
     """
 
     Config: ClassVar[type[CLIPTuningConfig]] = CLIPTuningConfig

@@ -44,8 +44,8 @@ class MTGFE(FusionMethod):
 
     L = L_mlm + L_mvjrc + L_itm; the score is that of image-text matching. The image model is DeiT's ViT-B/16, whose
     ImageNet-1k weights the paper cites. Where the paper is silent: the word head is BERT's, on its word vectors; the
-    heads of the views have SimSiam's proportions; matching and masked words see the first of the two views, an image
-    of its own where a variant needs only one; the strength of RandAugment is on torchvision's scale.
+    heads of the views have SimSiam's proportions; matching and masked words see the first of the two views, or the only
+    one if a variant needs just one; the strength of RandAugment is on torchvision's scale.
 
     The dual encoder with the same backbones is ``vse`` with image_backbone deit_base_patch16_224 and image_pool first,
     or as here in an experiment's settings, text_encoder transformer, and the same text_weights and freeze_text.

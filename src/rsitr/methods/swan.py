@@ -68,9 +68,9 @@ class SWAN(Method):
     Image: VMSF of the last three levels and SFGS of the stem, side by side, two linear layers. Text: bidirectional GRU,
     TCGE. Cosine similarity, hinge summed over all negatives.
 
-    SFGS reads the map at a quarter of the image's side. With ``low_levels`` 3 it is the first level after the max
-    pooling of a ResNet, whose stem that is; with 2 the first level stands for the stem, and a frozen backbone keeps
-    much smaller tokens. The authors' backbone was trained on the scenes of AID, and their word vectors are GloVe's.
+    SFGS reads the map at a quarter of the image's side. With ``low_levels`` 3 that is the first level, a ResNet's stem
+    after its max pooling; with 2 the first level replaces the stem, and a frozen backbone keeps much smaller tokens.
+    The authors' backbone was trained on the scenes of AID, and their word vectors are GloVe's.
 
     ``released``: the authors' code takes the last word of a text as its vector, bypassing the convolutions, and rounds
     the scores of its attention down.
