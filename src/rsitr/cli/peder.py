@@ -14,8 +14,8 @@ from rsitr.cli.reported import reported
 from rsitr.cli.show import show
 from rsitr.errors import ParamsError, RecordError, WeightsUnavailable
 from rsitr.params import CellId, load_params
-from rsitr.records.study import folder
 from rsitr.pipeline.specs import check_cell, spec_of
+from rsitr.records.study import folder
 
 peder = typer.Typer(help="CLIP alone for both directions (S. Dinesh Krishnan et al., 2025).", no_args_is_help=True)
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import importlib.metadata
-import re
 from functools import cache
 from pathlib import Path
+
+from packaging.requirements import Requirement
 
 from rsitr.records.code import PACKAGE, Sources, sources
 from rsitr.records.provenance import sha256_json
@@ -26,11 +27,14 @@ COMPUTING = {
 
 @cache
 def locked(lock: Path) -> dict[str, str]:
-    """Package -> version in the lock file; empty where there is none."""
-    if not lock.is_file():
-        return {}
-    found = re.findall(r"^([A-Za-z0-9._-]+)==([^\s;\\]+)", lock.read_text(encoding="utf-8"), re.MULTILINE)
-    return {name.lower().replace("_", "-"): version for name, version in found}
+    """Package -> version in the lock file, for this Python and system; empty where there is none."""
+    found: dict[str, str] = {}
+    for line in lock.read_text(encoding="utf-8").splitlines() if lock.is_file() else ():
+        if line[:1].isalnum():
+            requirement = Requirement(line.rstrip("\\ "))
+            if requirement.marker is None or requirement.marker.evaluate():
+                found[requirement.name.lower().replace("_", "-")] = next(iter(requirement.specifier)).version
+    return found
 
 
 @cache
