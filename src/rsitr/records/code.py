@@ -140,7 +140,9 @@ class Sources:
         found: dict[Key, Definition] = {}
         mentioned: set[str] = set()
         pending: dict[str, list[Key]] = {}
-        waiting = [key for entry in entries for key in self._entry(entry)]
+        begun = [key for entry in entries for key in self._entry(entry)]
+        # Whoever names a class as an entry may call any method of it.
+        waiting = [*begun, *(key._replace(method=name) for key in begun for name in self.definition(key).methods)]
         while waiting:
             key = waiting.pop()
             if key in found:

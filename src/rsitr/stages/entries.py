@@ -23,9 +23,19 @@ SCORE = (
     "rsitr.stages.evaluate.rank_test",
 )
 KEYWORDS = ("rsitr.captions.keyword_build.build_keywords",)
-PRIOR = ("rsitr.dedup.prior_images.select", "rsitr.stages.prior.train_classifier")
-TWO_STAGE = ("rsitr.stages.two_stage.measure",)
-STUDY = ("rsitr.stages.clip_study.measured_cell",)
+PRIOR = (
+    *("rsitr.dedup.prior_images.select", "rsitr.stages.setup.prepare"),
+    *("rsitr.stages.prior.SceneTrainer", "rsitr.stages.prior.class_accuracies"),
+)
+TWO_STAGE = (
+    *("rsitr.stages.two_stage.ready", "rsitr.stages.two_stage.same_texts", "rsitr.stages.two_stage.filter_scores"),
+    *("rsitr.stages.pairs.Pairs", "rsitr.stages.two_stage.Clock", "rsitr.stages.two_stage.encode_seconds"),
+    *("rsitr.retrieval.two_stage.two_stage", "rsitr.retrieval.recall.recall"),
+)
+STUDY = (
+    *("rsitr.stages.clip_study.measured", "rsitr.stages.clip_study.score_matrix"),
+    *("rsitr.stages.clip_study.side_by_side", "rsitr.stages.model.Trained"),
+)
 
 
 def entries(spec: ArtefactSpec) -> dict[str, list[str]]:
