@@ -238,11 +238,11 @@ def _require_safe(archive: Path, members: Sequence[_Member]) -> None:
         if _is_absolute(member.name) or ".." in member.path.parts:
             refuse(member, "would land outside the folder it is extracted into")
         if member.kind == "device":
-            refuse(member, "is a device, not a file")
+            refuse(member, "is a device and no file")
         if member.kind == "symlink" and not _stays_inside(member):
             refuse(member, f"is a link to {member.target!r}, which may lead outside the folder it is extracted into")
         if member.kind == "hardlink" and PurePosixPath(_with_slashes(member.target)) not in files:
-            refuse(member, f"is a link to {member.target!r}, which is not a file of the archive")
+            refuse(member, f"is a link to {member.target!r}, which is no file of the archive")
         for folder in _folders([member]) & links:
             refuse(member, f"would be written through the link {str(folder)!r}")
     folders = _folders(members) | {PurePosixPath()}

@@ -23,8 +23,10 @@ class Teacher:
         folder = Paths.checkpoint(spec.cell)
         report = read_report(spec.cell)
         if report is None or report.outcome.status != "ok":
-            reason = f"{report.outcome.status}: {report.outcome.reason}" if report else "not trained"
-            raise Unsupported(f"its teacher {spec.cell.path} is {reason}")
+            raise Unsupported(
+                f"its teacher {spec.cell.path} is "
+                + (f"{report.outcome.status}: {report.outcome.reason}" if report else "not trained")
+            )
         self.weights_sha, self.device = report.weights_sha, device
         data = load_data(spec)
         train = data.splits["train"]
