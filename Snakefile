@@ -27,3 +27,8 @@ rule all:
         GRAPH.records("cells", "scenes", "two_stage", "peder"),
         GRAPH.table_files("records", "canonical", "near duplicates", "sources"),
         PICTURES,
+
+
+onsuccess:
+    # Data that came out otherwise than before is known only now.
+    print(GRAPH.left(), file=sys.stderr, end="")

@@ -3,16 +3,10 @@
 # computed again, whatever file times say.
 
 
-rule outdated:
-    output:
-        temp(touch(".rsitr/outdated/{item}")),
-    localrule: True
-
 
 rule cell:
     input:
         artefact_inputs("cells"),
-        artefact_token("cells"),
     output:
         # Not removed before the job: an interrupted one continues, and a checkpoint outlives a failed evaluation.
         model=update("checkpoints/{place}/model.safetensors"),
@@ -64,7 +58,6 @@ rule checkpoint:
 rule scenes:
     input:
         artefact_inputs("scenes"),
-        artefact_token("scenes"),
     output:
         model=update("checkpoints/scenes/{place}/model.safetensors"),
         left_out=update("results/scenes/{place}/left_out.csv"),
@@ -114,7 +107,6 @@ rule scenes_weights:
 rule two_stage:
     input:
         artefact_inputs("two_stage"),
-        artefact_token("two_stage"),
     output:
         record=update("results/two_stage/{place}/two_stage.json"),
     log:
@@ -137,7 +129,6 @@ rule two_stage:
 rule study:
     input:
         artefact_inputs("peder"),
-        artefact_token("peder"),
     output:
         failures=update("results/peder/{place}/failures.csv"),
         record=update("results/peder/{place}/study.json"),

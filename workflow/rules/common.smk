@@ -5,6 +5,7 @@ from pathlib import Path
 from rsitr.gpus import cells_per_gpu, gpus
 from rsitr.params import NAME
 from rsitr.pipeline.pictures import PAPERS
+from rsitr.pipeline.scheduler import force
 from rsitr.pipeline.status import cores, machine_memory_mb
 from rsitr.pipeline.targets import Graph, code, dataset_code, measure_code
 from rsitr.records.paths import Paths
@@ -15,6 +16,7 @@ shell.prefix(
 )
 
 GRAPH = Graph(config)
+force(GRAPH.forced)
 # One token a place on a device: no more cells share one than the user allows, however many cores there are.
 workflow.global_resources.setdefault("gpu", max(gpus() * cells_per_gpu(), 1))
 # --cores beyond the machine's own would only make the cells wait for each other.
@@ -57,11 +59,6 @@ def copies_shards(wildcards):
 def artefact_inputs(kind):
     """What the computation of an artefact of a kind reads."""
     return lambda wildcards: GRAPH.inputs_of(f"{kind}/{wildcards.place}")
-
-
-def artefact_token(kind):
-    """What makes it run where its record is there and outdated."""
-    return lambda wildcards: GRAPH.token(f"{kind}/{wildcards.place}")
 
 
 def shown(table, caption):

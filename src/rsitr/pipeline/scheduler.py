@@ -1,8 +1,9 @@
-"""Keeping Snakemake's scheduler calm. The only place that reaches into Snakemake."""
+"""What Snakemake cannot be told in a Snakefile. The only place that reaches into it."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 from typing import Any
 
 
@@ -31,3 +32,22 @@ def _begin_round(self: Any) -> None:
     # The round may set the next timer before it has ended.
     self._one_timer = None
     self._open_jobs.release()
+
+
+def force(files: Iterable[str]) -> None:
+    """Let every job run that makes one of some files, where it is part of the graph.
+
+    `--forcerun` does the same, but makes targets of the files, whatever was asked for. Raises ``RuntimeError`` for a
+    version of Snakemake in which this has no place.
+    """
+    from snakemake.dag import DAG
+
+    forced, begin = set(files), DAG.__init__
+
+    def begin_forced(self: Any, *arguments: Any, **options: Any) -> None:
+        begin(self, *arguments, **options)
+        if not isinstance(getattr(self, "forcefiles", None), set):
+            raise RuntimeError("this version of Snakemake cannot be told which results are outdated: use 9.27")
+        self.forcefiles.update(forced)
+
+    DAG.__init__ = begin_forced

@@ -23,7 +23,6 @@ from rsitr.records.cell import Spec
 from rsitr.records.identity import code_sha
 from rsitr.records.paths import Paths
 from rsitr.records.prior import PriorSpec
-from rsitr.records.provenance import sha256_file, sha256_json
 from rsitr.tables.declared import Declared, registry
 
 NOTHING = "(?!)"
@@ -131,6 +130,17 @@ class Graph:
             "`dvc pull` brings them, or `snakemake checkpoints` trains them."
         )
 
+    def left(self) -> str:
+        """After a run: results that were current before it and are not any more; empty where there are none."""
+        present = Present()
+        found = [item for item, spec in self.specs.items() if item not in self.outdated and present.stale(spec)]
+        if not found:
+            return ""
+        return (
+            f"Data has changed in this run, and {len(found)} results are of the data before: run the same command again "
+            f"({', '.join(found[:3])}{' ...' if len(found) > 3 else ''})\n"
+        )
+
     # Files
 
     def inputs_of(self, item: str) -> list[str]:
@@ -152,16 +162,11 @@ class Graph:
                 found += [cell.prior.outputs[0], cell.prior.record_file]
         return list(dict.fromkeys(path.as_posix() for path in found))
 
-    def token(self, item: str) -> list[str]:
-        """A file whose making makes Snakemake compute an artefact again, where its record is there and outdated.
-
-        File times cannot say it: a clone writes all files at once. Its name changes with the record.
-        """
-        spec = self.specs[item]
-        if item not in self.outdated or not spec.record_file.is_file():
-            return []
-        sha = sha256_json([spec.identities, sha256_file(spec.record_file)])
-        return [f".rsitr/outdated/{item}/{sha[:16]}"]
+    @cached_property
+    def forced(self) -> list[str]:
+        """Records that are there and outdated: file times cannot say so, as a clone writes all files at once."""
+        found = (spec.record_file for spec in self.needed.values())
+        return [path.as_posix() for path in found if path.is_file()]
 
     @cached_property
     def copies(self) -> list[str]:
