@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 STAMP := .venv/.installed
 export PATH := $(CURDIR)/$(BIN):$(PATH)
-# Hundreds of modules of torch would be compiled anew in every cell.
+# Hundreds of modules of torch would be compiled again in every cell.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo env test bench clean
+.PHONY: demo env check test bench clean
 
 demo: env
 	snakemake --cores 8 all
@@ -24,6 +24,11 @@ $(STAMP): requirements.lock pyproject.toml
 
 test: env
 	pytest --numprocesses 2 --dist loadfile
+
+# What to run while working: everything that is fast.
+check: env
+	ruff check . && ruff format --check . && mypy
+	pytest --numprocesses 2 --dist loadfile -m "not slow" tests/unit
 
 bench: env
 	for script in benchmarks/*.py; do case $$script in */table.py|*_peer.py|*_peers.py) ;; *) python $$script || exit 1 ;; esac; done

@@ -163,3 +163,20 @@ rule priors:
 rule checkpoints:
     input:
         [str(path) for spec in GRAPH.cells for path in spec.trained_outputs],
+
+
+# Which records stay current over the change of code since `--config base=COMMIT`.
+rule certified:
+    log:
+        "results/logs/certify.log",
+    conda:
+        "../envs/rsitr.yaml"
+    threads: 2
+    resources:
+        mem_mb=6000,
+        cpu=2,
+    params:
+        base=config.get("base", "HEAD~1"),
+        name=GRAPH.name,
+    shell:
+        "rsitr certify {params.base} --experiment {params.name} 2>&1 | tee {log}"

@@ -37,17 +37,17 @@ class Graph:
 
         Raises ``ParamsError`` for anything that is wrong with the parameters.
         """
-        self.params = open_params(config)
-        self._check_config(config)
+        self.params = open_params({name: value for name, value in config.items() if name != "base"})
+        self._check_config()
         self.name = self.params.experiment
         self.experiment: Experiment = self.params[self.name]
         self.present = Present()
         self.specs = {spec.item: spec for spec in artefacts(self.params, self.name)}
 
-    def _check_config(self, config: dict[str, Any]) -> None:
+    def _check_config(self) -> None:
         plain = {"experiment", "strict"}
         if load_params().model_dump(exclude=plain) != self.params.model_dump(exclude=plain):
-            raise ParamsError("--config may set experiment and strict alone: edit params.yaml, which every job reads")
+            raise ParamsError("--config may set experiment, strict and base alone: edit params.yaml, which every job reads")
 
     # What is to be computed
 
