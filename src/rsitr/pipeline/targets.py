@@ -108,8 +108,13 @@ class Graph:
     def pattern(self, kind: str, chosen: Iterable[str] | None = None) -> str:
         """What the wildcard ``place`` of a rule matches: the places of ``chosen`` items, or of those needed."""
         items = self.needed if chosen is None else chosen
-        places = (item.removeprefix(f"{kind}/") for item in items if item.startswith(f"{kind}/"))
-        return "|".join(map(re.escape, places)) or NOTHING
+        groups: dict[str, list[str]] = {}
+        for item in items:
+            if item.startswith(f"{kind}/"):
+                folder, _, last = item.removeprefix(f"{kind}/").rpartition("/")
+                groups.setdefault(folder, []).append(re.escape(last))
+        # By folder, so that thousands of seeds are not tried one after another.
+        return "|".join(f"{re.escape(folder)}/(?:{'|'.join(last)})" for folder, last in groups.items()) or NOTHING
 
     def records(self, *kinds: str) -> list[str]:
         """The records of some kinds, but for what has to wait."""
