@@ -24,7 +24,6 @@ from rsitr.cli.reported import reported
 from rsitr.cli.scenes import scenes
 from rsitr.cli.show import show
 from rsitr.errors import ParamsError
-from rsitr.pipeline import report
 from rsitr.pipeline.run import run as run_artefact
 from rsitr.pipeline.snakemake import snakemake
 from rsitr.pipeline.specs import artefacts, check_cell, find, spec_of
@@ -119,6 +118,8 @@ def tables(
     strict: Annotated[bool, typer.Option("--strict", help="Refuse failed, missing and stale records.")] = False,
 ) -> None:
     """Build the tables and figures of an experiment from its records."""
+    from rsitr.pipeline import report  # pandas and matplotlib, which other commands need not wait for
+
     params, name = opened(experiment)
     for path in report.build(params, name, only=only, strict=strict):
         print(path)

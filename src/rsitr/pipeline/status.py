@@ -15,7 +15,6 @@ from rsitr.pipeline.specs import artefacts, spec_of
 from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec, read_report
 from rsitr.records.provenance import memory_gib
-from rsitr.tables.entries import command
 
 
 class Row(NamedTuple):
@@ -65,6 +64,8 @@ def refuse(params: Params, experiment: str) -> None:
     rows = status(spec for spec in artefacts(params, experiment) if spec.kind != "peder")
     wrong = [row for row in rows if row.state not in ("ok", "skipped")]
     if wrong:
+        from rsitr.tables.entries import command
+
         lines = "\n".join(f"  {row.spec.path}: {row.state}{f' ({row.reason})' if row.reason else ''}" for row in wrong)
         raise StaleRecord(
             f"{len(wrong)} of {len(rows)} results of {experiment} are not of the present code, parameters and data:\n"
