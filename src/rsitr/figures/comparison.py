@@ -17,6 +17,8 @@ from rsitr.figures.png import save
 # Okabe and Ito's palette, which colour-blind readers can tell apart.
 BAR, SEED, PAPER, CEILING = "#56b4e9", "#0072b2", "#d55e00", "#555555"
 MARKERS = "Ds^vPX"
+FEW = 12
+"""So many bars may be thick."""
 COLUMNS = 3
 """Datasets side by side before the next line of panels starts."""
 
@@ -66,20 +68,20 @@ def _draw_bar(axes: Axes, place: int, bar: Bar, markers: dict[str, str]) -> None
     else:
         centre = mean(bar.seeds)
         spread = stdev(bar.seeds) if len(bar.seeds) > 1 else None
-        axes.barh(place, centre, height=0.62, color=BAR, xerr=spread, ecolor="black", capsize=4)
+        axes.barh(place, centre, height=0.62, color=BAR, xerr=spread, ecolor="black", capsize=2)
         axes.plot(bar.seeds, [place] * len(bar.seeds), "o", color=SEED, markersize=3.5, alpha=0.8)
         # The means are in a column on the right, where no marker of a published number can be mistaken for theirs.
         text = axes.text(1, place, f"{centre:.2f}{'†' if bar.stale else ''}", ha="right", va="center", fontsize=8)
         text.set(transform=axes.get_yaxis_transform(), bbox={"color": "white", "pad": 1})
     if bar.published is not None:
-        axes.plot(bar.published, place, markers[_label(bar)], ms=8, mfc="none", mec=PAPER)
+        axes.plot(bar.published, place, markers[_label(bar)], ms=6, mfc="none", mec=PAPER)
 
 
 def _draw_panel(axes: Axes, panel: Panel, markers: dict[str, str]) -> None:
     for place, bar in enumerate(panel.bars):
         _draw_bar(axes, place, bar, markers)
     axes.set(xlim=(0, _limit(panel)), ylim=(len(panel.bars) - 0.4, -0.6), xlabel="mR on the test split (%)")
-    axes.set_yticks(range(len(panel.bars)), [bar.method for bar in panel.bars])
+    axes.set_yticks(range(len(panel.bars)), [bar.method for bar in panel.bars], fontsize=8)
     axes.set_title(panel.title, loc="left", fontsize=10)
     axes.grid(axis="x", color="#dddddd", linewidth=0.6)
     axes.set_axisbelow(True)
@@ -113,7 +115,7 @@ def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
     markers = {label: MARKERS[number % len(MARKERS)] for number, label in enumerate(labels)}
     across = min(COLUMNS, len(panels))
     down = -(-len(panels) // across)
-    height = 1.3 + 0.42 * len(panels[0].bars)
+    height = 1.3 + (0.42 if len(panels[0].bars) < FEW else 0.19) * len(panels[0].bars)
     with matplotlib.style.context("default"):
         figure = Figure(figsize=(2 + 3.4 * across, 0.8 + height * down), layout="constrained")
         grid = figure.subplots(down, across, squeeze=False, sharey=True)
@@ -123,6 +125,6 @@ def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
             axes.set_visible(False)
         figure.suptitle(title, fontsize=11)
         entries = _legend(panels, markers)
-        ncols = min(len(entries), across + 1)
+        ncols = min(len(entries), max(across, 2))
         figure.legend(handles=entries, loc="outside lower center", ncols=ncols, fontsize=8, frameon=False)
         return save(figure, path, dpi=150)

@@ -96,6 +96,10 @@ def long_rows(view: View) -> Iterator[tuple[str, ...]]:
         yield from (tidy.row("comparison", entry, metric, entry.published.get(metric)) for metric in metrics)
 
 
+SCREENFUL = 40
+"""Methods that a picture can show on the screen of a laptop."""
+
+
 def draw(view: Comparison, path: Path) -> Path:
     """Write the picture of the mR columns, without methods and datasets that have no number, unless none has."""
     from rsitr.figures import comparison as figure  # matplotlib takes a second, which tables do not need
@@ -110,7 +114,10 @@ def draw(view: Comparison, path: Path) -> Path:
 
     known = {pair for pair, entry in view.entries.items() if entry.values("mr")}
     datasets = [each for each in view.datasets if each in {dataset for dataset, _ in known}] or view.datasets
-    methods = [each for each in view.methods if each in {method for _, method in known}] or view.methods
+    with_number = [each for each in view.methods if each in {method for _, method in known}] or view.methods
+    # Beyond a screenful, methods that were tried on one dataset only are left to the table.
+    everywhere = [each for each in with_number if all((dataset, each) in known for dataset in datasets)]
+    methods = everywhere if len(with_number) > SCREENFUL and everywhere else with_number
     panels = [
         figure.Panel(
             view.heading(dataset), tuple(bar(dataset, method) for method in methods), view.ceiling(dataset, "mr")
@@ -118,6 +125,8 @@ def draw(view: Comparison, path: Path) -> Path:
         for dataset in datasets
     ]
     title = f"{view.name}: {view.title}"
+    if len(methods) < len(with_number):
+        title += f" ({len(methods)} of {len(with_number)} methods)"
     if all(map(view.synthetic, view.datasets)):
         title += " (synthetic data)"
     return figure.draw(title, panels, path)
