@@ -28,4 +28,6 @@ def load_rgb(path: Path) -> Image.Image:
         with Image.open(path) as image:
             return as_rgb(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise CorruptArchive(f"{path} cannot be decoded ({error}): delete it and fetch the dataset again") from None
+        raise CorruptArchive(
+            f"{path} cannot be decoded ({error}): `rsitr data verify` tells whether the file is damaged"
+        ) from None

@@ -109,7 +109,10 @@ def load_weights(module: nn.Module, path: Path, ignore: tuple[str, ...] = ()) ->
         else:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except (SafetensorError, OSError, RuntimeError, EOFError, UnpicklingError) as error:
-        raise WeightsMismatch(f"{path.name} cannot be read as weights ({error}): fetch it again") from None
+        raise WeightsMismatch(
+            f"{path.name} cannot be read as weights ({error}): name a safetensors file or a state saved by torch, or "
+            "compare its checksum with that of its source"
+        ) from None
     own = module.state_dict()
     # Batch-norm step counters do not affect outputs and some exporters leave them out.
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
