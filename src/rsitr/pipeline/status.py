@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from rsitr.errors import StaleRecord
-from rsitr.params import CellId, Params
+from rsitr.params import Params
 from rsitr.pipeline.freshness import Present
-from rsitr.pipeline.specs import artefacts, spec_of
+from rsitr.pipeline.specs import artefacts
 from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec, read_report
 from rsitr.records.provenance import memory_gib
@@ -94,8 +94,3 @@ def forget(params: Params, experiment: str, states: set[str]) -> list[ArtefactSp
         for path in outputs:
             path.unlink(missing_ok=True)
     return chosen
-
-
-def stale_cells(params: Params, experiment: str, present: Present) -> dict[CellId, list[str]]:
-    """What the record of each cell no longer agrees with."""
-    return {cell: present.stale(spec_of(params, cell)) for cell in params.cells(experiment)}
