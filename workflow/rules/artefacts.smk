@@ -3,7 +3,6 @@
 # computed again, whatever file times say.
 
 
-
 rule cell:
     input:
         artefact_inputs("cells"),

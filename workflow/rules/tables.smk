@@ -7,10 +7,7 @@ rule tables:
         GRAPH.marks(),
     output:
         # One process for all: each would take longer to start than to write its table.
-        *(
-            shown(GRAPH.paths(table), table.caption)
-            for table in GRAPH.tables("records")
-        ),
+        *(shown(GRAPH.paths(table), table.caption) for table in GRAPH.tables("records")),
     log:
         f"results/logs/tables/{GRAPH.name}.log",
     benchmark:
@@ -22,7 +19,9 @@ rule tables:
         cpu=1,
     params:
         code=GRAPH.table_code("records"),
-        declared=GRAPH.experiment.model_dump(include={"baselines", "two_stage", "priors"}),
+        declared=GRAPH.experiment.model_dump(
+            include={"baselines", "two_stage", "priors"}
+        ),
         name=GRAPH.name,
         strict="--strict" if GRAPH.params.strict else "",
     shell:
@@ -71,7 +70,10 @@ for paper in GRAPH.papers:
             GRAPH.picture_inputs(paper),
         output:
             shown(
-                [f"{Paths.tables(GRAPH.name)}/{paper}-{name}" for name in PAPERS[paper].files],
+                [
+                    f"{Paths.tables(GRAPH.name)}/{paper}-{name}"
+                    for name in PAPERS[paper].files
+                ],
                 PAPERS[paper].caption,
             ),
         log:

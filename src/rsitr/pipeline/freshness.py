@@ -36,7 +36,7 @@ def read(spec: ArtefactSpec) -> ArtefactRecord | None:
 
 
 class Present:
-    """The present that records are held against. Everything is read once: make a new one after something has changed."""
+    """The present that records are held against. All is read once: make a new one after something has changed."""
 
     def __init__(self, ledger: Ledger | None = None):
         self.ledger = Ledger.read() if ledger is None else ledger

@@ -1,4 +1,4 @@
-"""What a cell needs as well as its clean table: files made from captions, the cell of a teacher, the weights of a prior.
+"""What a cell needs beside its clean table: files made from captions, the cell of a teacher, the weights of a prior.
 
 The Snakefile asks this of every cell, so nothing here needs torch.
 """

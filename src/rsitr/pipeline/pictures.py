@@ -41,15 +41,15 @@ PAPERS = {
         pir_cells,
         ("embeddings.png", "embeddings.csv", "belief.png", "images.png", "captions.png"),
         "pir-itr-soft or pir-itr-hard",
-        "Drawn from the trained cells of PIR-ITR as in Figs. 1, 7 and 8 of the paper: test images and a caption of each "
-        "in the common space by t-SNE, where the belief is, and what captions and images find.",
+        "Drawn from the trained cells of PIR-ITR as in Figs. 1, 7 and 8 of the paper: test images and a caption of "
+        "each in the common space by t-SNE, where the belief is, and what captions and images find.",
     ),
     "mtgfe": Pictures(
         mtgfe_cells,
         ("attention-1.png", "attention-2.png"),
         "mtgfe",
-        "Drawn from the trained cells of MTGFE as in Figs. 6 and 7 of the paper: what each word of a caption looks at, by "
-        "the cross-attention of the last layer but one. 1.0 - 1.0 is a word that looks everywhere alike.",
+        "Drawn from the trained cells of MTGFE as in Figs. 6 and 7 of the paper: what each word of a caption looks at, "
+        "by the cross-attention of the last layer but one. 1.0 - 1.0 is a word that looks everywhere alike.",
     ),
     "peder": Pictures(
         study_shown,

@@ -18,8 +18,8 @@ from rsitr.records.artefact import ArtefactSpec, Outcome
 
 # Threads that wait by spinning starve each other when more cells run than cores are free (20 times slower, measured).
 PATIENCE = {"OMP_WAIT_POLICY": "PASSIVE"}
-# Training makes blocks of the same sizes in every step: to give them back and take them again costs as much again as the
-# arithmetic (twice the time a step, measured with blocks of 33 MiB).
+# Training makes blocks of the same sizes in every step: to give them back and take them again costs as much again as
+# the arithmetic (twice the time a step, measured with blocks of 33 MiB).
 HOARD = {"MALLOC_MMAP_THRESHOLD_": str(2**32), "MALLOC_TRIM_THRESHOLD_": str(2**34)}
 THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 

@@ -142,8 +142,8 @@ class Graph:
         if not found:
             return ""
         return (
-            f"Data has changed in this run, and {len(found)} results are of the data before: run the same command again "
-            f"({', '.join(found[:3])}{' ...' if len(found) > 3 else ''})\n"
+            f"Data has changed in this run, and {len(found)} results are of the data before: run the same command "
+            f"again ({', '.join(found[:3])}{' ...' if len(found) > 3 else ''})\n"
         )
 
     # Files
@@ -253,7 +253,7 @@ class Graph:
         return [*self.compared, *self.copies, *self.clean] if table.made_from == "near duplicates" else []
 
     def marks(self) -> list[str]:
-        """What of the test images was seen in training; records from git, without data, keep the marks they came with."""
+        """What of the test images was seen in training; records from git, without data, keep the marks they have."""
         at_hand = any(Path(table).is_file() for table in self.compared)
         if not self.needed and not at_hand:
             return []

@@ -1,4 +1,4 @@
-"""The cell: a method trained and evaluated on a dataset with a seed. Its specification, checkpoint report and record."""
+"""The cell: a method trained and evaluated on a dataset with a seed. Its specification, training report and record."""
 
 from __future__ import annotations
 
@@ -179,8 +179,8 @@ class Record(ArtefactRecord):
     method: str
     seed: int
     metrics: dict[str, float] = {}
-    """``ceiling_i2t_r1`` ... ``ceiling_mr``: the best recalls that identical captions leave possible. Records of version 1
-    state all other metrics, too."""
+    """``ceiling_i2t_r1`` ... ``ceiling_mr``: the best recalls that identical captions leave possible. Records of
+    version 1 state all other metrics, too."""
     selection: dict[str, Any] = {}
     """Which epoch was chosen, on which split, with which mean recall."""
     config: dict[str, Any] = {}

@@ -1,8 +1,8 @@
 """The one way in which results are written, and the one in which they are read.
 
-A file is written under a name of its own, flushed to the disk and renamed: whatever happens, there is the old file or the
-new one, never half of one. A reader that cannot make sense of a file says which file, what is wrong with it and what to
-do.
+A file is written under a name of its own, flushed to the disk and renamed: whatever happens, there is the old file or
+the new one, never half of one. A reader that cannot make sense of a file says which file, what is wrong with it and
+what to do.
 """
 
 from __future__ import annotations

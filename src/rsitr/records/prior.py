@@ -1,4 +1,4 @@
-"""The prior: a scene classifier whose backbone methods start from. Its specification and its record, ``scenes.json``."""
+"""The prior: a scene classifier whose backbone methods start from. Its specification and record, ``scenes.json``."""
 
 from __future__ import annotations
 

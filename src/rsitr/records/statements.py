@@ -38,7 +38,7 @@ class Statement:
     own: Key | None = None
     """Of a constant: its definition."""
     numbers: tuple[str, ...] = ()
-    """Numbers that it compares with, divides by or limits to: whatever acts from some step, epoch or size on has one."""
+    """Numbers that it compares with, divides by or limits to: what acts from some step, epoch or size on has one."""
 
     @property
     def place(self) -> str:

@@ -1,4 +1,4 @@
-"""``ranks.parquet``: the rank of every query of a test split, and the metrics that follow from it. Nothing needs torch."""
+"""``ranks.parquet``: the rank of every query of a test split, and the metrics that follow. Nothing needs torch."""
 
 from __future__ import annotations
 

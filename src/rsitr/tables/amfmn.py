@@ -225,5 +225,5 @@ TABLE = Declared(
     made_from="records",
     files=lambda experiment: paper_table.files(TABLES, experiment.methods),
     build=lambda material: paper_table.build(TABLES, material.view, material.out),
-    caption="Tables II to VII of AMFMN: the printed numbers and ours, with the difference where the two are comparable.",
+    caption="Tables II to VII of AMFMN: the printed numbers and ours, with the difference where both are comparable.",
 )

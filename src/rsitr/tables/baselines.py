@@ -79,5 +79,6 @@ TABLE = Declared(
     made_from="records",
     files=lambda experiment: rendered("baselines") if experiment.baselines else (),
     build=lambda material: build(material.view, material.out),
-    caption="Methods next to the baseline that params.yaml names: test mR, the difference and its interval by paired bootstrap, with and without identical captions counted.",
+    caption="Methods next to the baseline that params.yaml names: test mR, the difference and its interval by paired "
+    "bootstrap, with and without identical captions counted.",
 )

@@ -145,5 +145,6 @@ TABLE = Declared(
     made_from="records",
     files=lambda experiment: rendered("comparison", "comparison.long.csv", "comparison.png"),
     build=lambda material: build(material.view, material.out),
-    caption="Recall at 1, 5 and 10 in both directions and their mean on the test split; the best epoch is chosen on val.",
+    caption="Recall at 1, 5 and 10 in both directions and their mean on the test split; the best epoch is chosen on "
+    "val.",
 )

@@ -64,8 +64,8 @@ class Run:
     def numbers(self) -> dict[str, float]:
         """Every number by name; none without a record.
 
-        Its metrics, in percent, from its ranks; the seconds of each stage: ``encode_s``; and ``params_m``, the parameters
-        in millions.
+        Its metrics, in percent, from its ranks; the seconds of each stage: ``encode_s``; and ``params_m``, the
+        parameters in millions.
         """
         if self.record is None:
             return {}

@@ -123,5 +123,6 @@ TABLE = Declared(
     made_from="records",
     files=lambda experiment: rendered("margin", "margin.png"),
     build=lambda material: build(material.view, material.out),
-    caption="Triplet losses with a fixed margin and with the dynamic margin of AMFMN: test mR, the difference and its interval.",
+    caption="Triplet losses with a fixed margin and with the dynamic margin of AMFMN: test mR, the difference and its "
+    "interval.",
 )

@@ -64,7 +64,8 @@ def concerns(methods: Sequence[str]) -> bool:
 def with_studies(entries: Entries, cells: Mapping[CellId, Sequence[str]], studies: Path) -> Entries:
     """The entries of these cells, each record with what the study measured of its cell.
 
-    ``cells`` says what the study of each no longer agrees with. A cell without a study has no number, and one whose study failed has its reason.
+    ``cells`` says what the study of each no longer agrees with. A cell without a study has no number, and one whose
+    study failed has its reason.
     """
     chosen = {(cell.dataset, cell.method): entries[cell.dataset, cell.method] for cell in cells}
     return {
@@ -222,5 +223,6 @@ TABLE = Declared(
     made_from="records",
     files=_files,
     build=lambda material: build(material.view, material.studied, material.out),
-    caption="The study of CLIP alone: its measures and claims as published and as measured, and the queries that failed worst.",
+    caption="The study of CLIP alone: its measures and claims as published and as measured, and the queries that "
+    "failed worst.",
 )

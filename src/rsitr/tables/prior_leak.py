@@ -197,5 +197,6 @@ TABLE = Declared(
     made_from="records",
     files=lambda experiment: rendered("prior-leak"),
     build=lambda material: build(material.view, material.out, material.scenes),
-    caption="What a prior that has seen the test images is worth: mR over all queries, over those of overlapping images and over the others.",
+    caption="What a prior that has seen the test images is worth: mR over all queries, over those of overlapping "
+    "images and over the others.",
 )

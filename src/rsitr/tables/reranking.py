@@ -72,5 +72,6 @@ TABLE = Declared(
     made_from="records",
     files=lambda experiment: rendered("reranking"),
     build=lambda material: build(material.view, material.out),
-    caption="Every method before and after the multivariate re-ranking of GaLR: test recalls, the difference in mR and its interval.",
+    caption="Every method before and after the multivariate re-ranking of GaLR: test recalls, the difference in mR and "
+    "its interval.",
 )

@@ -229,5 +229,6 @@ TABLE = Declared(
     made_from="canonical",
     files=lambda experiment: rendered("statistics", "statistics.png", "similarity.png"),
     build=lambda material: build(material.canonical, material.name, material.out, material.threads),
-    caption="What the captions of each dataset are like (AMFMN, Fig. 9), with the published values, and maps of their similarity (Fig. 7).",
+    caption="What the captions of each dataset are like (AMFMN, Fig. 9), with the published values, and maps of their "
+    "similarity (Fig. 7).",
 )

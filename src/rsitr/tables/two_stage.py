@@ -228,5 +228,6 @@ TABLE = Declared(
     made_from="records",
     files=lambda experiment: rendered("two-stage", "two-stage.png") if experiment.two_stage else (),
     build=lambda material: build(material.view, material.series, material.out),
-    caption="A filter makes shortlists, an expensive scorer sorts them again: test recalls and time of a query by length of the shortlist.",
+    caption="A filter makes shortlists, an expensive scorer sorts them again: test recalls and time of a query by "
+    "length of the shortlist.",
 )
