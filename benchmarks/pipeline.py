@@ -26,7 +26,7 @@ from torchvision.transforms import v2
 from rsitr.methods.base import Batch, Method, TrainingConfig
 from rsitr.nn.pixels import PixelFormat
 from rsitr.params import CellId, load_params
-from rsitr.pipeline.cells import spec_of
+from rsitr.pipeline.specs import spec_of
 from rsitr.records.cell import Spec
 from rsitr.stages.setup import CellData, build_method, load_data
 from rsitr.stages.train import Trainer
@@ -63,11 +63,10 @@ def cell_overhead(project: Path) -> list[Row]:
     """Case ``cell-overhead``: time beyond the import of torch, of the whole ``rsitr evaluate`` of a chance cell."""
     cell = f"demo/{CELL.dataset}/chance/0"
     run("snakemake", "--cores", "2", f"checkpoints/{cell}/train.json", cwd=project)
-    spec = f".rsitr/specs/{cell}.json"
     pairs = []
     for _ in range(REPEATS):
         shutil.rmtree(project / "results/cells" / cell, ignore_errors=True)  # a finished cell is not evaluated again
-        evaluated = run("rsitr", "evaluate", "--spec", spec, cwd=project)
+        evaluated = run("rsitr", "evaluate", cell, cwd=project)
         pairs.append((evaluated, run(sys.executable, "-c", "import torch", cwd=project)))
     beyond = min(cell for cell, _ in pairs) - min(bare for _, bare in pairs)
     return [
@@ -97,7 +96,7 @@ def loop_rate(spec: Spec) -> float:
     """The project's loop: the steps of one epoch, without the validation that ends it."""
     method, data = prepare(spec)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(method, data, spec, "cpu", Path(folder) / "resume.pt")
+        trainer = Trainer(method, data, spec, "cpu", Path(folder) / "resume.pt", [])
         marks: list[float] = []
         trainer.end_epoch = lambda epoch, progress: marks.append(time.perf_counter())  # type: ignore[method-assign]
         started = time.perf_counter()

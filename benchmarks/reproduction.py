@@ -9,26 +9,47 @@ from __future__ import annotations
 
 import argparse
 import subprocess
+import tempfile
 from collections import defaultdict
 from pathlib import Path
 from statistics import mean
 
-from rsitr.records.cell import Record, read_record
+from rsitr.params import Params, load_params
+from rsitr.pipeline.specs import spec_of
+from rsitr.records.cell import TRAINED, Record, read_record
+from rsitr.records.certificates import Ledger
+from rsitr.tables.entries import Run
 
 CELLS = Path("results/cells/laptop")
-SAME = ("code_sha", "config", "data_sha")
+SAME = ("config", "data_sha")
 
 
-def earlier(commit: str, path: Path) -> Record | None:
-    """The record that a commit has of a cell."""
-    shown = subprocess.run(["git", "show", f"{commit}:{path}"], capture_output=True, text=True)
-    return None if shown.returncode else Record.model_validate_json(shown.stdout)
+def earlier(commit: str, folder: Path, here: Path) -> Run | None:
+    """What a commit has of a cell, its files written to ``here``; None where it has no record of it."""
+    for name in ("cell.json", "ranks.parquet"):
+        shown = subprocess.run(["git", "show", f"{commit}:{folder}/{name}"], capture_output=True)
+        if shown.returncode == 0:
+            (here / name).write_bytes(shown.stdout)
+    return read(here)
+
+
+def read(folder: Path) -> Run | None:
+    """A cell by the folder of its record; None where there is none."""
+    record = read_record(folder / "cell.json")
+    return Run(record.cell, record, [], folder) if record else None
+
+
+def same_code(now: Record, before: Record, params: Params, ledger: Ledger) -> bool:
+    """Whether two cells were trained by the same code, or by code that a chain of certificates connects."""
+    configuration = spec_of(params, now.cell).configuration
+    old, new = (record.identities.get(TRAINED, "") for record in (before, now))
+    return ledger.connects(TRAINED, old, new, configuration)
 
 
 def group_of(record: Record) -> str:
     """What a cell's training depends on: PIR's instruction, the hinge of a triplet loss, or neither."""
     if record.config.get("spatial"):
-        instruction = "a prior trained anew" if record.prior_sha else "random weights"
+        instruction = "a prior trained anew" if "prior" in record.used else "random weights"
         return f"PIR from {instruction}, {record.dataset}"
     hinge = "margin" in record.config and record.config.get("objective") != "contrastive"
     return "triplet loss" if hinge else "neither"
@@ -40,12 +61,17 @@ def main() -> None:
     parser.add_argument("commit", help="whose records are the earlier ones")
     commit = parser.parse_args().commit
     moved: dict[str, list[float]] = defaultdict(list)
+    params, ledger = load_params(), Ledger.read()
     for path in sorted(CELLS.glob("*/*/*/cell.json")):
-        now, before = read_record(path), earlier(commit, path)
-        if now is None or before is None or now.weights_sha == before.weights_sha or "mr" not in now.metrics:
-            continue
-        if all(getattr(now, field) == getattr(before, field) for field in SAME):
-            moved[group_of(now)].append(abs(now.metrics["mr"] - before.metrics["mr"]))
+        with tempfile.TemporaryDirectory() as here:
+            now, before = read(path.parent), earlier(commit, path.parent, Path(here))
+            if now is None or before is None or now.record is None or before.record is None:
+                continue
+            same = all(getattr(now.record, field) == getattr(before.record, field) for field in SAME)
+            if now.record.weights_sha == before.record.weights_sha or "mr" not in now.numbers or not same:
+                continue
+            if same_code(now.record, before.record, params, ledger):
+                moved[group_of(now.record)].append(abs(now.numbers["mr"] - before.numbers["mr"]))
     for group, values in sorted(moved.items()):
         print(f"{group}: {len(values)} cells, mean {mean(values):.3f}, largest {max(values):.3f}")
 

@@ -4,9 +4,9 @@ Trained cells of one dataset and seed, an expensive scorer and its filters. The 
 split, in the same process. Time is taken in two ways, of both: all queries of a direction together, in blocks of pairs,
 time by the number of queries (which is how the paper of MTGFE counts), and one query at a time; of some images or
 queries each, evenly over all. Ours is filter and re-ranking together. Galleries are encoded beforehand, identical
-captions are scored once, on both sides. Recalls are of all queries, as `rsitr two-stage` recorded them with the same
-weights: run that first, and then this, from the folder with params.yaml, data and checkpoints and with nothing else
-running.
+captions are scored once, on both sides. Recalls are of all queries, as `rsitr run two_stage/...` recorded them with the
+same weights: run that first, and then this, from the folder with params.yaml, data and checkpoints and with nothing
+else running.
 
     python benchmarks/two_stage.py                                     laptop, RSICD, MTGFE and its two filters
     python benchmarks/two_stage.py laptop/ucm/mtgfe@itm/0 --filters distilled-dual
@@ -25,7 +25,7 @@ import torch
 from rsitr.cli.cells import cell_id
 from rsitr.errors import RsitrError
 from rsitr.params import CellId, TwoStageId, load_params
-from rsitr.pipeline import cells as pipeline
+from rsitr.pipeline.run import trained
 from rsitr.records.cell import Spec, current_weights_sha
 from rsitr.records.two_stage import Point, Seconds, TwoStageRecord, read_two_stage
 from rsitr.retrieval.tiles import Score
@@ -60,16 +60,16 @@ def retrievals(name: str, filters: Sequence[str]) -> list[tuple[TwoStageRecord, 
     params, found = load_params(), []
     for chosen in filters:
         wanted = TwoStageId(asked.experiment, asked.dataset, asked.method, chosen, asked.seed)
-        scorer, second = (pipeline.trained(params, cell) for cell in wanted.cells)
+        scorer, second = (trained(params, cell) for cell in wanted.cells)
         record = read_two_stage(wanted)
         if record is None or not record.points or not _of_present_weights(record, wanted.cells):
-            raise SystemExit(f"no recalls of these weights: run `rsitr two-stage {wanted.path}` first")
+            raise SystemExit(f"no recalls of these weights: run `rsitr run two_stage/{wanted.path}` first")
         found.append((record, scorer, second))
     return found
 
 
 def _of_present_weights(record: TwoStageRecord, cells: tuple[CellId, CellId]) -> bool:
-    return [record.scorer_sha, record.filter_sha] == [current_weights_sha(cell) for cell in cells]
+    return [record.used.get(role) for role in record.USED] == [current_weights_sha(cell) for cell in cells]
 
 
 @torch.inference_mode()
