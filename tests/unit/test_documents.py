@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import re
 from pathlib import Path
@@ -168,6 +169,14 @@ def test_commands_exist(path: Path) -> None:
     pattern = r"rsitr\s([a-z][a-z-]*)(?:\s([a-z][a-z-]*))?"
     for first, second in re.findall(f"^{pattern}", blocks, re.MULTILINE) + re.findall(f"`{pattern}", spans):
         assert (f"{first} {second}" if first in groups and second else first) in known | groups
+
+
+@pytest.mark.parametrize("path", [path for path in DOCUMENTS if "```python" in path.read_text()], ids=title)
+def test_what_python_examples_import_exists(path: Path) -> None:
+    blocks = re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    imports = [node for text in blocks for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert imports
+    exec(compile(ast.Module(imports, []), str(path), "exec"), {})
 
 
 def test_every_command_is_in_the_reference() -> None:
