@@ -14,7 +14,7 @@ from rsitr.pipeline.specs import scenes_of_priors, spec_of, study_spec, two_stag
 from rsitr.pipeline.status import cores, refuse
 from rsitr.records.paths import Paths
 from rsitr.tables import leakage, two_stage
-from rsitr.tables.declared import chosen
+from rsitr.tables.declared import Declared, chosen
 from rsitr.tables.entries import collect
 from rsitr.tables.two_stage import Series
 from rsitr.tables.view import View
@@ -88,7 +88,7 @@ def build(params: Params, experiment: str, *, only: str | None = None, strict: b
     Tables of data that is not here are left as they are: a clone has them from git. ``strict``, here or in params.yaml,
     writes nothing from records unless all of them are of the present (``refuse``).
     """
-    tables = [table for table in chosen(only) if [*table.files(params[experiment])]]
+    tables = _asked(params, experiment, only)
     if (strict or params.strict) and any(table.made_from == "records" for table in tables):
         refuse(params, experiment)
     material = Material(params, experiment)
@@ -98,11 +98,17 @@ def build(params: Params, experiment: str, *, only: str | None = None, strict: b
         "canonical": bool(material.canonical),
         "near duplicates": bool(material.copies),
     }
+    # Records come last: what they are marked with is what ``leakage`` writes.
+    tables = sorted(tables, key=lambda table: table.made_from == "records")
     return [path for table in tables if here[table.made_from] for path in table.build(material)]
+
+
+def _asked(params: Params, experiment: str, only: str | None) -> list[Declared]:
+    return [table for table in chosen(only) if [*table.files(params[experiment])]]
 
 
 def missing_data(params: Params, experiment: str, only: str | None = None) -> list[str]:
     """Names of the tables that ``build`` leaves as they are, because their data is not here."""
     material = Material(params, experiment)
     here = {"canonical": bool(material.canonical), "near duplicates": bool(material.copies)}
-    return [table.name for table in chosen(only) if not here.get(table.made_from, True)]
+    return [table.name for table in _asked(params, experiment, only) if not here.get(table.made_from, True)]
