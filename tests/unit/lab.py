@@ -43,8 +43,7 @@ class Records:
             metrics |= {f"ceiling_{metric}": 96.5 for metric in METRICS}
         identity = {"experiment": "lab", "dataset": dataset, "method": method, "seed": seed}
         data = {"synthetic": dataset.startswith("scenes")}
-        stamp = {"params_sha": "", "code_sha": ""}
-        record = Record(**identity, outcome=outcome or Outcome(), metrics=metrics, **({"data": data} | fields), **stamp)
+        record = Record(**identity, outcome=outcome or Outcome(), metrics=metrics, **({"data": data} | fields))
         write_json(self.cells / cell.path / "cell.json", record)
         if stale:
             self.stale[cell] = list(stale)

@@ -11,11 +11,14 @@ import typer
 import yaml
 from typer.testing import CliRunner
 
+from rsitr import __version__, cli
 from rsitr.cli import app
 from rsitr.params import CellId, load_params
-from rsitr.pipeline import cells as pipeline
+from rsitr.pipeline.run import Result
+from rsitr.pipeline.specs import spec_of
+from rsitr.pipeline.status import Row
 from rsitr.records.artefact import Outcome
-from rsitr.records.cell import TrainReport
+from rsitr.records.cell import TrainReport, trained_identities
 from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
 
@@ -49,8 +52,14 @@ def refused(*arguments: str) -> str:
 
 def test_the_commands_of_the_pipeline_are_there():
     expected = [("data", name) for name in ("list", "fetch", "verify", "build", "clean", "audit", "export")]
-    expected += [(name,) for name in ("train", "evaluate", "tables", "status", "retry")]
+    expected += [(name,) for name in ("run", "train", "evaluate", "tables", "status", "retry", "certify")]
     assert set(expected) <= set(ALL)
+
+
+def test_the_version_is_that_of_the_package():
+    from importlib.metadata import version
+
+    assert run("--version").stdout == f"{__version__}\n" == f"{version('rsitr')}\n"
 
 
 @pytest.mark.parametrize("path", ALL, ids=" ".join)
@@ -75,15 +84,33 @@ def test_help(path):
         ("tiny/../vse/0", "unknown dataset '..'"),
     ],
 )
-@pytest.mark.parametrize("command", ["train", "evaluate"])
+@pytest.mark.parametrize("command", ["train ", "evaluate ", "run cells/"])
 def test_cells_that_do_not_exist(command, cell, message, project, monkeypatch):
-    monkeypatch.setattr(pipeline, "run_cell_stage", lambda stage, spec: pytest.fail(f"{stage} ran"))
-    assert message in refused(command, cell)
+    monkeypatch.setattr(cli, "run_artefact", lambda spec, *stages: pytest.fail(f"{spec.item} ran"))
+    assert message in refused(*f"{command}{cell}".split())
 
 
-def test_a_cell_is_named_or_given_as_a_file():
-    assert "name a cell as EXPERIMENT/DATASET/METHOD/SEED" in refused("train")
-    assert "no such spec" in refused("train", "--spec", "no such spec")
+@pytest.mark.parametrize("command", ["train", "evaluate", "run"])
+def test_what_is_to_be_computed_is_named(command):
+    result = run(command)
+    assert result.exit_code == 2  # typer's own refusal
+    assert "Missing argument" in result.stderr
+
+
+@pytest.mark.parametrize("item", ["scenes/tiny/clean", "two_stage/tiny/scenes-b/vse/chance/0", "peder/tiny", "vse"])
+def test_an_item_that_does_not_exist_is_answered_with_what_does(item, project, monkeypatch):
+    monkeypatch.setattr(cli, "run_artefact", lambda spec, *stages: pytest.fail(f"{spec.item} ran"))
+    message = refused("run", item)
+    assert message.startswith(f"rsitr: {item} is not part of tiny, which has ")
+    assert "'cells': 4" in message
+    assert "see `rsitr status`" in message
+    assert "unknown experiment 'shop': params.yaml has tiny" in refused("run", "scenes/shop/clean")
+
+
+def test_run_computes_a_cell_from_its_clean_table_to_its_record(project):
+    assert run("run", "cells/tiny/scenes-b/chance/0").stdout == "tiny/scenes-b/chance/0: ok\n"
+    assert Paths.cell(CELL._replace(method="chance")).joinpath("cell.json").is_file()
+    assert run("run", "cells/tiny/scenes-b/chance/0").stdout == "tiny/scenes-b/chance/0: current, not run\n"
 
 
 @pytest.mark.parametrize(
@@ -148,22 +175,26 @@ def test_status_and_retry(project):
     output = run("status").stdout
     assert "4 missing" in output
     assert "tiny/scenes-b/vse/1" in output
-    assert "say which cells: --failed, --skipped or both" in refused("retry")
+    assert "say which: --failed, --skipped or both" in refused("retry")
     result = run("retry", "--failed")
-    assert (result.exit_code, result.stdout) == (0, "0 cells to run again\n")
+    assert (result.exit_code, result.stdout) == (0, "0 results to compute again\n")
 
 
 REASON = "[/missing/weights.safetensors] cannot be had: " + "name a local file in params.yaml, " * 10 + "or none"
 
 
+def one_row(params, name):
+    return [Row(spec_of(params, CELL), "skipped", REASON)]
+
+
 def test_status_gives_whole_reasons_one_line_a_cell(project, monkeypatch):
-    monkeypatch.setattr(pipeline, "status", lambda params, name: [(CELL, "skipped", REASON)])
+    monkeypatch.setattr(cli, "status_of", one_row)
     (line,) = [line for line in run("status").stdout.splitlines() if CELL.path in line]
     assert REASON in line
 
 
 def test_status_in_a_narrow_terminal_keeps_names_and_every_word(project, monkeypatch):
-    monkeypatch.setattr(pipeline, "status", lambda params, name: [(CELL, "skipped", REASON)])
+    monkeypatch.setattr(cli, "status_of", one_row)
     monkeypatch.setenv("FORCE_COLOR", "1")
     monkeypatch.setenv("COLUMNS", "60")
     lines = [line for line in run("status").stdout.splitlines() if "│" in line]
@@ -172,10 +203,21 @@ def test_status_in_a_narrow_terminal_keeps_names_and_every_word(project, monkeyp
     assert "".join(line.split("│")[3] for line in lines).replace(" ", "") == REASON.replace(" ", "")
 
 
-def test_the_outcome_is_printed(project, monkeypatch):
+@pytest.mark.parametrize(("ran", "said"), [(True, "skipped"), (False, "current, not run")])
+def test_the_outcome_is_printed(ran, said, project, monkeypatch):
     skipped = Outcome(status="skipped", reason="no weights")
-    monkeypatch.setattr(pipeline, "run_cell_stage", lambda stage, spec: skipped)
-    assert run("train", CELL.path).stdout == "tiny/scenes-b/vse/0: skipped (no weights)\n"
+    asked = []
+
+    def computed(spec, *stages):
+        asked.append((spec.item, *stages))
+        return Result(skipped, ran)
+
+    monkeypatch.setattr(cli, "run_artefact", computed)
+    for command in ("train", "evaluate"):
+        assert run(command, CELL.path).stdout == f"tiny/scenes-b/vse/0: {said} (no weights)\n"
+    assert run("run", f"cells/{CELL.path}").stdout == f"tiny/scenes-b/vse/0: {said} (no weights)\n"
+    item = f"cells/{CELL.path}"
+    assert asked == [(item, ("train",)), (item, ("evaluate",)), (item,)]
 
 
 @pytest.mark.parametrize("arguments", [("tables",), ("data", "clean", "scenes-b")], ids=["tables", "clean"])
@@ -190,18 +232,62 @@ def test_a_folder_that_cannot_be_written(arguments, project):
         Path("data/canonical").unlink()
         Paths.dataset("scenes-b").parent.mkdir(parents=True)
         Paths.dataset("scenes-b").write_bytes(table)
-        Paths.clean("scenes-b", "none").with_suffix(".part").mkdir()
+        Paths.clean("scenes-b", "none").mkdir()
     assert "check that the folder exists, is writable and has free space" in refused(*arguments)
 
 
 def test_results_that_cannot_be_written(project, capfd):
-    write_json(Paths.checkpoint(CELL) / "train.json", TrainReport(outcome=Outcome(status="skipped", reason="x")))
-    write_json(Paths.origin(CELL), pipeline.spec_of(load_params(), CELL))
+    skipped, spec = Outcome(status="skipped", reason="x"), spec_of(load_params(), CELL)
+    report = TrainReport(outcome=skipped, identities=trained_identities(spec))
+    write_json(Paths.checkpoint(CELL) / "train.json", report)
     Path("results").write_bytes(b"")
-    assert "evaluate of tiny/scenes-b/vse/0 could not write its record: see the message above" in refused(
-        "evaluate", CELL.path
-    )
+    assert "tiny/scenes-b/vse/0 has no new record: see the message above" in refused("evaluate", CELL.path)
     error = capfd.readouterr().err  # of the stage, a process of its own
     assert "results" in error
     assert "is writable and has free space" in error
     assert "Traceback" not in error
+
+
+FACTS = ["ceiling", "datasets", "dedup", "leakage", "mtgfe-table-1", "splits", "statistics"]
+
+
+def test_tables_of_data_that_is_not_here_are_left_and_named(project):
+    out = Paths.tables("tiny")
+    out.mkdir(parents=True)
+    (out / "datasets.csv").write_text("from git\n", encoding="utf-8")
+    lines = run("tables").stdout.splitlines()
+    assert lines[-1] == f"left as they are, since their data is not here: {', '.join(FACTS)}"
+    assert (out / "datasets.csv").read_text(encoding="utf-8") == "from git\n"
+    written = {Path(line).name for line in lines[:-1]}
+    assert {"comparison.csv", "metrics.json", "sources.md"} <= written
+    assert {path.name for path in out.iterdir()} == written | {"datasets.csv"}
+    # Nothing is said of a table that was not asked for, or that the experiment does not have.
+    assert run("tables", "--only", "datasets").stdout.endswith("not here: datasets\n")
+    assert "not here" not in run("tables", "--only", "comparison").stdout
+    raw = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    raw["experiments"]["tiny"]["matrix"][0]["methods"] = ["chance"]
+    Path("params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    assert run("tables", "--only", "mtgfe-table-1").stdout == ""
+
+
+def test_tables_of_captions_are_built_where_the_canonical_table_is(project):
+    shutil.copy(Paths.clean("scenes-b", "none"), Paths.dataset("scenes-b"))
+    lines = run("tables", "--only", "facts").stdout.splitlines()
+    names = ("ceiling", "datasets", "mtgfe-table-1", "splits", "statistics")
+    expected = {f"{name}.{kind}" for name in names for kind in ("csv", "md", "tex", "html")}
+    assert {Path(line).name for line in lines} == expected | {"statistics.png", "similarity.png"}
+
+
+@pytest.mark.parametrize("strict", ["params.yaml", "--strict"])
+def test_strict_writes_no_table_of_missing_records(strict, project):
+    options = ["--strict"] if strict == "--strict" else []
+    if not options:
+        raw = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+        Path("params.yaml").write_text(yaml.safe_dump(raw | {"strict": True}), encoding="utf-8")
+    for only in ([], ["--only", "records"], ["--only", "comparison"]):
+        message = refused("tables", *only, *options)
+        assert "4 of 4 results of tiny are not of the present code, parameters and data" in message
+        assert "tiny/scenes-b/vse/1: missing (not run yet)" in message
+        assert not Paths.tables("tiny").exists()
+    # What the datasets' modules state is no record.
+    assert "sources.csv" in run("tables", "--only", "sources", *options).stdout

@@ -174,7 +174,9 @@ def test_commands_exist(path: Path) -> None:
 @pytest.mark.parametrize("path", [path for path in DOCUMENTS if "```python" in path.read_text()], ids=title)
 def test_what_python_examples_import_exists(path: Path) -> None:
     blocks = re.findall(r"^```python\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
-    imports = [node for text in blocks for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)]
+    imports = [
+        node for text in blocks for node in ast.parse(text).body if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
     assert imports
     exec(compile(ast.Module(imports, []), str(path), "exec"), {})
 
