@@ -10,8 +10,8 @@ from benchmarks.meteor_peer import PACKAGE, jar_meteor, java_is_missing
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsitr.captions.meteor.aligner import MAX_WORDS
 from rsitr.captions.meteor import Meteor
+from rsitr.captions.meteor.aligner import MAX_WORDS
 from rsitr.captions.meteor.tables import JAR, PARAPHRASES, load_tables
 from rsitr.errors import DatasetError, ParamsError
 from tests.unit.meteor_oracle import meteor as oracle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
 import subprocess
 import sys
@@ -24,6 +25,7 @@ from rsitr.pretraining.loop import Pretrainer, learning_rate_factor, make_optimi
 from rsitr.pretraining.ranks import Ranks
 from rsitr.pretraining.spec import PretrainRecord, PretrainSpec, load_spec
 from rsitr.records.files import read_json
+from rsitr.stages.resume import DIGEST
 from tests.unit.shards_of_colours import write_colours
 
 # open_clip's word list is large; everything else has a few thousand parameters.
@@ -48,6 +50,12 @@ def spec(out: str = "out", **fields: Any) -> PretrainSpec:
 def losses(folder: str) -> list[float]:
     with Path(folder, "loss.csv").open(newline="") as file:
         return [float(row["loss"]) for row in csv.DictReader(file)]
+
+
+def saved(folder: str) -> dict[str, Any]:
+    """What a run continues from."""
+    content = Path(folder, "resume.pt").read_bytes()
+    return torch.load(io.BytesIO(content[DIGEST:]), weights_only=True)
 
 
 def record(folder: str) -> PretrainRecord:
@@ -117,7 +125,7 @@ class TestResume:
         monkeypatch.setattr(Pretrainer, "train_step", killed)
         with pytest.raises(KeyboardInterrupt):
             pretrain(spec("killed"))
-        state = torch.load("killed/resume.pt", weights_only=True)
+        state = saved("killed")
         assert len(state["losses"]) == (5 if save_seconds == 0 else 3)
         steps: list[int] = []
         monkeypatch.setattr(
@@ -129,11 +137,32 @@ class TestResume:
         assert losses("killed") == losses("whole")
         assert continued.skipped == whole.skipped == {"image broken": 1}
 
-    def test_a_state_of_another_run_or_none_at_all_is_left_alone(self):
+    def test_a_damaged_state_is_set_aside(self, capsys):
         write_colours(Path("shards"))
         fresh = pretrain(spec("fresh", seed=1))
         Path("out").mkdir()
         Path("out/resume.pt").write_bytes(b"PK\x03\x04 cut")
+        assert pretrain(spec(seed=1)).weights_sha == fresh.weights_sha
+        assert Path("out/resume.pt.damaged").read_bytes() == b"PK\x03\x04 cut"
+        assert "out/resume.pt.damaged is damaged: training begins again" in capsys.readouterr().err
+
+    def test_a_state_of_another_run_does_not_count(self, monkeypatch):
+        write_colours(Path("shards"))
+        fresh = pretrain(spec("fresh", seed=1))
+
+        original = Pretrainer.train_step
+
+        def killed(self: Pretrainer, step: int, batch: Any) -> float:
+            if step == 1:
+                raise KeyboardInterrupt
+            return original(self, step, batch)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(loop, "SAVE_SECONDS", 0)
+            patch.setattr(Pretrainer, "train_step", killed)
+            with pytest.raises(KeyboardInterrupt):
+                pretrain(spec(seed=2))
+        assert len(saved("out")["losses"]) == 1
         assert pretrain(spec(seed=1)).weights_sha == fresh.weights_sha
 
     def test_a_run_that_has_ended_is_not_repeated(self, monkeypatch):

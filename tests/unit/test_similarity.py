@@ -95,7 +95,7 @@ def test_what_is_not_current_does_not_count_and_is_made_anew(damage, captions, f
     if damage == "captions":
         captions = CaptionSet.of([*CAPTIONS[:-1], "a red bridge"], IMAGE_OF)
     elif damage == "code":
-        monkeypatch.setattr(similarity, "code_sha", lambda modules: "newer")
+        monkeypatch.setattr("rsitr.records.identity.code_sha", lambda modules: "newer")
     elif damage == "note":
         note.write_text('{"identity": ', encoding="utf-8")
     elif damage == "no note":

@@ -8,14 +8,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+from rsitr.datasets.splits import SplitData
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
 from rsitr.figures import comparison as figure
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import Published
+from rsitr.retrieval.rank_files import SplitRanks, write_ranks
+from rsitr.retrieval.recall import Ranks
 from rsitr.tables import comparison, datasets, tidy
 from tests.unit.lab import Records, params
 
@@ -275,6 +279,35 @@ def test_a_metric_that_the_records_lack_is_named(lab):
     lab.put("ucm", "vse", 1)
     lab.build(params((["ucm"], ["vse"], [0, 1])))
     assert "- <sup>1</sup> not stated in the records\n" in lab.read("md")
+
+
+def put_ranks(lab, dataset, method, rank):
+    """Ranks of two images and four captions, all the same."""
+    names, captions = ["x", "y"], [f"caption {number}" for number in range(4)]
+    split = SplitData(names, [*map(Path, names)], ["", ""], captions, np.array([0, 0, 1, 1]), ("", ""))
+    ranks = SplitRanks(*[Ranks(np.full(2, rank), np.full(4, rank))] * 3)
+    write_ranks(lab.cells / "lab" / dataset / method / "0" / "ranks.parquet", split, ranks)
+
+
+def test_metrics_are_those_of_the_ranks_and_not_those_a_record_states(lab):
+    lab.put("ucm", "vse", 0, 20.0)
+    lab.put("ucm", "vse++", 0)  # as records of the second version are: no recall in them
+    for method, rank in (("vse", 1), ("vse++", 6)):
+        put_ranks(lab, "ucm", method, rank)
+    lab.build(params((["ucm"], ["vse", "vse++"], [0])))
+    assert lab.cell("vse", "ucm mR") == "100.00"
+    assert (lab.cell("vse++", "ucm i2t R@5"), lab.cell("vse++", "ucm i2t R@10")) == ("0.00", "100.00")
+    assert lab.cell("vse++", "ucm mR") == "33.33"
+    # What ranks do not say is the record's.
+    assert lab.read("md").count("| caption ceiling | 96.50 |") == 1
+
+
+def test_ranks_of_a_cell_that_failed_are_no_result(lab):
+    lab.put("ucm", "vse", 0, outcome=Outcome(status="failed", reason="boom"))
+    put_ranks(lab, "ucm", "vse", 1)
+    lab.build(params((["ucm"], ["vse"], [0])))
+    assert lab.cell("vse", "ucm mR") == "NA [1]"
+    assert "100.00" not in lab.read("md")
 
 
 TRAINED = {"total": 9, "trainable": 4}

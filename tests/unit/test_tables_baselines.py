@@ -47,8 +47,8 @@ def build(tmp_path):
             outcome = Outcome() if ranks else Outcome(status="failed", reason="diverged")
             plain, aware = ranks or (0, 0)
             metrics = {"mr": mr(plain), "dup_mr": mr(aware)} if ranks else {}
-            stamp = {"params_sha": "", "code_sha": "", "outcome": outcome, "metrics": metrics}
-            write_json(tmp_path / "cells" / cell.path / "cell.json", Record(**cell._asdict(), **stamp))
+            record = Record(**cell._asdict(), outcome=outcome, metrics=metrics)
+            write_json(tmp_path / "cells" / cell.path / "cell.json", record)
             rows = pd.concat([IMAGES, TEXTS]).assign(rank=np.int32(plain), dup_rank=np.int32(aware))
             rows.to_parquet(tmp_path / "cells" / cell.path / "ranks.parquet")
         paths = baselines.build(view(params, tmp_path / "cells"), tmp_path / "out")

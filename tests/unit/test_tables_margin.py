@@ -53,9 +53,8 @@ def build(tmp_path):
             folder = tmp_path / "cells" / cell.path
             outcome = Outcome() if rank else Outcome(status="failed", reason="diverged")
             metrics = {"mr": 100.0 if rank == 1 else 0.0} if rank else {}
-            stamp = {"params_sha": "", "code_sha": "", "config": CONFIGS[cell.method]}
-            names = cell._asdict()
-            write_json(folder / "cell.json", Record(**names, outcome=outcome, metrics=metrics, **stamp))
+            facts = {"outcome": outcome, "metrics": metrics, "config": CONFIGS[cell.method]}
+            write_json(folder / "cell.json", Record(**cell._asdict(), **facts))
             rows = pd.concat([IMAGES, TEXTS]).assign(rank=np.int32(rank or 0), dup_rank=np.int32(rank or 0))
             rows.to_parquet(folder / "ranks.parquet")
         paths = margin.build(view(params, tmp_path / "cells"), tmp_path / "out")

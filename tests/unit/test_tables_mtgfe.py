@@ -143,7 +143,6 @@ def two_stage(dataset="rsicd", seed=0, scorer="mtgfe", chosen="retrieval-filter"
         exhaustive=Way(**answered(40 + shift, 0.4, 0.1)),
         filtered=Way(**answered(20, 0.001, 0.001)),
         points=[Point(**answered(mr + shift, *way), k=k, **stages) for k, mr, *way in times],
-        **{"params_sha": "", "code_sha": ""},
         data={"synthetic": dataset.startswith("scenes")},
     )
     return made.model_copy(update=changes)

@@ -7,7 +7,6 @@ import csv
 import pytest
 
 from rsitr.params import CellId
-from rsitr.records import study as records
 from rsitr.records.artefact import Outcome
 from rsitr.records.failures import write_failures
 from rsitr.records.files import write_json
@@ -29,10 +28,10 @@ class Lab(Records, Reader):
         cell = CellId("lab", dataset, method, seed)
         metrics = dict.fromkeys(("map_i2t", "map_t2i", "map", "dup_map", "accuracy", "choice"), 10.0)
         metrics |= {"cosine_matched": cosine, "cosine_unmatched": cosine / 2}
-        measured = {"metrics": metrics, "failures": {"i2t": 1, "t2i": 1234}, "weights_sha": weights}
+        measured = {"metrics": metrics, "failures": {"i2t": 1, "t2i": 1234}}
         seconds = dict(zip(("inference", "two_encoders"), times, strict=False))
-        two = "v" if len(times) > 1 else ""
-        study = Study(**cell._asdict(), seconds=seconds, two_encoders_sha=two, code_sha="now", **(measured | fields))
+        used = {"cell": weights} | ({"two_encoders": "v"} if len(times) > 1 else {})
+        study = Study(**cell._asdict(), seconds=seconds, used=used, **(measured | fields))
         write_json(self.out.parent / "studies" / cell.path / "study.json", study)
         path = self.out.parent / "studies" / cell.path / "failures.csv"
         write_failures([FAILURE, FAILURE | {"direction": "t2i", "query": f"caption of {method}"}], path)
@@ -44,9 +43,9 @@ class Lab(Records, Reader):
         self.study(dataset, "clip", seed, cosine=cosine, times=times)
         self.study(dataset, "vse", seed, cosine=other, times=times[1:], weights="v")
 
-    def build(self, chosen, cells):
+    def build(self, chosen, cells, stale=()):
         studies = self.out.parent / "studies"
-        return peder.build(self.view(chosen), cells, self.out, studies)
+        return peder.build(self.view(chosen), dict.fromkeys(cells, stale), self.out, studies)
 
     def table(self, name):
         self.name = name
@@ -54,8 +53,7 @@ class Lab(Records, Reader):
 
 
 @pytest.fixture
-def lab(tmp_path, monkeypatch):
-    monkeypatch.setattr(records, "present_code", lambda: "now")
+def lab(tmp_path):
     return Lab(tmp_path)
 
 
@@ -134,12 +132,11 @@ def test_absent_weights_and_missing_studies_give_their_reason(lab):
 
 def test_a_study_of_another_training_is_marked(lab):
     lab.both("ucm", 0)
-    lab.study("ucm", "clip", 0, weights="older")
     chosen = (["ucm"], ["clip", "vse"], [0])
-    lab.build(params(chosen), cells(*chosen))
+    lab.build(params(chosen), cells(*chosen), stale=["cell", "two encoders"])
     shown = lab.table("peder-measures").rows()["CLIP"]["ucm mAP"]
     assert "†" in shown
-    assert lab.note(shown) == "made by other weights than the present"
+    assert lab.note(shown) == "made by other cell and two encoders than the present"
 
 
 def test_failures_are_listed_for_each_model(lab):

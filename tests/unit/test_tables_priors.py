@@ -18,7 +18,7 @@ def build(tmp_path):
     records = Records(tmp_path)
     for method, name in (("vse", "aid"), ("vse@clean", "aid-clean")):
         config = {"instruction_weights": f"scenes://lab/{name}"}
-        records.put("ucm", method, 0, 40.0, parameters={"trainable": 4}, prior_sha="f" * 64, config=config)
+        records.put("ucm", method, 0, 40.0, parameters={"trainable": 4}, used={"prior": "f" * 64}, config=config)
 
     def make(overlaps):
         comparison.build(records.view(CHOSEN, overlaps), records.out)

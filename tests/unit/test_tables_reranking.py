@@ -44,10 +44,11 @@ def build(tmp_path):
             if after is not None:
                 metrics |= dict.fromkeys((f"rr_{name}" for name in METRICS), mr(after))
             outcome = Outcome(status="failed", reason="diverged") if bad else Outcome()
-            stamp = {"params_sha": "", "code_sha": "", "outcome": outcome, "metrics": {} if bad else metrics}
-            write_json(tmp_path / "cells" / cell.path / "cell.json", Record(**cell._asdict(), **stamp))
+            record = Record(**cell._asdict(), outcome=outcome, metrics={} if bad else metrics)
+            write_json(tmp_path / "cells" / cell.path / "cell.json", record)
             rows = pd.concat([IMAGES, TEXTS]).assign(rank=np.int32(plain), rr_rank=np.int32(after or 0))
-            rows[[*IMAGES, *columns]].to_parquet(tmp_path / "cells" / cell.path / "ranks.parquet")
+            kept = columns if after is not None else columns[:1]
+            rows[[*IMAGES, *kept]].to_parquet(tmp_path / "cells" / cell.path / "ranks.parquet")
         paths = reranking.build(view(params, tmp_path / "cells"), tmp_path / "out")
         assert [path.name for path in paths] == [f"reranking.{kind}" for kind in ("csv", "md", "tex", "html")]
         text = (tmp_path / "out" / "reranking.csv").read_text(encoding="utf-8")

@@ -40,8 +40,6 @@ def record(seed: int, *, dataset: str = "rsicd", shift: float = 0.0, **changes: 
         exhaustive=way(22 + shift, 0.4, 0.08),
         filtered=way(15 + shift, 0.001, 0.0005),
         points=points,
-        params_sha="p",
-        code_sha="c",
     )
     return made.model_copy(update=changes)
 
