@@ -19,7 +19,7 @@ from rsitr.datasets.karpathy import karpathy_rows
 from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, write_table
 from rsitr.dedup.clean import clean
 from rsitr.methods import catalog
-from rsitr.records.cell import Spec
+from rsitr.records.cell import SCORED, TRAINED, Spec
 from rsitr.records.paths import Paths
 
 # Small enough that an epoch of the project below takes milliseconds.
@@ -64,11 +64,9 @@ def tiny_settings() -> dict[str, Any]:
 
 
 @pytest.fixture(scope="session")
-def schema_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The schemas of all methods, which take one process that imports torch to make."""
-    folder = tmp_path_factory.mktemp("schemas")
-    catalog.schemas(folder)
-    return folder
+def schema_cache() -> dict[str, Any]:
+    """The schemas of all methods, made before a test replaces the interpreter, which takes a process to make them."""
+    return catalog.schemas()
 
 
 @pytest.fixture(scope="session")
@@ -121,8 +119,8 @@ def _draw(root: Path) -> Path:
 
 
 @pytest.fixture(scope="session")
-def template(tmp_path_factory: pytest.TempPathFactory, schema_cache: Path) -> Path:
-    """A project folder with params.yaml, the schemas, and a cleaned table and images under the name ``scenes-b``."""
+def template(tmp_path_factory: pytest.TempPathFactory, schema_cache: dict[str, Any]) -> Path:
+    """A project folder with params.yaml, and a cleaned table and images under the name ``scenes-b``."""
     folder = tmp_path_factory.mktemp("template")
     root = folder / Paths.extracted("scenes-b")
     frame = clean(rows_to_frame(karpathy_rows(_draw(root), image_dir="images"), root), "none")
@@ -134,7 +132,6 @@ def template(tmp_path_factory: pytest.TempPathFactory, schema_cache: Path) -> Pa
     tiny = {"title": "Tiny", "matrix": matrix, "settings": {"all": TINY_SETTINGS}}
     params = {"experiment": "tiny", "experiments": {"tiny": tiny}}
     (folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    shutil.copytree(schema_cache, folder / ".rsitr")
     return folder
 
 
@@ -160,7 +157,7 @@ def make_spec() -> Callable[..., Spec]:
             settings=settings if method == "chance" else TINY_SETTINGS | settings,
             dedup="none",
             threads=1,
-            code_sha="0" * 64,
+            code={TRAINED: "0" * 64, SCORED: "0" * 64},
         )
 
     return make

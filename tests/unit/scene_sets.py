@@ -52,7 +52,9 @@ def put_copies(first: str, second: str, pairs: tuple[tuple[str, str], ...] = (),
 
 def prior_spec(**prior: object) -> PriorSpec:
     """The spec of the prior ``tiny/mine``."""
-    return PriorSpec(experiment="tiny", name="mine", prior=Prior.model_validate(prior), threads=1, code_sha="0" * 64)
+    return PriorSpec(
+        experiment="tiny", name="mine", prior=Prior.model_validate(prior), threads=1, code={"code": "0" * 64}
+    )
 
 
 def draw_set(name: str, per_class: int = 6, size: int = 32) -> Path:

@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rsitr.dedup.prior_images import SceneImage, Selection, select
+from rsitr.errors import RecordError
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.scene_classifier import SceneClassifier
 from rsitr.nn.scene_weights import located
@@ -71,7 +72,7 @@ def test_the_record_says_what_was_learned_from_and_how_well(folder):
     assert record.mean_class_accuracy == pytest.approx(record.accuracy)  # the classes have as many images
     assert record.config["image_backbone"] == "test_resnet"
     assert (record.synthetic, record.seed, record.machine["threads"]) == (True, 0, 1)
-    assert (record.params_sha, record.code_sha) == (spec.params_sha, spec.code_sha)
+    assert record.identities == {"parameters": spec.params_sha, "code": "0" * 64}
     assert record.data_sha == select(spec).data_sha
     assert record.parameters > 1000
     assert not Paths.prior_weights(spec.id).with_name("resume.pt").exists()
@@ -135,16 +136,37 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(monkeypatch):
     assert weights(spec) == whole
 
 
-def test_a_state_of_other_images_or_parameters_is_not_continued():
+def test_a_state_of_other_images_code_or_parameters_is_not_continued():
     spec = spec_of()
     SceneTrainer(spec, select(spec), "cpu").save()
     assert SceneTrainer(spec, select(spec), "cpu").restore()
-    for other in (spec_of(learning_rate=0.02), spec.model_copy(update={"code_sha": "1" * 64})):
+    for other in (spec_of(learning_rate=0.02), spec.model_copy(update={"code": {"code": "1" * 64}})):
         assert not SceneTrainer(other, select(other), "cpu").restore()
     draw_set("world", per_class=5)
     assert not SceneTrainer(spec, select(spec), "cpu").restore()
-    Paths.prior_weights(spec.id).with_name("resume.pt").write_bytes(b"half of")
-    assert not SceneTrainer(spec, select(spec), "cpu").restore()
+
+
+@pytest.mark.parametrize("damage", [b"", b"half of", "one bit"])
+def test_a_damaged_state_is_set_aside_and_training_begins_again(damage, capsys):
+    spec = spec_of()
+    SceneTrainer(spec, select(spec), "cpu").save()
+    state = Paths.prior_weights(spec.id).with_name("resume.pt")
+    whole = state.read_bytes()
+    state.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]) if damage == "one bit" else damage)
+    assert train(spec).outcome.status == "ok"
+    assert "resume.pt.damaged is damaged: training begins again" in capsys.readouterr().err
+    assert state.with_name("resume.pt.damaged").is_file()
+    assert not state.exists()
+
+
+def test_nothing_is_kept_against_an_objection():
+    def object_to():
+        raise RecordError("the sources have changed")
+
+    with pytest.raises(RecordError):
+        train(spec_of(), object_to)
+    assert read_prior(spec_of().id) is None
+    assert not Paths.prior_weights(spec_of().id).exists()
 
 
 def test_planted_copies_are_left_out_and_listed():

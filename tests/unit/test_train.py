@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,11 +17,13 @@ from safetensors.torch import load_file, save_file
 
 from rsitr.datasets.splits import SplitData
 from rsitr.datasets.table import DatasetFacts, read_table, write_table
-from rsitr.errors import Unsupported
+from rsitr.errors import RecordError, Unsupported
 from rsitr.methods.base import Phase, TrainingConfig
 from rsitr.methods.vse import VSE
-from rsitr.records.cell import Epoch
+from rsitr.records.cell import SCORED, TRAINED, Epoch, read_report, trained_identities
 from rsitr.records.paths import Paths
+from rsitr.records.provenance import sha256_file
+from rsitr.stages import setup
 from rsitr.stages import train as training
 from rsitr.stages.encode import Encoded
 from rsitr.stages.setup import CellData, load_data
@@ -95,7 +98,8 @@ def build(project, make_spec, seed=0, **settings):
     """A trainer of the tiny project, before its first step."""
     spec = make_spec("vse", seed, **settings)
     data = load_data(spec)
-    return Trainer(training.build_method(spec, data), data, spec, "cpu", project / "resume.pt")
+    identity = [*trained_identities(spec).values(), data.facts.data_sha]
+    return Trainer(training.build_method(spec, data), data, spec, "cpu", project / "resume.pt", identity)
 
 
 def test_the_backbone_has_a_rate_of_its_own_or_none(project, make_spec):
@@ -394,26 +398,96 @@ def test_seeds_differ_and_equal_seeds_agree(project, make_spec):
     assert sums[0] != sums[2]
 
 
-@pytest.mark.parametrize("spoil", [b"not a state file", b"", None])
-def test_an_unusable_state_costs_time_and_not_correctness(spoil, project, make_spec):
-    trainer = build(project, make_spec)
-    trainer.save()
-    if spoil is None:
-        other = build(project, make_spec, width=20)  # other parameters, so another identity
-    else:
-        trainer.state_path.write_bytes(spoil)
-        other = trainer
-    assert not other.restore()
+def killed_at(step, spec, monkeypatch):
+    """Train a cell until its process dies at a step, with the state of the step before saved."""
+    real = Trainer.train_step
+
+    def dies(self, batch, pictures):
+        if self.step == step:
+            raise Killed
+        return real(self, batch, pictures)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "SAVE_SECONDS", -1)
+        patch.setattr(Trainer, "train_step", dies)
+        with pytest.raises(Killed):
+            train(spec)
+    return Paths.checkpoint(spec.cell) / "resume.pt"
 
 
-def test_a_state_of_other_data_is_not_continued(project, make_spec):
-    trainer = build(project, make_spec)
-    trainer.save()
-    assert build(project, make_spec).restore()
+@pytest.mark.parametrize("damage", [b"", b"not a state file", "cut", "one bit"])
+def test_a_damaged_state_is_set_aside_and_costs_time_and_not_correctness(
+    damage, project, make_spec, monkeypatch, capsys
+):
+    spec = make_spec()
+    train(spec)
+    expected = checkpoint(spec).read_bytes()
+    shutil.rmtree("checkpoints")
+    state = killed_at(2, spec, monkeypatch)
+    whole = state.read_bytes()
+    spoilt = {"cut": whole[:-1], "one bit": whole[:-1] + bytes([whole[-1] ^ 1])}.get(damage, damage)
+    state.write_bytes(spoilt)
+    assert train(spec).outcome.status == "ok"
+    assert checkpoint(spec).read_bytes() == expected
+    assert state.with_name("resume.pt.damaged").read_bytes() == spoilt
+    shown = capsys.readouterr().err
+    assert "resume.pt.damaged is damaged: training begins again" in shown
+    assert "continuing" not in shown
+
+
+@pytest.mark.parametrize(
+    ("changed", "continues"),
+    [("nothing", True), ("code of evaluation", True), ("code", False), ("parameters", False), ("data", False)],
+)
+def test_only_the_same_training_is_continued(changed, continues, project, make_spec, monkeypatch, capsys):
+    spec = make_spec()
+    killed_at(2, spec, monkeypatch)
     table = Paths.clean("scenes-b", "none")
-    rows, facts = read_table(table)
-    write_table(rows, facts._replace(data_sha="0" * 64), table)
-    assert not build(project, make_spec).restore()
+    match changed:
+        case "code of evaluation":
+            spec = spec.model_copy(update={"code": spec.code | {SCORED: "1" * 64}})
+        case "code":
+            spec = spec.model_copy(update={"code": spec.code | {TRAINED: "1" * 64}})
+        case "parameters":
+            spec = make_spec(learning_rate=0.02)
+        case "data":
+            rows, facts = read_table(table)
+            write_table(rows, facts._replace(data_sha="0" * 64), table)
+    assert train(spec).outcome.status == "ok"
+    assert ("continuing at step 2" in capsys.readouterr().err) is continues
+
+
+def test_the_report_names_what_the_weights_are_of(project, make_spec):
+    spec = make_spec(epochs=1)
+    report = train(spec)
+    assert report.identities == {"parameters": spec.params_sha, "trained": "0" * 64}
+    assert report.data_sha == load_data(spec).facts.data_sha
+    assert report.weights_sha == sha256_file(checkpoint(spec))
+    assert report.used == {}
+    assert read_report(spec.cell) == report
+
+
+@pytest.mark.parametrize(("threads", "used"), [(1, 1), (1000, os.cpu_count())])
+def test_the_report_states_the_threads_really_used(threads, used, project, make_spec, monkeypatch):
+    before = torch.get_num_threads()
+    monkeypatch.setattr(setup, "_prepared", [])
+    try:
+        report = train(make_spec("chance").model_copy(update={"threads": threads}))
+        assert report.machine["threads"] == torch.get_num_threads() == used
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_nothing_is_kept_against_an_objection(project, make_spec):
+    spec = make_spec(epochs=1)
+
+    def object_to():
+        raise RecordError("the sources have changed")
+
+    with pytest.raises(RecordError, match="the sources have changed"):
+        train(spec, object_to)
+    assert not checkpoint(spec).exists()
+    assert read_report(spec.cell) is None
 
 
 def test_alarm_when_the_loss_is_not_finite(project, make_spec, monkeypatch):
