@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
@@ -11,14 +12,16 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from rsitr.datasets.splits import SplitData, load_splits
+from rsitr.errors import RecordError
 from rsitr.records.artefact import Outcome
-from rsitr.records.cell import TrainReport, read_record
+from rsitr.records.cell import SCORED, TRAINED, TrainReport
 from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
+from rsitr.records.provenance import sha256_file
+from rsitr.retrieval.rank_files import SCHEMA, SplitRanks, metrics_of, read_ranks, write_ranks
 from rsitr.retrieval.ranks import rank_embeddings
-from rsitr.retrieval.recall import Ranks, text_groups
-from rsitr.stages import evaluate as evaluation
-from rsitr.stages.evaluate import SplitRanks, evaluate, metrics_of, write_ranks
+from rsitr.retrieval.recall import Ranks, RecallReport, ceiling, text_groups
+from rsitr.stages.evaluate import evaluate
 from rsitr.stages.train import train
 
 # Two images on the axes of the plane; captions 1 and 3 say the same.
@@ -45,7 +48,7 @@ def test_ranks_are_written_query_by_query(tmp_path):
     path = tmp_path / "cell" / "ranks.parquet"
     write_ranks(path, SPLIT, ranks())
     table = pq.read_table(path)
-    assert table.schema.equals(evaluation.RANKS_SCHEMA)
+    assert table.schema.equals(SCHEMA)
     columns = ("direction", "image_id", "caption", "rank", "dup_rank", "rr_rank")
     assert [tuple(row[name] for name in columns) for row in table.to_pylist()] == [
         # Image a: caption 0 scores .8, more than all others. Image b: caption 2 scores 1.
@@ -59,18 +62,48 @@ def test_ranks_are_written_query_by_query(tmp_path):
     ]
 
 
-def test_metrics_by_hand():
-    metrics = metrics_of(ranks(), SPLIT)
+def test_metrics_by_hand(tmp_path):
+    write_ranks(tmp_path / "ranks.parquet", SPLIT, ranks())
+    metrics = metrics_of(read_ranks(tmp_path / "ranks.parquet").ranks)
     assert metrics["i2t_r1"] == 100
     assert metrics["t2i_r1"] == 75
     assert metrics["t2i_r5"] == 100
     assert metrics["mr"] == pytest.approx((5 * 100 + 75) / 6)
     assert metrics["dup_t2i_r1"] == metrics["dup_mr"] == 100
-    # One of the two captions "a dot" must miss its image at the first place, whatever the model.
-    assert metrics["ceiling_t2i_r1"] == 75
     assert (metrics["i2t_medr"], metrics["t2i_medr"]) == (1, 1)
     assert (metrics["rr_i2t_r1"], metrics["rr_i2t_r5"], metrics["rr_t2i_r5"]) == (50, 100, 75)
-    assert len(metrics) == 4 * 7 + 2
+    assert len(metrics) == 3 * 7 + 2
+    # One of the two captions "a dot" must miss its image at the first place, whatever the model.
+    assert ceiling(SPLIT.captions, SPLIT.image_of).t2i_r1 == 75
+
+
+def test_ranks_are_read_as_they_were_written(tmp_path):
+    path = tmp_path / "ranks.parquet"
+    write_ranks(path, SPLIT, ranks())
+    found = read_ranks(path)
+    assert found.image_of.tolist() == [0, 0, 1, 1]
+    assert found.image_ids.tolist() == ["a.png", "b.png"]
+    assert found.ranks["rr_rank"].i2t.tolist() == [3, 1]
+    assert found.ranks["rank"].t2i.tolist() == [1, 2, 1, 1]
+
+
+def test_ranks_of_a_file_without_a_column_have_no_metrics_of_it(tmp_path):
+    path = tmp_path / "ranks.parquet"
+    write_ranks(path, SPLIT, ranks())
+    pq.write_table(pq.read_table(path).drop_columns(["rr_rank"]), path)
+    assert {name for name in metrics_of(read_ranks(path).ranks) if name.startswith("rr_")} == set()
+    assert len(metrics_of(read_ranks(path).ranks)) == 2 * 7 + 2
+
+
+@pytest.mark.parametrize("content", [None, b"", b"PAR1 and no more"])
+def test_ranks_that_cannot_be_read_are_named(content, tmp_path):
+    path = tmp_path / "ranks.parquet"
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(
+        RecordError, match=r"ranks.parquet cannot be read .*: restore it from git, or evaluate the cell"
+    ):
+        read_ranks(path)
 
 
 @pytest.fixture
@@ -83,7 +116,8 @@ def trained(project, make_spec):
 def test_the_record_of_a_trained_cell(trained):
     record = evaluate(trained)
     assert record.outcome == Outcome()
-    assert (record.params_sha, record.code_sha) == (trained.params_sha, trained.code_sha)
+    assert record.identities == {"parameters": trained.params_sha, "trained": "0" * 64, "scored": "0" * 64}
+    assert record.weights_sha == sha256_file(Paths.checkpoint(trained.cell) / "model.safetensors")
     assert record.data_sha == load_splits(Paths.clean("scenes-b", "none"))[1].data_sha
     assert record.selection["split"] == "val"
     assert set(record.seconds) == {"features", "train", "evaluate", "encode", "score", "inference"}
@@ -94,11 +128,35 @@ def test_the_record_of_a_trained_cell(trained):
     table = pq.read_table(folder / "ranks.parquet").to_pandas()
     assert len(table) == 6 + 12
     share = 100 * (table.loc[table["direction"] == "t2i", "rank"] <= 5).mean()
-    assert record.metrics["t2i_r5"] == pytest.approx(share)
+    assert metrics_of(read_ranks(folder / "ranks.parquet").ranks)["t2i_r5"] == pytest.approx(share)
+    # No two captions of the six test images are alike, so everything can be found. All other metrics are in the ranks.
+    assert record.metrics == {f"ceiling_{field.name}": 100 for field in fields(RecallReport)}
     history = (folder / "history.csv").read_text(encoding="utf-8").splitlines()
     assert history[0] == "epoch,loss,val_mr,learning_rate"
     assert len(history) == 2
+    first = (folder / "ranks.parquet").read_bytes()
     assert evaluate(trained).metrics == record.metrics
+    assert (folder / "ranks.parquet").read_bytes() == first
+
+
+def test_the_record_is_of_the_code_that_trained_and_of_the_code_that_evaluated(trained):
+    edited = trained.model_copy(update={"code": {TRAINED: "1" * 64, SCORED: "2" * 64}})
+    identities = evaluate(edited).identities
+    assert (identities[TRAINED], identities[SCORED]) == ("0" * 64, "2" * 64)
+
+
+def test_nothing_is_kept_against_an_objection(trained):
+    def object_to():
+        raise RecordError("the sources have changed")
+
+    with pytest.raises(RecordError, match="the sources have changed"):
+        evaluate(trained, object_to)
+    assert not Paths.cell(trained.cell).exists()
+
+
+def test_what_was_never_trained_is_not_evaluated(project, make_spec):
+    with pytest.raises(RecordError, match="tiny/scenes-b/vse/0 has not been trained: run `rsitr train tiny/scenes-b"):
+        evaluate(make_spec("vse"))
 
 
 def test_a_checkpoint_of_another_cell_fails_and_names_it(trained):
@@ -126,15 +184,6 @@ def test_what_was_not_trained_is_recorded_and_not_evaluated(status, project, mak
     assert {file.name for file in Paths.cell(spec.cell).iterdir()} == {"cell.json", "ranks.parquet", "history.csv"}
 
 
-def test_an_evaluation_that_was_killed_is_recorded_and_the_checkpoint_stays_good(trained):
-    killed = Outcome(status="failed", reason="evaluate was killed by SIGKILL")
-    record = evaluate(trained, killed)
-    assert (record.outcome, record.metrics) == (killed, {})
-    assert record.selection["split"] == "val"
-    assert read_record(Paths.cell(trained.cell) / "cell.json") == record
-    assert evaluate(trained).outcome == Outcome()
-
-
 def test_a_method_that_is_not_trained_leaves_an_empty_checkpoint_and_is_evaluated(project, make_spec, tiny_clip):
     spec = make_spec("chance").model_copy(
         update={"method": "clip", "settings": {"model": tiny_clip, "weights": "none"}}
@@ -144,4 +193,4 @@ def test_a_method_that_is_not_trained_leaves_an_empty_checkpoint_and_is_evaluate
     record = evaluate(spec)
     assert record.outcome == Outcome()
     assert record.parameters["trainable"] == 0
-    assert 0 < record.metrics["mr"] <= 100
+    assert 0 < metrics_of(read_ranks(Paths.cell(spec.cell) / "ranks.parquet").ranks)["mr"] <= 100

@@ -17,6 +17,7 @@ from rsitr.records.cell import TrainReport
 from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
 from rsitr.records.provenance import sha256_file
+from rsitr.stages import train as training
 from rsitr.stages.evaluate import evaluate, load_checkpoint
 from rsitr.stages.setup import build_method, load_data
 from rsitr.stages.teacher import Teacher
@@ -80,7 +81,8 @@ def test_a_student_learns_from_its_teacher_and_keeps_nothing_of_it(project, taug
     teacher = train(spec.teacher)
     report = train(spec)
     assert report.outcome == Outcome()
-    assert report.teacher_sha == teacher.weights_sha == sha256_file(weights(spec.teacher))
+    assert report.used == {"teacher": teacher.weights_sha}
+    assert teacher.weights_sha == sha256_file(weights(spec.teacher))
     assert report.weights_sha == sha256_file(weights(spec))
     assert report.parameters["total"] == sum(p.numel() for p in build_method(spec, load_data(spec)).parameters())
     kept = weights(spec).read_bytes()
@@ -89,11 +91,11 @@ def test_a_student_learns_from_its_teacher_and_keeps_nothing_of_it(project, taug
 
     record = evaluate(spec)
     assert record.outcome.status == "ok"
-    assert (record.weights_sha, record.teacher_sha) == (report.weights_sha, report.teacher_sha)
+    assert (record.weights_sha, record.used) == (report.weights_sha, report.used)
     train(spec)
     assert weights(spec).read_bytes() == kept  # a function of the seed
     alone = spec.model_copy(update={"teacher": None, "settings": spec.settings | {"teacher": ""}})
-    assert train(alone).teacher_sha == ""
+    assert train(alone).used == {}
     assert weights(alone).read_bytes() != kept
 
 
@@ -118,20 +120,33 @@ def test_without_a_teacher_the_student_is_skipped_with_the_reason(status, projec
     report = train(spec)
     reason = f"its teacher tiny/scenes-b/vse/0 is {status}: no such weights"
     assert report.outcome == Outcome(status="skipped", reason=reason)
-    assert (report.weights_sha, report.teacher_sha) == ("", "")
+    assert (report.weights_sha, report.used) == ("", {})
     assert evaluate(spec).outcome.reason == reason
 
 
-def test_a_state_of_another_teacher_is_not_continued(project, taught):
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_killed_student_continues_only_with_the_teacher_that_it_began_with(
+    anew, project, taught, monkeypatch, capsys
+):
     spec = taught()
     train(spec.teacher)
-    data = load_data(spec)
-    teacher = Teacher(spec.teacher, "cpu")
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "SAVE_SECONDS", -1)
+        patch.setattr(Trainer, "train_step", killed_at(2))
+        with pytest.raises(KeyboardInterrupt):
+            train(spec)
+    if anew:
+        train(spec.teacher.model_copy(update={"settings": spec.teacher.settings | {"learning_rate": 0.02}}))
+    assert train(spec).outcome == Outcome()
+    assert ("continuing at step 2" in capsys.readouterr().err) is not anew
 
-    def trainer():
-        return Trainer(build_method(spec, data), data, spec, "cpu", project / "resume.pt", teacher)
 
-    trainer().save()
-    assert trainer().restore()
-    teacher.weights_sha = "0" * 64
-    assert not trainer().restore()
+def killed_at(step):
+    real = Trainer.train_step
+
+    def dies(self, batch, pictures):
+        if self.step == step:
+            raise KeyboardInterrupt
+        return real(self, batch, pictures)
+
+    return dies
