@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from copy import deepcopy
+from subprocess import CompletedProcess
 
 import pytest
 import yaml
 
 from rsitr.errors import ParamsError
+from rsitr.methods import catalog
 from rsitr.params import CellId, load_params, parse_params
-from rsitr.pipeline import cells as pipeline
+from rsitr.pipeline.specs import open_params
 
 GOOD = {
     "experiment": "lab",
@@ -94,6 +97,10 @@ def test_a_shared_setting_reaches_methods_that_have_the_field_and_an_exact_one_r
         ("experiments.lab.matrix.0.datasets", [], "experiments.lab.matrix.0.datasets: List should have at least 1"),
         ("experiments.lab.matrix.0.methods", ["VSE"], "'VSE' is not of the form name or name@variant"),
         ("experiments.lab.matrix.0.methods", ["../x"], "'../x' is not of the form"),
+        ("experiment", "../lab", "experiment: String should match pattern"),
+        ("experiments.lab.matrix.0.datasets", ["Scenes"], "experiments.lab.matrix.0.datasets.0: String should match"),
+        ("experiments.lab.matrix.0.datasets", [".."], "experiments.lab.matrix.0.datasets.0: String should match"),
+        ("experiments.lab.pretraining", ["a/b"], "experiments.lab.pretraining.0: String should match pattern"),
         ("experiments.lab.dedup", "phash", "experiments.lab.dedup: Input should be 'none', 'remoteclip' or 'copies'"),
         ("experiments.lab.sedds", [0], "experiments.lab.sedds: Extra inputs are not permitted"),
         ("strict", "yes", "strict: Input should be a valid boolean"),
@@ -105,6 +112,18 @@ def test_a_mistake_is_named_by_its_place(path, value, message):
         parse_params(edited(path, value))
     assert message in str(caught.value)
     assert str(caught.value).startswith("params.yaml is not valid:\n")
+
+
+@pytest.mark.parametrize("name", ["Lab", "../lab", "lab/b", "", "-lab", "a lab"])
+def test_a_name_that_cannot_be_part_of_a_path_is_refused(name):
+    raw = deepcopy(GOOD)
+    raw["experiments"][name] = raw["experiments"]["lab"]
+    with pytest.raises(ParamsError, match="String should match pattern"):
+        parse_params(raw)
+    raw = deepcopy(GOOD)
+    raw["experiments"]["lab"]["priors"] = {name: {"datasets": ["aid"]}}
+    with pytest.raises(ParamsError, match="String should match pattern"):
+        parse_params(raw)
 
 
 def test_all_mistakes_are_listed_at_once():
@@ -138,11 +157,10 @@ def test_unreadable_files(text, message, tmp_path):
         load_params(path)
 
 
-def test_the_file_of_the_project_is_valid(monkeypatch, schema_cache, request):
-    monkeypatch.setattr(pipeline, "STATE", schema_cache)
+def test_the_file_of_the_project_is_valid(schema_cache, request):
     raw = yaml.safe_load((request.config.rootpath / "params.yaml").read_text(encoding="utf-8"))
     for experiment in raw["experiments"]:
-        assert pipeline.open_params(raw | {"experiment": experiment}).cells(experiment)
+        assert open_params(raw | {"experiment": experiment}).cells(experiment)
 
 
 @pytest.mark.parametrize(
@@ -159,20 +177,37 @@ def test_the_file_of_the_project_is_valid(monkeypatch, schema_cache, request):
         ("experiments.lab.settings.datasets.ucm", {}, "settings.datasets names ['ucm'], which its matrix does not"),
     ],
 )
-def test_methods_datasets_and_settings_are_checked_before_anything_runs(
-    path, value, message, monkeypatch, schema_cache
-):
-    monkeypatch.setattr(pipeline, "STATE", schema_cache)
+def test_methods_datasets_and_settings_are_checked_before_anything_runs(path, value, message, schema_cache):
     raw = edited(path, value)
     if "vse@vit-bert" not in value:
         raw["experiments"]["lab"]["settings"]["methods"].pop("vse@vit-bert", None)
     with pytest.raises(ParamsError) as caught:
-        pipeline.open_params(raw)
+        open_params(raw)
     assert message in str(caught.value)
 
 
-def test_a_variant_may_be_named_in_params(monkeypatch, schema_cache):
-    monkeypatch.setattr(pipeline, "STATE", schema_cache)
+def test_a_variant_may_be_named_in_params(schema_cache):
     raw = edited("experiments.lab.matrix.1.methods", ["vse@mine"])
     raw["experiments"]["lab"]["settings"]["methods"] = {"vse@mine": {"margin": 0.5}}
-    assert CellId("lab", "scenes-a", "vse@mine", 1) in pipeline.open_params(raw).cells("lab")
+    assert CellId("lab", "scenes-a", "vse@mine", 1) in open_params(raw).cells("lab")
+
+
+def test_the_schemas_of_methods_are_made_once_for_the_sources(tmp_path, monkeypatch, schema_cache):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    started = []
+
+    def process(command, **_):
+        started.append(command)
+        return CompletedProcess(command, 0, json.dumps(schema_cache), "")
+
+    monkeypatch.setattr(catalog.subprocess, "run", process)
+    read = catalog.schemas.__wrapped__  # without what this process remembers
+    assert read() == read() == schema_cache
+    assert len(started) == 1
+    [file] = (tmp_path / "rsitr").iterdir()
+    file.write_text("{", encoding="utf-8")  # a damaged file is made again
+    assert read() == read() == schema_cache
+    assert len(started) == 2
+    monkeypatch.setattr(catalog, "PACKAGE", tmp_path)  # other sources
+    assert read() == schema_cache
+    assert len(started) == 3
