@@ -91,10 +91,8 @@ def _run_cell(spec: Spec, stages: Sequence[str]) -> Result:
         # A training that ended without weights has a record, too, which says why.
         report = read_report(spec.cell)
         if report is None or report.outcome.status == "ok" or present.other_training(spec, report):
-            raise RsitrError(
-                f"{spec.path} has no checkpoint of the present {' and '.join(other)}: "
-                f"run `rsitr train {spec.path}` first"
-            )
+            of = "" if other == ["checkpoint"] else f" of the present {' and '.join(other)}"
+            raise RsitrError(f"{spec.path} has no checkpoint{of}: run `rsitr train {spec.path}` first")
     needed = [stage for stage, wanted in (("train", train), ("evaluate", evaluate)) if wanted]
     if not needed:
         return Result(_outcome(spec, stages), False)
@@ -156,14 +154,13 @@ def _check_prerequisites(spec: ArtefactSpec) -> None:
 
 
 def checkpoint_of(spec: Spec) -> TrainReport:
-    """How training of a cell ended; raises ``RsitrError`` unless it was trained here by the present code and data."""
+    """How training of a cell ended; raises ``RsitrError`` where it was not trained here by the present code and data."""
     report = read_report(spec.cell)
     if report is None:
         raise RsitrError(f"{spec.path} has not been trained: run `rsitr train {spec.path}` first")
     if changed := Present().other_training(spec, report):
         raise RsitrError(
-            f"{spec.path} was trained with other {' and '.join(changed)} than the present: "
-            f"run `rsitr train {spec.path}`"
+            f"{spec.path} was trained with other {' and '.join(changed)} than the present: run `rsitr train {spec.path}`"
         )
     return report
 
