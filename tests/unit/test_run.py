@@ -133,6 +133,16 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_cell_trained_again(stages, sp
     assert "model.safetensors.damaged is damaged: it is not the file that its record is of" in capsys.readouterr().err
 
 
+def test_a_damaged_checkpoint_is_set_aside_and_not_evaluated(spec, processes):
+    put_trained(spec)
+    weights = spec.trained_outputs[0]
+    weights.write_bytes(b"damaged")
+    with pytest.raises(RsitrError, match="vse/0 has no checkpoint: run `rsitr train tiny/scenes-b/vse/0` first"):
+        run(spec, ("evaluate",))
+    assert processes.ran == []
+    assert weights.with_name("model.safetensors.damaged").read_bytes() == b"damaged"
+
+
 @pytest.mark.parametrize("changed", ["code", "parameters", "data"])
 def test_weights_of_another_training_are_not_evaluated(changed, spec, processes):
     put_trained(spec)

@@ -87,10 +87,11 @@ def _run_cell(spec: Spec, stages: Sequence[str]) -> Result:
     present = Present()
     train = "train" in stages and needs_training(spec, present)
     evaluate = "evaluate" in stages and (train or not finished(spec, present))
-    if evaluate and not train and (other := present.other_checkpoint(spec)):
+    if evaluate and "train" not in stages and needs_training(spec, present):
         # A training that ended without weights has a record, too, which says why.
         report = read_report(spec.cell)
         if report is None or report.outcome.status == "ok" or present.other_training(spec, report):
+            other = present.other_checkpoint(spec)
             of = "" if other == ["checkpoint"] else f" of the present {' and '.join(other)}"
             raise RsitrError(f"{spec.path} has no checkpoint{of}: run `rsitr train {spec.path}` first")
     needed = [stage for stage, wanted in (("train", train), ("evaluate", evaluate)) if wanted]
