@@ -1,23 +1,19 @@
-"""Which cell teaches another, and what follows from it: files, code, spec, what is stale, which times are right."""
+"""Which cell teaches another, and what follows from it: code, spec, what is stale, what runs. Cells of pictures."""
 
 from __future__ import annotations
 
-import os
-import time
-
 import pytest
 import yaml
-from rsitr.records.present import stale_parts
 
 from rsitr.errors import ParamsError, RsitrError
 from rsitr.params import CellId, load_params, parse_params
-from rsitr.pipeline import cells as pipeline
 from rsitr.pipeline import inputs as needs
-from rsitr.records.artefact import Outcome
-from rsitr.records.cell import Record, TrainReport
-from rsitr.records.files import write_json
-from rsitr.records.paths import Paths
-from rsitr.records.provenance import code_sha
+from rsitr.pipeline import run as module
+from rsitr.pipeline.freshness import Present
+from rsitr.pipeline.specs import artefacts, open_params, spec_of
+from rsitr.pipeline.status import status_of
+from rsitr.stages.entries import entries
+from tests.unit.made import KILLED, Processes, put_cell, put_evaluated, put_trained
 
 TEACHER, STUDENT = (CellId("tiny", "scenes-b", method, 0) for method in ("vse", "lw-mcr@mine"))
 
@@ -43,9 +39,6 @@ def test_a_teacher_is_the_cell_of_the_same_dataset_and_seed(change):
     assert needs.teacher(params, STUDENT._replace(seed=3)) == TEACHER._replace(seed=3)
     assert needs.teacher(params, TEACHER) is None  # has no such field
     assert needs.teacher(params, STUDENT._replace(method="lw-mcr")) is None
-    folder = Paths.checkpoint(TEACHER)
-    assert needs.teacher_files(params, STUDENT) == [folder / "model.safetensors", folder / "train.json"]
-    assert needs.teacher_files(params, TEACHER) == []
 
 
 def test_a_teacher_has_to_be_in_the_matrix(change):
@@ -55,7 +48,7 @@ def test_a_teacher_has_to_be_in_the_matrix(change):
         'seed 0 to experiments.tiny.matrix, or set `teacher: ""` in experiments.tiny.settings.methods.lw-mcr@mine'
     )
     with pytest.raises(ParamsError) as error:
-        pipeline.open_params(raw)
+        open_params(raw)
     assert str(error.value) == message
 
 
@@ -82,93 +75,64 @@ def test_a_teacher_reads_the_same_queries(change):
 
 def test_the_spec_of_a_student_holds_its_teachers_parameters_and_code(change):
     params = change()
-    spec, teacher = pipeline.spec_of(params, STUDENT), pipeline.spec_of(params, TEACHER)
+    spec, teacher = spec_of(params, STUDENT), spec_of(params, TEACHER)
     assert spec.teacher == teacher
-    stages = ["rsitr.stages.train", "rsitr.stages.evaluate"]
-    assert spec.code_sha == code_sha([*stages, "rsitr.methods.lw_mcr", "rsitr.methods.vse"])
-    assert teacher.code_sha == code_sha([*stages, "rsitr.methods.vse"])
-    other = pipeline.spec_of(change(vse={"epochs": 9}), STUDENT)
+    assert "rsitr.methods.vse.VSE" in entries(spec)["trained"]
+    assert "rsitr.methods.vse.VSE" not in entries(spec)["scored"]  # evaluation asks no teacher
+    other = spec_of(change(vse={"epochs": 9}), STUDENT)
     assert other.settings == spec.settings
     assert other.params_sha != spec.params_sha
+    assert other.code == spec.code
 
 
-def put(params, cell, **fields):
-    """Files of a cell that ran well under the present code, parameters and data, unless said otherwise."""
-    spec = pipeline.spec_of(params, cell)
-    folder, checkpoint = Paths.cell(cell), Paths.checkpoint(cell)
-    made = {"outcome": Outcome(), "params_sha": spec.params_sha, "code_sha": spec.code_sha}
-    for path in (checkpoint / "model.safetensors", folder / "ranks.parquet", folder / "history.csv"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    shas = {name: value for name, value in fields.items() if name.endswith("_sha")}
-    write_json(checkpoint / "train.json", TrainReport(**shas))
-    write_json(Paths.origin(cell), spec)
-    write_json(folder / "cell.json", Record(**cell._asdict(), **(made | fields)))
+def test_teachers_come_before_their_students(change):
+    params = change()
+    assert params.cells("tiny")[0] == STUDENT  # stands before its teacher in the matrix
+    assert [spec.cell for spec in artefacts(params, "tiny")] == [TEACHER, STUDENT]
+    assert [row.spec.cell for row in status_of(params, "tiny")] == [STUDENT, TEACHER]
 
 
 def test_a_student_of_other_weights_is_stale(change):
     params = change()
-    spec = pipeline.spec_of(params, STUDENT)
-    put(params, STUDENT, teacher_sha="first")
-    assert stale_parts(spec) == []  # nothing is known of the teacher
-    put(params, TEACHER, weights_sha="first")
-    assert stale_parts(spec) == []
-    put(params, TEACHER, weights_sha="second")
-    assert stale_parts(spec) == ["teacher"]
-    report = Paths.checkpoint(TEACHER) / "train.json"
-    report.unlink()  # a clone has records and no checkpoints
-    assert stale_parts(spec) == ["teacher"]
-    put(params, TEACHER, outcome=Outcome(status="failed", reason="killed"))
-    assert stale_parts(spec) == []  # it learned nothing else meanwhile
+    spec, teacher = spec_of(params, STUDENT), spec_of(params, TEACHER)
+    put_cell(teacher, b"first")
+    put_cell(spec)
+    assert Present().stale(spec) == []
+    put_cell(teacher, b"second")
+    assert Present().stale(spec) == ["teacher"]
+    teacher.trained_outputs[1].unlink()  # a clone has records and no checkpoints
+    assert Present().stale(spec) == ["teacher"]
+    put_trained(teacher, b"", outcome=KILLED, weights_sha="")
+    put_evaluated(teacher)
+    assert Present().stale(spec) == []  # it learned nothing else meanwhile
 
 
-@pytest.mark.parametrize(("weights", "runs"), [("first", []), ("second", ["train"])])
-def test_a_student_runs_again_when_its_teachers_weights_changed(weights, runs, change, monkeypatch):
-    ran = []
-    monkeypatch.setattr(pipeline, "run_stage", lambda name, *rest: ran.append(name))
+@pytest.mark.parametrize(("weights", "runs"), [(b"first", []), (b"second", [("cells/" + STUDENT.path, "train")])])
+def test_a_student_is_trained_again_when_its_teachers_weights_changed(weights, runs, change, monkeypatch):
+    processes = Processes()
+    monkeypatch.setattr(module, "run_process", processes)
     params = change()
-    put(params, STUDENT, teacher_sha="first")
-    put(params, TEACHER, weights_sha=weights)
-    pipeline.run_cell_stage("train", pipeline.spec_of(params, STUDENT))
-    assert ran == runs
+    put_cell(spec_of(params, TEACHER), b"first")
+    put_cell(spec_of(params, STUDENT))
+    put_cell(spec_of(params, TEACHER), weights)
+    module.run(spec_of(params, STUDENT), ("train",))
+    assert processes.ran == runs
+
+
+def test_a_student_is_not_evaluated_with_weights_that_another_teacher_taught(change):
+    params = change()
+    put_trained(spec_of(params, TEACHER), b"first")
+    put_trained(spec_of(params, STUDENT))
+    put_trained(spec_of(params, TEACHER), b"second")
+    with pytest.raises(RsitrError, match="lw-mcr@mine/0 has no checkpoint of the present teacher: run `rsitr train"):
+        module.run(spec_of(params, STUDENT), ("evaluate",))
 
 
 def test_a_student_cannot_be_trained_before_its_teacher(change, monkeypatch):
-    monkeypatch.setattr(pipeline, "run_stage", lambda *rest: pytest.fail("nothing to train with"))
-    spec = pipeline.spec_of(change(), STUDENT)
-    with pytest.raises(
-        RsitrError, match="tiny/scenes-b/vse/0 has not been trained: run `rsitr train tiny/scenes-b/vse/0"
-    ):
-        pipeline.run_cell_stage("train", spec)
-
-
-def times(cell):
-    folder, checkpoint = Paths.cell(cell), Paths.checkpoint(cell)
-    paths = [
-        checkpoint / "model.safetensors",
-        checkpoint / "train.json",
-        folder / "ranks.parquet",
-        folder / "cell.json",
-    ]
-    return [path.stat().st_mtime for path in paths]
-
-
-def test_synchronise_makes_a_current_student_newer_than_its_teacher(change):
-    params = change()
-    pipeline.synchronise(params, params.cells("tiny"))
-    put(params, TEACHER, weights_sha="first")
-    put(params, STUDENT, teacher_sha="first")
-    now = time.time()
-    for cell, age in ((TEACHER, 10_000), (STUDENT, 20_000)):
-        for path in (*Paths.cell(cell).iterdir(), *Paths.checkpoint(cell).iterdir()):
-            os.utime(path, (now - age, now - age))
-    cells = params.cells("tiny")
-    assert cells[0] == STUDENT  # stands before its teacher in the matrix
-    pipeline.synchronise(params, cells)
-    assert min(times(STUDENT)) >= max(times(TEACHER)[:2])
-    put(params, TEACHER, weights_sha="second")
-    pipeline.synchronise(params, cells)
-    assert Paths.spec(STUDENT).stat().st_mtime > max(times(STUDENT))
+    monkeypatch.setattr(module, "run_process", lambda *rest: pytest.fail("nothing to train with"))
+    spec = spec_of(change(), STUDENT)
+    with pytest.raises(RsitrError, match="rests on cells/tiny/scenes-b/vse/0, which has not been computed"):
+        module.run(spec, ("train",))
 
 
 def test_the_pictures_of_pir_are_of_cells_that_differ_in_the_centre_scale(monkeypatch):
@@ -183,7 +147,7 @@ def test_the_pictures_of_pir_are_of_cells_that_differ_in_the_centre_scale(monkey
     lab = {"title": "Lab", "matrix": matrix, "settings": {"methods": overlays}}
     none = {"title": "None", "matrix": matrix[:1]}
     chosen = parse_params({"experiment": "lab", "experiments": {"lab": lab, "none": none}})
-    monkeypatch.setattr(needs, "schemas", lambda _: dict.fromkeys(("vse", "pir-itr-soft", "chance"), facts))
+    monkeypatch.setattr(needs, "schemas", lambda: dict.fromkeys(("vse", "pir-itr-soft", "chance"), facts))
     found = needs.pir_cells(chosen, "lab")
     assert list(found) == ["vse", "pir-itr-soft, λ = 0", "pir-itr-soft, λ = 2", "pir-itr-soft"]
     assert {(cell.dataset, cell.seed) for cell in found.values()} == {("rsicd", 1)}
