@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import os
-import time
-from pathlib import Path
-
 import pytest
-import typer
 import yaml
-from rsitr.pipeline.priors import run_prior, spec_of_prior
-from rsitr.records.present import stale_parts
+from safetensors.torch import load_file
 
-from rsitr.cli.scenes import scenes_report, scenes_train
+from rsitr.cli.scenes import scenes_report
 from rsitr.dedup.prior_images import select
 from rsitr.errors import ParamsError, RsitrError
 from rsitr.methods import catalog
 from rsitr.params import CellId, PriorId, load_params, parse_params, prior_of
-from rsitr.pipeline import cells as pipeline
 from rsitr.pipeline import inputs as needs
 from rsitr.pipeline import overlap, report
-from rsitr.pipeline import priors as run
+from rsitr.pipeline import run as running
+from rsitr.pipeline.freshness import Present
+from rsitr.pipeline.run import Result, run
+from rsitr.pipeline.specs import artefacts, open_params, prior_spec, spec_of
+from rsitr.pipeline.status import forget, status_of
 from rsitr.records.artefact import Outcome
-from rsitr.records.cell import Record, TrainReport
-from rsitr.records.files import read_json, write_json
+from rsitr.records.cell import read_report
 from rsitr.records.paths import Paths
-from rsitr.records.prior import SceneRecord, read_prior
-from rsitr.records.provenance import sha256_file
+from rsitr.records.prior import read_prior
+from rsitr.stages import train as training
+from rsitr.stages.train import Trainer, train
 from rsitr.tables.entries import collect
+from tests.unit.made import KILLED, Processes, put_cell, put_prior, put_trained
 from tests.unit.scene_sets import put_copies, put_set
 
 CELL, OTHER = (CellId("tiny", "scenes-b", method, 0) for method in ("vse", "chance"))
@@ -38,12 +36,12 @@ SETTINGS = {"image_backbone": "test_resnet", "image_weights": "none", "image_siz
 @pytest.fixture
 def change(project, monkeypatch):
     """``change(prior, **settings)``: parameters with the prior ``mine``, which ``vse`` starts from."""
-    known = catalog.schemas(needs.STATE)
+    known = catalog.schemas()
     field = {"instruction_weights": {"type": "string", "default": ""}, "spatial": {"type": "boolean", "default": True}}
     schema = known["vse"]["schema"]
     described = known | {"vse": known["vse"] | {"schema": schema | {"properties": schema["properties"] | field}}}
     for module in (needs, catalog):
-        monkeypatch.setattr(module, "schemas", lambda folder: described)
+        monkeypatch.setattr(module, "schemas", lambda: described)
 
     def make(prior=None, **settings):
         raw = yaml.safe_load((project / "params.yaml").read_text())
@@ -66,31 +64,15 @@ def sets(project):
         put_copies(*(f"scenes-{name}" for name in pair), rows)
 
 
-def put_prior(params, content=b"weights", status="ok", **fields):
-    """A prior that was trained, or was to be."""
-    spec = spec_of_prior(params, MINE)
-    path = Paths.prior_weights(MINE)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(content)
-    Paths.prior(MINE).mkdir(parents=True, exist_ok=True)
-    (Paths.prior(MINE) / "left_out.csv").touch()
-    sha = sha256_file(path) if status == "ok" else ""
-    made = {"weights_sha": sha, "outcome": Outcome(status=status, reason="" if status == "ok" else "boom")}
-    write_json(Paths.prior(MINE) / "scenes.json", SceneRecord.begun(spec).model_copy(update=made | fields))
-    return sha
+@pytest.fixture
+def processes(monkeypatch):
+    found = Processes()
+    monkeypatch.setattr(running, "run_process", found)
+    return found
 
 
-def put_cell(params, **fields):
-    """A cell that was trained and evaluated by the present code, unless said otherwise."""
-    spec = pipeline.spec_of(params, CELL)
-    folder, checkpoint = Paths.cell(CELL), Paths.checkpoint(CELL)
-    for path in (checkpoint / "model.safetensors", folder / "ranks.parquet", folder / "history.csv"):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.touch()
-    made = {"outcome": Outcome(), "params_sha": spec.params_sha, "code_sha": spec.code_sha}
-    write_json(checkpoint / "train.json", TrainReport(**fields))
-    write_json(Paths.origin(CELL), spec)
-    write_json(folder / "cell.json", Record(**CELL._asdict(), **(made | fields)))
+def mine(params):
+    return prior_spec(params, MINE)
 
 
 def test_an_address_names_a_prior():
@@ -109,7 +91,7 @@ def test_an_address_names_a_prior():
         (("mine", "dedup"), "none", "priors.mine.dedup: Input should be 'remoteclip' or 'copies'"),
         (("mine", "settings"), {"epoch": 3}, "priors.mine.settings.epoch: Extra inputs are not permitted"),
         (("mine", "settings"), {"held_out": 1.0}, "priors.mine.settings.held_out: Input should be less than 1"),
-        (("Mine!",), {"datasets": ["aid"]}, "'Mine!' is not a name for a prior"),
+        (("Mine!",), {"datasets": ["aid"]}, "priors.Mine!.[key]: String should match pattern"),
     ],
 )
 def test_what_params_yaml_may_not_say_of_a_prior(path, value, message):
@@ -136,10 +118,10 @@ def test_unknown_names_are_refused_before_anything_runs(change):
     wrong = {"datasets": ["atlantis"]}, {"without": ["atlantis"]}
     for prior in wrong:
         with pytest.raises(ParamsError, match="unknown dataset 'atlantis'"):
-            pipeline.open_params(change(prior).model_dump())
+            open_params(change(prior).model_dump())
     with pytest.raises(ParamsError, match=r"unknown prior 'tiny/yours': experiments.tiny.priors has mine"):
-        pipeline.open_params(change(instruction_weights="scenes://tiny/yours").model_dump())
-    assert pipeline.open_params(change().model_dump())
+        open_params(change(instruction_weights="scenes://tiny/yours").model_dump())
+    assert open_params(change().model_dump())
 
 
 def test_what_a_prior_is_trained_on_is_compared_with_the_test_sets(change):
@@ -157,157 +139,174 @@ def test_a_cell_needs_the_prior_that_its_settings_name(change):
     params = change()
     assert needs.prior(params, CELL) == MINE
     assert needs.prior(params, OTHER) is None
-    files = [Path("checkpoints/scenes/tiny/mine/model.safetensors"), Path("results/scenes/tiny/mine/scenes.json")]
-    assert needs.prior_files(params, CELL) == files
-    assert needs.prior_files(params, OTHER) == []
-    assert needs.prior_files(change(instruction_weights="none"), CELL) == []
+    assert needs.prior(change(instruction_weights="none"), CELL) is None
     assert needs.prior(change(spatial=False), CELL) is None  # nothing is instructed then
     assert needs.priors(params, "tiny") == [MINE]
 
 
-def test_the_parameters_of_a_cell_hold_those_of_its_prior_and_its_code(change, monkeypatch):
+def test_the_parameters_of_a_cell_hold_those_of_its_prior(change):
     shas = {
-        "as it is": pipeline.spec_of(change(), CELL).params_sha,
-        "other seed": pipeline.spec_of(change({"seed": 1}), CELL).params_sha,
-        "without": pipeline.spec_of(change({"without": ["scenes-b"]}), CELL).params_sha,
-        "epochs": pipeline.spec_of(change({"settings": SETTINGS | {"epochs": 2}}), CELL).params_sha,
-        "none": pipeline.spec_of(change(instruction_weights="none"), CELL).params_sha,
+        "as it is": spec_of(change(), CELL).params_sha,
+        "without": spec_of(change({"without": ["scenes-b"]}), CELL).params_sha,
+        "epochs": spec_of(change({"settings": SETTINGS | {"epochs": 2}}), CELL).params_sha,
+        "none": spec_of(change(instruction_weights="none"), CELL).params_sha,
     }
-    monkeypatch.setattr(run, "code_sha", lambda modules: "f" * 64)
-    shas["code"] = pipeline.spec_of(change(), CELL).params_sha
-    assert len(set(shas.values())) == 6
-    alone = pipeline.spec_of(change(), OTHER)
+    assert len(set(shas.values())) == 4
+    alone = spec_of(change(), OTHER)
     assert alone.prior is None
-    assert alone.params_sha == pipeline.spec_of(change({"seed": 1}), OTHER).params_sha
+    assert alone.params_sha == spec_of(change({"seed": 1}), OTHER).params_sha
+
+
+def test_a_prior_is_computed_before_the_cells_that_begin_as_it(change):
+    items = [spec.item for spec in artefacts(change(), "tiny")]
+    assert items == ["scenes/tiny/mine", f"cells/{OTHER.path}", f"cells/{CELL.path}"]
+    assert [row.spec.item for row in status_of(change(), "tiny")] == items
 
 
 def test_a_cell_that_began_with_other_weights_is_stale(change):
     params = change()
-    spec = pipeline.spec_of(params, CELL)
-    put_cell(params, prior_sha="first")
-    assert stale_parts(spec) == []  # nothing is known of the prior
-    put_prior(params)
-    assert stale_parts(spec) == ["prior"]
-    put_cell(params, prior_sha=put_prior(params))
-    assert stale_parts(spec) == []
+    spec = spec_of(params, CELL)
+    put_cell(spec, used={"prior": "first"})
+    assert Present().stale(spec) == []  # nothing is known of the prior
+    put_prior(mine(params))
+    assert Present().stale(spec) == ["prior"]
+    put_cell(spec)
+    assert Present().stale(spec) == []
 
 
-def test_training_of_a_cell_notes_the_weights_that_it_began_with(change, monkeypatch):
+@pytest.mark.parametrize("changed", [{"identities": {"parameters": "older", "code": "older"}}, {"data_sha": "older"}])
+def test_a_cell_of_a_stale_prior_is_stale(changed, change, sets):
     params = change()
-    spec, folder = pipeline.spec_of(params, CELL), Paths.checkpoint(CELL)
-    sha = put_prior(params)
-
-    def trained(stage, *rest):
-        assert not (folder / "resume.pt").exists()
-        write_json(folder / "train.json", TrainReport(weights_sha="cell"))
-
-    folder.mkdir(parents=True)
-    (folder / "resume.pt").write_bytes(b"of a run that began with other weights")
-    monkeypatch.setattr(pipeline, "run_stage", trained)
-    pipeline.run_cell_stage("train", spec)
-    assert read_json(TrainReport, folder / "train.json").prior_sha == sha
-    assert sorted(path.name for path in folder.iterdir()) == ["spec.json", "train.json"]
+    put_prior(mine(params))
+    put_cell(spec_of(params, CELL))
+    assert Present().stale(spec_of(params, CELL)) == []
+    put_prior(mine(params), **changed)
+    assert Present().stale(spec_of(params, CELL)) == ["prior"]
 
 
-def test_a_killed_cell_is_continued_with_the_weights_that_it_began_with_only(change, monkeypatch):
+def test_a_cell_is_stale_when_its_prior_is_to_have_another_seed(change):
     params = change()
-    spec, folder = pipeline.spec_of(params, CELL), Paths.checkpoint(CELL)
-    put_prior(params)
-
-    def killed(*rest):
-        (folder / "resume.pt").touch(exist_ok=True)
-        return Outcome(status="failed", reason="killed")
-
-    found = []
-    monkeypatch.setattr(pipeline, "run_stage", lambda *rest: found.append((folder / "resume.pt").exists()) or killed())
-    pipeline.run_cell_stage("train", spec)
-    pipeline.run_cell_stage("train", spec)
-    put_prior(params, b"other weights")
-    pipeline.run_cell_stage("train", spec)
-    assert found == [False, True, False]
+    put_prior(mine(params))
+    put_cell(spec_of(params, CELL))
+    assert Present().stale(spec_of(change({"seed": 1}), CELL)) == ["prior"]
 
 
-def test_a_cell_is_not_evaluated_with_other_weights_than_it_was_trained_with(change, monkeypatch):
-    monkeypatch.setattr(pipeline, "run_stage", lambda *rest: pytest.fail("nothing to evaluate"))
+def train_tiny(change):
+    """Train the cell, without the setting that the fixture has given its method."""
+    spec = spec_of(change(), CELL)
+    plain = {name: value for name, value in spec.settings.items() if name != "instruction_weights"}
+    return train(spec.model_copy(update={"settings": plain}))
+
+
+def test_training_of_a_cell_notes_the_weights_that_it_began_with(change):
+    sha = put_prior(mine(change()))
+    report = train_tiny(change)
+    assert report.outcome == Outcome()
+    assert report.used == {"prior": sha}
+
+
+@pytest.mark.parametrize("anew", [False, True])
+def test_a_killed_cell_is_continued_with_the_weights_that_it_began_with_only(anew, change, monkeypatch, capsys):
+    put_prior(mine(change()))
+    step = Trainer.train_step
+
+    def dies(self, batch, pictures):
+        if self.step == 2:
+            raise KeyboardInterrupt
+        return step(self, batch, pictures)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(training, "SAVE_SECONDS", -1)
+        patch.setattr(Trainer, "train_step", dies)
+        with pytest.raises(KeyboardInterrupt):
+            train_tiny(change)
+    if anew:
+        put_prior(mine(change()), b"other weights")
+    assert train_tiny(change).outcome == Outcome()
+    assert ("continuing at step 2" in capsys.readouterr().err) is not anew
+
+
+def test_a_cell_is_not_evaluated_with_other_weights_than_it_was_trained_with(change):
     params = change()
-    put_prior(params)
-    put_cell(params, prior_sha="first")
-    with pytest.raises(RsitrError, match="tiny/scenes-b/vse/0 was trained with other weights of the prior tiny/mine"):
-        pipeline.run_cell_stage("evaluate", pipeline.spec_of(params, CELL))
+    put_prior(mine(params))
+    put_trained(spec_of(params, CELL))
+    put_prior(mine(params), b"other weights")
+    message = "tiny/scenes-b/vse/0 has no checkpoint of the present prior: run `rsitr train tiny/scenes-b/vse/0` first"
+    with pytest.raises(RsitrError, match=message):
+        run(spec_of(params, CELL), ("evaluate",))
 
 
 @pytest.mark.parametrize("status", ["failed", "skipped"])
-def test_a_cell_ends_as_its_prior_did(status, change, monkeypatch):
-    monkeypatch.setattr(pipeline, "run_stage", lambda *rest: pytest.fail("nothing to train with"))
-    params = change()
-    put_prior(params, status=status)
-    outcome = pipeline.run_cell_stage("train", pipeline.spec_of(params, CELL))
-    assert outcome == Outcome(status=status, reason=f"its prior tiny/mine is {status}: boom")
-    assert read_json(TrainReport, Paths.checkpoint(CELL) / "train.json").outcome == outcome
+def test_a_cell_ends_as_its_prior_did(status, change):
+    put_prior(mine(change()), outcome=Outcome(status=status, reason="boom"), weights_sha="")
+    report = train_tiny(change)
+    assert (report.outcome.status, report.outcome.reason) == (status, f"its prior tiny/mine is {status}: boom")
+    assert (report.weights_sha, report.used) == ("", {})
+    assert read_report(CELL) == report
 
 
-def test_a_cell_waits_for_its_prior_and_takes_no_other_file(change, monkeypatch):
-    monkeypatch.setattr(pipeline, "run_stage", lambda *rest: pytest.fail("nothing to train with"))
-    params = change()
-    spec = pipeline.spec_of(params, CELL)
-    with pytest.raises(RsitrError, match="tiny/mine has not been trained: run `rsitr scenes train tiny/mine` first"):
-        pipeline.run_cell_stage("train", spec)
-    put_prior(params)
-    Paths.prior_weights(MINE).write_bytes(b"damaged")
-    with pytest.raises(RsitrError, match=r"is not the file that results/scenes/tiny/mine/scenes.json is of"):
-        pipeline.run_cell_stage("train", spec)
+def test_a_cell_waits_for_its_prior(change, processes):
+    message = "tiny/scenes-b/vse/0 rests on scenes/tiny/mine, which has not been computed: run `rsitr run scenes/tiny/m"
+    with pytest.raises(RsitrError, match=message):
+        run(spec_of(change(), CELL), ("train",))
+    assert processes.ran == []
 
 
-def test_a_current_prior_is_not_trained_again(change, sets, monkeypatch):
-    ran = []
-    monkeypatch.setattr(run, "run_stage", lambda stage, *rest: ran.append(stage))
-    params = change()
-    put_prior(params, data_sha=select(spec_of_prior(params, MINE)).data_sha)
-    for path in run.prior_outputs(MINE):
-        os.utime(path, (1000, 1000))
-    assert run_prior(spec_of_prior(params, MINE)).status == "ok"
-    assert ran == []
-    assert min(path.stat().st_mtime for path in run.prior_outputs(MINE)) > 1000
-    put_set("scenes-a", [(name, "train", "farm" if name < "b" else "port") for name in "abcd"])
-    run_prior(spec_of_prior(params, MINE))
-    Paths.prior_weights(MINE).write_bytes(b"damaged")
-    run_prior(spec_of_prior(params, MINE))
-    assert ran == ["scenes.train", "scenes.train"]
-    assert run.stale_prior(spec_of_prior(change({"seed": 1}), MINE)) == ["parameters", "data"]
+def test_a_current_prior_is_not_trained_again(change, sets, processes):
+    spec = mine(change())
+    put_prior(spec, data_sha=select(spec).data_sha)
+    assert run(spec) == Result(Outcome(), False)
+    assert run(spec).say(spec) == "scenes/tiny/mine: current, not run"
+    assert processes.ran == []
 
 
-def test_a_prior_that_is_killed_leaves_a_record(change, sets, monkeypatch):
-    killed = Outcome(status="failed", reason="scenes.train was killed by SIGKILL")
-    monkeypatch.setattr(run, "run_stage", lambda *rest: killed)
-    assert run_prior(spec_of_prior(change(), MINE)) == killed
+@pytest.mark.parametrize("why", ["data", "parameters", "code", "failed", "incomplete"])
+def test_a_prior_that_is_not_current_is_trained(why, change, sets, processes):
+    spec = mine(change())
+    put_prior(spec, data_sha=select(spec).data_sha)
+    match why:
+        case "data":
+            put_set("scenes-a", [(name, "train", "farm" if name < "b" else "port") for name in "abcd"])
+        case "parameters":
+            spec = mine(change({"seed": 1}))
+        case "code":
+            spec = spec.model_copy(update={"code": {"code": "newer"}})
+        case "failed":
+            put_prior(spec, data_sha=select(spec).data_sha, outcome=KILLED)
+        case "incomplete":
+            spec.outputs[1].unlink()
+    assert Present().stale(spec) == ([why] if why in ("data", "parameters", "code") else [])
+    assert run(spec) == Result(Outcome(), True)
+    assert processes.ran == [("scenes/tiny/mine",)]
+
+
+def test_the_damaged_weights_of_a_prior_are_set_aside_and_it_is_trained_again(change, sets, processes, capsys):
+    spec = mine(change())
+    put_prior(spec, data_sha=select(spec).data_sha)
+    weights = spec.outputs[0]
+    weights.write_bytes(b"damaged")
+    run(spec)
+    assert processes.ran == [("scenes/tiny/mine",)]
+    assert weights.with_name("model.safetensors.damaged").read_bytes() == b"damaged"
+    assert "is damaged: it is not the file that its record is of" in capsys.readouterr().err
+
+
+def test_a_prior_whose_images_are_not_here_is_believed(change):
+    spec = mine(change())
+    put_prior(spec, data_sha="of another machine")
+    assert Present().stale(spec) == []
+
+
+def test_a_prior_that_is_killed_leaves_a_record(change, sets, processes):
+    spec = mine(change())
+    processes.killed = KILLED
+    assert run(spec) == Result(KILLED, True)
     record = read_prior(MINE)
-    assert record.outcome == killed
-    assert all(path.is_file() for path in run.prior_outputs(MINE))
-    assert run.forget_priors(change(), "tiny", {"failed"}) == [MINE]
-    assert not any(path.is_file() for path in run.prior_outputs(MINE))
-
-
-def test_synchronise_makes_current_files_newer_than_what_they_came_from(change, sets):
-    params = change()
-    pipeline.synchronise(params, params.cells("tiny"))
-    put_cell(params, prior_sha=put_prior(params))
-    now = time.time()
-    for path, age in (
-        *((path, 30_000) for path in run.prior_outputs(MINE)),
-        *((path, 40_000) for path in (*Paths.cell(CELL).iterdir(), *Paths.checkpoint(CELL).iterdir())),
-    ):
-        os.utime(path, (now - age, now - age))
-    pipeline.synchronise(params, params.cells("tiny"))
-
-    def moments(paths):
-        return [path.stat().st_mtime for path in paths]
-
-    made = moments(run.prior_outputs(MINE))
-    assert min(made) >= max(moments([Paths.prior_spec(MINE), *run.prior_inputs(spec_of_prior(params, MINE))]))
-    assert min(moments(Paths.cell(CELL).iterdir())) >= max(made)
-    other = change({"seed": 1})
-    pipeline.synchronise(other, other.cells("tiny"))
-    assert moments([Paths.prior_spec(MINE)])[0] >= max(made)
+    assert (record.outcome, record.identities) == (KILLED, spec.identities)
+    assert all(path.is_file() for path in spec.outputs)
+    assert load_file(spec.outputs[0]) == {}
+    assert forget(change(), "tiny", {"failed"}) == [spec]
+    assert not any(path.is_file() for path in spec.outputs)
 
 
 def test_what_a_prior_saw_of_the_test_sets_is_counted(change, sets):
@@ -323,8 +322,8 @@ def test_what_a_prior_saw_of_the_test_sets_is_counted(change, sets):
 
 def test_numbers_of_a_cell_whose_prior_saw_test_images_are_marked(change, sets):
     params = change()
-    sha = put_prior(params)
-    put_cell(params, prior_sha=sha, config={"instruction_weights": "scenes://tiny/mine"})
+    put_prior(mine(params))
+    put_cell(spec_of(params, CELL), config={"instruction_weights": "scenes://tiny/mine"})
     seen = {"scenes-b": (0, 9), ("scenes-b", "tiny/mine"): (1, 2)}
     entry = collect(params, "tiny", report.CELLS, {}, seen)["scenes-b", "vse"]
     text = "1 of 2 test images with a near duplicate in the images of the prior tiny/mine (rule copies)"
@@ -336,7 +335,7 @@ def test_numbers_of_a_cell_whose_prior_saw_test_images_are_marked(change, sets):
 
 def test_a_prior_that_a_record_did_not_begin_with_marks_nothing(change, sets):
     params = change(spatial=False)
-    put_cell(params, config={"instruction_weights": "scenes://tiny/mine", "spatial": False})
+    put_cell(spec_of(params, CELL), config={"instruction_weights": "scenes://tiny/mine", "spatial": False})
     seen = {"scenes-b": (0, 9), ("scenes-b", "tiny/mine"): (1, 2)}
     assert collect(params, "tiny", report.CELLS, {}, seen)["scenes-b", "vse"].leaks == ""
 
@@ -346,10 +345,7 @@ def test_the_report_names_what_is_there(change, sets, capsys, monkeypatch):
     params = change()
     scenes_report(None)
     assert "missing" in capsys.readouterr().out
-    put_prior(params, accuracy=81.25, images={"train": 3, "held_out": 1}, left_out={"scenes-a: no class": 7})
+    put_prior(mine(params), accuracy=81.25, images={"train": 3, "held_out": 1}, left_out={"scenes-a: no class": 7})
     scenes_report("tiny")
     out = capsys.readouterr().out
     assert all(part in out for part in ("tiny/mine", "81.25", "7 scenes-a: no class"))
-    with pytest.raises(typer.Exit):
-        scenes_train("tiny", None)
-    assert "name a prior as EXPERIMENT/NAME, e.g. demo/all" in capsys.readouterr().err
