@@ -2,37 +2,36 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import fields
 
 import pytest
 import torch
 import yaml
-from rsitr.pipeline.two_stages import (
-    forget_two_stages,
-    run_two_stage,
-    stale_two_stage,
-    status_of_two_stages,
-    synchronise_two_stages,
-)
 from typer.testing import CliRunner
 
 from rsitr.cli import app
-from rsitr.errors import ParamsError, StaleRecord
+from rsitr.datasets.table import read_facts
+from rsitr.errors import ParamsError, RsitrError, StaleRecord
 from rsitr.params import Params, load_params
-from rsitr.pipeline import cells as pipeline
-from rsitr.pipeline import report
-from rsitr.pipeline import two_stages as run
+from rsitr.pipeline import run as running
+from rsitr.pipeline.freshness import Present
+from rsitr.pipeline.run import Result
+from rsitr.pipeline.specs import open_params, spec_of, two_stage_specs
+from rsitr.pipeline.status import forget, refuse, status
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import TrainReport, read_record
 from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
 from rsitr.records.two_stage import TwoStageRecord, read_two_stage
+from rsitr.retrieval.rank_files import metrics_of, read_ranks
+from rsitr.retrieval.recall import RecallReport
 from rsitr.stages import pairs
 from rsitr.stages import two_stage as stage
 from rsitr.stages.encode import Encoded, score_all
 from rsitr.stages.evaluate import evaluate
 from rsitr.stages.pairs import Pairs
 from rsitr.stages.train import train
+from tests.unit.made import KILLED, other_data, put_cell, put_evaluated, put_trained, put_two_stage
 
 METHODS = ["scan-t2i", "vse++", "retrieval-filter", "distilled-dual"]
 BERT = {"hidden_size": 16, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 32}
@@ -63,28 +62,28 @@ def arrange(project):
             "retrieval-filter@paper": {"teacher": "mtgfe", "compare": "pairs", "distillation_temperature": 1.0},
         }
         (project / "params.yaml").write_text(yaml.safe_dump(raw))
-        return pipeline.open_params(load_params().model_dump())
+        return open_params(load_params().model_dump())
 
     return arranged
 
 
 @pytest.fixture
 def in_this_process(monkeypatch):
-    """The stage runs here: a process of its own takes seconds to begin. Returns the specs that it ran on."""
+    """Two-stage retrieval runs here: a process of its own takes seconds to begin. Returns what ran."""
     ran = []
 
-    def run_here(name, spec, path):
-        ran.append(spec)
+    def run_here(spec, path, stages=()):
+        ran.append(spec.item)
         stage.run(spec)
 
-    monkeypatch.setattr(run, "run_stage", run_here)
+    monkeypatch.setattr(running, "run_process", run_here)
     return ran
 
 
 def made(params: Params, *methods: str) -> None:
     for cell in params.cells("tiny"):
         if cell.method in methods:
-            spec = pipeline.spec_of(params, cell)
+            spec = spec_of(params, cell)
             assert train(spec).outcome.status == "ok"
             assert evaluate(spec).outcome.status == "ok"
 
@@ -92,30 +91,33 @@ def made(params: Params, *methods: str) -> None:
 def test_a_record_of_two_cells(arrange):
     params = arrange(block(), block("retrieval-filter"), block("distilled-dual", shortlists=[3]))
     made(params, *METHODS)
-    for spec in pipeline.two_stage_specs(params, "tiny"):
+    for spec in two_stage_specs(params, "tiny"):
         record = stage.run(spec)
         assert record.outcome.status == "ok", record.outcome.traceback
         assert read_two_stage(spec.id) == record
         cells = [read_record(Paths.cell(cell) / "cell.json") for cell in spec.id.cells]
-        assert [record.scorer_sha, record.filter_sha] == [cell.weights_sha for cell in cells]
+        assert record.identities == spec.identities
+        assert record.used == dict(zip(("scorer", "filter"), (cell.weights_sha for cell in cells), strict=True))
         assert record.data_sha == cells[0].data_sha
         assert [point.k for point in record.points] == list(spec.shortlists)
         assert record.gallery == {"images": 6, "captions": 12, "texts": TEXTS}
         assert record.timed == {"i2t": 6, "t2i": TEXTS, "exhaustive_i2t": 6, "exhaustive_t2i": TEXTS}
-        assert record.exhaustive.metrics == {name: cells[0].metrics[name] for name in record.exhaustive.metrics}
-        assert record.filtered.metrics["mr"] == cells[1].metrics["mr"]
+        ranked = [metrics_of(read_ranks(Paths.cell(cell) / "ranks.parquet").ranks) for cell in spec.id.cells]
+        assert set(record.exhaustive.metrics) == {field.name for field in fields(RecallReport)}
+        assert record.exhaustive.metrics == {name: ranked[0][name] for name in record.exhaustive.metrics}
+        assert record.filtered.metrics["mr"] == ranked[1]["mr"]
         if spec.shortlists[-1] == 99:  # more than there is: everything is scored
             assert record.points[-1].metrics == record.exhaustive.metrics
         for point in record.points:
             assert point.seconds.i2t == pytest.approx(point.filter_seconds.i2t + point.rerank_seconds.i2t)
             assert min(point.filter_seconds.t2i, point.rerank_seconds.t2i) > 0
-        assert stale_two_stage(spec) == []
+        assert Present().stale(spec) == []
 
 
 def test_mtgfe_and_its_filter(arrange):
     params = arrange(block("retrieval-filter@paper", scorer="mtgfe"))
     made(params, "mtgfe", "retrieval-filter@paper")
-    (spec,) = pipeline.two_stage_specs(params, "tiny")
+    (spec,) = two_stage_specs(params, "tiny")
     record = stage.run(spec)
     assert record.outcome.status == "ok", record.outcome.traceback
     assert record.points[-1].metrics == record.exhaustive.metrics
@@ -124,7 +126,7 @@ def test_mtgfe_and_its_filter(arrange):
 @pytest.mark.parametrize("room", [2**24, 300])
 def test_pairs_are_scored_as_all_pairs_are(room, arrange, monkeypatch):
     """In one block, or in many because memory is short; captions of several lengths."""
-    spec = pipeline.spec_of(arrange(), arrange().cells("tiny")[0])
+    spec = spec_of(arrange(), arrange().cells("tiny")[0])
     train(spec)
     side = stage.ready(spec, "cpu")
     monkeypatch.setattr(pairs, "PAIR_NUMBERS", room)
@@ -151,7 +153,7 @@ def test_captions_are_one_text_where_no_method_tells_them_apart():
 
 def test_a_cell_that_is_missing_or_failed_becomes_the_reason(arrange):
     params = arrange(block())
-    (spec,) = pipeline.two_stage_specs(params, "tiny")
+    (spec,) = two_stage_specs(params, "tiny")
     record = stage.run(spec)
     assert record.outcome.status == "skipped"
     name = "tiny/scenes-b/scan-t2i/0"
@@ -162,75 +164,120 @@ def test_a_cell_that_is_missing_or_failed_becomes_the_reason(arrange):
     record = stage.run(spec)
     assert record.outcome.reason == "its filter tiny/scenes-b/vse++/0 is failed: the loss became nan"
     assert record.points == []
-    assert stale_two_stage(spec) == []
+    assert Present().stale(spec) == []
     train(spec.filter)
-    assert stale_two_stage(spec) == ["filter"]
     record = stage.run(spec)
     assert record.outcome.reason.endswith("has not been evaluated: run `rsitr evaluate tiny/scenes-b/vse++/0`")
     evaluate(spec.filter)
-    newer = spec.filter.model_copy(update={"code_sha": "newer"})
-    record = stage.run(spec.model_copy(update={"filter": newer}))
-    assert record.outcome.reason == (
-        "its filter tiny/scenes-b/vse++/0 is of other code: run `rsitr train tiny/scenes-b/vse++/0`"
+    assert stage.run(spec).outcome == Outcome()
+
+
+def test_a_cell_that_was_trained_again_has_to_be_evaluated_first(arrange):
+    (spec,) = two_stage_specs(arrange(block()), "tiny")
+    for cell in (spec.scorer, spec.filter):
+        put_cell(cell)
+    put_trained(spec.filter, b"other weights")
+    assert stage.run(spec).outcome.reason == (
+        "its filter tiny/scenes-b/vse++/0 has not been evaluated: run `rsitr evaluate tiny/scenes-b/vse++/0`"
     )
 
 
-def test_a_filter_that_another_teacher_has_taught_is_refused(arrange):
-    params = arrange(block("retrieval-filter"))
-    made(params, "scan-t2i", "retrieval-filter")
-    (spec,) = pipeline.two_stage_specs(params, "tiny")
-    path = Paths.cell(spec.filter.cell) / "cell.json"
-    write_json(path, read_record(path).model_copy(update={"teacher_sha": "another"}))
-    name = "tiny/scenes-b/retrieval-filter/0"
-    assert stage.run(spec).outcome.reason == f"its filter {name} is of other teacher: run `rsitr train {name}`"
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ("nothing", []),
+        ("shortlists", ["parameters"]),
+        ("code", ["code"]),
+        ("weights of the filter", ["filter"]),
+        ("weights of the scorer", ["scorer"]),
+        ("code of the filter's training", ["filter"]),
+        ("code of the filter's evaluation", []),
+        ("data", ["data", "scorer", "filter"]),
+        ("data of the record", ["data"]),
+        ("checkpoints that are not here", []),
+    ],
+)
+def test_what_changed_is_named(changed, expected, arrange):
+    (spec,) = two_stage_specs(arrange(block()), "tiny")
+    for cell in (spec.scorer, spec.filter):
+        put_cell(cell)
+    put_two_stage(spec, data_sha=read_facts(spec.scorer.clean).data_sha)
+    match changed:
+        case "shortlists":
+            (spec,) = two_stage_specs(arrange(block(shortlists=[5])), "tiny")
+        case "code":
+            spec = spec.model_copy(update={"code": {"code": "1" * 64}})
+        case "weights of the filter":
+            put_trained(spec.filter, b"other weights")
+        case "weights of the scorer":
+            put_trained(spec.scorer, b"other weights")
+        case "code of the filter's training":
+            put_cell(spec.filter, identities=spec.filter.identities | {"trained": "older"})
+        case "code of the filter's evaluation":
+            put_cell(spec.filter, identities=spec.filter.identities | {"scored": "older"})
+        case "data":
+            other_data(spec.scorer)
+        case "data of the record":
+            put_two_stage(spec, data_sha="older")
+        case "checkpoints that are not here":
+            for cell in (spec.scorer, spec.filter):
+                for path in cell.trained_outputs:
+                    path.unlink()
+    assert Present().stale(spec) == expected
 
 
-def test_what_is_current_is_not_repeated_and_what_is_not_is_named(arrange, in_this_process):
+def test_what_is_current_is_not_repeated(arrange, in_this_process):
     params = arrange(block())
     made(params, "scan-t2i", "vse++")
-    (spec,) = pipeline.two_stage_specs(params, "tiny")
-    path = Paths.two_stage(spec.id)
-    assert status_of_two_stages([spec]) == [(f"two_stage/{spec.id.path}", "missing", "")]
-    assert run_two_stage(spec).status == run_two_stage(spec).status == "ok"
-    assert status_of_two_stages([spec]) == [(f"two_stage/{spec.id.path}", "ok", "")]
-    assert len(in_this_process) == 1
-    # File times follow the hashes: a current record becomes newer than its inputs, the spec of a stale one than it.
-    os.utime(path, (1, 1))
-    synchronise_two_stages([spec])
-    assert path.stat().st_mtime > Paths.two_stage_spec(spec.id).stat().st_mtime
-    (longer,) = pipeline.two_stage_specs(arrange(block(shortlists=[5])), "tiny")
-    assert stale_two_stage(longer) == ["parameters"]
-    assert status_of_two_stages([longer])[0][1:] == ("ok stale", "changed: parameters")
-    assert stale_two_stage(spec.model_copy(update={"code_sha": "1" * 64})) == ["code"]
-    report = Paths.checkpoint(spec.filter.cell) / "train.json"
-    report.write_text(report.read_text().replace(read_two_stage(spec.id).filter_sha, "2" * 64))
-    assert stale_two_stage(spec) == ["filter"]
-    synchronise_two_stages([spec])
-    assert path.stat().st_mtime < Paths.two_stage_spec(spec.id).stat().st_mtime
+    (spec,) = two_stage_specs(params, "tiny")
+    item = f"two_stage/{spec.id.path}"
+
+    def state(wanted):
+        return [(row.spec.path, row.state, row.reason) for row in status([wanted])]
+
+    assert state(spec) == [(item, "missing", "not run yet")]
+    assert running.run(spec) == Result(Outcome(), True)
+    assert running.run(spec) == Result(Outcome(), False)
+    assert running.run(spec).say(spec) == f"{item}: current, not run"
+    assert state(spec) == [(item, "ok", "")]
+    assert in_this_process == [item]
+    (longer,) = two_stage_specs(arrange(block(shortlists=[5])), "tiny")
+    assert state(longer) == [(item, "ok stale", "made by other parameters")]
+    assert running.run(longer) == Result(Outcome(), True)
+    assert in_this_process == [item, item]
+    assert [point.k for point in read_two_stage(spec.id).points] == [5]
 
 
-def test_strict_refuses_what_is_stale_or_missing(arrange, in_this_process):
+def test_strict_refuses_what_is_stale_or_missing(arrange):
     params = arrange(block())
-    made(params, "scan-t2i", "vse++")
-    (spec,) = pipeline.two_stage_specs(params, "tiny")
-    with pytest.raises(StaleRecord, match=r"\n  two_stage/tiny/.*: missing\n"):
-        report.refuse(params, "tiny")
-    run_two_stage(spec)
+    (spec,) = two_stage_specs(params, "tiny")
+    for cell in (spec.scorer, spec.filter):
+        put_cell(cell)
+    with pytest.raises(StaleRecord, match=r"\n  two_stage/tiny/\S*: missing \(not run yet\)\n"):
+        refuse(params, "tiny")
+    put_two_stage(spec)
     with pytest.raises(StaleRecord, match=r"(?s)^(?!.*two_stage/)"):  # for the sake of cells that were not run
-        report.refuse(params, "tiny")
-    with pytest.raises(StaleRecord, match=r"ok stale \(changed: parameters\)"):
-        report.refuse(arrange(block(shortlists=[5])), "tiny")
+        refuse(params, "tiny")
+    with pytest.raises(StaleRecord, match=r"two_stage/\S*: ok stale \(made by other parameters\)"):
+        refuse(arrange(block(shortlists=[5])), "tiny")
 
 
 def test_a_killed_run_is_recorded_and_forgotten_on_demand(arrange, monkeypatch):
-    (spec,) = pipeline.two_stage_specs(arrange(block()), "tiny")
-    monkeypatch.setattr(run, "run_stage", lambda *_: Outcome(status="failed", reason="killed by SIGKILL"))
-    assert run_two_stage(spec).reason == "killed by SIGKILL"
-    assert read_two_stage(spec.id).outcome.status == "failed"
-    forget_two_stages([spec.id], {"skipped"})
-    assert read_two_stage(spec.id)
-    forget_two_stages([spec.id], {"failed"})
+    params = arrange(block())
+    (spec,) = two_stage_specs(params, "tiny")
+    monkeypatch.setattr(running, "run_process", lambda *_: KILLED)
+    with pytest.raises(RsitrError, match="rests on cells/tiny/scenes-b/scan-t2i/0, which has not been computed"):
+        running.run(spec)
+    for cell in (spec.scorer, spec.filter):
+        put_cell(cell)
+    assert running.run(spec) == Result(KILLED, True)
+    record = read_two_stage(spec.id)
+    assert (record.outcome, record.identities) == (KILLED, spec.identities)
+    assert forget(params, "tiny", {"skipped"}) == []
+    assert read_two_stage(spec.id) == record
+    assert forget(params, "tiny", {"failed"}) == [spec]
     assert read_two_stage(spec.id) is None
+    assert all(path.is_file() for path in spec.scorer.outputs)
 
 
 @pytest.mark.parametrize(
@@ -256,29 +303,29 @@ def test_mistakes_in_params(arrange, changes, message):
 
 
 def test_blocks_of_the_same_cells_are_one(arrange):
-    (spec,) = pipeline.two_stage_specs(arrange(block(shortlists=[8, 2, 8]), block(shortlists=[4])), "tiny")
+    (spec,) = two_stage_specs(arrange(block(shortlists=[8, 2, 8]), block(shortlists=[4])), "tiny")
     assert spec.shortlists == (2, 4, 8)
     assert spec.id.path == "tiny/scenes-b/scan-t2i/vse++/0"
 
 
 def test_command(arrange, in_this_process):
-    arrange(block())
-    name = "tiny/scenes-b/scan-t2i/vse++/0"
-    answer = CliRunner().invoke(app, ["two-stage", name])
+    (spec,) = two_stage_specs(arrange(block()), "tiny")
+    item = "two_stage/tiny/scenes-b/scan-t2i/vse++/0"
+    for cell in (spec.scorer, spec.filter):
+        put_trained(cell)
+        put_evaluated(cell, outcome=Outcome(status="failed", reason="the loss became nan"))
+    answer = CliRunner().invoke(app, ["run", item])
     assert answer.exit_code == 0, answer.output
-    assert answer.output.startswith(
-        f"two_stage/{name}: skipped (its scorer tiny/scenes-b/scan-t2i/0 has not been trained"
-    )
-    answer = CliRunner().invoke(app, ["two-stage", "tiny/scenes-b/scan-t2i/vse/0"])
-    assert answer.exit_code == 1
-    assert f"unknown two-stage retrieval 'tiny/scenes-b/scan-t2i/vse/0': experiments.tiny.two_stage has {name}" in (
-        answer.stderr.replace("\n", " ")
-    )
-    assert "name a two-stage retrieval as EXPERIMENT/" in CliRunner().invoke(app, ["two-stage", "tiny"]).stderr
+    assert answer.output == f"{item}: skipped (its scorer tiny/scenes-b/scan-t2i/0 is failed: the loss became nan)\n"
+    for wrong in (f"{item}0", "two_stage/tiny", "two_stage"):
+        answer = CliRunner().invoke(app, ["run", wrong])
+        assert answer.exit_code == 1, answer.output
+        assert answer.stderr.startswith("rsitr: ")
+    assert in_this_process == [item]
 
 
 def test_a_record_goes_out_and_in():
     record = TwoStageRecord(
-        experiment="tiny", dataset="ucm", scorer="mtgfe", filter="vse", seed=0, params_sha="a", code_sha="b"
+        experiment="tiny", dataset="ucm", scorer="mtgfe", filter="vse", seed=0, identities={"code": "b"}
     )
     assert TwoStageRecord.model_validate_json(record.model_dump_json()) == record
