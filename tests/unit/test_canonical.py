@@ -58,7 +58,9 @@ def test_facts_of_images_good_and_bad(root):
 
 
 def test_a_truncated_jpeg_is_named(root):
-    with pytest.raises(CorruptArchive, match=r"b\.jpg cannot be decoded \(.*\): `rsitr data verify` tells whether the file is damaged"):
+    with pytest.raises(
+        CorruptArchive, match=r"b\.jpg cannot be decoded \(.*\): `rsitr data verify` tells whether the file is damaged"
+    ):
         load_rgb(root / "images" / "b.jpg")
 
 

@@ -8,9 +8,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from rsitr.pipeline.cells import open_params
 
 from rsitr.params import Params, load_params
-from rsitr.pipeline.cells import open_params
 from rsitr.records.cell import Record
 
 ROOT = Path(__file__).parents[2]

@@ -155,13 +155,14 @@ def _check_prerequisites(spec: ArtefactSpec) -> None:
 
 
 def checkpoint_of(spec: Spec) -> TrainReport:
-    """How training of a cell ended; raises ``RsitrError`` where it was not trained here by the present code and data."""
+    """How training of a cell ended; raises ``RsitrError`` unless it was trained here by the present code and data."""
     report = read_report(spec.cell)
     if report is None:
         raise RsitrError(f"{spec.path} has not been trained: run `rsitr train {spec.path}` first")
     if changed := Present().other_training(spec, report):
         raise RsitrError(
-            f"{spec.path} was trained with other {' and '.join(changed)} than the present: run `rsitr train {spec.path}`"
+            f"{spec.path} was trained with other {' and '.join(changed)} than the present: "
+            f"run `rsitr train {spec.path}`"
         )
     return report
 

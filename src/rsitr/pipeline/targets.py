@@ -47,7 +47,9 @@ class Graph:
     def _check_config(self) -> None:
         plain = {"experiment", "strict"}
         if load_params().model_dump(exclude=plain) != self.params.model_dump(exclude=plain):
-            raise ParamsError("--config may set experiment, strict and base alone: edit params.yaml, which every job reads")
+            raise ParamsError(
+                "--config may set experiment, strict and base alone: edit params.yaml, which every job reads"
+            )
 
     # What is to be computed
 

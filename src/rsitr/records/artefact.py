@@ -145,6 +145,8 @@ class ArtefactRecord(BaseModel):
     """SHA-256 of the file of its own weights."""
     used: dict[str, str] = {}
     """SHA-256 of the weights of what it rests on."""
+    seconds: dict[str, float] = {}
+    """Wall time by stage."""
     machine: dict[str, Any] = {}
     versions: dict[str, str] = {}
 
