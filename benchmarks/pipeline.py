@@ -5,7 +5,8 @@
 
 ``demo`` and ``no-op`` run in a fresh copy of the sources and stand beside the limits that the project sets itself.
 ``cell-overhead`` is a cell without training (chance: read the data, rank, write the record) beside the bare import of
-torch. ``step-rate`` alternates the training loop with a plain one of the same model, data and optimiser, written here.
+torch. ``parse`` is a dry run of the demo, ``graph-100``, ``graph-1000`` and ``graph-5000`` an experiment of so many current cells.
+``step-rate`` alternates the training loop with a plain one of the same model, data and optimiser, written here.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -30,13 +32,24 @@ from rsitr.pipeline.specs import spec_of
 from rsitr.records.cell import Spec
 from rsitr.stages.setup import CellData, build_method, load_data
 from rsitr.stages.train import Trainer
+from graph_peer import cost, write_experiment
 from table import Row, add_cases, machine, print_rows, write_rows
 
 ROOT = Path(__file__).parents[1]
 RESULT = ROOT / "results" / "benchmarks" / "pipeline.csv"
-PARTS = ("Snakefile", "params.yaml", "dvc.yaml", "workflow", "src")
+PARTS = ("Snakefile", "params.yaml", "dvc.yaml", "requirements.lock", "workflow", "src")
 CELL = CellId("demo", "scenes-a", "vse", 0)
-LIMITS = {"demo": 600.0, "no-op": 10.0, "cell-overhead": 2.0}
+LIMITS = {"demo": 270.0, "no-op": 10.0, "cell-overhead": 2.0}
+GRAPHS = {"graph-100": 100, "graph-1000": 1000, "graph-5000": 5000}
+COMMANDS = {
+    "plan": ("snakemake", "-n", "all"),
+    "parse": ("snakemake", "--list-rules"),
+    "status": ("rsitr", "status"),
+    "tables": ("rsitr", "tables", "--only", "records"),
+}
+CPU_LIMITS = {"plan": 30.0, "tables": 60.0}
+"""Of 5,000 cells, in seconds."""
+MIB_LIMITS = {"tables": 600.0}
 REPEATS = 3
 
 
@@ -72,6 +85,31 @@ def cell_overhead(project: Path) -> list[Row]:
     return [
         Row("cell-overhead", "time beyond import torch", "s", beyond, "own limit", LIMITS["cell-overhead"], machine())
     ]
+
+
+def parse(project: Path) -> list[Row]:
+    """Case ``parse``: a dry run of the demo, and the files that it writes."""
+    once = cost(project, "snakemake", "-n", "all")
+    return [
+        Row("parse", "CPU time of a dry run", "s", once.cpu, "", None, machine()),
+        Row("parse", "files written by a dry run", "files", once.written, "", None, machine()),
+    ]
+
+
+def graph(name: str, project: Path) -> list[Row]:
+    """Cases ``graph-...``: an experiment of so many current cells is planned, parsed, listed, and its tables built."""
+    write_experiment(project, GRAPHS[name])
+    rows = []
+    for label, command in COMMANDS.items():
+        found = cost(project, *command)
+        limits = (CPU_LIMITS.get(label), MIB_LIMITS.get(label)) if name == "graph-5000" else (None, None)
+        for metric, unit, value, limit in (
+            ("CPU time", "s", found.cpu, limits[0]),
+            ("memory", "MiB", found.mib, limits[1]),
+        ):
+            peer = "own limit" if limit else ""
+            rows.append(Row(name, f"{label}: {metric}", unit, value, peer, limit, machine()))
+    return rows
 
 
 def step_rate(project: Path) -> list[Row]:
@@ -151,7 +189,14 @@ def plain_rate(spec: Spec) -> float:
     return steps / (time.perf_counter() - started)
 
 
-CASES = {"demo": whole_runs, "cell-overhead": cell_overhead, "step-rate": step_rate}
+CASES = {
+    "demo": whole_runs,
+    "parse": parse,
+    "cell-overhead": cell_overhead,
+    "step-rate": step_rate,
+    # These write a params.yaml of their own.
+    **{name: partial(graph, name) for name in GRAPHS},
+}
 
 
 def main() -> None:
