@@ -5,8 +5,8 @@
 
 ``demo`` and ``no-op`` run in a fresh copy of the sources and stand beside the limits that the project sets itself.
 ``cell-overhead`` is a cell without training (chance: read the data, rank, write the record) beside the bare import of
-torch. ``parse`` is a dry run of the demo, ``graph-100``, ``graph-1000`` and ``graph-5000`` an experiment of so many current cells.
-``step-rate`` alternates the training loop with a plain one of the same model, data and optimiser, written here.
+torch. ``parse`` is a dry run of the demo, ``graph-100``, ``graph-1000`` and ``graph-5000`` an experiment of so many current
+cells. ``step-rate`` alternates the training loop with a plain one of the same model, data and optimiser, written here.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
@@ -25,6 +26,7 @@ import torch
 from PIL import Image
 from torchvision.transforms import v2
 
+from graph_peer import cost, write_experiment
 from rsitr.methods.base import Batch, Method, TrainingConfig
 from rsitr.nn.pixels import PixelFormat
 from rsitr.params import CellId, load_params
@@ -32,7 +34,6 @@ from rsitr.pipeline.specs import spec_of
 from rsitr.records.cell import Spec
 from rsitr.stages.setup import CellData, build_method, load_data
 from rsitr.stages.train import Trainer
-from graph_peer import cost, write_experiment
 from table import Row, add_cases, machine, print_rows, write_rows
 
 ROOT = Path(__file__).parents[1]
@@ -189,7 +190,7 @@ def plain_rate(spec: Spec) -> float:
     return steps / (time.perf_counter() - started)
 
 
-CASES = {
+CASES: dict[str, Callable[[Path], list[Row]]] = {
     "demo": whole_runs,
     "parse": parse,
     "cell-overhead": cell_overhead,
