@@ -133,6 +133,15 @@ def test_a_damaged_checkpoint_is_set_aside_and_the_cell_trained_again(stages, sp
     assert "model.safetensors.damaged is damaged: it is not the file that its record is of" in capsys.readouterr().err
 
 
+def test_a_damaged_record_is_set_aside_and_the_cell_evaluated_again(spec, processes, capsys):
+    put_cell(spec)
+    spec.record_file.write_text('{"cut')
+    assert run(spec) == Result(Outcome(), True)
+    assert processes.ran == [EVALUATE]
+    assert spec.record_file.with_name("cell.json.damaged").read_text() == '{"cut'
+    assert "cell.json.damaged cannot be read: it is made again" in capsys.readouterr().err
+
+
 def test_a_damaged_checkpoint_is_set_aside_and_not_evaluated(spec, processes):
     put_trained(spec)
     weights = spec.trained_outputs[0]

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
-from rsitr.errors import RecordError, StaleRecord
+from rsitr.errors import StaleRecord
 from rsitr.params import CellId, load_params
 from rsitr.pipeline import report
 from rsitr.pipeline.specs import spec_of
-from rsitr.pipeline.status import forget, refuse, stale_cells, status_of, summary
+from rsitr.pipeline.status import forget, refuse, status_of, summary
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import read_report
 from rsitr.records.paths import Paths
@@ -75,13 +77,6 @@ def test_strict_accepts_present_and_skipped_cells(params):
     refuse(params, "tiny")
 
 
-def test_stale_cells_are_listed_with_what_changed(params):
-    put(params, CHANCE0)
-    put(params, VSE0, **older(params, VSE0))
-    expected = {CHANCE0: [], CHANCE1: [], VSE0: ["code"], VSE1: []}
-    assert stale_cells(params, "tiny", report.Present()) == expected
-
-
 def test_forget_deletes_what_failed_and_keeps_what_it_can_continue_from(params):
     kept = [put(params, CHANCE0), put(params, VSE1, outcome=SKIPPED)]
     spec = spec_of(params, VSE0)
@@ -113,8 +108,11 @@ def test_forget_takes_the_states_it_is_told(states, gone, params):
     assert left == [cell for cell in (CHANCE0, VSE0, VSE1) if cell not in gone]
 
 
-def test_a_damaged_record_is_named(params):
+def test_a_damaged_record_counts_as_missing_and_is_named(params):
     path = put(params, VSE0).record_file
     path.write_text(path.read_text()[:40])
-    with pytest.raises(RecordError, match=r"vse/0/cell.json cannot be read .*: restore it from git, or delete it"):
-        status_of(params, "tiny")
+    (row,) = [row for row in status_of(params, "tiny") if row.spec.record_file == path]
+    assert row.state == "missing"
+    assert re.match(
+        r".*vse/0/cell.json cannot be read \(.*\): restore it from git, or delete it and run again", row.reason
+    )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rsitr.errors import DatasetError, Unsupported
+from rsitr.errors import DatasetError, RecordError, Unsupported
 from rsitr.records.artefact import PARAMETERS, ArtefactRecord, ArtefactSpec
 from rsitr.records.cell import (
     SCORED,
@@ -41,13 +41,18 @@ class Present:
     def __init__(self, ledger: Ledger | None = None):
         self.ledger = Ledger.read() if ledger is None else ledger
         self._records: dict[str, ArtefactRecord | None] = {}
+        self.damaged: dict[str, str] = {}
+        """Artefacts whose records cannot be read, which counts as if there were none -> what is wrong with them."""
         self._data: dict[Path | str, str | None] = {}
         self._stale: dict[str, list[str]] = {}
 
     def record(self, spec: ArtefactSpec) -> ArtefactRecord | None:
         """The record of an artefact, or None when there is none yet."""
         if spec.item not in self._records:
-            self._records[spec.item] = read(spec)
+            try:
+                self._records[spec.item] = read(spec)
+            except RecordError as error:
+                self._records[spec.item], self.damaged[spec.item] = None, str(error)
         return self._records[spec.item]
 
     def data_sha(self, spec: ArtefactSpec) -> str | None:

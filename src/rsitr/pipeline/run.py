@@ -66,6 +66,9 @@ def run(spec: ArtefactSpec, stages: Sequence[str] = BOTH) -> Result:
         print(f"{spec.path} is being computed by another process: waiting for it", file=sys.stderr)
         lock.acquire()
     with lock:
+        present = Present()
+        if present.record(spec) is None and spec.item in present.damaged:
+            print(f"{set_aside(spec.record_file)} cannot be read: it is made again", file=sys.stderr)
         return _run_cell(spec, stages) if isinstance(spec, Spec) else _run_whole(spec)
 
 

@@ -45,7 +45,7 @@ def status(specs: Iterable[ArtefactSpec], present: Present | None = None) -> lis
 def _row(spec: ArtefactSpec, present: Present) -> Row:
     record = present.record(spec)
     if record is None:
-        return Row(spec, "missing", "not run yet")
+        return Row(spec, "missing", present.damaged.get(spec.item, "not run yet"))
     stale = present.stale(spec)
     note = f"made by other {' and '.join(stale)}" if stale else ""
     reason = "; ".join(part for part in (record.outcome.reason, note) if part)
