@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 
 import numpy as np
 import pytest
@@ -13,22 +12,19 @@ import yaml
 from PIL import Image
 
 from rsitr.datasets.splits import SplitData
-from rsitr.errors import QueryError, RecordError
+from rsitr.errors import QueryError, RecordError, RsitrError
 from rsitr.examples import peder as examples
 from rsitr.params import CellId, parse_params
-from rsitr.pipeline.inputs import (
-    peder_beside,
-    peder_cells,
-    peder_files,
-    peder_measured,
-    peder_shown,
-    synchronise_studies,
-)
+from rsitr.pipeline import run as running
+from rsitr.pipeline.freshness import Present
+from rsitr.pipeline.inputs import study_cells, study_partner, study_shown
 from rsitr.records.artefact import Outcome
+from rsitr.records.cell import read_report
 from rsitr.records.failures import in_words
 from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
-from rsitr.records.study import folder, read_study
+from rsitr.records.study import StudySpec, folder, read_study
+from rsitr.retrieval.rank_files import metrics_of, read_ranks
 from rsitr.retrieval.ranks import rank_scores
 from rsitr.stages import clip_study as module
 from rsitr.stages.clip_probabilities import probabilities, ready, sharpness
@@ -36,6 +32,7 @@ from rsitr.stages.clip_study import measure, measured, worst
 from rsitr.stages.evaluate import evaluate
 from rsitr.stages.setup import load_data
 from rsitr.stages.train import train
+from tests.unit.made import KILLED, put_cell, put_trained
 from tests.unit.test_cli import refused, run
 
 TINY = {"model": "tiny-64", "weights": "none"}
@@ -58,6 +55,11 @@ def vse(project, make_spec):
     train(spec)
     assert evaluate(spec).outcome.status == "ok"
     return spec
+
+
+def study_of(cell, two_encoders=None):
+    """The spec of the study of a cell."""
+    return StudySpec(cell=cell, two_encoders=two_encoders, threads=1, code={"code": "0" * 64})
 
 
 def pictures(count=3):
@@ -118,26 +120,28 @@ def test_failures_are_those_of_the_highest_ranks():
 
 
 def test_a_study_agrees_with_the_record_of_its_cell(clip, vse):
-    study = measure(clip, vse)
+    study = measure(study_of(clip, vse))
     assert read_study(clip.cell) == study
     assert study.outcome.status == "ok", study.outcome
-    record = json.loads((Paths.cell(clip.cell) / "cell.json").read_text())
+    metrics = metrics_of(read_ranks(Paths.cell(clip.cell) / "ranks.parquet").ranks)
     queries = {"i2t": 6, "t2i": 12}
-    hits = {side: round(queries[side] * record["metrics"][f"{side}_r1"] / 100) for side in queries}
+    hits = {side: round(queries[side] * metrics[f"{side}_r1"] / 100) for side in queries}
     assert study.failures == {side: queries[side] - hits[side] for side in queries}
     assert study.metrics["accuracy"] == pytest.approx(100 * sum(hits.values()) / 18)
     assert set(study.seconds) == {"inference", "two_encoders"}
     assert all(seconds > 0 for seconds in study.seconds.values())
-    assert study.two_encoders_sha == json.loads((Paths.cell(vse.cell) / "cell.json").read_text())["weights_sha"]
+    assert study.identities == study_of(clip, vse).identities
+    assert study.used == {"cell": read_report(clip.cell).weights_sha, "two_encoders": read_report(vse.cell).weights_sha}
+    assert study.data_sha == load_data(clip).facts.data_sha
     rows = list(csv.DictReader((folder(clip.cell) / "failures.csv").open()))
     assert len(rows) == sum(min(10, count) for count in study.failures.values())
     shown = run("peder", "failures", clip.cell.path)
     captions = load_data(clip).splits["test"].captions
     named = [row for row in rows if row["direction"] == "t2i"]
     assert all(any(f"{row['query']} {text} " in shown.stdout for text in captions) for row in named)
-    alone = measure(vse)
+    alone = measure(study_of(vse))
     assert set(alone.seconds) == {"inference"}
-    assert alone.two_encoders_sha == ""
+    assert set(alone.used) == {"cell"}
 
 
 def test_failures_in_words():
@@ -153,25 +157,71 @@ def test_failures_need_a_study(project):
     assert "tiny/scenes-b/vse/0 has not been measured: run `snakemake --cores 2 results/peder/tiny/scenes-b" in message
 
 
-def test_a_study_is_stale_after_another_training_or_other_code(clip, vse, monkeypatch):
-    from rsitr.records.cell import read_record
+@pytest.mark.parametrize(
+    ("changed", "expected"),
+    [
+        ("nothing", []),
+        ("code", ["code"]),
+        ("parameters", ["parameters"]),
+        ("weights", ["cell"]),
+        ("weights of the two encoders", ["two encoders"]),
+        ("record of the cell", ["cell"]),
+        ("data of the study", ["data"]),
+        ("checkpoints that are not here", []),
+    ],
+)
+def test_what_changed_since_a_study_is_named(changed, expected, clip, vse):
+    spec = study_of(clip, vse)
+    measure(spec)
+    match changed:
+        case "code":
+            spec = spec.model_copy(update={"code": {"code": "1" * 64}})
+        case "parameters":
+            spec = study_of(clip)
+        case "weights":
+            put_trained(clip, b"other weights")
+        case "weights of the two encoders":
+            put_trained(vse, b"other weights")
+        case "record of the cell":
+            put_cell(clip, identities=clip.identities | {"trained": "older"})
+            put_trained(clip, weights_sha=read_study(clip.cell).used["cell"])
+        case "data of the study":
+            study = read_study(clip.cell)
+            write_json(spec.record_file, study.model_copy(update={"data_sha": "older"}))
+        case "checkpoints that are not here":
+            for path in (*clip.trained_outputs, *vse.trained_outputs):
+                path.unlink()
+    assert Present().stale(spec) == expected
 
-    study = measure(clip, vse)
-    record, beside = (read_record(Paths.cell(spec.cell) / "cell.json") for spec in (clip, vse))
-    other = {"weights_sha": "other"}
-    assert study.stale(record, beside) == []
-    assert study.stale(record.model_copy(update=other), beside) == ["weights"]
-    assert study.stale(record, beside.model_copy(update=other)) == ["weights of the two encoders"]
-    assert study.stale(record.model_copy(update={"data_sha": "other"}), beside) == ["data"]
-    monkeypatch.setattr("rsitr.records.study.present_code", lambda: "other")
-    assert study.stale(record, beside) == ["code of the study"]
+
+def test_a_study_that_is_current_is_not_repeated_and_a_killed_one_recorded(clip, monkeypatch):
+    spec, ran = study_of(clip), []
+
+    def killed(*rest):
+        ran.append("killed")
+        return KILLED
+
+    monkeypatch.setattr(running, "run_process", killed)
+    assert running.run(spec) == running.Result(KILLED, True)
+    assert read_study(clip.cell).outcome == KILLED
+    assert all(path.is_file() for path in spec.outputs)
+    monkeypatch.setattr(running, "run_process", lambda spec, *rest: ran.append("measured") or (measure(spec) and None))
+    assert running.run(spec) == running.Result(Outcome(), True)
+    assert running.run(spec) == running.Result(Outcome(), False)
+    assert ran == ["killed", "measured"]
+
+
+def test_a_study_needs_its_cells_to_be_computed(project, make_spec):
+    spec = study_of(make_spec("chance"))
+    with pytest.raises(RsitrError, match="rests on cells/tiny/scenes-b/chance/0, which has not been computed: run `rs"):
+        running.run(spec)
 
 
 def test_a_cell_without_a_number_has_its_reason(clip, monkeypatch):
     path = Paths.cell(clip.cell) / "cell.json"
     record = json.loads(path.read_text())
     write_json(path, record | {"outcome": Outcome(status="skipped", reason="no weights").model_dump()})
-    study = measure(clip)
+    study = measure(study_of(clip))
     assert (study.outcome.status, study.outcome.reason, study.metrics) == ("skipped", "no weights", {})
     assert (folder(clip.cell) / "failures.csv").read_text().count("\n") == 1
     write_json(path, record)
@@ -180,14 +230,14 @@ def test_a_cell_without_a_number_has_its_reason(clip, monkeypatch):
         raise ValueError("a slip")
 
     monkeypatch.setattr(module, "measured", broken)
-    study = measure(clip)
+    study = measure(study_of(clip))
     assert (study.outcome.status, study.outcome.reason) == ("failed", "ValueError: a slip")
     write_json(path, record | {"weights_sha": "of an older training"})
     with pytest.raises(RecordError, match="tiny/scenes-b/clip/0 has not been evaluated: run `rsitr evaluate"):
-        measure(clip)
+        measure(study_of(clip))
     path.unlink()
     with pytest.raises(RecordError, match="tiny/scenes-b/clip/0 has not been evaluated: run `rsitr evaluate"):
-        measure(clip)
+        measure(study_of(clip))
 
 
 def test_methods_take_turns(monkeypatch):
@@ -302,50 +352,18 @@ def test_which_cells_the_study_asks(project):
         (["rsicd"], ["clip-ft"], [0]),
         (["rsitmd"], ["vse"], [0]),
     )
-    cells = peder_cells(params, "lab")
+    cells = study_cells(params, "lab")
     assert [cell.path.removeprefix("lab/") for cell in cells] == [
         *("ucm/vse/0", "ucm/vse/1", "ucm/clip/0", "ucm/clip/1", "ucm/clip@rn50/0", "ucm/clip@rn50/1"),
         "rsicd/clip-ft/0",
     ]
-    assert peder_beside(params, CellId("lab", "ucm", "clip@rn50", 1)) == CellId("lab", "ucm", "vse", 1)
-    assert peder_beside(params, CellId("lab", "ucm", "vse", 1)) is None
-    assert peder_beside(params, CellId("lab", "rsicd", "clip-ft", 0)) is None
-    assert list(peder_shown(params, "lab")) == ["vse", "clip", "clip@rn50"]
-    assert {cell.seed for cell in peder_shown(params, "lab").values()} == {0}
-    assert peder_cells(matrix((["ucm"], ["vse"], [0])), "lab") == []
-    assert peder_shown(matrix((["ucm"], ["vse"], [0])), "lab") == {}
-
-
-def test_file_times_say_whether_a_study_is_current(clip, project):
-    tiny = {"title": "Tiny", "matrix": [{"datasets": ["scenes-b"], "methods": ["clip"], "seeds": [0]}]}
-    params = parse_params({"experiment": "tiny", "experiments": {"tiny": tiny}})
-    assert peder_measured(params, clip.cell)  # a checkpoint is there
-    measure(clip)
-    study = peder_files(clip.cell)[0]
-    record = Paths.cell(clip.cell) / "cell.json"
-    synchronise_studies(params, [clip.cell])
-    assert study.stat().st_mtime >= record.stat().st_mtime
-    # As after a clone, where any file may be the newest; what is newer already keeps its time.
-    os.utime(study, (1, 1))
-    synchronise_studies(params, [clip.cell])
-    when = study.stat().st_mtime_ns
-    assert when >= record.stat().st_mtime_ns
-    synchronise_studies(params, [clip.cell])
-    assert study.stat().st_mtime_ns == when
-    text = record.read_text()
-    weights = json.loads(text)["weights_sha"]
-    record.write_text(text.replace(weights, "0" * 64))
-    synchronise_studies(params, [clip.cell])
-    assert study.stat().st_mtime == 0
-    # Without a checkpoint nothing is trained for it: it stays, and the tables mark it.
-    (Paths.checkpoint(clip.cell) / "model.safetensors").unlink()
-    synchronise_studies(params, [clip.cell])
-    assert study.stat().st_mtime > 0
-    assert peder_measured(params, clip.cell)
-    study.unlink()
-    assert not peder_measured(params, clip.cell)
-    record.unlink()
-    assert peder_measured(params, clip.cell)
+    assert study_partner(params, CellId("lab", "ucm", "clip@rn50", 1)) == CellId("lab", "ucm", "vse", 1)
+    assert study_partner(params, CellId("lab", "ucm", "vse", 1)) is None
+    assert study_partner(params, CellId("lab", "rsicd", "clip-ft", 0)) is None
+    assert list(study_shown(params, "lab")) == ["vse", "clip", "clip@rn50"]
+    assert {cell.seed for cell in study_shown(params, "lab").values()} == {0}
+    assert study_cells(matrix((["ucm"], ["vse"], [0])), "lab") == []
+    assert study_shown(matrix((["ucm"], ["vse"], [0])), "lab") == {}
 
 
 def test_the_command_gives_percentages(project, tmp_path):
