@@ -8,7 +8,9 @@ import threading
 import pytest
 from filelock import FileLock
 from safetensors.torch import load_file
+from typer.testing import CliRunner
 
+from rsitr.cli import app
 from rsitr.errors import RsitrError
 from rsitr.params import CellId, load_params
 from rsitr.pipeline import run as module
@@ -19,7 +21,6 @@ from rsitr.records.artefact import Outcome
 from rsitr.records.cell import Spec, read_record, read_report
 from rsitr.records.files import read_json
 from tests.unit.made import KILLED, Processes, fill, other_data, put_cell, put_evaluated, put_trained
-from tests.unit.test_cli import run as command
 
 VSE = CellId("tiny", "scenes-b", "vse", 0)
 ITEM = "cells/tiny/scenes-b/vse/0"
@@ -54,9 +55,9 @@ def test_a_current_cell_is_not_computed_again(stages, spec, processes):
 @pytest.mark.parametrize("stage", ["train", "evaluate"])
 def test_the_command_says_of_a_current_cell_that_it_was_not_run(stage, spec, processes):
     put_cell(spec)
-    assert command(stage, VSE.path).stdout == "tiny/scenes-b/vse/0: current, not run\n"
-    (spec.record_file).unlink()
-    assert command("evaluate", VSE.path).stdout == "tiny/scenes-b/vse/0: ok\n"
+    assert CliRunner().invoke(app, [stage, VSE.path]).stdout == "tiny/scenes-b/vse/0: current, not run\n"
+    spec.record_file.unlink()
+    assert CliRunner().invoke(app, ["evaluate", VSE.path]).stdout == "tiny/scenes-b/vse/0: ok\n"
     assert processes.ran == [EVALUATE]
 
 
