@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import csv
 import importlib.metadata
 import itertools
@@ -19,7 +20,7 @@ from hypothesis import strategies as st
 from rsitr.methods import registry
 from rsitr.records.code import PACKAGE, Key, Sources, sources
 from rsitr.records.identity import code_sha, installed, locked
-from rsitr.stages.entries import SCORE, TRAIN
+from rsitr.stages.entries import KEYWORDS, PRIOR, SCORE, STUDY, TRAIN, TWO_STAGE
 from tests.unit.records.toys import write_toy
 
 Toy = Callable[..., str]
@@ -658,3 +659,22 @@ def test_files_of_data_of_the_package_have_names_of_their_own() -> None:
     names = [path.name for path in PACKAGE.rglob("*") if path.suffix in {".csv", ".txt"}]
     assert sorted(names) == sorted(sources().data_files)
     assert len(names) == len(set(names))
+
+
+def test_the_package_has_nothing_that_cannot_be_followed() -> None:
+    """Relative and starred imports, loops at the top of modules, modules as values: no reference shows in these."""
+    code = sources()
+    methods = [f"{entry.module}.{entry.class_name}" for entry in registry().values()]
+    keys = code.reach([*TRAIN, *SCORE, *KEYWORDS, *PRIOR, *TWO_STAGE, *STUDY, *methods])
+    for module in filter(None, map(code.module, {key.module for key in keys})):
+        found = [node for top in module.tree.body for node in ast.walk(top) if isinstance(node, ast.ImportFrom)]
+        assert [node.lineno for node in found if node.level or node.names[0].name == "*"] == [], module.path
+        assert [node for node in module.tree.body if isinstance(node, ast.For | ast.While | ast.With)] == []
+    for key in keys:
+        module = code.module(key.module)
+        assert module is not None
+        nodes = list(ast.walk(module.tree.body[key.place]))
+        owners = {id(node.value) for node in nodes if isinstance(node, ast.Attribute)}
+        names = {node.id for node in nodes if isinstance(node, ast.Name) and id(node) not in owners}
+        dotted = {module.imported[name] for name in names & set(module.imported)}
+        assert [name for name in dotted if name.startswith("rsitr.") and isinstance(code.find(name), str)] == [], key
