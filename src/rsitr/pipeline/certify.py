@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -28,7 +28,7 @@ from rsitr.records.code import Sources
 from rsitr.records.files import write_json
 from rsitr.records.identity import COMPUTING, LOCK, installed, locked
 from rsitr.records.provenance import sha256_json
-from rsitr.records.statements import Statement, changed_files, statements
+from rsitr.records.statements import Statement, changed_files, difference, statements
 
 PLACE = Path(".rsitr/certify")
 REPLAYS = ("src/rsitr/pipeline/replay.py", "src/rsitr/stages/replay.py")
@@ -37,6 +37,12 @@ RUNS = ("base", "again", "head")
 WATCHED = ("src", "params.yaml", "requirements.lock")
 FREE = ("variants", "published")
 """Attributes of methods that may gain entries: the configuration that they come to is compared as a whole."""
+
+
+HIDDEN = ("<no value>", "_tuplegetter(")
+"""How fields print whose default a class does not show: those of pydantic and of named tuples."""
+OPAQUE = re.compile(r"<lambda>|\.\.\.|\btensor\(|re\.compile\(.{195}", re.DOTALL)
+"""In what a constant prints as: it does not say all that the constant is."""
 
 
 class Verdict(NamedTuple):
@@ -179,11 +185,7 @@ class Certification:
         return found
 
     def _compare(self, old: tuple[str, ...], new: tuple[str, ...]) -> tuple[list[Statement], list[Statement]]:
-        before, after = statements(self.codes[0], old), statements(self.codes[1], new)
-        return (
-            [statement for key, statement in before.items() if key not in after],
-            [statement for key, statement in after.items() if key not in before],
-        )
+        return difference(statements(self.codes[0], old), statements(self.codes[1], new))
 
     @cached_property
     def codes(self) -> tuple[Sources, Sources]:
@@ -242,7 +244,11 @@ class Certification:
         running: list[tuple[subprocess.Popen[bytes], Path]] = []
         broken: list[Path] = []
         with Progress("replay", total, self._done(waiting)) as progress:
-            todo = [(run, folder) for run, folder, items in waiting if self._done([(run, folder, items)]) < len(items)]
+            todo = [
+                (run, folder)
+                for run, folder, items in waiting
+                if self._done([(run, folder, items)]) < len(items) or not self._has_values(run, folder)
+            ]
             while todo or running:
                 while todo and len(running) < self.workers:
                     run, folder = todo.pop(0)
@@ -262,6 +268,12 @@ class Certification:
     @staticmethod
     def _done(waiting: Iterable[tuple[str, Path, list[str]]]) -> int:
         return sum((folder / "out" / _file(name)).is_file() for _, folder, items in waiting for name in items)
+
+    def _has_values(self, run: str, folder: Path) -> bool:
+        """Whether an earlier request, perhaps for other items, has asked for the constants of this one."""
+        path = folder / "out" / "values.json"
+        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+        return set(self._constants(int(run == "head"))) <= set(known)
 
     def _watched(self, side: int) -> dict[str, list[list[int]]]:
         """The changed statements of a tree: file -> lines."""
@@ -346,32 +358,43 @@ class Certification:
             for statement in both[side]:
                 if statement.kind == "line" and (statement.file, *statement.span) not in self.ran[side]:
                     return f"{statement.place} of {tree} is changed and did not run"
-        limits = [Counter(number for each in side for number in each.numbers) for side in both]
-        if gone := [*(limits[0] - limits[1]), *(limits[1] - limits[0])]:
-            return f"a limit changed ({', '.join(sorted(gone))}), and may act later than a replay lasts"
         constants = [self._bound(side, entries[side], both[side]) for side in (0, 1)]
+        if gone := _other_amounts(*(self._amounts(name, both[side], constants[side]) for side in (0, 1))):
+            return f"a limit changed ({', '.join(gone)}), and may act later than a replay lasts"
         texts = [Counter(each.values()) for each in constants]
         if texts[0] != texts[1]:
-            odd = [
+            odd = dict.fromkeys(
                 constant for side in (0, 1) for constant, text in constants[side].items() if not texts[1 - side][text]
-            ]
+            )
             return f"{', '.join(odd) or 'a constant'} has another value, and acts wherever it is used"
         return ""
 
     def _bound(self, side: int, entries: Iterable[str], changed: Sequence[Statement]) -> dict[str, str]:
         """Values of the changed constants that a statement uses which did not change."""
-        keys = {statement.key for statement in changed}
-        kept = statements(self.codes[side], entries)
-        used = {key for statement in kept.values() if statement.key not in keys for key in statement.uses}
+        places = {(statement.file, statement.span) for statement in changed}
+        all_of = (each for own in statements(self.codes[side], entries).values() for each in own)
+        used = {key for each in all_of if (each.file, each.span) not in places for key in each.uses}
         known = self.values[side]
         return {
-            each.name: known[each.name]
+            each.name: f"{known[each.name]} {each.key}" if OPAQUE.search(known[each.name]) else known[each.name]
             for each in changed
             if each.name in known
-            and known[each.name] != "<no value>"
+            and not known[each.name].startswith(HIDDEN)
             and each.own in used
             and not each.name.endswith(FREE)
         }
+
+    def _amounts(self, name: str, changed: Sequence[Statement], bound: Container[str]) -> Amounts:
+        """The numbers of the changed statements of an item, but for constants whose values are compared."""
+        trace = self.results["head"][name]["trace"]
+        compared = {f".{entry[0].removeprefix('settings.')}" for entry in trace if entry[0].startswith("settings.")}
+        limits: Counter[str] = Counter()
+        named: Counter[str] = Counter()
+        for each in changed:
+            limits.update(each.limits)
+            if not (each.name in bound or each.name.endswith((*FREE, *compared))):
+                named.update(each.named)
+        return Amounts(limits, named, Counter(number for each in changed for number in each.literals))
 
     # Certificates
 
@@ -394,6 +417,23 @@ class Certification:
                     head=self.head.commit,
                     evidence=evidence,
                 )
+
+
+class Amounts(NamedTuple):
+    """How often each number is in changed statements."""
+
+    limits: Counter[str]
+    named: Counter[str]
+    literals: Counter[str]
+
+
+def _other_amounts(old: Amounts, new: Amounts) -> list[str]:
+    """Numbers of one side that may be a limit and are none of the other, nor what a name stands for there."""
+    found = []
+    for one, other in ((old, new), (new, old)):
+        found += sorted(one.limits - (other.limits + other.named))
+        found += sorted(one.named - other.literals)
+    return list(dict.fromkeys(found))
 
 
 def _file(name: str) -> str:

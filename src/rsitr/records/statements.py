@@ -1,22 +1,27 @@
 """The statements of a closure of code, each with a key that is equal for equal text, wherever the statement is.
 
-Two trees differ in the statements whose keys only one of them has. A statement is known by its own text and that of
-what encloses it inside its function; names count as written, so that a change of what a name stands for does not make
-every statement a changed one that uses it.
+A statement is known by its own text and that of what encloses it inside its function; names count as written, so that a
+change of what a name stands for does not make every statement a changed one that uses it. Two trees differ in the
+statements of the definitions that only one of them has: in what was added, removed or moved to another place in its
+definition. What moved from one definition to another counts as unchanged.
 """
 
 from __future__ import annotations
 
 import ast
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeGuard
 
 from rsitr.records.code import Key, Module, Reader, Sources
 
-LIMITS = frozenset({"clamp", "clip", "max", "min", "range"})
+LIMITS = frozenset({"arange", "clamp", "clip", "islice", "max", "maximum", "min", "minimum", "range", "topk"})
+LIMITING = (ast.FloorDiv, ast.LShift, ast.Mod, ast.RShift)
+PLAIN = (ast.Constant, ast.Tuple, ast.UnaryOp)
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
@@ -37,8 +42,13 @@ class Statement:
     """Definitions that it refers to."""
     own: Key | None = None
     """Of a constant: its definition."""
-    numbers: tuple[str, ...] = ()
-    """Numbers that it compares with, divides by or limits to: what acts from some step, epoch or size on has one."""
+    limits: tuple[str, ...] = ()
+    """Numbers that it compares with, divides by, cuts at or chooses between: whatever acts from some step, epoch or
+    size on has one."""
+    named: tuple[str, ...] = ()
+    """Numbers that it names, by which they may be a limit elsewhere: constants, defaults, keyword arguments."""
+    literals: tuple[str, ...] = ()
+    """All its numbers."""
 
     @property
     def place(self) -> str:
@@ -46,13 +56,9 @@ class Statement:
         return f"{self.file}:{self.span[0]}"
 
 
-def statements(sources: Sources, entries: Iterable[str]) -> dict[str, Statement]:
-    """Every statement of the definitions that some entries reach, by key; of equal ones, the first."""
-    found: dict[str, Statement] = {}
-    for key in sorted(sources.reach(entries)):
-        for statement in _of_definition(sources, key):
-            found.setdefault(statement.key, statement)
-    return found
+def statements(sources: Sources, entries: Iterable[str]) -> dict[Key, list[Statement]]:
+    """The statements of every definition that some entries reach, in their order."""
+    return {key: list(_of_definition(sources, key)) for key in sorted(sources.reach(entries))}
 
 
 def _of_definition(sources: Sources, key: Key) -> Iterator[Statement]:
@@ -60,6 +66,84 @@ def _of_definition(sources: Sources, key: Key) -> Iterator[Statement]:
     assert module is not None
     walker = _Walker(sources, module, key)
     yield from walker.top(module.tree.body[key.place], key.method, sources.definition(key).methods)
+
+
+Side = list[Statement]
+
+
+def difference(old: Mapping[Key, Side], new: Mapping[Key, Side]) -> tuple[Side, Side]:
+    """The statements that only the first of two trees has, and those that only the second has.
+
+    A statement whose order within its definition changed is among both.
+    """
+    pairs = _paired(*_without_equal(old, new))
+    changed = [_changed(*pair) for pair in pairs]
+    # What left one definition and is in another one now was moved.
+    left, come = (
+        [
+            Counter(each.key for each in both[side] if all(each.key != one.key for one in both[1 - side]))
+            for both in changed
+        ]
+        for side in (0, 1)
+    )
+    moved = sum(left, Counter()) & sum(come, Counter())
+    found: tuple[Side, Side] = ([], [])
+    for side, own in ((0, left), (1, come)):
+        rest = Counter(moved)
+        for both, counts in zip(changed, own, strict=True):
+            for statement in both[side]:
+                if counts[statement.key] and rest[statement.key]:
+                    rest[statement.key] -= 1
+                else:
+                    found[side].append(statement)
+    return found
+
+
+def _without_equal(old: Mapping[Key, Side], new: Mapping[Key, Side]) -> tuple[dict[Key, Side], dict[Key, Side]]:
+    """The definitions that only one tree has."""
+    both = Counter(map(_keys, old.values())) & Counter(map(_keys, new.values()))
+    found: list[dict[Key, Side]] = []
+    for tree in (old, new):
+        rest = Counter(both)
+        kept = {}
+        for key, own in tree.items():
+            if rest[_keys(own)]:
+                rest[_keys(own)] -= 1
+            else:
+                kept[key] = own
+        found.append(kept)
+    return found[0], found[1]
+
+
+def _paired(old: dict[Key, Side], new: dict[Key, Side]) -> list[tuple[Side, Side]]:
+    """Each definition with the one of the other tree that has most in common with it, or with nothing."""
+    shared = sorted(
+        (
+            (sum((Counter(_keys(one)) & Counter(_keys(other))).values()), first, second)
+            for first, one in old.items()
+            for second, other in new.items()
+        ),
+        key=lambda found: (-found[0], found[1] != found[2], found),
+    )
+    old, new = dict(old), dict(new)
+    pairs = [
+        (old.pop(first), new.pop(second)) for count, first, second in shared if count and first in old and second in new
+    ]
+    return [*pairs, *((one, []) for one in old.values()), *(([], other) for other in new.values())]
+
+
+def _changed(old: Side, new: Side) -> tuple[Side, Side]:
+    """What is in only one of two lists of statements, or in another order."""
+    found: tuple[Side, Side] = ([], [])
+    for kind, *places in SequenceMatcher(None, _keys(old), _keys(new), autojunk=False).get_opcodes():
+        if kind != "equal":
+            found[0].extend(old[places[0] : places[1]])
+            found[1].extend(new[places[2] : places[3]])
+    return found
+
+
+def _keys(own: Side) -> tuple[str, ...]:
+    return tuple(statement.key for statement in own)
 
 
 class _Walker:
@@ -80,10 +164,10 @@ class _Walker:
                 yield from self._function(node, ())
             case ast.ClassDef():
                 yield from self._class(node, lazy)
-            case ast.Assign() | ast.AnnAssign():
-                targets = node.targets if isinstance(node, ast.Assign) else [node.target]
-                names = [part.id for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
-                yield self._value(node, f"{self.module.name}.{names[0]}" if names else "")
+            case ast.Assign() | ast.AnnAssign() | ast.AugAssign() if names := _targets(node):
+                yield from self._values(node, self.module.name, names)
+            case _:
+                yield from self._block([node], ("module",))
 
     def _class(self, node: ast.ClassDef, lazy: tuple[str, ...]) -> Iterator[Statement]:
         last = node.end_lineno or node.lineno
@@ -92,10 +176,10 @@ class _Walker:
             if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
                 if part.name not in lazy:
                     yield from self._function(part, ())
-            elif isinstance(part, ast.Assign | ast.AnnAssign):
-                target = part.targets[0] if isinstance(part, ast.Assign) else part.target
-                if isinstance(target, ast.Name):
-                    yield self._value(part, f"{self.module.name}.{node.name}.{target.id}")
+            elif isinstance(part, ast.Assign | ast.AnnAssign | ast.AugAssign) and (names := _targets(part)):
+                yield from self._values(part, f"{self.module.name}.{node.name}", names)
+            elif not _is_text(part):
+                yield from self._block([part], ("class",))
 
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, chain: tuple[str, ...]) -> Iterator[Statement]:
         own = [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]
@@ -104,7 +188,9 @@ class _Walker:
         # A function's head acts when the function runs, which its first statement shows.
         span = (inside[0].lineno, inside[-1].end_lineno or inside[-1].lineno)
         text, uses = self._text(own)
-        yield self._line((f"def {names} {text}", uses), chain, span)
+        head = self._line((f"def {names} {text}", uses), chain, span)
+        numbers = tuple(number for part in own for number in _numbers(part))
+        yield replace(head, named=numbers, literals=numbers)
         yield from self._block(node.body, (*chain, "def"))
 
     def _block(self, body: list[ast.stmt], chain: tuple[str, ...]) -> Iterator[Statement]:
@@ -150,34 +236,71 @@ class _Walker:
         node: ast.AST | None = None,
     ) -> Statement:
         text, uses = read
-        numbers = tuple(_numbers(node)) if node else ()
-        return Statement(_key("line", *chain, text), "line", self.file, span, uses=uses, numbers=numbers)
+        key = _key("line", *chain, text)
+        limits, named, literals = _amounts(node) if node else ((), (), ())
+        return Statement(key, "line", self.file, span, "", uses, None, limits, named, literals)
 
-    def _value(self, node: ast.Assign | ast.AnnAssign, name: str) -> Statement:
+    def _values(self, node: ast.stmt, owner: str, names: list[str]) -> Iterator[Statement]:
+        """What a statement gives each of some names."""
         reader = Reader(self.sources, self.module, named=True)
         text = reader.head(node, ("annotation",))
         span = (node.lineno, node.end_lineno or node.lineno)
-        uses = frozenset(reader.refers)
-        return Statement(_key("value", text), "value", self.file, span, name, uses, self.key)
+        numbers = tuple(_numbers(node))
+        if isinstance(node, ast.AnnAssign) and node.value is None:
+            owner, names = "", [""]  # a field without a value
+        for name in names:
+            dotted = f"{owner}.{name}" if name else ""
+            key = _key("value", name, text)
+            yield Statement(
+                key, "value", self.file, span, dotted, frozenset(reader.refers), self.key, (), numbers, numbers
+            )
+
+
+def _targets(node: ast.Assign | ast.AnnAssign | ast.AugAssign) -> list[str]:
+    """Names that an assignment binds."""
+    targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+    names = [part for target in targets for part in ast.walk(target) if isinstance(part, ast.Name)]
+    return [part.id for part in names if isinstance(part.ctx, ast.Store)]
+
+
+def _amounts(node: ast.AST) -> tuple[tuple[str, ...], tuple[str, ...], tuple[str, ...]]:
+    """``limits``, ``named`` and ``literals`` of a statement, without the blocks inside it.
+
+    0 is no limit: what is compared with it is empty or not, and what begins there begins.
+    """
+    inside = [getattr(node, name, []) for name in BLOCKS]
+    blocks = {id(part) for parts in inside if isinstance(parts, list) for part in parts}
+    found: dict[str, list[str]] = {"limits": [], "named": [], "": []}
+    waiting: list[tuple[ast.AST, str]] = [(node, "")]
+    while waiting:
+        part, kind = waiting.pop()
+        match part:
+            case ast.Compare() | ast.IfExp() | ast.BoolOp() | ast.Slice():
+                kind = "limits"
+            case ast.BinOp(op=operator) | ast.AugAssign(op=operator) if isinstance(operator, LIMITING):
+                kind = "limits"
+            case ast.BinOp(op=ast.Pow(), right=exponent) if not _is_number(exponent):
+                kind = "limits"
+            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in LIMITS:
+                kind = "limits"
+            case ast.keyword() if not kind:
+                kind = "named"
+            case ast.Assign(value=value) | ast.AnnAssign(value=value) if isinstance(value, PLAIN):
+                kind = "named"
+            case ast.Constant(value=value) if _is_number(part) and value:
+                found[kind].append(repr(value))
+        waiting += [(child, kind) for child in ast.iter_child_nodes(part) if id(child) not in blocks]
+    limits, named, rest = map(tuple, found.values())
+    return limits, named, (*limits, *named, *rest)
 
 
 def _numbers(node: ast.AST) -> Iterator[str]:
-    """The numbers in comparisons, divisions and limits of a statement, without the blocks inside it."""
-    inside = [getattr(node, name, []) for name in BLOCKS]
-    blocks = {id(part) for parts in inside if isinstance(parts, list) for part in parts}
-    waiting: list[tuple[ast.AST, bool]] = [(node, False)]
-    while waiting:
-        part, limits = waiting.pop()
-        match part:
-            case ast.Compare() | ast.BinOp(op=ast.Mod() | ast.FloorDiv()):
-                limits = True
-            case ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name)) if name in LIMITS:
-                limits = True
-            case ast.Constant(value=int() | float()) if (
-                limits and not isinstance(part.value, bool) and part.value not in (0, 1)
-            ):
-                yield repr(part.value)
-        waiting += [(child, limits) for child in ast.iter_child_nodes(part) if id(child) not in blocks]
+    """Every number of a node but 0."""
+    yield from (repr(part.value) for part in ast.walk(node) if _is_number(part) and part.value)
+
+
+def _is_number(node: ast.AST) -> TypeGuard[ast.Constant]:
+    return isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool)
 
 
 def _is_text(node: ast.stmt) -> bool:
