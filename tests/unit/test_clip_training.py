@@ -21,6 +21,7 @@ from rsitr.nn.adapters import Adapter, insert_adapters
 from rsitr.nn.seeds import seeded
 from rsitr.records.cell import Spec
 from rsitr.records.paths import Paths
+from rsitr.retrieval.rank_files import metrics_of, read_ranks
 from rsitr.retrieval.ranks import rank_embeddings
 from rsitr.retrieval.recall import text_groups
 from rsitr.stages.evaluate import evaluate
@@ -255,7 +256,7 @@ class TestCell:
         assert report.parameters["trainable"] < report.parameters["total"] / 10
         record = evaluate(spec)
         assert record.outcome.status == "ok"
-        assert 0 < record.metrics["mr"] <= 100
+        assert 0 < metrics_of(read_ranks(Paths.cell(spec.cell) / "ranks.parquet").ranks)["mr"] <= 100
         assert record.deviations[0].startswith("contrastive loss")
 
     @pytest.mark.parametrize("method", ["remoteclip", "skyclip@vit-l-14", "georsclip", "georsclip-ft"])

@@ -20,6 +20,7 @@ from safetensors.numpy import load_file
 
 from rsitr.datasets.table import read_facts
 from rsitr.params import parse_params
+from rsitr.retrieval.rank_files import metrics_of, read_ranks
 
 ROOT = Path(__file__).parents[2]
 METHOD, DATASET = "src/rsitr/methods/colour_words.py", "src/rsitr/datasets/harbours.py"
@@ -147,13 +148,13 @@ def cells(project: Project, table: Path) -> dict[str, Path]:
     params = {"experiment": "pixels", "experiments": experiments}
     (project.folder / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     project.run(
-        "from rsitr import pipeline\n"
-        "from rsitr.stages.evaluate import evaluate\n"
         "from rsitr.params import load_params\n"
+        "from rsitr.pipeline.specs import spec_of\n"
+        "from rsitr.stages.evaluate import evaluate\n"
         "from rsitr.stages.train import train\n"
         "params = load_params()\n"
         "for name in params.experiments:\n"
-        "    spec = pipeline.spec_of(params, params.cells(name)[0])\n"
+        "    spec = spec_of(params, params.cells(name)[0])\n"
         "    train(spec)\n"
         "    evaluate(spec)\n"
     )
@@ -162,11 +163,12 @@ def cells(project: Project, table: Path) -> dict[str, Path]:
 
 @pytest.mark.parametrize("images", ["pixels", "frozen"])
 def test_method_example_trains_and_is_evaluated(project: Project, cells: dict[str, Path], images: str):
-    record = json.loads((project.folder / "results/cells" / cells[images] / "cell.json").read_text())
+    folder = project.folder / "results/cells" / cells[images]
+    record = json.loads((folder / "cell.json").read_text())
     assert (record["outcome"]["status"], record["outcome"]["reason"]) == ("ok", "")
     assert record["config"]["freeze_backbone"] is (images == "frozen")
     assert record["selection"]["epoch"] == record["selection"]["epochs"] == 1
-    assert 0 < record["metrics"]["mr"] <= 100
+    assert 0 < metrics_of(read_ranks(folder / "ranks.parquet").ranks)["mr"] <= 100
     weights = load_file(project.folder / "checkpoints" / cells[images] / "model.safetensors")
     # 4 x 4 cells of 3 channels. Words: padding, unknown; harbour, has, boats; the digits 0 to 7; four colours.
     assert {name: value.shape for name, value in weights.items()} == {

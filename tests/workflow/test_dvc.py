@@ -64,7 +64,7 @@ def test_experiment_with_a_changed_parameter(reproduced: Project, tmp_path: Path
     project.run("git", "add", "--all")
     project.run("git", "commit", "--quiet", "--message", "results")
     output = project.run("dvc", "exp", "run", "-S", "experiments.tiny.settings.all.epochs=2")
-    assert output.count("rule train:") == 1
+    assert output.count("rule cell:") == 1
     record = json.loads((project.path / "results/cells/tiny/scenes-b/vse/0/cell.json").read_text())
     assert record["config"]["epochs"] == 2
 

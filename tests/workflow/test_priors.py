@@ -93,7 +93,7 @@ def test_a_prior_with_and_without_images_of_the_test_set(primed: Project) -> Non
     for name in NAMES:
         cell = json.loads((results / f"cells/tiny/scenes-b/instructed@{name}/0/cell.json").read_text())
         assert cell["outcome"]["status"] == "ok", cell["outcome"]
-        assert cell["prior_sha"] == records[name]["weights_sha"]
+        assert cell["used"]["prior"] == records[name]["weights_sha"]
     table = (results / "tables/tiny/comparison.md").read_text()
     assert "test images with a near duplicate in the images of the prior tiny/all (rule copies)" in table
     assert "in the images of the prior tiny/clean" not in table
@@ -107,7 +107,7 @@ def test_a_prior_with_and_without_images_of_the_test_set(primed: Project) -> Non
     primed.params(with_priors(seed=1))
     assert primed.planned("all") == {"scenes-b/instructed@clean/0", "tiny/clean/model.safetensors"}
     primed.params(with_priors())
-    primed.edit("src/rsitr/scenes/train.py", "WARMUP = 0.1", "WARMUP = 0.2")
+    primed.edit("src/rsitr/stages/prior.py", "WARMUP = 0.1", "WARMUP = 0.2")
     assert primed.planned("all") == cells | priors
 
 

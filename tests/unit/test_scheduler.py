@@ -1,10 +1,12 @@
-"""Snakemake's rounds of planning: one timer at a time."""
+"""What Snakemake is told besides the Snakefile: one round of planning at a time, and which results are outdated."""
 
 from __future__ import annotations
 
 import threading
 
-from rsitr.pipeline.scheduler import one_round_at_a_time
+import pytest
+
+from rsitr.pipeline.scheduler import force, one_round_at_a_time
 
 
 class Rounds:
@@ -51,3 +53,29 @@ def test_rounds_that_ask_for_more_go_on_and_do_not_multiply() -> None:
     rounds = Rounds(more=3, rounds=4)
     later(rounds, 0.01)
     assert finish(rounds) == 4
+
+
+@pytest.fixture
+def dag(monkeypatch: pytest.MonkeyPatch) -> type:
+    """Snakemake's graph, of which only its creation is looked at; ``asked`` is what the command line forces."""
+    import snakemake.workflow  # its modules import each other, and this is the one that may come first
+    from snakemake.dag import DAG
+
+    def begin(self, asked: object = None) -> None:
+        if asked is not None:
+            self.forcefiles = asked
+
+    monkeypatch.setattr(DAG, "__init__", begin)
+    return DAG
+
+
+def test_outdated_results_are_forced_with_those_that_the_command_names(dag: type) -> None:
+    force(["b.json", "c.json"])
+    assert dag({"a.json"}).forcefiles == {"a.json", "b.json", "c.json"}
+
+
+def test_another_snakemake_is_refused_instead_of_leaving_results_outdated(dag: type) -> None:
+    force(["b.json"])
+    for asked in (None, ["a.json"]):
+        with pytest.raises(RuntimeError, match="cannot be told which results are outdated"):
+            dag(asked)
