@@ -58,7 +58,6 @@ def test_rounds_that_ask_for_more_go_on_and_do_not_multiply() -> None:
 @pytest.fixture
 def dag(monkeypatch: pytest.MonkeyPatch) -> type:
     """Snakemake's graph, of which only its creation is looked at; ``asked`` is what the command line forces."""
-    import snakemake.workflow  # its modules import each other, and this is the one that may come first
     from snakemake.dag import DAG
 
     def begin(self, asked: object = None) -> None:
