@@ -120,8 +120,12 @@ def check_libraries(base: Tree, head: Tree) -> None:
 class Certification:
     """The replays of two trees and what they show."""
 
-    def __init__(self, base: str, experiment: str, workers: int = 2, only: Sequence[str] = ()):
-        """``only`` names items to certify; all of the experiment where there are none.
+    def __init__(
+        self, base: str, experiment: str, workers: int = 2, only: Sequence[str] = (), also: Sequence[str] = ()
+    ):
+        """``only`` names items to certify; all of the experiment where there are none. ``also`` names others to replay.
+
+        A changed statement has to run in any replay, and ``only`` may leave out the one that runs it.
 
         Raises ``RsitrError`` for a base that is not a commit or older than certificates, a tree with uncommitted
         changes, and libraries that are not those of both lock files.
@@ -130,7 +134,7 @@ class Certification:
             raise RsitrError(f"there are uncommitted changes, and a certificate is about commits:\n{dirty}")
         self.base, self.head = checked_out(commit_of(base)), checked_out(commit_of("HEAD"))
         check_libraries(self.base, self.head)
-        self.experiment, self.workers, self.only = experiment, workers, only
+        self.experiment, self.workers, self.only, self.also = experiment, workers, only, also
         self.root = Path.cwd()
         self.place = PLACE / f"{self.base.commit[:12]}-{self.head.commit[:12]}"
         self.ledger = Ledger.read()
@@ -218,7 +222,8 @@ class Certification:
     def _requests(self) -> Iterator[tuple[str, str, list[str]]]:
         """(run, group, items): the items of a dataset in a run are replayed by one process."""
         groups: dict[str, list[str]] = {}
-        for name in self.wanted:
+        others = (name for name in self.also if all(name in plan for plan in self.plans))
+        for name in dict.fromkeys([*self.wanted, *others]):
             kind, _, rest = name.partition("/")
             groups.setdefault(rest.split("/")[1] if kind != "scenes" else kind, []).append(name)
         for group, items in sorted(groups.items(), key=lambda pair: -len(pair[1])):
@@ -488,9 +493,11 @@ def summary(verdicts: Sequence[Verdict]) -> str:
     return "\n".join(lines)
 
 
-def certify(base: str, experiment: str, workers: int = 2, only: Sequence[str] = ()) -> tuple[list[Verdict], int]:
+def certify(
+    base: str, experiment: str, workers: int = 2, only: Sequence[str] = (), also: Sequence[str] = ()
+) -> tuple[list[Verdict], int]:
     """Replay, judge and write certificates; returns the verdicts and how many certificates are new."""
-    run = Certification(base, experiment, workers, only)
+    run = Certification(base, experiment, workers, only, also)
     if not run.wanted:
         return [], 0
     run.replay()
