@@ -18,6 +18,7 @@ def certify(
     only: Annotated[
         list[str] | None, typer.Option(help="An item, as cells/demo/scenes-a/vse/0; several times.")
     ] = None,
+    also: Annotated[list[str] | None, typer.Option(help="An item to replay as well, for what it runs.")] = None,
 ) -> None:
     """Replay what changed since BASE in both trees, and certify what computes the same numbers bit for bit.
 
@@ -27,7 +28,7 @@ def certify(
     from rsitr.pipeline.certify import summary
 
     _, name = opened(experiment)
-    verdicts, added = run(base, name, workers, only or ())
+    verdicts, added = run(base, name, workers, only or (), also or ())
     print(summary(verdicts) if verdicts else f"nothing to certify: all code behind {name} is that of {base}")
     print(f"{added} certificates added")
     if any(verdict.state != "certified" for verdict in verdicts):
