@@ -58,6 +58,7 @@ def test_rounds_that_ask_for_more_go_on_and_do_not_multiply() -> None:
 @pytest.fixture
 def dag(monkeypatch: pytest.MonkeyPatch) -> type:
     """Snakemake's graph, of which only its creation is looked at; ``asked`` is what the command line forces."""
+    import snakemake.api  # noqa: F401  # its modules import each other, and this is one that may come first
     from snakemake.dag import DAG
 
     def begin(self, asked: object = None) -> None:

@@ -21,8 +21,8 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Project:
 @pytest.mark.parametrize(
     "change",
     [
-        'experiments={"tiny": {"settings": {"all": {"epochs": 2}}}}',
-        'experiments={"tiny": {"threads": 2}}',
+        'experiments={"tiny": {"settings": {"all": {"augment": "crop-flip"}}}}',
+        'experiments={"tiny": {"dedup": "none"}}',
         'experiments={"other": {"dedup": "none"}}',
     ],
 )
@@ -40,7 +40,7 @@ def test_a_key_that_params_yaml_does_not_know_is_refused(fresh: Project) -> None
 
 def test_the_experiment_and_strict_may_be_set(fresh: Project) -> None:
     assert fresh.planned("--config", "experiment=other") == {"scenes-b/vse/7"}
-    same = 'experiments={"tiny": {"threads": 1}}'
-    plan = fresh.snakemake("-n", "-p", "--config", "strict=true", same)
+    same = 'experiments={"tiny": {"dedup": "remoteclip"}}'
+    plan = fresh.snakemake("-n", "-p", "--config", "strict=True", same)
     assert "rsitr tables tiny --only records --strict" in plan
     assert Path(fresh.path, "results").exists() is False
