@@ -236,8 +236,20 @@ class Graph:
         return [f"{Paths.tables(self.name)}/{name}" for name in table.files(self.experiment)]
 
     def table_files(self, *made_from: str) -> list[str]:
-        """The files of all tables that are made from some things."""
-        return [path for kind in made_from for table in self.tables(kind) for path in self.paths(table)]
+        """The files of all tables that are made from some things, but for those whose data did not come with them."""
+        chosen = (table for kind in made_from for table in self.tables(kind) if not self._from_git(table))
+        return [path for table in chosen for path in self.paths(table)]
+
+    def _from_git(self, table: Declared) -> bool:
+        """Whether a table is there and its data is not, nor comes with anything that is computed."""
+        if table.made_from not in ("canonical", "near duplicates") or self.needed or self.at_hand:
+            return False
+        return Path(self.paths(table)[0]).is_file()
+
+    @cached_property
+    def at_hand(self) -> bool:
+        """Whether any of the data is here."""
+        return any(Path(table).is_file() for table in self.compared)
 
     def table_code(self, made_from: str) -> str:
         """Hash of the code and the printed numbers behind some tables, since Snakemake sees no edit of an import."""
@@ -256,8 +268,7 @@ class Graph:
 
     def marks(self) -> list[str]:
         """What of the test images was seen in training; records from git, without data, keep the marks they have."""
-        at_hand = any(Path(table).is_file() for table in self.compared)
-        if not self.needed and not at_hand:
+        if not self.needed and not self.at_hand:
             return []
         names = ("leakage.training.csv", "leakage.long.csv", "leakage.images.csv")
         return [f"{Paths.tables(self.name)}/{name}" for name in names]
