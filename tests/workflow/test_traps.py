@@ -131,6 +131,20 @@ def test_records_from_git_need_no_training(project: Project) -> None:
     assert not (project.path / "checkpoints").exists()
 
 
+def test_a_clone_with_current_records_plans_tables_alone_and_writes_nothing(project: Project) -> None:
+    """Trap 1. Pictures need checkpoints, and tables of datasets need data; neither came with the records."""
+    for folder in (".snakemake", "data", "checkpoints", ".rsitr"):
+        shutil.rmtree(project.path / folder, ignore_errors=True)
+    for path in (project.path / "results").rglob("*"):  # a clone writes all files at once, in any order
+        os.utime(path, (1e9, 1e9))
+    before = {path: path.stat().st_mtime_ns for path in project.path.rglob("*") if path.is_file()}
+    assert "Nothing to be done" in project.snakemake("-n", "all")
+    project.run("rsitr", "status", "tiny")
+    after = {path: path.stat().st_mtime_ns for path in project.path.rglob("*") if path.is_file()}
+    changed = {path.relative_to(project.path).parts[0] for path in after if before.get(path) != after[path]}
+    assert changed <= {".snakemake", "src"}  # the log of the dry run, and compiled sources
+
+
 def test_tables_without_cells_are_not_enough(project: Project) -> None:
     """Trap 4: `all` asks for every cell, not only for the tables made from them."""
     shutil.rmtree(project.path / "results/cells")
