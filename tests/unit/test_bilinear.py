@@ -10,8 +10,14 @@ from safetensors.torch import save_file
 from torch import nn
 
 from rsitr.errors import ParamsError, WeightsUnavailable
-from rsitr.nn.bilinear import EPSILON, BilinearEmbedding, BilinearPooling, ChannelAttention, SpatialAttention
-from rsitr.nn.squeezenet import SqueezeNet
+from rsitr.methods.lw_mcr_blocks import (
+    EPSILON,
+    BilinearEmbedding,
+    BilinearPooling,
+    ChannelAttention,
+    SpatialAttention,
+    SqueezeNet,
+)
 
 
 def pooling(low=3, high=5, channels=2):

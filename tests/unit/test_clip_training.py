@@ -17,7 +17,7 @@ from rsitr.methods import get_method
 from rsitr.methods.base import Batch, Corpus, Method
 from rsitr.methods.clip import CLIP, CLIPConfig
 from rsitr.methods.configure import configure
-from rsitr.nn.adapters import Adapter, insert_adapters
+from rsitr.methods.pe_rsitr import Adapter, insert_adapters
 from rsitr.nn.seeds import seeded
 from rsitr.records.cell import Spec
 from rsitr.records.paths import Paths

@@ -8,9 +8,7 @@ import torch
 from torch.nn import functional as F
 
 from rsitr.methods.base import Corpus
-from rsitr.methods.galr import GaLR, GaLRConfig
-from rsitr.nn.gcn import GraphConvolutions, GridGraph, grid_adjacency
-from rsitr.nn.midf import MIDF
+from rsitr.methods.galr import MIDF, GaLR, GaLRConfig, GraphConvolutions, GridGraph, grid_adjacency
 from rsitr.nn.seeds import seeded
 
 CAPTIONS = ["a red dot", "a green bar"]

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from rsitr.methods.base import Batch, Corpus
-from rsitr.methods.hvsa import HVSA, HVSAConfig
-from rsitr.nn.hypersphere import LossWeights, alignment_loss, uniformity_loss
-from rsitr.nn.key_entity import KeyEntityAttention
+from rsitr.methods.hvsa import HVSA, HVSAConfig, KeyEntityAttention, LossWeights, alignment_loss, uniformity_loss
 from rsitr.nn.losses import triplet_loss
 from rsitr.nn.seeds import seeded
 

@@ -13,8 +13,8 @@ from safetensors.torch import save_file
 from torchvision.transforms import v2
 
 from rsitr.errors import WeightsMismatch, WeightsUnavailable
+from rsitr.methods.pir_blocks import InstructedBackbone, rescale
 from rsitr.nn.features import cached_tokens
-from rsitr.nn.instructed import InstructedBackbone, rescale
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.seeds import seeded
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from rsitr.nn.joint_views import OPERATIONS, MildRandAugment, ViewHeads, Views
+from rsitr.methods.mtgfe import OPERATIONS, MildRandAugment, ViewHeads, Views
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.seeds import seeded
 

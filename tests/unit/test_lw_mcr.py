@@ -9,9 +9,9 @@ import torch
 from rsitr.errors import ParamsError
 from rsitr.methods.base import Batch, Corpus
 from rsitr.methods.lw_mcr import LWMCR, LWMCRConfig
+from rsitr.methods.lw_mcr_blocks import SqueezeNet
 from rsitr.nn.losses import distillation_loss, triplet_loss
 from rsitr.nn.seeds import seeded
-from rsitr.nn.squeezenet import SqueezeNet
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "two trees"]
 CORPUS = Corpus(CAPTIONS, np.array([0, 1, 2]))

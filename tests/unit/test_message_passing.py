@@ -9,9 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from rsitr.nn.blocks import score_in_blocks
-from rsitr.nn.message_passing import MessagePassing
-from rsitr.nn.message_passing_released import ReleasedMessagePassing
+from rsitr.methods.camp_message_passing import MessagePassing, ReleasedMessagePassing, score_in_blocks
 
 FORMS = {"paper": MessagePassing, "released": ReleasedMessagePassing}
 WIDTH = 6

@@ -15,8 +15,8 @@ from rsitr.methods import get_method
 from rsitr.methods.base import Batch, Corpus
 from rsitr.methods.configure import configure
 from rsitr.methods.pir import PIR
+from rsitr.methods.pir_blocks import InstructedBackbone
 from rsitr.nn.affiliation import affiliation_loss
-from rsitr.nn.instructed import InstructedBackbone
 from rsitr.nn.losses import contrastive_loss
 from rsitr.nn.seeds import seeded
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from rsitr.errors import ParamsError
-from rsitr.nn.progressive_attention import AttentionBlock, SpatialPAE, TemporalPAE
+from rsitr.methods.pir_blocks import AttentionBlock, SpatialPAE, TemporalPAE
 from rsitr.nn.seeds import seeded
 
 WIDTH, HEADS = 8, 2

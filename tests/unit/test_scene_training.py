@@ -12,14 +12,20 @@ from safetensors.torch import load_file, save_file
 
 from rsitr.dedup.prior_images import SceneImage, Selection, select
 from rsitr.errors import RecordError
+from rsitr.methods.pir_blocks import located
 from rsitr.nn.backbones import ImageBackbone
-from rsitr.nn.scene_classifier import SceneClassifier
-from rsitr.nn.scene_weights import located
 from rsitr.records.paths import Paths
 from rsitr.records.prior import read_prior
 from rsitr.records.provenance import sha256_file
 from rsitr.stages import prior as stage
-from rsitr.stages.prior import SceneTrainer, class_accuracies, learning_rate_factor, sample_order, train
+from rsitr.stages.prior import (
+    SceneClassifier,
+    SceneTrainer,
+    class_accuracies,
+    learning_rate_factor,
+    sample_order,
+    train,
+)
 from tests.unit.scene_sets import draw_set, prior_spec, put_copies, put_set
 
 TINY = {

@@ -11,13 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
+from rsitr.methods import scan as stacked_attention
 from rsitr.methods.base import Batch, Corpus
 from rsitr.methods.configure import configure
-from rsitr.methods.scan_i2t import SCANI2T
-from rsitr.methods.scan_t2i import SCANT2I
-from rsitr.nn import stacked_attention
+from rsitr.methods.scan import SCANI2T, SCANT2I, StackedAttention
 from rsitr.nn.seeds import seeded
-from rsitr.nn.stacked_attention import StackedAttention
 from rsitr.stages import encode as scoring
 from rsitr.stages.encode import encode_captions, score_all
 

@@ -11,11 +11,8 @@ from rsitr.errors import ParamsError, WeightsMismatch, WeightsUnavailable
 from rsitr.methods.base import Corpus
 from rsitr.methods.configure import configure
 from rsitr.methods.swan import LEARNS, SWAN, SWANConfig
+from rsitr.methods.swan_blocks import SFGS, TCGE, VMSF, GatedAttention, load_word_vectors
 from rsitr.nn.seeds import seeded
-from rsitr.nn.sfgs import SFGS
-from rsitr.nn.tcge import TCGE, GatedAttention
-from rsitr.nn.vmsf import VMSF
-from rsitr.nn.word_vectors import load_word_vectors
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "two trees", "dots"]
 CORPUS = Corpus(CAPTIONS, np.array([0, 1, 2, 2]))

@@ -7,7 +7,7 @@ import torch
 from torch.nn import functional as F
 
 from rsitr.captions.words import PAD, Vocabulary
-from rsitr.nn.text_cnn import TextCNN
+from rsitr.methods.lw_mcr_blocks import TextCNN
 
 CAPTIONS = ["a red dot on white ground", "a dot", "red"]
 

@@ -19,7 +19,7 @@ from rsitr.methods.base import method
 from rsitr.methods.dual_encoder import backbone_arguments
 from rsitr.methods.vse import VSE, VSEConfig
 from rsitr.nn.backbones import ImageBackbone
-from rsitr.nn.scene_weights import located
+from rsitr.methods.pir_blocks import located
 
 
 class InstructedConfig(VSEConfig):

@@ -7,6 +7,7 @@ Z. Yuan et al., "Exploring a Fine-Grained Multiscale Method for Cross-Modal Remo
 from __future__ import annotations
 
 from abc import abstractmethod
+from itertools import product
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -14,13 +15,14 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsitr.methods.base import Batch, Corpus, Optimizer, token_images
+from rsitr.methods.amfmn_query_text import QueryEncoder
+from rsitr.methods.base import Batch, Corpus, Optimizer, method, token_images
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig, backbone_arguments
 from rsitr.methods.triplet import TripletConfig
 from rsitr.nn.mvsa import MVSA, Form
 from rsitr.nn.pyramid import PyramidBackbone
-from rsitr.nn.query_text import QueryEncoder
 from rsitr.nn.text import GRUEncoder
+from rsitr.records.cell import Published
 
 
 class AMFMNConfig(DualEncoderConfig, TripletConfig):
@@ -152,3 +154,127 @@ class AMFMN(DualEncoder):
         """Eq. 30, or Eq. 28 with a fixed margin."""
         scores = self.score(self.encode_images(batch.images), self.encode_texts(batch.tokens))
         return self.triplet_loss(scores, batch)
+
+
+@method("amfmn-soft")
+class AMFMNSoft(AMFMN):
+    """AMFMN (Z. Yuan et al., IEEE TGRS 2022) with soft attention: section III-D1, Eq. 20; Table II."""
+
+    variants: ClassVar[dict[str, dict[str, Any]]] = {"released": RELEASED}
+    published: ClassVar[dict[str, Published]] = {
+        "": Published(paper="amfmn2022", table="table2", method="amfmn-soft"),
+    }
+
+    def __init__(self, config: AMFMNConfig, text: GRUEncoder):
+        super().__init__(config, text)
+        if config.guided:
+            self.image_gate = nn.Linear(config.width, config.width)
+
+    def guide(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Eq. 20."""
+        return self.image_gate(images).sigmoid()[:, None] * texts
+
+    def score(self, images: Tensor, texts: Tensor) -> Tensor:
+        """As in ``AMFMN``; for a text on its own, by two matrix products, without a vector for each pair.
+
+        With g the gate, t the text and v the direction of the image: v.(g t) is (v g).t, and |g t|^2 is g^2.t^2.
+        """
+        if texts.ndim == 3 or not self.config.guided:
+            return super().score(images, texts)
+        images, texts = images.float(), texts.float()
+        gates = self.image_gate(images).sigmoid()
+        products = (F.normalize(images, dim=1) * gates) @ texts.t()
+        return products / (gates.square() @ texts.square().t()).clamp(min=1e-16).sqrt()
+
+
+@method("amfmn-fusion")
+class AMFMNFusion(AMFMN):
+    """AMFMN (Z. Yuan et al., IEEE TGRS 2022) with fusion attention: section III-D1, Eqs. 21 and 22; Table II."""
+
+    variants: ClassVar[dict[str, dict[str, Any]]] = {"released": RELEASED}
+    published: ClassVar[dict[str, Published]] = {
+        "": Published(paper="amfmn2022", table="table2", method="amfmn-fusion"),
+    }
+
+    def __init__(self, config: AMFMNConfig, text: GRUEncoder):
+        super().__init__(config, text)
+        if config.guided:
+            # A layer on [v; t] is the sum of one on v and one on t, so that neither is repeated for every pair.
+            self.image_part = nn.Linear(config.width, 2 * config.width)
+            self.text_part = nn.Linear(config.width, 2 * config.width, bias=False)
+
+    def guide(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Eq. 22."""
+        features, gates = (self.image_part(images)[:, None] + self.text_part(texts)).chunk(2, 2)
+        return features * gates.sigmoid()
+
+
+UNGUIDED = {"guided": False}
+ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
+    "m1": ("m1 v(g)+s(g)", UNGUIDED | {"visual": "global"}),
+    "m2": ("m2 v(g)+k(g)", UNGUIDED | {"visual": "global", "query": "keywords"}),
+    "m3": ("m3 Fv+s(g)", UNGUIDED),
+    "m4": ("m4 Fv+k(g)", UNGUIDED | {"query": "keywords"}),
+    "m5": ("m5 Fv+s(g)+k(g)", UNGUIDED | {"query": "joint", "fusion": "mean"}),
+    "m8": ("m8 Fv+s(v)+k(v)", {"query": "joint", "fusion": "mean"}),
+}
+"""Rows of Table VI; m6, m7 and m9 are the method itself on sentences, keywords and both."""
+MARGINS: dict[str, tuple[str, dict[str, Any]]] = {
+    f"alpha-{margin}": (f"alpha={margin}", {"margin": margin, "margin_type": "fixed"}) for margin in (0.4, 0.6, 0.8)
+} | {
+    f"gamma-{margin}-beta-{beta}": (f"gamma={margin} beta={beta}", {"margin": margin, "beta": float(beta)})
+    for margin, beta in product((0.4, 0.6, 0.8), (3, 5, 7))
+    if (margin, beta) != (0.6, 5)
+}
+"""Rows of Table V; gamma = .6 with beta = 5 is the method itself."""
+
+
+def _row(table: str, variant: str = "") -> Published:
+    return Published(paper="amfmn2022", table=table, method="amfmn", variant=variant)
+
+
+@method("amfmn-sim")
+class AMFMNSim(AMFMN):
+    """AMFMN (Z. Yuan et al., IEEE TGRS 2022) with similarity attention: section III-D1, Eqs. 23-25; Tables II-VI.
+
+    The gate of Eq. 25 is one number per pair, and the cosine of Eq. 4 ignores the length of a text: for a sentence
+    alone the gate cancels, and only the attention's linear layer on the text is left. In a joint query the gate weighs
+    the sentence against the keywords. The authors' code has a gate for every feature.
+    """
+
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
+        "released": RELEASED,
+        **{name: overlay for name, (_, overlay) in (ABLATIONS | MARGINS).items()},
+    }
+    published: ClassVar[dict[str, Published]] = {
+        "": Published(paper="amfmn2022", table="table2", method="amfmn-sim"),
+        "keywords": _row("table3"),
+        "joint": _row("table4", "input=sentence+keywords"),
+        **{name: _row("table6", label) for name, (label, _) in ABLATIONS.items()},
+        **{name: _row("table5", label) for name, (label, _) in MARGINS.items()},
+    }
+
+    def __init__(self, config: AMFMNConfig, text: GRUEncoder):
+        super().__init__(config, text)
+        if config.guided:
+            self.text_part = nn.Linear(config.width, config.width)
+            if self.guides_direction or config.query == "joint":
+                self.image_part = nn.Linear(config.width, config.width)
+
+    @property
+    def guides_direction(self) -> bool:
+        """A gate for the whole text keeps its direction."""
+        return self.config.guided and self.config.form == "released"
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Eq. 24, f(t), of the sentence, the keywords, or both."""
+        texts = super().encode_texts(tokens)
+        return self.text_part(texts) if self.config.guided else texts
+
+    def guide(self, images: Tensor, texts: Tensor) -> Tensor:
+        """Eq. 25, or a gate for every feature."""
+        image_parts = self.image_part(images)
+        if self.config.form == "released":
+            return (image_parts[:, None] * texts).sigmoid() * texts
+        gates = (F.normalize(image_parts, dim=1) @ F.normalize(texts, dim=1).t()).sigmoid()
+        return gates[..., None] * texts

@@ -8,11 +8,11 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from rsitr.methods.base import Batch, Corpus, Phase, token_images
+from rsitr.methods.base import Batch, Corpus, Phase, method, token_images
+from rsitr.methods.camp_message_passing import MessagePassing, ReleasedMessagePassing, score_in_blocks
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
-from rsitr.nn.blocks import score_in_blocks
-from rsitr.nn.message_passing import MessagePassing
-from rsitr.nn.message_passing_released import ReleasedMessagePassing
+from rsitr.methods.triplet import TripletConfig
+from rsitr.nn.losses import matching_loss
 from rsitr.nn.text import TextEncoder
 from rsitr.records.cell import Published
 
@@ -46,7 +46,7 @@ class CAMPConfig(DualEncoderConfig):
     regions: Literal["grid", "pooled"] = "grid"
     """All tokens of the backbone and all words, or one pooled token of each."""
     form: Literal["paper", "released"] = "paper"
-    """Of message passing: that of the paper, or that of its code (``rsitr.nn.message_passing_released``)."""
+    """Of message passing: that of the paper, or that of its code (``rsitr.methods.camp_message_passing``)."""
 
     def fuses(self, epoch: int) -> bool:
         """Whether an epoch (0-based) trains the fused score."""
@@ -91,3 +91,62 @@ class CAMP(DualEncoder):
         self.fuses.fill_(self.config.fuses(batch.epoch))
         scores = score_in_blocks(self.score, self.encode_images(batch.images), self.encode_texts(batch.tokens))
         return scores.sigmoid() if self.fuses else scores
+
+
+TRIPLET_ROW = Published(paper="amfmn2022", table="table2", method="camp-triplet")
+
+
+class CAMPTripletConfig(CAMPConfig, TripletConfig):
+    """What params.yaml may set."""
+
+
+@method("camp-triplet")
+class CAMPTriplet(CAMP):
+    """CAMP (Z. Wang et al., ICCV 2019): model of sections 3.1-3.4, with a hinge on the match instead of its own loss.
+
+    The score is that of ``camp-bce``, which says more about it and about the variants. The loss is a hinge on the
+    hardest negative of each query (VSE++, Eq. 6), as in the row CAMP-triplet of AMFMN's Table II.
+    """
+
+    Config: ClassVar[type[CAMPTripletConfig]] = CAMPTripletConfig
+    config: CAMPTripletConfig
+    variants: ClassVar[dict[str, dict[str, Any]]] = VARIANTS
+    published: ClassVar[dict[str, Published]] = {"": TRIPLET_ROW, "single-token": TRIPLET_ROW, "keywords": KEYWORDS_ROW}
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The hinge between probabilities of a match."""
+        return self.triplet_loss(self.matches(batch), batch)
+
+
+BCE_ROW = Published(paper="amfmn2022", table="table2", method="camp-bce")
+
+
+class CAMPBCEConfig(CAMPConfig):
+    """What params.yaml may set."""
+
+    negatives: Literal["hardest", "all"] = "hardest"
+
+
+@method("camp-bce")
+class CAMPBCE(CAMP):
+    """CAMP (Z. Wang et al., ICCV 2019): messages and gates of sections 3.1-3.3, binary cross-entropy of section 3.4.
+
+    Image: regions, projected. Text: the states of a bidirectional GRU, its directions averaged. For each pair, every
+    region hears a mean of the words and every word a mean of the regions; gates decide how much of that is fused into
+    the fragment; a perceptron on the summary of both sides gives the probability of a match. Training covers the
+    attention alone, whose score is the cosine of what both sides hear, then the gates, then everything (``STAGES``).
+
+    The paper's regions are boxes of a detector; here they are the cells of the backbone's last map. Variant
+    ``released`` is the authors' code, which departs from the paper (``rsitr.methods.camp_message_passing``). The row of
+    AMFMN's Table II was produced with one pooled token on either side, variant ``single-token``: each attention then
+    has nothing to choose from.
+    """
+
+    Config: ClassVar[type[CAMPBCEConfig]] = CAMPBCEConfig
+    config: CAMPBCEConfig
+    variants: ClassVar[dict[str, dict[str, Any]]] = VARIANTS
+    published: ClassVar[dict[str, Published]] = {"": BCE_ROW, "single-token": BCE_ROW, "keywords": KEYWORDS_ROW}
+
+    def loss(self, batch: Batch) -> Tensor:
+        """L_BCE-h of section 3.4."""
+        return matching_loss(self.matches(batch), batch.image_ids, self.config.negatives)

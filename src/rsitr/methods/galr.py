@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, ClassVar, Literal, Self
 
+import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -11,12 +13,103 @@ from torch.nn import functional as F
 from rsitr.methods.base import Batch, Corpus, method, token_images
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig, backbone_arguments
 from rsitr.methods.triplet import TripletConfig
-from rsitr.nn.gcn import GridGraph
-from rsitr.nn.midf import HEADS, MIDF
 from rsitr.nn.mvsa import MVSA, Form
 from rsitr.nn.pyramid import PyramidBackbone
 from rsitr.nn.text import TextEncoder
 from rsitr.records.cell import Published
+
+
+def grid_adjacency(height: int, width: int) -> Tensor:
+    """D^-1/2 (A + I) D^-1/2 of the cells of a grid, row by row: [h w, h w], neighbours share a side (T. Kipf,
+    M. Welling, ICLR 2017, Eq. 2)."""
+    places = torch.cartesian_prod(torch.arange(height), torch.arange(width))
+    distance = (places[:, None] - places[None]).abs().sum(2)
+    linked = (distance <= 1).float()
+    scale = linked.sum(1).rsqrt()
+    return scale[:, None] * linked * scale
+
+
+class GraphConvolutions(nn.Module):
+    """Layers X -> ReLU(A X W) without bias, from the first of ``widths`` to the last (Kipf, Welling, Eq. 2)."""
+
+    def __init__(self, widths: tuple[int, ...]):
+        super().__init__()
+        self.layers = nn.ModuleList(nn.Linear(before, after, bias=False) for before, after in pairwise(widths))
+
+    def forward(self, adjacency: Tensor, nodes: Tensor) -> Tensor:
+        """[B, N, widths[-1]] of nodes [B, N, widths[0]]; ``adjacency`` [N, N] or [B, N, N]."""
+        for layer in self.layers:
+            nodes = F.relu(layer(adjacency @ nodes))
+        return nodes
+
+
+class GridGraph(nn.Module):
+    """The local branch of GaLR on the cells of a feature map [C, h, w], each one node.
+
+    A linear layer maps a cell to ``node_width`` numbers; three graph convolutions follow, the second halving that
+    width, then a linear layer on all nodes together.
+    """
+
+    adjacency: Tensor
+
+    def __init__(self, shape: tuple[int, int, int], node_width: int, width: int):
+        super().__init__()
+        channels, height, columns = shape
+        self.register_buffer("adjacency", grid_adjacency(height, columns), persistent=False)
+        self.reduce = nn.Linear(channels, node_width)
+        self.convolutions = GraphConvolutions((node_width, node_width, node_width // 2, node_width))
+        self.embed = nn.Linear(height * columns * node_width, width)
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Embeddings [B, width] of unit length of maps [B, C, h, w]."""
+        nodes = self.reduce(maps.flatten(2).transpose(1, 2))
+        return F.normalize(self.embed(self.convolutions(self.adjacency, nodes).flatten(1)), dim=1)
+
+
+HEADS = 8
+DROPOUT, GATE_DROPOUT = 0.1, 0.2
+
+
+class MIDF(nn.Module):
+    """GaLR's fusion (Z. Yuan et al., IEEE TGRS 2022): self-attention of each, attention of each guided by the other,
+    and their sum with weights from both.
+
+    Each of the two is a sequence of one, over which a softmax is 1: its attentions are linear maps of values, and their
+    queries and keys, which the authors' code also has, change nothing. That code gives both parts the weight of the
+    global one (``released``).
+    """
+
+    def __init__(self, width: int, form: Form):
+        super().__init__()
+        self.form = form
+        sizes: dict[str, Any] = {
+            "d_model": width,
+            "nhead": HEADS,
+            "dim_feedforward": 2 * width,
+            "dropout": DROPOUT,
+            "batch_first": True,
+        }
+        self.attend_global = nn.TransformerEncoderLayer(**sizes)
+        self.attend_local = nn.TransformerEncoderLayer(**sizes)
+        self.correct = nn.TransformerDecoderLayer(**sizes)
+        self.supplement = nn.TransformerDecoderLayer(**sizes)
+        self.weights = nn.Sequential(
+            nn.Linear(width, width), nn.Sigmoid(), nn.Dropout(GATE_DROPOUT), nn.Linear(width, 2), nn.Softmax(1)
+        )
+
+    def forward(self, whole: Tensor, local: Tensor) -> Tensor:
+        """Fused features [B, width] of global ones and local ones [B, width]."""
+        wide, near = self.attend_global(whole[:, None]), self.attend_local(local[:, None])
+        near = self.correct(near, wide)
+        wide = self.supplement(wide, near)
+        return self.fuse(wide[:, 0], near[:, 0])
+
+    def fuse(self, whole: Tensor, local: Tensor) -> Tensor:
+        """The dynamic fusion [B, width]: local features gate the global ones, which are added to them."""
+        corrected, supplemented = local.sigmoid() * whole, whole + local
+        weights = self.weights(corrected + supplemented)
+        first, second = weights[:, :1], weights[:, :1] if self.form == "released" else weights[:, 1:]
+        return first * corrected + second * supplemented
 
 
 class GaLRConfig(DualEncoderConfig, TripletConfig):

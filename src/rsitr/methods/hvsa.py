@@ -11,10 +11,91 @@ from torch.nn import functional as F
 
 from rsitr.methods.base import Batch, method, token_images
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
-from rsitr.nn.hypersphere import LossWeights, alignment_loss, uniformity_loss
-from rsitr.nn.key_entity import KeyEntityAttention
+from rsitr.nn.losses import same_image
 from rsitr.nn.text import TextEncoder
 from rsitr.records.cell import Published
+
+SMALLEST = 1e-9
+"""Added to a divisor."""
+
+
+class KeyEntityAttention(nn.Module):
+    """HVSA's KEA (W. Zhang et al., IEEE TGRS 2023), as in its authors' code: external attention (M.-H. Guo et al.,
+    2021) to ``entities`` keys, in a residual block.
+
+    With keys K and values V of the memory, both learned: A = softmax over places of K W x, each place divided by its
+    sum over entities; y = ReLU(x + norm(U V A)). V starts as the transpose of K.
+
+    There is nothing between W and K or V and U, so they are multiplied with each other before they meet the tokens.
+    The bias of W, which the authors' code has, is the same for all places, so the softmax ignores it.
+    """
+
+    def __init__(self, channels: int, entities: int):
+        super().__init__()
+        self.project = nn.Linear(channels, channels, bias=False)
+        self.keys = nn.Linear(channels, entities, bias=False)
+        self.values = nn.Linear(entities, channels, bias=False)
+        self.out = nn.Linear(channels, channels, bias=False)
+        self.norm = nn.BatchNorm1d(channels)
+        with torch.no_grad():
+            self.values.weight.copy_(self.keys.weight.t())
+
+    def attention(self, tokens: Tensor) -> Tensor:
+        """A, [B, N, entities]; each place sums to one."""
+        scores = F.linear(tokens, self.keys.weight @ self.project.weight).softmax(1)
+        return scores / (scores.sum(2, keepdim=True) + SMALLEST)
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """y [B, N, C] of tokens x [B, N, C]."""
+        found = F.linear(self.attention(tokens), self.out.weight @ self.values.weight)
+        return F.relu(tokens + self.norm(found.flatten(0, 1)).view_as(tokens))
+
+
+EVERY = 5
+"""Uniformity is that of every fifth image of a batch."""
+
+
+def alignment_loss(scores: Tensor, image_ids: Tensor, margin: float, difficulty: float) -> Tensor:
+    """Adaptive alignment: hinge losses c of all negatives in both directions, each times exp(-``difficulty`` c).
+
+    ``scores`` [B, B]: image i against caption j. The sum is divided by B^2. A pair far on the wrong side of the margin
+    weighs little, so training goes from easy to hard as c falls.
+    """
+    positive = scores.diagonal()
+    hinges = [margin + scores - positive[:, None], margin + scores - positive[None, :]]
+    costs = torch.stack(hinges).clamp(min=0).masked_fill(same_image(image_ids), 0)
+    return (costs * (-difficulty * costs).exp()).sum() / scores.numel()
+
+
+def uniformity_loss(embeddings: Tensor, scale: float) -> Tensor:
+    """Mean over pairs of exp(-``scale`` |x_i - x_j|^2), zero without a pair.
+
+    x is every fifth of the embeddings [B, D] of unit length. T. Wang, P. Isola (ICML 2020, section 4.1) take the
+    logarithm of it.
+    """
+    some = embeddings[::EVERY]
+    if len(some) < 2:
+        return embeddings.new_zeros(())
+    return (-scale * F.pdist(some.float()).square()).exp().mean()
+
+
+class LossWeights(nn.Module):
+    """A network that weights losses: their sum, with weights that are a softmax of its outputs for them."""
+
+    def __init__(self, losses: int):
+        super().__init__()
+        self.network = nn.Sequential(
+            nn.Linear(losses, 64, bias=False),
+            nn.PReLU(),
+            nn.Linear(64, 128, bias=False),
+            nn.PReLU(),
+            nn.Linear(128, losses, bias=False),
+            nn.Softmax(0),
+        )
+
+    def forward(self, losses: Tensor) -> Tensor:
+        """Scalar, of losses [N]."""
+        return (self.network(losses) * losses).sum()
 
 
 class HVSAConfig(DualEncoderConfig):

@@ -12,11 +12,9 @@ from rsitr.captions.words import Vocabulary
 from rsitr.methods.base import Batch, Corpus, Method, method, token_images
 from rsitr.methods.distillation import DistillationConfig, with_teacher
 from rsitr.methods.dual_encoder import ImageTowerConfig, backbone_arguments
+from rsitr.methods.lw_mcr_blocks import NAME, BilinearEmbedding, SqueezeNet, TextCNN
 from rsitr.methods.triplet import TripletConfig, TripletLoss
-from rsitr.nn.bilinear import BilinearEmbedding
 from rsitr.nn.pyramid import PyramidBackbone
-from rsitr.nn.squeezenet import NAME, SqueezeNet
-from rsitr.nn.text_cnn import TextCNN
 from rsitr.records.cell import Published
 
 

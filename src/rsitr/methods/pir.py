@@ -15,16 +15,16 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.errors import Unsupported
-from rsitr.methods.base import Batch, Corpus, Optimizer, token_images
+from rsitr.methods.base import Batch, Corpus, Optimizer, method, token_images
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig, backbone_arguments
+from rsitr.methods.pir_blocks import Instructed, InstructedBackbone, SpatialPAE, TemporalPAE
 from rsitr.nn.affiliation import affiliation_loss, class_numbers, prefix
 from rsitr.nn.backbones import ImageBackbone
-from rsitr.nn.belief import belief_matrix
-from rsitr.nn.instructed import Instructed, InstructedBackbone
+from rsitr.nn.belief import belief_matrix, select, weigh
 from rsitr.nn.losses import contrastive_loss, temperature_parameter
-from rsitr.nn.progressive_attention import SpatialPAE, TemporalPAE
 from rsitr.nn.text import TextEncoder
 from rsitr.nn.token_sequence import image_sequence, text_sequence
+from rsitr.records.cell import Published
 
 
 class PIRConfig(DualEncoderConfig):
@@ -178,3 +178,104 @@ def classes_of(config: PIRConfig, corpus: Corpus) -> Tensor:
     if not any(corpus.classes):
         raise Unsupported("the dataset states no scene classes: set labels to prefix, or affiliation to 0")
     return class_numbers(corpus.classes)
+
+
+WITHOUT: dict[str, Any] = {"spatial": False, "temporal": False, "affiliation": 0.0}
+ABLATION: dict[str, tuple[str, dict[str, Any]]] = {
+    "baseline": ("baseline", WITHOUT),
+    "spatial": ("+S-PAE", WITHOUT | {"spatial": True}),
+    "temporal": ("+T-PAE", WITHOUT | {"temporal": True}),
+    "affiliation": ("+L_A", WITHOUT | {"affiliation": 1.0}),
+    "spatial-temporal": ("+S-PAE+T-PAE", {"affiliation": 0.0}),
+    "spatial-affiliation": ("+S-PAE+L_A", {"temporal": False}),
+    "temporal-affiliation": ("+T-PAE+L_A", {"spatial": False}),
+}
+"""Variant -> what Table III calls it, and what it changes."""
+FILTER_SIZES = (10, 20, 30, 50)
+"""Of Table IV, besides the default."""
+INSTRUCTORS = {
+    "vgg16": "vgg16",
+    "vgg19": "vgg19",
+    "resnet50": "resnet50",
+    "resnet101": "resnet101",
+    "vit": "vit_base_patch16_224",
+    "swin-t": "swin_tiny_patch4_window7_224",
+}
+"""What Table V calls an instruction encoder -> its name in timm."""
+PRIORS = {
+    "AID": ("vgg16", "vgg19", "resnet101", "vit", "swin-t"),
+    "ImageNet": ("vgg16", "resnet50", "swin-t"),
+    "RESISC45": ("vgg16", "resnet50", "swin-t"),
+}
+"""What they are trained on in Table V, besides the default."""
+
+
+class PIRHardConfig(PIRConfig):
+    """Defaults of section V-C, and the best filter size of Table IV."""
+
+    keep: int = Field(40, ge=1)
+    """Filter size K: how many tokens are kept, of a Swin-T's 49 and their mean; all where there are fewer."""
+
+
+def _prior(instructor: str, trained_on: str) -> dict[str, Any]:
+    weights = "timm" if trained_on == "ImageNet" else f"scenes://paper/{instructor}-{trained_on.lower()}"
+    return {"instruction_backbone": INSTRUCTORS[instructor], "instruction_weights": weights}
+
+
+def _row(table: str, variant: str = "") -> Published:
+    return Published(paper="pir2024", table=table, method="pir-itr-hard", variant=variant)
+
+
+@method("pir-itr-hard")
+class PIRHard(PIR):
+    """PIR-ITR (J. Pan et al., "PIR", 2024) with the hard belief strategy: section IV-B, Eqs. 3 and 4; Tables I, III, IV
+    and V.
+
+    The K tokens of highest belief are kept, in that order, so the first, which S-PAE ends with, is the one believed in
+    most and not the mean of all.
+    """
+
+    Config: ClassVar[type[PIRHardConfig]] = PIRHardConfig
+    config: PIRHardConfig
+    variants: ClassVar[dict[str, dict[str, Any]]] = (
+        {name: overlay for name, (_, overlay) in ABLATION.items()}
+        | {f"keep-{size}": {"keep": size} for size in FILTER_SIZES}
+        | {f"{name}-{source.lower()}": _prior(name, source) for source, names in PRIORS.items() for name in names}
+        | {"random-prior": {"instruction_weights": "none"}, "prefix-labels": {"labels": "prefix"}}
+    )
+    published: ClassVar[dict[str, Published]] = (
+        {"": _row("table1"), "prefix-labels": _row("table1")}
+        | {name: _row("table3", printed) for name, (printed, _) in ABLATION.items()}
+        | {f"keep-{size}": _row("table4", f"k={size} hard") for size in FILTER_SIZES}
+        | {
+            f"{name}-{source.lower()}": _row("table5", f"instruction={name}@{source}")
+            for source, names in PRIORS.items()
+            for name in names
+        }
+    )
+
+    def believe(self, tokens: Tensor, belief: Tensor) -> Tensor:
+        """Eq. 4."""
+        return select(tokens, belief, self.config.keep)
+
+
+@method("pir-itr-soft")
+class PIRSoft(PIR):
+    """PIR-ITR (J. Pan et al., "PIR", 2024) with the soft belief strategy: section IV-B, Eqs. 3, 5 and 6; Table I.
+
+    All tokens are kept in their original order, weighted by belief and rank, so that S-PAE ends with the mean token.
+    Eqs. 5 and 6 are reconstructions (``rsitr.nn.belief``).
+    """
+
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
+        "random-prior": {"instruction_weights": "none"},
+        "prefix-labels": {"labels": "prefix"},
+    }
+    published: ClassVar[dict[str, Published]] = {
+        "": Published(paper="pir2024", table="table1", method="pir-itr-soft"),
+        "prefix-labels": Published(paper="pir2024", table="table1", method="pir-itr-soft"),
+    }
+
+    def believe(self, tokens: Tensor, belief: Tensor) -> Tensor:
+        """Eqs. 5 and 6."""
+        return weigh(tokens, belief)

@@ -12,14 +12,11 @@ from torch.nn import functional as F
 from rsitr.captions.words import Vocabulary
 from rsitr.methods.base import Batch, Corpus, Method, Phase, method, token_images
 from rsitr.methods.dual_encoder import ImageTowerConfig, backbone_arguments
+from rsitr.methods.swan_blocks import HEADS, SFGS, TCGE, VMSF, load_word_vectors
 from rsitr.methods.triplet import TripletConfig, TripletLoss
 from rsitr.nn.mvsa import Form
 from rsitr.nn.pyramid import PyramidBackbone
-from rsitr.nn.sfgs import HEADS, SFGS
-from rsitr.nn.tcge import TCGE
 from rsitr.nn.text import GRUEncoder
-from rsitr.nn.vmsf import VMSF
-from rsitr.nn.word_vectors import load_word_vectors
 from rsitr.records.cell import Published
 
 LEARNS = ("vmsf.", "sfgs.", "image_head.", "text.", "tcge.")

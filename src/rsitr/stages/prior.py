@@ -15,14 +15,15 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.dedup.prior_images import SceneImage, Selection, select
 from rsitr.errors import TrainingDiverged
+from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.inputs import PixelInputs
-from rsitr.nn.scene_classifier import SceneClassifier
 from rsitr.nn.seeds import derive, seeded
+from rsitr.params import PriorSettings
 from rsitr.progress import Progress
 from rsitr.records.artefact import Outcome
 from rsitr.records.files import replacing, write_csv, write_json
@@ -31,6 +32,29 @@ from rsitr.records.prior import ClassAccuracy, PriorSpec, SceneRecord
 from rsitr.records.provenance import library_versions, machine, peak_memory_mib, sha256_file
 from rsitr.stages.resume import read_state, write_state
 from rsitr.stages.setup import prepare
+
+
+class SceneClassifier(nn.Module):
+    """Logits of scene classes; ``backbone`` is what methods take from it."""
+
+    def __init__(self, settings: PriorSettings, classes: int):
+        super().__init__()
+        mean, std = (tuple(values) if values else None for values in (settings.image_mean, settings.image_std))
+        name, weights, size = settings.image_backbone, settings.image_weights, settings.image_size
+        self.backbone = ImageBackbone(name, weights, size, mean, std, settings.image_options)
+        # Some models of timm have layers behind the pooling, which change the width.
+        width = getattr(self.backbone.model, "head_hidden_size", None) or self.backbone.width
+        self.classifier = nn.Linear(width, classes)
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """Logits [B, classes] of pixels [B, 3, H, W]."""
+        return self.classifier(self.backbone.model(pixels.contiguous(memory_format=torch.channels_last)))
+
+    def backbone_state(self) -> dict[str, Tensor]:
+        """The backbone's tensors under timm's names, as ``ImageBackbone`` loads them from a file."""
+        state = self.backbone.model.state_dict()
+        return {name: value.detach().cpu().contiguous() for name, value in state.items()}
+
 
 SAVE_SECONDS = 60
 WARMUP = 0.1
