@@ -24,7 +24,7 @@ from rsitr.errors import RsitrError
 from rsitr.pipeline.process import PATIENCE, THREAD_VARIABLES
 from rsitr.progress import Progress
 from rsitr.records.certificates import Certificate, Ledger
-from rsitr.records.code import Sources
+from rsitr.records.code import Key, Sources
 from rsitr.records.files import write_json
 from rsitr.records.identity import COMPUTING, LOCK, installed, locked
 from rsitr.records.provenance import sha256_json
@@ -138,6 +138,9 @@ class Certification:
         self.root = Path.cwd()
         self.place = PLACE / f"{self.base.commit[:12]}-{self.head.commit[:12]}"
         self.ledger = Ledger.read()
+        for problem in self.ledger.problems:
+            print(problem, file=sys.stderr)
+        self._read: dict[tuple[int, tuple[str, ...]], dict[Key, list[Statement]]] = {}
 
     # What is to be replayed
 
@@ -189,7 +192,13 @@ class Certification:
         return found
 
     def _compare(self, old: tuple[str, ...], new: tuple[str, ...]) -> tuple[list[Statement], list[Statement]]:
-        return difference(statements(self.codes[0], old), statements(self.codes[1], new))
+        return difference(self._statements(0, old), self._statements(1, new))
+
+    def _statements(self, side: int, entries: tuple[str, ...]) -> dict[Key, list[Statement]]:
+        """The statements of a tree that some entries reach; many items have the same, and reading takes seconds."""
+        if (side, entries) not in self._read:
+            self._read[side, entries] = statements(self.codes[side], entries)
+        return self._read[side, entries]
 
     @cached_property
     def codes(self) -> tuple[Sources, Sources]:
@@ -377,7 +386,7 @@ class Certification:
     def _bound(self, side: int, entries: Iterable[str], changed: Sequence[Statement]) -> dict[str, str]:
         """Values of the changed constants that a statement uses which did not change."""
         places = {(statement.file, statement.span) for statement in changed}
-        all_of = (each for own in statements(self.codes[side], entries).values() for each in own)
+        all_of = (each for own in self._statements(side, tuple(entries)).values() for each in own)
         used = {key for each in all_of if (each.file, each.span) not in places for key in each.uses}
         known = self.values[side]
         return {
