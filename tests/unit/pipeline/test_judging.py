@@ -123,6 +123,7 @@ def judge(tmp_path: Path) -> Judge:
             "codes": tuple(codes),
             "plans": ({"item": item}, {"item": item}),
             "wanted": {"item": ["code"]},
+            "_read": {},
             "results": dict.fromkeys(("base", "again", "head"), result),
             "values": tuple({f"toy.a.{name}": text for name, text in each.items()} for each in values),
         }
