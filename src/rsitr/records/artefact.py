@@ -161,4 +161,5 @@ class ArtefactRecord(BaseModel):
         raw["identities"] = ({PARAMETERS: params} if params else {}) | dict.fromkeys(cls.PARTS, code)
         used = {name: raw.pop(f"{name}_sha", "") for name in cls.USED}
         raw["used"] = {name: sha for name, sha in used.items() if sha}
+        raw["version"] = 2
         return raw
