@@ -78,7 +78,7 @@ def test_agrees_with_whole_images_in_loops(scene, median):
 
 
 @given(scenes, st.integers(1, 50))
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_bands_of_any_height_make_the_same_map(scene, rows):
     height, width, sizes = scene
     found = of_scores(height, width, sizes, whole_number, median=9)

@@ -75,7 +75,7 @@ def test_agrees_with_the_slow_enumeration(scene):
 
 
 @given(scenes)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_every_size_covers_every_pixel(scene):
     height, width, sizes = scene
     for size in sizes:
@@ -95,7 +95,7 @@ def test_rows_come_in_the_order_that_reading_downwards_completes_them(scene):
 
 
 @given(scenes)
-@settings(max_examples=30)
+@settings(max_examples=30, deadline=None)
 def test_windows_begin_and_end_at_edges(scene):
     height, width, sizes = scene
     rows = window_rows(height, width, sizes)
