@@ -64,5 +64,5 @@ def test_all_makes_them_once_and_again_when_something_changed(project: Project) 
     project.run("rsitr", "tables", "tiny", "--only", "two-stage")
     marked = [line for line in (folder / "two-stage.md").read_text().splitlines() if "†" in line]
     assert len([line for line in marked if line.startswith("| scan-t2i, retrieval-filter")]) == 4
-    assert "made by other code than the present (seed 0)" in marked[-1]
+    assert "made by other code and filter than the present (seed 0)" in marked[-1]
     assert not [line for line in marked if line.startswith("| scan-t2i, vse")]
