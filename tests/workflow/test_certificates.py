@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -39,17 +40,22 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def rsitr(folder: Path, *arguments: str) -> str:
+def rsitr(folder: Path, *arguments: str, codes: tuple[int, ...] = (0,)) -> str:
     """Run a command of the clone and return what it prints."""
     environment = os.environ | {"PYTHONPATH": str(folder / "src"), "HF_HUB_OFFLINE": "1"}
     command = [sys.executable, "-m", "rsitr", *arguments]
     result = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
-    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.returncode in codes, result.stdout + result.stderr
     return result.stdout
 
 
 def test_the_last_certificate_is_replayed(clone: Path) -> None:
-    """On generated data, which everybody has: the trees of the certificate compute the same there, too."""
+    """On generated data, which everybody has: the trees of the certificate compute the same there, too.
+
+    One cell does not run every changed statement, so that a certificate may be refused to it; but no number differs.
+    """
     item = "cells/demo/scenes-a/vse/0"
-    said = rsitr(clone, "certify", last().base, "--experiment", "demo", "--only", item)
-    assert said.startswith(("1 certified, 0 refused, 0 different", "nothing to certify"))
+    said = rsitr(clone, "certify", last().base, "--experiment", "demo", "--only", item, codes=(0, 1))
+    assert re.match(r"(1 certified, 0 refused|0 certified, 1 refused), 0 different", said), said
+    assert "cannot be replayed" not in said
+    assert "differ by themselves" not in said
