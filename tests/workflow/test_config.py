@@ -28,7 +28,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> Project:
 )
 def test_settings_that_differ_from_params_yaml_are_refused(change: str, fresh: Project) -> None:
     output = fresh.snakemake("-n", "--config", change, check=False)
-    assert "--config may set experiment and strict alone: edit params.yaml, which every job reads" in output
+    assert "--config may set experiment, strict and base alone: edit params.yaml, which every job reads" in output
     assert "rule " not in output
 
 
