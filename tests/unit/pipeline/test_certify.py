@@ -31,7 +31,7 @@ from rsitr.records.identity import locked
 from rsitr.records.paths import Paths
 from tests.workflow.conftest import ROOT, TINY, Project, copy_sources
 
-pytestmark = pytest.mark.timeout(1800)
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 """A replay takes ten seconds on a free core, and minutes on one that several processes share."""
 
 CHANCE, VSE, VSEPP = (f"cells/tiny/scenes-b/{name}/0" for name in ("chance", "vse", "vse++"))
