@@ -57,8 +57,9 @@ class TestDeclaration:
         assert re.fullmatch(NAME, name)
         assert cls.name == name
         assert cls.__module__ == entry(name).module
-        lines = Path(inspect.getfile(cls)).read_text(encoding="utf-8").splitlines()
-        assert len(lines) <= 150
+        # A file may hold a family and the blocks only that family uses.
+        assert len(inspect.getsource(cls).splitlines()) <= 100
+        assert len(Path(inspect.getfile(cls)).read_text(encoding="utf-8").splitlines()) <= 300
 
     def test_docstring_cites_the_paper_and_the_place_in_it(self, name: str) -> None:
         cls = get_method(name)
