@@ -148,7 +148,7 @@ OLD = {"version": 1, "code_sha": "c0de", "data_sha": "da7a"}
 def test_a_record_of_version_1_is_read(model, fields, identities, used, weights, tmp_path):
     write_json(tmp_path / "record.json", OLD | fields)
     found = read_json(model, tmp_path / "record.json")
-    assert (found.version, found.identities, found.used) == (1, identities, used)
+    assert (found.version, found.identities, found.used) == (2, identities, used)
     assert (found.data_sha, found.weights_sha) == ("da7a", weights)
 
 

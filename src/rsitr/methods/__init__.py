@@ -43,7 +43,7 @@ def _registered_name(node: ast.ClassDef) -> str | None:
 def entry(name: str) -> Entry:
     """Where the method called ``name`` lives; raises ``ParamsError`` that lists the known ones."""
     if name not in registry():
-        raise ParamsError(f"unknown method {name!r}: the known ones are {', '.join(registry())}")
+        raise ParamsError(f"unknown method {name!r}: the known ones are {', '.join(sorted(registry()))}")
     return registry()[name]
 
 

@@ -163,7 +163,7 @@ def refactored(lab: Lab) -> Certification:
     """A commit that renames, moves, and takes a helper out."""
     lab.git("checkout", "--quiet", "--detach", "BASE")
     move_by_protocol(lab)
-    lab.edit("retrieval/ranks.py", "_rank(", "_ranked(")
+    lab.edit("retrieval/ranks.py", "_twins(", "_twins_of(")
     lab.commit_all()
     moved = Certification("BASE", "tiny")
     assert moved.wanted == {}, "what is renamed and moved has the hash that it had"
