@@ -24,8 +24,9 @@ from pathlib import Path
 from types import ModuleType
 
 from rsitr.params import load_params
-from rsitr.pipeline.certify import Certification, summary
+from rsitr.pipeline.certify import Certification
 from rsitr.pipeline.freshness import read
+from rsitr.pipeline.judging import summary
 from rsitr.pipeline.specs import artefacts, open_params
 from rsitr.records.code import Sources
 from rsitr.records.identity import code_sha

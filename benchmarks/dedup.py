@@ -1,4 +1,4 @@
-"""Near duplicates: what rsitr finds and how fast, beside imagehash and imagededup, and at the size of RS5M.
+"""Near duplicates: what rsitr finds and how fast, next to imagehash and imagededup, and at the size of RS5M.
 
 Needs AID and RSICD as canonical tables (``snakemake --cores 2 data/canonical/aid/dataset.parquet ...``); the CNN of
 imagededup also needs a mirror, for its weights. Every finder starts from the same files, has two cores and runs in a

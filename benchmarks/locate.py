@@ -1,4 +1,4 @@
-"""Localisation in a large scene: time and memory of rsitr beside a straightforward implementation (``locate_peer``).
+"""Localisation in a large scene: time and memory of rsitr next to a straightforward implementation (``locate_peer``).
 
 Both read the same GeoTIFF, a mosaic of coloured tiles with grain, and score the same windows of 128, 256 and 512 pixels
 by the same function, the nearness of their mean colour to one colour, which costs next to nothing. Each runs in a

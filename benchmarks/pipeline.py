@@ -3,8 +3,8 @@
     python benchmarks/pipeline.py                everything; the demo from nothing takes minutes
     python benchmarks/pipeline.py step-rate      one case
 
-``demo`` and ``no-op`` run in a fresh copy of the sources and stand beside the limits that the project sets itself.
-``cell-overhead`` is a cell without training (chance: read the data, rank, write the record) beside the bare import of
+``demo`` and ``no-op`` run in a fresh copy of the sources and are compared with the limits that the project sets itself.
+``cell-overhead`` is a cell without training (chance: read the data, rank, write the record) next to the bare import of
 torch. ``parse`` is a dry run of the demo, ``graph-100``, ``graph-1000`` and ``graph-5000`` an experiment of so many
 current cells. ``step-rate`` alternates the training loop with a plain one of the same model, data and optimiser,
 written here.

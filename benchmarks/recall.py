@@ -1,4 +1,4 @@
-"""Recall@{1, 5, 10} in both directions: time and memory of rsitr beside those of CLIP_benchmark.
+"""Recall@{1, 5, 10} in both directions: time and memory of rsitr next to those of CLIP_benchmark.
 
 Both get the same unit embeddings, 512-d and random, with captions drawn towards their image, and two threads. Times
 alternate between the two in one process and the best of five counts. Memory is that of a process of its own, beyond

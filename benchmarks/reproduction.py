@@ -1,4 +1,4 @@
-"""How far mR moved where cells were trained anew: the records that lie here beside those of an earlier commit.
+"""How far mR moved where cells were trained again: the records here next to those of an earlier commit.
 
 Compared are cells with other weights of the same code, configuration and data, as after training on another processor.
 
@@ -49,7 +49,7 @@ def same_code(now: Record, before: Record, params: Params, ledger: Ledger) -> bo
 def group_of(record: Record) -> str:
     """What a cell's training depends on: PIR's instruction, the hinge of a triplet loss, or neither."""
     if record.config.get("spatial"):
-        instruction = "a prior trained anew" if "prior" in record.used else "random weights"
+        instruction = "a prior trained again" if "prior" in record.used else "random weights"
         return f"PIR from {instruction}, {record.dataset}"
     hinge = "margin" in record.config and record.config.get("objective") != "contrastive"
     return "triplet loss" if hinge else "neither"

@@ -1,4 +1,4 @@
-"""Scoring the test set of RSICD: rsitr beside straightforward implementations of the published formulas.
+"""Scoring the test set of RSICD: rsitr next to straightforward implementations of the published formulas.
 
 1,093 images with 49 regions and 5,465 captions with the words they have, embeddings of 1,024 dimensions, random
 weights, two threads. CAMP has 256 dimensions and an eighth of images and captions, because all pairs take hours.

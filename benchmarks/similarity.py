@@ -1,4 +1,4 @@
-"""Similarity of captions: rsitr's BLEU and METEOR beside pycocoevalcap's and nltk's, in agreement and in speed.
+"""Similarity of captions: rsitr's BLEU and METEOR next to pycocoevalcap's and nltk's, in agreement and in speed.
 
 Needs a mirror, for its caption files. Every peer scores a sample of the pairs, one by one, as it can.
 

@@ -1,4 +1,4 @@
-"""The common form of every benchmark's result: one row per case and metric, ours beside a named peer."""
+"""The common form of every benchmark's result: one row per case and metric, ours next to a named peer."""
 
 import argparse
 import csv

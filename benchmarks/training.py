@@ -1,10 +1,10 @@
-"""Contrastive pre-training: rsitr on one and two processes, and beside open_clip's plain training step.
+"""Contrastive pre-training: rsitr on one and two processes, and next to open_clip's plain training step.
 
-``torchrun-2``: two processes of one thread beside one process of one thread, the whole run with reading and decoding,
-and the largest difference of their loss curves. ``single-process``: steps on batches in memory, ours beside open_clip's
-own model, loss and AdamW in a plain loop. ``clip-vit-b-32-bf16``: the same of ViT-B/32 with 512 samples a batch in
-bfloat16, where there is a GPU, with the share of its peak rate that the matrix products of a step come to. Pictures and
-captions are made up. Every measurement has a process of its own.
+``torchrun-2``: two processes of one thread next to one process of one thread, the whole run with reading and decoding,
+and the largest difference of their loss curves. ``single-process``: steps on batches in memory, ours next to
+open_clip's own model, loss and AdamW in a plain loop. ``clip-vit-b-32-bf16``: the same of ViT-B/32 with 512 samples a
+batch in bfloat16, where there is a GPU, with the share of its peak rate that the matrix products of a step come to.
+Pictures and captions are made up. Every measurement has a process of its own.
 
     python benchmarks/training.py                  all cases
     python benchmarks/training.py torchrun-2
@@ -160,7 +160,7 @@ def in_a_fresh_process(kind: str, task: Task) -> Measured:
 
 
 def compare_steps(task: Task) -> list[Row]:
-    """Ours beside open_clip's plain step."""
+    """Ours next to open_clip's plain step."""
     own, peer = in_a_fresh_process("ours", task), in_a_fresh_process("plain", task)
     rows = [
         Row(task.case, "throughput", "samples/s", own.rate, PEER, peer.rate, where(task), higher_is_better=True),
@@ -198,7 +198,7 @@ def run(task: Task, folder: Path, processes: int) -> tuple[PretrainRecord, list[
 
 
 def compare_processes(task: Task) -> list[Row]:
-    """Two processes beside one."""
+    """Two processes next to one."""
     with tempfile.TemporaryDirectory() as folder:
         write_pictures(Path(folder), task)
         (one, alone), (two, together) = (run(task, Path(folder), processes) for processes in (1, 2))

@@ -1,4 +1,4 @@
-"""Two-stage retrieval beside exhaustive scoring: milliseconds per query and loss of mR by length of the shortlists.
+"""Two-stage retrieval next to exhaustive scoring: milliseconds per query and loss of mR by length of the shortlists.
 
 Trained cells of one dataset and seed, an expensive scorer and its filters. The peer is the scorer alone on the test
 split, in the same process. Time is taken in two ways, of both: all queries of a direction together, in blocks of pairs,
@@ -44,7 +44,7 @@ BLOCK_IMAGES = 128
 
 
 class Found(NamedTuple):
-    """Times of a filter and the scorer, beside those of the scorer alone."""
+    """Times of a filter and the scorer, next to those of the scorer alone."""
 
     alone: Seconds
     """A query of the scorer alone, when one at a time is scored with the whole gallery."""

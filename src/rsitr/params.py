@@ -194,7 +194,7 @@ class Prior(_Strict):
 
 
 class TwoStage(_Strict):
-    """Retrieval in two stages by cells of the matrix: the filter's shortlists, sorted anew by the scorer."""
+    """Retrieval in two stages by cells of the matrix: the filter's shortlists, sorted again by the scorer."""
 
     datasets: Annotated[list[Name], Field(min_length=1)]
     scorer: str
@@ -218,7 +218,7 @@ class Experiment(_Strict):
     """Which duplicates leave the training set: none (published protocol), those by 64-bit pHash within Hamming distance
     2, or those whose pixels agree under some crop, flip or turn."""
     pretraining: list[Name] = []
-    """Datasets beside the matrix that models are pretrained on; their overlap with the test sets is reported."""
+    """Datasets outside the matrix that models are pretrained on; their overlap with the test sets is reported."""
     priors: dict[Name, Prior] = {}
     """Scene classifiers by name; a method starts from one by the address scenes://EXPERIMENT/NAME."""
     two_stage: list[TwoStage] = []

@@ -24,5 +24,5 @@ def test_a_name_finds_its_words() -> None:
 
 @pytest.mark.parametrize("name", ["quay.tif#1", "harbour.tif#3", "harbour.tif#0", "harbour.tif#-1", "harbour.tif", ""])
 def test_a_name_of_other_data(name: str) -> None:
-    with pytest.raises(DatasetError, match=f"the split has no caption {name}: the name is of other data"):
+    with pytest.raises(DatasetError, match=f"the split has no caption {name}: the name belongs to other data"):
         words_of(name, SPLIT)

@@ -1,4 +1,4 @@
-"""Matrices of how alike captions are: their content, continuation, and when they count."""
+"""Matrices of how similar captions are: their content, continuation, and when they count."""
 
 from __future__ import annotations
 

@@ -105,7 +105,7 @@ def test_what_has_no_percentage_and_what_is_synthetic(lab):
     rows = lab.table("peder-claims").rows()
     cosine = rows["mean cosine of matched pairs"]
     assert "claimed change %" not in cosine
-    assert lab.note(cosine["scenes-a (synthetic) change %"]) == "there is no percentage of a number that is not above 0"
+    assert lab.note(cosine["scenes-a (synthetic) change %"]) == "a percentage needs a positive starting value"
     assert rows["inference time (s)"]["scenes-a (synthetic) change %"] == "-75.0"
 
 

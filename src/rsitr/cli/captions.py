@@ -1,4 +1,4 @@
-"""``rsitr captions``: how alike captions are, what datasets are like, and keywords."""
+"""``rsitr captions``: how similar captions are, statistics of datasets, and keywords."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def captions_similarity(
     dedup: Annotated[Dedup, typer.Option(help="Which cleaned view of the dataset.")] = "none",
     threads: Annotated[int, typer.Option(min=1, help="Threads to divide the work among.")] = 2,
 ) -> None:
-    """Compute how alike every distinct training caption is to the captions of every training image.
+    """Compute how similar every distinct training caption is to the captions of every training image.
 
     An interrupted run continues; a matrix that is current is left alone.
     """
@@ -64,7 +64,7 @@ def captions_statistics(
     out: Annotated[Path | None, typer.Option(help="Folder for the table, its bars and the maps.")] = None,
     threads: Annotated[int, typer.Option(min=1, help="Threads to divide the work among.")] = 2,
 ) -> None:
-    """How long, how varied and how alike the captions of datasets are: the numbers of AMFMN's Fig. 9."""
+    """How long, how varied and how similar the captions of datasets are: the numbers of AMFMN's Fig. 9."""
     from rsitr.tables import statistics
 
     if bool(datasets) == bool(json):

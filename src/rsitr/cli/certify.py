@@ -25,7 +25,7 @@ def certify(
     An interrupted run continues. The certificates are added to results/certificates.csv: commit it.
     """
     from rsitr.pipeline.certify import certify as run
-    from rsitr.pipeline.certify import summary
+    from rsitr.pipeline.judging import summary
 
     _, name = opened(experiment)
     verdicts, added = run(base, name, workers, only or (), also or ())

@@ -17,7 +17,7 @@ from rsitr.records.paths import Paths
 
 
 class Paper(StrEnum):
-    """A paper whose figures are drawn anew."""
+    """A paper whose figures are drawn again."""
 
     amfmn = "amfmn"
     pir = "pir"

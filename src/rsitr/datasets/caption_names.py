@@ -22,4 +22,4 @@ def words_of(name: str, split: SplitData) -> str:
         own = np.flatnonzero(split.image_of == split.image_ids.index(image))
         if 1 <= int(number) <= len(own):
             return split.captions[own[int(number) - 1]]
-    raise DatasetError(f"the split has no caption {name}: the name is of other data, so make anew what has it")
+    raise DatasetError(f"the split has no caption {name}: the name belongs to other data: create that file again")

@@ -56,6 +56,6 @@ def read_list(path: Path) -> dict[str, list[str]]:
             name, title = line["filename"], line["title"]
             place = PurePosixPath(name or "")
             if not name or title is None or place.is_absolute() or ".." in place.parts:
-                raise DatasetError(f"{path}, line {lines.line_num}: {name!r} is no file name beside a sentence")
+                raise DatasetError(f"{path}, line {lines.line_num}: {name!r} is not a file name next to a sentence")
             captions.setdefault(name, []).append(" ".join(title.split()))
     return captions

@@ -106,7 +106,7 @@ def draw_group(
 
     ``images`` and ``kept`` are (dataset, image id), of which the first ``limit`` are drawn and the kept ones are
     framed; ``tables`` are the canonical tables by dataset. An unreadable image is a grey tile. Raises ``DatasetError``
-    if there are no images, there is no table of a dataset, or a table lacks one of the images.
+    if there are no images, a dataset has no table, or a table lacks one of the images.
     """
     if not images:
         raise DatasetError("no images to draw: the group is empty")

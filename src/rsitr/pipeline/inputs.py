@@ -1,4 +1,4 @@
-"""What a cell needs beside its clean table: files made from captions, the cell of a teacher, the weights of a prior.
+"""What a cell needs besides its clean table: files made from captions, the cell of a teacher, the weights of a prior.
 
 The Snakefile asks this of every cell, so nothing here needs torch.
 """
@@ -91,7 +91,7 @@ def priors(params: Params, experiment: str) -> list[PriorId]:
 
 
 def measures(params: Params, cell: CellId) -> list[str]:
-    """What a cell's loss reads of how alike the training captions are; empty unless its margin is dynamic."""
+    """What a cell's loss reads of how similar the training captions are; empty unless its margin is dynamic."""
     from rsitr.captions.prior import weights_of
 
     kind, prior, bleu = setting(params, cell, "margin_type", "prior", "prior_bleu")

@@ -18,21 +18,20 @@ import json
 import os
 import shutil
 import sys
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from types import CodeType, FrameType
 from typing import Any
 from unittest.mock import patch
 
 from rsitr.errors import ParamsError
 from rsitr.params import Params, load_params
+from rsitr.pipeline.coverage import Coverage
 from rsitr.pipeline.inputs import measures
+from rsitr.pipeline.slices import BATCH, shortened, write_slice
 from rsitr.pipeline.specs import artefacts, find, open_params
 from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec
-from rsitr.records.code import PACKAGE
 from rsitr.records.paths import Paths
 from rsitr.records.prior import PriorSpec
 from rsitr.records.provenance import sha256_json
@@ -40,11 +39,6 @@ from rsitr.records.study import StudySpec
 from rsitr.records.two_stage import TwoStageSpec
 from rsitr.stages.entries import entries
 
-IMAGES = {"train": 128, "val": 32, "test": 32}
-"""Of each split of a slice."""
-CLASSED = 256
-"""Images of a set that has classes and no captions."""
-BATCH = 32
 KILLED_AT = 3
 """The step of a training that does not come back from its first run."""
 COURSE_STEPS = 37
@@ -71,60 +65,6 @@ class Killed(BaseException):
     """Training stops here, as if its process had been killed."""
 
 
-class Coverage:
-    """Which of some watched lines run, in any thread."""
-
-    def __init__(self, watched: dict[str, list[list[int]]]):
-        """``watched``: file of the package -> [first, last] line of each statement that is to be watched."""
-        self.watched = {str(PACKAGE / name): spans for name, spans in watched.items()}
-        self.ran: dict[str, set[int]] = {name: set() for name in self.watched}
-        self._of: dict[CodeType, set[int] | None] = {}
-
-    def _lines(self, code: CodeType) -> set[int] | None:
-        """The set that a function's lines go to, or None for a function without a watched line."""
-        if code not in self._of:
-            spans = self.watched.get(code.co_filename, [])
-            own = {line for _, _, line in code.co_lines() if line}
-            found = any(first <= line <= last for first, last in spans for line in own)
-            self._of[code] = self.ran[code.co_filename] if found else None
-        return self._of[code]
-
-    def _call(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
-        lines = self._lines(frame.f_code)
-        if lines is None:
-            return None
-        lines.add(frame.f_lineno)
-
-        def line(frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
-            lines.add(frame.f_lineno)
-            return line
-
-        return line
-
-    @contextmanager
-    def __call__(self) -> Iterator[None]:
-        """Watch while a block runs."""
-        if not self.watched:
-            yield
-            return
-        threading.settrace(self._call)
-        sys.settrace(self._call)
-        try:
-            yield
-        finally:
-            sys.settrace(None)
-            threading.settrace(None)  # type: ignore[arg-type]
-
-    def seen(self) -> dict[str, list[list[int]]]:
-        """The watched spans of which a line has run, by file of the package."""
-        return {
-            Path(name).relative_to(PACKAGE).as_posix(): [
-                span for span in spans if any(span[0] <= line <= span[1] for line in self.ran[name])
-            ]
-            for name, spans in self.watched.items()
-        }
-
-
 Trace = list[tuple[str, str]]
 
 
@@ -142,7 +82,7 @@ def _state(state: dict[str, Any]) -> str:
 
 
 class Replayer:
-    """Replays what it is asked for, in this folder, with the data that lies below ``root``."""
+    """Replays artefacts in this folder, with the data below ``root``."""
 
     def __init__(self, params: Params, root: Path):
         self.params, self.root = params, root
@@ -375,51 +315,6 @@ def small_tiles(method: Any, encoded: Any, image_of: Any, text_group: Any) -> Tr
         both = rank_embeddings(scores.images, scores.texts, image_of, text_group=text_group, block=TILE)
     found = [*both, rerank(score, image_of, block=TILE)]
     return [("ranks in small tiles", _digest(*(side for ranks in found for side in (ranks.i2t, ranks.t2i))))]
-
-
-def shortened(spec: Spec) -> dict[str, Any]:
-    """Settings by which a cell is replayed instead of its own: an epoch for each phase, small batches."""
-    from rsitr.methods.base import TrainingConfig
-    from rsitr.stages.setup import configuration as of
-
-    config = of(spec)
-    if not isinstance(config, TrainingConfig):
-        return {}
-    changed: dict[str, Any] = {"batch_size": min(config.batch_size, BATCH)}
-    late = getattr(config, "all_negatives_epochs", 0)
-    if late:
-        changed["all_negatives_epochs"] = 1
-    if config.phases:
-        changed["phases"] = [phase.model_dump(mode="json") | {"epochs": 1} for phase in config.phases]
-    else:
-        # An epoch before and one after what changes from epoch to epoch.
-        changed["epochs"] = 2 if late or config.schedule == "step" else 1
-    if config.schedule == "step":
-        changed["step_epochs"] = 1
-    if config.selection_images:
-        changed["selection_images"] = min(config.selection_images, IMAGES["val"] // 2)
-    return changed
-
-
-def write_slice(table: Path, out: Path) -> None:
-    """Some rows of a canonical table: of each split so many, evenly over those that can be used."""
-    import numpy as np
-
-    from rsitr.datasets.canonical import data_sha
-    from rsitr.datasets.table import read_table, write_table
-
-    rows, facts = read_table(table)
-    listed = rows.select(["split", "problem", "captions"]).to_pylist()
-    captioned = any(row["captions"] for row in listed)
-    chosen: list[int] = []
-    for split, count in IMAGES.items():
-        places = [place for place, row in enumerate(listed) if row["split"] == split]
-        usable = [place for place in places if not listed[place]["problem"]] or places
-        wanted = count if captioned else CLASSED
-        if usable:
-            chosen += [usable[k] for k in np.unique(np.linspace(0, len(usable) - 1, wanted).astype(int))]
-    some = rows.take(sorted(chosen))
-    write_table(some, facts._replace(data_sha=data_sha(some.to_pandas())), out)
 
 
 def _hexed(values: Iterable[float]) -> str:

@@ -16,10 +16,12 @@ import builtins
 import hashlib
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
+
+from rsitr.records.modules import Module, bound_names, imports, is_constant, read_module
 
 PACKAGE = Path(__file__).parents[1]
 ROUNDS = 3
@@ -27,8 +29,6 @@ ROUNDS = 3
 SAID = frozenset({"print", "warn", "say", "advance"})
 """Calls whose only purpose is a message. As a statement of their own, they compute nothing."""
 BUILTINS = frozenset(dir(builtins))
-
-
 CLOSED = frozenset({"abc", "enum", "pydantic", "typing"})
 """Modules whose base classes call no method of a class by its name, but for special and decorated ones."""
 PLAIN = frozenset({"abstractmethod", "cached_property", "classmethod", "property", "staticmethod"})
@@ -57,21 +57,6 @@ class Definition:
     """Names of attributes in it."""
     methods: tuple[str, ...] = ()
     """Of a class: methods that count only where something mentions them."""
-
-
-@dataclass
-class Module:
-    """A source file: its statements, what its names are bound to, and what runs when it is imported."""
-
-    name: str
-    path: Path
-    tree: ast.Module
-    bound: dict[str, list[int]] = field(default_factory=dict)
-    """Name -> the statements that bind it."""
-    imported: dict[str, str] = field(default_factory=dict)
-    """Name -> the dotted name it stands for."""
-    effects: list[int] = field(default_factory=list)
-    """Statements that bind no name: they run because the module is imported."""
 
 
 class Sources:
@@ -110,10 +95,7 @@ class Sources:
         path = next(found, None) if top == self.name else None
         if path is None:
             return None
-        module = Module(name, path, ast.parse(path.read_text(encoding="utf-8")))
-        for place, statement in enumerate(module.tree.body):
-            _bind(module, place, statement)
-        return module
+        return read_module(name, path)
 
     def find(self, dotted: str) -> list[Key] | str | None:
         """What a dotted name stands for: definitions, the name of a module of ours, or None for anything else."""
@@ -206,61 +188,6 @@ def _sha(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def _bind(module: Module, place: int, statement: ast.stmt) -> None:
-    """Note what a statement at the top of a module binds."""
-    if isinstance(statement, ast.Import | ast.ImportFrom):
-        module.imported |= dict(imports(statement))
-        return
-    if _is_constant(statement) or _is_guard(statement):
-        return
-    names = list(_bound_names(statement))
-    for name in names:
-        module.bound.setdefault(name, []).append(place)
-    for node in ast.walk(statement) if isinstance(statement, ast.If | ast.Try | ast.With | ast.For) else ():
-        if isinstance(node, ast.Import | ast.ImportFrom):
-            module.imported |= dict(imports(node))
-    if not names:
-        module.effects.append(place)
-
-
-def imports(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str]]:
-    """What an import binds: name, and the dotted name it stands for."""
-    if isinstance(node, ast.Import):
-        for alias in node.names:
-            yield (alias.asname, alias.name) if alias.asname else (alias.name.split(".")[0], alias.name.split(".")[0])
-    else:
-        for alias in node.names:
-            yield alias.asname or alias.name, f"{node.module}.{alias.name}"
-
-
-def _is_constant(statement: ast.stmt) -> bool:
-    """A bare constant: a docstring, or the documentation of an attribute."""
-    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
-
-
-def _is_guard(statement: ast.stmt) -> bool:
-    """``if __name__ == "__main__"`` and ``if TYPE_CHECKING``, which do not run on import."""
-    if not isinstance(statement, ast.If):
-        return False
-    names = {node.id for node in ast.walk(statement.test) if isinstance(node, ast.Name)}
-    return bool(names & {"__name__", "TYPE_CHECKING"})
-
-
-def _bound_names(statement: ast.AST) -> Iterator[str]:
-    """Names that a statement binds in its own scope, imports left out."""
-    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
-        yield statement.name
-        return
-    if isinstance(statement, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
-        return
-    if isinstance(statement, ast.Name) and isinstance(statement.ctx, ast.Store | ast.Del):
-        yield statement.id
-    if isinstance(statement, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and statement.name:
-        yield statement.name
-    for child in ast.iter_child_nodes(statement):
-        yield from _bound_names(child)
-
-
 class Reader:
     """Turns one statement into a ``Definition``."""
 
@@ -316,7 +243,7 @@ class Reader:
             case ast.Lambda():
                 return self._scoped(node, [*_parameters(node.args)])
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
-                names = [name for part in node.generators for name in _bound_names(part.target)]
+                names = [name for part in node.generators for name in bound_names(part.target)]
                 return self._scoped(node, names)
             case ast.ExceptHandler() | ast.MatchAs() | ast.MatchStar():
                 return self._fields(node, replace={"name": self._name(node.name) if node.name else ""})
@@ -342,7 +269,7 @@ class Reader:
 
     def _statement(self, node: ast.stmt, top: bool = False) -> str:
         match node:
-            case _ if _is_constant(node):
+            case _ if is_constant(node):
                 return ""
             case ast.Expr(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name))) if name in SAID:
                 return ""
@@ -365,7 +292,7 @@ class Reader:
         before = self._text(node.decorator_list)
         defaults = self._text([*node.args.defaults, *filter(None, node.args.kw_defaults)])
         parameters = list(_parameters(node.args))
-        local = [name for statement in node.body for name in _bound_names(statement)]
+        local = [name for statement in node.body for name in bound_names(statement)]
         outer = {name for part in ast.walk(node) if isinstance(part, ast.Global | ast.Nonlocal) for name in part.names}
         scope = {name: name for name in parameters}
         for name in local:
@@ -390,7 +317,7 @@ class Reader:
         if not top:
             return f"ClassDef({self._name(node.name)},{head},{self._text(node.body)})"
         parts = []
-        names = {name: name for statement in node.body for name in _bound_names(statement)}
+        names = {name: name for statement in node.body for name in bound_names(statement)}
         lazy = set() if self.sources.is_open(node, self.module) else set(_callable_by_name(node))
         self.methods += sorted(lazy)
         for statement in node.body:
@@ -404,7 +331,7 @@ class Reader:
 
     def _class_level(self, statement: ast.stmt, names: dict[str, str]) -> str:
         """A field or attribute of a class. Annotations count: pydantic checks and changes values by them."""
-        if _is_constant(statement):
+        if is_constant(statement):
             return ""
         self.scopes.append(names)
         text = self._fields(statement)

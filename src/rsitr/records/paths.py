@@ -22,7 +22,7 @@ class Paths:
 
     @staticmethod
     def prior_weights(prior: PriorId) -> Path:
-        """The backbone of a scene classifier; while it is trained, ``resume.pt`` lies beside it."""
+        """The backbone of a scene classifier; during training, ``resume.pt`` is next to it."""
         return Path("checkpoints", SCENES, prior.path, "model.safetensors")
 
     @staticmethod
@@ -67,7 +67,7 @@ class Paths:
 
     @staticmethod
     def similarity(name: str, dedup: str) -> Path:
-        """Folder of how alike the training captions of a clean table are: ``<measure>.npy``."""
+        """Folder of ``<measure>.npy``: how similar the training captions of a clean table are."""
         return Path("data/similarity", name, dedup)
 
     @staticmethod

@@ -17,7 +17,8 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Literal, TypeGuard
 
-from rsitr.records.code import Key, Module, Reader, Sources
+from rsitr.records.code import Key, Reader, Sources
+from rsitr.records.modules import Module
 
 LIMITS = frozenset({"arange", "clamp", "clip", "islice", "max", "maximum", "min", "minimum", "range", "topk"})
 LIMITING = (ast.FloorDiv, ast.LShift, ast.Mod, ast.RShift)

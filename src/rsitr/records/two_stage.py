@@ -1,4 +1,4 @@
-"""``two_stage.json``: what re-ranking shortlists costs and what it loses, beside scoring everything."""
+"""``two_stage.json``: what re-ranking shortlists costs and what it loses, compared with scoring everything."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ class TwoStageRecord(ArtefactRecord):
     filter: str
     seed: int
     exhaustive: Way | None = None
-    """The scorer alone on all pairs: recalls as the record of its cell has them, time measured beside the others."""
+    """The scorer alone on all pairs: recalls as the record of its cell has them, time measured next to the others."""
     filtered: Way | None = None
     """The filter alone, likewise."""
     points: list[Point] = []

@@ -50,8 +50,8 @@ def entries(spec: ArtefactSpec) -> dict[str, list[str]]:
         case TwoStageSpec():
             return {"code": [*TWO_STAGE, *_classes([spec.scorer.method, spec.filter.method])]}
         case StudySpec():
-            beside = [spec.two_encoders.method] if spec.two_encoders else []
-            return {"code": [*STUDY, *_classes([spec.cell.method, *beside])]}
+            other = [spec.two_encoders.method] if spec.two_encoders else []
+            return {"code": [*STUDY, *_classes([spec.cell.method, *other])]}
     raise TypeError(f"{type(spec).__name__} is not an artefact")
 
 

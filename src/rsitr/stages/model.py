@@ -40,7 +40,7 @@ class Trained:
     """The method of a cell with its learned weights.
 
     On the ``device`` of another model where one is given, else on one of its own, of which a process cannot have more
-    than there are places on GPUs. Needs the cleaned table the cell was trained on, for its vocabulary, beside the
+    than there are places on GPUs. Needs the cleaned table the cell was trained on, for its vocabulary, as well as the
     checkpoint; raises what ``load_data``, ``build_method`` and ``load_checkpoint`` raise, and ``QueryError`` for a
     method that sees no pixels.
     """

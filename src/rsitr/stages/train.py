@@ -68,7 +68,7 @@ def phase_at(config: TrainingConfig, epoch: int) -> tuple[Phase, int]:
 
 
 def choice_start(config: TrainingConfig, epochs: int) -> int:
-    """Of so many epochs, the first (0-based) that the best one is chosen among: a phase may choose anew."""
+    """Of so many epochs, the first (0-based) that the best one is chosen among: a phase may start the choice again."""
     start = first = 0
     for phase in config.course:
         if phase.from_best and first < epochs:

@@ -136,7 +136,7 @@ class _Claims(View):
         yield replace(self.value(source, theirs), bold=False)
         pairs = list(zip(entry.values(ours), source.values(theirs), strict=False))
         if min(value for _, value in pairs) <= 0:
-            yield Cell("NA", notes=(Note("there is no percentage of a number that is not above 0"),))
+            yield Cell("NA", notes=(Note("a percentage needs a positive starting value"),))
             return
         changes = [100 * (value / base - 1) for value, base in pairs]
         spread = f" ± {stdev(changes):.1f}" if len(changes) > 1 else ""

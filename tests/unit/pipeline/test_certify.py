@@ -20,8 +20,9 @@ import pytest
 
 from rsitr.errors import RsitrError
 from rsitr.params import CellId, load_params
-from rsitr.pipeline.certify import PLACE, Certification, Verdict, certify
+from rsitr.pipeline.certify import PLACE, Certification, certify
 from rsitr.pipeline.freshness import Present
+from rsitr.pipeline.judging import Verdict
 from rsitr.pipeline.specs import spec_of
 from rsitr.records.artefact import PARAMETERS
 from rsitr.records.cell import Record

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from rsitr.pipeline.certify import Certification, Tree, Verdict, _first_difference, _other_settings, _shown, summary
+from rsitr.pipeline.judging import Changes, Judge, Verdict, _first_difference, _other_settings, _shown, summary
 from tests.unit.records.toys import write_toy
 
 TRACE = [("settings.epochs", "3"), ("loss", "0x1.8p+0"), ("loss", "0x1.4p+0"), ("status", "ok")]
@@ -93,11 +92,11 @@ def test_summary_counts_and_groups() -> None:
 
 # What an equal replay does not show
 
-Judge = Callable[..., str]
+Reason = Callable[..., str]
 
 
 @pytest.fixture
-def judge(tmp_path: Path) -> Judge:
+def judge(tmp_path: Path) -> Reason:
     """``judge(old, new)``: why equal replays of ``toy.a.f`` show nothing, if so.
 
     ``idle``: lines (``file:line``) that run in no replay; ``values`` of constants in both trees, those of ``values``
@@ -113,25 +112,17 @@ def judge(tmp_path: Path) -> Judge:
     ) -> str:
         files = [{"a.py": each} if isinstance(each, str) else each for each in (old, new)]
         codes = [write_toy(tmp_path / name, each) for name, each in zip(("old", "new"), files, strict=True)]
-        found = Certification.__new__(Certification)
-        item: dict[str, Any] = {"entries": {"code": ["toy.a.f"]}}
+        plan = {"item": {"entries": {"code": ["toy.a.f"]}}}
+        changes = Changes((plan, plan), {"item": ["code"]}, (codes[0], codes[1]))
         trace = [*((f"settings.{name}", "1") for name in settings), ("loss", "0x1.8p+0")]
-        result = {"item": {"trace": trace}}
-        found.__dict__ |= {
-            "base": Tree("0" * 40, tmp_path / "old"),
-            "head": Tree("1" * 40, tmp_path / "new"),
-            "codes": tuple(codes),
-            "plans": ({"item": item}, {"item": item}),
-            "wanted": {"item": ["code"]},
-            "_read": {},
-            "results": dict.fromkeys(("base", "again", "head"), result),
-            "values": tuple({f"toy.a.{name}": text for name, text in each.items()} for each in values),
-        }
-        both = found.changed["item", "code"]
-        found.__dict__["ran"] = tuple(
-            {(each.file, *each.span) for each in side if each.place not in idle} for side in both
-        )
-        [verdict] = found.judge()
+        ran: list[dict[str, list[tuple[int, int]]]] = [{}, {}]
+        for side, statements in enumerate(changes.of["item", "code"]):
+            for each in statements:
+                if each.place not in idle:
+                    ran[side].setdefault(each.file, []).append(each.span)
+        results = {run: {"item": {"trace": trace, "ran": ran[run == "head"]}} for run in ("base", "again", "head")}
+        dotted = [{f"toy.a.{name}": text for name, text in each.items()} for each in values]
+        [verdict] = Judge(changes, results, (dotted[0], dotted[1])).verdicts()
         assert verdict.state in ("certified", "refused")
         assert (verdict.state == "certified") == (verdict.reason == "")
         return verdict.reason.removeprefix("code: ")
@@ -142,25 +133,25 @@ def judge(tmp_path: Path) -> Judge:
 FUNCTION = "def f(x, epoch):\n    if epoch > x:\n        return x * 2\n    return x + x\n"
 
 
-def test_changed_lines_that_ran_and_computed_the_same_are_fine(judge: Judge) -> None:
+def test_changed_lines_that_ran_and_computed_the_same_are_fine(judge: Reason) -> None:
     assert judge(FUNCTION, FUNCTION.replace("x + x", "2 * x")) == ""
 
 
-def test_a_changed_line_that_did_not_run_is_named(judge: Judge) -> None:
+def test_a_changed_line_that_did_not_run_is_named(judge: Reason) -> None:
     new = FUNCTION.replace("x * 2", "x * 3")
     assert judge(FUNCTION, new, idle={"a.py:3"}) == "a.py:3 of BASE is changed and did not run"
     lower = "# A comment.\n" + new
     assert judge(FUNCTION, lower, idle={"a.py:4"}) == "a.py:4 of HEAD is changed and did not run"
 
 
-def test_lines_in_another_order_have_to_run(judge: Judge) -> None:
+def test_lines_in_another_order_have_to_run(judge: Reason) -> None:
     text = "def f(x):\n    if x > x:\n        x = x * 2\n        x = x + 1\n    return x\n"
     new = text.replace("x * 2", "y").replace("x + 1", "x * 2").replace("y", "x + 1")
     assert judge(text, new, idle={"a.py:3", "a.py:4"}).endswith("is changed and did not run")
     assert judge(text, new) == ""
 
 
-def test_a_line_that_another_function_has_has_to_run_where_it_was_added(judge: Judge) -> None:
+def test_a_line_that_another_function_has_has_to_run_where_it_was_added(judge: Reason) -> None:
     text = "def f(x):\n    x = x * 2\n    return g(x)\n\n\ndef g(x):\n    return h(x)\n\n\ndef h(x):\n    return x\n"
     new = text.replace("    return h(x)", "    x = x * 2\n    return h(x)")
     assert judge(text, new, idle={"a.py:7"}) == "a.py:7 of HEAD is changed and did not run"
@@ -180,18 +171,18 @@ def test_a_line_that_another_function_has_has_to_run_where_it_was_added(judge: J
         ("epoch > 50 and x", "min(epoch, 5) and x", "50, 5"),
     ],
 )
-def test_a_changed_limit_is_named(judge: Judge, old: str, new: str, gone: str) -> None:
+def test_a_changed_limit_is_named(judge: Reason, old: str, new: str, gone: str) -> None:
     texts = [f"def f(x, epoch):\n    return {part}\n" for part in (old, new)]
     reason = judge(*texts)
     assert reason == f"a limit changed ({gone}), and may act later than a replay lasts"
 
 
-def test_a_changed_local_limit_is_named(judge: Judge) -> None:
+def test_a_changed_local_limit_is_named(judge: Reason) -> None:
     text = "def f(x, epoch):\n    last = 50\n    return x if epoch > last else -x\n"
     assert judge(text, text.replace("50", "60")).startswith("a limit changed (50, 60)")
 
 
-def test_a_changed_default_is_named(judge: Judge) -> None:
+def test_a_changed_default_is_named(judge: Reason) -> None:
     text = "def f(x, epoch, last=50):\n    return x if epoch > last else -x\n"
     assert judge(text, text.replace("50", "60")).startswith("a limit changed (50, 60)")
 
@@ -207,13 +198,13 @@ def test_a_changed_default_is_named(judge: Judge) -> None:
         ("x ** 2", "x * x"),
     ],
 )
-def test_numbers_that_are_written_in_another_way_are_fine(judge: Judge, old: str, new: str) -> None:
+def test_numbers_that_are_written_in_another_way_are_fine(judge: Reason, old: str, new: str) -> None:
     texts = [f"def f(x, epoch):\n    return {part}\n" for part in (old, new)]
     assert judge(*texts) == ""
     assert judge(*reversed(texts)) == ""
 
 
-def test_a_limit_that_gets_a_name_is_fine(judge: Judge) -> None:
+def test_a_limit_that_gets_a_name_is_fine(judge: Reason) -> None:
     text = "def f(x, epoch):\n    return x if epoch > 50 else x // 7\n"
     named = "LAST = 50\n\n\n" + text.replace("50", "LAST").replace("x // 7", "g(x, by=7)")
     assert judge(text, named, values=({}, {"LAST": "50"})) == ""
@@ -225,24 +216,24 @@ def test_a_limit_that_gets_a_name_is_fine(judge: Judge) -> None:
 CONSTANT = "LAST = 50\n\n\ndef f(x, epoch):\n    return x if epoch > LAST else -x\n"
 
 
-def test_a_constant_with_another_value_is_named(judge: Judge) -> None:
+def test_a_constant_with_another_value_is_named(judge: Reason) -> None:
     reason = judge(CONSTANT, CONSTANT.replace("50", "60"), values=({"LAST": "50"}, {"LAST": "60"}))
     assert reason == "toy.a.LAST has another value, and acts wherever it is used"
 
 
-def test_a_constant_that_is_written_in_another_way_is_fine(judge: Judge) -> None:
+def test_a_constant_that_is_written_in_another_way_is_fine(judge: Reason) -> None:
     values = ({"LAST": "50"}, {"LAST": "50"})
     assert judge(CONSTANT, CONSTANT.replace("50", "5 * 10"), values=values) == ""
 
 
-def test_each_name_of_a_tuple_is_looked_at(judge: Judge) -> None:
+def test_each_name_of_a_tuple_is_looked_at(judge: Reason) -> None:
     text = "SHARE, LAST = 0.5, 50\n\n\ndef f(x, epoch):\n    return x if epoch > LAST else SHARE\n"
     values = {"SHARE": "0.5", "LAST": "50"}
     reason = judge(text, text.replace("50", "60"), values=(values, values | {"LAST": "60"}))
     assert reason == "toy.a.LAST has another value, and acts wherever it is used"
 
 
-def test_a_constant_that_was_renamed_and_changed_is_named(judge: Judge) -> None:
+def test_a_constant_that_was_renamed_and_changed_is_named(judge: Reason) -> None:
     """All statements that use it have changed, too."""
     new = CONSTANT.replace("LAST", "FINAL").replace("50", "60")
     assert judge(CONSTANT, new, values=({"LAST": "50"}, {"FINAL": "60"})).startswith("a limit changed (50, 60)")
@@ -258,7 +249,7 @@ def test_a_constant_that_was_renamed_and_changed_is_named(judge: Judge) -> None:
         ("np.arange(2000)", "np.arange(2000) % 999", "array([0, 1, ..., 0, 1])"),
     ],
 )
-def test_a_constant_that_does_not_print_in_full_is_refused(judge: Judge, old: str, new: str, text: str) -> None:
+def test_a_constant_that_does_not_print_in_full_is_refused(judge: Reason, old: str, new: str, text: str) -> None:
     texts = [f"LAST = {part}\n\n\ndef f(x):\n    return LAST\n" for part in (old, new)]
     values = ({"LAST": text}, {"LAST": text})
     assert judge(*texts, values=values) == "toy.a.LAST has another value, and acts wherever it is used"
@@ -268,29 +259,29 @@ FIELDS = "class Box(NamedTuple):\n    last: int = 50\n\n\ndef f(x):\n    return 
 
 
 @pytest.mark.parametrize("hidden", ["<no value>", "_tuplegetter(0, 'Alias for field number 0')"])
-def test_a_default_that_a_class_does_not_show_is_compared_as_it_is_written(judge: Judge, hidden: str) -> None:
+def test_a_default_that_a_class_does_not_show_is_compared_as_it_is_written(judge: Reason, hidden: str) -> None:
     values = ({"Box.last": hidden}, {"Box.last": hidden})
     assert judge(FIELDS, FIELDS.replace("50", "60"), values=values).startswith("a limit changed (50, 60)")
 
 
-def test_a_setting_is_compared_as_it_comes_out(judge: Judge) -> None:
+def test_a_setting_is_compared_as_it_comes_out(judge: Reason) -> None:
     values = ({"Box.last": "<no value>"}, {"Box.last": "<no value>"})
     assert judge(FIELDS, FIELDS.replace("50", "60"), values=values, settings=("last",)) == ""
 
 
-def test_variants_of_a_method_may_change(judge: Judge) -> None:
+def test_variants_of_a_method_may_change(judge: Reason) -> None:
     text = "class Box:\n    variants = {'a': 3}\n\n\ndef f(x):\n    return Box()\n"
     values = ({"Box.variants": "{'a': 3}"}, {"Box.variants": "{'a': 3, 'b': 4}"})
     assert judge(text, text.replace("'a': 3", "'a': 3, 'b': 4"), values=values) == ""
 
 
-def test_a_changed_file_of_data_is_named(judge: Judge) -> None:
+def test_a_changed_file_of_data_is_named(judge: Reason) -> None:
     files = {"a.py": 'def f(x):\n    return open("words.txt")\n', "words.txt": "a\n"}
     reason = judge(files, files | {"words.txt": "a\nb\n"})
     assert reason == "words.txt changed, of which a slice of the data uses a part"
 
 
-def test_what_runs_on_import_has_to_run(judge: Judge) -> None:
+def test_what_runs_on_import_has_to_run(judge: Reason) -> None:
     text = "from elsewhere import table\n\ntable['a'] = 3\n\n\ndef f(x):\n    return x\n"
     reason = judge(text, text.replace("3", "4"), idle={"a.py:3"})
     assert reason == "a.py:3 of BASE is changed and did not run"

@@ -1,0 +1,86 @@
+"""A source file of the package as ``rsitr.records.code`` reads it: its statements, and what its names are bound to."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+
+@dataclass
+class Module:
+    """A source file: its statements, what its names are bound to, and what runs when it is imported."""
+
+    name: str
+    path: Path
+    tree: ast.Module
+    bound: dict[str, list[int]] = field(default_factory=dict)
+    """Name -> the statements that bind it."""
+    imported: dict[str, str] = field(default_factory=dict)
+    """Name -> the dotted name it stands for."""
+    effects: list[int] = field(default_factory=list)
+    """Statements that bind no name: they run because the module is imported."""
+
+
+def read_module(name: str, path: Path) -> Module:
+    """Parse a file and note what its statements bind."""
+    module = Module(name, path, ast.parse(path.read_text(encoding="utf-8")))
+    for place, statement in enumerate(module.tree.body):
+        _bind(module, place, statement)
+    return module
+
+
+def _bind(module: Module, place: int, statement: ast.stmt) -> None:
+    """Note what a statement at the top of a module binds."""
+    if isinstance(statement, ast.Import | ast.ImportFrom):
+        module.imported |= dict(imports(statement))
+        return
+    if is_constant(statement) or _is_guard(statement):
+        return
+    names = list(bound_names(statement))
+    for name in names:
+        module.bound.setdefault(name, []).append(place)
+    for node in ast.walk(statement) if isinstance(statement, ast.If | ast.Try | ast.With | ast.For) else ():
+        if isinstance(node, ast.Import | ast.ImportFrom):
+            module.imported |= dict(imports(node))
+    if not names:
+        module.effects.append(place)
+
+
+def imports(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str]]:
+    """What an import binds: name, and the dotted name it stands for."""
+    if isinstance(node, ast.Import):
+        for alias in node.names:
+            yield (alias.asname, alias.name) if alias.asname else (alias.name.split(".")[0], alias.name.split(".")[0])
+    else:
+        for alias in node.names:
+            yield alias.asname or alias.name, f"{node.module}.{alias.name}"
+
+
+def is_constant(statement: ast.stmt) -> bool:
+    """A bare constant: a docstring, or the documentation of an attribute."""
+    return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def _is_guard(statement: ast.stmt) -> bool:
+    """``if __name__ == "__main__"`` and ``if TYPE_CHECKING``, which do not run on import."""
+    if not isinstance(statement, ast.If):
+        return False
+    names = {node.id for node in ast.walk(statement.test) if isinstance(node, ast.Name)}
+    return bool(names & {"__name__", "TYPE_CHECKING"})
+
+
+def bound_names(statement: ast.AST) -> Iterator[str]:
+    """Names that a statement binds in its own scope, imports left out."""
+    if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+        yield statement.name
+        return
+    if isinstance(statement, ast.Lambda | ast.ListComp | ast.SetComp | ast.DictComp | ast.GeneratorExp):
+        return
+    if isinstance(statement, ast.Name) and isinstance(statement.ctx, ast.Store | ast.Del):
+        yield statement.id
+    if isinstance(statement, ast.ExceptHandler | ast.MatchAs | ast.MatchStar) and statement.name:
+        yield statement.name
+    for child in ast.iter_child_nodes(statement):
+        yield from bound_names(child)
