@@ -34,4 +34,4 @@ bench: env
 	for script in benchmarks/*.py; do case $$script in */table.py|*_peer.py|*_peers.py) ;; *) python $$script || exit 1 ;; esac; done
 
 clean:
-	rm -rf .rsitr .snakemake cache checkpoints data results/cells/demo results/two_stage/demo results/tables/demo results/logs results/timing
+	rm -rf .rsitr .snakemake cache checkpoints data results/*/demo results/logs results/timing

@@ -102,7 +102,7 @@ def test_an_item_that_does_not_exist_is_answered_with_what_does(item, project, m
     monkeypatch.setattr(cli, "run_artefact", lambda spec, *stages: pytest.fail(f"{spec.item} ran"))
     message = refused("run", item)
     assert message.startswith(f"rsitr: {item} is not part of tiny, which has ")
-    assert "'cells': 4" in message
+    assert "cells/... (4)" in message
     assert "see `rsitr status`" in message
     assert "unknown experiment 'shop': params.yaml has tiny" in refused("run", "scenes/shop/clean")
 
@@ -256,7 +256,7 @@ def test_tables_of_data_that_is_not_here_are_left_and_named(project):
     out.mkdir(parents=True)
     (out / "datasets.csv").write_text("from git\n", encoding="utf-8")
     lines = run("tables").stdout.splitlines()
-    assert lines[-1] == f"left as they are, since their data is not here: {', '.join(FACTS)}"
+    assert lines[-1] == f"left as they are, since all or some of their data is not here: {', '.join(FACTS)}"
     assert (out / "datasets.csv").read_text(encoding="utf-8") == "from git\n"
     written = {Path(line).name for line in lines[:-1]}
     assert {"comparison.csv", "metrics.json", "sources.md"} <= written
@@ -276,6 +276,21 @@ def test_tables_of_captions_are_built_where_the_canonical_table_is(project):
     names = ("ceiling", "datasets", "mtgfe-table-1", "splits", "statistics")
     expected = {f"{name}.{kind}" for name in names for kind in ("csv", "md", "tex", "html")}
     assert {Path(line).name for line in lines} == expected | {"statistics.png", "similarity.png"}
+
+
+def test_a_table_keeps_the_rows_of_a_dataset_whose_data_is_not_here(project):
+    raw = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    raw["experiments"]["tiny"]["matrix"][0]["datasets"] = ["scenes-a", "scenes-b"]
+    Path("params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
+    shutil.copy(Paths.clean("scenes-b", "none"), Paths.dataset("scenes-b"))
+    table = Paths.tables("tiny") / "datasets.csv"
+    assert str(table) in run("tables", "--only", "datasets").stdout, "there is nothing to lose"
+    table.write_text("from git\n", encoding="utf-8")
+    assert run("tables", "--only", "datasets").stdout.endswith("data is not here: datasets\n")
+    assert table.read_text(encoding="utf-8") == "from git\n"
+    Paths.dataset("scenes-a").parent.mkdir(parents=True)
+    shutil.copy(Paths.dataset("scenes-b"), Paths.dataset("scenes-a"))
+    assert str(table) in run("tables", "--only", "datasets").stdout
 
 
 @pytest.mark.parametrize("strict", ["params.yaml", "--strict"])

@@ -86,8 +86,9 @@ def run(
     params, _ = opened(rest.partition("/")[0])
     found = find(params, item)
     if found is None:
-        known = Counter(spec.kind for spec in artefacts(params, params.experiment))
-        raise ParamsError(f"{item} is not part of {params.experiment}, which has {dict(known)}: see `rsitr status`")
+        counts = Counter(spec.kind for spec in artefacts(params, params.experiment))
+        known = ", ".join(f"{kind}/... ({count})" for kind, count in counts.items())
+        raise ParamsError(f"{item} is not part of {params.experiment}, which has {known}: see `rsitr status`")
     print(run_artefact(found).say(found))
 
 
@@ -124,7 +125,7 @@ def tables(
     for path in report.build(params, name, only=only, strict=strict):
         print(path)
     if left := report.missing_data(params, name, only):
-        print(f"left as they are, since their data is not here: {', '.join(left)}")
+        print(f"left as they are, since all or some of their data is not here: {', '.join(left)}")
 
 
 @app.command()

@@ -85,22 +85,16 @@ class Material:
 def build(params: Params, experiment: str, *, only: str | None = None, strict: bool = False) -> list[Path]:
     """Tables and figures of an experiment, or those of a name or group (``rsitr.tables.declared.chosen``).
 
-    Tables of data that is not here are left as they are: a clone has them from git. ``strict``, here or in params.yaml,
+    Tables of ``missing_data`` are left as they are: a clone has them from git. ``strict``, here or in params.yaml,
     writes nothing from records unless all of them are of the present (``refuse``).
     """
     tables = _asked(params, experiment, only)
     if (strict or params.strict) and any(table.made_from == "records" for table in tables):
         refuse(params, experiment)
     material = Material(params, experiment)
-    here = {
-        "records": True,
-        "sources": True,
-        "canonical": bool(material.canonical),
-        "near duplicates": bool(material.copies),
-    }
     # Records come last: what they are marked with is what ``leakage`` writes.
     tables = sorted(tables, key=lambda table: table.made_from == "records")
-    return [path for table in tables if here[table.made_from] for path in table.build(material)]
+    return [path for table in tables if not _lacks_data(table, material) for path in table.build(material)]
 
 
 def _asked(params: Params, experiment: str, only: str | None) -> list[Declared]:
@@ -108,7 +102,21 @@ def _asked(params: Params, experiment: str, only: str | None) -> list[Declared]:
 
 
 def missing_data(params: Params, experiment: str, only: str | None = None) -> list[str]:
-    """Names of the tables that ``build`` leaves as they are, because their data is not here."""
+    """Names of the tables that ``build`` leaves as they are.
+
+    Their data is not here, or only a part of it is, and writing them would lose the rows of the rest.
+    """
     material = Material(params, experiment)
-    here = {"canonical": bool(material.canonical), "near duplicates": bool(material.copies)}
-    return [table.name for table in _asked(params, experiment, only) if not here.get(table.made_from, True)]
+    return [table.name for table in _asked(params, experiment, only) if _lacks_data(table, material)]
+
+
+def _lacks_data(table: Declared, material: Material) -> bool:
+    experiment = material.experiment
+    if table.made_from == "canonical":
+        count, wanted = len(material.canonical), len({*experiment.datasets})
+    elif table.made_from == "near duplicates":
+        count, wanted = len(material.copies), len({*experiment.compared})
+    else:
+        return False
+    written = any((material.out / name).is_file() for name in table.files(experiment))
+    return not count or (count < wanted and written)

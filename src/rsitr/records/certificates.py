@@ -13,7 +13,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from rsitr.records.files import write_text
+from rsitr.errors import RecordError
+from rsitr.records.files import replacing
 from rsitr.records.provenance import sha256_json
 
 FILE = Path("results/certificates.csv")
@@ -77,20 +78,27 @@ class Ledger:
         return cls(rows, problems)
 
     def add(self, rows: Iterable[Certificate], path: Path = FILE) -> int:
-        """Append certificates that are not there yet; returns how many."""
+        """Append certificates that are not there yet; returns how many.
+
+        Raises ``RecordError`` for a file whose first line is damaged: nobody would read what is appended to it.
+        """
         known = {row[:-1] for row in self.rows}
         fresh = [row.sealed() for row in dict.fromkeys(rows) if row[:-1] not in known]
         if not fresh:
             return 0
         buffer = io.StringIO()
         writer = csv.writer(buffer, lineterminator="\n")
-        before = path.read_text(encoding="utf-8") if path.is_file() else ""
+        before = path.read_bytes() if path.is_file() else b""  # rows that cannot be used stay as they are
+        header = ",".join(Certificate._fields)
         if not before:
             writer.writerow(Certificate._fields)
-        elif not before.endswith("\n"):
+        elif before.partition(b"\n")[0] != header.encode():
+            raise RecordError(f"{path}: the first line has to be {header}: restore it from git, then run again")
+        elif not before.endswith(b"\n"):
             buffer.write("\n")
         writer.writerows(fresh)
-        write_text(path, before + buffer.getvalue())
+        with replacing(path) as partial:
+            partial.write_bytes(before + buffer.getvalue().encode())
         self.rows += fresh
         self.__dict__.pop("_edges", None)
         return len(fresh)

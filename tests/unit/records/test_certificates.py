@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from rsitr.errors import RecordError
 from rsitr.records.certificates import ANY, Certificate, Ledger
 from rsitr.records.provenance import sha256_json
 
@@ -193,6 +194,11 @@ def test_a_file_of_bytes_is_not_used(path: Path) -> None:
     path.parent.mkdir()
     path.write_bytes(bytes(range(128, 256)))
     assert Ledger.read(path).problems == [f"{path}: the first line has to be {HEADER}: restore it from git"]
+    # What is appended to it would never be read.
+    before = path.read_bytes()
+    with pytest.raises(RecordError, match=r"the first line has to be .*: restore it from git, then run again"):
+        Ledger.read(path).add([row("A", "B")], path)
+    assert path.read_bytes() == before
 
 
 def test_the_ledger_of_this_project_can_be_used_in_full() -> None:
