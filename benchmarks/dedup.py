@@ -30,8 +30,8 @@ from recall import resident_mib
 from rsitr.datasets.mirror import mirror_dir
 from rsitr.datasets.table import read_table
 from rsitr.dedup.candidates import NEIGHBOURS, Index
-from rsitr.dedup.copies import find_copies
 from rsitr.dedup.fingerprints import DIMENSIONS, ORIENTATIONS, WINDOWS, fingerprints, oriented
+from rsitr.dedup.near_duplicates import find_near_duplicates
 from rsitr.dedup.thumbnails import Thumbnails, look
 from rsitr.records.paths import Paths
 from table import Row, add_cases, machine, print_rows, write_rows
@@ -60,7 +60,7 @@ def thumbnails(paths: list[Path]) -> Thumbnails:
 def ours(first: list[Path], second: list[Path]) -> Pairs:
     """The copies that rsitr finds between two lists of files."""
     torch.set_num_threads(THREADS)
-    found = find_copies(thumbnails(first), thumbnails(second))
+    found = find_near_duplicates(thumbnails(first), thumbnails(second))
     return set(zip(found["first"].astype(int).tolist(), found["second"].astype(int).tolist(), strict=True))
 
 
@@ -194,7 +194,7 @@ def originals() -> list[Path]:
     paths = files("rsicd")
     names = np.random.default_rng(0).permutation(sorted(paths))[: PLANTED + 200]
     chosen = [paths[name] for name in names]
-    twins = find_copies(thumbnails(chosen))
+    twins = find_near_duplicates(thumbnails(chosen))
     left_out = set(twins["first"].astype(int)) | set(twins["second"].astype(int))
     return [path for place, path in enumerate(chosen) if place not in left_out][:PLANTED]
 

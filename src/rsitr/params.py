@@ -187,7 +187,7 @@ class Prior(_Strict):
 
     @property
     def compared(self) -> list[tuple[str, str]]:
-        """Pairs of datasets whose tables of copies say which images are left out; none if none are."""
+        """Pairs of datasets whose tables of near duplicates say which images are left out; none if none are."""
         if not self.without or self.dedup != "copies":
             return []
         return list(combinations_with_replacement(sorted({*self.datasets, *self.without}), 2))
@@ -350,13 +350,13 @@ class Params(_Strict):
         }
 
 
-def parse_params(raw: dict[str, Any], origin: str = "params.yaml") -> Params:
+def parse_params(raw: dict[str, Any], source: str = "params.yaml") -> Params:
     """Typed parameters from a parsed mapping; every mistake is listed with its place."""
     try:
         return Params.model_validate(raw)
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
-        raise ParamsError(f"{origin} is not valid:\n" + "\n".join(lines)) from None
+        raise ParamsError(f"{source} is not valid:\n" + "\n".join(lines)) from None
 
 
 def load_params(path: Path = Path("params.yaml")) -> Params:

@@ -17,7 +17,7 @@ from rsitr.datasets.table import DatasetFacts
 from rsitr.errors import ParamsError
 from rsitr.methods import entry, get_method, registry
 from rsitr.methods.base import Batch, Corpus, Method, MethodConfig, TrainingConfig
-from rsitr.methods.configure import configure, deviations
+from rsitr.methods.configure import changed_settings, configure
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.seeds import seeded
 from rsitr.params import NAME
@@ -107,7 +107,7 @@ class TestConfiguration:
     def test_variant_is_valid_and_changes_something(self, name: str, variant: str) -> None:
         cls = get_method(name)
         config = configure(cls, variant, {})
-        assert deviations(cls, variant, config) == []
+        assert changed_settings(cls, variant, config) == []
         if variant:
             assert re.fullmatch(NAME, variant)
             assert config != configure(cls, "", {})
@@ -225,7 +225,7 @@ class TestConfigure:
     def test_deviations_name_each_field_that_differs(self) -> None:
         cls = get_method("vse")
         config = configure(cls, "", {"epochs": 3, "text_weights": ""})
-        assert deviations(cls, "", config) == [
+        assert changed_settings(cls, "", config) == [
             "epochs 3 instead of 50",
             "text_weights none instead of google-bert/bert-base-uncased",
         ]

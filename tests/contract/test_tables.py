@@ -54,7 +54,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
             assert run("dedup", "thumbnails", name).exit_code == 0
             assert run("data", "clean", name).exit_code == 0
         for pair in (("rsicd",), ("ucm",), ("rsicd", "ucm")):
-            assert run("dedup", "copies", *pair).exit_code == 0
+            assert run("dedup", "pairs", *pair).exit_code == 0
         # One record is enough for what has a number, all others are missing.
         records = Records(Path("results"))
         records.put("rsicd", "vse", 0, 40.0, parameters={"total": 9, "trainable": 4})

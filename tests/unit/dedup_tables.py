@@ -1,4 +1,4 @@
-"""Tiny canonical tables with given hashes, and tables of copies with given pairs."""
+"""Tiny canonical tables with given hashes, and tables of near duplicates with given pairs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
-from rsitr.dedup.pairs import SCHEMA, CopiesFacts
+from rsitr.dedup.pairs import SCHEMA, NearDuplicateFacts
 
 Image = tuple[str, str, str]
 
@@ -34,11 +34,11 @@ def put(folder: Path, name: str, images: list[Image], **changes: dict[str, objec
     return path
 
 
-def put_copies(folder: Path, first: str, second: str, pairs: list[tuple[Image, Image]], sha: str = "") -> Path:
-    """Write a table of copies; each image is given as (image id, split, ...)."""
+def put_near_duplicates(folder: Path, first: str, second: str, pairs: list[tuple[Image, Image]], sha: str = "") -> Path:
+    """Write a table of near duplicates; each image is given as (image id, split, ...)."""
     rows = [(one[0], other[0], one[1], other[1], "second", "same", 0, 0, 1, 1, 0.99, 0.875, 1) for one, other in pairs]
     table = pa.Table.from_pandas(pd.DataFrame(rows, columns=SCHEMA.names), SCHEMA, preserve_index=False)
-    facts = CopiesFacts(first, second, sha or f"sha of {first}", f"sha of {second}")
+    facts = NearDuplicateFacts(first, second, sha or f"sha of {first}", f"sha of {second}")
     path = folder / f"{first}-{second}.parquet"
     pq.write_table(table.replace_schema_metadata({b"rsitr": json.dumps(facts._asdict()).encode()}), path)
     return path

@@ -1,4 +1,4 @@
-"""Made-up datasets with overlaps known by hand: canonical tables and tables of copies, without any image."""
+"""Made-up datasets with overlaps known by hand: canonical tables and tables of near duplicates, without any image."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def put_table(folder: Path, name: str, synthetic: bool = False) -> Path:
     return path
 
 
-def put_copies(folder: Path, first: str, second: str, first_sha: str = "") -> Path:
-    """Write the table of copies between two of the sets."""
+def put_near_duplicates(folder: Path, first: str, second: str, first_sha: str = "") -> Path:
+    """Write the table of near duplicates between two of the sets."""
     splits = {name: {row[0]: row[1] for row in rows} for name, rows in ROWS.items()}
     columns = ["first", "second", "part", "orientation", "detail", "agreement"]
     frame = pd.DataFrame(PAIRS[first, second], columns=columns).astype({"detail": float, "agreement": float})
@@ -85,4 +85,6 @@ def put_copies(folder: Path, first: str, second: str, first_sha: str = "") -> Pa
 
 def put_all(folder: Path) -> tuple[dict[str, Path], dict[tuple[str, str], Path]]:
     """Write all tables: the canonical ones by dataset, and those of copies by pair."""
-    return {name: put_table(folder, name) for name in ROWS}, {pair: put_copies(folder, *pair) for pair in PAIRS}
+    return {name: put_table(folder, name) for name in ROWS}, {
+        pair: put_near_duplicates(folder, *pair) for pair in PAIRS
+    }

@@ -9,7 +9,7 @@ import pyarrow as pa
 from PIL import Image
 
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
-from rsitr.dedup.pairs import SCHEMA, CopiesFacts, write_pairs
+from rsitr.dedup.pairs import SCHEMA, NearDuplicateFacts, write_pairs
 from rsitr.params import Prior
 from rsitr.records.paths import Paths
 from rsitr.records.prior import PriorSpec
@@ -41,13 +41,13 @@ def sha_of(path: Path) -> str:
     return sha256_file(path) if path.is_file() else f"{path.name:0>64}"
 
 
-def put_copies(first: str, second: str, pairs: tuple[tuple[str, str], ...] = (), first_sha: str = "") -> Path:
-    """Write the table of copies between two sets, or inside one."""
+def put_near_duplicates(first: str, second: str, pairs: tuple[tuple[str, str], ...] = (), first_sha: str = "") -> Path:
+    """Write the table of near duplicates between two sets, or inside one."""
     blank = dict.fromkeys(SCHEMA.names, "") | dict.fromkeys(SCHEMA.names[6:], 0.9)
     frame = pd.DataFrame([blank | {"first": one, "second": other} for one, other in pairs], columns=SCHEMA.names)
-    facts = CopiesFacts(first, second, first_sha or f"sha of {first}", f"sha of {second}")
-    write_pairs(frame.astype(dict.fromkeys(SCHEMA.names[6:], "float32")), facts, Paths.copies(first, second))
-    return Paths.copies(first, second)
+    facts = NearDuplicateFacts(first, second, first_sha or f"sha of {first}", f"sha of {second}")
+    write_pairs(frame.astype(dict.fromkeys(SCHEMA.names[6:], "float32")), facts, Paths.near_duplicates(first, second))
+    return Paths.near_duplicates(first, second)
 
 
 def prior_spec(**prior: object) -> PriorSpec:

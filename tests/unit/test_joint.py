@@ -6,7 +6,7 @@ import pytest
 
 from rsitr.dedup.joint import DUPLICATE, build_joint, join, read_joint, removed, shared
 from rsitr.errors import DatasetError, ParamsError
-from tests.unit.dedup_tables import mark, put, put_copies
+from tests.unit.dedup_tables import mark, put, put_near_duplicates
 
 A, B, C, D, E = ((first, first + 1, first + 2, first + 3) for first in (0, 10, 20, 30, 40))
 RSICD = [
@@ -109,18 +109,18 @@ def test_nothing_leaves_under_the_published_splits_alone(tables):
     assert facts.data_sha != join("ret-3", "remoteclip", tables)[1].data_sha
 
 
-def write_copies(folder, **found):
-    """Tables of copies of RET-3's members; ``found`` are the pairs by the names of both."""
+def write_near_duplicates(folder, **found):
+    """Tables of near duplicates of RET-3's members; ``found`` are the pairs by the names of both."""
     names = ("rsicd", "rsitmd", "ucm")
     pairs = [(first, second) for place, first in enumerate(names) for second in names[place:]]
-    return [put_copies(folder, *pair, found.get("_".join(pair), [])) for pair in pairs]
+    return [put_near_duplicates(folder, *pair, found.get("_".join(pair), [])) for pair in pairs]
 
 
 def test_copies_instead_of_hashes(tables, tmp_path):
-    copies = write_copies(
+    near_duplicates = write_near_duplicates(
         tmp_path, rsicd_rsicd=[(RSICD[2], RSICD[6])], rsitmd_ucm=[(RSITMD[0], UCM[2]), (RSITMD[1], UCM[1])]
     )
-    frame, _ = join("ret-3", "copies", tables, copies)
+    frame, _ = join("ret-3", "copies", tables, near_duplicates)
     assert [row for row in told(frame) if row[1]] == [
         ("rsicd/r3.jpg", DUPLICATE, ["rsicd/t1.jpg"]),
         ("rsicd/r4.jpg", "no captions", []),
@@ -131,17 +131,20 @@ def test_copies_instead_of_hashes(tables, tmp_path):
 
 def test_a_chain_through_a_dataset_outside_is_none(tables, tmp_path):
     a = ("a.jpg", "train")
-    copies = [*write_copies(tmp_path), put_copies(tmp_path, "aid", "rsicd", [(a, RSICD[1]), (a, RSICD[6])])]
-    frame, _ = join("ret-3", "copies", tables, copies)
+    near_duplicates = [
+        *write_near_duplicates(tmp_path),
+        put_near_duplicates(tmp_path, "aid", "rsicd", [(a, RSICD[1]), (a, RSICD[6])]),
+    ]
+    frame, _ = join("ret-3", "copies", tables, near_duplicates)
     assert DUPLICATE not in set(frame["reason"])
 
 
 def test_a_member_without_images_is_in_the_union_and_nothing_of_it_is_kept(tables, tmp_path):
     tables["rsitmd"] = lacking(tmp_path, "rsitmd", RSITMD)
     # There are no copies of it to be had, so they are not asked for.
-    copies = [path for path in write_copies(tmp_path) if "rsitmd" not in path.name]
+    near_duplicates = [path for path in write_near_duplicates(tmp_path) if "rsitmd" not in path.name]
     for rule in ("remoteclip", "copies"):
-        frame, facts = join("ret-3", rule, tables, copies)
+        frame, facts = join("ret-3", rule, tables, near_duplicates)
         assert facts.absent == ("rsitmd",)
         assert told(frame)[5:7] == [("rsitmd/1.tif", "missing image", []), ("rsitmd/2.tif", "missing image", [])]
         assert frame["captions"].map(list)[5] == ["rsitmd 1.tif"]
@@ -186,9 +189,12 @@ def test_what_a_user_can_get_wrong(tables, tmp_path):
 
 
 def test_copies_have_to_be_there_and_of_this_data(tables, tmp_path):
-    copies = write_copies(tmp_path)
-    with pytest.raises(DatasetError, match=r"the copies of rsicd in ucm are needed .* data/copies/rsicd/ucm\.parquet"):
-        join("ret-3", "copies", tables, [path for path in copies if path.name != "rsicd-ucm.parquet"])
-    put_copies(tmp_path, "rsicd", "ucm", [], sha="older")
+    near_duplicates = write_near_duplicates(tmp_path)
+    with pytest.raises(
+        DatasetError,
+        match=r"the near duplicates of rsicd in ucm are needed: build data/near_duplicates/rsicd/ucm\.parquet",
+    ):
+        join("ret-3", "copies", tables, [path for path in near_duplicates if path.name != "rsicd-ucm.parquet"])
+    put_near_duplicates(tmp_path, "rsicd", "ucm", [], sha="older")
     with pytest.raises(DatasetError, match=r"rsicd-ucm\.parquet was made from other data of rsicd: delete it and run"):
-        join("ret-3", "copies", tables, copies)
+        join("ret-3", "copies", tables, near_duplicates)

@@ -11,7 +11,7 @@ from rsitr.dedup.clean import write_clean
 from rsitr.dedup.leakage import evidence, leaks, leaks_of, overlaps
 from rsitr.errors import DatasetError, ParamsError
 from rsitr.records.paths import Paths
-from tests.unit.leaking_sets import ROWS, put_all, put_copies, put_table
+from tests.unit.leaking_sets import ROWS, put_all, put_near_duplicates, put_table
 
 
 @pytest.fixture
@@ -19,9 +19,9 @@ def sets(tmp_path):
     return put_all(tmp_path)
 
 
-def matrix(tables, copies, rule):
+def matrix(tables, near_duplicates, rule):
     """What leaks, by source and test set; the reason where that is not known."""
-    found = overlaps(tables, copies, rule)
+    found = overlaps(tables, near_duplicates, rule)
     return {
         (f"{each.source} {each.source_split}", each.test): tuple(each.images or ()) or each.reason for each in found
     }
@@ -81,87 +81,90 @@ def test_nothing_found_is_not_the_same_as_nothing_known(sets):
 
 
 def test_a_pair_of_datasets_that_was_not_compared_is_unknown_and_the_others_are_not(sets, tmp_path):
-    tables, copies = sets
-    copies["big", "prior"] = tmp_path / "data" / "nowhere.parquet"
-    found = matrix(tables, copies, "copies")
+    tables, near_duplicates = sets
+    near_duplicates["big", "prior"] = tmp_path / "data" / "nowhere.parquet"
+    found = matrix(tables, near_duplicates, "copies")
     assert found["prior all", "big"].startswith(f"{tmp_path}/data/nowhere.parquet is missing: build it with")
     assert (found["prior all", "small"], found["big train", "big"]) == (("u",), ("t1",))
-    del copies["big", "prior"]
-    assert matrix(tables, copies, "copies")["prior all", "big"] == "big and prior: copies were not looked for"
-    assert matrix(tables, copies, "copies")["big train", "small"] == ""  # no chain through p2 any more
+    del near_duplicates["big", "prior"]
+    assert (
+        matrix(tables, near_duplicates, "copies")["prior all", "big"]
+        == "big and prior: near duplicates were not looked for"
+    )
+    assert matrix(tables, near_duplicates, "copies")["big train", "small"] == ""  # no chain through p2 any more
     # Chains run inside each of the two sets, so what is inside them has to be known as well.
-    del copies["small", "small"]
-    found = matrix(tables, copies, "copies")
+    del near_duplicates["small", "small"]
+    found = matrix(tables, near_duplicates, "copies")
     assert {found[pair] for pair in found if "small" in " ".join(pair) and "gone" not in " ".join(pair)} == {
-        "small: copies were not looked for"
+        "small: near duplicates were not looked for"
     }
     assert matrix(tables, {}, "remoteclip")["prior all", "big"] == ("t1",)
 
 
 def test_copies_found_in_other_data_do_not_count(sets, tmp_path):
-    tables, copies = sets
-    path = copies["big", "big"] = put_copies(tmp_path, "big", "big", first_sha="sha of older data")
-    assert matrix(tables, copies, "copies")["big train", "big"] == (
+    tables, near_duplicates = sets
+    path = near_duplicates["big", "big"] = put_near_duplicates(tmp_path, "big", "big", first_sha="sha of older data")
+    assert matrix(tables, near_duplicates, "copies")["big train", "big"] == (
         f"{path} was made from other data of big: delete it and run again"
     )
 
 
 def test_a_split_without_images_is_unknown_and_the_others_are_not(sets, tmp_path, monkeypatch):
-    tables, copies = sets
+    tables, near_duplicates = sets
     rows = [(*row[:3], "", "missing image") if row[1] == "val" else row for row in ROWS["big"]]
     monkeypatch.setitem(ROWS, "big", rows)
     put_table(tmp_path, "big")
-    found = matrix(tables, copies, "copies")
+    found = matrix(tables, near_duplicates, "copies")
     assert (found["big val", "big"], found["big train", "big"]) == ("no images of big val at hand", ("t1",))
     rows = [(*row[:3], "", "missing image") if row[1] == "test" else row for row in ROWS["big"]]
     monkeypatch.setitem(ROWS, "big", rows)
     put_table(tmp_path, "big")
-    found = matrix(tables, copies, "copies")
+    found = matrix(tables, near_duplicates, "copies")
     assert found["prior all", "big"] == found["big train", "big"] == "no images of big test at hand"
     assert found["big train", "small"] == ("u",)
 
 
 def test_a_set_without_captions_is_a_source_and_no_test_set(sets, tmp_path, monkeypatch):
-    tables, copies = sets
+    tables, near_duplicates = sets
     monkeypatch.setitem(ROWS, "small", [(*row[:2], 0, *row[3:]) for row in ROWS["small"]])
     put_table(tmp_path, "small")
-    found = overlaps(tables, copies, "copies")
+    found = overlaps(tables, near_duplicates, "copies")
     assert {each.test for each in found} == {"big", "gone"}
     assert ("small", "train") in {each[:2] for each in found}
 
 
 def test_a_missing_table_and_an_unknown_rule_are_errors(sets, tmp_path):
-    tables, copies = sets
+    tables, near_duplicates = sets
     with pytest.raises(ParamsError, match="'phash'"):
-        overlaps(tables, copies, "phash")
+        overlaps(tables, near_duplicates, "phash")
     with pytest.raises(DatasetError, match="is missing"):
-        overlaps(tables | {"big": tmp_path / "none.parquet"}, copies, "copies")
+        overlaps(tables | {"big": tmp_path / "none.parquet"}, near_duplicates, "copies")
 
 
 def test_the_leaks_of_a_dataset_are_those_of_its_own_training_split(sets):
-    tables, copies = sets
-    found = leaks(tables, copies, "copies")
+    tables, near_duplicates = sets
+    found = leaks(tables, near_duplicates, "copies")
     assert (found["big"], found["small"]) == ((1, 3), (0, 1))
     assert leaks(tables, {}, "remoteclip")["big"] == (1, 3)
 
 
 def test_leaks_that_are_not_known(sets):
-    tables, copies = sets
-    assert not {"gone", "prior"} & set(leaks(tables, copies, "copies"))
+    tables, near_duplicates = sets
+    assert not {"gone", "prior"} & set(leaks(tables, near_duplicates, "copies"))
     assert "big" not in leaks(tables, {}, "copies")
 
 
 def test_training_images_that_were_removed_do_not_leak(sets, tmp_path, monkeypatch):
-    tables, copies = sets
+    tables, near_duplicates = sets
     monkeypatch.chdir(tmp_path)
-    inside = Paths.copies("big", "big")
+    inside = Paths.near_duplicates("big", "big")
     inside.parent.mkdir(parents=True)
-    shutil.copy(copies["big", "big"], inside)
+    shutil.copy(near_duplicates["big", "big"], inside)
     for dedup, expected in (("none", (1, 3)), ("remoteclip", (1, 3)), ("copies", (0, 3))):
         path = tmp_path / f"clean-{dedup}.parquet"
         write_clean(tables["big"], dedup, path)
         # By hashes only a leaves, which is like t2; t1 is still like b.
-        assert leaks({"big": path}, copies, "copies")["big"] == expected, dedup
+        assert leaks({"big": path}, near_duplicates, "copies")["big"] == expected, dedup
 
 
 def lines(frame):
@@ -171,8 +174,10 @@ def lines(frame):
 
 
 def test_of_what_speaks_for_an_image_the_best_is_shown(sets):
-    tables, copies = sets
-    found = {each[:3]: evidence(each, copies) for each in overlaps(tables, copies, "copies") if each.images}
+    tables, near_duplicates = sets
+    found = {
+        each[:3]: evidence(each, near_duplicates) for each in overlaps(tables, near_duplicates, "copies") if each.images
+    }
     columns = ["test_image", "source_image", "link", "part", "orientation", "detail", "agreement"]
     assert [list(frame) for frame in found.values()] == [columns] * 5
     assert {place: lines(frame) for place, frame in found.items()} == {
@@ -195,9 +200,9 @@ def test_the_leaks_of_some_images_are_counted_through_all_chains(sets):
 
 
 def test_what_was_not_compared_with_some_images_is_unknown(sets):
-    tables, copies = sets
-    known = {pair: path for pair, path in copies.items() if pair != ("big", "prior")}
+    tables, near_duplicates = sets
+    known = {pair: path for pair, path in near_duplicates.items() if pair != ("big", "prior")}
     assert leaks_of([("prior", "p1")], tables, known, "copies")["big"] is None
     assert leaks_of([("prior", "p2")], tables, known, "copies")["small"] == (1, 1)
     alone = {name: path for name, path in tables.items() if name != "prior"}
-    assert leaks_of([("prior", "p1")], alone, copies, "copies")["big"] is None
+    assert leaks_of([("prior", "p1")], alone, near_duplicates, "copies")["big"] is None

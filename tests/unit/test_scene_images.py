@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from rsitr.dedup.prior_images import select
 from rsitr.errors import DatasetError, Unsupported
 from rsitr.records.paths import Paths
-from tests.unit.scene_sets import prior_spec, put_copies, put_set
+from tests.unit.scene_sets import prior_spec, put_near_duplicates, put_set
 
 # Of w, d is in the test image t, and e in b of train, which is like t as well; f is like v of val; u is another test
 # image, of which nothing is known. So d and e go.
@@ -25,9 +25,9 @@ def sets(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     put_set("world", WORLD)
     put_set("city", CITY)
-    put_copies("world", "world")
-    put_copies("city", "city", (("b", "t"),))
-    put_copies("city", "world", (("t", "d"), ("b", "e"), ("v", "f")))
+    put_near_duplicates("world", "world")
+    put_near_duplicates("city", "city", (("b", "t"),))
+    put_near_duplicates("city", "world", (("t", "d"), ("b", "e"), ("v", "f")))
 
 
 def ids(images):
@@ -68,7 +68,7 @@ def test_a_retrieval_set_gives_its_own_training_split():
 
 
 def test_a_class_that_is_left_out_altogether_is_named():
-    put_copies("city", "world", tuple(("t", name) for name in "efgh"))
+    put_near_duplicates("city", "world", tuple(("t", name) for name in "efgh"))
     put_set("world", [*WORLD, ("i", "train", "bare land"), ("j", "train", "bare land")])
     chosen = select(prior_spec(datasets=["world"], without=["city"]))
     assert chosen.unseen == ("port",)
@@ -86,7 +86,7 @@ def test_sets_that_call_a_class_alike_share_it():
 def test_the_rule_of_the_field_needs_no_table_of_copies():
     put_set("world", [("a", "train", "farm", "", "ff".zfill(16)), *((n, "train", n) for n in "bc")])
     put_set("city", [("t", "test", "farm", "", "fe".zfill(16))])
-    for path in Paths.copies("a", "b").parent.parent.glob("*/*.parquet"):
+    for path in Paths.near_duplicates("a", "b").parent.parent.glob("*/*.parquet"):
         path.unlink()
     assert ids(select(prior_spec(datasets=["world"], without=["city"], dedup="remoteclip")).train) == "bc"
 
@@ -104,14 +104,14 @@ def test_a_class_never_stands_in_the_held_out_part_alone(names, share):
 
 
 def test_a_missing_table_of_copies_is_named_with_the_command_that_makes_it():
-    path = Paths.copies("city", "world")
+    path = Paths.near_duplicates("city", "world")
     path.unlink()
     with pytest.raises(DatasetError, match=f"{path} is missing: build it with `snakemake --cores 2 {path}`"):
         select(prior_spec(datasets=["world"], without=["city"]))
 
 
 def test_copies_of_other_data_certify_nothing():
-    put_copies("city", "world", (("t", "d"),), first_sha="older")
+    put_near_duplicates("city", "world", (("t", "d"),), first_sha="older")
     with pytest.raises(DatasetError, match="was made from other data of city"):
         select(prior_spec(datasets=["world"], without=["city"]))
 

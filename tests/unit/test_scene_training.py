@@ -26,7 +26,7 @@ from rsitr.stages.prior import (
     sample_order,
     train,
 )
-from tests.unit.scene_sets import draw_set, prior_spec, put_copies, put_set
+from tests.unit.scene_sets import draw_set, prior_spec, put_near_duplicates, put_set
 
 TINY = {
     **{"image_backbone": "test_resnet", "image_weights": "none", "image_size": 32, "augment": "crop-flip"},
@@ -177,9 +177,9 @@ def test_nothing_is_kept_against_an_objection():
 
 def test_planted_copies_are_left_out_and_listed():
     put_set("city", [("t", "test", "red")])
-    put_copies("world", "world")
-    put_copies("city", "city")
-    put_copies("city", "world", (("t", "red_3.png"),))
+    put_near_duplicates("world", "world")
+    put_near_duplicates("city", "city")
+    put_near_duplicates("city", "world", (("t", "red_3.png"),))
     spec = spec_of(without=["city"])
     record = train(spec)
     assert record.left_out == {"world: near duplicate in city test": 1}

@@ -26,7 +26,7 @@ from rsitr.stages import train as training
 from rsitr.stages.train import Trainer, train
 from rsitr.tables.entries import collect
 from tests.unit.made import KILLED, Processes, put_cell, put_prior, put_trained
-from tests.unit.scene_sets import put_copies, put_set
+from tests.unit.scene_sets import put_near_duplicates, put_set
 
 CELL, OTHER = (CellId("tiny", "scenes-b", method, 0) for method in ("vse", "chance"))
 MINE = PriorId("tiny", "mine")
@@ -61,7 +61,7 @@ def sets(project):
     put_set("scenes-a", [(name, "train", "farm" if name < "c" else "port") for name in "abcd"])
     put_set("scenes-b", [("s", "train", "farm"), ("t", "test", "farm"), ("u", "test", "port")])
     for pair, rows in {("a", "a"): (), ("a", "b"): (("b", "t"), ("d", "s")), ("b", "b"): ()}.items():
-        put_copies(*(f"scenes-{name}" for name in pair), rows)
+        put_near_duplicates(*(f"scenes-{name}" for name in pair), rows)
 
 
 @pytest.fixture
@@ -316,7 +316,7 @@ def test_what_a_prior_saw_of_the_test_sets_is_counted(change, sets):
     assert expected.items() <= overlap.training_overlaps(change(share), "tiny").items()
     clean = overlap.training_overlaps(change(share | {"without": ["scenes-b"]}), "tiny")
     assert clean["scenes-b", "tiny/mine"] == (0, 2)
-    Paths.copies("scenes-a", "scenes-b").unlink()
+    Paths.near_duplicates("scenes-a", "scenes-b").unlink()
     assert overlap.training_overlaps(change(share), "tiny")["scenes-b", "tiny/mine"] is None
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from rsitr.tables import dedup
 from rsitr.tables.dedup import Found, hashes_between, hashes_inside
-from tests.unit.dedup_tables import mark, put, put_copies
+from tests.unit.dedup_tables import mark, put, put_near_duplicates
 
 A, B, C = ((first, first + 1, first + 2, first + 3) for first in (0, 10, 20))
 AID = [("a1.jpg", "train", mark(*A)), ("a2.jpg", "train", mark(*B)), ("a3.jpg", "train", mark(*C))]
@@ -88,7 +88,7 @@ def lab(tmp_path):
         ("rsicd", "ucm"): [(r4, UCM[1])],
         ("ucm", "ucm"): [],
     }
-    return tables, {pair: put_copies(tmp_path, *pair, pairs) for pair, pairs in found.items()}
+    return tables, {pair: put_near_duplicates(tmp_path, *pair, pairs) for pair, pairs in found.items()}
 
 
 def lines(path):
@@ -150,9 +150,9 @@ def test_what_ret_loses(lab, tmp_path):
 
 
 def test_with_all_images_at_hand_the_training_set_has_a_sum(lab, tmp_path):
-    tables, copies = lab
+    tables, near_duplicates = lab
     tables["rsitmd"] = put(tmp_path, "rsitmd", [("r1.jpg", "val", mark(40)), ("r9.jpg", "test", mark(*A))])
-    path = dedup.build(tables, copies, "lab", tmp_path / "out")[0]
+    path = dedup.build(tables, near_duplicates, "lab", tmp_path / "out")[0]
     rows = {
         (line["rule"], line["images of"]): [line[column] for column in JOINT]
         for line in lines(path)
@@ -164,7 +164,7 @@ def test_with_all_images_at_hand_the_training_set_has_a_sum(lab, tmp_path):
     # Copies of RSITMD were not looked for, so the set cannot be said to be clean.
     assert rows["copies", "all"][0].startswith("NA [")
     assert len([key for key in rows if key[0] == "copies"]) == 1
-    assert "the copies of rsicd in rsitmd are needed as well" in path.read_text(encoding="utf-8")
+    assert "the near duplicates of rsicd in rsitmd are needed" in path.read_text(encoding="utf-8")
 
 
 def test_every_pair_of_copies_is_listed(lab, tmp_path):
@@ -186,9 +186,9 @@ def test_every_pair_of_copies_is_listed(lab, tmp_path):
 
 
 def test_of_a_group_a_test_image_stays_and_of_equals_the_first_by_name(lab, tmp_path):
-    tables, copies = lab
-    copies["ucm", "ucm"] = put_copies(tmp_path, "ucm", "ucm", [(UCM[0], UCM[2])])
-    rows = lines(dedup.build(tables, copies, "lab", tmp_path / "out")[5])
+    tables, near_duplicates = lab
+    near_duplicates["ucm", "ucm"] = put_near_duplicates(tmp_path, "ucm", "ucm", [(UCM[0], UCM[2])])
+    rows = lines(dedup.build(tables, near_duplicates, "lab", tmp_path / "out")[5])
     assert [list(row.values()) for row in rows] == [
         ["0", "rsicd", "r5.jpg", "test", "True"],
         ["0", "ucm", "2.tif", "test", "False"],
@@ -204,11 +204,11 @@ def test_of_a_group_a_test_image_stays_and_of_equals_the_first_by_name(lab, tmp_
 
 
 def test_copies_that_are_not_there_or_not_of_this_data_are_na(lab, tmp_path):
-    tables, copies = lab
-    del copies["aid", "ucm"]
-    copies["aid", "aid"] = tmp_path / "gone.parquet"
-    put_copies(tmp_path, "aid", "rsicd", [(AID[0], RSICD[0])], sha="older")
-    paths = dedup.build(tables, copies, "lab", tmp_path / "out")
+    tables, near_duplicates = lab
+    del near_duplicates["aid", "ucm"]
+    near_duplicates["aid", "aid"] = tmp_path / "gone.parquet"
+    put_near_duplicates(tmp_path, "aid", "rsicd", [(AID[0], RSICD[0])], sha="older")
+    paths = dedup.build(tables, near_duplicates, "lab", tmp_path / "out")
     inside, between = "Near duplicates inside a dataset", "Near duplicates between datasets"
     for table, row, columns in (
         (inside, "aid", INSIDE),
@@ -218,7 +218,7 @@ def test_copies_that_are_not_there_or_not_of_this_data_are_na(lab, tmp_path):
         assert all(text.startswith("NA [") for text in shown(paths[0], table, row, columns, "copies")[0])
         assert shown(paths[0], table, row, ["pairs"], "remoteclip")[0][0].isdigit()
     text = paths[0].read_text(encoding="utf-8")
-    assert "] not compared: copies of aid in ucm were not looked for\n" in text
+    assert "] not compared: near duplicates of aid in ucm were not looked for\n" in text
     assert "gone.parquet is missing: build it with" in text
     assert "aid-rsicd.parquet was made from other data of aid: delete it and run again\n" in text
     assert Counter(row["first_dataset"] for row in lines(paths[4])) == {"rsicd": 4}

@@ -15,10 +15,10 @@ FILES = [f"leakage.{suffix}" for suffix in ("csv", "md", "tex", "html", "long.cs
 
 @pytest.fixture
 def sets(tmp_path):
-    tables, copies = put_all(tmp_path)
+    tables, near_duplicates = put_all(tmp_path)
     put_table(tmp_path, "small", synthetic=True)
-    del copies["big", "small"]
-    return tables, copies
+    del near_duplicates["big", "small"]
+    return tables, near_duplicates
 
 
 def build(sets, folder):
@@ -65,7 +65,7 @@ remoteclip.
 | gone train | 0 | NA<sup>1</sup> | NA<sup>1</sup> |
 
 - <sup>1</sup> no images of gone at hand
-- <sup>2</sup> big and small: copies were not looked for
+- <sup>2</sup> big and small: near duplicates were not looked for
 
 Reproduce with `snakemake --cores 8 all --config experiment=lab`
 """
@@ -109,7 +109,7 @@ def test_the_tidy_file_tells_nothing_from_unknown(sets, tmp_path):
         ["prior", "all", "gone", "remoteclip", "", "0", "", "unknown", "no images of gone at hand"],
         ["prior", "all", "gone", "copies", "", "0", "", "unknown", "no images of gone at hand"],
     ]
-    reason = "big and small: copies were not looked for"
+    reason = "big and small: near duplicates were not looked for"
     assert ["big", "train", "small", "copies", "", "1", "", "unknown", reason] in rows
     assert ["big", "train", "small", "remoteclip", "0", "1", "0.0", "ok", ""] in rows
 

@@ -81,12 +81,12 @@ def test_a_prior_with_and_without_images_of_the_test_set(primed: Project) -> Non
     results = primed.path / "results"
     records = {name: json.loads((results / f"scenes/tiny/{name}/scenes.json").read_text()) for name in NAMES}
     assert [record["outcome"]["status"] for record in records.values()] == ["ok", "ok"]
-    copies = planted(primed.path)
-    assert len(copies) == 5
+    near_duplicates = planted(primed.path)
+    assert len(near_duplicates) == 5
     assert records["all"]["left_out"] == {}
     assert records["clean"]["left_out"] == {"scenes-a: near duplicate in scenes-b test": 5}
     rows = csv.DictReader((results / "scenes/tiny/clean/left_out.csv").read_text().splitlines())
-    assert {row["image"] for row in rows} == copies
+    assert {row["image"] for row in rows} == near_duplicates
     used = {name: sum(record["images"].values()) for name, record in records.items()}
     assert used["all"] - used["clean"] == 5
 

@@ -253,7 +253,7 @@ def test_wrong_type_of_a_setting_stops_before_the_graph(project: Project) -> Non
 
 def test_shards_of_a_comparison_give_what_one_job_gives(project: Project) -> None:
     """And what the clean protocol `copies` reads is built when it is asked for."""
-    path = project.path / "data/copies/scenes-b/scenes-b.parquet"
+    path = project.path / "data/near_duplicates/scenes-b/scenes-b.parquet"
     whole = path.read_bytes()
     params = copy.deepcopy(TINY)
     params["experiments"]["tiny"] |= {"shards": 3, "dedup": "copies"}

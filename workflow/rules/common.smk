@@ -41,17 +41,17 @@ wildcard_constraints:
     measure=NAME,
 
 
-def copies_inside(wildcards):
+def near_duplicates_inside(wildcards):
     """What the clean protocol `copies` reads as well as the canonical table."""
-    inside = Paths.copies(wildcards.dataset, wildcards.dataset)
+    inside = Paths.near_duplicates(wildcards.dataset, wildcards.dataset)
     return [str(inside)] if wildcards.dedup == "copies" else []
 
 
-def copies_shards(wildcards):
+def near_duplicate_shards(wildcards):
     """The shards of the comparison of two datasets."""
     shards = GRAPH.experiment.shards
     return [
-        str(Paths.copies_shard(wildcards.first, wildcards.second, shard, shards))
+        str(Paths.near_duplicates_shard(wildcards.first, wildcards.second, shard, shards))
         for shard in range(shards)
     ]
 

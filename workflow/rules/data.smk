@@ -44,7 +44,7 @@ rule canonical:
 rule clean:
     input:
         "data/canonical/{dataset}/dataset.parquet",
-        copies_inside,
+        near_duplicates_inside,
     output:
         "data/canonical/{dataset}/clean-{dedup}.parquet",
     log:

@@ -23,16 +23,16 @@ rule thumbnails:
         "rsitr dedup thumbnails {wildcards.dataset} > {log} 2>&1"
 
 
-rule copies_shard:
+rule near_duplicates_shard:
     input:
         "data/thumbnails/{first}.parquet",
         "data/thumbnails/{second}.parquet",
     output:
-        "data/copies/{first}/{second}/{shard}-of-{shards}.parquet",
+        "data/near_duplicates/{first}/{second}/{shard}-of-{shards}.parquet",
     log:
-        "results/logs/copies/{first}/{second}/{shard}-of-{shards}.log",
+        "results/logs/near_duplicates/{first}/{second}/{shard}-of-{shards}.log",
     benchmark:
-        "results/timing/copies/{first}/{second}/{shard}-of-{shards}.tsv"
+        "results/timing/near_duplicates/{first}/{second}/{shard}-of-{shards}.tsv"
     priority: EARLY
     conda:
         "../envs/rsitr.yaml"
@@ -40,21 +40,21 @@ rule copies_shard:
         mem_mb=4000,
         cpu=1,
     params:
-        code=code("rsitr.dedup.copies"),
+        code=code("rsitr.dedup.near_duplicates"),
     shell:
-        "rsitr dedup copies {wildcards.first} {wildcards.second}"
+        "rsitr dedup pairs {wildcards.first} {wildcards.second}"
         " --shard {wildcards.shard}/{wildcards.shards} > {log} 2>&1"
 
 
 rule copies:
     input:
-        copies_shards,
+        near_duplicate_shards,
     output:
-        "data/copies/{first}/{second}.parquet",
+        "data/near_duplicates/{first}/{second}.parquet",
     log:
-        "results/logs/copies/{first}/{second}.log",
+        "results/logs/near_duplicates/{first}/{second}.log",
     benchmark:
-        "results/timing/copies/{first}/{second}.tsv"
+        "results/timing/near_duplicates/{first}/{second}.tsv"
     priority: EARLY
     localrule: True
     conda:

@@ -25,20 +25,22 @@ def dedup_thumbnails(dataset: str) -> None:
     print(Paths.thumbnails(dataset))
 
 
-@dedup.command("copies")
+@dedup.command("pairs")
 @reported
-def dedup_copies(
+def dedup_near_duplicates(
     first: str,
-    second: Annotated[str | None, typer.Argument(help="Default: the first one, for the copies inside it.")] = None,
+    second: Annotated[str | None, typer.Argument(help="Default: the first one, for those inside it.")] = None,
     shard: Annotated[str | None, typer.Option(help="A part of the work, as 0/8 for the first of eight.")] = None,
 ) -> None:
     """Find the pairs of images of which one is a crop of the other, whatever its orientation, size and colours."""
-    from rsitr.dedup.copies import WHOLE, parse_shard, write_copies
+    from rsitr.dedup.near_duplicates import WHOLE, parse_shard, write_near_duplicates
 
     one, other = sorted((first, second or first))
     part = parse_shard(shard) if shard else WHOLE
-    out = Paths.copies_shard(one, other, part.index, part.count) if shard else Paths.copies(one, other)
-    pairs, _ = write_copies(Paths.thumbnails(one), Paths.thumbnails(other), out, part)
+    out = (
+        Paths.near_duplicates_shard(one, other, part.index, part.count) if shard else Paths.near_duplicates(one, other)
+    )
+    pairs, _ = write_near_duplicates(Paths.thumbnails(one), Paths.thumbnails(other), out, part)
     print(f"{out}: {pairs} pairs")
 
 
@@ -48,9 +50,9 @@ def dedup_gather(first: str, second: str, shards: int) -> None:
     """Put the shards of a comparison together."""
     from rsitr.dedup.pairs import gather_files
 
-    parts = [Paths.copies_shard(first, second, shard, shards) for shard in range(shards)]
-    pairs, _ = gather_files(parts, Paths.copies(first, second))
-    print(f"{Paths.copies(first, second)}: {pairs} pairs")
+    parts = [Paths.near_duplicates_shard(first, second, shard, shards) for shard in range(shards)]
+    pairs, _ = gather_files(parts, Paths.near_duplicates(first, second))
+    print(f"{Paths.near_duplicates(first, second)}: {pairs} pairs")
 
 
 @dedup.command("joint")
@@ -65,8 +67,8 @@ def dedup_joint(
     members = joint_protocol(protocol).datasets
     tables = {name: Paths.dataset(name) for name in members}
     pairs = combinations_with_replacement(members, 2)
-    copies = [path for path in (Paths.copies(*pair) for pair in pairs) if path.is_file()]
-    facts = build_joint(protocol, rule, tables, copies, Paths.joint(protocol, rule))
+    near_duplicates = [path for path in (Paths.near_duplicates(*pair) for pair in pairs) if path.is_file()]
+    facts = build_joint(protocol, rule, tables, near_duplicates, Paths.joint(protocol, rule))
     absent = f", no images at hand of {', '.join(facts.absent)}" if facts.absent else ""
     print(f"{Paths.joint(protocol, rule)}: data {facts.data_sha[:12]}{absent}")
 
@@ -75,18 +77,18 @@ def dedup_joint(
 @reported
 def dedup_show(
     first: str,
-    second: Annotated[str | None, typer.Argument(help="Default: the first one, for the copies inside it.")] = None,
-    out: Annotated[Path, typer.Option(help="A PNG file.")] = Path("copies.png"),
+    second: Annotated[str | None, typer.Argument(help="Default: the first one, for those inside it.")] = None,
+    out: Annotated[Path, typer.Option(help="A PNG file.")] = Path("near-duplicates.png"),
     pair: Annotated[tuple[str, str] | None, typer.Option(help="The image ids of one pair; default: all.")] = None,
     weakest: Annotated[bool, typer.Option("--weakest", help="Begin with those that agree least.")] = False,
     limit: Annotated[int, typer.Option(min=1, help="Most pairs to draw.")] = 40,
 ) -> None:
     """Draw pairs of near duplicates side by side, for a person to judge."""
-    from rsitr.dedup.pairs import read_copies
-    from rsitr.figures.copies import Pairs, draw_pairs, find_pair
+    from rsitr.dedup.pairs import read_near_duplicates
+    from rsitr.figures.near_duplicates import Pairs, draw_pairs, find_pair
 
     one, other = sorted((first, second or first))
-    rows, _ = read_copies(Paths.copies(one, other))
+    rows, _ = read_near_duplicates(Paths.near_duplicates(one, other))
     rows = find_pair(rows, *pair) if pair else rows.sort_values("detail", ascending=weakest)
     drawn = draw_pairs([Pairs(rows, Paths.dataset(one), Paths.dataset(other))], out, limit=limit)
     print(f"{out}: {drawn} of {len(rows)} pairs")
@@ -101,7 +103,7 @@ def dedup_group(
 ) -> None:
     """Draw an image and all its near duplicates, in whatever datasets they were found, and which one is kept."""
     from rsitr.dedup.groups import near_duplicates
-    from rsitr.figures.copies import draw_group
+    from rsitr.figures.near_duplicates import draw_group
 
     tables, members = near_duplicates((dataset, image_id))
     drawn = draw_group(members, tables, members[:1], out)

@@ -12,7 +12,7 @@ import pyarrow as pa
 from rsitr.datasets.canonical import data_sha
 from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, read_table, write_table
 from rsitr.dedup.groups import PRECEDENCE, linked, near_pairs
-from rsitr.dedup.pairs import current_copies
+from rsitr.dedup.pairs import current_near_duplicates
 from rsitr.errors import ParamsError
 from rsitr.params import Dedup
 from rsitr.records.paths import Paths
@@ -23,7 +23,7 @@ PROTOCOLS = get_args(Dedup)
 SEEN = ["image_id", "split", "class_name", "captions", "keywords", "sha256", "keep", "reason"]
 
 
-def clean(frame: pd.DataFrame, dedup: str, copies: pd.DataFrame | None = None) -> pd.DataFrame:
+def clean(frame: pd.DataFrame, dedup: str, near_duplicates: pd.DataFrame | None = None) -> pd.DataFrame:
     """Add ``duplicate_group``, ``keep`` and ``reason`` to a canonical frame and drop blank captions from its lists.
 
     ``dedup`` is ``none`` (published protocol: nothing is removed), or the rule that defines near duplicates: 64-bit
@@ -35,7 +35,7 @@ def clean(frame: pd.DataFrame, dedup: str, copies: pd.DataFrame | None = None) -
         raise ParamsError(f"unknown de-duplication protocol {dedup!r}: the known ones are {', '.join(PROTOCOLS)}")
     frame = frame.copy()
     frame["captions"] = [[caption for caption in captions if caption] for captions in frame["captions"]]
-    frame["duplicate_group"] = _groups(frame, copies if dedup == "copies" else None)
+    frame["duplicate_group"] = _groups(frame, near_duplicates if dedup == "copies" else None)
     reason = frame["problem"].copy()
     reason[(reason == "") & (frame["captions"].map(len) == 0)] = "no captions"
     if dedup != "none":
@@ -48,13 +48,15 @@ def clean(frame: pd.DataFrame, dedup: str, copies: pd.DataFrame | None = None) -
     return frame
 
 
-def _groups(frame: pd.DataFrame, copies: pd.DataFrame | None) -> np.ndarray:
+def _groups(frame: pd.DataFrame, near_duplicates: pd.DataFrame | None) -> np.ndarray:
     """Group number of every image: int32 [N]; one without near duplicates is its own group."""
-    if copies is None:
+    if near_duplicates is None:
         pairs = near_pairs(frame["fingerprint"].tolist())
     else:
         place = {image_id: row for row, image_id in enumerate(frame["image_id"])}
-        pairs = np.array([[place[first], place[second]] for first, second in copies[["first", "second"]].to_numpy()])
+        pairs = np.array(
+            [[place[first], place[second]] for first, second in near_duplicates[["first", "second"]].to_numpy()]
+        )
     number = linked((one, other) for one, other in pairs.tolist())
     return np.array([number.get(row, len(number) + row) for row in range(len(frame))], dtype=np.int32)
 
@@ -62,13 +64,13 @@ def _groups(frame: pd.DataFrame, copies: pd.DataFrame | None) -> np.ndarray:
 def write_clean(dataset_table: Path, dedup: str, out: Path) -> DatasetFacts:
     """Write the cleaned view of a canonical table to ``out``; its data hash covers what methods can see.
 
-    Protocol ``copies`` reads the table of copies within the dataset; raises ``DatasetError`` if that was made from
-    other data.
+    Protocol ``copies`` reads the table of near duplicates within the dataset; raises ``DatasetError`` if that was made
+    from other data.
     """
     table, facts = read_table(dataset_table)
     pairs = None
     if dedup == "copies":
-        pairs, _ = current_copies(Paths.copies(facts.name, facts.name), {facts.name: facts.data_sha})
+        pairs, _ = current_near_duplicates(Paths.near_duplicates(facts.name, facts.name), {facts.name: facts.data_sha})
     cleaned = clean(table.to_pandas(), dedup, pairs)
     facts = facts._replace(data_sha=data_sha(cleaned[SEEN]), parent_sha=facts.data_sha)
     write_table(pa.Table.from_pandas(cleaned, CLEAN_SCHEMA, preserve_index=False), facts, out)

@@ -1,7 +1,8 @@
 """Groups of near-duplicate images, by either of two rules, within a dataset and across datasets.
 
 ``remoteclip`` is the field's rule: 64-bit perceptual hashes within Hamming distance 2 (RemoteCLIP, section III).
-``copies`` is ours: pairs that ``rsitr.dedup.copies`` has verified. Images linked by a chain of pairs form one group.
+``copies`` is ours: pairs that ``rsitr.dedup.near_duplicates`` has verified. Images linked by a chain of pairs form one
+group.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 from scipy.cluster.hierarchy import DisjointSet
 
 from rsitr.datasets.table import read_table
-from rsitr.dedup.pairs import read_copies
+from rsitr.dedup.pairs import read_near_duplicates
 from rsitr.errors import DatasetError, ParamsError
 from rsitr.records.paths import Paths
 
@@ -63,11 +64,11 @@ def linked(pairs: Iterable[tuple[H, H]]) -> dict[H, int]:
     return {item: numbers.setdefault(sets[item], len(numbers)) for item in sets}
 
 
-def image_groups(rule: str, tables: Mapping[str, Path], copies: Sequence[Path]) -> Groups:
+def image_groups(rule: str, tables: Mapping[str, Path], near_duplicates: Sequence[Path]) -> Groups:
     """Groups of the images of several datasets under a rule.
 
-    ``tables`` are the canonical tables by dataset, ``copies`` the tables of copies within and between them; each rule
-    reads what it needs. Raises ``ParamsError`` for an unknown rule.
+    ``tables`` are the canonical tables by dataset, ``near_duplicates`` those of near duplicates in and between them;
+    each rule reads what it needs. Raises ``ParamsError`` for an unknown rule.
     """
     if rule == "remoteclip":
         frames = {name: read_table(path)[0].select(["image_id", "fingerprint"]) for name, path in tables.items()}
@@ -75,7 +76,7 @@ def image_groups(rule: str, tables: Mapping[str, Path], copies: Sequence[Path]) 
         hashes = [value for frame in frames.values() for value in frame["fingerprint"].to_pylist()]
         return linked((images[one], images[other]) for one, other in near_pairs(hashes))
     if rule == "copies":
-        return linked(pair for path in copies for pair in _pairs(path))
+        return linked(pair for path in near_duplicates for pair in _pairs(path))
     raise ParamsError(f"unknown de-duplication rule {rule!r}: the known ones are {', '.join(RULES)}")
 
 
@@ -91,12 +92,11 @@ def kept_first(groups: Groups, splits: Mapping[Image, str]) -> list[list[Image]]
 
 
 def near_duplicates(image: Image) -> tuple[dict[str, Path], list[Image]]:
-    """Canonical tables by dataset, and an image's near duplicates in all tables of copies found here, the kept one
-    first.
+    """Canonical tables by dataset, and an image's near duplicates in all tables of them found here, the kept one first.
 
     The image itself is one of them. Raises ``DatasetError`` if it has no others.
     """
-    paths = sorted(path for path in Path("data/copies").glob("*/*.parquet") if path.is_file())
+    paths = sorted(path for path in Path("data/near_duplicates").glob("*/*.parquet") if path.is_file())
     names = sorted({name for path in paths for name in (path.parent.name, path.stem)})
     tables = {name: Paths.dataset(name) for name in names}
     groups = image_groups("copies", tables, paths)
@@ -111,7 +111,7 @@ def near_duplicates(image: Image) -> tuple[dict[str, Path], list[Image]]:
 
 
 def _pairs(path: Path) -> list[tuple[Image, Image]]:
-    frame, facts = read_copies(path)
+    frame, facts = read_near_duplicates(path)
     return [
         ((facts.first, one), (facts.second, other)) for one, other in zip(frame["first"], frame["second"], strict=True)
     ]

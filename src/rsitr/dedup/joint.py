@@ -23,7 +23,7 @@ from rsitr.datasets.protocols import Protocol, get_protocol
 from rsitr.datasets.table import DatasetFacts, read_table, write_table
 from rsitr.dedup.clean import PROTOCOLS as RULES
 from rsitr.dedup.groups import Groups, image_groups
-from rsitr.dedup.pairs import current_copies
+from rsitr.dedup.pairs import current_near_duplicates
 from rsitr.errors import DatasetError, ParamsError
 from rsitr.records.paths import Paths
 
@@ -90,7 +90,7 @@ def joint_protocol(name: str) -> Protocol:
 
 
 def join(
-    name: str, rule: str, tables: Mapping[str, Path], copies: Iterable[Path] = ()
+    name: str, rule: str, tables: Mapping[str, Path], near_duplicates: Iterable[Path] = ()
 ) -> tuple[pd.DataFrame, JointFacts]:
     """The joint training set of a protocol under a rule: the columns of ``SCHEMA``, in the protocol's order.
 
@@ -100,7 +100,7 @@ def join(
     ignored: a chain through one of them does not count.
 
     Raises ``ParamsError`` for an unknown rule or a protocol that is not joint, and ``DatasetError`` if a table is
-    missing or copies were found in other data.
+    missing or near duplicates were found in other data.
     """
     protocol = joint_protocol(name)
     if rule not in RULES:
@@ -114,7 +114,7 @@ def join(
     groups: Groups = {}
     if rule != "none":
         present = [member for member in frames if member not in absent]
-        found = _between_members(present, facts, copies) if rule == "copies" else []
+        found = _between_members(present, facts, near_duplicates) if rule == "copies" else []
         groups = image_groups(rule, {member: tables[member] for member in frames}, found)
     everything = pd.concat([frame.assign(dataset=member) for member, frame in frames.items()], ignore_index=True)
     chosen = _marked(everything, groups).set_index(["dataset", "image_id"], drop=False).loc[union]
@@ -123,16 +123,20 @@ def join(
     return frame, JointFacts(name, rule, tuple(frames), roots, shas, absent, _seen_sha(frame))
 
 
-def _between_members(present: list[str], facts: Mapping[str, DatasetFacts], copies: Iterable[Path]) -> list[Path]:
-    """The tables of copies within and between members, all of which must exist."""
+def _between_members(
+    present: list[str], facts: Mapping[str, DatasetFacts], near_duplicates: Iterable[Path]
+) -> list[Path]:
+    """The tables of near duplicates within and between members, all of which must exist."""
     shas = {member: fact.data_sha for member, fact in facts.items()}
     found = {}
-    for path in copies:
-        _, of = current_copies(path, shas)
+    for path in near_duplicates:
+        _, of = current_near_duplicates(path, shas)
         found[tuple(sorted((of.first, of.second)))] = path
     for pair in combinations_with_replacement(sorted(present), 2):
         if pair not in found:
-            raise DatasetError(f"the copies of {pair[0]} in {pair[1]} are needed as well: build {Paths.copies(*pair)}")
+            raise DatasetError(
+                f"the near duplicates of {pair[0]} in {pair[1]} are needed: build {Paths.near_duplicates(*pair)}"
+            )
     return [path for pair, path in found.items() if set(pair) <= set(facts)]
 
 
@@ -180,9 +184,11 @@ def shared(frame: pd.DataFrame) -> Counter[str]:
     return Counter(kept.loc[datasets > 1, "dataset"])
 
 
-def build_joint(protocol: str, rule: str, tables: Mapping[str, Path], copies: Sequence[Path], out: Path) -> JointFacts:
+def build_joint(
+    protocol: str, rule: str, tables: Mapping[str, Path], near_duplicates: Sequence[Path], out: Path
+) -> JointFacts:
     """Write the joint training set of a protocol under a rule to ``out``; the arguments and errors are ``join``'s."""
-    frame, facts = join(protocol, rule, tables, copies)
+    frame, facts = join(protocol, rule, tables, near_duplicates)
     write_table(pa.Table.from_pandas(frame, SCHEMA, preserve_index=False), facts, out)
     return facts
 

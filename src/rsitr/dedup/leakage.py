@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 
 from rsitr.datasets.table import read_table
 from rsitr.dedup.groups import Groups, Image, image_groups
-from rsitr.dedup.pairs import current_copies, read_copies
+from rsitr.dedup.pairs import current_near_duplicates, read_near_duplicates
 from rsitr.errors import DatasetError
 
 WHOLE = "all"
@@ -67,17 +67,17 @@ class _Dataset:
         self.empty = not usable.any()
 
 
-def overlaps(tables: Mapping[str, Path], copies: Mapping[Pair, Path], rule: str) -> list[Overlap]:
+def overlaps(tables: Mapping[str, Path], near_duplicates: Mapping[Pair, Path], rule: str) -> list[Overlap]:
     """The overlap of every test set with every source under a rule, in the order of the tables: source, then test set.
 
     ``tables`` are canonical tables by dataset, or clean ones, whose images that are not kept are ignored. A test set is
     the test split of a dataset with captions; sources are the train and val splits of all datasets, and datasets
-    without a test split as a whole. What cannot be compared is unknown, with the reason: no local images, or copies
+    without a test split as a whole. What cannot be compared is unknown, with the reason: no local images, or near
     within or between the two sets that were not searched for or come from other data. Raises ``DatasetError`` if a
     table is missing and ``ParamsError`` for an unknown rule.
     """
     sets = [_Dataset(name, path) for name, path in tables.items()]
-    found, wrong = _sorted_out(sets, copies) if rule == "copies" else ([], {})
+    found, wrong = _sorted_out(sets, near_duplicates) if rule == "copies" else ([], {})
     groups = image_groups(rule, tables, found)
     return [
         _overlap(source, split, test, rule, groups, _unknown(source, split, test, wrong))
@@ -88,26 +88,26 @@ def overlaps(tables: Mapping[str, Path], copies: Mapping[Pair, Path], rule: str)
     ]
 
 
-def _sorted_out(sets: list[_Dataset], copies: Mapping[Pair, Path]) -> tuple[list[Path], dict[Pair, str]]:
-    """The tables of copies made from the present data; for every other pair, what is wrong with it."""
+def _sorted_out(sets: list[_Dataset], near_duplicates: Mapping[Pair, Path]) -> tuple[list[Path], dict[Pair, str]]:
+    """The tables of near duplicates made from the present data; for every other pair, what is wrong with it."""
     found, wrong = [], {}
     for one, other in combinations_with_replacement(sorted(sets, key=lambda each: each.name), 2):
         pair = one.name, other.name
         try:
-            found.append(_checked(copies, pair, {one.name: one.data_sha, other.name: other.data_sha}))
+            found.append(_checked(near_duplicates, pair, {one.name: one.data_sha, other.name: other.data_sha}))
         except DatasetError as error:
             wrong[pair] = str(error)
     return found, wrong
 
 
-def _checked(copies: Mapping[Pair, Path], pair: Pair, data_shas: Mapping[str, str]) -> Path:
-    """The table of copies of a pair; raises ``DatasetError`` if there is none for the present data."""
-    if pair not in copies:
-        raise DatasetError(f"{' and '.join(dict.fromkeys(pair))}: copies were not looked for")
-    _, facts = current_copies(copies[pair], data_shas)
+def _checked(near_duplicates: Mapping[Pair, Path], pair: Pair, data_shas: Mapping[str, str]) -> Path:
+    """The table of near duplicates of a pair; raises ``DatasetError`` if there is none for the present data."""
+    if pair not in near_duplicates:
+        raise DatasetError(f"{' and '.join(dict.fromkeys(pair))}: near duplicates were not looked for")
+    _, facts = current_near_duplicates(near_duplicates[pair], data_shas)
     if (facts.first, facts.second) != pair:
-        raise DatasetError(f"{copies[pair]} is of {facts.first} in {facts.second}: delete it and run again")
-    return copies[pair]
+        raise DatasetError(f"{near_duplicates[pair]} is of {facts.first} in {facts.second}: delete it and run again")
+    return near_duplicates[pair]
 
 
 def _unknown(source: _Dataset, split: str, test: _Dataset, wrong: dict[Pair, str]) -> str:
@@ -130,7 +130,7 @@ def _overlap(source: _Dataset, split: str, test: _Dataset, rule: str, groups: Gr
     return Overlap(source.name, split, test.name, rule, None if unknown else images, *sizes, unknown)
 
 
-def leaks(tables: Mapping[str, Path], copies: Mapping[Pair, Path], rule: str) -> dict[str, tuple[int, int]]:
+def leaks(tables: Mapping[str, Path], near_duplicates: Mapping[Pair, Path], rule: str) -> dict[str, tuple[int, int]]:
     """By dataset, how many test images have a near duplicate in its own training split, and out of how many.
 
     Leaves out datasets for which that is unknown, or without a training or test split. With clean tables instead of
@@ -138,20 +138,20 @@ def leaks(tables: Mapping[str, Path], copies: Mapping[Pair, Path], rule: str) ->
     """
     return {
         overlap.test: (len(overlap.images), overlap.of)
-        for overlap in overlaps(tables, copies, rule)
+        for overlap in overlaps(tables, near_duplicates, rule)
         if overlap.source == overlap.test and overlap.source_split == "train" and overlap.images is not None
     }
 
 
 def leaks_of(
-    images: Collection[Image], tables: Mapping[str, Path], copies: Mapping[Pair, Path], rule: str
+    images: Collection[Image], tables: Mapping[str, Path], near_duplicates: Mapping[Pair, Path], rule: str
 ) -> dict[str, tuple[int, int] | None]:
     """By test set, how many test images have a near duplicate among given images, and out of how many; None if unknown.
 
     The other arguments, and what is unknown, are as for ``overlaps``.
     """
     sets = [_Dataset(name, path) for name, path in tables.items()]
-    found, wrong = _sorted_out(sets, copies) if rule == "copies" else ([], {})
+    found, wrong = _sorted_out(sets, near_duplicates) if rule == "copies" else ([], {})
     groups = image_groups(rule, tables, found)
     sources, seen = {name for name, _ in images}, {groups[image] for image in images if image in groups}
     counts: dict[str, tuple[int, int] | None] = {}
@@ -166,7 +166,7 @@ def leaks_of(
 EVIDENCE = ("part", "orientation", "detail", "agreement")
 
 
-def evidence(overlap: Overlap, copies: Mapping[Pair, Path]) -> pd.DataFrame:
+def evidence(overlap: Overlap, near_duplicates: Mapping[Pair, Path]) -> pd.DataFrame:
     """The evidence for each image of a known overlap under the rule ``copies``: the best pair with an image of the
     source.
 
@@ -174,7 +174,9 @@ def evidence(overlap: Overlap, copies: Mapping[Pair, Path]) -> pd.DataFrame:
     which of the two, ``test`` or ``source``, is seen inside the other after ``orientation``. ``link`` is ``pair``, or
     ``chain`` if only a chain of pairs leads to the source: nothing is then stated about the two images themselves.
     """
-    pairs, facts = read_copies(copies[min(overlap.source, overlap.test), max(overlap.source, overlap.test)])
+    pairs, facts = read_near_duplicates(
+        near_duplicates[min(overlap.source, overlap.test), max(overlap.source, overlap.test)]
+    )
     found = []
     for test, source in (("first", "second"), ("second", "first")):
         if (getattr(facts, test), getattr(facts, source)) == (overlap.test, overlap.source):

@@ -1,4 +1,4 @@
-"""Tables of copies: pairs of near-duplicate images as data, with the evidence for each."""
+"""Tables of near duplicates: pairs of near-duplicate images as data, with the evidence for each."""
 
 from __future__ import annotations
 
@@ -54,34 +54,34 @@ OVERHANG = 0.04
 """How far a box may reach beyond the original, as a share of its side."""
 
 
-class CopiesFacts(NamedTuple):
-    """What the parquet header says about a table of copies."""
+class NearDuplicateFacts(NamedTuple):
+    """What the parquet header says about a table of near duplicates."""
 
     first: str
     second: str
-    """Datasets; the same one twice for the copies within it."""
+    """Datasets; the same one twice for those within it."""
     first_sha: str
     second_sha: str
     """Their data hashes."""
 
 
-def write_pairs(frame: pd.DataFrame, facts: CopiesFacts, path: Path) -> int:
-    """Write a table of copies atomically; returns the number of pairs."""
+def write_pairs(frame: pd.DataFrame, facts: NearDuplicateFacts, path: Path) -> int:
+    """Write a table of near duplicates atomically; returns the number of pairs."""
     write_table(pa.Table.from_pandas(frame, SCHEMA, preserve_index=False), facts, path)
     return len(frame)
 
 
-def read_copies(path: Path) -> tuple[pd.DataFrame, CopiesFacts]:
-    """Pairs and facts of a table of copies."""
+def read_near_duplicates(path: Path) -> tuple[pd.DataFrame, NearDuplicateFacts]:
+    """Pairs and facts of a table of near duplicates."""
     if not path.is_file():
         raise DatasetError(f"{path} is missing: build it with `snakemake --cores 2 {path}`")
     table = pq.ParquetFile(path).read()
-    return table.to_pandas(), CopiesFacts(**json.loads(table.schema.metadata[b"rsitr"]))
+    return table.to_pandas(), NearDuplicateFacts(**json.loads(table.schema.metadata[b"rsitr"]))
 
 
-def current_copies(path: Path, data_shas: Mapping[str, str]) -> tuple[pd.DataFrame, CopiesFacts]:
-    """``read_copies``, with ``DatasetError`` if a dataset's hash now differs from ``data_shas``."""
-    frame, facts = read_copies(path)
+def current_near_duplicates(path: Path, data_shas: Mapping[str, str]) -> tuple[pd.DataFrame, NearDuplicateFacts]:
+    """``read_near_duplicates``, with ``DatasetError`` if a dataset's hash now differs from ``data_shas``."""
+    frame, facts = read_near_duplicates(path)
     for name, sha in ((facts.first, facts.first_sha), (facts.second, facts.second_sha)):
         if data_shas.get(name, sha) != sha:
             raise DatasetError(f"{path} was made from other data of {name}: delete it and run again")
@@ -106,9 +106,9 @@ def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([frame[~swapped], turned[frame.columns]])
 
 
-def gather_files(parts: Sequence[Path], out: Path) -> tuple[int, CopiesFacts]:
+def gather_files(parts: Sequence[Path], out: Path) -> tuple[int, NearDuplicateFacts]:
     """Write one table from those of all shards; raises ``DatasetError`` if they are not from the same data."""
-    read = [read_copies(part) for part in parts]
+    read = [read_near_duplicates(part) for part in parts]
     facts = {fact for _, fact in read}
     if len(facts) != 1:
         raise DatasetError(f"{out}: its shards were made from different data: delete {out.with_suffix('')}")

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from rsitr.datasets.table import read_facts, read_table
 from rsitr.dedup.groups import Groups, image_groups
-from rsitr.dedup.pairs import current_copies
+from rsitr.dedup.pairs import current_near_duplicates
 from rsitr.errors import DatasetError, Unsupported
 from rsitr.params import Prior
 from rsitr.records.paths import Paths
@@ -61,7 +61,7 @@ class Selection(NamedTuple):
 
 
 def select(spec: PriorSpec) -> Selection:
-    """The images of a prior, from the canonical tables and the tables of copies that lie here.
+    """The images of a prior, from the canonical tables and the tables of near duplicates that lie here.
 
     Raises ``DatasetError`` when a table is missing or of other data, when a dataset states no class, and when fewer
     than two classes are left; ``Unsupported`` when a set has no image at hand: neither can one then learn from it, nor
@@ -147,10 +147,10 @@ def _groups(prior: Prior) -> Groups:
     names = sorted({*prior.datasets, *prior.without})
     tables = {name: Paths.dataset(name) for name in names}
     shas = {name: read_facts(path).data_sha for name, path in tables.items()}
-    copies = [Paths.copies(*pair) for pair in prior.compared]
-    for path in copies:
-        current_copies(path, shas)
-    return image_groups(prior.dedup, tables, copies)
+    near_duplicates = [Paths.near_duplicates(*pair) for pair in prior.compared]
+    for path in near_duplicates:
+        current_near_duplicates(path, shas)
+    return image_groups(prior.dedup, tables, near_duplicates)
 
 
 def _held_out(images: Iterable[SceneImage], prior: Prior) -> set[SceneImage]:

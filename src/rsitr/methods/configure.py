@@ -27,7 +27,7 @@ def published_row(cls: type[Method], variant: str, config: MethodConfig) -> Publ
     return cls.published.get("") if config.query == "sentence" else None
 
 
-def deviations(cls: type[Method], variant: str, config: MethodConfig) -> list[str]:
+def changed_settings(cls: type[Method], variant: str, config: MethodConfig) -> list[str]:
     """Each field in which ``config`` differs from the configuration that the published row stands for."""
     reference = configure(cls, variant, {}).model_dump()
     return [

@@ -22,9 +22,9 @@ def built(datasets: Sequence[str]) -> dict[str, Path]:
     return {name: path for name, path in paths.items() if path.is_file()}
 
 
-def found_copies(params: Params, experiment: str) -> dict[tuple[str, str], Path]:
-    """The tables of copies that are here."""
-    paths = {pair: Paths.copies(*pair) for pair in params[experiment].compared}
+def found_near_duplicates(params: Params, experiment: str) -> dict[tuple[str, str], Path]:
+    """The tables of near duplicates that are here."""
+    paths = {pair: Paths.near_duplicates(*pair) for pair in params[experiment].compared}
     return {pair: path for pair, path in paths.items() if path.is_file()}
 
 
@@ -36,18 +36,18 @@ def training_overlaps(params: Params, experiment: str) -> Overlaps:
     from rsitr.dedup.leakage import leaks, leaks_of
     from rsitr.dedup.prior_images import select
 
-    datasets, copies = params[experiment].datasets, found_copies(params, experiment)
+    datasets, near_duplicates = params[experiment].datasets, found_near_duplicates(params, experiment)
     clean = {name: Paths.clean(name, params[experiment].dedup) for name in datasets}
     clean = {name: path for name, path in clean.items() if path.is_file()}
     tables = built([*datasets, *params[experiment].sources]) | clean
-    trained = leaks(tables, copies, "copies")
+    trained = leaks(tables, near_duplicates, "copies")
     found: dict[str | tuple[str, str], tuple[int, int] | None] = {
         name: trained.get(name) if name in clean else None for name in datasets
     }
     for prior in priors(params, experiment):
         try:
             images = [image[:2] for image in select(prior_spec(params, prior)).train]
-            seen = leaks_of(images, tables, copies, "copies")
+            seen = leaks_of(images, tables, near_duplicates, "copies")
         except (DatasetError, Unsupported):
             seen = {}  # a prior that cannot be trained has seen nothing, and what it would see is not known
         found |= {(name, prior.path): seen.get(name) for name in datasets}

@@ -127,17 +127,17 @@ class Replayer:
             extracted.symlink_to((self.root / extracted).resolve())
         write_slice(self.root / Paths.dataset(dataset), Paths.dataset(dataset))
         if dedup == "copies":
-            self._copies((dataset, dataset))
+            self._near_duplicates((dataset, dataset))
 
-    def _copies(self, pair: tuple[str, str]) -> None:
-        from rsitr.dedup.copies import write_copies
+    def _near_duplicates(self, pair: tuple[str, str]) -> None:
+        from rsitr.dedup.near_duplicates import write_near_duplicates
         from rsitr.dedup.thumbnails import write_thumbnails
 
         for name in pair:
             if not Paths.thumbnails(name).is_file():
                 write_thumbnails(Paths.dataset(name), Paths.thumbnails(name))
         first, second = pair
-        write_copies(Paths.thumbnails(first), Paths.thumbnails(second), Paths.copies(first, second))
+        write_near_duplicates(Paths.thumbnails(first), Paths.thumbnails(second), Paths.near_duplicates(first, second))
 
     def _clean(self, spec: Spec) -> None:
         from rsitr.captions.keyword_build import build_keywords
@@ -183,7 +183,7 @@ class Replayer:
         for dataset in dict.fromkeys([*spec.prior.datasets, *spec.prior.without]):
             self._data(dataset)
         for pair in spec.prior.compared:
-            self._copies(pair)
+            self._near_duplicates(pair)
         spoil(Paths.prior_weights(spec.id).parent)
         trace: Trace = [("settings", json.dumps(spec.prior.settings.model_dump(mode="json"), sort_keys=True))]
         trace += [

@@ -9,7 +9,7 @@ from pathlib import Path
 from rsitr.params import CellId, Experiment, Params
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.inputs import study_cells
-from rsitr.pipeline.overlap import built, found_copies, training_overlaps
+from rsitr.pipeline.overlap import built, found_near_duplicates, training_overlaps
 from rsitr.pipeline.specs import scenes_of_priors, spec_of, study_spec, two_stage_specs
 from rsitr.pipeline.status import cores, refuse
 from rsitr.records.paths import Paths
@@ -68,9 +68,9 @@ class Material:
         return built([*self.experiment.datasets, *self.experiment.sources])
 
     @property
-    def copies(self) -> Mapping[tuple[str, str], Path]:
+    def near_duplicates(self) -> Mapping[tuple[str, str], Path]:
         """The tables of near duplicates that are here."""
-        return found_copies(self.params, self.name)
+        return found_near_duplicates(self.params, self.name)
 
     def write_overlaps(self) -> Path:
         """Write how many test images are nearly in what the experiment trains on."""
@@ -115,7 +115,7 @@ def _lacks_data(table: Declared, material: Material) -> bool:
     if table.made_from == "canonical":
         count, wanted = len(material.canonical), len({*experiment.datasets})
     elif table.made_from == "near duplicates":
-        count, wanted = len(material.copies), len({*experiment.compared})
+        count, wanted = len(material.near_duplicates), len({*experiment.compared})
     else:
         return False
     written = any((material.out / name).is_file() for name in table.files(experiment))

@@ -176,9 +176,9 @@ class Graph:
         return [path.as_posix() for path in found if path.is_file()]
 
     @cached_property
-    def copies(self) -> list[str]:
+    def near_duplicates(self) -> list[str]:
         """Every comparison of images that the reports need."""
-        return [Paths.copies(*pair).as_posix() for pair in self.experiment.compared]
+        return [Paths.near_duplicates(*pair).as_posix() for pair in self.experiment.compared]
 
     @cached_property
     def compared(self) -> list[str]:
@@ -202,7 +202,7 @@ class Graph:
         keywords = [Paths.keywords(dataset) for dataset in self.experiment.datasets]
         learned = [path for wanted in priors(self.params, self.name) for path in prior_spec(self.params, wanted).inputs]
         others = dict.fromkeys(path.as_posix() for path in (*similar, *joint, *keywords, *learned))
-        return [*self.clean, *self.copies, *others]
+        return [*self.clean, *self.near_duplicates, *others]
 
     @cached_property
     def papers(self) -> list[str]:
@@ -264,7 +264,7 @@ class Graph:
         """What a table that is not of records is made from."""
         if table.made_from == "canonical":
             return [Paths.dataset(dataset).as_posix() for dataset in self.experiment.datasets]
-        return [*self.compared, *self.copies, *self.clean] if table.made_from == "near duplicates" else []
+        return [*self.compared, *self.near_duplicates, *self.clean] if table.made_from == "near duplicates" else []
 
     def marks(self) -> list[str]:
         """What of the test images was seen in training; records from git, without data, keep the marks they have."""
@@ -277,7 +277,10 @@ class Graph:
         """Canonical tables of the members of a joint protocol, and the near duplicates inside and between them."""
         members = joint_protocols()[protocol]
         pairs = combinations_with_replacement(members, 2) if dedup == "copies" else ()
-        return [path.as_posix() for path in (*map(Paths.dataset, members), *(Paths.copies(*pair) for pair in pairs))]
+        return [
+            path.as_posix()
+            for path in (*map(Paths.dataset, members), *(Paths.near_duplicates(*pair) for pair in pairs))
+        ]
 
     # Resources
 

@@ -81,14 +81,14 @@ class Paths:
         return Path("data/thumbnails", f"{name}.parquet")
 
     @staticmethod
-    def copies(first: str, second: str) -> Path:
+    def near_duplicates(first: str, second: str) -> Path:
         """Pairs of near duplicates between two datasets, or inside one; the names come in alphabetical order."""
-        return Path("data/copies", min(first, second), max(first, second) + ".parquet")
+        return Path("data/near_duplicates", min(first, second), max(first, second) + ".parquet")
 
     @staticmethod
-    def copies_shard(first: str, second: str, shard: int, shards: int) -> Path:
+    def near_duplicates_shard(first: str, second: str, shard: int, shards: int) -> Path:
         """One shard of the pairs between two datasets."""
-        return Path("data/copies", min(first, second), max(first, second), f"{shard}-of-{shards}.parquet")
+        return Path("data/near_duplicates", min(first, second), max(first, second), f"{shard}-of-{shards}.parquet")
 
     @staticmethod
     def joint(protocol: str, rule: str) -> Path:

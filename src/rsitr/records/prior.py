@@ -62,7 +62,7 @@ class PriorSpec(ArtefactSpec):
     def inputs(self) -> list[Path]:
         """The canonical tables of its datasets, and the tables of near duplicates between them."""
         names = dict.fromkeys([*self.prior.datasets, *self.prior.without])
-        return [*map(Paths.dataset, names), *(Paths.copies(*pair) for pair in self.prior.compared)]
+        return [*map(Paths.dataset, names), *(Paths.near_duplicates(*pair) for pair in self.prior.compared)]
 
 
 class ClassAccuracy(BaseModel):

@@ -22,7 +22,7 @@ from rsitr.datasets.splits import SplitData, spread_images
 from rsitr.errors import DatasetError, RecordError, TrainingDiverged, Unsupported
 from rsitr.methods import get_method
 from rsitr.methods.base import Batch, Method, Phase, TrainingConfig
-from rsitr.methods.configure import deviations, published_row
+from rsitr.methods.configure import changed_settings, published_row
 from rsitr.nn.inputs import ChosenInputs, Inputs
 from rsitr.nn.losses import collapse
 from rsitr.nn.seeds import derive
@@ -370,7 +370,7 @@ def describe_method(method: Method, spec: Spec, data: CellData, report: TrainRep
     report.config = method.config.model_dump(mode="json")
     report.published = published_row(cls, spec.cell.variant, method.config)
     if report.published:
-        report.deviations = method.departures + deviations(cls, spec.cell.variant, method.config)
+        report.deviations = method.departures + changed_settings(cls, spec.cell.variant, method.config)
         if data.facts.origin == "mirror":
             report.deviations.append("images of the mirror, re-encoded, instead of the official files")
     report.parameters = {"total": sum(parameter.numel() for parameter in method.parameters())}

@@ -59,7 +59,7 @@ class Material(Protocol):
         """Those of everything whose images are compared."""
 
     @property
-    def copies(self) -> Mapping[tuple[str, str], Path]:
+    def near_duplicates(self) -> Mapping[tuple[str, str], Path]:
         """The tables of near duplicates that are here."""
 
     def write_overlaps(self) -> Path:

@@ -18,7 +18,7 @@ from rsitr.datasets.table import read_table
 from rsitr.dedup.clean import clean
 from rsitr.dedup.groups import RULES, kept_first, linked, near_pairs
 from rsitr.dedup.joint import JointFacts, join, removed, shared
-from rsitr.dedup.pairs import SCHEMA, current_copies
+from rsitr.dedup.pairs import SCHEMA, current_near_duplicates
 from rsitr.errors import DatasetError
 from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import command
@@ -83,15 +83,17 @@ class Images:
     frames: Mapping[str, pd.DataFrame]
     shas: Mapping[str, str]
     synthetic: frozenset[str]
-    copies: Mapping[Pair, Path]
+    near_duplicates: Mapping[Pair, Path]
 
     @classmethod
-    def read(cls, tables: Mapping[str, Path], copies: Mapping[Pair, Path]) -> Images:
+    def read(cls, tables: Mapping[str, Path], near_duplicates: Mapping[Pair, Path]) -> Images:
         """Read the canonical tables that are there."""
         read = {name: read_table(path) for name, path in tables.items() if path.is_file()}
         frames = {name: table.to_pandas() for name, (table, _) in read.items()}
         shas = {name: facts.data_sha for name, (_, facts) in read.items()}
-        return cls(frames, shas, frozenset(name for name, (_, facts) in read.items() if facts.synthetic), copies)
+        return cls(
+            frames, shas, frozenset(name for name, (_, facts) in read.items() if facts.synthetic), near_duplicates
+        )
 
     def readable(self, name: str) -> int:
         """How many images of a dataset can be read."""
@@ -103,17 +105,17 @@ class Images:
             raise DatasetError(_not_compared(absent))
 
     def pairs(self, pair: Pair) -> pd.DataFrame:
-        """The copies within a dataset or between two; ``DatasetError`` if they are unknown."""
+        """The near duplicates within a dataset or between two; ``DatasetError`` if they are unknown."""
         self.present(*pair)
-        if pair not in self.copies:
-            raise DatasetError(f"not compared: copies of {pair[0]} in {pair[1]} were not looked for")
-        frame, of = current_copies(self.copies[pair], self.shas)
+        if pair not in self.near_duplicates:
+            raise DatasetError(f"not compared: near duplicates of {pair[0]} in {pair[1]} were not looked for")
+        frame, of = current_near_duplicates(self.near_duplicates[pair], self.shas)
         if (of.first, of.second) != pair:
-            raise DatasetError(f"{self.copies[pair]} is of {of.first} in {of.second}: delete it and run again")
+            raise DatasetError(f"{self.near_duplicates[pair]} is of {of.first} in {of.second}: delete it and run again")
         return frame
 
     def known_pairs(self) -> Iterator[tuple[Pair, pd.DataFrame]]:
-        """All known copies, in alphabetical order of the datasets."""
+        """All known near duplicates, in alphabetical order of the datasets."""
         for pair in combinations_with_replacement(sorted(self.frames), 2):
             try:
                 yield pair, self.pairs(pair)
@@ -148,14 +150,14 @@ def hashes_between(first: pd.Series, second: pd.Series) -> Found:
     return Found(int(pairs.sum()), _number(linked(_sides(edges.tolist()))), images)
 
 
-def copies_inside(frame: pd.DataFrame) -> Found:
-    """Near duplicates within a dataset by the table of its copies."""
+def near_duplicates_inside(frame: pd.DataFrame) -> Found:
+    """Near duplicates within a dataset by the table of its near duplicates."""
     group = linked(zip(frame["first"], frame["second"], strict=True))
     return Found(len(frame), _number(group), (len(group),))
 
 
-def copies_between(frame: pd.DataFrame) -> Found:
-    """Near duplicates between two datasets by the table of their copies."""
+def near_duplicates_between(frame: pd.DataFrame) -> Found:
+    """Near duplicates between two datasets by the table of their near duplicates."""
     group = linked(_sides(frame[["first", "second"]].to_numpy().tolist()))
     return Found(len(frame), _number(group), (frame["first"].nunique(), frame["second"].nunique()))
 
@@ -185,7 +187,7 @@ def _inside(images: Images, name: str, rule: str) -> Iterator[object]:
     images.present(name)
     pairs = images.pairs((name, name)) if rule == "copies" else None
     frame = images.frames[name]
-    yield from _flat(hashes_inside(frame["fingerprint"]) if pairs is None else copies_inside(pairs))
+    yield from _flat(hashes_inside(frame["fingerprint"]) if pairs is None else near_duplicates_inside(pairs))
     cleaned = clean(frame, rule, pairs)
     for split, other in LEAVING:
         leaving = cleaned["split"].eq(split) & cleaned["reason"].eq(f"near duplicate in {other}")
@@ -194,7 +196,7 @@ def _inside(images: Images, name: str, rule: str) -> Iterator[object]:
 
 def _between(images: Images, pair: Pair, rule: str) -> list[int]:
     if rule == "copies":
-        return _flat(copies_between(images.pairs(pair)))
+        return _flat(near_duplicates_between(images.pairs(pair)))
     images.present(*pair)
     first, second = (images.frames[name]["fingerprint"] for name in pair)
     return _flat(hashes_between(first, second))
@@ -220,9 +222,9 @@ def _compared(images: Images, name: str) -> Cell:
 def _joint_rows(images: Images, tables: Mapping[str, Path], protocol: Protocol, rule: str) -> Iterator[Row]:
     """A row for each member, and one for the training set."""
     members = {name for name in protocol.datasets if images.readable(name)}
-    copies = [path for pair, path in images.copies.items() if members.issuperset(pair)]
+    near_duplicates = [path for pair, path in images.near_duplicates.items() if members.issuperset(pair)]
     try:
-        frame, facts = join(protocol.name, rule, tables, copies)
+        frame, facts = join(protocol.name, rule, tables, near_duplicates)
     except DatasetError as error:
         missing = Cell("NA", notes=(Note(str(error)),))
         yield Row(protocol.name, (Cell(rule), Cell(ALL), *(missing,) * NUMBERS), rule=True)
@@ -259,7 +261,7 @@ def _not_compared(absent: Iterable[str]) -> str:
 
 
 def _write_pairs(images: Images, path: Path) -> Path:
-    """Every pair of copies, one line each, sorted by dataset and image."""
+    """Every pair of near duplicates, one line each, sorted by dataset and image."""
     found = [pd.DataFrame(columns=PAIR_COLUMNS)]
     for (first, second), frame in images.known_pairs():
         frame = frame.assign(first_dataset=first, second_dataset=second)
@@ -290,14 +292,16 @@ def _write_groups(images: Images, path: Path) -> Path:
     return path
 
 
-def build(tables: Mapping[str, Path], copies: Mapping[Pair, Path], experiment: str, out_dir: Path) -> list[Path]:
+def build(
+    tables: Mapping[str, Path], near_duplicates: Mapping[Pair, Path], experiment: str, out_dir: Path
+) -> list[Path]:
     """Write ``dedup.csv``, ``.md``, ``.tex`` and ``.html``, ``dedup.pairs.csv`` and ``dedup.groups.csv``.
 
-    ``tables`` maps each dataset to its canonical parquet, ``copies`` pairs of them (names in alphabetical order, the
-    same one twice for what is within it) to tables of copies. What cannot be compared is NA with the reason. A joint
-    protocol appears if one of its members does.
+    ``tables`` maps each dataset to its canonical parquet, ``near_duplicates`` pairs of them (names in alphabetical
+    order, the same one twice for what is in it) to tables of near duplicates. What cannot be compared is NA with the
+    reason. A joint protocol appears if one of its members does.
     """
-    images = Images.read(tables, copies)
+    images = Images.read(tables, near_duplicates)
     inside = tuple(_inside_row(images, name) for name in tables)
     between = tuple(_between_row(images, pair) for pair in combinations(sorted(tables), 2))
     joint = tuple(
@@ -322,6 +326,6 @@ TABLE = Declared(
     name="dedup",
     made_from="near duplicates",
     files=lambda experiment: rendered("dedup", "dedup.pairs.csv", "dedup.groups.csv"),
-    build=lambda material: build(material.compared, material.copies, material.name, material.out),
+    build=lambda material: build(material.compared, material.near_duplicates, material.name, material.out),
     caption="Near duplicates inside and between datasets, and what the joint protocols keep.",
 )

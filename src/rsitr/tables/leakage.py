@@ -16,8 +16,8 @@ import pandas as pd
 from rsitr.datasets.table import read_facts
 from rsitr.dedup.groups import RULES
 from rsitr.dedup.leakage import EVIDENCE, WHOLE, Overlap, Pair, evidence, overlaps
-from rsitr.dedup.pairs import read_copies
-from rsitr.figures.copies import Pairs, draw_notice, draw_pairs
+from rsitr.dedup.pairs import read_near_duplicates
+from rsitr.figures.near_duplicates import Pairs, draw_notice, draw_pairs
 from rsitr.params import Experiment
 from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import Overlaps, command
@@ -102,33 +102,36 @@ def write_long(found: Iterable[Overlap], path: Path) -> Path:
     return path
 
 
-def write_images(found: Iterable[Overlap], copies: Mapping[Pair, Path], path: Path) -> Path:
+def write_images(found: Iterable[Overlap], near_duplicates: Mapping[Pair, Path], path: Path) -> Path:
     """Write every test image that leaks by the rule ``copies``, once for each source, with its ``evidence``."""
     frames = [pd.DataFrame(columns=IMAGE_COLUMNS)]
     for overlap in found:
         if overlap.rule == "copies" and overlap.images:
             place = {"test": overlap.test, "source": overlap.source, "source_split": overlap.source_split}
-            frames.append(evidence(overlap, copies).assign(**place))
+            frames.append(evidence(overlap, near_duplicates).assign(**place))
     frame = pd.concat(frames[1:] or frames)[IMAGE_COLUMNS]
     frame.to_csv(path, index=False, float_format="%.3f", lineterminator="\n")
     return path
 
 
-def build(tables: Mapping[str, Path], copies: Mapping[Pair, Path], experiment: str, out_dir: Path) -> list[Path]:
+def build(
+    tables: Mapping[str, Path], near_duplicates: Mapping[Pair, Path], experiment: str, out_dir: Path
+) -> list[Path]:
     """Write ``leakage.csv``, ``.md``, ``.tex``, ``.html``, ``.long.csv``, ``.images.csv``, ``.png`` into ``out_dir``.
 
-    ``tables`` maps each dataset, priors included, to its canonical parquet; ``copies`` maps each two of them, in
-    alphabetical order, and each with itself, to their table of copies. What was not compared is NA with the reason.
+    ``tables`` maps each dataset, priors included, to its canonical parquet; ``near_duplicates`` maps each two of
+    them, in alphabetical order, and each with itself, to their table of near duplicates. What was not compared is NA
+    with the reason.
     """
-    by_rule = zip(*(overlaps(tables, copies, rule) for rule in RULES), strict=True)
+    by_rule = zip(*(overlaps(tables, near_duplicates, rule) for rule in RULES), strict=True)
     found = [overlap for both in by_rule for overlap in both]
     synthetic = {name for name, path in tables.items() if read_facts(path).synthetic}
     groups, rows = tuple(_groups(found, synthetic)), tuple(_rows(found, synthetic))
     table = Table("Leakage", CAPTION + _finding(found), "source", groups, rows)
     paths = write(Sheet(f"Leakage of {experiment}", (table,), command(experiment)), out_dir / "leakage")
     long = write_long(found, out_dir / "leakage.long.csv")
-    images = write_images(found, copies, out_dir / "leakage.images.csv")
-    return [*paths, long, images, draw_examples(found, tables, copies, out_dir / "leakage.png")]
+    images = write_images(found, near_duplicates, out_dir / "leakage.images.csv")
+    return [*paths, long, images, draw_examples(found, tables, near_duplicates, out_dir / "leakage.png")]
 
 
 def write_training(overlaps: Overlaps, path: Path) -> Path:
@@ -181,7 +184,7 @@ def read_images(folder: Path) -> dict[tuple[str, str], set[str] | None]:
 
 
 def draw_examples(
-    found: Iterable[Overlap], tables: Mapping[str, Path], copies: Mapping[Pair, Path], path: Path
+    found: Iterable[Overlap], tables: Mapping[str, Path], near_duplicates: Mapping[Pair, Path], path: Path
 ) -> Path:
     """Draw some test images that leak by the rule ``copies`` next to their near duplicates, for each two datasets.
 
@@ -190,7 +193,7 @@ def draw_examples(
     leaking = {sorted_pair(overlap) for overlap in found if overlap.rule == "copies" and overlap.images}
     chosen = []
     for pair in sorted(leaking):
-        rows = read_copies(copies[pair])[0].sort_values("detail", ascending=False)
+        rows = read_near_duplicates(near_duplicates[pair])[0].sort_values("detail", ascending=False)
         rows = rows[rows["first_split"].eq("test") ^ rows["second_split"].eq("test")]
         places = np.unique(np.linspace(0, len(rows) - 1, min(EXAMPLES, len(rows))).round().astype(int))
         chosen.append(Pairs(rows.iloc[places], *(tables[name] for name in pair)))
@@ -202,7 +205,7 @@ def draw_examples(
 
 
 def sorted_pair(overlap: Overlap) -> Pair:
-    """The key of a source and a test set among the tables of copies."""
+    """The key of a source and a test set among the tables of near duplicates."""
     return min(overlap.source, overlap.test), max(overlap.source, overlap.test)
 
 
@@ -216,7 +219,7 @@ TABLE = Declared(
     made_from="near duplicates",
     files=_files,
     build=lambda material: [
-        *build(material.compared, material.copies, material.name, material.out),
+        *build(material.compared, material.near_duplicates, material.name, material.out),
         material.write_overlaps(),
     ],
     caption="Test images that have a near duplicate in what models are trained or pretrained on, with examples.",

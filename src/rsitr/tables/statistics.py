@@ -12,7 +12,7 @@ from rsitr.captions.statistics import Image, describe, images_of, read_karpathy
 from rsitr.datasets.table import read_table
 from rsitr.errors import DatasetError
 from rsitr.figures import similarity, statistics
-from rsitr.figures.copies import draw_notice
+from rsitr.figures.near_duplicates import draw_notice
 from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import command
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write

@@ -16,7 +16,7 @@ import pandas as pd
 from rsitr.dedup.alignment import Pyramid, Task, align
 from rsitr.dedup.candidates import Gallery
 from rsitr.dedup.fingerprints import WINDOWS
-from rsitr.dedup.pairs import ORIENTATIONS, OVERHANG, SCHEMA, CopiesFacts, gather, write_pairs
+from rsitr.dedup.pairs import ORIENTATIONS, OVERHANG, SCHEMA, NearDuplicateFacts, gather, write_pairs
 from rsitr.dedup.thumbnails import Thumbnails, read_thumbnails
 from rsitr.errors import ParamsError
 from rsitr.progress import Progress
@@ -45,8 +45,8 @@ class Shard:
 WHOLE = Shard()
 
 
-def find_copies(first: Thumbnails, second: Thumbnails | None = None, shard: Shard = WHOLE) -> pd.DataFrame:
-    """Copies between two sets, or within ``first`` if there is no ``second``: the columns of ``SCHEMA``, sorted.
+def find_near_duplicates(first: Thumbnails, second: Thumbnails | None = None, shard: Shard = WHOLE) -> pd.DataFrame:
+    """Near duplicates between two sets, or within ``first`` if there is no ``second``: columns of ``SCHEMA``, sorted.
 
     Of several images of ``second`` that are exactly the same picture, one is listed; the pairs within ``second`` link
     the others to it.
@@ -60,7 +60,7 @@ def find_copies(first: Thumbnails, second: Thumbnails | None = None, shard: Shar
         pixels = first.pixels[here]
         gallery = Gallery(other.pixels[there], within)
         pyramids = Pyramid(pixels), Pyramid(other.pixels[there])
-        with Progress(f"copies of {first.name} in {other.name}", len(blocks)) as progress:
+        with Progress(f"near duplicates of {first.name} in {other.name}", len(blocks)) as progress:
             for rows in blocks:
                 accepted = _verify(gallery.candidates(pixels, rows), *pyramids)
                 accepted["first"], accepted["second"] = here[accepted["first"]], there[accepted["second"]]
@@ -70,7 +70,7 @@ def find_copies(first: Thumbnails, second: Thumbnails | None = None, shard: Shar
 
 
 def _verify(frame: pd.DataFrame, first: Pyramid, second: Pyramid) -> pd.DataFrame:
-    """The candidates that are copies, with their boxes."""
+    """The candidates that are near duplicates, with their boxes."""
     kept = []
     for part, wholes, parts in (("second", first, second), ("first", second, first)):
         chosen = frame[frame["part"] == part].copy()
@@ -110,12 +110,12 @@ def parse_shard(text: str) -> Shard:
     return Shard(int(index), int(count))
 
 
-def write_copies(first: Path, second: Path, out: Path, shard: Shard = WHOLE) -> tuple[int, CopiesFacts]:
-    """Write the copies between two sets, given their files of thumbnails (the same one twice: within it).
+def write_near_duplicates(first: Path, second: Path, out: Path, shard: Shard = WHOLE) -> tuple[int, NearDuplicateFacts]:
+    """Write the near duplicates between two sets, given their files of thumbnails (the same one twice: within it).
 
     Returns the number of pairs, and what they were found in.
     """
     here = read_thumbnails(first)
     there = here if second == first else read_thumbnails(second)
-    facts = CopiesFacts(here.name, there.name, here.data_sha, there.data_sha)
-    return write_pairs(find_copies(here, None if second == first else there, shard), facts, out), facts
+    facts = NearDuplicateFacts(here.name, there.name, here.data_sha, there.data_sha)
+    return write_pairs(find_near_duplicates(here, None if second == first else there, shard), facts, out), facts

@@ -47,7 +47,7 @@ class _Shown(NamedTuple):
 
 
 def find_pair(frame: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
-    """The row of the pair of images ``a`` and ``b`` in a table of copies, as a frame of one row.
+    """The row of the pair of images ``a`` and ``b`` in a table of near duplicates, as a frame of one row.
 
     ``a`` is taken as the first image or, if there is no such pair, as the second. Raises ``DatasetError`` if there is
     none either way.
@@ -56,11 +56,11 @@ def find_pair(frame: pd.DataFrame, a: str, b: str) -> pd.DataFrame:
         found = frame[(frame["first"] == first) & (frame["second"] == second)]
         if len(found):
             return found.head(1)
-    raise DatasetError(f"{a} and {b} are not a pair of copies: choose two image ids from one row of the table")
+    raise DatasetError(f"{a} and {b} are not a pair of near duplicates: choose two image ids from one row of the table")
 
 
 class Pairs(NamedTuple):
-    """Pairs of copies to draw."""
+    """Pairs of near duplicates to draw."""
 
     rows: pd.DataFrame
     """Of ``rsitr.dedup.pairs.SCHEMA``."""
@@ -70,8 +70,8 @@ class Pairs(NamedTuple):
 
 
 def draw_pairs(pairs: Sequence[Pairs], out: Path, *, limit: int = 40, title: str = "") -> int:
-    """Write a contact sheet of pairs of copies as PNG, at most ``limit`` of each two datasets; returns the number
-    drawn.
+    """Write a contact sheet of pairs of near duplicates as PNG, at most ``limit`` of each two datasets; returns how
+    many were drawn.
 
     A panel shows the original with the box of the part, what is in the box, and the part, turned: the last two should
     look alike. An unreadable image is a grey tile. Raises ``DatasetError`` if there are no pairs or a table lacks one
@@ -86,7 +86,9 @@ def draw_pairs(pairs: Sequence[Pairs], out: Path, *, limit: int = 40, title: str
             for pair in chosen.to_dict("records")
         ]
     if not panels:
-        raise DatasetError("no pairs to draw: the table of copies is empty, or nothing in it matches the request")
+        raise DatasetError(
+            "no pairs to draw: the table of near duplicates is empty, or nothing in it matches the request"
+        )
     _write_sheet(panels, PAIRS_ACROSS, out, title, sum(len(part.rows) for part in pairs) - len(panels))
     return len(panels)
 
@@ -102,7 +104,7 @@ def draw_notice(text: str, out: Path) -> None:
 def draw_group(
     images: Sequence[Member], tables: Mapping[str, Path], kept: Collection[Member], out: Path, *, limit: int = 60
 ) -> int:
-    """Write the members of a group of copies side by side as PNG; returns the number of images drawn.
+    """Write the members of a group of near duplicates side by side as PNG; returns the number of images drawn.
 
     ``images`` and ``kept`` are (dataset, image id), of which the first ``limit`` are drawn and the kept ones are
     framed; ``tables`` are the canonical tables by dataset. An unreadable image is a grey tile. Raises ``DatasetError``

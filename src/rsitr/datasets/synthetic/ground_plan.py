@@ -67,7 +67,7 @@ _EXTRAS: dict[str, tuple[int, Sequence[str]]] = {
 
 
 @dataclass
-class Layout:
+class GroundPlan:
     """The parts placed so far; each method adds one part, or none if nothing fits."""
 
     rng: np.random.Generator

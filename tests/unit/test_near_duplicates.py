@@ -9,12 +9,12 @@ import pandas as pd
 import pytest
 from PIL import Image, ImageEnhance
 
-from rsitr.dedup import candidates, copies
+from rsitr.dedup import candidates, near_duplicates
 from rsitr.dedup.alignment import Pyramid, Task, align
 from rsitr.dedup.candidates import Index
-from rsitr.dedup.copies import Shard, find_copies, parse_shard, write_copies
 from rsitr.dedup.fingerprints import DIMENSIONS, fingerprints, oriented
-from rsitr.dedup.pairs import ORIENTATIONS, CopiesFacts, gather, gather_files, read_copies, write_pairs
+from rsitr.dedup.near_duplicates import Shard, find_near_duplicates, parse_shard, write_near_duplicates
+from rsitr.dedup.pairs import ORIENTATIONS, NearDuplicateFacts, gather, gather_files, read_near_duplicates, write_pairs
 from rsitr.dedup.thumbnails import SIZE, Thumbnails, thumbnail
 from rsitr.errors import DatasetError, ParamsError
 from tests.unit.test_fingerprints import picture
@@ -68,7 +68,7 @@ def cut(image: Image.Image, left: float, top: float, side: float) -> Image.Image
     ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_a_transformed_copy_is_found_as_what_it_is(change, orientation, box):
-    found = find_copies(thumbnails(ORIGINALS), thumbnails([change(image) for image in ORIGINALS], "changed"))
+    found = find_near_duplicates(thumbnails(ORIGINALS), thumbnails([change(image) for image in ORIGINALS], "changed"))
     assert found["first"].tolist() == found["second"].tolist() == [f"{place:03}.png" for place in range(12)]
     # The pair has one box whichever of two whole images is called the part; seen from the other one, a turn is undone.
     other = {"turned left": "turned right", "turned right": "turned left"}.get(orientation, orientation)
@@ -83,7 +83,7 @@ def test_a_transformed_copy_is_found_as_what_it_is(change, orientation, box):
 
 def test_the_larger_image_may_be_in_either_set():
     crops = thumbnails([cut(image, 0.125, 0.0, 0.8125) for image in ORIGINALS], "crops")
-    found = find_copies(crops, thumbnails(ORIGINALS))
+    found = find_near_duplicates(crops, thumbnails(ORIGINALS))
     assert found["first"].tolist() == found["second"].tolist()
     assert set(found["part"]) == {"first"}
     np.testing.assert_allclose(found[["top", "left"]], np.tile([0.0, 0.125], (12, 1)), atol=0.012)
@@ -91,7 +91,7 @@ def test_the_larger_image_may_be_in_either_set():
 
 def test_pairs_inside_one_set_are_listed_once_and_in_order():
     crop = cut(ORIGINALS[0], 0.1, 0.1, 0.8)
-    found = find_copies(thumbnails([crop, *ORIGINALS, ORIGINALS[3].transpose(Image.Transpose.ROTATE_180)]))
+    found = find_near_duplicates(thumbnails([crop, *ORIGINALS, ORIGINALS[3].transpose(Image.Transpose.ROTATE_180)]))
     pairs = found[["first", "second", "part", "orientation"]].to_numpy().tolist()
     assert pairs[0] == ["000.png", "001.png", "first", "same"]
     assert pairs[1][:2] == ["004.png", "013.png"]
@@ -100,7 +100,7 @@ def test_pairs_inside_one_set_are_listed_once_and_in_order():
 
 
 def test_splits_stand_beside_the_ids():
-    found = find_copies(thumbnails(ORIGINALS[:2], split="train"), thumbnails(ORIGINALS[:2], split="test"))
+    found = find_near_duplicates(thumbnails(ORIGINALS[:2], split="train"), thumbnails(ORIGINALS[:2], split="test"))
     assert found[["first_split", "second_split"]].to_numpy().tolist() == [["train", "test"]] * 2
 
 
@@ -111,37 +111,37 @@ def test_pictures_that_share_one_strong_edge_are_no_copies():
         pixels = picture(seed, LARGE) // 3 + 40
         pixels[:, 100:140] = 230
         striped.append(Image.fromarray(pixels))
-    assert len(find_copies(thumbnails(striped))) == 0
+    assert len(find_near_duplicates(thumbnails(striped))) == 0
 
 
 def test_images_that_take_no_part_are_never_found():
     one, other = thumbnails(ORIGINALS[:3]), thumbnails(ORIGINALS[:3])
     one.problem[1] = "flat"
-    assert find_copies(one, other)["first"].tolist() == ["000.png", "002.png"]
+    assert find_near_duplicates(one, other)["first"].tolist() == ["000.png", "002.png"]
     other.problem[:] = "flat"
-    assert len(find_copies(one, other)) == 0
+    assert len(find_near_duplicates(one, other)) == 0
 
 
 @pytest.mark.parametrize("count", [1, 3, 8, 20])
 def test_shards_together_are_the_whole(count, monkeypatch):
-    monkeypatch.setattr(copies, "BLOCK", 4)
+    monkeypatch.setattr(near_duplicates, "BLOCK", 4)
     images = [*ORIGINALS, *(cut(image, 0.1, 0.05, 0.85) for image in ORIGINALS[:5])]
     one, other = thumbnails(images), thumbnails(ORIGINALS, "other")
     for arguments in ((one, other), (one,)):
-        whole = find_copies(*arguments)
-        parts = [find_copies(*arguments, shard=Shard(index, count)) for index in range(count)]
+        whole = find_near_duplicates(*arguments)
+        parts = [find_near_duplicates(*arguments, shard=Shard(index, count)) for index in range(count)]
         assert len(whole) == (17 if len(arguments) == 2 else 5)
         pd.testing.assert_frame_equal(gather(parts, len(arguments) == 1), whole)
 
 
 def test_files_of_shards_are_gathered(tmp_path):
-    facts = CopiesFacts("a", "b", "1", "2")
-    rows = find_copies(thumbnails(ORIGINALS), thumbnails(ORIGINALS))
+    facts = NearDuplicateFacts("a", "b", "1", "2")
+    rows = find_near_duplicates(thumbnails(ORIGINALS), thumbnails(ORIGINALS))
     paths = [tmp_path / f"{place}.parquet" for place in range(2)]
     write_pairs(rows[:5], facts, paths[0])
     write_pairs(rows[5:], facts, paths[1])
     assert gather_files(paths, tmp_path / "all.parquet") == (12, facts)
-    frame, read = read_copies(tmp_path / "all.parquet")
+    frame, read = read_near_duplicates(tmp_path / "all.parquet")
     assert read == facts
     assert frame["first"].tolist() == rows["first"].tolist()
     write_pairs(rows[5:], facts._replace(first_sha="3"), paths[1])
@@ -151,9 +151,9 @@ def test_files_of_shards_are_gathered(tmp_path):
 
 def test_an_absent_table_says_how_to_build_it(tmp_path):
     with pytest.raises(DatasetError, match="snakemake"):
-        read_copies(tmp_path / "none.parquet")
+        read_near_duplicates(tmp_path / "none.parquet")
     with pytest.raises(DatasetError, match="snakemake"):
-        write_copies(tmp_path / "a.parquet", tmp_path / "b.parquet", tmp_path / "c.parquet")
+        write_near_duplicates(tmp_path / "a.parquet", tmp_path / "b.parquet", tmp_path / "c.parquet")
 
 
 @pytest.mark.parametrize("text", ["", "1", "8/8", "-1/3", "a/b", "1/2/3"])
@@ -195,7 +195,7 @@ def test_a_million_equal_pictures_cost_no_more_than_one():
 
 
 def test_equal_pictures_are_all_linked():
-    found = find_copies(thumbnails([ORIGINALS[0]] * 30))
+    found = find_near_duplicates(thumbnails([ORIGINALS[0]] * 30))
     assert found["first"].tolist() == ["000.png"] * 29
     assert set(found["second"]) == {f"{place:03}.png" for place in range(1, 30)}
 
