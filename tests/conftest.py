@@ -16,10 +16,11 @@ from PIL import Image
 
 from rsitr.datasets.canonical import data_sha, rows_to_frame
 from rsitr.datasets.karpathy import karpathy_rows
-from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, write_table
+from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts
 from rsitr.dedup.clean import clean
 from rsitr.methods import catalog
 from rsitr.records.cell import SCORED, TRAINED, Spec
+from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 
 # Small enough that an epoch of the project below takes milliseconds.

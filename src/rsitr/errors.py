@@ -1,5 +1,7 @@
 """Every error a user can meet. The message says what is wrong and what to do about it."""
 
+from pathlib import Path
+
 
 class RsitrError(Exception):
     """Base of all errors caused by an input, not by this program."""
@@ -35,6 +37,14 @@ class MissingTool(RsitrError):
 
 class DatasetError(RsitrError):
     """The content of a dataset breaks its own format: duplicate ids, no captions, unknown split."""
+
+
+class Damaged(DatasetError):
+    """A file that this project wrote is no longer what was written. Commands set it aside."""
+
+    def __init__(self, path: Path, what: str):
+        super().__init__(f"{path} is damaged ({what})")
+        self.path, self.what = path, what
 
 
 class WeightsUnavailable(RsitrError):

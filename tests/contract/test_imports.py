@@ -25,8 +25,8 @@ LAYERS = (
     ("methods",),
     ("nn", "retrieval"),
     ("localisation", "dedup", "captions"),
-    ("records",),
     ("datasets",),
+    ("records",),
     ("params", "gpus"),
     ("progress", "errors"),
 )

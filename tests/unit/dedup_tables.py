@@ -9,8 +9,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
+from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.dedup.pairs import SCHEMA, NearDuplicateFacts
+from rsitr.records.parquet import write_table
 
 Image = tuple[str, str, str]
 

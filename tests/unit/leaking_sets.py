@@ -9,8 +9,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
+from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.dedup.pairs import SCHEMA
+from rsitr.records.parquet import write_table
 
 # Image, split, captions, hash (0 means 16 zeros; up to two other bits are near), problem.
 ROWS = {

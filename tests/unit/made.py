@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rsitr.datasets.table import read_facts, read_table, write_table
+from rsitr.datasets.table import read_facts, read_table
 from rsitr.records.artefact import ArtefactSpec, Outcome
 from rsitr.records.cell import Record, Spec, TrainReport, current_weights_sha, read_report, trained_identities
 from rsitr.records.files import write_json
+from rsitr.records.parquet import write_table
 from rsitr.records.prior import PriorSpec, SceneRecord, read_prior
 from rsitr.records.provenance import sha256_file
 from rsitr.records.two_stage import TwoStageRecord, TwoStageSpec

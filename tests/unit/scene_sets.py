@@ -8,9 +8,10 @@ import pandas as pd
 import pyarrow as pa
 from PIL import Image
 
-from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
+from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.dedup.pairs import SCHEMA, NearDuplicateFacts, write_pairs
 from rsitr.params import Prior
+from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 from rsitr.records.prior import PriorSpec
 from rsitr.records.provenance import sha256_file

@@ -15,15 +15,10 @@ from rsitr.datasets.canonical import CANONICAL_SCHEMA, data_sha, rows_to_frame, 
 from rsitr.datasets.fingerprint import inspect, phash
 from rsitr.datasets.images import load_rgb
 from rsitr.datasets.splits import SplitData, load_splits, spread_images
-from rsitr.datasets.table import (
-    CLEAN_SCHEMA,
-    DatasetFacts,
-    read_facts,
-    read_table,
-    write_table,
-)
+from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, read_facts, read_table
 from rsitr.dedup.clean import clean
 from rsitr.errors import CorruptArchive, DatasetError
+from rsitr.records.parquet import write_table
 
 FACTS = DatasetFacts("lab", "The lab", "official", "CC0-1.0", False, "root", "da7a")
 

@@ -11,8 +11,9 @@ import pytest
 
 from rsitr.captions.ceiling import expected_ceiling
 from rsitr.datasets.karpathy import karpathy_rows
-from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
+from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.errors import DatasetError
+from rsitr.records.parquet import write_table
 from rsitr.tables import ceiling
 
 

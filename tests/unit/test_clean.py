@@ -14,10 +14,11 @@ from hypothesis import strategies as st
 
 from rsitr.datasets import scenes
 from rsitr.datasets.canonical import rows_to_frame
-from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, read_table, write_table
+from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, read_table
 from rsitr.dedup.clean import clean, write_clean
 from rsitr.dedup.groups import linked, near_pairs
 from rsitr.errors import ParamsError
+from rsitr.records.parquet import write_table
 
 
 def mark(*bits: int) -> str:

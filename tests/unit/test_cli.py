@@ -306,3 +306,12 @@ def test_strict_writes_no_table_of_missing_records(strict, project):
         assert not Paths.tables("tiny").exists()
     # What the datasets' modules state is no record.
     assert "sources.csv" in run("tables", "--only", "sources", *options).stdout
+
+
+def test_a_damaged_table_is_set_aside_and_named_with_what_to_do(project):
+    Paths.dataset("scenes-b").parent.mkdir(parents=True, exist_ok=True)
+    Paths.dataset("scenes-b").write_bytes(b"<!DOCTYPE html>")
+    message = refused("data", "clean", "scenes-b")
+    assert "dataset.parquet is damaged (" in message
+    assert "it is now data/canonical/scenes-b/dataset.parquet.damaged; run again, which makes it again" in message
+    assert not Paths.dataset("scenes-b").exists()

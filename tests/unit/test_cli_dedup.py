@@ -10,9 +10,10 @@ from PIL import Image
 
 from rsitr.datasets.base import Row
 from rsitr.datasets.canonical import CANONICAL_SCHEMA, data_sha, rows_to_frame
-from rsitr.datasets.table import DatasetFacts, read_table, write_table
+from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.dedup.joint import read_joint
 from rsitr.dedup.pairs import read_near_duplicates
+from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 from tests.unit.test_cli import refused, run
 from tests.unit.test_fingerprints import picture

@@ -12,7 +12,7 @@ import torch
 from PIL import Image
 
 from rsitr.captions.keyword_table import SCHEMA, VERSION, KeywordFacts
-from rsitr.datasets.table import read_table, write_table
+from rsitr.datasets.table import read_table
 from rsitr.errors import QueryError
 from rsitr.examples import mtgfe, pir
 from rsitr.examples.amfmn import build
@@ -21,6 +21,7 @@ from rsitr.examples.images import picture
 from rsitr.figures import saliency, word_attention
 from rsitr.methods.mtgfe import MTGFE
 from rsitr.methods.vse import VSE
+from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 from rsitr.stages.model import Trained
 from rsitr.stages.train import train

@@ -18,8 +18,9 @@ from rsitr.datasets.base import Row
 from rsitr.datasets.canonical import data_sha, rows_to_frame
 from rsitr.datasets.export import Format, export
 from rsitr.datasets.karpathy import karpathy_rows
-from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
+from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.errors import CorruptArchive, DatasetError
+from rsitr.records.parquet import write_table
 
 FORMATS: tuple[Format, ...] = ("huggingface", "webdataset", "clip-benchmark", "karpathy")
 ROWS = [

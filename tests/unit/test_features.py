@@ -60,6 +60,20 @@ def test_the_same_backbone_and_images_are_computed_once(pictures, tmp_path):
     assert files(tmp_path) == 1
 
 
+@pytest.mark.parametrize("damage", ["zeros", "cut", "no seal"])
+def test_damaged_tokens_are_set_aside_and_computed_again(damage, pictures, tmp_path, capsys):
+    first = np.array(tokens(Grid(), pictures, tmp_path))
+    (path,) = (tmp_path / "cache" / "tokens").glob("*.npy")
+    content = path.read_bytes()
+    if damage == "no seal":
+        path.with_name(f"{path.name}.sha256").unlink()
+    else:
+        path.write_bytes(content[:-8] + (bytes(8) if damage == "zeros" else b""))
+    assert np.array_equal(tokens(Grid(), pictures, tmp_path), first)
+    assert path.read_bytes() == content
+    assert ("damaged: it is made again" in capsys.readouterr().err) == (damage != "no seal")
+
+
 def test_equal_weights_in_other_layers_are_another_backbone(pictures, tmp_path):
     tokens(Grid(), pictures, tmp_path)
     padded = tokens(Grid(padding=1), pictures, tmp_path)

@@ -8,10 +8,11 @@ import pyarrow as pa
 import pytest
 from PIL import Image, ImageColor, ImageDraw
 
-from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
+from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.dedup.pairs import ORIENTATIONS, SCHEMA
 from rsitr.errors import DatasetError
 from rsitr.figures import copies as figure
+from rsitr.records.parquet import write_table
 
 RED, GREEN, BLUE, GREY = (200, 0, 0), (0, 160, 0), (0, 0, 200), (90, 90, 90)
 QUARTERS = (RED, GREEN, BLUE, GREY)

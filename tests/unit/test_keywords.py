@@ -19,8 +19,9 @@ from rsitr.captions.keyword_extraction import MOST, extract
 from rsitr.captions.keyword_table import KeywordFacts, read_keywords
 from rsitr.captions.keywords import Keyword, frequent_words, without_frequent
 from rsitr.captions.noun_phrases import noun_phrases
-from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
+from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.errors import DatasetError
+from rsitr.records.parquet import write_table
 
 
 def texts(*captions: str) -> list[str]:

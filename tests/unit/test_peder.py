@@ -20,10 +20,10 @@ from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.inputs import study_cells, study_partner, study_shown
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import read_report
-from rsitr.records.failures import in_words
 from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
 from rsitr.records.study import StudySpec, folder, read_study
+from rsitr.retrieval.failures import in_words
 from rsitr.retrieval.rank_files import metrics_of, read_ranks
 from rsitr.retrieval.ranks import rank_scores
 from rsitr.stages import clip_study as module

@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 from rsitr.datasets import registry
 from rsitr.datasets.karpathy import SPLITS, karpathy_rows
 from rsitr.datasets.protocols import PROTOCOLS, get_protocol
-from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
+from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.errors import DatasetError, ParamsError
+from rsitr.records.parquet import write_table
 from rsitr.tables import splits
 
 TEN = {f"{n}.jpg": split for n, split in enumerate(["train"] * 6 + ["val"] * 2 + ["test"] * 2)}

@@ -11,7 +11,7 @@ from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from rsitr.cli import app
-from rsitr.errors import RsitrError
+from rsitr.errors import Damaged, RsitrError
 from rsitr.params import CellId, load_params
 from rsitr.pipeline import run as module
 from rsitr.pipeline.freshness import Present
@@ -149,6 +149,25 @@ def test_a_damaged_checkpoint_is_set_aside_and_not_evaluated(spec, processes):
     weights.write_bytes(b"damaged")
     with pytest.raises(RsitrError, match="vse/0 has no checkpoint: run `rsitr train tiny/scenes-b/vse/0` first"):
         run(spec, ("evaluate",))
+    assert processes.ran == []
+    assert weights.with_name("model.safetensors.damaged").read_bytes() == b"damaged"
+
+
+def test_a_damaged_table_is_named_before_anything_is_computed(spec, processes):
+    content = spec.clean.read_bytes()
+    spec.clean.write_bytes(content[:100] + bytes(50) + content[150:])
+    with pytest.raises(Damaged, match=r"scenes-b/clean-none\.parquet is damaged \(") as caught:
+        run(spec)
+    assert (processes.ran, caught.value.path) == ([], spec.clean)
+
+
+def test_a_damaged_checkpoint_of_a_teacher_is_set_aside_and_the_teacher_named(spec, processes):
+    put_trained(spec)
+    weights = spec.trained_outputs[0]
+    weights.write_bytes(b"damaged")
+    student = spec.model_copy(update={"method": "distilled-dual", "teacher": spec})
+    with pytest.raises(RsitrError, match="rests on the checkpoint of cells/tiny/scenes-b/vse/0: run `rsitr run cells/"):
+        run(student)
     assert processes.ran == []
     assert weights.with_name("model.safetensors.damaged").read_bytes() == b"damaged"
 

@@ -87,7 +87,7 @@ def test_an_interrupted_run_continues_with_the_same_result(captions, fake, tmp_p
     assert path.read_bytes() == whole.read_bytes()
 
 
-@pytest.mark.parametrize("damage", ["captions", "code", "note", "no note", "short file"])
+@pytest.mark.parametrize("damage", ["captions", "code", "note", "no note", "short file", "4 zeros"])
 def test_what_is_not_current_does_not_count_and_is_made_anew(damage, captions, fake, tmp_path, monkeypatch, capsys):
     path = tmp_path / "meteor.npy"
     write_matrix("meteor", captions, path)
@@ -100,11 +100,16 @@ def test_what_is_not_current_does_not_count_and_is_made_anew(damage, captions, f
         note.write_text('{"identity": ', encoding="utf-8")
     elif damage == "no note":
         note.unlink()
-    else:
+    elif damage == "short file":
         path.write_bytes(path.read_bytes()[:-1])
+    else:
+        path.write_bytes(path.read_bytes()[:-4] + bytes(4))
     assert open_matrix("meteor", captions, path) is None
-    told = damage in ("captions", "code", "note")
-    assert ("older version: it does not count" in capsys.readouterr().err) == told
+    told = "older version: it does not count" if damage in ("captions", "code", "note") else ""
+    if damage in ("short file", "4 zeros"):
+        told = f"{path}.damaged is damaged: it does not count"
+        assert not path.exists()
+    assert told in capsys.readouterr().err
     assert write_matrix("meteor", captions, path)
     assert json.loads(note.read_text())["rows"] == 3
     assert open_matrix("meteor", captions, path) is not None

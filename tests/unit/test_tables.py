@@ -14,10 +14,11 @@ import pyarrow as pa
 import pytest
 
 from rsitr.datasets.splits import SplitData
-from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
+from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.figures import comparison as figure
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import Published
+from rsitr.records.parquet import write_table
 from rsitr.retrieval.rank_files import SplitRanks, write_ranks
 from rsitr.retrieval.recall import Ranks
 from rsitr.tables import comparison, datasets, tidy

@@ -8,9 +8,9 @@ import pytest
 
 from rsitr.params import CellId
 from rsitr.records.artefact import Outcome
-from rsitr.records.failures import write_failures
 from rsitr.records.files import write_json
 from rsitr.records.study import Study
+from rsitr.retrieval.failures import write_failures
 from rsitr.tables import peder
 from rsitr.tables.published import METRICS
 from tests.unit.lab import Reader, Records, params

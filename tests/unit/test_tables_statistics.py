@@ -10,8 +10,9 @@ import pytest
 
 from rsitr.captions.statistics import Image
 from rsitr.datasets import registry
-from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
+from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.errors import DatasetError
+from rsitr.records.parquet import write_table
 from rsitr.tables import statistics
 from rsitr.tables.layout import Note
 

@@ -11,8 +11,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
+from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.dedup.thumbnails import SIZE, read_thumbnails, thumbnail, write_thumbnails
+from rsitr.records.parquet import write_table
 
 
 def stored(image: Image.Image, kind: str, **options: object) -> bytes:

@@ -16,11 +16,12 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from rsitr.datasets.splits import SplitData
-from rsitr.datasets.table import DatasetFacts, read_table, write_table
+from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import RecordError, Unsupported
 from rsitr.methods.base import Phase, TrainingConfig
 from rsitr.methods.vse import VSE
 from rsitr.records.cell import SCORED, TRAINED, Epoch, read_report, trained_identities
+from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 from rsitr.records.provenance import sha256_file
 from rsitr.stages import setup

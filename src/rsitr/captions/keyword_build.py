@@ -8,8 +8,9 @@ import pyarrow as pa
 
 from rsitr.captions.keyword_extraction import extract
 from rsitr.captions.keyword_table import SCHEMA, VERSION, KeywordFacts, read_keyword_facts
-from rsitr.datasets.table import read_facts, read_table, write_table
+from rsitr.datasets.table import read_facts, read_table
 from rsitr.progress import Progress
+from rsitr.records.parquet import write_table
 
 
 def build_keywords(canonical: Path, out: Path) -> bool:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rsitr.errors import DatasetError
+from rsitr.records.parquet import read_facts, read_rows
 
 VERSION = 1
 """Of the file and of how keywords are extracted from captions; a file of another version is rebuilt."""
@@ -37,12 +36,12 @@ def read_keywords(path: Path) -> tuple[pa.Table, KeywordFacts]:
     facts = read_keyword_facts(path) if path.is_file() else None
     if facts is None or facts.version != VERSION:
         raise DatasetError(f"{path} is missing or out of date: build it with `snakemake --cores 2 {path}`")
-    return pq.ParquetFile(path).read(), facts
+    return read_rows(path), facts
 
 
 def read_keyword_facts(path: Path) -> KeywordFacts | None:
     """None if the file is not a keyword file."""
     try:
-        return KeywordFacts(**json.loads(pq.read_schema(path).metadata[b"rsitr"]))
-    except (pa.ArrowInvalid, KeyError, TypeError, ValueError):
+        return KeywordFacts(**read_facts(path))
+    except (DatasetError, TypeError):
         return None

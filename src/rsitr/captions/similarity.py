@@ -6,10 +6,12 @@ rounded the same way, so it makes no difference which of the two a loss reads.
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import importlib.metadata
 import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,7 +24,7 @@ from numpy.lib import format as npy
 from rsitr.captions.all_pairs import IntArray
 from rsitr.errors import ParamsError
 from rsitr.progress import Progress
-from rsitr.records.files import write_json
+from rsitr.records.files import set_aside, write_json
 from rsitr.records.provenance import sha256_json
 
 BLEU = ("bleu-1", "bleu-2", "bleu-3", "bleu-4")
@@ -107,18 +109,22 @@ def write_matrix(name: str, captions: CaptionSet, path: Path, threads: int = 1) 
     path.parent.mkdir(parents=True, exist_ok=True)
     everything = np.arange(len(captions.texts))
     blocks = [np.arange(start, min(start + BLOCK, images)) for start in range(done, images, BLOCK)]
-    with path.open("r+b" if done else "wb") as file, Progress(name, -(-images // BLOCK), done // BLOCK) as progress:
+    note = {"identity": made_of, "images": images, "texts": len(everything)}
+    with path.open("r+b" if done else "w+b") as file, Progress(name, -(-images // BLOCK), done // BLOCK) as progress:
         file.write(_header(captions))
         file.truncate(_bytes(done, captions))
-        file.seek(0, io.SEEK_END)
-        note = {"identity": made_of, "images": images, "texts": len(everything)}
-        write_json(_note(path), note | {"rows": done})
+        file.seek(0)
+        digest = hashlib.file_digest(file, "sha256")
+        write_json(_note(path), note | {"rows": done, "sha256": digest.hexdigest()})
         score = measure(name, captions, threads) if blocks else None
         for block in blocks:
             assert score is not None
-            file.write(np.ascontiguousarray(score(everything, block).T, dtype=DTYPE).tobytes())
+            rows = np.ascontiguousarray(score(everything, block).T, dtype=DTYPE).tobytes()
+            file.write(rows)
             file.flush()
-            write_json(_note(path), note | {"rows": int(block[-1]) + 1})
+            os.fsync(file.fileno())  # the note must not be ahead of the rows after a loss of power
+            digest.update(rows)
+            write_json(_note(path), note | {"rows": int(block[-1]) + 1, "sha256": digest.hexdigest()})
             progress.advance()
     return True
 
@@ -136,13 +142,17 @@ def _rows_done(path: Path, made_of: str, captions: CaptionSet) -> int:
         return 0
     try:
         note = json.loads(_note(path).read_text(encoding="utf-8"))
-        made_of_now, rows = note["identity"], int(note["rows"])
+        made_of_now, rows, sha256 = note["identity"], int(note["rows"]), note["sha256"]
     except (ValueError, KeyError, TypeError):
-        made_of_now, rows = "", 0
+        made_of_now, rows, sha256 = "", 0, ""
     if made_of_now != made_of:
         print(f"{path} is of other captions or of an older version: it does not count", file=sys.stderr)
         return 0
-    return rows if path.stat().st_size >= _bytes(rows, captions) else 0
+    size = _bytes(rows, captions)
+    if path.stat().st_size >= size and hashlib.sha256(np.memmap(path, mode="r", shape=size).data).hexdigest() == sha256:
+        return rows
+    print(f"{set_aside(path)} is damaged: it does not count", file=sys.stderr)
+    return 0
 
 
 def _note(path: Path) -> Path:

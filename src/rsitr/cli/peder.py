@@ -24,7 +24,7 @@ peder = typer.Typer(help="CLIP alone for both directions (S. Dinesh Krishnan et 
 @reported
 def peder_failures(cell: CellArgument) -> None:
     """The queries that a measured cell answers worst, with the words of their captions."""
-    from rsitr.records.failures import FIELDS, in_words, read_failures
+    from rsitr.retrieval.failures import FIELDS, in_words, read_failures
     from rsitr.stages.setup import load_data
 
     wanted, params = cell_id(cell), load_params()

@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 import typer
 
-from rsitr.errors import RsitrError
+from rsitr.errors import Damaged, RsitrError
+from rsitr.records.files import set_aside
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -21,6 +22,10 @@ def reported(function: F) -> F:
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
             return function(*args, **kwargs)
+        except Damaged as error:
+            print(
+                f"rsitr: {error}: it is now {set_aside(error.path)}; run again, which makes it again", file=sys.stderr
+            )
         except RsitrError as error:
             print(f"rsitr: {error}", file=sys.stderr)
         except OSError as error:

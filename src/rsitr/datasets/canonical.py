@@ -15,8 +15,9 @@ import pyarrow as pa
 from rsitr.datasets.base import Dataset, Row
 from rsitr.datasets.fingerprint import inspect
 from rsitr.datasets.karpathy import SPLITS
-from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, write_table
+from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.errors import DatasetError
+from rsitr.records.parquet import write_table
 
 CANONICAL_SCHEMA = DATASET_SCHEMA.append(pa.field("published_class", pa.string()))
 """What only the canonical table holds, and a clean one does not pass on to methods: the class before correction."""

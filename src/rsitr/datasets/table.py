@@ -1,19 +1,16 @@
-"""The schema of canonical and clean tables, and reading and writing them with their facts in the header.
+"""The schema of canonical and clean tables, and reading them with the facts in their header.
 
 Every cell starts by reading a table, so this module does without pandas.
 """
 
 from __future__ import annotations
 
-import json
-import os
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from rsitr.errors import DatasetError
+from rsitr.records import parquet
 
 DATASET_SCHEMA = pa.schema(
     [
@@ -52,29 +49,15 @@ class DatasetFacts(NamedTuple):
     """Of a clean table: the hash of the canonical table it was made from."""
 
 
-class Facts(Protocol):
-    """A named tuple for a parquet header."""
-
-    def _asdict(self) -> dict[str, Any]: ...
-
-
-def write_table(table: pa.Table, facts: Facts, path: Path) -> None:
-    """Write a table with its facts in the header, atomically."""
-    table = table.replace_schema_metadata({b"rsitr": json.dumps(facts._asdict()).encode()})
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_suffix(".part")
-    pq.write_table(table, partial, compression="zstd")
-    os.replace(partial, path)
-
-
 def read_facts(path: Path) -> DatasetFacts:
-    """The header of a canonical or clean table, without reading its rows."""
-    if not path.is_file():
-        raise DatasetError(f"{path} is missing: build it with `snakemake --cores 2 {path}`")
-    return DatasetFacts(**json.loads(pq.read_schema(path).metadata[b"rsitr"]))
+    """The header of a canonical or clean table, without reading its rows.
+
+    Raises ``DatasetError`` where it is missing and ``Damaged`` where it cannot be read.
+    """
+    return DatasetFacts(**parquet.read_facts(path))
 
 
 def read_table(path: Path) -> tuple[pa.Table, DatasetFacts]:
-    """Rows and facts of a canonical or clean table."""
+    """Rows and facts of a canonical or clean table; the errors are those of ``read_facts``."""
     facts = read_facts(path)
-    return pq.ParquetFile(path).read(), facts
+    return parquet.read_rows(path), facts

@@ -10,11 +10,12 @@ import pandas as pd
 import pyarrow as pa
 
 from rsitr.datasets.canonical import data_sha
-from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, read_table, write_table
+from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, read_table
 from rsitr.dedup.groups import PRECEDENCE, linked, near_pairs
 from rsitr.dedup.pairs import current_near_duplicates
 from rsitr.errors import ParamsError
 from rsitr.params import Dedup
+from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 
 PROTOCOLS = get_args(Dedup)

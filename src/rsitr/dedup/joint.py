@@ -6,25 +6,24 @@ duplicates shared by two train splits stay in both; ``shared`` counts them.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import combinations_with_replacement
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rsitr.datasets.canonical import data_sha
 from rsitr.datasets.protocols import PROTOCOLS as SPLITS
 from rsitr.datasets.protocols import Protocol, get_protocol
-from rsitr.datasets.table import DatasetFacts, read_table, write_table
+from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.dedup.clean import PROTOCOLS as RULES
 from rsitr.dedup.groups import Groups, image_groups
 from rsitr.dedup.pairs import current_near_duplicates
 from rsitr.errors import DatasetError, ParamsError
+from rsitr.records.parquet import read_facts, read_rows, write_table
 from rsitr.records.paths import Paths
 
 DUPLICATE = "near duplicate of a test image"
@@ -195,9 +194,6 @@ def build_joint(
 
 def read_joint(path: Path) -> tuple[pd.DataFrame, JointFacts]:
     """Rows and facts of a joint training set."""
-    if not path.is_file():
-        raise DatasetError(f"{path} is missing: build it with `snakemake --cores 2 {path}`")
-    table = pq.ParquetFile(path).read()
-    facts: dict[str, Any] = json.loads(table.schema.metadata[b"rsitr"])
-    facts = {name: tuple(value) if isinstance(value, list) else value for name, value in facts.items()}
-    return table.to_pandas(), JointFacts(**facts)
+    facts = read_facts(path)
+    facts |= {name: tuple(value) for name, value in facts.items() if isinstance(value, list)}
+    return read_rows(path).to_pandas(), JointFacts(**facts)

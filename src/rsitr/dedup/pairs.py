@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from rsitr.datasets.table import write_table
 from rsitr.errors import DatasetError
+from rsitr.records.parquet import read_facts, read_rows, write_table
 
 ORIENTATIONS = (
     "same",
@@ -73,10 +71,8 @@ def write_pairs(frame: pd.DataFrame, facts: NearDuplicateFacts, path: Path) -> i
 
 def read_near_duplicates(path: Path) -> tuple[pd.DataFrame, NearDuplicateFacts]:
     """Pairs and facts of a table of near duplicates."""
-    if not path.is_file():
-        raise DatasetError(f"{path} is missing: build it with `snakemake --cores 2 {path}`")
-    table = pq.ParquetFile(path).read()
-    return table.to_pandas(), NearDuplicateFacts(**json.loads(table.schema.metadata[b"rsitr"]))
+    facts = NearDuplicateFacts(**read_facts(path))
+    return read_rows(path).to_pandas(), facts
 
 
 def current_near_duplicates(path: Path, data_shas: Mapping[str, str]) -> tuple[pd.DataFrame, NearDuplicateFacts]:

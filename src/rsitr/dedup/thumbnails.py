@@ -13,8 +13,9 @@ import pyarrow as pa
 from PIL import Image
 
 from rsitr.datasets.images import as_rgb
-from rsitr.datasets.table import DatasetFacts, read_table, write_table
+from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.progress import Progress
+from rsitr.records.parquet import write_table
 
 SIZE = 64
 """Side of a thumbnail in pixels."""

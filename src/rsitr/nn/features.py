@@ -18,7 +18,8 @@ from torch.utils.data import DataLoader
 
 from rsitr.nn.pixels import PixelDataset, PixelFormat
 from rsitr.progress import Progress
-from rsitr.records.provenance import sha256_json
+from rsitr.records.files import intact, replacing, seal
+from rsitr.records.provenance import sha256_file, sha256_json
 
 BATCH = 32
 
@@ -31,9 +32,9 @@ def cached_tokens(
     key = sha256_json([str(backbone), state_sha(backbone), pixels, hashes])[:32]
     path = cache / "tokens" / f"{key}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not path.is_file():
+    if not intact(path):
         with FileLock(path.with_suffix(".lock")):
-            if not path.is_file():
+            if not intact(path):
                 # Other cells that want these tokens wait in the meantime, so the whole machine is free.
                 threads = torch.get_num_threads()
                 torch.set_num_threads(os.cpu_count() or 1)
@@ -49,23 +50,19 @@ def _compute(backbone: nn.Module, pixels: PixelFormat, paths: list[Path], path: 
     indices = [(0, index) for index in range(len(paths))]
     # With its own generator the loader leaves torch's alone: training is the same with a cold or a warm cache.
     loader = DataLoader(dataset, BATCH, sampler=indices, generator=torch.Generator())  # type: ignore[arg-type]
-    # Named by process: another machine sharing the folder may hold a lock that this one cannot see.
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.part")
     store = None
-    try:
-        with Progress("features", len(loader)) as progress:
-            for number, batch in enumerate(loader):
-                tokens = backbone(batch.to(device)).to(torch.float16).cpu().numpy()
-                if store is None:
-                    shape = (len(paths), *tokens.shape[1:])
-                    store = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
-                store[number * BATCH : number * BATCH + len(tokens)] = tokens
-                progress.advance()
+    # A name of its own: another machine sharing the folder may hold a lock that this one cannot see.
+    with replacing(path) as partial, Progress("features", len(loader)) as progress:
+        for number, batch in enumerate(loader):
+            tokens = backbone(batch.to(device)).to(torch.float16).cpu().numpy()
+            if store is None:
+                shape = (len(paths), *tokens.shape[1:])
+                store = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)
+            store[number * BATCH : number * BATCH + len(tokens)] = tokens
+            progress.advance()
         assert store is not None
         store.flush()
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+        seal(path, sha256_file(partial))
 
 
 def state_sha(module: nn.Module) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rsitr.errors import DatasetError, RecordError, Unsupported
+from rsitr.errors import Damaged, DatasetError, RecordError, Unsupported
 from rsitr.records.artefact import PARAMETERS, ArtefactRecord, ArtefactSpec
 from rsitr.records.cell import (
     SCORED,
@@ -152,7 +152,10 @@ class Present:
 def _table_sha(path: Path) -> str | None:
     from rsitr.datasets.table import read_facts  # pyarrow, which a parse need not wait for without data
 
-    return read_facts(path).data_sha if path.is_file() else None
+    try:
+        return read_facts(path).data_sha if path.is_file() else None
+    except Damaged:
+        return None  # the run itself sets it aside
 
 
 def _selected(spec: PriorSpec) -> str | None:

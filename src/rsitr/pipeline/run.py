@@ -148,13 +148,24 @@ def _intact(path: Path, sha256: str) -> bool:
 
 
 def _check_prerequisites(spec: ArtefactSpec) -> None:
-    """Raise ``RsitrError`` unless what an artefact rests on has been computed, however that ended."""
+    """Raise ``RsitrError`` unless what an artefact rests on has been computed, however that ended.
+
+    Raises ``Damaged`` for a table that it reads and that is not what was written; weights of that sort are set aside.
+    """
+    from rsitr.records.parquet import read_rows  # pyarrow, which what is current need not wait for
+
+    for path in filter(Path.is_file, (*spec.inputs, *([spec.keywords] if isinstance(spec, Spec) else []))):
+        read_rows(path)
     for other in spec.rests_on.values():
         found = read_report(other.cell) if isinstance(spec, Spec) and isinstance(other, Spec) else read(other)
         if found is None:
             raise RsitrError(
                 f"{spec.path} rests on {other.item}, which has not been computed: run `rsitr run {other.item}`"
             )
+        kept = read_report(other.cell) if isinstance(other, Spec) else found
+        weights = other.outputs[0]
+        if kept and kept.outcome.status == "ok" and weights.is_file() and not _intact(weights, kept.weights_sha):
+            raise RsitrError(f"{spec.path} rests on the checkpoint of {other.item}: run `rsitr run {other.item}` first")
 
 
 def checkpoint_of(spec: Spec) -> TrainReport:
@@ -214,7 +225,7 @@ def _record_kill(spec: ArtefactSpec, outcome: Outcome) -> None:
         case TwoStageSpec():
             write_json(spec.record_file, TwoStageRecord.begun(spec).model_copy(update={"outcome": outcome}))
         case StudySpec():
-            from rsitr.records.failures import write_failures
+            from rsitr.retrieval.failures import write_failures
 
             write_failures([], spec.outputs[0])
             write_json(spec.record_file, Study.begun(spec).model_copy(update={"outcome": outcome}))

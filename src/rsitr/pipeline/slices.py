@@ -43,7 +43,8 @@ def write_slice(table: Path, out: Path) -> None:
     import numpy as np
 
     from rsitr.datasets.canonical import data_sha
-    from rsitr.datasets.table import read_table, write_table
+    from rsitr.datasets.table import read_table
+    from rsitr.records.parquet import write_table
 
     rows, facts = read_table(table)
     listed = rows.select(["split", "problem", "captions"]).to_pylist()

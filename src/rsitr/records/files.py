@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel
 
 from rsitr.errors import RecordError
+from rsitr.records.provenance import sha256_file
 
 J = TypeVar("J", bound=BaseModel)
 
@@ -84,6 +86,25 @@ def read_json(model: type[J], path: Path) -> J:
     except ValueError as error:
         what = str(error).splitlines()[0]
         raise RecordError(f"{path} cannot be read ({what}): restore it from git, or delete it and run again") from None
+
+
+def seal(path: Path, sha256: str = "") -> None:
+    """Write down next to a file what its SHA-256 is, for ``intact``; computed unless it is known."""
+    write_text(_seal(path), f"{sha256 or sha256_file(path)}\n")
+
+
+def intact(path: Path) -> bool:
+    """Whether a sealed file is here as it was written. One that was damaged since is set aside, and stderr says so."""
+    if not (path.is_file() and _seal(path).is_file()):
+        return False
+    if _seal(path).read_text(encoding="utf-8", errors="replace").strip() == sha256_file(path):
+        return True
+    print(f"{set_aside(path)} is damaged: it is made again", file=sys.stderr)
+    return False
+
+
+def _seal(path: Path) -> Path:
+    return path.with_name(f"{path.name}.sha256")
 
 
 def set_aside(path: Path) -> Path:

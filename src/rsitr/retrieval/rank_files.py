@@ -8,11 +8,10 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rsitr.datasets.splits import SplitData
-from rsitr.errors import RecordError
-from rsitr.records.files import replacing
+from rsitr.errors import Damaged, RecordError
+from rsitr.records.parquet import read_rows, write_table
 from rsitr.retrieval.recall import Ranks, median_ranks, recall
 
 
@@ -51,8 +50,7 @@ def write_ranks(path: Path, split: SplitData | None, ranks: SplitRanks | None) -
             "rr_rank": np.concatenate([ranks.reranked.i2t, ranks.reranked.t2i]),
         }
         table = pa.table({name: pa.array(columns[name], SCHEMA.field(name).type) for name in SCHEMA.names})
-    with replacing(path) as partial:
-        pq.write_table(table, partial, compression="zstd")
+    write_table(table, None, path)
 
 
 class Queries(NamedTuple):
@@ -69,7 +67,7 @@ class Queries(NamedTuple):
 def read_ranks(path: Path) -> Queries:
     """Read a file of ranks; raises ``RecordError`` where it is missing or damaged."""
     try:
-        table = pq.ParquetFile(path).read()
+        table = read_rows(path)
         texts = np.array(table["direction"].to_pylist()) == "t2i"
         ids = np.array(table["image_id"].to_pylist(), dtype=object)
         found = {
@@ -79,8 +77,8 @@ def read_ranks(path: Path) -> Queries:
         }
         number = {image_id: place for place, image_id in enumerate(ids[~texts])}
         image_of = np.array([number[image_id] for image_id in ids[texts]], dtype=np.int64)
-    except (pa.ArrowException, OSError, KeyError) as error:
-        what = str(error).splitlines()[0] if str(error) else type(error).__name__
+    except (Damaged, KeyError) as error:
+        what = error.what if isinstance(error, Damaged) else f"it has no {error}"
         raise RecordError(f"{path} cannot be read ({what}): restore it from git, or evaluate the cell again") from None
     return Queries(found, image_of, ids[~texts])
 

@@ -16,11 +16,11 @@ from rsitr.errors import RecordError
 from rsitr.methods.base import Method
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import Record, Spec, current_weights_sha, read_record
-from rsitr.records.failures import Failure, write_failures
 from rsitr.records.files import write_json
 from rsitr.records.provenance import library_versions, machine
 from rsitr.records.study import Study, StudySpec
 from rsitr.retrieval.cosines import pair_cosines
+from rsitr.retrieval.failures import Failure, write_failures
 from rsitr.retrieval.precision import precision
 from rsitr.retrieval.ranks import rank_scores
 from rsitr.retrieval.recall import Ranks, text_groups

@@ -9,8 +9,8 @@ from statistics import mean, stdev
 
 from rsitr.params import CellId, Experiment
 from rsitr.records.cell import Published
-from rsitr.records.failures import read_failures
 from rsitr.records.study import CLIP_ONLY, TWO_ENCODERS, Study, read_study
+from rsitr.retrieval.failures import read_failures
 from rsitr.tables import paper_table
 from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import Entries, Entry, Run, command

@@ -1,0 +1,62 @@
+"""Tables in parquet files: every page has a checksum, and facts about the table are in the header with a hash.
+
+Every cell starts by reading a table, so this module does without pandas.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from rsitr.errors import Damaged, DatasetError
+from rsitr.records.files import replacing
+from rsitr.records.provenance import sha256_json
+
+FACTS, SEAL = b"rsitr", b"rsitr.sha256"
+
+
+class Facts(Protocol):
+    """A named tuple for a parquet header."""
+
+    def _asdict(self) -> dict[str, Any]: ...
+
+
+def write_table(table: pa.Table, facts: Facts | None, path: Path) -> None:
+    """Write a table, with its facts in the header if there are any."""
+    if facts is not None:
+        said = facts._asdict()
+        table = table.replace_schema_metadata({FACTS: json.dumps(said).encode(), SEAL: sha256_json(said).encode()})
+    with replacing(path) as partial:
+        pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
+
+
+def read_facts(path: Path) -> dict[str, Any]:
+    """The facts in the header of a table; raises ``DatasetError`` where it is missing, or is ``Damaged``."""
+    if not path.is_file():
+        raise DatasetError(f"{path} is missing: build it with `snakemake --cores 2 {path}`")
+    with _whole(path):
+        header = pq.read_schema(path).metadata
+        facts: dict[str, Any] = json.loads(header[FACTS])
+    if header.get(SEAL, sha256_json(facts).encode()) != sha256_json(facts).encode():
+        raise Damaged(path, "its header does not agree with its hash")
+    return facts
+
+
+def read_rows(path: Path) -> pa.Table:
+    """All rows of a table that is here; raises ``Damaged`` unless they are those that were written."""
+    with _whole(path):
+        return pq.ParquetFile(path, page_checksum_verification=True).read()
+
+
+@contextmanager
+def _whole(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except (pa.ArrowException, OSError, KeyError, TypeError, ValueError) as error:
+        raise Damaged(path, (str(error) or type(error).__name__).splitlines()[0]) from None

@@ -1,0 +1,88 @@
+"""Tables on disk: every damaged byte that could change a row or a fact is noticed, and the file is named."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from rsitr.errors import Damaged, DatasetError
+from rsitr.records.parquet import read_facts, read_rows, write_table
+
+
+class Facts(NamedTuple):
+    name: str
+    count: int
+
+
+FACTS = Facts("scenes", 3)
+TABLE = pa.table({"image": [f"{number}.png" for number in range(200)], "rank": list(range(200))})
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    write_table(TABLE, FACTS, tmp_path / "deep" / "table.parquet")
+    return tmp_path / "deep" / "table.parquet"
+
+
+def test_rows_and_facts_come_back(path: Path) -> None:
+    assert read_rows(path).equals(TABLE)
+    assert read_facts(path) == FACTS._asdict()
+    assert [file.name for file in path.parent.iterdir()] == ["table.parquet"]
+
+
+def test_a_missing_table_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"t\.parquet is missing: build it with `snakemake --cores 2 .*t\.parquet`"):
+        read_facts(tmp_path / "t.parquet")
+
+
+@pytest.mark.parametrize("damage", ["cut", "empty", "text", "rows zeroed", "facts edited", "no facts"])
+def test_a_damaged_table_is_named_with_the_cause(path: Path, damage: str) -> None:
+    content = path.read_bytes()
+    if damage == "no facts":
+        pq.write_table(TABLE, path)
+    elif damage == "facts edited":
+        header = pq.read_schema(path).metadata
+        edited = header | {b"rsitr": header[b"rsitr"].replace(b"3", b"4")}
+        pq.write_table(TABLE.replace_schema_metadata(edited), path)
+    else:
+        changed = {
+            "cut": content[: len(content) // 2],
+            "empty": b"",
+            "text": b"<!DOCTYPE html>",
+            "rows zeroed": content[:300] + bytes(64) + content[364:],
+        }[damage]
+        assert changed != content
+        path.write_bytes(changed)
+    with pytest.raises(Damaged, match=r"table\.parquet is damaged \(.+\)$") as caught:
+        _ = read_facts(path), read_rows(path)
+    assert caught.value.path == path
+    assert path.is_file(), "reading moves nothing"
+
+
+def test_a_table_of_before_checksums_is_read(path: Path) -> None:
+    header = {b"rsitr": json.dumps(FACTS._asdict()).encode()}
+    pq.write_table(TABLE.replace_schema_metadata(header), path)
+    assert (read_facts(path), read_rows(path).num_rows) == (FACTS._asdict(), 200)
+
+
+@given(data=st.data())
+def test_no_changed_byte_changes_a_row_unnoticed(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    path = tmp_path_factory.mktemp("bytes") / "table.parquet"
+    write_table(TABLE, FACTS, path)
+    content = bytearray(path.read_bytes())
+    place = data.draw(st.integers(0, len(content) - 1))
+    content[place] ^= data.draw(st.integers(1, 255))
+    path.write_bytes(content)
+    try:
+        facts, rows = read_facts(path), read_rows(path)
+    except Damaged:
+        return
+    # What is left is the footer's statistics and padding, which nobody reads.
+    assert (facts, rows.to_pydict()) == (FACTS._asdict(), TABLE.to_pydict())
