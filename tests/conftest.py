@@ -23,6 +23,8 @@ from rsitr.records.cell import SCORED, TRAINED, Spec
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 
+pytest.register_assert_rewrite("tests.helpers")
+
 # Small enough that an epoch of the project below takes milliseconds.
 TINY_SETTINGS: dict[str, Any] = {
     "epochs": 3,

@@ -16,10 +16,9 @@ from rsitr.params import Params, parse_params
 from rsitr.pipeline import report
 from rsitr.records.paths import Paths
 from rsitr.tables.declared import GROUPS, Declared, Source, registry
-from tests.unit.lab import Records
-from tests.unit.test_cli import run
-from tests.unit.test_cli_dedup import put
-from tests.unit.test_fingerprints import picture
+from tests.helpers.commands import run
+from tests.helpers.lab import Records
+from tests.helpers.pictures import picture, put
 
 MODULES = {
     module.name: importlib.import_module(f"rsitr.tables.{module.name}")

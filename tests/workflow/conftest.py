@@ -1,110 +1,13 @@
-"""A small copy of the whole project in which real Snakemake and DVC run."""
+"""A finished run of the small project."""
 
 from __future__ import annotations
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
-import yaml
 
-ROOT = Path(__file__).parents[2]
-PARTS = ("Snakefile", "dvc.yaml", "workflow", "src", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
-
-TINY: dict[str, Any] = {
-    "experiment": "tiny",
-    "strict": False,
-    "experiments": {
-        "tiny": {
-            "title": "two methods, one dataset",
-            "dedup": "remoteclip",
-            "pretraining": [],
-            "priors": {},
-            "threads": 1,
-            "mem_mb": 1000,
-            "matrix": [{"datasets": ["scenes-b"], "methods": ["chance", "vse"], "seeds": [0]}],
-            "settings": {
-                "all": {
-                    "epochs": 1,
-                    "batch_size": 32,
-                    "samples": "images",
-                    "image_backbone": "test_resnet",
-                    "image_weights": "none",
-                    "image_size": 32,
-                    "text_encoder": "gru",
-                    "text_width": 16,
-                    "word_size": 16,
-                    "width": 16,
-                    "augment": "none",
-                },
-            },
-        }
-    },
-}
-
-
-class Project:
-    """A folder with the project in it, run with its own sources."""
-
-    def __init__(self, path: Path):
-        self.path = path
-
-    @property
-    def environment(self) -> dict[str, str]:
-        """The commands of this environment, the sources of this copy, no network."""
-        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        return inherited | {
-            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
-            "PYTHONPATH": str(self.path / "src"),
-            "HF_HUB_OFFLINE": "1",
-            "DVC_NO_ANALYTICS": "1",
-            "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b",
-        }  # fmt: skip
-
-    def run(self, *command: str, check: bool = True) -> str:
-        """Run a command in the project and return what it printed; fails the test when it fails, unless told not to."""
-        result = subprocess.run(command, cwd=self.path, env=self.environment, capture_output=True, text=True)
-        output = result.stdout + result.stderr
-        assert result.returncode == 0 or not check, output[-6000:]
-        return output
-
-    def snakemake(self, *arguments: str, cores: int = 8, check: bool = True) -> str:
-        """Run Snakemake."""
-        return self.run("snakemake", "--cores", str(cores), *arguments, check=check)
-
-    def planned(self, *arguments: str) -> set[str]:
-        """Cells that a run would train, as dataset/method/seed."""
-        lines = self.snakemake("-n", *arguments).splitlines()
-        outputs = [line for line in lines if line.strip().startswith("output: checkpoints/")]
-        return {"/".join(line.split()[1].split("/")[2:5]) for line in outputs}
-
-    def edit(self, file: str, old: str, new: str) -> None:
-        """Replace text in a file of the project."""
-        path = self.path / file
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new))
-
-    def params(self, params: dict[str, Any]) -> None:
-        """Write params.yaml."""
-        (self.path / "params.yaml").write_text(yaml.safe_dump(params, sort_keys=False))
-
-
-def copy_sources(target: Path) -> Project:
-    """The project without any result."""
-    for part in PARTS:
-        (target / part).parent.mkdir(parents=True, exist_ok=True)
-        if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, target / part, ignore=shutil.ignore_patterns("__pycache__"))
-        else:
-            shutil.copy2(ROOT / part, target / part)
-    project = Project(target)
-    project.params(TINY)
-    return project
+from tests.helpers.project_copy import Project, copy_sources
 
 
 @pytest.fixture(scope="session")

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.workflow.conftest import TINY, Project, copy_sources
+from tests.helpers.project_copy import TINY, Project, copy_sources
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-from tests.workflow.conftest import TINY
+from tests.helpers.project_copy import TINY
 
 TABLES = ("results/tables/tiny/peder-measures.csv", "results/tables/tiny/peder-probabilities.csv")
 

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from rsitr.datasets.table import read_table
-from tests.workflow.conftest import TINY, Project
+from tests.helpers.project_copy import TINY, Project
 
 METHOD = '''"""VSE whose image tower begins as a prior."""
 

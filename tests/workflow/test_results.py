@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from tests.workflow.conftest import ROOT, copy_sources
+from tests.helpers.project_copy import ROOT, copy_sources
 
 # Pictures depend on the fonts of a machine, and tables of images and captions on data.
 TEXTS = (".csv", ".html", ".json", ".md", ".tex")

@@ -16,7 +16,7 @@ from filelock import FileLock, Timeout
 
 from rsitr.gpus import gpus
 from rsitr.records.provenance import memory_gib
-from tests.workflow.conftest import TINY, Project
+from tests.helpers.project_copy import TINY, Project
 
 CELL = "results/cells/tiny/scenes-b"
 

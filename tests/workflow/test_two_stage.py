@@ -7,7 +7,7 @@ import json
 import shutil
 from typing import Any
 
-from tests.workflow.conftest import TINY, Project
+from tests.helpers.project_copy import TINY, Project
 
 RECORD = "results/two_stage/tiny/scenes-b/scan-t2i/{}/0/two_stage.json"
 FILTERS = ("vse", "retrieval-filter")

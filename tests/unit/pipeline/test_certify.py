@@ -30,7 +30,7 @@ from rsitr.records.certificates import FILE, Certificate, Ledger
 from rsitr.records.files import write_json
 from rsitr.records.identity import locked
 from rsitr.records.paths import Paths
-from tests.workflow.conftest import ROOT, TINY, Project, copy_sources
+from tests.helpers.project_copy import ROOT, TINY, Project, copy_sources
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 """A replay takes ten seconds on a free core, and minutes on one that several processes share."""

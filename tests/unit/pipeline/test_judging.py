@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rsitr.pipeline.judging import Changes, Judge, Verdict, _first_difference, _other_settings, _shown, summary
-from tests.unit.records.toys import write_toy
+from tests.helpers.toys import write_toy
 
 TRACE = [("settings.epochs", "3"), ("loss", "0x1.8p+0"), ("loss", "0x1.4p+0"), ("status", "ok")]
 

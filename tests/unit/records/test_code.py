@@ -21,7 +21,7 @@ from rsitr.methods import registry
 from rsitr.records.code import PACKAGE, Key, Sources, sources
 from rsitr.records.identity import code_sha, installed, locked
 from rsitr.stages.entries import KEYWORDS, PRIOR, SCORE, STUDY, TRAIN, TWO_STAGE
-from tests.unit.records.toys import write_toy
+from tests.helpers.toys import write_toy
 
 Toy = Callable[..., str]
 

@@ -9,7 +9,7 @@ import pytest
 
 from rsitr.records.code import Key
 from rsitr.records.statements import Statement, changed_files, difference, statements
-from tests.unit.records.toys import write_toy
+from tests.helpers.toys import write_toy
 
 ENTRIES = ["toy.a.f"]
 BASE = """

@@ -1,0 +1,108 @@
+"""The commands of de-duplication, from pictures on disk to tables and drawings."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from PIL import Image
+
+from rsitr.datasets.table import read_table
+from rsitr.dedup.joint import read_joint
+from rsitr.dedup.pairs import read_near_duplicates
+from rsitr.records.parquet import write_table
+from rsitr.records.paths import Paths
+from tests.helpers.commands import refused, run
+from tests.helpers.pictures import picture, put
+
+
+@pytest.fixture(autouse=True)
+def sets(tmp_path, monkeypatch):
+    """RSICD with a test image that is a crop of a training image, and UCM with that training image turned."""
+    monkeypatch.chdir(tmp_path)
+    one, other, third = (Image.fromarray(picture(seed, 256)) for seed in range(3))
+    crop = one.crop((32, 0, 256, 224))
+    put("rsicd", {"one.png": ("train", one), "crop.png": ("test", crop), "other.png": ("train", other)})
+    put("rsitmd", {"third.png": ("train", third)})
+    turned = one.transpose(Image.Transpose.ROTATE_180)
+    put("ucm", {"turned.png": ("train", turned), "noise.png": ("train", Image.fromarray(picture(9, 256)))})
+    for name in ("rsicd", "rsitmd", "ucm"):
+        assert run("dedup", "thumbnails", name).exit_code == 0
+
+
+def test_copies_inside_and_between(tmp_path):
+    assert run("dedup", "pairs", "rsicd").stdout == "data/near_duplicates/rsicd/rsicd.parquet: 1 pairs\n"
+    # The order of the names does not matter.
+    assert run("dedup", "pairs", "ucm", "rsicd").stdout == "data/near_duplicates/rsicd/ucm.parquet: 2 pairs\n"
+    inside, between = (read_near_duplicates(Paths.near_duplicates("rsicd", name))[0] for name in ("rsicd", "ucm"))
+    assert inside[["first", "second", "part", "second_split"]].to_numpy().tolist() == [
+        ["crop.png", "one.png", "first", "train"]
+    ]
+    assert between[["first", "second"]].to_numpy().tolist() == [["crop.png", "turned.png"], ["one.png", "turned.png"]]
+    assert set(between["orientation"]) == {"turned 180"}
+
+
+def test_shards_are_gathered():
+    run("dedup", "pairs", "rsicd", "ucm")
+    whole = read_near_duplicates(Paths.near_duplicates("rsicd", "ucm"))
+    for shard in ("0/2", "1/2"):
+        assert run("dedup", "pairs", "rsicd", "ucm", "--shard", shard).exit_code == 0
+    assert run("dedup", "gather", "rsicd", "ucm", "2").stdout == "data/near_duplicates/rsicd/ucm.parquet: 2 pairs\n"
+    again = read_near_duplicates(Paths.near_duplicates("rsicd", "ucm"))
+    pd.testing.assert_frame_equal(again[0], whole[0])
+    assert again[1] == whole[1]
+    assert "0/8 for the first of eight" in refused("dedup", "pairs", "rsicd", "--shard", "2/2")
+
+
+def test_a_training_image_leaves_for_its_copy_in_test():
+    run("dedup", "pairs", "rsicd")
+    assert run("data", "clean", "rsicd", "--dedup", "copies").exit_code == 0
+    cleaned = read_table(Paths.clean("rsicd", "copies"))[0].to_pandas().set_index("image_id")
+    assert cleaned["reason"].to_dict() == {"crop.png": "", "one.png": "near duplicate in test", "other.png": ""}
+    assert cleaned.loc["crop.png", "duplicate_group"] == cleaned.loc["one.png", "duplicate_group"]
+    assert cleaned["duplicate_group"].nunique() == 2
+
+
+def test_copies_of_other_data_are_refused():
+    run("dedup", "pairs", "rsicd")
+    table, facts = read_table(Paths.dataset("rsicd"))
+    write_table(table, facts._replace(data_sha="other"), Paths.dataset("rsicd"))
+    assert "made from other data of rsicd: delete it and run again" in refused(
+        "data", "clean", "rsicd", "--dedup", "copies"
+    )
+
+
+def test_what_is_missing_says_how_to_build_it():
+    message = refused("data", "clean", "rsicd", "--dedup", "copies")
+    assert "rsicd.parquet is missing: build it with `snakemake" in message
+    assert "aid.parquet is missing: build it with `snakemake" in refused("dedup", "pairs", "aid")
+    assert "dataset.parquet is missing" in refused("dedup", "thumbnails", "aid")
+    assert "is missing: build it with" in refused("dedup", "show", "rsicd")
+
+
+def test_joint_training_sets():
+    for pair in (("rsicd",), ("rsitmd",), ("ucm",), ("rsicd", "rsitmd"), ("rsicd", "ucm"), ("rsitmd", "ucm")):
+        run("dedup", "pairs", *pair)
+    assert run("dedup", "joint", "ret-3").stdout.startswith("data/joint/ret-3-copies.parquet: data ")
+    frame, facts = read_joint(Paths.joint("ret-3", "copies"))
+    left = frame.loc[frame["keep"], ["dataset", "image_id"]].to_numpy().tolist()
+    assert left == [["rsicd", "other.png"], ["rsitmd", "third.png"], ["ucm", "noise.png"]]
+    because = frame.set_index(["dataset", "image_id"])["because"]
+    assert list(because["ucm", "turned.png"]) == list(because["rsicd", "one.png"]) == ["rsicd/crop.png"]
+    assert facts.datasets == ("rsicd", "rsitmd", "ucm")
+    assert "official" in refused("dedup", "joint", "official")
+
+
+def test_pairs_and_groups_are_drawn():
+    run("dedup", "pairs", "rsicd")
+    run("dedup", "pairs", "rsicd", "ucm")
+    assert run("dedup", "show", "rsicd", "ucm", "--out", "pairs.png").stdout == "pairs.png: 2 of 2 pairs\n"
+    chosen = ("--pair", "turned.png", "crop.png", "--out", "pair.png")
+    assert run("dedup", "show", "rsicd", "ucm", *chosen).stdout == "pair.png: 1 of 1 pairs\n"
+    assert "not a pair of near duplicates" in refused("dedup", "show", "rsicd", "--pair", "one.png", "other.png")
+    assert run("dedup", "group", "ucm", "turned.png").stdout == "group.png: 3 of 3 images, rsicd/crop.png is kept\n"
+    assert "ucm/noise.png has no near duplicate" in refused("dedup", "group", "ucm", "noise.png")
+    for name in ("pairs.png", "pair.png", "group.png"):
+        with Image.open(Path(name)) as drawn:
+            assert drawn.width > 400
