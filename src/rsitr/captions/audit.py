@@ -15,7 +15,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from rsitr.captions.identical import normal_form
-from rsitr.captions.scenes import Named, SceneNames
+from rsitr.captions.misfits import ClassNames
 from rsitr.captions.spelling import misspellings
 from rsitr.captions.words import words
 from rsitr.datasets.karpathy import SPLITS
@@ -132,12 +132,12 @@ def _spelling(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
 
 
 def _class(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
-    names = SceneNames(Named(caption.class_name, caption.words) for caption in captions)
+    names = ClassNames((caption.class_name, caption.words) for caption in captions)
     of_image = defaultdict(list)
     for caption in captions:
         of_image[caption.image_id].append(caption)
     for caption in captions:
-        if other := names.misfit(Named(caption.class_name, caption.words)):
+        if other := names.misfit(caption.class_name, caption.words):
             siblings = of_image[caption.image_id]
             agree = sum(other in names.named(sibling.words) for sibling in siblings)
             whose = f"{agree} of the image's {len(siblings)} captions name {other}"

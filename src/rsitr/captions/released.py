@@ -39,7 +39,7 @@ def stems(caption: str) -> list[str]:
 
 
 class Released:
-    """AMFMN's released prior: the mean of two scores of a caption against the captions of an image, from 0 to 1.
+    """AMFMN's released S: the mean of two scores of a caption against the captions of an image, from 0 to 1.
 
     - *semantic*: BLEU-4 on ``stems`` without smoothing (``nltk-0`` of ``Bleu``), or 1 where the caption has the same
       stems as one of the image's, in the same order.
@@ -66,7 +66,7 @@ class Released:
         self.entities = count_ngrams(left, orders=1)
 
     def scores(self, captions: IntArray, images: IntArray) -> FloatArray:
-        """Float64 [H, I]: the prior of each of ``captions`` [H] with each of ``images`` [I].
+        """Float64 [H, I]: the similarity of each of ``captions`` [H] with each of ``images`` [I].
 
         ``captions`` are places in ``texts``, ``images`` places in ``references``; ``DatasetError`` if they are not.
         """
@@ -89,7 +89,7 @@ def _finish(
     first: int,
     last: int,
 ) -> None:
-    """Turn the BLEU-4 in ``out[:, first:last]`` into the prior."""
+    """Turn the BLEU-4 in ``out[:, first:last]`` into the similarity."""
     # A word earns every caption that has it the same: the sum of 1 / length over the references.
     worth = np.zeros(entities.distinct)
     said = np.zeros(len(sentences) + 1, dtype=np.bool_)

@@ -1,8 +1,8 @@
 """How similar the captions of a dataset are to the captions of its images: the map of AMFMN's Fig. 7 and its average.
 
 Z. Yuan et al., 'Exploring a Fine-Grained Multiscale Method for Cross-Modal Remote Sensing Image Retrieval' (IEEE TGRS,
-2021), sections IV-A and IV-B. The similarity is the prior as released, which reproduces all four printed averages of
-Fig. 9(d) on the validation splits that the paper names.
+2021), sections IV-A and IV-B. The similarity is the one of the released code, which reproduces all four
+printed averages of Fig. 9(d) on the validation splits that the paper names.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def similarity_map(images: Sequence[Image], threads: int = 1, title: str = "simi
     image_of = np.repeat(np.arange(len(images)), per_image)
     texts, references, caption_of = CaptionSet.of([text for image in images for text in image.captions], image_of)
     first_of = np.cumsum(per_image) - per_image
-    prior, distinct = Released(texts, references, threads), np.arange(len(texts))
+    similarity, distinct = Released(texts, references, threads), np.arange(len(texts))
 
     side = -(-len(images) // CELLS)
     rows, total = [], 0.0
@@ -65,7 +65,7 @@ def similarity_map(images: Sequence[Image], threads: int = 1, title: str = "simi
     with Progress(title, -(-len(images) // step)) as progress:
         for start in range(0, len(images), step):
             block = np.arange(start, min(start + step, len(images)))
-            found = prior.scores(distinct, block)[caption_of]
+            found = similarity.scores(distinct, block)[caption_of]
             total += found.sum()
             pairs = np.add.reduceat(found, first_of, axis=0).T / per_image
             rows.append(_highest(_highest(pairs, side, 0), side, 1).astype(np.float32))

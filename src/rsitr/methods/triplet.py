@@ -8,8 +8,7 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from rsitr.captions.margin import margin
-from rsitr.captions.prior import Prior, PriorName, weights_of
+from rsitr.captions.margin import SimilarityName, TextSimilarity, margin, weights_of
 from rsitr.captions.queries import parts
 from rsitr.captions.similarity import CaptionSet
 from rsitr.methods.base import Batch, Corpus, MethodConfig
@@ -25,10 +24,10 @@ class TripletConfig(MethodConfig):
     """``dynamic``: a negative pair whose caption resembles the image's own captions has a smaller margin."""
     beta: float = 5.0
     """Of a dynamic margin: how sharply it falls near S = 1."""
-    prior: PriorName = "paper"
-    """The similarity S that a dynamic margin depends on."""
+    prior: SimilarityName = "paper"
+    """The prior similarity S that a dynamic margin depends on."""
     prior_bleu: float = Field(0.5, ge=0, le=1)
-    """Weight of BLEU-4 in the prior ``paper``; METEOR has the rest."""
+    """Weight of BLEU-4 in the prior similarity ``paper``; METEOR has the rest."""
     negatives: Literal["hardest", "most-similar", "all"] = "hardest"
     all_negatives_epochs: int = Field(0, ge=0)
     """Train on all negatives for so many epochs first. With a frozen backbone, whose pooled features are nearly equal,
@@ -36,11 +35,11 @@ class TripletConfig(MethodConfig):
 
 
 class TripletLoss:
-    """The loss over batches of a training set. Its prior is prepared at the first batch that needs it."""
+    """The loss over batches of a training set. Its prior similarity is prepared at the first batch that needs it."""
 
     def __init__(self, config: TripletConfig, corpus: Corpus):
         self.config, self.corpus = config, corpus
-        self._prior: Prior | None = None
+        self._similarity: TextSimilarity | None = None
 
     def __call__(self, scores: Tensor, batch: Batch) -> Tensor:
         """Scalar loss of ``scores`` [B, B]: image i of the batch against caption j."""
@@ -54,11 +53,11 @@ class TripletLoss:
         similarity = self._ready()(batch.captions.cpu().numpy(), batch.image_ids.cpu().numpy())
         return torch.from_numpy(margin(similarity.T, self.config.margin, self.config.beta)).float()
 
-    def _ready(self) -> Prior:
-        if self._prior is None:
+    def _ready(self) -> TextSimilarity:
+        if self._similarity is None:
             # Similarity compares sentences; a query of keywords alone has only those.
             sentences = [parts(query)[0] or query for query in self.corpus.captions]
             captions = CaptionSet.of(sentences, self.corpus.image_of)
             weights = weights_of(self.config.prior, self.config.prior_bleu)
-            self._prior = Prior(weights, captions, self.corpus.similarity, torch.get_num_threads())
-        return self._prior
+            self._similarity = TextSimilarity(weights, captions, self.corpus.similarity, torch.get_num_threads())
+        return self._similarity

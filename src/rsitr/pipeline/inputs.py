@@ -92,10 +92,10 @@ def priors(params: Params, experiment: str) -> list[PriorId]:
 
 def measures(params: Params, cell: CellId) -> list[str]:
     """What a cell's loss reads of how similar the training captions are; empty unless its margin is dynamic."""
-    from rsitr.captions.prior import weights_of
+    from rsitr.captions.margin import weights_of
 
-    kind, prior, bleu = setting(params, cell, "margin_type", "prior", "prior_bleu")
-    return list(weights_of(prior, bleu)) if kind == "dynamic" else []
+    kind, similarity, bleu = setting(params, cell, "margin_type", "prior", "prior_bleu")
+    return list(weights_of(similarity, bleu)) if kind == "dynamic" else []
 
 
 def caption_files(params: Params, cell: CellId) -> list[Path]:

@@ -9,7 +9,7 @@ import pytest
 
 from rsitr.captions.audit import KINDS, Finding, audit, summarise, write_findings
 from rsitr.captions.identical import normal_form
-from rsitr.captions.scenes import Named, SceneNames, split_name, subject
+from rsitr.captions.misfits import ClassNames, split_name, subject
 from rsitr.captions.spelling import known_words, misspellings, neighbours
 from rsitr.captions.words import words
 
@@ -171,11 +171,11 @@ def test_class_names_written_together_are_taken_apart_by_the_words_of_the_captio
     assert split_name("storagetanks", counts) is None  # tanks is too rare
 
 
-def scenes(extra=()):
+def names_of_three_classes(extra=()):
     """Three classes with a hundred captions each: a bridge is over a river, a park has a pond, a church is a church."""
     kinds = {"bridge": "a long bridge over a river", "park": "a green park with a pond", "church": "a church is here"}
     captions = [(name, text) for name, text in kinds.items() for _ in range(100)]
-    return SceneNames(Named(name, words(text)) for name, text in [*captions, *extra])
+    return ClassNames((name, words(text)) for name, text in [*captions, *extra])
 
 
 @pytest.mark.parametrize(
@@ -191,19 +191,19 @@ def scenes(extra=()):
     ],
 )
 def test_captions_about_another_class(class_name, caption, expected):
-    assert scenes().misfit(Named(class_name, words(caption))) == expected
+    assert names_of_three_classes().misfit(class_name, words(caption)) == expected
 
 
 def test_a_name_that_many_captions_of_the_class_use_says_nothing():
     # Two of 102 captions of park are about a bridge: more than one in a hundred.
-    names = scenes([("park", "a bridge is here")] * 2)
-    assert names.misfit(Named("park", words("a bridge is here"))) == ""
+    names = names_of_three_classes([("park", "a bridge is here")] * 2)
+    assert names.misfit("park", words("a bridge is here")) == ""
 
 
 def test_a_name_used_by_every_class_says_nothing():
     # 101 captions of other classes speak of bridges, more than the 100 of the class itself.
-    names = scenes([(f"class{n}", "a bridge is here") for n in range(101)])
-    assert names.misfit(Named("park", words("a bridge is here"))) == ""
+    names = names_of_three_classes([(f"class{n}", "a bridge is here") for n in range(101)])
+    assert names.misfit("park", words("a bridge is here")) == ""
 
 
 def test_the_finding_says_what_the_other_captions_of_the_image_name():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from rsitr.captions import prior, similarity
+from rsitr.captions import margin, similarity
 from rsitr.captions.similarity import CaptionSet, write_matrix
 from rsitr.methods.base import Batch, Corpus
 from rsitr.methods.triplet import TripletConfig, TripletLoss
@@ -23,7 +23,7 @@ def measures(monkeypatch):
         return lambda texts, images: SIMILARITY[texts[:, None], images[None, :]]
 
     monkeypatch.setattr(similarity, "measure", fake)
-    monkeypatch.setattr(prior, "measure", fake)
+    monkeypatch.setattr(margin, "measure", fake)
 
 
 def batch(captions, epoch=0):
@@ -75,5 +75,5 @@ def test_stored_and_computed_similarity_train_alike(tmp_path):
 
 
 def test_a_fixed_margin_asks_for_no_similarity(monkeypatch):
-    monkeypatch.setattr(prior, "measure", lambda *_, **__: pytest.fail("a fixed margin has no prior"))
+    monkeypatch.setattr(margin, "measure", lambda *_, **__: pytest.fail("a fixed margin has no similarity"))
     assert torch.isfinite(TripletLoss(TripletConfig(), CORPUS)(SCORES, batch([0, 1, 2])))

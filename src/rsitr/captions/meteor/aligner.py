@@ -15,15 +15,11 @@ own file has changed.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import numpy as np
 from numba import njit
 
 from rsitr.captions.all_pairs import FloatArray, IntArray, Lists
-
-if TYPE_CHECKING:
-    from rsitr.captions.meteor.matches import Corpus
+from rsitr.captions.meteor.corpus import Corpus
 
 BEAM = 40
 ALPHA, BETA, GAMMA = 0.85, 0.2, 0.6

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rsitr.captions import prior, similarity
-from rsitr.captions.prior import Prior, weights_of
+from rsitr.captions import margin, similarity
+from rsitr.captions.margin import TextSimilarity, weights_of
 from rsitr.captions.similarity import CaptionSet, write_matrix
 
 CAPTIONS = CaptionSet.of(["a", "b", "a", "c"], np.array([0, 0, 1, 1]))
@@ -19,7 +19,7 @@ def measures(monkeypatch):
         return lambda texts, images: VALUES[name][texts[:, None], images[None, :]]
 
     monkeypatch.setattr(similarity, "measure", fake)
-    monkeypatch.setattr(prior, "measure", fake)
+    monkeypatch.setattr(margin, "measure", fake)
 
 
 @pytest.mark.parametrize(
@@ -31,12 +31,12 @@ def measures(monkeypatch):
         ("released", 0.5, {"released": 1.0}),
     ],
 )
-def test_weights_of_a_prior(name, bleu, expected):
+def test_weights_of_the_measures(name, bleu, expected):
     assert weights_of(name, bleu) == expected
 
 
 def test_a_weighted_mean_of_measures_in_half_precision():
-    found = Prior({"bleu-4": 0.25, "meteor": 0.75}, CAPTIONS)(np.array([0, 1, 2, 3]), np.array([1, 0]))
+    found = TextSimilarity({"bleu-4": 0.25, "meteor": 0.75}, CAPTIONS)(np.array([0, 1, 2, 3]), np.array([1, 0]))
     assert found.dtype == np.float32
     # Captions 0 and 2 are both "a".
     expected = np.array([[0.2, 0.1], [0.4, 0.3], [0.2, 0.1], [0.6, 0.5]]) * 0.25 + 0.6
@@ -47,15 +47,15 @@ def test_a_weighted_mean_of_measures_in_half_precision():
 
 def test_a_stored_matrix_changes_nothing(tmp_path, monkeypatch):
     asked = np.array([3, 0, 0, 2]), np.array([1, 1, 0])
-    computed = Prior(weights_of("paper"), CAPTIONS)(*asked)
+    computed = TextSimilarity(weights_of("paper"), CAPTIONS)(*asked)
     for name in VALUES:
         write_matrix(name, CAPTIONS, tmp_path / f"{name}.npy")
-    monkeypatch.setattr(prior, "measure", lambda *_, **__: pytest.fail("computed although it is stored"))
-    np.testing.assert_array_equal(Prior(weights_of("paper"), CAPTIONS, tmp_path)(*asked), computed)
+    monkeypatch.setattr(margin, "measure", lambda *_, **__: pytest.fail("computed although it is stored"))
+    np.testing.assert_array_equal(TextSimilarity(weights_of("paper"), CAPTIONS, tmp_path)(*asked), computed)
 
 
 def test_a_matrix_of_other_captions_is_not_read(tmp_path):
     other = CaptionSet.of(["a", "b", "a", "d"], np.array([0, 0, 1, 1]))
     write_matrix("meteor", other, tmp_path / "meteor.npy")
     np.load(tmp_path / "meteor.npy", mmap_mode="r+")[:] = 0
-    assert Prior({"meteor": 1.0}, CAPTIONS, tmp_path)(np.array([0]), np.array([0])) == np.float16(0.8)
+    assert TextSimilarity({"meteor": 1.0}, CAPTIONS, tmp_path)(np.array([0]), np.array([0])) == np.float16(0.8)

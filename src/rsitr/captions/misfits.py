@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from typing import NamedTuple
+from collections.abc import Iterable, Sequence
 
 EXCLUSIVE = 0.5
 """A word belongs to a class with more than this share of the captions that use it."""
@@ -32,13 +31,6 @@ _END = re.compile(
     r"|were|which|that|has|have|from|for|across|under|over|through|above|below|into|close|located|full) "
 )
 _AREA = re.compile(r" (?:areas?|districts?|zones?|regions?)$")
-
-
-class Named(NamedTuple):
-    """The parts of a caption that matter here."""
-
-    class_name: str
-    words: list[str]
 
 
 def subject(words: Sequence[str]) -> list[str]:
@@ -66,16 +58,17 @@ def split_name(name: str, counts: Counter[str]) -> tuple[str, str] | None:
     return max(usual, key=lambda cut: min(counts[word] for word in cut), default=None)
 
 
-class SceneNames:
+class ClassNames:
     """How the captions of a dataset name its classes."""
 
-    def __init__(self, captions: Iterable[Named]):
-        captions = [caption for caption in captions if caption.class_name]
-        self.size = Counter(caption.class_name for caption in captions)
+    def __init__(self, captions: Iterable[tuple[str, list[str]]]):
+        """``captions`` are the class of the image and the words of each."""
+        captions = [(class_name, words) for class_name, words in captions if class_name]
+        self.size = Counter(class_name for class_name, _ in captions)
         spread: defaultdict[str, Counter[str]] = defaultdict(Counter)
-        for caption in captions:
-            for word in set(caption.words):
-                spread[word][caption.class_name] += 1
+        for class_name, words in captions:
+            for word in set(words):
+                spread[word][class_name] += 1
         counts = Counter({word: classes.total() for word, classes in spread.items()})
         self.full: dict[tuple[str, ...], str] = {}
         """Full name, as one word or two -> class."""
@@ -93,29 +86,23 @@ class SceneNames:
             self.full |= {(parts[0], word): name for word in _numbers(head)} if parts else {}
         self.use: defaultdict[str, Counter[str]] = defaultdict(Counter)
         """Class -> how many captions of each class use its full name."""
-        for caption in captions:
-            for other in self.named(caption.words):
-                self.use[other][caption.class_name] += 1
+        for class_name, words in captions:
+            for other in self.named(words):
+                self.use[other][class_name] += 1
 
     def named(self, words: Sequence[str]) -> set[str]:
         """Classes whose full name is among ``words``."""
         grams = [tuple(words[place : place + size]) for size in (1, 2) for place in range(len(words))]
         return {self.full[gram] for gram in grams if gram in self.full}
 
-    def misfit(self, caption: Named) -> str:
-        """The other class that a caption is about, or an empty string."""
-        own = caption.class_name
-        if not own or self.own[own] & set(caption.words):
+    def misfit(self, own: str, words: Sequence[str]) -> str:
+        """The other class that a caption of an image of the class ``own`` is about, or an empty string."""
+        if not own or self.own[own] & set(words):
             return ""
-        about = subject(caption.words)
-        other = next((self.full[tail] for tail in _tails(about) if tail in self.full), own)
+        about = tuple(subject(words))
+        other = next((self.full[tail] for tail in (about[-2:], about[-1:]) if tail in self.full), own)
         if other == own:
             return ""
         use = self.use[other]
         exclusive = use[other] > EXCLUSIVE * use.total()
         return other if exclusive and use[own] <= RARE * self.size[own] else ""
-
-
-def _tails(words: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """The last two words and the last one."""
-    yield from (tuple(words[-size:]) for size in (2, 1) if len(words) >= size)
