@@ -23,32 +23,15 @@ class AID(Dataset):
         "G.-S. Xia et al., 'AID: A benchmark data set for performance evaluation of aerial scene classification', "
         "IEEE TGRS 55(7), 2017"
     )
-    bundles = (
-        Bundle(
-            origin="official",
-            sources=(Source(file="AID.zip", urls=("https://1drv.ms/u/s!AthY3vMZmuxChNR0Co7QHpJ56M-SvQ",)),),
-            licence="none stated (Google Earth imagery, for research)",
-            homepage="https://captain-whu.github.io/AID/",
-        ),
-        Bundle(
-            origin="mirror",
-            sources=(
-                Source(
-                    file="AID-1of2.zip",
-                    mirror="aid/AID-1of2.zip",
-                    bytes=17610670,
-                    sha256="1e01bcc2adcfa44524a809283487a24e62f1612fd38a4bf50c8fab8424630af2",
-                ),
-                Source(
-                    file="AID-2of2.zip",
-                    mirror="aid/AID-2of2.zip",
-                    bytes=19455838,
-                    sha256="e3d046856970d422a80830ae392475642b533e6468c9d77ddb2539aa421ad99c",
-                ),
-            ),
-            licence="none stated (Google Earth imagery, for research)",
-            homepage="https://captain-whu.github.io/AID/",
-        ),
+    bundles = Bundle(
+        origin="official",
+        sources=(Source(file="AID.zip", urls=("https://1drv.ms/u/s!AthY3vMZmuxChNR0Co7QHpJ56M-SvQ",)),),
+        licence="none stated (Google Earth imagery, for research)",
+        homepage="https://captain-whu.github.io/AID/",
+    ).and_mirror(
+        "aid",
+        ("AID-1of2.zip", 17610670, "1e01bcc2adcfa44524a809283487a24e62f1612fd38a4bf50c8fab8424630af2"),
+        ("AID-2of2.zip", 19455838, "e3d046856970d422a80830ae392475642b533e6468c9d77ddb2539aa421ad99c"),
     )
 
     def parse(self, root: Path) -> Iterator[Row]:

@@ -41,6 +41,17 @@ class Bundle(BaseModel):
     licence: str
     homepage: str
 
+    def and_mirror(self, folder: str, *files: tuple[str, int | None, str | None]) -> tuple[Bundle, Bundle]:
+        """This bundle and one of a mirror's files under the same licence: name in ``folder``, size in bytes, SHA-256.
+
+        A file whose size is None is optional.
+        """
+        sources = tuple(
+            Source(file=file, mirror=f"{folder}/{file}", bytes=size, sha256=sha256, optional=size is None)
+            for file, size, sha256 in files
+        )
+        return self, self.model_copy(update={"origin": "mirror", "sources": sources})
+
 
 class Row(NamedTuple):
     """One image of a dataset as its annotation states it, before any pixels are read."""

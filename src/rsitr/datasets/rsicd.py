@@ -27,77 +27,40 @@ class RSICD(Dataset):
         "X. Lu, B. Wang, X. Zheng, X. Li, 'Exploring models and data for remote sensing image caption generation', "
         "IEEE TGRS 56(4), 2018"
     )
-    bundles = (
-        Bundle(
-            origin="official",
-            sources=(
-                Source(
-                    file="RSICD_images.zip",
-                    urls=(
-                        f"https://media.githubusercontent.com/media/{REPOSITORY}/RSICD_images.zip",
-                        "gdrive://0B1jt7lJDEXy3aE90cG9YSl9ScUk",
-                    ),
-                    bytes=484955574,
-                    sha256="0d3ebda15b8b1e5c2754270d38462251e8c61489b54e463e499c978da4b91d10",
+    bundles = Bundle(
+        origin="official",
+        sources=(
+            Source(
+                file="RSICD_images.zip",
+                urls=(
+                    f"https://media.githubusercontent.com/media/{REPOSITORY}/RSICD_images.zip",
+                    "gdrive://0B1jt7lJDEXy3aE90cG9YSl9ScUk",
                 ),
-                Source(
-                    file="dataset_rsicd.json",
-                    urls=(f"https://raw.githubusercontent.com/{REPOSITORY}/dataset_rsicd.json",),
-                ),
-                Source(
-                    file="txtclasses_rsicd.rar",
-                    urls=(f"https://raw.githubusercontent.com/{REPOSITORY}/txtclasses_rsicd.rar",),
-                    bytes=18942,
-                    sha256="0ce6663c67e9e9301511e0719ce93108aa45fb8468dd174c446d5ab733975b99",
-                ),
-                val_list("rsicd", 160705, "a47fa8772985cd5269a840d9384daac94e8475d130545935adb553d9629f1416"),
+                bytes=484955574,
+                sha256="0d3ebda15b8b1e5c2754270d38462251e8c61489b54e463e499c978da4b91d10",
             ),
-            licence="none stated",
-            homepage="https://github.com/201528014227051/RSICD_optimal",
-        ),
-        Bundle(
-            origin="mirror",
-            sources=(
-                Source(
-                    file="RSICD_images-1of4.zip",
-                    mirror="rsicd/RSICD_images-1of4.zip",
-                    bytes=23218786,
-                    sha256="a8abe52443bf98ac45374fdd2d5da1222992ccf6d8b4d258c5c2d32f8eb8dbbf",
-                ),
-                Source(
-                    file="RSICD_images-2of4.zip",
-                    mirror="rsicd/RSICD_images-2of4.zip",
-                    bytes=28432260,
-                    sha256="652282e758b745540390b5305ebfcf90dbd42aee8369f471d3230434355e4128",
-                ),
-                Source(
-                    file="RSICD_images-3of4.zip",
-                    mirror="rsicd/RSICD_images-3of4.zip",
-                    bytes=28197850,
-                    sha256="4bcdec8ddb40a14f9ee83c215a8a8e86392df55e18fe00b25145e07be59a9491",
-                ),
-                Source(
-                    file="RSICD_images-4of4.zip",
-                    mirror="rsicd/RSICD_images-4of4.zip",
-                    bytes=30080012,
-                    sha256="1ed9503f90ca643df5767df012aa81e55c50c8a776af3e31872b6fe476166abf",
-                ),
-                Source(
-                    file="dataset_rsicd.json",
-                    mirror="rsicd/dataset_rsicd.json",
-                    bytes=6991552,
-                    sha256="c42816939515915ff8c1c6b763099ad0b93a9fb1ec2df58578f4cb7b3c4dd8c5",
-                ),
-                Source(
-                    file="txtclasses_rsicd.csv",
-                    mirror="rsicd/txtclasses_rsicd.csv",
-                    bytes=291290,
-                    sha256="af4ea353385caf13e9ffc125a9908287266c159159b2136bc21bbd7b1721bd99",
-                ),
+            Source(
+                file="dataset_rsicd.json",
+                urls=(f"https://raw.githubusercontent.com/{REPOSITORY}/dataset_rsicd.json",),
             ),
-            licence="none stated",
-            homepage="https://github.com/201528014227051/RSICD_optimal",
+            Source(
+                file="txtclasses_rsicd.rar",
+                urls=(f"https://raw.githubusercontent.com/{REPOSITORY}/txtclasses_rsicd.rar",),
+                bytes=18942,
+                sha256="0ce6663c67e9e9301511e0719ce93108aa45fb8468dd174c446d5ab733975b99",
+            ),
+            val_list("rsicd", 160705, "a47fa8772985cd5269a840d9384daac94e8475d130545935adb553d9629f1416"),
         ),
+        licence="none stated",
+        homepage="https://github.com/201528014227051/RSICD_optimal",
+    ).and_mirror(
+        "rsicd",
+        ("RSICD_images-1of4.zip", 23218786, "a8abe52443bf98ac45374fdd2d5da1222992ccf6d8b4d258c5c2d32f8eb8dbbf"),
+        ("RSICD_images-2of4.zip", 28432260, "652282e758b745540390b5305ebfcf90dbd42aee8369f471d3230434355e4128"),
+        ("RSICD_images-3of4.zip", 28197850, "4bcdec8ddb40a14f9ee83c215a8a8e86392df55e18fe00b25145e07be59a9491"),
+        ("RSICD_images-4of4.zip", 30080012, "1ed9503f90ca643df5767df012aa81e55c50c8a776af3e31872b6fe476166abf"),
+        ("dataset_rsicd.json", 6991552, "c42816939515915ff8c1c6b763099ad0b93a9fb1ec2df58578f4cb7b3c4dd8c5"),
+        ("txtclasses_rsicd.csv", 291290, "af4ea353385caf13e9ffc125a9908287266c159159b2136bc21bbd7b1721bd99"),
     )
 
     def parse(self, root: Path) -> Iterator[Row]:

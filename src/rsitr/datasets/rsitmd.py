@@ -19,30 +19,18 @@ class RSITMD(Dataset):
         "Z. Yuan et al., 'Exploring a fine-grained multiscale method for cross-modal remote sensing image retrieval', "
         "IEEE TGRS 60, 2022"
     )
-    bundles = (
-        Bundle(
-            origin="official",
-            sources=(
-                Source(file="RSITMD.zip", urls=("gdrive://1NJY86TAAUd8BVs7hyteImv8I2_Lh95W6",)),
-                val_list("rsitmd", 76900, "3d1b30f04173706e2f681d9a9cb0a2c44c695eb4a7ee6cbf6ab35f1bfeeb4dd7"),
-            ),
-            licence="none stated",
-            homepage="https://github.com/xiaoyuan1996/AMFMN",
+    bundles = Bundle(
+        origin="official",
+        sources=(
+            Source(file="RSITMD.zip", urls=("gdrive://1NJY86TAAUd8BVs7hyteImv8I2_Lh95W6",)),
+            val_list("rsitmd", 76900, "3d1b30f04173706e2f681d9a9cb0a2c44c695eb4a7ee6cbf6ab35f1bfeeb4dd7"),
         ),
-        Bundle(
-            origin="mirror",
-            sources=(
-                Source(
-                    file="dataset_rsitmd.json",
-                    mirror="rsitmd/dataset_rsitmd.json",
-                    bytes=3097872,
-                    sha256="ef23a9e108362be225a0910f7859df0bf619ab07f108d6cf34e582a9175ecc7f",
-                ),
-                Source(file="RSITMD_images.zip", mirror="rsitmd/RSITMD_images.zip", optional=True),
-            ),
-            licence="none stated",
-            homepage="https://github.com/xiaoyuan1996/AMFMN",
-        ),
+        licence="none stated",
+        homepage="https://github.com/xiaoyuan1996/AMFMN",
+    ).and_mirror(
+        "rsitmd",
+        ("dataset_rsitmd.json", 3097872, "ef23a9e108362be225a0910f7859df0bf619ab07f108d6cf34e582a9175ecc7f"),
+        ("RSITMD_images.zip", None, None),
     )
 
     def parse(self, root: Path) -> Iterator[Row]:

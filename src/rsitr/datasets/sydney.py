@@ -17,27 +17,15 @@ class Sydney(Dataset):
     citation = (
         "B. Qu, X. Li, D. Tao, X. Lu, 'Deep semantic understanding of high resolution remote sensing image', CITS 2016"
     )
-    bundles = (
-        Bundle(
-            origin="official",
-            sources=(Source(file="Sydney_captions.zip", urls=("gdrive://1zAA8qG8FZLCj2t4t9JPgNS48sA2iltaU",)),),
-            licence="none stated",
-            homepage="https://github.com/201528014227051/RSICD_optimal",
-        ),
-        Bundle(
-            origin="mirror",
-            sources=(
-                Source(
-                    file="dataset.json",
-                    mirror="sydney/dataset.json",
-                    bytes=413054,
-                    sha256="1495e8931886d2b2f603eef504eebc5da88df5f713c08109f8ba725569ab3e53",
-                ),
-                Source(file="Sydney_images.zip", mirror="sydney/Sydney_images.zip", optional=True),
-            ),
-            licence="none stated",
-            homepage="https://github.com/201528014227051/RSICD_optimal",
-        ),
+    bundles = Bundle(
+        origin="official",
+        sources=(Source(file="Sydney_captions.zip", urls=("gdrive://1zAA8qG8FZLCj2t4t9JPgNS48sA2iltaU",)),),
+        licence="none stated",
+        homepage="https://github.com/201528014227051/RSICD_optimal",
+    ).and_mirror(
+        "sydney",
+        ("dataset.json", 413054, "1495e8931886d2b2f603eef504eebc5da88df5f713c08109f8ba725569ab3e53"),
+        ("Sydney_images.zip", None, None),
     )
 
     def parse(self, root: Path) -> Iterator[Row]:

@@ -26,32 +26,15 @@ class UCM(Dataset):
         "CITS 2016; "
         "Y. Yang, S. Newsam, 'Bag-of-visual-words and spatial extensions for land-use classification', GIS 2010"
     )
-    bundles = (
-        Bundle(
-            origin="official",
-            sources=(Source(file="UCM_captions.zip", urls=("gdrive://1WNAQgdgghz0cz4rV_KmTNyNGF_m8cNkt",)),),
-            licence="images: public domain (USGS); captions: none stated",
-            homepage="https://github.com/201528014227051/RSICD_optimal",
-        ),
-        Bundle(
-            origin="mirror",
-            sources=(
-                Source(
-                    file="UCM_images.zip",
-                    mirror="ucm/UCM_images.zip",
-                    bytes=31604176,
-                    sha256="fc02ab469712c4e303c5db524c74386b8a71e76e21c4afe87b237cadb4dc432e",
-                ),
-                Source(
-                    file="dataset.json",
-                    mirror="ucm/dataset.json",
-                    bytes=1361236,
-                    sha256="cadaa7a9e34cc1ccc199ae04a04abe2a3b48e20b7973953a1774ac5083a62ade",
-                ),
-            ),
-            licence="images: public domain (USGS); captions: none stated",
-            homepage="https://github.com/201528014227051/RSICD_optimal",
-        ),
+    bundles = Bundle(
+        origin="official",
+        sources=(Source(file="UCM_captions.zip", urls=("gdrive://1WNAQgdgghz0cz4rV_KmTNyNGF_m8cNkt",)),),
+        licence="images: public domain (USGS); captions: none stated",
+        homepage="https://github.com/201528014227051/RSICD_optimal",
+    ).and_mirror(
+        "ucm",
+        ("UCM_images.zip", 31604176, "fc02ab469712c4e303c5db524c74386b8a71e76e21c4afe87b237cadb4dc432e"),
+        ("dataset.json", 1361236, "cadaa7a9e34cc1ccc199ae04a04abe2a3b48e20b7973953a1774ac5083a62ade"),
     )
 
     def parse(self, root: Path) -> Iterator[Row]:
