@@ -27,7 +27,7 @@ from PIL import Image, ImageEnhance
 
 from dedup_peers import Pairs, Peer, peers
 from recall import resident_mib
-from rsitr.datasets.mirror import mirror_dir
+from rsitr.datasets.base import mirror_dir
 from rsitr.datasets.table import read_table
 from rsitr.dedup.candidates import NEIGHBOURS, Index
 from rsitr.dedup.fingerprints import DIMENSIONS, ORIENTATIONS, WINDOWS, fingerprints, oriented

@@ -12,7 +12,7 @@ import numpy as np
 import rasterio
 from scipy.signal import medfilt2d
 
-from rsitr.localisation.batches import Score
+from rsitr.localisation.locate import Score
 from rsitr.localisation.windows import window_rows
 
 

@@ -29,7 +29,7 @@ import torch
 from torch import Tensor, nn
 
 from recall import resident_mib
-from rsitr.datasets.mirror import mirror_dir
+from rsitr.datasets.base import mirror_dir
 from rsitr.methods import get_method
 from rsitr.methods.base import Corpus, Method
 from rsitr.methods.configure import configure

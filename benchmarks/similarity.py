@@ -30,7 +30,7 @@ from rsitr.captions.bleu import METHODS, Bleu
 from rsitr.captions.meteor import Meteor
 from rsitr.captions.similarity import BLOCK, CaptionSet
 from rsitr.captions.words import words
-from rsitr.datasets.mirror import mirror_dir
+from rsitr.datasets.base import mirror_dir
 from table import Row, add_cases, machine, print_rows, write_rows
 
 RESULT = Path(__file__).parents[1] / "results" / "benchmarks" / "similarity.csv"

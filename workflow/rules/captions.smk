@@ -43,6 +43,6 @@ rule keywords:
         mem_mb=1000,
         cpu=1,
     params:
-        code=code("rsitr.captions.keyword_build"),
+        code=code("rsitr.captions.keyword_table"),
     shell:
         "rsitr captions keywords {wildcards.dataset} > {log} 2>&1"

@@ -14,10 +14,9 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from rsitr.captions.identical import normal_form
 from rsitr.captions.misfits import ClassNames
 from rsitr.captions.spelling import misspellings
-from rsitr.captions.words import words
+from rsitr.captions.words import normal_form, words
 from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.table import read_table
 

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rsitr.captions.identical import normal_form
+from rsitr.captions.words import normal_form
 from rsitr.errors import DatasetError
 
 CUTOFFS = (1, 5, 10)

@@ -1,4 +1,7 @@
-"""Words of a caption and the vocabulary of a training set."""
+"""Words of a caption, the vocabulary of a training set, and when two captions are identical.
+
+The last is the single rule for audits, ceilings and the duplicate-aware recall.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 
 PAD, UNKNOWN = 0, 1
+_DROPPED = re.compile(r"[^\w\s]|_")
 _WORD = re.compile(r"[a-z0-9]+(?:['-][a-z0-9]+)*")
 
 
@@ -34,3 +38,11 @@ class Vocabulary:
     def encode(self, caption: str, max_words: int) -> list[int]:
         """Indices of the first ``max_words`` words; a caption without words is one unknown word, never empty."""
         return [self.index.get(word, UNKNOWN) for word in words(caption)[:max_words]] or [UNKNOWN]
+
+
+def normal_form(caption: str) -> str:
+    """A caption in lower case, without punctuation, its words separated by single spaces.
+
+    Two captions are identical when their normal forms are equal.
+    """
+    return " ".join(_DROPPED.sub("", caption.lower()).split())

@@ -44,8 +44,7 @@ def captions_similarity(
 @reported
 def captions_keywords(dataset: str) -> None:
     """Write the keywords of every image: the dataset's own where it has any, else those of its captions."""
-    from rsitr.captions.keyword_build import build_keywords
-    from rsitr.captions.keyword_table import read_keywords
+    from rsitr.captions.keyword_table import build_keywords, read_keywords
 
     out = Paths.keywords(dataset)
     new = build_keywords(Paths.dataset(dataset), out)

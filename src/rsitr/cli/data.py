@@ -36,7 +36,7 @@ def data_list() -> None:
 def data_fetch(dataset: str) -> None:
     """Fetch the files of a dataset, from its official place or the mirror that RSITR_MIRROR names."""
     from rsitr.datasets.acquire import fetch_dataset
-    from rsitr.datasets.mirror import mirror_dir
+    from rsitr.datasets.base import mirror_dir
 
     print(fetch_dataset(dataset, Paths.raw(dataset), mirror_dir()))
 

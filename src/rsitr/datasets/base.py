@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,3 +95,9 @@ class Dataset(ABC):
         Rows of a set with classes but no sentences have empty ``captions`` and are all in the split "train".
         Raises ``DatasetError`` with the file and the entry when the annotation is not in the official layout.
         """
+
+
+def mirror_dir() -> Path | None:
+    """The folder that ``RSITR_MIRROR`` names, or None."""
+    value = os.environ.get("RSITR_MIRROR")
+    return Path(value).expanduser() if value else None

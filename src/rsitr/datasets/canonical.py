@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 
 from rsitr.datasets.base import Dataset, Row
-from rsitr.datasets.fingerprint import inspect
+from rsitr.datasets.images import inspect
 from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.errors import DatasetError

@@ -11,10 +11,13 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from rsitr.datasets.base import Split
-from rsitr.datasets.swan import VAL_LIST
+from rsitr.datasets.base import Source, Split
 from rsitr.errors import DatasetError, ParamsError
 
+SWAN = "jaychempan/SWAN/1c3b2177075c57e4adfd67d18e14fd263a585ec4"
+"""Of the authors (ICMR 2023)."""
+VAL_LIST = "swan_val.txt"
+"""Names of the val images, one line per caption; the other images outside test are train."""
 TRAIN_SHARE = 0.8
 """Of the images outside test, in AMFMN's and SWAN's code."""
 
@@ -79,6 +82,13 @@ class Protocol:
             for image_id, split in self.splits(dataset, official[dataset]).items()
             if split == "train"
         ]
+
+
+def val_list(dataset: str, size: int, sha256: str) -> Source:
+    """SWAN's own list of the val images of a dataset, a file of ``size`` bytes."""
+    place = f"fix_data/{dataset}_precomp/val_filename_verify.txt"
+    url = f"https://raw.githubusercontent.com/{SWAN}/{place}"
+    return Source(file=VAL_LIST, urls=(url,), bytes=size, sha256=sha256, optional=True)
 
 
 def _official(dataset: str, official: Mapping[str, Split], seed: int) -> Splits:

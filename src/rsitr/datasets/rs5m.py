@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 from rsitr.datasets.base import Bundle, Dataset, Row, Source, Split
-from rsitr.datasets.shards import read_shard
-from rsitr.errors import DatasetError
+from rsitr.errors import CorruptArchive, DatasetError
 
 REPOSITORY = "hf://datasets/omlab/RS5M@main"
 _SPLITS: tuple[Split, ...] = ("train", "val")
@@ -76,3 +77,22 @@ def _rows(shard: Path, split: Split) -> Iterator[Row]:
         # Names are unique only within a shard.
         image_id = f"{folder.name}/{name}"
         yield Row(image_id, image_id, split, "", [" ".join(caption.split())], [])
+
+
+def read_shard(path: Path) -> Iterator[dict[str, Any]]:
+    """Samples of a shard in order: extension -> bytes, and the stem as ``__key__``.
+
+    The tar is read as a stream, with one sample in memory at a time. A truncated tar raises ``CorruptArchive``.
+    """
+    # webdataset imports torch, which nothing else needs to read a dataset
+    from webdataset.tariterators import group_by_keys, tar_file_iterator
+
+    def members(file: Any) -> Iterator[dict[str, Any]]:
+        for member in tar_file_iterator(file):
+            yield member | {"__url__": str(path)}
+
+    try:
+        with path.open("rb") as file:
+            yield from group_by_keys(members(file))
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise CorruptArchive(f"{path} cannot be read as a shard ({error}): delete it and fetch it again") from error

@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 
 from rsitr.datasets.base import Bundle, Dataset, Row, Source
 from rsitr.datasets.karpathy import karpathy_rows
-from rsitr.datasets.swan import val_list
+from rsitr.datasets.protocols import val_list
 from rsitr.errors import DatasetError
 
 REPOSITORY = "201528014227051/RSICD_optimal/fc33b4555e4baa4d2f05ff0449479c89da2eeac2"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rsitr.datasets.base import Bundle, Dataset, Row, Source
 from rsitr.datasets.karpathy import karpathy_rows
-from rsitr.datasets.swan import val_list
+from rsitr.datasets.protocols import val_list
 
 
 class RSITMD(Dataset):

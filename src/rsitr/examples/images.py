@@ -8,8 +8,8 @@ from typing import Protocol
 import numpy as np
 from PIL import Image
 
-from rsitr.datasets.caption_names import caption_name
 from rsitr.datasets.images import load_rgb
+from rsitr.datasets.splits import caption_name
 from rsitr.datasets.table import read_table
 from rsitr.errors import CorruptArchive, QueryError
 from rsitr.records.cell import Spec

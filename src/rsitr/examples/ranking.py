@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rsitr.captions.identical import normal_form
 from rsitr.captions.queries import parts
+from rsitr.captions.words import normal_form
 from rsitr.examples.images import TestImages
 from rsitr.figures import ranked, ranked_captions, saliency
 from rsitr.stages.encode import Encoded, encode, score_all

@@ -16,9 +16,8 @@ from filelock import FileLock
 from huggingface_hub import constants, try_to_load_from_cache
 
 from rsitr.datasets.archives import extract
-from rsitr.datasets.base import Source
+from rsitr.datasets.base import Source, mirror_dir
 from rsitr.datasets.fetch import fetch_file, mismatch_of
-from rsitr.datasets.mirror import mirror_dir
 from rsitr.errors import ChecksumMismatch, ParamsError, SourceUnavailable, WeightsUnavailable
 
 FILE = Path(__file__).with_name("checkpoints.csv")

@@ -19,7 +19,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
 
-from rsitr.datasets.mirror import mirror_dir
+from rsitr.datasets.base import mirror_dir
 from rsitr.errors import WeightsMismatch, WeightsUnavailable
 
 PROBE_SECONDS = 4

@@ -140,7 +140,7 @@ class Replayer:
         write_near_duplicates(Paths.thumbnails(first), Paths.thumbnails(second), Paths.near_duplicates(first, second))
 
     def _clean(self, spec: Spec) -> None:
-        from rsitr.captions.keyword_build import build_keywords
+        from rsitr.captions.keyword_table import build_keywords
         from rsitr.dedup.clean import write_clean
 
         self._data(spec.dataset, spec.dedup)

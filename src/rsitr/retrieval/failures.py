@@ -6,8 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from rsitr.datasets.caption_names import words_of
-from rsitr.datasets.splits import SplitData
+from rsitr.datasets.splits import SplitData, words_of
 from rsitr.records.files import write_csv
 
 FIELDS = ("direction", "query", "rank", "fitting", "fitting_score", "first", "first_score")

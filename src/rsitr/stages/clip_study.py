@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from rsitr.datasets.caption_names import caption_name
-from rsitr.datasets.splits import SplitData
+from rsitr.datasets.splits import SplitData, caption_name
 from rsitr.errors import RecordError
 from rsitr.methods.base import Method
 from rsitr.records.artefact import Outcome

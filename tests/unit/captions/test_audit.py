@@ -8,10 +8,9 @@ import pandas as pd
 import pytest
 
 from rsitr.captions.audit import KINDS, Finding, audit, summarise, write_findings
-from rsitr.captions.identical import normal_form
 from rsitr.captions.misfits import ClassNames, split_name, subject
 from rsitr.captions.spelling import known_words, misspellings, neighbours
-from rsitr.captions.words import words
+from rsitr.captions.words import normal_form, words
 
 
 def frame(*rows):

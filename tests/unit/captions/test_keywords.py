@@ -13,10 +13,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rsitr.captions import keyword_build, keyword_table
-from rsitr.captions.keyword_build import build_keywords
+from rsitr.captions import keyword_table
 from rsitr.captions.keyword_extraction import MOST, extract
-from rsitr.captions.keyword_table import KeywordFacts, read_keywords
+from rsitr.captions.keyword_table import KeywordFacts, build_keywords, read_keywords
 from rsitr.captions.keywords import Keyword, frequent_words, without_frequent
 from rsitr.captions.noun_phrases import noun_phrases
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
@@ -252,7 +251,7 @@ def test_the_same_input_is_not_read_again(tmp_path, monkeypatch):
     canonical, out = put(tmp_path, [[], [], []]), tmp_path / "keywords.parquet"
     build_keywords(canonical, out)
     before = out.read_bytes()
-    monkeypatch.setattr(keyword_build, "read_table", lambda path: pytest.fail("read again"))
+    monkeypatch.setattr(keyword_table, "read_table", lambda path: pytest.fail("read again"))
     assert not build_keywords(canonical, out)
     assert out.read_bytes() == before
 
@@ -273,8 +272,7 @@ def test_an_outdated_file_is_built_again_and_this_is_said(tmp_path, monkeypatch,
     assert "was made from other data of tiny: it is built again" in capsys.readouterr().err
     assert read_keywords(out)[0]["keywords"].to_pylist() == [["- port"], ["- road"], []]
 
-    for module in (keyword_build, keyword_table):
-        monkeypatch.setattr(module, "VERSION", 2)
+    monkeypatch.setattr(keyword_table, "VERSION", 2)
     with pytest.raises(DatasetError, match="out of date"):
         read_keywords(out)
     assert build_keywords(tmp_path / "dataset.parquet", out)

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rsitr.captions.identical import normal_form
 from rsitr.captions.queries import as_queries, compose, parts
-from rsitr.captions.words import words
+from rsitr.captions.words import normal_form, words
 from rsitr.datasets.splits import SplitData
 
 plain = st.text(st.characters(exclude_characters="\x1f"), max_size=20)

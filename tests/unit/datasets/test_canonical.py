@@ -12,8 +12,7 @@ from PIL import Image
 
 from rsitr.datasets.base import Row
 from rsitr.datasets.canonical import CANONICAL_SCHEMA, data_sha, rows_to_frame, validate
-from rsitr.datasets.fingerprint import inspect, phash
-from rsitr.datasets.images import load_rgb
+from rsitr.datasets.images import inspect, load_rgb, phash
 from rsitr.datasets.splits import SplitData, load_splits, spread_images
 from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, read_facts, read_table
 from rsitr.dedup.clean import clean

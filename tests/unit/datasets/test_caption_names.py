@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from rsitr.datasets.caption_names import caption_name, words_of
-from rsitr.datasets.splits import SplitData
+from rsitr.datasets.splits import SplitData, caption_name, words_of
 from rsitr.errors import DatasetError
 
 CAPTIONS = ["a lake", "a pond", "two planes", "an apron", "a lake"]

@@ -140,7 +140,7 @@ def test_every_row_is_read_once_and_few_are_held(profile, tmp_path, monkeypatch)
 
 def test_the_rows_in_memory_are_a_window_and_a_block(tmp_path):
     from rsitr.localisation.heatmap import Grid
-    from rsitr.localisation.strips import strips
+    from rsitr.localisation.locate import strips
     from rsitr.localisation.windows import edges, window_rows
 
     path = write_tiff(tmp_path / "s.tif", np.zeros((2000, 40), np.uint8), tiled=True, blockxsize=32, blockysize=32)

@@ -12,7 +12,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from rsitr.datasets.shards import read_shard
+from rsitr.datasets.rs5m import read_shard
 from rsitr.datasets.splits import load_splits
 from rsitr.errors import CorruptArchive, DatasetError
 from rsitr.nn.pixels import PixelFormat
