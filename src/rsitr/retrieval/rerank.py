@@ -27,7 +27,7 @@ What the sources leave open:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, overload
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +35,9 @@ import torch
 from torch import Tensor
 
 from rsitr.errors import ParamsError
-from rsitr.retrieval.ranks import Protocol, TwinPair, by_protocol, relevant_pairs
+from rsitr.retrieval.ranks import Protocol, by_protocol, relevant_pairs
 from rsitr.retrieval.recall import ProtocolRanks, Ranks
-from rsitr.retrieval.tiles import BLOCK, HELD_BYTES, Embeddings, Grid, Held, Integers, Score, rows
+from rsitr.retrieval.tiles import BLOCK, HELD_BYTES, Device, Embeddings, Grid, Held, Integers, Score, rows
 
 TIE = 1e-9
 """Of new scores, relative above 1: how much the rounding of the sums may amount to."""
@@ -79,26 +79,6 @@ class Formula:
 PUBLISHED = Formula()
 
 
-@overload
-def rerank(
-    score: Score,
-    image_of: Integers,
-    *,
-    text_group: None = None,
-    formula: Formula = PUBLISHED,
-    block: int = BLOCK,
-    device: str | torch.device = "cpu",
-) -> Ranks: ...
-@overload
-def rerank(
-    score: Score,
-    image_of: Integers,
-    *,
-    text_group: Integers,
-    formula: Formula = PUBLISHED,
-    block: int = BLOCK,
-    device: str | torch.device = "cpu",
-) -> ProtocolRanks: ...
 def rerank(
     score: Score,
     image_of: Integers,
@@ -106,8 +86,8 @@ def rerank(
     text_group: Integers | None = None,
     formula: Formula = PUBLISHED,
     block: int = BLOCK,
-    device: str | torch.device = "cpu",
-) -> Ranks | ProtocolRanks:
+    device: Device = "cpu",
+) -> ProtocolRanks:
     """Ranks after re-ranking, by a pairwise scorer.
 
     ``score``, ``image_of`` [C], ``text_group`` [C] and the errors are those of ``ranks.rank_scores``; embeddings are
@@ -116,7 +96,7 @@ def rerank(
     """
     pairs = relevant_pairs(image_of, text_group)
     grid = Grid(pairs.n_images, pairs.n_texts, block)
-    protocols = [Protocol(image, text, grid, TwinPair(None, None), device) for image, text in pairs.protocols]
+    protocols = [Protocol(image, text, grid, (None, None), device) for image, text in pairs.protocols]
     held = Held(lambda image_rows, text_rows: score(image_rows, text_rows).to(torch.float32), HELD_BYTES)
     of_images = _Lists(grid.n_images, grid.n_texts, formula.k, device)
     of_texts = _Lists(grid.n_texts, grid.n_images, formula.k, device)
@@ -140,7 +120,7 @@ def rerank(
     return by_protocol([_ranks(protocol, *directions) for protocol in protocols])
 
 
-def dot_product(images: Embeddings, texts: Embeddings, device: str | torch.device = "cpu") -> Score:
+def dot_product(images: Embeddings, texts: Embeddings, device: Device = "cpu") -> Score:
     """The scorer of embeddings [I, D] and [C, D], which gives equal embeddings equal scores.
 
     In float32 a matrix product rounds the same dot product differently in different places. So it is computed in
@@ -156,7 +136,7 @@ def dot_product(images: Embeddings, texts: Embeddings, device: str | torch.devic
 class _Lists:
     """The lists of all queries of one side: the head of each, and the sum of the whole."""
 
-    def __init__(self, n_queries: int, n_items: int, k: int, device: str | torch.device) -> None:
+    def __init__(self, n_queries: int, n_items: int, k: int, device: Device) -> None:
         # One more than K, to see whether a group of equal scores extends beyond K.
         length = min(k + 1, n_items)
         self.k = min(k, n_items)
