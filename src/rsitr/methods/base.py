@@ -182,6 +182,10 @@ class Method(nn.Module, ABC):
         """
         return images @ texts.t()
 
+    def batch_scores(self, batch: Batch) -> Tensor:
+        """Scores [B, B] of a batch: image i against caption j."""
+        return self.score(self.encode_images(batch.images), self.encode_texts(batch.tokens))
+
     def pair_numbers(self, fragments: int, words: int, width: int) -> int:
         """How many numbers ``score`` holds at a time for a pair of N fragments and L words of width D.
 

@@ -1,19 +1,32 @@
-"""CLIP and its relatives as they were published, without training: CLIP, RemoteCLIP, GeoRSCLIP, SkyCLIP."""
+"""CLIP and its relatives as published (CLIP, RemoteCLIP, GeoRSCLIP, SkyCLIP), and trained further on the pairs of a
+dataset, from the weights of OpenAI or of GeoRSCLIP.
+"""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Self
+import math
+from typing import Any, ClassVar, Literal, Self
 
-from torch import Tensor
+import torch
+from pydantic import Field
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.captions.evaluation import CaptionProtocol, as_evaluated
-from rsitr.methods.base import Corpus, Method, MethodConfig, method, token_images
+from rsitr.methods.base import Batch, Corpus, Method, MethodConfig, Optimizer, TrainingConfig, method, token_images
 from rsitr.nn.clip_models import BuiltCLIP, ImageTower, build_clip
+from rsitr.nn.losses import contrastive_loss
 from rsitr.nn.state import Unmatched
 from rsitr.records.cell import Published
 
 B32, L14 = "ViT-B-32-quickgelu", "ViT-L-14-quickgelu"
+LEAST_TEMPERATURE = 0.01
+"""CLIP, section 2.5: cosines are multiplied by 100 at most."""
+
+
+def _row(method: str, backbone: str = "ViT-B") -> Published:
+    """Of PIR's Table II."""
+    return Published(paper="pir2024", table="table2", method=method, backbone=f"{backbone} / Transformer")
 
 
 class CLIPEncoderConfig(MethodConfig):
@@ -78,24 +91,16 @@ class CLIPEncoder(Method):
         return F.normalize(self.text.encode_text(tokens), dim=1)
 
 
-class CLIPConfig(CLIPEncoderConfig):
-    """Defaults of PIR's Table II: OpenAI's ViT-B/32."""
-
-
 @method("clip")
 class CLIP(CLIPEncoder):
     """CLIP (A. Radford et al., ICML 2021, section 3.1.2) as evaluated zero-shot in PIR, Table II."""
 
-    Config: ClassVar[type[CLIPConfig]] = CLIPConfig
-    config: CLIPConfig
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "rn50": {"model": "RN50-quickgelu"},
         "vit-b-16": {"model": "ViT-B-16-quickgelu"},
         "vit-l-14": {"model": L14},
     }
-    published: ClassVar[dict[str, Published]] = {
-        "": Published(paper="pir2024", table="table2", method="clip", backbone="ViT-B / Transformer"),
-    }
+    published: ClassVar[dict[str, Published]] = {"": _row("clip")}
 
 
 class RemoteCLIPConfig(CLIPEncoderConfig):
@@ -103,10 +108,6 @@ class RemoteCLIPConfig(CLIPEncoderConfig):
 
     weights: str = "remoteclip-vit-b-32"
     protocol: CaptionProtocol = "remoteclip"
-
-
-def _remoteclip_row(backbone: str) -> Published:
-    return Published(paper="pir2024", table="table2", method="remoteclip", backbone=f"{backbone} / Transformer")
 
 
 @method("remoteclip")
@@ -119,12 +120,11 @@ class RemoteCLIP(CLIPEncoder):
     """
 
     Config: ClassVar[type[RemoteCLIPConfig]] = RemoteCLIPConfig
-    config: RemoteCLIPConfig
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "rn50": {"model": "RN50-quickgelu", "weights": "remoteclip-rn50"},
         "vit-l-14": {"model": L14, "weights": "remoteclip-vit-l-14"},
     }
-    published: ClassVar[dict[str, Published]] = {"": _remoteclip_row("ViT-B"), "vit-l-14": _remoteclip_row("ViT-L")}
+    published: ClassVar[dict[str, Published]] = {"": _row("remoteclip"), "vit-l-14": _row("remoteclip", "ViT-L")}
 
 
 class GeoRSCLIPConfig(CLIPEncoderConfig):
@@ -142,13 +142,12 @@ class GeoRSCLIP(CLIPEncoder):
     """
 
     Config: ClassVar[type[GeoRSCLIPConfig]] = GeoRSCLIPConfig
-    config: GeoRSCLIPConfig
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "ret-2": {"weights": "georsclip-vit-b-32-ret-2"},
         "vit-l-14": {"model": L14, "weights": "georsclip-vit-l-14"},
     }
     published: ClassVar[dict[str, Published]] = {
-        "": Published(paper="pir2024", table="table2", method="georsclip", backbone="ViT-B / Transformer"),
+        "": _row("georsclip"),
         "ret-2": Published(paper="pir2024", table="table2", method="georsclip-ft", variant="train=RET-2"),
     }
 
@@ -161,10 +160,6 @@ class SkyCLIPConfig(CLIPEncoderConfig):
     weights: str = "skyclip-vit-b-32"
 
 
-def _skyclip_row(backbone: str) -> Published:
-    return Published(paper="pir2024", table="table2", method="skyclip", backbone=f"{backbone} / Transformer")
-
-
 @method("skyclip")
 class SkyCLIP(CLIPEncoder):
     """SkyCLIP (Z. Wang et al., "SkyScript", AAAI 2024) as released, PIR's Table II.
@@ -174,9 +169,101 @@ class SkyCLIP(CLIPEncoder):
     """
 
     Config: ClassVar[type[SkyCLIPConfig]] = SkyCLIPConfig
-    config: SkyCLIPConfig
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "skyscript": {"protocol": "skyscript"},
         "vit-l-14": {"model": L14, "weights": "skyclip-vit-l-14"},
     }
-    published: ClassVar[dict[str, Published]] = {"": _skyclip_row("ViT-B"), "vit-l-14": _skyclip_row("ViT-L")}
+    published: ClassVar[dict[str, Published]] = {"": _row("skyclip"), "vit-l-14": _row("skyclip", "ViT-L")}
+
+
+class CLIPTrainingConfig(CLIPEncoderConfig, TrainingConfig):
+    """Architecture, weights, protocol, and the course of training."""
+
+
+class CLIPTuningConfig(CLIPTrainingConfig):
+    """Defaults of PIR, section V-B, fine-tuning of its CLIP; rate and decay are those of its public code."""
+
+    epochs: int = Field(10, ge=1)
+    batch_size: int = Field(512, ge=2)
+    optimizer: Optimizer = "adamw"
+    learning_rate: float = Field(1e-5, gt=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = Field(0.5, ge=0)
+    schedule: Literal["step", "linear", "cosine"] = "linear"
+    warmup: float = Field(0.1, ge=0, lt=1)
+    augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "randaugment"
+
+
+class TrainedCLIP(CLIPEncoder):
+    """Both towers and the temperature learn; the latter starts at that of the weights.
+
+    The loss is CLIP's symmetric InfoNCE, with the captions of one image as positives of each other (PIR, Eq. 15) where
+    CLIP's own treats them as negatives. Weight decay applies to all parameters; open_clip exempts gains and biases.
+    ``freeze_backbone`` keeps the image tower fixed and computes its embeddings once.
+    """
+
+    Config: ClassVar[type[CLIPTrainingConfig]] = CLIPTrainingConfig
+    config: CLIPTrainingConfig
+    trainable = True
+
+    def __init__(self, config: CLIPTrainingConfig):
+        super().__init__(config)
+        self.log_temperature = nn.Parameter(-self.text.logit_scale.detach().reshape(()))
+        del self.text.logit_scale
+
+    def loss(self, batch: Batch) -> Tensor:
+        """Eq. 15 of PIR."""
+        return self.contrast(self.encode_images(batch.images), self.encode_texts(batch.tokens), batch.image_ids)
+
+    def contrast(self, images: Tensor, texts: Tensor, image_ids: Tensor) -> Tensor:
+        """Eq. 15 of embeddings [B, D], with a temperature no lower than its minimum."""
+        with torch.no_grad():
+            self.log_temperature.clamp_(min=math.log(LEAST_TEMPERATURE))
+        return contrastive_loss((images @ texts.t()).float(), image_ids, self.log_temperature.exp())
+
+
+@method("clip-ft")
+class CLIPFT(TrainedCLIP):
+    """CLIP-FT of PIR (J. Pan et al., 2024), Table II, which is the CLIP-baseline of its Table III.
+
+    PIR states no recipe for this row. The second stage of its own model is used, from which the baseline differs only
+    in modules and loss. Loss: its Eq. 15, starting at CLIP's learned temperature.
+    """
+
+    Config: ClassVar[type[CLIPTuningConfig]] = CLIPTuningConfig
+    published: ClassVar[dict[str, Published]] = {"": _row("clip-ft")}
+
+
+class GeoRSCLIPFTConfig(CLIPTrainingConfig):
+    """Defaults of its authors' fine-tuning. Their 100 steps of warm-up are a fifth of seven epochs on RSICD."""
+
+    weights: str = "georsclip-vit-b-32"
+    epochs: int = Field(7, ge=1)
+    batch_size: int = Field(600, ge=2)
+    optimizer: Optimizer = "adamw"
+    learning_rate: float = Field(5e-6, gt=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = Field(0.5, ge=0)
+    schedule: Literal["step", "linear", "cosine"] = "cosine"
+    warmup: float = Field(0.2, ge=0, lt=1)
+    clip_norm: float = Field(50.0, gt=0)
+
+
+@method("georsclip-ft")
+class GeoRSCLIPFT(TrainedCLIP):
+    """GeoRSCLIP-FT (Z. Zhang et al., "RS5M and GeoRSCLIP", IEEE TGRS 2024), PIR's Table II.
+
+    The known parts of the recipe are rate, decay, batch, epochs, warm-up and the norm that gradients are clipped to;
+    schedule, betas and loss are CLIP's (A. Radford et al., ICML 2021, section 2.5), the augmentation is the
+    benchmark's. The row on RET-2 is ``georsclip@ret-2``, its authors' own weights.
+    """
+
+    Config: ClassVar[type[GeoRSCLIPFTConfig]] = GeoRSCLIPFTConfig
+    published: ClassVar[dict[str, Published]] = {
+        "": Published(paper="pir2024", table="table2", method="georsclip-ft", variant="train=own"),
+    }
+
+    @property
+    def departures(self) -> list[str]:
+        """The unknown parts of the recipe."""
+        return [*super().departures, "augmentation and schedule of the benchmark, those of the authors are not known"]

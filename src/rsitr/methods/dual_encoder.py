@@ -9,10 +9,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.captions.words import Vocabulary
-from rsitr.methods.base import Corpus, Method, TrainingConfig, token_images
+from rsitr.methods.base import Batch, Corpus, Method, TrainingConfig, token_images
 from rsitr.methods.triplet import TripletConfig, TripletLoss
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.frozen_text import FrozenTransformer
+from rsitr.nn.mvsa import MVSA, Form
+from rsitr.nn.pyramid import Pyramid, PyramidBackbone
 from rsitr.nn.text import GRUEncoder, TextEncoder, TransformerEncoder
 
 
@@ -55,13 +57,36 @@ class DualEncoderConfig(ImageTowerConfig):
     """Of the pooled image features, and of a GRU's word vectors."""
 
 
-class DualEncoder(Method):
+class TwoTowers(Method):
+    """Two towers into one embedding space, whatever the image tower is: the vector of a text, and a triplet loss."""
+
+    text: TextEncoder
+    text_head: nn.Module
+    triplet_loss: TripletLoss
+
+    def tokenize(self, captions: list[str]) -> Tensor:
+        """Token indices [B, L]."""
+        return self.text.tokenize(captions)
+
+    def pool_text(self, tokens: Tensor) -> Tensor:
+        """One vector [B, C] for each caption, from its tokens [B, L]."""
+        return self.text.pool(self.text(tokens), tokens)
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Embeddings [B, width] of unit length."""
+        return F.normalize(self.text_head(self.pool_text(tokens)), dim=1)
+
+    def loss(self, batch: Batch) -> Tensor:
+        """The triplet loss of the scores."""
+        return self.triplet_loss(self.batch_scores(batch), batch)
+
+
+class DualEncoder(TwoTowers):
     """Two towers whose normalised outputs are compared by their dot product."""
 
     Config: ClassVar[type[DualEncoderConfig]] = DualEncoderConfig
     config: DualEncoderConfig
     backbone: ImageBackbone
-    triplet_loss: TripletLoss
 
     def __init__(self, config: DualEncoderConfig, text: TextEncoder):
         super().__init__()
@@ -94,9 +119,58 @@ class DualEncoder(Method):
         """Embeddings [B, width] of unit length."""
         return F.normalize(self.image_head(self.pool_image(images)), dim=1)
 
-    def tokenize(self, captions: list[str]) -> Tensor:
-        """Token indices [B, L]."""
-        return self.text.tokenize(captions)
+
+class PyramidEncoderConfig(DualEncoderConfig, TripletConfig):
+    """What AMFMN and GaLR may set, with the training of their authors' code."""
+
+    step_epochs: int = Field(20, ge=1)
+    step_factor: float = Field(0.7, gt=0)
+    augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "rotate-crop"
+    image_size: int = Field(256, ge=16)
+    text_width: int = Field(512, ge=1)
+    """Of a GRU's state if ``text_head`` follows it; otherwise it is ``width``."""
+    form: Form = "paper"
+    """Whether MVSA and what follows it are as in the paper or as in the authors' code."""
+    low_levels: int = Field(3, ge=1)
+    """How many levels of the backbone are low features; two more are high ones."""
+    text_head: bool = False
+    """A linear layer and ReLU on the text, which the authors' code has."""
+
+
+class PyramidEncoder(DualEncoder):
+    """Global features of an image through MVSA, which looks at the maps of several levels (AMFMN, section III-C)."""
+
+    config: PyramidEncoderConfig
+    backbone: PyramidBackbone
+    mvsa: MVSA
+
+    @classmethod
+    def build(cls, config: Any, corpus: Corpus) -> Self:
+        """Without a linear layer after it, the GRU's state has the width of the embedding."""
+        width = config.text_width if config.text_head else config.width
+        return super().build(config.model_copy(update={"text_width": width}), corpus)
+
+    @staticmethod
+    def make_backbone(config: Any) -> PyramidBackbone:
+        """The maps of several levels."""
+        return PyramidBackbone(**backbone_arguments(config), low_levels=config.low_levels)
+
+    def make_mvsa(self) -> MVSA:
+        """On the low levels of the backbone and the high ones after them."""
+        shapes, count = self.backbone.shapes, self.config.low_levels
+        return MVSA(shapes[:count], shapes[count:], self.config.width, self.config.form)
+
+    def maps(self, images: Tensor) -> Pyramid:
+        """Of all levels, from pixels [B, 3, H, W] or packed maps [B, 1, K]."""
+        return self.backbone.unpack(token_images(images, self.backbone))
+
+    def whole(self, maps: Pyramid) -> Tensor:
+        """The last map pooled and projected, [B, width]."""
+        return self.image_head(self.dropout(maps.high[-1].mean((2, 3))))
+
+    def saliency(self, images: Tensor) -> Tensor:
+        """Where MVSA looks, [B, h, w] in 0..1 (AMFMN, Fig. 10)."""
+        return self.mvsa.saliency(self.maps(images))
 
 
 def backbone_arguments(config: ImageTowerConfig) -> dict[str, Any]:

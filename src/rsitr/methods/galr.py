@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsitr.methods.base import Batch, Corpus, method, token_images
-from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig, backbone_arguments
-from rsitr.methods.triplet import TripletConfig
-from rsitr.nn.mvsa import MVSA, Form
-from rsitr.nn.pyramid import PyramidBackbone
+from rsitr.methods.base import method
+from rsitr.methods.dual_encoder import PyramidEncoder, PyramidEncoderConfig
+from rsitr.nn.mvsa import Form
 from rsitr.nn.text import TextEncoder
 from rsitr.records.cell import Published
 
@@ -112,33 +110,21 @@ class MIDF(nn.Module):
         return first * corrected + second * supplemented
 
 
-class GaLRConfig(DualEncoderConfig, TripletConfig):
+class GaLRConfig(PyramidEncoderConfig):
     """Defaults of the options of the authors' code for RSICD; on RSITMD it trains 20 epochs."""
 
     epochs: int = Field(70, ge=1)
     batch_size: int = Field(100, ge=2)
-    step_epochs: int = Field(20, ge=1)
-    step_factor: float = Field(0.7, gt=0)
-    augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "rotate-crop"
-    image_size: int = Field(256, ge=16)
     text_encoder: Literal["gru", "bigru"] = "gru"  # type: ignore[assignment]
-    text_width: int = Field(512, ge=1)
-    """Of a GRU's state if ``text_head`` follows it; otherwise it is ``width``."""
-    text_head: bool = False
-    """A linear layer and ReLU on the text, which the authors' code has."""
     width: int = Field(512, ge=HEADS, multiple_of=HEADS)
     """Of the embedding."""
     negatives: Literal["hardest", "most-similar", "all"] = "all"
-    form: Form = "paper"
-    """Whether MVSA and the fusion follow the paper or the authors' code."""
-    low_levels: int = Field(3, ge=1)
-    """How many levels of the backbone are low features; two more are high ones."""
     node_width: int = Field(20, ge=2)
     """Numbers that describe a node."""
 
 
 @method("galr")
-class GaLR(DualEncoder):
+class GaLR(PyramidEncoder):
     """GaLR (Z. Yuan et al., "Remote Sensing Cross-Modal Text-Image Retrieval Based on Global and Local Information",
     IEEE TGRS 2022), compared in PIR's Table I.
 
@@ -155,7 +141,6 @@ class GaLR(DualEncoder):
 
     Config: ClassVar[type[GaLRConfig]] = GaLRConfig
     config: GaLRConfig
-    backbone: PyramidBackbone
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "released": {"form": "released", "low_levels": 2, "text_width": 2400, "text_head": True},
     }
@@ -166,22 +151,11 @@ class GaLR(DualEncoder):
 
     def __init__(self, config: GaLRConfig, text: TextEncoder):
         super().__init__(config, text)
-        shapes, width = self.backbone.shapes, config.width
-        self.mvsa = MVSA(shapes[: config.low_levels], shapes[config.low_levels :], width, config.form)
-        self.local = GridGraph(shapes[-1], config.node_width, width)
+        width = config.width
+        self.mvsa = self.make_mvsa()
+        self.local = GridGraph(self.backbone.shapes[-1], config.node_width, width)
         self.fusion = MIDF(width, config.form)
         self.text_head = nn.Sequential(nn.Linear(text.width, width), nn.ReLU()) if config.text_head else nn.Identity()
-
-    @classmethod
-    def build(cls, config: Any, corpus: Corpus) -> Self:
-        """Without a linear layer after it, the GRU's state has the width of the embedding."""
-        width = config.text_width if config.text_head else config.width
-        return super().build(config.model_copy(update={"text_width": width}), corpus)
-
-    @staticmethod
-    def make_backbone(config: Any) -> PyramidBackbone:
-        """The maps of several levels."""
-        return PyramidBackbone(**backbone_arguments(config), low_levels=config.low_levels)
 
     @property
     def departures(self) -> list[str]:
@@ -190,19 +164,7 @@ class GaLR(DualEncoder):
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Embeddings [B, width] of unit length."""
-        maps = self.backbone.unpack(token_images(images, self.backbone))
-        pooled = self.image_head(self.dropout(maps.high[-1].mean((2, 3))))
+        maps = self.maps(images)
+        pooled = self.whole(maps)
         whole = F.normalize(self.mvsa(maps) * pooled, dim=1)
         return F.normalize(self.fusion(whole, self.local(maps.high[-1])), dim=1)
-
-    def saliency(self, images: Tensor) -> Tensor:
-        """Where MVSA looks, [B, h, w] in 0..1."""
-        return self.mvsa.saliency(self.backbone.unpack(token_images(images, self.backbone)))
-
-    def encode_texts(self, tokens: Tensor) -> Tensor:
-        """Embeddings [B, width] of unit length."""
-        return F.normalize(self.text_head(self.text.pool(self.text(tokens), tokens)), dim=1)
-
-    def loss(self, batch: Batch) -> Tensor:
-        """The triplet loss of the cosines."""
-        return self.triplet_loss(self.encode_images(batch.images) @ self.encode_texts(batch.tokens).t(), batch)

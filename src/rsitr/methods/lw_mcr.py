@@ -9,9 +9,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.captions.words import Vocabulary
-from rsitr.methods.base import Batch, Corpus, Method, method, token_images
+from rsitr.methods.base import Batch, Corpus, method, token_images
 from rsitr.methods.distillation import DistillationConfig, with_teacher
-from rsitr.methods.dual_encoder import ImageTowerConfig, backbone_arguments
+from rsitr.methods.dual_encoder import ImageTowerConfig, TwoTowers, backbone_arguments
 from rsitr.methods.lw_mcr_blocks import NAME, BilinearEmbedding, SqueezeNet, TextCNN
 from rsitr.methods.triplet import TripletConfig, TripletLoss
 from rsitr.nn.pyramid import PyramidBackbone
@@ -52,7 +52,7 @@ class LWMCRConfig(ImageTowerConfig, TripletConfig, DistillationConfig):
 
 
 @method("lw-mcr")
-class LWMCR(Method):
+class LWMCR(TwoTowers):
     """LW-MCR (Z. Yuan et al., "A Lightweight Multi-Scale Crossmodal Text-Image Retrieval Method in Remote Sensing",
     IEEE TGRS 2022): as in its authors' code; Table I of PIR has its distilled row.
 
@@ -67,7 +67,6 @@ class LWMCR(Method):
     Config: ClassVar[type[LWMCRConfig]] = LWMCRConfig
     config: LWMCRConfig
     backbone: SqueezeNet | PyramidBackbone
-    triplet_loss: TripletLoss
     variants: ClassVar[dict[str, dict[str, Any]]] = {"distilled": {"teacher": "amfmn-soft"}}
     published: ClassVar[dict[str, Published]] = {
         "distilled": Published(paper="pir2024", table="table1", method="lw-mcr"),
@@ -107,17 +106,9 @@ class LWMCR(Method):
         maps = self.backbone.unpack(token_images(images, self.backbone))
         return F.normalize(self.image_head(maps.low[-1], maps.high[-1]), dim=1)
 
-    def tokenize(self, captions: list[str]) -> Tensor:
-        """Word indices [B, L]."""
-        return self.text.tokenize(captions)
-
-    def encode_texts(self, tokens: Tensor) -> Tensor:
-        """Embeddings [B, width] of unit length."""
-        return F.normalize(self.text_head(self.text.pool(self.text(tokens), tokens)), dim=1)
-
     def loss(self, batch: Batch) -> Tensor:
         """The triplet loss, and the divergence from the teacher's scores where there is one."""
-        scores = self.encode_images(batch.images) @ self.encode_texts(batch.tokens).t()
+        scores = self.batch_scores(batch)
         return with_teacher(self.triplet_loss(scores, batch), scores, batch, self.config)
 
 

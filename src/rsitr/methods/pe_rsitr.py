@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from rsitr.errors import ParamsError
 from rsitr.methods.base import Phase, method
-from rsitr.methods.clip_ft import CLIPTrainingConfig, TrainedCLIP
+from rsitr.methods.clip import CLIPTrainingConfig, TrainedCLIP
 from rsitr.records.cell import Published
 
 

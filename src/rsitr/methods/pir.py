@@ -156,7 +156,7 @@ class PIR(DualEncoder):
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Embeddings [B, width] of unit length."""
         if not self.config.temporal:
-            return F.normalize(self.text_head(self.text.pool(self.text(tokens), tokens)), dim=1)
+            return super().encode_texts(tokens)
         states, padding = text_sequence(self.text, tokens)
         states = self.text_head(states)
         return F.normalize(states[:, 0] + self.temporal(states, padding), dim=1)

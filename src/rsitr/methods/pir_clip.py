@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rsitr.errors import Unsupported
 from rsitr.methods.base import Batch, Corpus, Phase, method
-from rsitr.methods.clip_ft import CLIPTuningConfig, TrainedCLIP
+from rsitr.methods.clip import CLIPTuningConfig, TrainedCLIP
 from rsitr.nn.affiliation import affiliation_loss, class_numbers
 from rsitr.nn.clip_models import BuiltCLIP
 from rsitr.nn.instructed_clip import create_clip

@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor
 from torch.nn import functional as F
 
-from rsitr.methods.base import Batch, Corpus, method, token_images
+from rsitr.methods.base import Corpus, method, token_images
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
 from rsitr.methods.triplet import TripletConfig
 from rsitr.nn.text import TextEncoder
@@ -120,7 +120,10 @@ class SCANConfig(DualEncoderConfig, TripletConfig):
 
 
 class SCAN(DualEncoder):
-    """Regions and words of unit length, and a score that attends from one side to the other."""
+    """Regions and words of unit length, and a score that attends from one side to the other.
+
+    The loss is a hinge on the hardest negatives of the batch (section 3.2), or as the configuration says.
+    """
 
     Config: ClassVar[type[SCANConfig]] = SCANConfig
     config: SCANConfig
@@ -149,10 +152,6 @@ class SCAN(DualEncoder):
     def pair_numbers(self, fragments: int, words: int, width: int) -> int:
         """Nothing of that width is computed for a pair."""
         return fragments * words
-
-    def loss(self, batch: Batch) -> Tensor:
-        """Hinge on the hardest negatives of the batch (section 3.2), or as the configuration says."""
-        return self.triplet_loss(self.score(self.encode_images(batch.images), self.encode_texts(batch.tokens)), batch)
 
 
 class SCANI2TConfig(SCANConfig):

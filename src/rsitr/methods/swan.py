@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.captions.words import Vocabulary
-from rsitr.methods.base import Batch, Corpus, Method, Phase, method, token_images
-from rsitr.methods.dual_encoder import ImageTowerConfig, backbone_arguments
+from rsitr.methods.base import Corpus, Phase, method, token_images
+from rsitr.methods.dual_encoder import ImageTowerConfig, TwoTowers, backbone_arguments
 from rsitr.methods.swan_blocks import HEADS, SFGS, TCGE, VMSF, load_word_vectors
 from rsitr.methods.triplet import TripletConfig, TripletLoss
 from rsitr.nn.mvsa import Form
@@ -53,12 +53,11 @@ class SWANConfig(ImageTowerConfig, TripletConfig):
     negatives: Literal["hardest", "most-similar", "all"] = "all"
 
 
-def _row() -> Published:
-    return Published(paper="pir2024", table="table1", method="swan")
+ROW = Published(paper="pir2024", table="table1", method="swan")
 
 
 @method("swan")
-class SWAN(Method):
+class SWAN(TwoTowers):
     """SWAN (J. Pan, Q. Ma, C. Bai, "Reducing Semantic Confusion: Scene-aware Aggregation Network for Remote Sensing
     Cross-modal Retrieval", ICMR 2023), as in its authors' code; its row is that of PIR's Table I.
 
@@ -76,9 +75,9 @@ class SWAN(Method):
     Config: ClassVar[type[SWANConfig]] = SWANConfig
     config: SWANConfig
     backbone: PyramidBackbone
-    triplet_loss: TripletLoss
+    text: GRUEncoder
     variants: ClassVar[dict[str, dict[str, Any]]] = {"released": {"form": "released"}}
-    published: ClassVar[dict[str, Published]] = {"": _row(), "released": _row()}
+    published: ClassVar[dict[str, Published]] = {"": ROW, "released": ROW}
 
     def __init__(self, config: SWANConfig, vocabulary: Vocabulary):
         super().__init__()
@@ -126,14 +125,6 @@ class SWAN(Method):
         stem = F.max_pool2d(low[0], 3, 2, 1) if self.config.low_levels == 3 else low[0]
         return F.normalize(self.image_head(torch.cat([self.sfgs(stem), self.vmsf([low[-1], *high])], 1)), dim=1)
 
-    def tokenize(self, captions: list[str]) -> Tensor:
-        """Word indices [B, L]."""
-        return self.text.tokenize(captions)
-
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Embeddings [B, width] of unit length."""
         return F.normalize(self.tcge(self.text(tokens), tokens), dim=1)
-
-    def loss(self, batch: Batch) -> Tensor:
-        """The triplet loss of the cosines."""
-        return self.triplet_loss(self.encode_images(batch.images) @ self.encode_texts(batch.tokens).t(), batch)

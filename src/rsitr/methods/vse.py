@@ -1,14 +1,14 @@
-"""VSE: the plain dual encoder of PIR's Table I, with a contrastive or a triplet loss."""
+"""VSE++, trained with the hardest negative of the batch, and VSE, the plain dual encoder of PIR's Table I."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsitr.methods.base import Batch, method, token_images
+from rsitr.methods.base import Batch, Corpus, method, token_images
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
 from rsitr.methods.triplet import TripletConfig
 from rsitr.nn.losses import contrastive_loss, temperature_parameter
@@ -16,6 +16,54 @@ from rsitr.nn.text import TextEncoder
 from rsitr.nn.token_sequence import image_sequence, text_sequence
 from rsitr.nn.transformer_layers import TransformerLayers
 from rsitr.records.cell import Published
+
+
+class VSEppConfig(DualEncoderConfig, TripletConfig):
+    """Defaults of the authors' paper, with the ResNet-18 that the remote sensing comparisons use."""
+
+    min_count: int = Field(4, ge=1)
+    normalize_image_features: bool = True
+    """L2 on the pooled features before the projection, and on the embedding after it."""
+
+
+@method("vse++")
+class VSEpp(DualEncoder):
+    """VSE++ (F. Faghri, D. Fleet, J. Kiros, S. Fidler, BMVC 2018): sections 3.1-3.3, loss Eq. 6.
+
+    Image: pooled CNN features, L2, linear, L2. Text: word embeddings and a GRU whose last state, L2-normalised, is the
+    embedding. The loss is a hinge on the hardest negative of each query (Eq. 6; Eq. 5 in the epochs that the
+    configuration gives it).
+
+    The row of the AMFMN paper (Table II) was produced by another form of the method, variant ``amfmn``: image embedding
+    not normalised, GRU states averaged over the sentence.
+    """
+
+    Config: ClassVar[type[VSEppConfig]] = VSEppConfig
+    config: VSEppConfig
+    variants: ClassVar[dict[str, dict[str, Any]]] = {
+        "amfmn": {"normalize_image_features": False, "text_pool": "mean", "image_size": 256},
+    }
+    published: ClassVar[dict[str, Published]] = {
+        "": Published(paper="amfmn2022", table="table2", method="vse++"),
+        "amfmn": Published(paper="amfmn2022", table="table2", method="vse++"),
+    }
+
+    @classmethod
+    def build(cls, config: Any, corpus: Corpus) -> Self:
+        """The GRU's state is the embedding, so it has the embedding's width."""
+        return super().build(config.model_copy(update={"text_width": config.width}), corpus)
+
+    def encode_images(self, images: Tensor) -> Tensor:
+        """Embeddings [B, width]; of unit length unless the variant says otherwise."""
+        features = self.pool_image(images)
+        if not self.config.normalize_image_features:
+            return self.image_head(F.normalize(features, dim=1))
+        return F.normalize(self.image_head(F.normalize(features, dim=1)), dim=1)
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Embeddings [B, width] of unit length."""
+        return F.normalize(self.pool_text(tokens), dim=1)
+
 
 SWIN_BERT = {"image_backbone": "swin_tiny_patch4_window7_224", "image_pool": "mean"}
 VIT_BERT = {"image_backbone": "vit_base_patch16_224", "image_pool": "first"}
@@ -105,13 +153,13 @@ class VSE(DualEncoder):
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Embeddings [B, width] of unit length."""
         if not self.config.tel_layers:
-            return F.normalize(self.text_head(self.text.pool(self.text(tokens), tokens)), dim=1)
+            return super().encode_texts(tokens)
         states, padding = text_sequence(self.text, tokens)
         return F.normalize(self.text_layers(self.text_head(states), padding)[:, 0], dim=1)
 
     def loss(self, batch: Batch) -> Tensor:
         """Eq. 15, or the triplet loss."""
-        scores = (self.encode_images(batch.images) @ self.encode_texts(batch.tokens).t()).float()
+        scores = self.batch_scores(batch).float()
         if self.config.objective == "triplet":
             return self.triplet_loss(scores, batch)
         return contrastive_loss(scores, batch.image_ids, self.log_temperature.exp())

@@ -12,8 +12,7 @@ import torch
 from rsitr.errors import QueryError
 from rsitr.methods import get_method
 from rsitr.methods.base import Corpus, Method
-from rsitr.methods.clip import CLIPEncoder
-from rsitr.methods.clip_ft import TrainedCLIP
+from rsitr.methods.clip import CLIPEncoder, TrainedCLIP
 from rsitr.nn.pixels import preprocess
 from rsitr.nn.seeds import derive, seeded
 from rsitr.records.cell import Spec

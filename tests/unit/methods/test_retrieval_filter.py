@@ -11,8 +11,8 @@ import torch
 from rsitr.methods import get_method
 from rsitr.methods.base import Batch, Corpus
 from rsitr.methods.configure import configure
+from rsitr.methods.retrieval_filter import PairMLP, pair_divergence, pair_entropy
 from rsitr.nn.losses import contrastive_loss, distillation_loss
-from rsitr.nn.retrieval_filter import PairMLP, pair_divergence, pair_entropy
 from rsitr.nn.seeds import seeded
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "two trees", "a red dot"]
