@@ -26,8 +26,8 @@ from rsitr.records.modules import Module, bound_names, imports, is_constant, rea
 PACKAGE = Path(__file__).parents[1]
 ROUNDS = 3
 """How far a hash looks along references to tell two definitions of the same text apart."""
-SAID = frozenset({"print", "warn", "say", "advance"})
-"""Calls whose only purpose is a message. As a statement of their own, they compute nothing."""
+SAID = frozenset({"print", "progress.advance", "progress.say", "warnings.warn"})
+"""Calls whose only purpose is a message. As a statement of their own, they compute nothing but what they call."""
 BUILTINS = frozenset(dir(builtins))
 CLOSED = frozenset({"abc", "enum", "pydantic", "typing"})
 """Modules whose base classes call no method of a class by its name, but for special and decorated ones."""
@@ -123,8 +123,9 @@ class Sources:
         mentioned: set[str] = set()
         pending: dict[str, list[Key]] = {}
         begun = [key for entry in entries for key in self._entry(entry)]
-        # Whoever names a class as an entry may call any method of it.
-        waiting = [*begun, *(key._replace(method=name) for key in begun for name in self.definition(key).methods)]
+        # Whoever names a class as an entry may call any method of it, its own or inherited.
+        classes = [owner for key in begun for owner in self._lineage(key)]
+        waiting = [*begun, *(key._replace(method=name) for key in classes for name in self.definition(key).methods)]
         while waiting:
             key = waiting.pop()
             if key in found:
@@ -149,21 +150,37 @@ class Sources:
         return not all(self._is_closed(base, module) for base in node.bases)
 
     def _is_closed(self, base: ast.expr, module: Module) -> bool:
+        found, dotted = self._base(base, module)
+        if found:
+            return all(isinstance(node, ast.ClassDef) and not self.is_open(node, owner) for node, owner in found)
+        return dotted.split(".")[0] in CLOSED or dotted in BUILTINS
+
+    def _lineage(self, key: Key) -> Iterator[Key]:
+        """A definition, and where it is a class, those of the package that it inherits from."""
+        yield key
+        module = self.module(key.module)
+        assert module is not None
+        node = module.tree.body[key.place]
+        for base in node.bases if isinstance(node, ast.ClassDef) else ():
+            for parent, owner in self._base(base, module)[0]:
+                yield from self._lineage(Key(owner.name, owner.tree.body.index(parent)))
+
+    def _base(self, base: ast.expr, module: Module) -> tuple[list[tuple[ast.stmt, Module]], str]:
+        """What a base class is: statements of the package, or none and a dotted name, empty for an expression."""
         names = []
         base = base.value if isinstance(base, ast.Subscript) else base
         while isinstance(base, ast.Attribute):
             names.append(base.attr)
             base = base.value
         if not isinstance(base, ast.Name):
-            return False
+            return [], ""
         root = f"{module.name}.{base.id}" if base.id in module.bound else module.imported.get(base.id, base.id)
         dotted = ".".join([root, *reversed(names)])
         found = self.find(dotted)
-        if isinstance(found, list):
-            classes = [(self.module(key.module), key.place) for key in found]
-            nodes = [(owner.tree.body[place], owner) for owner, place in classes if owner]
-            return all(isinstance(node, ast.ClassDef) and not self.is_open(node, owner) for node, owner in nodes)
-        return dotted.split(".")[0] in CLOSED or dotted in BUILTINS
+        if not isinstance(found, list):
+            return [], dotted
+        owners = [(self.module(key.module), key.place) for key in found]
+        return [(owner.tree.body[place], owner) for owner, place in owners if owner], dotted
 
     def _entry(self, entry: str) -> list[Key]:
         found = self.find(entry)
@@ -271,8 +288,8 @@ class Reader:
         match node:
             case _ if is_constant(node):
                 return ""
-            case ast.Expr(value=ast.Call(func=ast.Name(id=name) | ast.Attribute(attr=name))) if name in SAID:
-                return ""
+            case ast.Expr(value=ast.Call(func=said)) if ast.unparse(said) in SAID:
+                return self._called(node.value)
             case ast.Raise(exc=ast.Call(func=kind)):
                 return f"Raise({self._text(kind)})"
             case ast.Assert():
@@ -288,9 +305,20 @@ class Reader:
             case _:
                 return self._fields(node)
 
+    def _called(self, message: ast.expr) -> str:
+        """What a message calls of the package on its way; empty where it calls nothing."""
+        own = [part for part in ast.walk(message) if isinstance(part, ast.Call) and self._is_own(part.func)]
+        return f"Called({self._text(own)})" if own else ""
+
+    def _is_own(self, node: ast.AST) -> bool:
+        """Whether an expression refers to a definition of the package."""
+        other = Reader(self.sources, self.module)
+        other.scopes = [*self.scopes]
+        other._text(node)
+        return bool(other.refers)
+
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, top: bool) -> str:
-        before = self._text(node.decorator_list)
-        defaults = self._text([*node.args.defaults, *filter(None, node.args.kw_defaults)])
+        before, signature = self._text(node.decorator_list), self._fields(node.args)
         parameters = list(_parameters(node.args))
         local = [name for statement in node.body for name in bound_names(statement)]
         outer = {name for part in ast.walk(node) if isinstance(part, ast.Global | ast.Nonlocal) for name in part.names}
@@ -310,7 +338,7 @@ class Reader:
         body = self._text(node.body)
         self.scopes.pop()
         name = "" if top else self._name(node.name)
-        return f"{type(node).__name__}({name},{before},{parameters},{defaults},{body})"
+        return f"{type(node).__name__}({name},{before},{signature},{body})"
 
     def _class(self, node: ast.ClassDef, top: bool) -> str:
         head = self._text([*node.decorator_list, *node.bases, *node.keywords])
@@ -360,10 +388,10 @@ class Reader:
     def _attribute(self, node: ast.Attribute) -> str:
         """``a.b.c``: what is imported as ``a`` may be a module, whose ``b`` is what is meant."""
         names, value = [node.attr], node.value
-        self.mentions.add(node.attr)
         while isinstance(value, ast.Attribute):
             names.append(value.attr)
             value = value.value
+        self.mentions.update(names)
         if isinstance(value, ast.Name) and (root := self._import_of(value.id)):
             return self._dotted(".".join([root, *reversed(names)]), value.id)
         return f"Attribute({self._text(node.value)},{node.attr})"

@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+COMPOUND = (ast.For, ast.If, ast.Try, ast.While, ast.With)
+
 
 @dataclass
 class Module:
@@ -20,7 +22,7 @@ class Module:
     imported: dict[str, str] = field(default_factory=dict)
     """Name -> the dotted name it stands for."""
     effects: list[int] = field(default_factory=list)
-    """Statements that bind no name: they run because the module is imported."""
+    """Statements that run because the module is imported: those that bind no name, and those of several."""
 
 
 def read_module(name: str, path: Path) -> Module:
@@ -41,10 +43,10 @@ def _bind(module: Module, place: int, statement: ast.stmt) -> None:
     names = list(bound_names(statement))
     for name in names:
         module.bound.setdefault(name, []).append(place)
-    for node in ast.walk(statement) if isinstance(statement, ast.If | ast.Try | ast.With | ast.For) else ():
+    for node in ast.walk(statement) if isinstance(statement, COMPOUND) else ():
         if isinstance(node, ast.Import | ast.ImportFrom):
             module.imported |= dict(imports(node))
-    if not names:
+    if not names or isinstance(statement, COMPOUND):
         module.effects.append(place)
 
 
@@ -65,7 +67,7 @@ def is_constant(statement: ast.stmt) -> bool:
 
 def _is_guard(statement: ast.stmt) -> bool:
     """``if __name__ == "__main__"`` and ``if TYPE_CHECKING``, which do not run on import."""
-    if not isinstance(statement, ast.If):
+    if not isinstance(statement, ast.If) or statement.orelse:
         return False
     names = {node.id for node in ast.walk(statement.test) if isinstance(node, ast.Name)}
     return bool(names & {"__name__", "TYPE_CHECKING"})
