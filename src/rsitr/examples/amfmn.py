@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +18,7 @@ from rsitr.localisation.metrics import Region, metrics
 from rsitr.localisation.scene import Scene
 from rsitr.methods.amfmn import AMFMN
 from rsitr.records.cell import Spec
+from rsitr.records.files import write_csv
 from rsitr.stages.model import Trained, load_all
 
 SAMPLES = 5
@@ -38,7 +38,7 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     images are from the test split and of different classes, if there are classes.
     """
     models = load_all({mode: specs[mode] for mode in NAMES if mode in specs})
-    shown = TestImages(models["sentence"], specs["sentence"])
+    shown = TestImages(models["sentence"].data, specs["sentence"])
     return [
         draw_saliency(models["sentence"], shown, title, out / "amfmn-saliency.png"),
         draw_retrieval(models, shown, title, out / "amfmn-retrieval.png"),
@@ -83,21 +83,14 @@ def draw_localisation(model: Trained, shown: TestImages, title: str, stem: Path)
     for number, (tile, query) in enumerate(zip(chosen, queries, strict=True)):
         heat, region = found.map(number), _square(*divmod(tile, SIDE))
         measured = metrics(heat, [region])
-        values = {name: f"{value:.4f}" for name, value in measured._asdict().items()}
         image = tiles[tile]
-        lines.append({"query": shown.caption_name(image), "class": shown.class_names[image], **values})
+        numbers = (f"{value:.4f}" for value in measured)
+        lines.append((shown.caption_name(image), shown.class_names[image], *numbers))
         label = f"{query} (Rmi {measured.rmi:.2f})"
         panels.append(localisation.Panel(label, thumbnail, (heat / 255).astype(np.float32), [region]))
-    table = stem.with_suffix(".csv")
-    table.parent.mkdir(parents=True, exist_ok=True)
-    with table.open("w", newline="", encoding="utf-8") as file_:
-        writer = csv.DictWriter(file_, list(lines[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
-    return [
-        localisation.draw(f"Captions located in a scene of tiles, {title}", panels, stem.with_suffix(".png")),
-        table,
-    ]
+    table, picture = stem.with_suffix(".csv"), stem.with_suffix(".png")
+    write_csv(table, ("query", "class", *measured._fields), lines)
+    return [localisation.draw(f"Captions located in a scene of tiles, {title}", panels, picture), table]
 
 
 def _square(row: int, column: int) -> Region:

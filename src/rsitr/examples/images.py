@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 from PIL import Image
@@ -24,22 +23,13 @@ def picture(path: Path) -> np.ndarray:
         raise QueryError(f"{path} cannot be read as an image: name a PNG, JPEG or TIFF") from error
 
 
-class WithData(Protocol):
-    """Anything that has read the data of a cell."""
-
-    @property
-    def data(self) -> CellData:
-        """Its splits."""
-        ...
-
-
 class TestImages:
     """The test images of a cell, with their classes and captions."""
 
     __test__ = False  # pytest collects classes whose names start like this
 
-    def __init__(self, model: WithData, spec: Spec):
-        self.split = model.data.splits["test"]
+    def __init__(self, data: CellData, spec: Spec):
+        self.split = data.splits["test"]
         rows = read_table(spec.clean)[0].select(["image_id", "class_name"]).to_pylist()
         names = {row["image_id"]: row["class_name"] for row in rows}
         self.class_names = [names[image] for image in self.split.image_ids]

@@ -22,7 +22,7 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     """
     models = load_all(specs)
     label = next(iter(models))
-    shown = TestImages(models[label], specs[label])
+    shown = TestImages(models[label].data, specs[label])
     written = []
     for number, place in enumerate(shown.different(SAMPLES), start=1):
         caption, image = shown.caption(place), shown.pixels(place)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,9 +19,8 @@ from rsitr.records.study import CLIP_ONLY, TWO_ENCODERS
 from rsitr.stages.clip_probabilities import Asked, probabilities, ready
 from rsitr.stages.encode import Encoded
 from rsitr.stages.model import Trained
-from rsitr.stages.setup import CellData, load_data, prepare
-from rsitr.tables.entries import command
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.stages.setup import load_data, prepare
+from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
 from rsitr.tables.published import lookup
 
 IMAGES = 5
@@ -55,14 +53,7 @@ ONLY_PRINTED = (
 )
 
 
-class _Data(NamedTuple):
-    """The data of a cell without its model."""
-
-    data: CellData
-
-
-@dataclass(frozen=True)
-class _Column:
+class _Column(NamedTuple):
     """A CLIP of the table: ready to use, or why it is not."""
 
     method: str
@@ -83,17 +74,15 @@ def build(specs: Mapping[str, Spec], outcomes: Mapping[str, Outcome], title: str
     """
     first = next(iter(specs.values()))
     device, data = prepare(first), load_data(first)
-    shown = TestImages(_Data(data), first)
+    shown = TestImages(data, first)
     clips = [(name, spec) for name, spec in specs.items() if spec.cell.method_name in CLIP_ONLY]
     columns = [_column(spec, outcomes[name], device) for name, spec in clips]
-    synthetic = data.facts.synthetic
-    tables = [_own_table(columns, shown, f"{title}{' (synthetic)' if synthetic else ''}")]
-    if not synthetic:
+    tables = [_own_table(columns, shown, labelled(title, data.facts.synthetic))]
+    if not data.facts.synthetic:
         tables.append(_printed_table(columns, shown))
-    sheet = Sheet(f"Probabilities of CLIP, {title}", tuple(tables), command(first.experiment))
     encoded = dict(_encoded(specs, outcomes, device))
     return [
-        *write(sheet, out / "peder-probabilities"),
+        *write_tables(f"Probabilities of CLIP, {title}", tables, first.experiment, out / "peder-probabilities"),
         *draw_embeddings(encoded, shown, title, out / "peder-embeddings"),
     ]
 
@@ -120,7 +109,7 @@ def _encoded(specs: Mapping[str, Spec], outcomes: Mapping[str, Outcome], device:
 def _percentages(column: _Column, image: npt.NDArray[np.uint8], captions: list[str]) -> list[Cell]:
     """A column's cells for one image."""
     if column.asked is None:
-        return [Cell("NA", notes=(Note(column.reason),))] * len(captions)
+        return [noted("NA", column.reason)] * len(captions)
     values = 100 * probabilities(column.asked, [image], captions).of_captions[0]
     return [Cell(f"{value:.1f}", place == int(values.argmax())) for place, value in enumerate(values)]
 
@@ -156,22 +145,16 @@ def _airport(shown: TestImages) -> int | None:
 def _printed_table(columns: list[_Column], shown: TestImages) -> Table:
     """The study's captions and probabilities, and ours for an image of an airport if the dataset has one."""
     place = _airport(shown)
-    asked = columns if place is not None else []
-    cells = [_percentages(column, shown.pixels(place), list(CAPTIONS)) for column in asked if place is not None]
+    about, groups, cells = ONLY_PRINTED, [Group("the study", PRINTED, "published")], []
+    if place is not None:
+        about = ABOUT_PRINTED.format(name=shown.class_names[place])
+        groups.insert(0, Group(shown.split.image_ids[place], tuple(column.head for column in columns)))
+        cells = [_percentages(column, shown.pixels(place), list(CAPTIONS)) for column in columns]
     metric = "i2t_probability_pct"
+    key = Published(paper="peder2025", table="fig4.1-i2t", method="peder")
     rows = []
     for number, caption in enumerate(CAPTIONS):
-        keys = (
-            Published(
-                paper="peder2025", table="fig4.1-i2t", method="peder", variant=f"caption={caption}", backbone=name
-            )
-            for name in PRINTED
-        )
+        keys = [key.model_copy(update={"variant": f"caption={caption}", "backbone": name}) for name in PRINTED]
         printed = [Cell(f"{lookup(key, '', (metric,))[metric]:.1f}") for key in keys]
         rows.append(Row(caption, (*(column[number] for column in cells), *printed)))
-    groups = [Group("the study", PRINTED, "published")]
-    if place is None:
-        return Table("Probabilities of the study's captions", ONLY_PRINTED, "caption", tuple(groups), tuple(rows))
-    groups.insert(0, Group(shown.split.image_ids[place], tuple(column.head for column in asked)))
-    about = ABOUT_PRINTED.format(name=shown.class_names[place])
     return Table("Probabilities of the study's captions", about, "caption", tuple(groups), tuple(rows))

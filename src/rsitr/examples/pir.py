@@ -30,7 +30,7 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     """
     models = load_all(specs)
     label, model = list(models.items())[-1]
-    shown = TestImages(model, specs[label])
+    shown = TestImages(model.data, specs[label])
     encoded = {name: encoded_test(each) for name, each in models.items()}
     return [
         *draw_embeddings(encoded, shown, title, out / "pir-embeddings"),

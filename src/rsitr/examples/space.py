@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping
 from pathlib import Path
 
 from rsitr.examples.images import TestImages
 from rsitr.figures import embeddings
+from rsitr.records.files import write_csv
 from rsitr.retrieval.separation import Separation, separation
 from rsitr.stages.encode import Encoded
 
@@ -23,21 +23,11 @@ def draw_embeddings(encoded: Mapping[str, Encoded], shown: TestImages, title: st
         images, texts = each.images.numpy(), each.texts[each.place[first]].numpy()
         found = separation(images, texts, shown.class_names)
         panels.append(embeddings.Panel(label, images, texts, in_words(found)))
-        lines.append(
-            {
-                "method": label,
-                "images": len(images),
-                "classes": len({name for name in shown.class_names if name}),
-                "silhouette": "" if found.silhouette is None else f"{found.silhouette:.4f}",
-                "modality_gap": f"{found.gap:.4f}",
-            }
-        )
+        silhouette = "" if found.silhouette is None else f"{found.silhouette:.4f}"
+        classes = len({name for name in shown.class_names if name})
+        lines.append((label, len(images), classes, silhouette, f"{found.gap:.4f}"))
     table = stem.with_suffix(".csv")
-    table.parent.mkdir(parents=True, exist_ok=True)
-    with table.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, FIELDS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(lines)
+    write_csv(table, FIELDS, lines)
     heading = f"Images and captions in one space (t-SNE), {title}"
     return [embeddings.draw(heading, panels, shown.class_names, stem.with_suffix(".png")), table]
 

@@ -7,15 +7,12 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import NamedTuple
 
-import matplotlib.style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rsitr.figures.png import save
+from rsitr.figures.canvas import COLOURS, GREY, arranged, canvas, grid_of, legend_below, plot
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-BAR, SEED, PAPER, CEILING = "#56b4e9", "#0072b2", "#d55e00", "#555555"
+SEED, PAPER, BAR, CEILING = COLOURS[0], COLOURS[1], COLOURS[5], GREY
 MARKERS = "Ds^vPX"
 FEW = 12
 """So many bars may be thick."""
@@ -82,16 +79,12 @@ def _draw_panel(axes: Axes, panel: Panel, markers: dict[str, str]) -> None:
         _draw_bar(axes, place, bar, markers)
     axes.set(xlim=(0, _limit(panel)), ylim=(len(panel.bars) - 0.4, -0.6), xlabel="mR on the test split (%)")
     axes.set_yticks(range(len(panel.bars)), [bar.method for bar in panel.bars], fontsize=8)
-    axes.set_title(panel.title, loc="left", fontsize=10)
-    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    plot(axes, panel.title, "x")
     if panel.ceiling is not None and panel.ceiling < 100:
         # A line far to the right would squeeze the bars; the number says as much.
         inside = _ceiling_fits(panel)
-        axes.set_title(
-            f"caption ceiling {panel.ceiling:.1f}{'' if inside else ' →'}", loc="right", fontsize=7, color=CEILING
-        )
+        text = f"caption ceiling {panel.ceiling:.1f}{'' if inside else ' →'}"
+        axes.set_title(text, loc="right", fontsize=7, color=CEILING)
         if inside:
             axes.axvline(panel.ceiling, linestyle="--", color=CEILING, linewidth=1)
 
@@ -113,18 +106,11 @@ def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
     """Write the picture as PNG; equal input gives equal bytes with the same matplotlib."""
     labels = dict.fromkeys(_label(bar) for panel in panels for bar in panel.bars if bar.published is not None)
     markers = {label: MARKERS[number % len(MARKERS)] for number, label in enumerate(labels)}
-    across = min(COLUMNS, len(panels))
-    down = -(-len(panels) // across)
+    across, down = arranged(len(panels), COLUMNS)
     height = 1.3 + (0.42 if len(panels[0].bars) < FEW else 0.19) * len(panels[0].bars)
-    with matplotlib.style.context("default"):
-        figure = Figure(figsize=(2 + 3.4 * across, 0.8 + height * down), layout="constrained")
-        grid = figure.subplots(down, across, squeeze=False, sharey=True)
-        for axes, panel in zip(grid.flat, panels, strict=False):
+    with canvas(path, title, 2 + 3.4 * across, 0.8 + height * down, dpi=150) as figure:
+        for axes, panel in zip(grid_of(figure, len(panels), across, down, sharey=True), panels, strict=True):
             _draw_panel(axes, panel, markers)
-        for axes in list(grid.flat)[len(panels) :]:
-            axes.set_visible(False)
-        figure.suptitle(title, fontsize=11)
         entries = _legend(panels, markers)
-        ncols = min(len(entries), max(across, 2))
-        figure.legend(handles=entries, loc="outside lower center", ncols=ncols, fontsize=8, frameon=False)
-        return save(figure, path, dpi=150)
+        legend_below(figure, entries, min(len(entries), max(across, 2)))
+    return path

@@ -5,17 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
+from string import ascii_lowercase
 from typing import Any, NamedTuple
 
-import matplotlib.style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from rsitr.figures.png import save
+from rsitr.figures.canvas import COLOURS, GREY, blank, canvas, grid_of, plot
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-PAPER = "#555555"
 MARKERS = "osD^vP"
 
 
@@ -41,39 +37,33 @@ def _draw_curve(axes: Axes, curve: Curve, place: int) -> None:
     x = [setting for setting, _ in curve.points]
     y = [mean(seeds) for _, seeds in curve.points]
     if curve.published:
-        axes.plot(x, y, "--", marker="x", color=PAPER, linewidth=1, label=curve.label)
+        axes.plot(x, y, "--", marker="x", color=GREY, linewidth=1, label=curve.label)
         return
     spread = [stdev(seeds) if len(seeds) > 1 else 0 for _, seeds in curve.points]
     style: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
-    axes.errorbar(
-        x, y, yerr=spread if any(spread) else None, capsize=3, linewidth=1.4, ms=5, label=curve.label, **style
-    )
+    style |= {"capsize": 3, "linewidth": 1.4, "ms": 5}
+    axes.errorbar(x, y, yerr=spread if any(spread) else None, label=curve.label, **style)
 
 
 def _draw_panel(axes: Axes, panel: Panel, heading: str) -> None:
     ours = [curve for curve in panel.curves if not curve.published]
     for curve in panel.curves:
         _draw_curve(axes, curve, ours.index(curve) if curve in ours else 0)
-    axes.set_title(heading, loc="left", fontsize=10)
+    plot(axes, heading)
     axes.set(xlabel=panel.setting, ylabel="mR on the test split (%)")
-    axes.grid(color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
     if panel.curves:
         settings = sorted({setting for curve in panel.curves for setting, _ in curve.points})
         axes.set_xticks(settings, [f"{setting:g}" for setting in settings], fontsize=7)
         axes.legend(fontsize=8, frameon=False)
     else:
-        axes.set(xticks=[], yticks=[])
-        axes.text(0.5, 0.5, panel.blank, ha="center", va="center", fontsize=9, transform=axes.transAxes)
+        blank(axes, panel.blank)
 
 
 def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
     """Write the picture as PNG, a panel for each setting; equal input gives equal bytes with the same matplotlib."""
-    with matplotlib.style.context("default"):
-        figure = Figure(figsize=(3.9 * len(panels), 3.4), layout="constrained")
-        grid = figure.subplots(1, len(panels), squeeze=False)[0]
-        for number, (axes, panel) in enumerate(zip(grid, panels, strict=True)):
-            _draw_panel(axes, panel, f"({chr(ord('a') + number)}) {panel.setting}")
-        figure.suptitle(title, fontsize=11)
-        return save(figure, path)
+    with canvas(path, title, 3.9 * len(panels), 3.4) as figure:
+        for letter, axes, panel in zip(
+            ascii_lowercase, grid_of(figure, len(panels), len(panels), 1), panels, strict=False
+        ):
+            _draw_panel(axes, panel, f"({letter}) {panel.setting}")
+    return path

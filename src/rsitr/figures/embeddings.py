@@ -7,14 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import matplotlib.style
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from rsitr.figures.png import save
+from rsitr.figures.canvas import arranged, canvas, grid_of, legend_below
 
 # Okabe and Ito's palette, which colour-blind readers can tell apart; nobody can tell more colours apart.
 COLOURS = ("#0072b2", "#e69f00", "#009e73", "#cc79a7", "#d55e00", "#56b4e9", "#b8a500", "#000000")
@@ -79,14 +77,6 @@ def _legend(classes: Sequence[str], colours: dict[str, str]) -> list[Line2D]:
     ]
 
 
-def _draw_nothing(title: str, path: Path) -> Path:
-    with matplotlib.style.context("default"):
-        figure = Figure(figsize=(2 * SIDE, 1.2))
-        figure.suptitle(title, fontsize=11)
-        figure.text(0.5, 0.4, "no model is available here", ha="center", color="#555555")
-        return save(figure, path)
-
-
 def draw(title: str, panels: Sequence[Panel], classes: Sequence[str], path: Path) -> Path:
     """Write the picture as PNG; ``classes`` [I] are those of the images, empty if there are none.
 
@@ -94,20 +84,14 @@ def draw(title: str, panels: Sequence[Panel], classes: Sequence[str], path: Path
     Equal input gives equal bytes with the same matplotlib and scikit-learn.
     """
     if not panels:
-        return _draw_nothing(title, path)
+        with canvas(path, title, 2 * SIDE, 1.2) as figure:
+            figure.set_layout_engine("none")
+            figure.text(0.5, 0.4, "no model is available here", ha="center", color="#555555")
+        return path
     colours = colours_of(classes)
-    across = min(COLUMNS, len(panels))
-    down = -(-len(panels) // across)
-    with matplotlib.style.context("default"):
-        figure = Figure(figsize=(max(2, across) * SIDE, 1.2 + down * (SIDE + 0.3)), layout="constrained")
-        grid = figure.subplots(down, across, squeeze=False)
-        for axes, panel in zip(grid.flat, panels, strict=False):
+    across, down = arranged(len(panels), COLUMNS)
+    with canvas(path, title, max(2, across) * SIDE, 1.2 + down * (SIDE + 0.3)) as figure:
+        for axes, panel in zip(grid_of(figure, len(panels), across, down), panels, strict=True):
             _draw_panel(axes, panel, classes, colours)
-        for axes in list(grid.flat)[len(panels) :]:
-            axes.set_visible(False)
-        figure.suptitle(title, fontsize=11)
-        columns = 3 if across < 3 else 6
-        figure.legend(
-            handles=_legend(classes, colours), loc="outside lower center", fontsize=8, frameon=False, ncols=columns
-        )
-        return save(figure, path)
+        legend_below(figure, _legend(classes, colours), 3 if across < 3 else 6)
+    return path

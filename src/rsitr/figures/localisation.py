@@ -7,15 +7,13 @@ from pathlib import Path
 from textwrap import fill
 from typing import NamedTuple
 
-import matplotlib.style
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from matplotlib.patches import Polygon
 
-from rsitr.figures.png import save
+from rsitr.figures.canvas import GREY, canvas, lines_of
 from rsitr.localisation.metrics import Region
 from rsitr.localisation.scene import Piece
 from rsitr.localisation.write import blended
@@ -46,9 +44,8 @@ def _draw_row(row: Sequence[Axes], panel: Panel) -> AxesImage:
     image = row[1].imshow(panel.heat, vmin=0, vmax=1, cmap="inferno", interpolation="nearest")
     row[2].imshow(blended(panel.scene, panel.heat))
     for axes, name in zip(row, COLUMNS, strict=True):
-        axes.set_xlabel(name, fontsize=8, color="#555555")
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.set_xlabel(name, fontsize=8, color=GREY)
+        axes.set(xticks=[], yticks=[])
         for region in panel.regions:
             axes.add_patch(Polygon(np.asarray(region, dtype=float), fill=False, edgecolor=TRUTH, linewidth=1.2))
     return image
@@ -56,21 +53,15 @@ def _draw_row(row: Sequence[Axes], panel: Panel) -> AxesImage:
 
 def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
     """Write the picture as PNG, a line of three pictures for each query; equal input gives equal bytes."""
-    heights = [0.45 + 0.25 * (len(panel.query) // LINE) + PANEL * _aspect(panel) for panel in panels]
-    with matplotlib.style.context("default"):
-        figure = Figure(figsize=(3 * PANEL + 0.8, 0.5 + sum(heights)), layout="constrained")
-        parts = figure.subfigures(len(panels), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for number, (part, panel) in enumerate(zip(parts, panels, strict=True)):
+    aspects = [panel.heat.shape[0] / panel.heat.shape[1] for panel in panels]
+    texts = [0.45 + 0.25 * (len(panel.query) // LINE) for panel in panels]
+    heights = [text + PANEL * aspect for text, aspect in zip(texts, aspects, strict=True)]
+    with canvas(path, title, 3 * PANEL + 0.8, 0.5 + sum(heights)) as figure:
+        for number, (part, panel) in enumerate(zip(lines_of(figure, heights), panels, strict=True)):
             row = part.subplots(1, 3)
             image = _draw_row(row, panel)
             part.suptitle(fill(f"({chr(ord('a') + number)}) {panel.query}", LINE), x=0.01, ha="left", fontsize=10)
             bar = part.colorbar(image, ax=row, shrink=0.8, aspect=20)
             bar.ax.tick_params(labelsize=7)
             bar.set_label("probability", fontsize=8)
-        figure.suptitle(title, fontsize=11)
-        return save(figure, path)
-
-
-def _aspect(panel: Panel) -> float:
-    """Height of the scene over its width."""
-    return panel.heat.shape[0] / panel.heat.shape[1]
+    return path

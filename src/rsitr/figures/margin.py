@@ -6,14 +6,12 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
 
-import matplotlib.style
 import numpy as np
 from matplotlib import colormaps
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
 from rsitr.captions.margin import margin
-from rsitr.figures.png import save
+from rsitr.figures.canvas import canvas, plot
 
 GAMMA, BETA = 0.5, 5.0
 """The value kept in the panel of the other setting; both from the paper."""
@@ -49,19 +47,15 @@ def _draw_panel(axes: Axes, curves: Iterable[Curve], heading: str) -> None:
         text = axes.text(curve.label_at, height, curve.label, ha="center", va="center", fontsize=8)
         text.set_bbox({"color": "white", "pad": 1})
     axes.set(xlim=(0, 1), ylim=(0, None), xlabel="similarity S of caption and image", ylabel="margin α")
-    axes.set_title(heading, loc="left", fontsize=10)
-    axes.grid(color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    plot(axes, heading)
 
 
 def draw(path: Path) -> Path:
     """Write the picture as PNG: (a) several beta at one gamma, (b) several gamma at one beta (Eq. 29)."""
     betas = (Curve(GAMMA, beta, f"β = {beta:g}".replace("-", "−"), _crossing(beta)) for beta in BETAS)
     gammas = (Curve(gamma, BETA, f"γ = {gamma:g}", LABELS_AT) for gamma in GAMMAS)
-    with matplotlib.style.context("default"):
-        figure = Figure(figsize=(7.2, 3.1), layout="constrained")
+    with canvas(path, "", 7.2, 3.1) as figure:
         left, right = figure.subplots(1, 2)
         _draw_panel(left, betas, f"(a) γ = {GAMMA:g}")
         _draw_panel(right, gammas, f"(b) β = {BETA:g}")
-        return save(figure, path)
+    return path

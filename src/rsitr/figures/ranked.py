@@ -10,17 +10,16 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any, NamedTuple
 
-import matplotlib.style
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import SubFigure
 from matplotlib.patches import Patch
 
-from rsitr.figures.png import save
+from rsitr.figures.canvas import GREY, canvas, legend_below, lines_of, picture
 
 # Okabe and Ito's orange, which colour-blind readers can tell from satellite imagery.
-FRAME, GREY = "#e69f00", "#555555"
+FRAME = "#e69f00"
 ROW, TEXT, IMAGE, LINE = 1.75, 2.7, 1.4, 0.16
 """Inches: minimum height of a query, width of its text and of an image, height of a line of text."""
 LETTERS = 40
@@ -61,11 +60,6 @@ def _lines(ranking: Ranking) -> list[str]:
     return [line.replace("$", r"\$") for part in parts for line in [*part, ""]][:-1]
 
 
-def _height(ranking: Ranking) -> float:
-    """Inches: room for the mode, the text, and a note below it."""
-    return max(ROW, LINE * (len(_lines(ranking)) + 4))
-
-
 def _text(axes: Axes, ranking: Ranking) -> None:
     axes.set_axis_off()
     axes.annotate(ranking.mode, (0, 1), xycoords="axes fraction", va="top", fontsize=9, fontweight="bold")
@@ -77,9 +71,8 @@ def _text(axes: Axes, ranking: Ranking) -> None:
 
 
 def _image(axes: Axes, rank: int, hit: Hit) -> None:
-    height, width = hit.image.shape[:2]
-    axes.imshow(hit.image, extent=(0, width, height, 0))
-    axes.set(xticks=[], yticks=[], anchor="N")
+    picture(axes, hit.image)
+    axes.set_anchor("N")
     style: dict[str, Any] = {"linewidth": 4} if hit.matches else {"linewidth": 2, "linestyle": (0, (2, 2))}
     axes.spines[:].set(visible=hit.matches or hit.shares, color=FRAME, **style)
     axes.set_title(str(rank), fontsize=8, pad=4)
@@ -99,16 +92,14 @@ def _row(part: SubFigure, ranking: Ranking, most: int) -> None:
 def draw(title: str, rankings: Sequence[Ranking], path: Path) -> Path:
     """Write the picture as PNG, a line for each query; equal input gives equal bytes with the same matplotlib."""
     most = max(len(ranking.hits) for ranking in rankings)
-    with matplotlib.style.context("default"):
-        heights = [_height(ranking) for ranking in rankings]
-        figure = Figure(figsize=(TEXT + IMAGE * most, 0.6 + sum(heights)), layout="constrained")
-        figure.suptitle(title, fontsize=11)
-        parts = figure.subfigures(len(rankings), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for part, ranking in zip(parts, rankings, strict=True):
+    # Room for the mode, the text, and a note below it.
+    heights = [max(ROW, LINE * (len(_lines(ranking)) + 4)) for ranking in rankings]
+    with canvas(path, title, TEXT + IMAGE * most, 0.6 + sum(heights)) as figure:
+        for part, ranking in zip(lines_of(figure, heights), rankings, strict=True):
             _row(part, ranking, most)
         key = [Patch(facecolor="none", edgecolor=FRAME, linewidth=2, label="ground truth")]
         if any(hit.shares and not hit.matches for ranking in rankings for hit in ranking.hits):
             label = "other image with the same text"
             key.append(Patch(facecolor="none", edgecolor=FRAME, linewidth=1.5, linestyle=(0, (2, 2)), label=label))
-        figure.legend(handles=key, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-        return save(figure, path)
+        legend_below(figure, key)
+    return path

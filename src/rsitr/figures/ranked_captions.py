@@ -10,15 +10,14 @@ from pathlib import Path
 from textwrap import wrap
 from typing import Any, NamedTuple
 
-import matplotlib.style
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
+from matplotlib.figure import SubFigure
 from matplotlib.patches import Patch
 
-from rsitr.figures.png import save
-from rsitr.figures.ranked import FRAME, GREY
+from rsitr.figures.canvas import GREY, canvas, legend_below, lines_of, picture
+from rsitr.figures.ranked import FRAME
 
 IMAGE, TEXT, LINE = 1.6, 5.6, 0.17
 """Inches: side of an image, width of its captions, height of a line of text."""
@@ -72,24 +71,20 @@ def _write(axes: Axes, ranking: Ranking) -> None:
 
 def _row(part: SubFigure, ranking: Ranking) -> None:
     left, right = part.subplots(1, 2, width_ratios=[IMAGE, TEXT])
-    height, width = ranking.image.shape[:2]
-    left.imshow(ranking.image, extent=(0, width, height, 0))
-    left.set(xticks=[], yticks=[], anchor="N")
+    picture(left, ranking.image)
+    left.set_anchor("N")
     left.set_xlabel(ranking.class_name, fontsize=7, color=GREY)
     _write(right, ranking)
 
 
 def draw(title: str, rankings: Sequence[Ranking], path: Path) -> Path:
     """Write the picture as PNG, a row for each image; equal input gives equal bytes with the same matplotlib."""
-    with matplotlib.style.context("default"):
-        heights = [_height(ranking) for ranking in rankings]
-        figure = Figure(figsize=(IMAGE + TEXT, 0.7 + sum(heights)), layout="constrained")
-        figure.suptitle(title, fontsize=11)
-        parts = figure.subfigures(len(rankings), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for part, ranking in zip(parts, rankings, strict=True):
+    heights = [_height(ranking) for ranking in rankings]
+    with canvas(path, title, IMAGE + TEXT, 0.7 + sum(heights)) as figure:
+        for part, ranking in zip(lines_of(figure, heights), rankings, strict=True):
             _row(part, ranking)
         key = [Patch(**OWN, label="a caption of the image itself")]
         if any(hit.shares and not hit.matches for ranking in rankings for hit in ranking.hits):
             key.append(Patch(**SAME, label="the same words, of another image"))
-        figure.legend(handles=key, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-        return save(figure, path)
+        legend_below(figure, key)
+    return path

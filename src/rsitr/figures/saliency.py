@@ -5,16 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-import matplotlib.style
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from rsitr.figures.png import save
+from rsitr.figures.canvas import canvas, picture
 
 COLOURS = "inferno"
 OPACITY = 0.55
@@ -37,23 +35,19 @@ class Sample(NamedTuple):
 
 def _mask(axes: Axes, sample: Sample, interpolation: str, opacity: float) -> AxesImage:
     height, width = sample.image.shape[:2]
-    extent = (0, width, height, 0)
-    return axes.imshow(
-        sample.mask, cmap=COLOURS, vmin=0, vmax=1, alpha=opacity, interpolation=interpolation, extent=extent
-    )
+    style: dict[str, Any] = {"cmap": COLOURS, "vmin": 0, "vmax": 1, "extent": (0, width, height, 0)}
+    return axes.imshow(sample.mask, alpha=opacity, interpolation=interpolation, **style)
 
 
 def _draw_sample(column: Sequence[Axes], sample: Sample) -> AxesImage:
     image, mask, both = column
     for axes in (image, both):
-        height, width = sample.image.shape[:2]
-        axes.imshow(sample.image, extent=(0, width, height, 0))
+        picture(axes, sample.image)
     # Unchanged in its own row, smooth over the image: blocks would hide what is under their edges.
     shown = _mask(mask, sample, "nearest", 1)
     _mask(both, sample, "bilinear", OPACITY)
     image.set_title(sample.title, fontsize=8)
-    for axes in column:
-        axes.set(xticks=[], yticks=[])
+    mask.set(xticks=[], yticks=[])
     return shown
 
 
@@ -62,14 +56,13 @@ def draw(title: str, samples: Sequence[Sample], path: Path, quantity: str = "mas
 
     Equal input gives equal bytes with the same matplotlib.
     """
-    with matplotlib.style.context("default"):
-        figure = Figure(figsize=(1.1 + PANEL * len(samples), 0.6 + 3 * PANEL), layout="constrained")
+    title = fill(title, LETTERS * (1 + len(samples)))
+    with canvas(path, title, 1.1 + PANEL * len(samples), 0.6 + 3 * PANEL) as figure:
         grid = figure.subplots(3, len(samples), squeeze=False)
         for place, sample in enumerate(samples):
             shown = _draw_sample(list(grid[:, place]), sample)
         for axes, name in zip(grid[:, 0], ("image", "mask", "both"), strict=True):
             axes.set_ylabel(name, fontsize=9)
-        figure.suptitle(fill(title, LETTERS * (1 + len(samples))), fontsize=11)
         bar = figure.colorbar(shown, ax=grid, shrink=0.6, aspect=30)
         bar.set_label(quantity, fontsize=9)
-        return save(figure, path)
+    return path

@@ -7,13 +7,11 @@ from pathlib import Path
 from textwrap import fill
 from typing import NamedTuple
 
-import matplotlib.style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
 from rsitr.captions.similarity_map import SimilarityMap
-from rsitr.figures.png import save
+from rsitr.figures.canvas import GREY, canvas, grid_of
 
 COLUMNS = 3
 """At most this many datasets side by side; lines of panels have equal length if possible."""
@@ -47,7 +45,7 @@ def _draw_panel(axes: Axes, panel: Panel) -> AxesImage:
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_ticks([])
     axes.set_title(panel.title, loc="left", fontsize=10)
-    axes.set_title(f"average {panel.map.average:.3f}", loc="right", fontsize=9, color="#555555")
+    axes.set_title(f"average {panel.map.average:.3f}", loc="right", fontsize=9, color=GREY)
     axes.set_xlabel(f"{panel.map.captions:,} captions", fontsize=9)
     axes.set_ylabel(f"{panel.map.images:,} images", fontsize=9)
     return image
@@ -57,15 +55,11 @@ def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
     """Write the picture as PNG, all panels with the colours of one scale from 0 to 1."""
     down = -(-len(panels) // COLUMNS)
     across = -(-len(panels) // down)
-    with matplotlib.style.context("default"):
-        figure = Figure(figsize=(0.9 + PANEL * across, 0.8 + (PANEL + 0.3) * down), layout="constrained")
-        grid = figure.subplots(down, across, squeeze=False)
-        for axes, panel in zip(grid.flat, panels, strict=False):
+    title = fill(title, LINE * across)
+    with canvas(path, title, 0.9 + PANEL * across, 0.8 + (PANEL + 0.3) * down) as figure:
+        for axes, panel in zip(grid_of(figure, len(panels), across, down), panels, strict=True):
             image = _draw_panel(axes, panel)
-        for axes in list(grid.flat)[len(panels) :]:
-            axes.set_visible(False)
-        figure.suptitle(fill(title, LINE * across), fontsize=11)
-        figure.supxlabel(fill(EXPLANATION, LINE * across), fontsize=8, color="#555555")
-        bar = figure.colorbar(image, ax=grid, shrink=0.8, aspect=30)
+        figure.supxlabel(fill(EXPLANATION, LINE * across), fontsize=8, color=GREY)
+        bar = figure.colorbar(image, ax=figure.axes, shrink=0.8, aspect=30)
         bar.set_label("similarity", fontsize=9)
-        return save(figure, path)
+    return path

@@ -7,15 +7,12 @@ from pathlib import Path
 from textwrap import fill
 from typing import NamedTuple
 
-import matplotlib.style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from rsitr.figures.png import save
+from rsitr.figures.canvas import COLOURS, GREY, arranged, canvas, grid_of, legend_below, plot
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-OURS, PUBLISHED, GREY = "#56b4e9", "#d55e00", "#555555"
+PUBLISHED, OURS = COLOURS[1], COLOURS[5]
 COLUMNS = 3
 """Panels side by side before the next line starts."""
 BAR = 0.36
@@ -60,28 +57,19 @@ def _draw_panel(axes: Axes, panel: Panel) -> None:
     # Room for the number next to the longest bar.
     axes.set(xlim=(0, 1.3 * max(known, default=0) or 1), ylim=(len(panel.bars) - 0.4, -0.6))
     axes.set_yticks(range(len(panel.bars)), [fill(bar.dataset, NAME) for bar in panel.bars], fontsize=8)
-    axes.set_title(panel.title, loc="left", fontsize=9)
+    plot(axes, panel.title, "x", fontsize=9)
     axes.tick_params(axis="x", labelsize=7)
     axes.locator_params(axis="x", nbins=4)
-    axes.grid(axis="x", color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
 
 
 def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
     """Write the picture as PNG; equal input gives equal bytes with the same matplotlib."""
-    across = min(COLUMNS, len(panels))
-    down = -(-len(panels) // across)
-    with matplotlib.style.context("default"):
-        height = 0.6 + 0.4 * max(2, len(panels[0].bars))
-        figure = Figure(figsize=(0.9 + 2.1 * across, 0.7 + height * down), layout="constrained")
-        grid = figure.subplots(down, across, squeeze=False, sharey=True)
-        for axes, panel in zip(grid.flat, panels, strict=False):
+    across, down = arranged(len(panels), COLUMNS)
+    height = 0.6 + 0.4 * max(2, len(panels[0].bars))
+    with canvas(path, title, 0.9 + 2.1 * across, 0.7 + height * down) as figure:
+        for axes, panel in zip(grid_of(figure, len(panels), across, down, sharey=True), panels, strict=True):
             _draw_panel(axes, panel)
-        for axes in list(grid.flat)[len(panels) :]:
-            axes.set_visible(False)
-        figure.suptitle(title, fontsize=11)
         if any(bar.published is not None for panel in panels for bar in panel.bars):
             entries = [Patch(color=OURS, label="ours"), Patch(fc="none", ec=PUBLISHED, label="published, AMFMN Fig. 9")]
-            figure.legend(handles=entries, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-        return save(figure, path)
+            legend_below(figure, entries)
+    return path

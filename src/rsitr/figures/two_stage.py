@@ -7,17 +7,12 @@ from pathlib import Path
 from statistics import mean, stdev
 from typing import Any, NamedTuple
 
-import matplotlib.style
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
 
-from rsitr.figures.png import save
+from rsitr.figures.canvas import COLOURS, GREY, blank, canvas, legend_below, plot
 
-# Okabe and Ito's palette, which colour-blind readers can tell apart.
-COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-PAPER = "#555555"
 MARKERS = {"i2t": "o", "t2i": "s"}
 STYLES = {"i2t": "-", "t2i": ":"}
 WHAT = {"i2t": "an image", "t2i": "a caption"}
@@ -54,9 +49,8 @@ def _draw_mr(axes: Axes, curve: Curve, colour: str) -> None:
         _name(axes, curve.lengths[-1], centre[-1], colour)
     else:
         spread = [stdev(seeds) if len(seeds) > 1 else 0 for seeds in curve.mr]
-        axes.errorbar(
-            curve.lengths, centre, yerr=spread if any(spread) else None, color=colour, marker="D", ms=4.5, capsize=3
-        )
+        style: dict[str, Any] = {"color": colour, "marker": "D", "ms": 4.5, "capsize": 3}
+        axes.errorbar(curve.lengths, centre, yerr=spread if any(spread) else None, **style)
     axes.axhline(curve.all_mr, color=colour, linestyle="--", linewidth=1)
 
 
@@ -75,27 +69,15 @@ def _draw_time(axes: Axes, curve: Curve, colour: str) -> None:
 
 def _name(axes: Axes, length: int, value: float, colour: str) -> None:
     """Label a point as the paper's."""
-    axes.annotate(
-        "published",
-        (length, value),
-        (-7, 0),
-        textcoords="offset points",
-        ha="right",
-        va="center",
-        fontsize=8,
-        color=colour,
-    )
+    style: dict[str, Any] = {"ha": "right", "va": "center", "fontsize": 8, "color": colour}
+    axes.annotate("published", (length, value), (-7, 0), textcoords="offset points", **style)
 
 
 def _prepare(axes: Axes, panel: Panel, ylabel: str) -> None:
     axes.set(xlabel="shortlist length K", ylabel=ylabel)
-    axes.set_title(panel.title, loc="left", fontsize=10)
-    axes.grid(color="#dddddd", linewidth=0.6)
-    axes.set_axisbelow(True)
-    axes.spines[["top", "right"]].set_visible(False)
+    plot(axes, panel.title)
     if not panel.curves:
-        axes.set(xticks=[], yticks=[])
-        axes.text(0.5, 0.5, panel.blank, ha="center", va="center", fontsize=9, transform=axes.transAxes)
+        blank(axes, panel.blank)
         return
     axes.set_xscale("log", base=2)
     lengths = sorted({k for curve in panel.curves for k in curve.lengths})
@@ -106,7 +88,7 @@ def _prepare(axes: Axes, panel: Panel, ylabel: str) -> None:
 def _legend(colours: dict[str, str], published: Sequence[str]) -> list[Line2D]:
     entries = [Line2D([], [], color=colour, marker="D", ms=4.5, label=label) for label, colour in colours.items()]
     entries += [
-        Line2D([], [], color=PAPER, marker="x", ms=8, mew=1.8, linestyle="", label=label)
+        Line2D([], [], color=GREY, marker="x", ms=8, mew=1.8, linestyle="", label=label)
         for label in dict.fromkeys(published)
     ]
     entries.append(Line2D([], [], color="black", linestyle="--", linewidth=1, label="the scorer with all pairs"))
@@ -121,8 +103,8 @@ def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
     ours = dict.fromkeys(curve.label for panel in panels for curve in panel.curves if not curve.published)
     colours = {label: COLOURS[number % len(COLOURS)] for number, label in enumerate(ours)}
     published = [curve.label for panel in panels for curve in panel.curves if curve.published]
-    with matplotlib.style.context("default"):
-        figure = Figure(figsize=(8.6, 0.9 + 2.9 * len(panels) + 0.25 * len(colours)), layout="constrained")
+    height = 0.9 + 2.9 * len(panels) + 0.25 * len(colours)
+    with canvas(path, title, 8.6, height, dpi=150) as figure:
         grid = figure.subplots(len(panels), 2, squeeze=False)
         for (left, right), panel in zip(grid, panels, strict=True):
             _prepare(left, panel, "mR on the test split (%)")
@@ -133,10 +115,8 @@ def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
                 right.yaxis.set_major_formatter(FormatStrFormatter("%g"))
                 right.yaxis.set_minor_locator(NullLocator())
             for curve in panel.curves:
-                colour = PAPER if curve.published else colours[curve.label]
+                colour = GREY if curve.published else colours[curve.label]
                 _draw_mr(left, curve, colour)
                 _draw_time(right, curve, colour)
-        figure.suptitle(title, fontsize=11)
-        entries = _legend(colours, published)
-        figure.legend(handles=entries, loc="outside lower center", ncols=2, fontsize=8, frameon=False)
-        return save(figure, path, dpi=150)
+        legend_below(figure, _legend(colours, published))
+    return path

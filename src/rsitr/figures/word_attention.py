@@ -7,13 +7,11 @@ from pathlib import Path
 from textwrap import fill
 from typing import NamedTuple
 
-import matplotlib.style
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 
-from rsitr.figures.png import save
+from rsitr.figures.canvas import canvas, lines_of
 
 COLOURS = "inferno"
 OPACITY = 0.55
@@ -60,10 +58,8 @@ def draw(title: str, readings: Sequence[Reading], path: Path) -> Path:
     multiples of an even share: 1.00 - 1.00 is a word that looks everywhere equally.
     """
     heights = [0.35 + (PANEL + 0.35) * _lines(reading) for reading in readings]
-    with matplotlib.style.context("default"):
-        figure = Figure(figsize=(PANEL * COLUMNS + 0.3, 0.8 + sum(heights)), layout="constrained")
-        parts = figure.subfigures(len(readings), 1, squeeze=False, height_ratios=heights)[:, 0]
-        for part, reading in zip(parts, readings, strict=True):
+    with canvas(path, "", PANEL * COLUMNS + 0.3, 0.8 + sum(heights)) as figure:
+        for part, reading in zip(lines_of(figure, heights), readings, strict=True):
             part.suptitle(fill(reading.label, LETTERS), x=0.01, ha="left", fontsize=9)
             grid = part.subplots(_lines(reading), COLUMNS, squeeze=False)
             for axes in grid.flat:
@@ -74,4 +70,4 @@ def draw(title: str, readings: Sequence[Reading], path: Path) -> Path:
                 line, column = divmod(number, COLUMNS - 1)
                 _draw_word(grid[line, 1 + column], reading, number)
         figure.suptitle(f"{fill(title, LETTERS)}\n({NOTE})", fontsize=9)
-        return save(figure, path)
+    return path

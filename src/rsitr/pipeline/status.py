@@ -64,7 +64,7 @@ def refuse(params: Params, experiment: str) -> None:
     rows = status(spec for spec in artefacts(params, experiment) if spec.kind != "peder")
     wrong = [row for row in rows if row.state not in ("ok", "skipped")]
     if wrong:
-        from rsitr.tables.entries import command
+        from rsitr.tables.layout import command
 
         lines = "\n".join(f"  {row.spec.path}: {row.state}{f' ({row.reason})' if row.reason else ''}" for row in wrong)
         raise StaleRecord(

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from rsitr.records.cell import Published
+from functools import partial
+
 from rsitr.tables import paper_table
 from rsitr.tables.declared import Declared
-from rsitr.tables.paper_table import PaperRow, PaperTable
+from rsitr.tables.paper_table import PaperRow, PaperTable, printed_row
 
 DATASETS = ("rsicd", "rsitmd", "ucm", "sydney")
 MARGINS, DECAYS = ("0.4", "0.6", "0.8"), ("3", "5", "7")
@@ -13,13 +14,14 @@ CHOSEN = ("0.6", "5")
 """Largest margin and decay in the paper's other tables, which are the method's defaults."""
 
 
-def _printed(table: str, method: str, variant: str = "") -> Published:
-    return Published(paper="amfmn2022", table=table, method=method, variant=variant)
-
-
-def _same_name(label: str, method: str) -> PaperRow:
-    return PaperRow(label, method, _printed("table2", method))
-
+WHICH_SCAN = "the paper does not say whether this is SCAN t2i or i2t"
+WHICH_CAMP = "the paper does not say whether this is CAMP-triplet or CAMP-bce"
+COMPARED = (
+    *("VSE++", "SCAN t2i", "SCAN i2t", "CAMP-triplet", "CAMP-bce", "MTFN"),
+    *("AMFMN-soft", "AMFMN-fusion", "AMFMN-sim"),
+)
+"""Methods in Table II; ours have the same names in lower case, with a hyphen for a space."""
+_row = partial(printed_row, "amfmn2022")
 
 TABLE_2 = PaperTable(
     name="amfmn-table-2",
@@ -31,15 +33,7 @@ TABLE_2 = PaperTable(
     ),
     datasets=DATASETS,
     rows=(
-        _same_name("VSE++", "vse++"),
-        _same_name("SCAN t2i", "scan-t2i"),
-        _same_name("SCAN i2t", "scan-i2t"),
-        _same_name("CAMP-triplet", "camp-triplet"),
-        _same_name("CAMP-bce", "camp-bce"),
-        _same_name("MTFN", "mtfn"),
-        _same_name("AMFMN-soft", "amfmn-soft"),
-        _same_name("AMFMN-fusion", "amfmn-fusion"),
-        _same_name("AMFMN-sim", "amfmn-sim"),
+        *(_row("table2", name, name.lower().replace(" ", "-")) for name in COMPARED),
         PaperRow("VSE++ as compared", "vse++@amfmn", rule=True),
         PaperRow("SCAN t2i, one token", "scan-t2i@single-token"),
         PaperRow("CAMP-triplet, one token", "camp-triplet@single-token"),
@@ -60,26 +54,11 @@ TABLE_3 = PaperTable(
     ),
     datasets=("rsitmd",),
     rows=(
-        PaperRow("VSE++", "vse++@keywords", _printed("table3", "vse++")),
-        PaperRow(
-            "SCAN",
-            "scan-t2i@keywords",
-            _printed("table3", "scan"),
-            remark="the paper does not say whether this is SCAN t2i or i2t",
-        ),
-        PaperRow(
-            "CAMP",
-            "camp-triplet@keywords",
-            _printed("table3", "camp"),
-            remark="the paper does not say whether this is CAMP-triplet or CAMP-bce",
-        ),
-        PaperRow(
-            "MTFN",
-            "mtfn@keywords",
-            _printed("table3", "mtfn"),
-            remark="keywords retrieval (i2t) at 5 is printed as low as at 1",
-        ),
-        PaperRow("AMFMN", "amfmn-sim@keywords", _printed("table3", "amfmn")),
+        _row("table3", "VSE++", "vse++@keywords"),
+        _row("table3", "SCAN", "scan-t2i@keywords", "scan", remark=WHICH_SCAN),
+        _row("table3", "CAMP", "camp-triplet@keywords", "camp", remark=WHICH_CAMP),
+        _row("table3", "MTFN", "mtfn@keywords", remark="keywords retrieval (i2t) at 5 is printed as low as at 1"),
+        _row("table3", "AMFMN", "amfmn-sim@keywords", "amfmn"),
     ),
 )
 
@@ -95,22 +74,11 @@ TABLE_4 = PaperTable(
     datasets=("rsitmd",),
     stub="input",
     rows=(
-        PaperRow("Sentence", "amfmn-sim", _printed("table4", "amfmn", "input=sentence")),
-        PaperRow("Keywords", "amfmn-sim@keywords", _printed("table4", "amfmn", "input=keywords")),
-        PaperRow("Sentence & keywords", "amfmn-sim@joint", _printed("table4", "amfmn", "input=sentence+keywords")),
+        _row("table4", "Sentence", "amfmn-sim", "amfmn", "input=sentence"),
+        _row("table4", "Keywords", "amfmn-sim@keywords", "amfmn", "input=keywords"),
+        _row("table4", "Sentence & keywords", "amfmn-sim@joint", "amfmn", "input=sentence+keywords"),
     ),
 )
-
-
-def _dynamic(gamma: str, beta: str) -> PaperRow:
-    return PaperRow(
-        f"γ = {gamma}, β = {beta}",
-        "amfmn-sim" if (gamma, beta) == CHOSEN else f"amfmn-sim@gamma-{gamma}-beta-{beta}",
-        _printed("table5", "amfmn", f"gamma={gamma} beta={beta}"),
-        facts=("triplet_ct",),
-        rule=beta == DECAYS[0],
-    )
-
 
 TABLE_5 = PaperTable(
     name="amfmn-table-5",
@@ -124,15 +92,20 @@ TABLE_5 = PaperTable(
     facts=("loss function",),
     rows=(
         *(
-            PaperRow(
-                f"α = {margin}",
-                f"amfmn-sim@alpha-{margin}",
-                _printed("table5", "amfmn", f"alpha={margin}"),
-                facts=("triplet",),
-            )
-            for margin in MARGINS
+            _row("table5", f"α = {alpha}", f"amfmn-sim@alpha-{alpha}", "amfmn", f"alpha={alpha}", facts=("triplet",))
+            for alpha in MARGINS
         ),
-        *(_dynamic(gamma, beta) for gamma in MARGINS for beta in DECAYS),
+        *(
+            _row(
+                *("table5", f"γ = {gamma}, β = {beta}"),
+                "amfmn-sim" if (gamma, beta) == CHOSEN else f"amfmn-sim@gamma-{gamma}-beta-{beta}",
+                *("amfmn", f"gamma={gamma} beta={beta}"),
+                facts=("triplet_ct",),
+                rule=beta == DECAYS[0],
+            )
+            for gamma in MARGINS
+            for beta in DECAYS
+        ),
     ),
 )
 
@@ -142,10 +115,10 @@ F_t: s(v) and k(v) fused by VGMF."""
 
 
 def _ablation(number: int, group: str, parts: tuple[str, ...], method: str, remark: str = "") -> PaperRow:
-    name = f"m{number}"
-    printed = _printed("table6", "amfmn", f"{name} {'+'.join(part.replace('_', '') for part in parts)}")
-    ticks = tuple("✓" if part in parts else "" for part in PARTS)
-    return PaperRow(name, method, printed, facts=(group, *ticks), remark=remark, rule=number in (3, 6, 9))
+    variant = f"m{number} {'+'.join(part.replace('_', '') for part in parts)}"
+    facts = (group, *("✓" if part in parts else "" for part in PARTS))
+    rule = number in (3, 6, 9)
+    return _row("table6", f"m{number}", method, "amfmn", variant, facts=facts, remark=remark, rule=rule)
 
 
 TABLE_6 = PaperTable(
@@ -166,10 +139,7 @@ TABLE_6 = PaperTable(
             remark="the same seven values are printed for VSE++ in Table II",
         ),
         _ablation(2, "baseline", ("v(g)", "k(g)"), "amfmn-sim@m2"),
-        _ablation(
-            *(3, "MVSA", ("F_v", "s(g)"), "amfmn-sim@m3"),
-            remark="the text says 1.18 above m1, the table 1.68",
-        ),
+        _ablation(3, "MVSA", ("F_v", "s(g)"), "amfmn-sim@m3", "the text says 1.18 above m1, the table 1.68"),
         _ablation(4, "MVSA", ("F_v", "k(g)"), "amfmn-sim@m4"),
         _ablation(5, "MVSA", ("F_v", "s(g)", "k(g)"), "amfmn-sim@m5"),
         _ablation(6, "VGMF", ("F_v", "s(v)"), "amfmn-sim"),
@@ -194,24 +164,12 @@ TABLE_7 = PaperTable(
     printed={"eval_time_s": "evaluation", "inference_time_s": "inference"},
     difference="",
     rows=(
-        PaperRow("VSE++", "vse++", _printed("table7", "vse++")),
-        PaperRow(
-            "SCAN",
-            "scan-t2i",
-            _printed("table7", "scan"),
-            remark="the paper does not say whether this is SCAN t2i or i2t",
-        ),
-        PaperRow("MTFN", "mtfn", _printed("table7", "mtfn")),
-        PaperRow(
-            "CAMP",
-            "camp-triplet",
-            _printed("table7", "camp"),
-            remark="the paper does not say whether this is CAMP-triplet or CAMP-bce",
-        ),
-        PaperRow(
-            "AMFMN",
-            "amfmn-sim",
-            _printed("table7", "amfmn"),
+        _row("table7", "VSE++", "vse++"),
+        _row("table7", "SCAN", "scan-t2i", "scan", remark=WHICH_SCAN),
+        _row("table7", "MTFN", "mtfn"),
+        _row("table7", "CAMP", "camp-triplet", "camp", remark=WHICH_CAMP),
+        _row(
+            *("table7", "AMFMN", "amfmn-sim", "amfmn"),
             remark="the paper does not say whether this is AMFMN-soft, AMFMN-fusion or AMFMN-sim",
         ),
     ),
@@ -221,9 +179,8 @@ TABLES = (TABLE_2, TABLE_3, TABLE_4, TABLE_5, TABLE_6, TABLE_7)
 
 
 TABLE = Declared(
-    name="amfmn",
-    made_from="records",
-    files=lambda experiment: paper_table.files(TABLES, experiment.methods),
-    build=lambda material: paper_table.build(TABLES, material.view, material.out),
-    caption="Tables II to VII of AMFMN: the printed numbers and ours, with the difference where both are comparable.",
+    "amfmn",
+    lambda material: paper_table.build(TABLES, material.view, material.out),
+    "Tables II to VII of AMFMN: the printed numbers and ours, with the difference where both are comparable.",
+    listed=lambda experiment: paper_table.files(TABLES, experiment.methods),
 )

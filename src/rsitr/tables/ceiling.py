@@ -13,9 +13,8 @@ from rsitr.captions.ceiling import Ceiling, expected_ceiling
 from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
-from rsitr.tables.declared import Declared, rendered
-from rsitr.tables.entries import command
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.declared import Declared
+from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
 
 if TYPE_CHECKING:
     from rsitr.retrieval.recall import RecallReport
@@ -50,7 +49,7 @@ def ceilings(captions: pd.Series) -> Iterator[str]:
 
 
 def _rows(name: str, frame: pd.DataFrame, facts: DatasetFacts) -> Iterator[Row]:
-    label = f"{name} (synthetic)" if facts.synthetic else name
+    label = labelled(name, facts.synthetic)
     described = frame[frame["captions"].map(len) > 0]
     for place, split in enumerate(SPLITS):
         captions = described.loc[described["split"].eq(split), "captions"]
@@ -63,7 +62,7 @@ def _dataset(name: str, path: Path) -> Iterator[Row]:
     try:
         table, facts = read_table(path)
     except DatasetError as error:
-        yield Row(name, (Cell("NA", notes=(Note(str(error)),)),) * WIDTH, rule=True)
+        yield Row(name, (noted("NA", str(error)),) * WIDTH, rule=True)
         return
     yield from _rows(name, table.to_pandas(), facts)
 
@@ -75,13 +74,12 @@ def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Pa
     """
     rows = tuple(row for name, path in tables.items() for row in _dataset(name, path))
     table = Table("Caption ceiling", CAPTION, "split", GROUPS, rows)
-    return write(Sheet(f"Caption ceilings of {experiment}", (table,), command(experiment)), out_dir / "ceiling")
+    return write_tables(f"Caption ceilings of {experiment}", [table], experiment, out_dir / "ceiling")
 
 
 TABLE = Declared(
-    name="ceiling",
-    made_from="canonical",
-    files=lambda experiment: rendered("ceiling"),
-    build=lambda material: build(material.canonical, material.name, material.out),
-    caption="The best recall that identical captions leave possible.",
+    "ceiling",
+    lambda material: build(material.canonical, material.name, material.out),
+    "The best recall that identical captions leave possible.",
+    "canonical",
 )

@@ -6,12 +6,13 @@ A number is a mean over all the seeds that params.yaml asks for, or NA with the 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path
 
 from rsitr.tables import tidy
-from rsitr.tables.declared import Declared, rendered
-from rsitr.tables.entries import Entry, command
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.declared import Declared
+from rsitr.tables.entries import Entry
+from rsitr.tables.layout import Cell, Group, Row, Table, noted, write_tables
 from rsitr.tables.published import METRICS, describe, discrepancy
 from rsitr.tables.view import ABSENT, HEADERS, View, seeds
 
@@ -36,10 +37,8 @@ class Comparison(View):
         """The published mR with its source, and the difference or why there is none."""
         if not entry.key:
             return [Cell(), Cell()]
-        doubt = discrepancy(entry.key, entry.dataset)
-        source = f"published in {describe(entry.key)}" + (f"; {doubt}" if doubt else "")
-        published = Cell(f"{entry.published['mr']:.2f}", notes=(Note(source),))
-        return [published, self.difference(entry, "mr")]
+        source = filter(None, (f"published in {describe(entry.key)}", discrepancy(entry.key, entry.dataset)))
+        return [noted(f"{entry.published['mr']:.2f}", "; ".join(source)), self.difference(entry, "mr")]
 
     def main_cells(self, dataset: str, method: str) -> Iterator[Cell]:
         """Cells of a method in the columns of a dataset."""
@@ -57,24 +56,17 @@ class Comparison(View):
         )
         if any(map(self.with_published, self.datasets)):
             caption += " Δ mR: mean minus published value; n/c: the configurations are not comparable."
-        rows = (Row(m, tuple(cell for d in self.datasets for cell in self.main_cells(d, m))) for m in self.methods)
+        rows = (Row(m, tuple(chain(*(self.main_cells(d, m) for d in self.datasets)))) for m in self.methods)
         groups = tuple(Group(self.heading(dataset), self.columns(dataset)) for dataset in self.datasets)
         caption += self.of_synthetic() + self.of_uncounted()
         return Table("Recall", caption, "method", groups, tuple(rows))
 
-    def duplicate_cells(self, dataset: str, method: str) -> list[Cell]:
-        """Duplicate-aware recalls of a method on a dataset."""
-        return [self.value(self.entry(dataset, method), f"dup_{metric}") for metric in METRICS]
-
-    def ceiling_cells(self, dataset: str) -> list[Cell]:
-        """Ceilings of a dataset; empty where none was measured."""
-        values = [self.ceiling(dataset, metric) for metric in METRICS]
-        return [Cell("" if value is None else f"{value:.2f}") for value in values]
-
     def duplicate_table(self) -> Table:
         """What identical captions of different images do to the recalls of the main table."""
-        rows = [Row(m, tuple(cell for d in self.datasets for cell in self.duplicate_cells(d, m))) for m in self.methods]
-        ceilings = tuple(cell for dataset in self.datasets for cell in self.ceiling_cells(dataset))
+        columns = [(dataset, metric) for dataset in self.datasets for metric in METRICS]
+        rows = [Row(m, tuple(self.value(self.entry(d, m), f"dup_{name}") for d, name in columns)) for m in self.methods]
+        values = (self.ceiling(*column) for column in columns)
+        ceilings = tuple(Cell("" if value is None else f"{value:.2f}") for value in values)
         return Table(
             "Duplicate-aware recall",
             "As above, but a caption identical to one of the image's own counts as its own. Last row: the ceiling that "
@@ -83,10 +75,6 @@ class Comparison(View):
             tuple(Group(self.heading(dataset), tuple(HEADERS.values())) for dataset in self.datasets),
             (*rows, Row("caption ceiling", ceilings, rule=True)),
         )
-
-    def sheet(self) -> Sheet:
-        """Both tables."""
-        return Sheet(self.title, (self.main_table(), self.duplicate_table()), command(self.name))
 
 
 def long_rows(view: View) -> Iterator[tuple[str, ...]]:
@@ -119,10 +107,8 @@ def draw(view: Comparison, path: Path) -> Path:
     everywhere = [each for each in with_number if all((dataset, each) in known for dataset in datasets)]
     methods = everywhere if len(with_number) > SCREENFUL and everywhere else with_number
     panels = [
-        figure.Panel(
-            view.heading(dataset), tuple(bar(dataset, method) for method in methods), view.ceiling(dataset, "mr")
-        )
-        for dataset in datasets
+        figure.Panel(view.heading(d), tuple(bar(d, method) for method in methods), view.ceiling(d, "mr"))
+        for d in datasets
     ]
     title = f"{view.name}: {view.title}"
     if len(methods) < len(with_number):
@@ -135,16 +121,17 @@ def draw(view: Comparison, path: Path) -> Path:
 def build(view: View, out_dir: Path) -> list[Path]:
     """Write ``comparison.csv``, ``.md``, ``.tex``, ``.html``, ``.long.csv`` and ``.png`` into ``out_dir``."""
     comparison = Comparison(view.name, view.experiment, view.entries)
-    paths = write(comparison.sheet(), out_dir / "comparison")
-    paths.append(tidy.write(long_rows(view), out_dir / "comparison.long.csv"))
-    return [*paths, draw(comparison, out_dir / "comparison.png")]
+    tables = (comparison.main_table(), comparison.duplicate_table())
+    return [
+        *write_tables(view.title, tables, view.name, out_dir / "comparison"),
+        tidy.write(long_rows(view), out_dir / "comparison.long.csv"),
+        draw(comparison, out_dir / "comparison.png"),
+    ]
 
 
 TABLE = Declared(
-    name="comparison",
-    made_from="records",
-    files=lambda experiment: rendered("comparison", "comparison.long.csv", "comparison.png"),
-    build=lambda material: build(material.view, material.out),
-    caption="Recall at 1, 5 and 10 in both directions and their mean on the test split; the best epoch is chosen on "
-    "val.",
+    "comparison",
+    lambda material: build(material.view, material.out),
+    "Recall at 1, 5 and 10 in both directions and their mean on the test split; the best epoch is chosen on val.",
+    others=("long.csv", "png"),
 )

@@ -12,9 +12,8 @@ from rsitr.captions.words import words
 from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
-from rsitr.tables.declared import Declared, rendered
-from rsitr.tables.entries import command
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.declared import Declared
+from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
 
 COLUMNS = (
     *(f"{split} images" for split in SPLITS),
@@ -64,9 +63,8 @@ def _row(name: str, path: Path) -> Row:
         table, facts = read_table(path)
         frame = table.to_pandas()
     except DatasetError as error:
-        return Row(name, (Cell("NA", notes=(Note(str(error)),)),) * len(COLUMNS))
-    label = f"{name} (synthetic)" if facts.synthetic else name
-    return Row(label, tuple(Cell(text) for text in statistics(frame, facts)))
+        return Row(name, (noted("NA", str(error)),) * len(COLUMNS))
+    return Row(labelled(name, facts.synthetic), tuple(map(Cell, statistics(frame, facts))))
 
 
 def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Path]:
@@ -76,13 +74,12 @@ def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Pa
     """
     rows = tuple(_row(name, path) for name, path in tables.items())
     table = Table("Datasets", CAPTION, "dataset", (Group("", COLUMNS),), rows)
-    return write(Sheet(f"Datasets of {experiment}", (table,), command(experiment)), out_dir / "datasets")
+    return write_tables(f"Datasets of {experiment}", [table], experiment, out_dir / "datasets")
 
 
 TABLE = Declared(
-    name="datasets",
-    made_from="canonical",
-    files=lambda experiment: rendered("datasets"),
-    build=lambda material: build(material.canonical, material.name, material.out),
-    caption="The datasets: images, captions, vocabulary and ceilings.",
+    "datasets",
+    lambda material: build(material.canonical, material.name, material.out),
+    "The datasets: images, captions, vocabulary and ceilings.",
+    "canonical",
 )

@@ -8,9 +8,10 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from rsitr.errors import ParamsError
 from rsitr.params import CellId, Experiment
@@ -70,21 +71,32 @@ class Material(Protocol):
         """Threads that a table may use."""
 
 
-class Declared(NamedTuple):
+@dataclass(frozen=True)
+class Declared:
     """A table, or a few that belong together."""
 
     name: str
-    made_from: Source
-    files: Callable[[Experiment], Iterable[str]]
-    """Names of its files; none where it is not part of an experiment."""
     build: Callable[[Material], list[Path]]
     caption: str
     """For the workflow's report."""
+    made_from: Source = "records"
+    others: tuple[str, ...] = ()
+    """Files that are written with those of every format: ``png`` for ``NAME.png``."""
+    concerns: Callable[[Experiment], object] = lambda experiment: True
+    """Whether the table is part of an experiment."""
+    listed: Callable[[Experiment], Iterable[str]] | None = None
+    """Names of its files, if they are not those of one table in every format."""
+
+    def files(self, experiment: Experiment) -> list[str]:
+        """Names of its files; none where it is not part of an experiment."""
+        if not self.concerns(experiment):
+            return []
+        return [*(self.listed(experiment) if self.listed else rendered(self.name, *self.others))]
 
 
 def rendered(name: str, *others: str) -> list[str]:
     """Files of a table in every format, and others that are written with it."""
-    return [*(f"{name}.{kind}" for kind in ("csv", "md", "tex", "html")), *others]
+    return [f"{name}.{kind}" for kind in ("csv", "md", "tex", "html", *others)]
 
 
 @cache

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
 from functools import partial
 from itertools import chain, combinations, combinations_with_replacement
 from pathlib import Path
@@ -20,9 +18,9 @@ from rsitr.dedup.groups import RULES, kept_first, linked, near_pairs
 from rsitr.dedup.joint import JointFacts, join, removed, shared
 from rsitr.dedup.pairs import SCHEMA, current_near_duplicates
 from rsitr.errors import DatasetError
-from rsitr.tables.declared import Declared, rendered
-from rsitr.tables.entries import command
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.records.files import write_csv
+from rsitr.tables.declared import Declared
+from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
 
 Pair = tuple[str, str]
 """Two datasets in alphabetical order; the same one twice for what is within it."""
@@ -63,8 +61,8 @@ JOINT_CAPTION = (
     "only test images."
 )
 
-PAIR_COLUMNS = ["first_dataset", "first", "first_split", "second_dataset", "second", "second_split"]
-PAIR_COLUMNS += [name for name in SCHEMA.names if name not in PAIR_COLUMNS]
+PLACES = ("first_dataset", "first", "first_split", "second_dataset", "second", "second_split")
+PAIR_COLUMNS = list(dict.fromkeys([*PLACES, *SCHEMA.names]))
 
 
 class Found(NamedTuple):
@@ -76,24 +74,15 @@ class Found(NamedTuple):
     """In any pair: of the dataset, or of the first and of the second."""
 
 
-@dataclass(frozen=True)
 class Images:
-    """The datasets of an experiment; one with a missing table has no images."""
+    """The datasets of an experiment, from the canonical tables that are there; others have no images."""
 
-    frames: Mapping[str, pd.DataFrame]
-    shas: Mapping[str, str]
-    synthetic: frozenset[str]
-    near_duplicates: Mapping[Pair, Path]
-
-    @classmethod
-    def read(cls, tables: Mapping[str, Path], near_duplicates: Mapping[Pair, Path]) -> Images:
-        """Read the canonical tables that are there."""
+    def __init__(self, tables: Mapping[str, Path], near_duplicates: Mapping[Pair, Path]):
         read = {name: read_table(path) for name, path in tables.items() if path.is_file()}
-        frames = {name: table.to_pandas() for name, (table, _) in read.items()}
-        shas = {name: facts.data_sha for name, (_, facts) in read.items()}
-        return cls(
-            frames, shas, frozenset(name for name, (_, facts) in read.items() if facts.synthetic), near_duplicates
-        )
+        self.frames = {name: table.to_pandas() for name, (table, _) in read.items()}
+        self.shas = {name: facts.data_sha for name, (_, facts) in read.items()}
+        self.synthetic = {name for name, (_, facts) in read.items() if facts.synthetic}
+        self.near_duplicates = near_duplicates
 
     def readable(self, name: str) -> int:
         """How many images of a dataset can be read."""
@@ -124,7 +113,7 @@ class Images:
 
     def label(self, name: str) -> str:
         """How a row names a dataset."""
-        return f"{name} (synthetic)" if name in self.synthetic else name
+        return labelled(name, name in self.synthetic)
 
 
 def hashes_inside(fingerprints: pd.Series) -> Found:
@@ -176,7 +165,7 @@ def _or_na(width: int, texts: Callable[[], Iterable[object]]) -> tuple[Cell, ...
     try:
         return tuple(Cell(str(text)) for text in texts())
     except DatasetError as error:
-        return (Cell("NA", notes=(Note(str(error)),)),) * width
+        return (noted("NA", str(error)),) * width
 
 
 def _flat(found: Found) -> list[int]:
@@ -215,8 +204,8 @@ def _between_row(images: Images, pair: Pair) -> Row:
 
 def _compared(images: Images, name: str) -> Cell:
     readable, size = images.readable(name), len(images.frames.get(name, ()))
-    notes = (Note(f"{size - readable} of the {size} images of {name} cannot be read"),)
-    return Cell(str(readable), notes=notes if 0 < readable < size else ())
+    unreadable = f"{size - readable} of the {size} images of {name} cannot be read"
+    return noted(str(readable), unreadable if 0 < readable < size else "")
 
 
 def _joint_rows(images: Images, tables: Mapping[str, Path], protocol: Protocol, rule: str) -> Iterator[Row]:
@@ -226,8 +215,7 @@ def _joint_rows(images: Images, tables: Mapping[str, Path], protocol: Protocol, 
     try:
         frame, facts = join(protocol.name, rule, tables, near_duplicates)
     except DatasetError as error:
-        missing = Cell("NA", notes=(Note(str(error)),))
-        yield Row(protocol.name, (Cell(rule), Cell(ALL), *(missing,) * NUMBERS), rule=True)
+        yield Row(protocol.name, (Cell(rule), Cell(ALL), *(noted("NA", str(error)),) * NUMBERS), rule=True)
         return
     for place, name in enumerate([*facts.datasets, ALL]):
         cells = _joint_cells(frame, facts, facts.datasets if name == ALL else (name,))
@@ -241,19 +229,17 @@ def _joint_cells(frame: pd.DataFrame, facts: JointFacts, names: tuple[str, ...])
     yield from (Cell(str(len(part))), Cell(str(len(part) - kept - out.total.total())))
     unknown = set(names) & set(facts.absent)
     for test_set in MEMBERS:
-        if test_set in facts.datasets:
-            because = sum(out.because[name, test_set] for name in names)
-            yield _count(because, unknown | ({test_set} & set(facts.absent)))
-        else:
-            yield Cell()
+        because = sum(out.because[name, test_set] for name in names)
+        known = _count(because, unknown | ({test_set} & set(facts.absent)))
+        yield known if test_set in facts.datasets else Cell()
     # What the other members do to the row is a valid number, as long as it says what it lacks.
-    lacking = tuple(Note(f"without what {name} would change: no images of it at hand") for name in facts.absent)
+    lacking = [f"without what {name} would change: no images of it at hand" for name in facts.absent]
     for number in (out.total.total(), kept, sum(also[name] for name in names)):
-        yield _count(number, unknown, lacking)
+        yield _count(number, unknown, *lacking)
 
 
-def _count(number: int, absent: Collection[str], notes: tuple[Note, ...] = ()) -> Cell:
-    return Cell("NA", notes=(Note(_not_compared(absent)),)) if absent else Cell(str(number), notes=notes)
+def _count(number: int, absent: Collection[str], *remarks: str) -> Cell:
+    return noted("NA", _not_compared(absent)) if absent else noted(str(number), *remarks)
 
 
 def _not_compared(absent: Iterable[str]) -> str:
@@ -283,12 +269,12 @@ def _write_groups(images: Images, path: Path) -> Path:
         for name, frame in images.frames.items()
         for image_id, split in zip(frame["image_id"], frame["split"], strict=True)
     }
-    groups = linked(pairs)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["group", "dataset", "image_id", "split", "kept"])
-        for number, members in enumerate(kept_first(groups, splits)):
-            writer.writerows([number, *image, splits[image], image == members[0]] for image in members)
+    lines = [
+        (number, *image, splits[image], image == members[0])
+        for number, members in enumerate(kept_first(linked(pairs), splits))
+        for image in members
+    ]
+    write_csv(path, ("group", "dataset", "image_id", "split", "kept"), lines)
     return path
 
 
@@ -301,7 +287,7 @@ def build(
     order, the same one twice for what is in it) to tables of near duplicates. What cannot be compared is NA with the
     reason. A joint protocol appears if one of its members does.
     """
-    images = Images.read(tables, near_duplicates)
+    images = Images(tables, near_duplicates)
     inside = tuple(_inside_row(images, name) for name in tables)
     between = tuple(_between_row(images, pair) for pair in combinations(sorted(tables), 2))
     joint = tuple(
@@ -311,21 +297,23 @@ def build(
         for rule in RULES
         for row in _joint_rows(images, tables, protocol, rule)
     )
-    sheet_tables = (
+    found = (
         Table("Near duplicates inside a dataset", INSIDE_CAPTION, "dataset", INSIDE_GROUPS, inside),
         Table("Near duplicates between datasets", BETWEEN_CAPTION, "datasets", BETWEEN_GROUPS, between),
         Table("Joint training sets", JOINT_CAPTION, "training set", JOINT_GROUPS, joint),
     )
-    sheet = Sheet(f"Near duplicates of {experiment}", tuple(t for t in sheet_tables if t.rows), command(experiment))
-    paths = write(sheet, out_dir / "dedup")
-    pairs, groups = out_dir / "dedup.pairs.csv", out_dir / "dedup.groups.csv"
-    return [*paths, _write_pairs(images, pairs), _write_groups(images, groups)]
+    shown = (table for table in found if table.rows)
+    return [
+        *write_tables(f"Near duplicates of {experiment}", shown, experiment, out_dir / "dedup"),
+        _write_pairs(images, out_dir / "dedup.pairs.csv"),
+        _write_groups(images, out_dir / "dedup.groups.csv"),
+    ]
 
 
 TABLE = Declared(
-    name="dedup",
-    made_from="near duplicates",
-    files=lambda experiment: rendered("dedup", "dedup.pairs.csv", "dedup.groups.csv"),
-    build=lambda material: build(material.compared, material.near_duplicates, material.name, material.out),
-    caption="Near duplicates inside and between datasets, and what the joint protocols keep.",
+    "dedup",
+    lambda material: build(material.compared, material.near_duplicates, material.name, material.out),
+    "Near duplicates inside and between datasets, and what the joint protocols keep.",
+    "near duplicates",
+    others=("pairs.csv", "groups.csv"),
 )

@@ -5,7 +5,6 @@ Entries are built from the expected matrix, never from a glob. A number is a mea
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -23,11 +22,6 @@ Overlap = tuple[int, int] | None
 Overlaps = Mapping[str | tuple[str, str], Overlap]
 """Dataset -> ``Entry.overlap``; dataset and prior -> ``Entry.prior_overlaps``."""
 NOT_EXPECTED = "not part of this experiment"
-
-
-def command(experiment: str) -> str:
-    """The command that reproduces every result of an experiment."""
-    return f"snakemake --cores 8 all --config experiment={shlex.quote(experiment)}"
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import csv
 import io
 import re
+import shlex
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
-from itertools import compress
+from itertools import accumulate, compress
 from pathlib import Path
 
 from jinja2 import Environment
@@ -32,6 +33,16 @@ class Cell:
     text: str = ""
     bold: bool = False
     notes: tuple[Note, ...] = ()
+
+
+def noted(text: str, *remarks: str) -> Cell:
+    """A cell with a footnote for each remark that is not empty."""
+    return Cell(text, notes=tuple(Note(remark) for remark in remarks if remark))
+
+
+def labelled(dataset: str, synthetic: bool) -> str:
+    """What a table calls a dataset."""
+    return f"{dataset} (synthetic)" if synthetic else dataset
 
 
 @dataclass(frozen=True)
@@ -85,13 +96,18 @@ class Table:
         return [name for group in self.groups for name in group.names]
 
     @property
+    def starts(self) -> list[int]:
+        """Place of the first column of each group."""
+        return [0, *accumulate(len(group.columns) for group in self.groups[:-1])]
+
+    @property
     def notes(self) -> list[Note]:
         """Every note once, in reading order."""
         return list(dict.fromkeys(note for row in self.rows for cell in row.cells for note in cell.notes))
 
     def parts(self) -> Iterator[Table]:
         """If the table is too wide, one part per title of groups, with the describing columns repeated."""
-        for title in list(dict.fromkeys(group.title for group in self.groups if group.title)) or [""]:
+        for title in dict.fromkeys(group.title for group in self.groups if group.title) or [""]:
             keep = [group.title in ("", title) for group in self.groups for _ in group.columns]
             groups = (replace(group, title="") for group in self.groups if group.title in ("", title))
             rows = (Row(row.label, tuple(compress(row.cells, keep)), row.rule) for row in self.rows)
@@ -115,11 +131,22 @@ class Sheet:
 def write(sheet: Sheet, stem: Path) -> list[Path]:
     """Write ``<stem>.csv``, ``.md``, ``.tex`` and ``.html``; equal sheets give equal bytes."""
     stem.parent.mkdir(parents=True, exist_ok=True)
-    renderings = {".csv": to_csv, ".md": to_markdown, ".tex": to_latex, ".html": to_html}
-    paths = [stem.with_name(stem.name + suffix) for suffix in renderings]
-    for path, render in zip(paths, renderings.values(), strict=True):
-        path.write_text(render(sheet), encoding="utf-8", newline="\n")
+    renderings = {"csv": to_csv, "md": to_markdown, "tex": to_latex, "html": to_html}
+    paths = []
+    for suffix, render in renderings.items():
+        paths.append(stem.with_name(f"{stem.name}.{suffix}"))
+        paths[-1].write_text(render(sheet), encoding="utf-8", newline="\n")
     return paths
+
+
+def command(experiment: str) -> str:
+    """The command that reproduces every result of an experiment."""
+    return f"snakemake --cores 8 all --config experiment={shlex.quote(experiment)}"
+
+
+def write_tables(title: str, tables: Iterable[Table], experiment: str, stem: Path) -> list[Path]:
+    """Write the sheet of an experiment's tables."""
+    return write(Sheet(title, tuple(tables), command(experiment)), stem)
 
 
 def _line(text: str) -> str:
@@ -175,8 +202,7 @@ def to_markdown(sheet: Sheet) -> str:
     for table in sheet.tables:
         blocks += [f"## {_md(table.name)}", _md(table.caption)]
         for part in table.parts():
-            blocks += [f"### {_md(part.name)}"] if part.name else []
-            blocks.append("\n".join(_md_table(part, marks)))
+            blocks += [*([f"### {_md(part.name)}"] if part.name else []), "\n".join(_md_table(part, marks))]
         if table.notes:
             blocks.append("\n".join(f"- <sup>{marks[note]}</sup> {_md(note.text)}" for note in table.notes))
     return "\n\n".join([*blocks, f"Reproduce with `{sheet.command}`"]) + "\n"
@@ -222,14 +248,10 @@ def _tex_cell(cell: Cell, marks: dict[Note, str]) -> str:
 
 def _tex_header(table: Table) -> Iterator[str]:
     if any(group.heading for group in table.groups):
-        spans, rules, column = [], [], 2
-        for group in table.groups:
-            width = len(group.columns)
-            spans.append(rf"\multicolumn{{{width}}}{{c}}{{{_tex(group.heading)}}}")
-            rules += [rf"\cmidrule(lr){{{column}-{column + width - 1}}}"] if group.heading else []
-            column += width
+        spans = (rf"\multicolumn{{{len(group.columns)}}}{{c}}{{{_tex(group.heading)}}}" for group in table.groups)
         yield " & ".join(["", *spans]) + r" \\"
-        yield "".join(rules)
+        places = [(s + 2, s + 1 + len(g.columns)) for s, g in zip(table.starts, table.groups, strict=True) if g.heading]
+        yield "".join(rf"\cmidrule(lr){{{first}-{last}}}" for first, last in places)
     yield " & ".join(map(_tex, [table.stub, *(name for group in table.groups for name in group.columns)])) + r" \\"
 
 
@@ -315,10 +337,11 @@ sup a { color: inherit; text-decoration: none; }
 {%- endfor %}{% endfor %}</tr>
 </thead>
 <tbody>
+{% set starts = table.starts %}
 {% for row in table.rows %}
 <tr{% if row.rule %} class="rule"{% endif %}><th>{{ row.label }}</th>
 {%- for cell in row.cells -%}
-<td{% if loop.index0 in starts[number - 1] %} class="first"{% endif %}>
+<td{% if loop.index0 in starts %} class="first"{% endif %}>
 {%- if cell.bold %}<b>{{ cell.text }}</b>{% else %}{{ cell.text }}{% endif %}
 {%- if cell.notes %}<sup>
 {%- for note in cell.notes -%}
@@ -344,17 +367,7 @@ sup a { color: inherit; text-decoration: none; }
 """
 
 
-def _group_starts(table: Table) -> set[int]:
-    """Positions of the cells that start a group of columns."""
-    starts, position = set(), 0
-    for group in table.groups:
-        starts.add(position)
-        position += len(group.columns)
-    return starts
-
-
 def to_html(sheet: Sheet) -> str:
     """A self-contained page; a footnote shows on its mark as well as under the table."""
     environment = Environment(autoescape=True, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    starts = [_group_starts(table) for table in sheet.tables]
-    return environment.from_string(_HTML).render(sheet=sheet, marks=sheet.marks(), starts=starts)
+    return environment.from_string(_HTML).render(sheet=sheet, marks=sheet.marks())

@@ -18,10 +18,10 @@ from rsitr.dedup.groups import RULES
 from rsitr.dedup.leakage import EVIDENCE, WHOLE, Overlap, Pair, evidence, overlaps
 from rsitr.dedup.pairs import read_near_duplicates
 from rsitr.figures.near_duplicates import Pairs, draw_notice, draw_pairs
-from rsitr.params import Experiment
-from rsitr.tables.declared import Declared, rendered
-from rsitr.tables.entries import Overlaps, command
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.records.files import write_csv
+from rsitr.tables.declared import Declared
+from rsitr.tables.entries import Overlaps
+from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
 
 CAPTION = (
     "Number and share of the test images with a near duplicate in a source. Sources: what a model may be trained on "
@@ -48,7 +48,7 @@ def _label(source: str, split: str) -> str:
 
 def _cell(overlap: Overlap) -> Cell:
     if overlap.images is None:
-        return Cell("NA", notes=(Note(overlap.reason),))
+        return noted("NA", overlap.reason)
     return Cell(f"{len(overlap.images)} ({overlap.share:.1f} %)")
 
 
@@ -70,17 +70,15 @@ def _rows(found: Sequence[Overlap], synthetic: set[str]) -> Iterator[Row]:
     before = None
     for source, split in dict.fromkeys(overlap[:2] for overlap in found):
         overlaps_of = [overlap for overlap in found if overlap[:2] == (source, split)]
-        label = _label(source, split) + (" (synthetic)" if source in synthetic else "")
         cells = (Cell(str(overlaps_of[0].among)), *map(_cell, overlaps_of))
-        yield Row(label, cells, rule=before not in (None, source))
+        yield Row(labelled(_label(source, split), source in synthetic), cells, rule=before not in (None, source))
         before = source
 
 
 def _groups(found: Sequence[Overlap], synthetic: set[str]) -> Iterator[Group]:
     yield Group("", ("images at hand",))
     for test, of in {overlap.test: overlap.of for overlap in found}.items():
-        name = f"{test} (synthetic)" if test in synthetic else test
-        yield Group(f"{name}: {of} test images" if of else f"{name}: no test images at hand", RULES)
+        yield Group(f"{labelled(test, test in synthetic)}: {of or 'no'} test images{'' if of else ' at hand'}", RULES)
 
 
 def long_rows(found: Iterable[Overlap]) -> Iterator[tuple[str, ...]]:
@@ -91,15 +89,6 @@ def long_rows(found: Iterable[Overlap]) -> Iterator[tuple[str, ...]]:
             yield (*place, "", str(overlap.of), "", "unknown", overlap.reason)
         else:
             yield (*place, str(len(overlap.images)), str(overlap.of), repr(round(overlap.share, 6)), "ok", "")
-
-
-def write_long(found: Iterable[Overlap], path: Path) -> Path:
-    """Write the tidy table."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(LONG_COLUMNS)
-        writer.writerows(long_rows(found))
-    return path
 
 
 def write_images(found: Iterable[Overlap], near_duplicates: Mapping[Pair, Path], path: Path) -> Path:
@@ -128,8 +117,9 @@ def build(
     synthetic = {name for name, path in tables.items() if read_facts(path).synthetic}
     groups, rows = tuple(_groups(found, synthetic)), tuple(_rows(found, synthetic))
     table = Table("Leakage", CAPTION + _finding(found), "source", groups, rows)
-    paths = write(Sheet(f"Leakage of {experiment}", (table,), command(experiment)), out_dir / "leakage")
-    long = write_long(found, out_dir / "leakage.long.csv")
+    paths = write_tables(f"Leakage of {experiment}", [table], experiment, out_dir / "leakage")
+    long = out_dir / "leakage.long.csv"
+    write_csv(long, LONG_COLUMNS, [*long_rows(found)])
     images = write_images(found, near_duplicates, out_dir / "leakage.images.csv")
     return [*paths, long, images, draw_examples(found, tables, near_duplicates, out_dir / "leakage.png")]
 
@@ -139,25 +129,24 @@ def write_training(overlaps: Overlaps, path: Path) -> Path:
 
     One row for each dataset and its own training split, and one for each dataset and prior. Blank if unknown.
     """
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(("dataset", "images", "of", "prior"))
-        for key, overlap in overlaps.items():
-            dataset, prior = (key, "") if isinstance(key, str) else key
-            writer.writerow((dataset, *(overlap or ("", "")), prior))
+    named = {(key, "") if isinstance(key, str) else key: overlap or ("", "") for key, overlap in overlaps.items()}
+    rows = [(dataset, *counts, prior) for (dataset, prior), counts in named.items()]
+    write_csv(path, ("dataset", "images", "of", "prior"), rows)
     return path
 
 
-def read_training(path: Path) -> dict[str | tuple[str, str], tuple[int, int] | None]:
-    """What ``write_training`` wrote."""
+def _read(path: Path) -> list[dict[str, str]]:
     with path.open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    return {
-        (row["dataset"], row["prior"]) if row.get("prior") else row["dataset"]: (
-            (int(row["images"]), int(row["of"])) if row["of"] else None
-        )
-        for row in rows
-    }
+        return list(csv.DictReader(file))
+
+
+def read_training(path: Path) -> Overlaps:
+    """What ``write_training`` wrote."""
+    found: dict[str | tuple[str, str], tuple[int, int] | None] = {}
+    for row in _read(path):
+        key = (row["dataset"], row["prior"]) if row.get("prior") else row["dataset"]
+        found[key] = (int(row["images"]), int(row["of"])) if row["of"] else None
+    return found
 
 
 def read_images(folder: Path) -> dict[tuple[str, str], set[str] | None]:
@@ -170,14 +159,12 @@ def read_images(folder: Path) -> dict[tuple[str, str], set[str] | None]:
     if not (long.is_file() and images.is_file()):
         return {}
 
-    def rows(path: Path) -> list[dict[str, str]]:
-        with path.open(encoding="utf-8", newline="") as file:
-            return [row for row in csv.DictReader(file) if row["source_split"] in ("train", WHOLE)]
-
-    known = {(row["test"], row["source"]): row["status"] == "ok" for row in rows(long) if row["rule"] == "copies"}
-    found: dict[tuple[str, str], set[str] | None] = {pair: set() if ok else None for pair, ok in known.items()}
-    for row in rows(images):
-        same = found.get((row["test"], row["source"]))
+    found: dict[tuple[str, str], set[str] | None] = {}
+    for row in _read(long):
+        if row["source_split"] in ("train", WHOLE) and row["rule"] == "copies":
+            found[row["test"], row["source"]] = set() if row["status"] == "ok" else None
+    for row in _read(images):
+        same = found.get((row["test"], row["source"])) if row["source_split"] in ("train", WHOLE) else None
         if same is not None:
             same.add(row["test_image"])
     return found
@@ -190,9 +177,9 @@ def draw_examples(
 
     The examples run from the pair that agrees best to the one that agrees least.
     """
-    leaking = {sorted_pair(overlap) for overlap in found if overlap.rule == "copies" and overlap.images}
+    leaking = {(each.source, each.test) for each in found if each.rule == "copies" and each.images}
     chosen = []
-    for pair in sorted(leaking):
+    for pair in sorted({(min(both), max(both)) for both in leaking}):
         rows = read_near_duplicates(near_duplicates[pair])[0].sort_values("detail", ascending=False)
         rows = rows[rows["first_split"].eq("test") ^ rows["second_split"].eq("test")]
         places = np.unique(np.linspace(0, len(rows) - 1, min(EXAMPLES, len(rows))).round().astype(int))
@@ -204,23 +191,13 @@ def draw_examples(
     return path
 
 
-def sorted_pair(overlap: Overlap) -> Pair:
-    """The key of a source and a test set among the tables of near duplicates."""
-    return min(overlap.source, overlap.test), max(overlap.source, overlap.test)
-
-
-def _files(experiment: Experiment) -> list[str]:
-    others = (f"leakage.{kind}" for kind in ("long.csv", "images.csv", "training.csv", "png"))
-    return rendered("leakage", *others)
-
-
 TABLE = Declared(
-    name="leakage",
-    made_from="near duplicates",
-    files=_files,
-    build=lambda material: [
+    "leakage",
+    lambda material: [
         *build(material.compared, material.near_duplicates, material.name, material.out),
         material.write_overlaps(),
     ],
-    caption="Test images that have a near duplicate in what models are trained or pretrained on, with examples.",
+    "Test images that have a near duplicate in what models are trained or pretrained on, with examples.",
+    "near duplicates",
+    others=("long.csv", "images.csv", "training.csv", "png"),
 )

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rsitr.tables import significance
 from rsitr.tables.alike import alike, config_of
-from rsitr.tables.declared import Declared, rendered
-from rsitr.tables.entries import Entry, command
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
-from rsitr.tables.view import ABSENT, View, seeds
+from rsitr.tables.declared import Declared
+from rsitr.tables.entries import Entry
+from rsitr.tables.layout import Cell, Group, Row, Table, noted, write_tables
+from rsitr.tables.view import View
 
 OF_THE_MARGIN = frozenset({"margin", "margin_type", "beta", "prior", "prior_bleu", "negatives"})
 """Fields in which a method may differ from the one it is compared with."""
@@ -26,8 +26,7 @@ CAPTION = (
 )
 
 
-@dataclass(frozen=True)
-class Family:
+class Family(NamedTuple):
     """The entries of one method on one dataset that differ only in the margin."""
 
     fixed: Entry | None
@@ -52,77 +51,48 @@ def describe(config: Mapping[str, Any]) -> str:
     return f"γ {config['margin']:g}, β {config['beta']:g}, S {prior}"
 
 
-class _Margins:
-    """The rows of an experiment."""
+def _row(view: View, differences: significance.Differences[tuple[str, str]], method: str, datasets: list[str]) -> Row:
+    """A method in all datasets."""
+    entries = [view.entry(dataset, method) for dataset in datasets]
+    configs = [config_of(entry) for entry in entries if entry.present]
+    texts = dict.fromkeys(describe(config) for config in configs)
+    kind = noted(next(iter(texts), ""), f"by dataset: {'; '.join(texts)}" if len(texts) > 1 else "")
+    negatives = Cell(NEGATIVES[configs[0]["negatives"]] if configs else "")
+    cells = chain(*(differences.row(view, entry, ["mr"], (entry.dataset, method)) for entry in entries))
+    return Row(method, (kind, negatives, *cells), bool(configs) and configs[0]["margin_type"] == "fixed")
 
-    def __init__(self, view: View):
-        self.view = view
-        self.families = {dataset: list(families(view.of(dataset))) for dataset in view.datasets}
-        self.datasets = [dataset for dataset, found in self.families.items() if found]
-        self.differences = significance.Differences(
-            {
-                (dataset, entry.method): significance.compare(*map(significance.recorded, (entry, family.fixed)))
-                for dataset in self.datasets
-                for family in self.families[dataset]
-                for entry in family.dynamic
-                if family.fixed and family.fixed.complete and entry.complete
-            }
-        )
 
-    def methods(self) -> list[str]:
-        """Methods of any family, in the experiment's order."""
-        inside = {
-            entry.method
-            for found in self.families.values()
-            for family in found
-            for entry in (family.fixed, *family.dynamic)
-            if entry
+def _table(view: View) -> Table:
+    """The methods of any family, in the experiment's order."""
+    found = [(dataset, family) for dataset in view.datasets for family in families(view.of(dataset))]
+    datasets = list(dict.fromkeys(dataset for dataset, _ in found))
+    differences = significance.Differences(
+        {
+            (dataset, entry.method): significance.compare(*map(significance.recorded, (entry, family.fixed)))
+            for dataset, family in found
+            for entry in family.dynamic
+            if family.fixed and family.fixed.complete and entry.complete
         }
-        return [method for method in self.view.methods if method in inside]
-
-    def cells(self, dataset: str, method: str) -> Iterator[Cell]:
-        """Cells of a method in the columns of a dataset."""
-        entry = self.view.entry(dataset, method)
-        if not entry.runs:
-            yield from [ABSENT] * len(COLUMNS)
-            return
-        yield seeds(entry)
-        yield replace(self.view.value(entry, "mr"), bold=False)
-        yield from self.differences.cells((dataset, method))
-
-    def row(self, method: str) -> Row:
-        """A method in all datasets."""
-        entries = (self.view.entries.get((dataset, method)) for dataset in self.datasets)
-        configs = [config_of(entry) for entry in entries if entry and entry.present]
-        texts = dict.fromkeys(describe(config) for config in configs)
-        notes = (Note(f"by dataset: {'; '.join(texts)}"),) if len(texts) > 1 else ()
-        kind = Cell(next(iter(texts), ""), notes=notes)
-        negatives = Cell(NEGATIVES[configs[0]["negatives"]] if configs else "")
-        rule = bool(configs) and configs[0]["margin_type"] == "fixed"
-        cells = (cell for dataset in self.datasets for cell in self.cells(dataset, method))
-        return Row(method, (kind, negatives, *cells), rule)
-
-    def table(self) -> Table:
-        """The complete table."""
-        groups = [Group(self.view.heading(dataset), COLUMNS) for dataset in self.datasets]
-        caption = CAPTION if self.datasets else "No method of this experiment has a result with a dynamic margin."
-        rows = tuple(self.row(method) for method in self.methods())
-        return Table("Dynamic margin", caption, "method", (Group("", ("margin", "negative")), *groups), rows)
+    )
+    inside = {entry.method for _, family in found for entry in (family.fixed, *family.dynamic) if entry}
+    rows = (_row(view, differences, method, datasets) for method in view.methods if method in inside)
+    groups = (Group("", ("margin", "negative")), *(Group(view.heading(dataset), COLUMNS) for dataset in datasets))
+    caption = CAPTION if datasets else "No method of this experiment has a result with a dynamic margin."
+    return Table("Dynamic margin", caption, "method", groups, tuple(rows))
 
 
 def build(view: View, out_dir: Path) -> list[Path]:
     """Write ``margin.csv``, ``.md``, ``.tex``, ``.html``, and ``margin.png``, the curves of the paper's Fig. 6."""
     from rsitr.figures.margin import draw
 
-    sheet = Sheet(f"Margins of {view.name}", (_Margins(view).table(),), command(view.name))
-    return [*write(sheet, out_dir / "margin"), draw(out_dir / "margin.png")]
+    written = write_tables(f"Margins of {view.name}", [_table(view)], view.name, out_dir / "margin")
+    return [*written, draw(out_dir / "margin.png")]
 
 
 TABLE = Declared(
-    name="margin",
-    made_from="records",
-    files=lambda experiment: rendered("margin", "margin.png"),
-    build=lambda material: build(material.view, material.out),
-    caption="Triplet losses with a fixed margin and with the dynamic margin of AMFMN: test mR, the difference and its "
+    "margin",
+    lambda material: build(material.view, material.out),
+    "Triplet losses with a fixed margin and with the dynamic margin of AMFMN: test mR, the difference and its "
     "interval.",
+    others=("png",),
 )

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import csv
-import json
 from pathlib import Path
 from statistics import fmean
 
+from rsitr.records.files import write_csv, write_json
 from rsitr.tables.declared import Declared
 from rsitr.tables.view import View
 
@@ -21,23 +21,19 @@ def build(view: View, out_dir: Path) -> list[Path]:
         if entry.complete:
             means = {name: round(fmean(entry.values(name)), 4) for name in SHOWN}
             metrics.setdefault(dataset, {})[method] = means
-    out_dir.mkdir(parents=True, exist_ok=True)
-    (out_dir / "metrics.json").write_text(json.dumps(metrics, indent=1, sort_keys=True) + "\n", encoding="utf-8")
-    with (out_dir / "training.csv").open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(["dataset", "method", "seed", "epoch", "loss", "val_mr"])
-        for run in (run for entry in view.entries.values() for run in entry.runs):
-            cell, history = run.cell, run.folder / "history.csv"
-            rows = csv.DictReader(history.open(encoding="utf-8")) if history.is_file() else ()
-            for row in rows:
-                writer.writerow([cell.dataset, cell.method, cell.seed, row["epoch"], row["loss"], row["val_mr"]])
+    write_json(out_dir / "metrics.json", metrics)
+    lines = []
+    for run in (run for entry in view.entries.values() for run in entry.runs):
+        cell, history = run.cell, run.folder / "history.csv"
+        rows = csv.DictReader(history.open(encoding="utf-8")) if history.is_file() else ()
+        lines += [(cell.dataset, cell.method, cell.seed, row["epoch"], row["loss"], row["val_mr"]) for row in rows]
+    write_csv(out_dir / "training.csv", ("dataset", "method", "seed", "epoch", "loss", "val_mr"), lines)
     return [out_dir / "metrics.json", out_dir / "training.csv"]
 
 
 TABLE = Declared(
-    name="metrics",
-    made_from="records",
-    files=lambda experiment: ("metrics.json", "training.csv"),
-    build=lambda material: build(material.view, material.out),
-    caption="The numbers of every method for programs, and every epoch of every training.",
+    "metrics",
+    lambda material: build(material.view, material.out),
+    "The numbers of every method for programs, and every epoch of every training.",
+    listed=lambda experiment: ("metrics.json", "training.csv"),
 )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import pandas as pd
 
-from rsitr.datasets.table import DatasetFacts, read_table
+from rsitr.datasets.table import read_table
 from rsitr.errors import DatasetError
 from rsitr.records.cell import Published
-from rsitr.tables.declared import Declared, rendered
-from rsitr.tables.entries import NOT_EXPECTED, command
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.declared import Declared
+from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
 from rsitr.tables.mtgfe import DATASETS, TABLE_2
+from rsitr.tables.paper_table import NOT_PRINTED
 from rsitr.tables.published import lookup
+from rsitr.tables.view import ABSENT
 
 NAME = "mtgfe-table-1"
 PRINTED = {
@@ -48,28 +49,27 @@ def measured(frame: pd.DataFrame) -> list[Cell]:
         Cell(f"{len(frame)}"),
         Cell(f"{int(counts.sum())}"),
         Cell(_most(counts)),
-        Cell(str(classes)) if classes else Cell("–", notes=(Note(UNNUMBERED),)),
+        Cell(str(classes)) if classes else noted("–", UNNUMBERED),
         Cell(_most(sides[sides > 0])),
     ]
 
 
-def _ours(path: Path | None) -> tuple[list[Cell], DatasetFacts | None]:
-    if path is None:
-        return [Cell("–", notes=(Note(NOT_EXPECTED),))] * len(COLUMNS), None
+def _ours(path: Path) -> tuple[list[Cell], bool]:
+    """Our cells of a dataset, and whether it is synthetic."""
     try:
         table, facts = read_table(path)
     except DatasetError as error:
-        return [Cell("NA", notes=(Note(str(error)),))] * len(COLUMNS), None
-    return measured(table.to_pandas()), facts
+        return [noted("NA", str(error))] * len(COLUMNS), False
+    return measured(table.to_pandas()), facts.synthetic
 
 
 def _theirs(dataset: str) -> list[Cell]:
     """What the paper prints about a dataset; nothing for others."""
     if dataset not in DATASETS:
-        return [Cell("–", notes=(Note("not in the paper"),))] * len(COLUMNS)
+        return [noted("–", NOT_PRINTED)] * len(COLUMNS)
     values = lookup(Published(paper="mtgfe2023", table="table1", method="dataset"), dataset, tuple(PRINTED))
-    notes = (Note(REMARKS[dataset]),) if dataset in REMARKS else ()
-    return [Cell(f"{values[metric]:g}", notes=notes if metric == "captions" else ()) for metric in PRINTED]
+    remarks = {"captions": REMARKS.get(dataset, "")}
+    return [noted(f"{values[metric]:g}", remarks.get(metric, "")) for metric in PRINTED]
 
 
 def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Path]:
@@ -79,28 +79,22 @@ def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Pa
     not the experiment has them, unless it has only synthetic ones.
     """
     found = {name: _ours(path) for name, path in tables.items()}
-    synthetic = {name for name, (_, facts) in found.items() if facts and facts.synthetic}
-    real = [] if found and len(synthetic) == len(found) else list(DATASETS)
+    real = () if found and all(synthetic for _, synthetic in found.values()) else DATASETS
     rows = []
     for name in dict.fromkeys([*real, *tables]):
-        ours, _ = found.get(name) or _ours(None)
-        label = f"{name} (synthetic)" if name in synthetic else name
-        rows.append(Row(label, (*ours, *(_theirs(name) if real else []))))
+        ours, synthetic = found.get(name, ([ABSENT] * len(COLUMNS), False))
+        rows.append(Row(labelled(name, synthetic), (*ours, *(_theirs(name) if real else []))))
     groups = [Group("ours", COLUMNS), *([Group("MTGFE", COLUMNS, "published")] if real else [])]
     caption = f"{CAPTION} Published: as printed." if real else CAPTION
     table = Table("MTGFE, Table 1: datasets", caption, "dataset", tuple(groups), tuple(rows))
-    return write(Sheet(f"Datasets of MTGFE, {experiment}", (table,), command(experiment)), out_dir / NAME)
-
-
-def concerns(methods: Sequence[str]) -> bool:
-    """Whether the experiment makes the comparison of the paper's Table 2, so that its datasets matter."""
-    return TABLE_2.concerns(methods)
+    return write_tables(f"Datasets of MTGFE, {experiment}", [table], experiment, out_dir / NAME)
 
 
 TABLE = Declared(
-    name="mtgfe-table-1",
-    made_from="canonical",
-    files=lambda experiment: rendered("mtgfe-table-1") if concerns(experiment.methods) else (),
-    build=lambda material: build(material.canonical, material.name, material.out),
-    caption="Table 1 of MTGFE: the datasets as printed and as they are here.",
+    NAME,
+    lambda material: build(material.canonical, material.name, material.out),
+    "Table 1 of MTGFE: the datasets as printed and as they are here.",
+    "canonical",
+    # Only where the comparison of the paper's Table 2 is made do its datasets matter.
+    concerns=lambda experiment: TABLE_2.concerns(experiment.methods),
 )

@@ -8,15 +8,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import mean, stdev
 
-from rsitr.tables.declared import Declared, rendered
-from rsitr.tables.entries import NOT_EXPECTED, command
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.declared import Declared
+from rsitr.tables.entries import NOT_EXPECTED
+from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
 from rsitr.tables.paper_table import NOT_PRINTED
 from rsitr.tables.published import RECALLS, lookup
-from rsitr.tables.two_stage import ALL, ALONE, PAPER, PAPER_PAIR, Key, Series
-from rsitr.tables.view import HEADERS, View
+from rsitr.tables.two_stage import ALL, ALONE, PAPER, PAPER_PAIR, Key, Series, synthetic
+from rsitr.tables.view import HEADERS, View, averaged
 
 NAME = "mtgfe-table-4"
 DATASET = "rsicd"
@@ -62,27 +61,23 @@ def _values(series: Series, key: Key, name: str) -> list[float]:
     return series.milliseconds(key, direction) if direction != name else series.metrics(key, name)
 
 
-def _cell(values: Sequence[float], notes: tuple[Note, ...]) -> Cell:
-    return Cell(f"{mean(values):.2f}" + (f" ± {stdev(values):.2f}" if len(values) > 1 else ""), notes=notes)
-
-
 def _ours(line: _Line) -> Iterator[Cell]:
     """In the paper's columns, then what is lost and gained."""
     reason = line.series.reason(line.key) if line.series else NOT_EXPECTED
     if line.series is None or reason:
-        yield from [Cell("NA" if line.series else "–", notes=(Note(reason),))] * (len(COLUMNS) + len(GAINS))
+        yield from [noted("NA" if line.series else "–", reason)] * (len(COLUMNS) + len(GAINS))
         return
     series, notes = line.series, line.series.notes
-    yield from (_cell(_values(series, line.key, name), notes) for name in COLUMNS)
+    yield from (Cell(averaged(_values(series, line.key, name)), notes=notes) for name in COLUMNS)
     for name in GAINS:
         pairs = list(zip(_values(series, ALL, name), _values(series, line.key, name), strict=True))
         values = [whole - short if name == "mr" else whole / short for whole, short in pairs]
-        yield Cell() if line.key == ALL else _cell(values, notes)
+        yield Cell() if line.key == ALL else Cell(averaged(values), notes=notes)
 
 
 def _theirs(line: _Line) -> list[Cell]:
     if not line.printed:
-        return [Cell("–", notes=(Note(NOT_PRINTED),))] * len(COLUMNS)
+        return [noted("–", NOT_PRINTED)] * len(COLUMNS)
     values = lookup(PAPER[line.key], DATASET, tuple(COLUMNS))
     return [Cell(f"{values[name]:.2f}") for name in COLUMNS]
 
@@ -115,10 +110,9 @@ def _table(dataset: str, series: Sequence[Series], published: bool) -> Table:
         length = "all" if line.key == ALL else str(line.key)
         cells = (Cell(line.filter), Cell(length), *_ours(line), *(_theirs(line) if published else ()))
         rows.append(Row(line.label, cells, line.rule))
-    synthetic = any(each.synthetic for each in series)
     groups = [Group("", ("filter", "K")), Group("ours", (*COLUMNS.values(), *GAINS.values()))]
     groups += [Group("MTGFE", tuple(COLUMNS.values()), "published")] if published else []
-    name = f"MTGFE, Table 4: retrieval filter, {dataset}{' (synthetic)' if synthetic else ''}"
+    name = f"MTGFE, Table 4: retrieval filter, {labelled(dataset, synthetic(series))}"
     return Table(name, CAPTION + (OF_THE_PAPER if published else ""), "scorer", tuple(groups), tuple(rows))
 
 
@@ -135,13 +129,12 @@ def build(view: View, series: Sequence[Series], out_dir: Path) -> list[Path]:
         _table(dataset, [each for each in series if each.dataset == dataset], real and dataset == DATASET)
         for dataset in datasets
     )
-    return write(Sheet(view.title, tuple(tables), command(view.name)), out_dir / NAME)
+    return write_tables(view.title, tables, view.name, out_dir / NAME)
 
 
 TABLE = Declared(
-    name="mtgfe-table-4",
-    made_from="records",
-    files=lambda experiment: rendered("mtgfe-table-4") if experiment.two_stage else (),
-    build=lambda material: build(material.view, material.series, material.out),
-    caption="Table 4 of MTGFE: what the retrieval filter gains in time and costs in recall, as printed and ours.",
+    NAME,
+    lambda material: build(material.view, material.series, material.out),
+    "Table 4 of MTGFE: what the retrieval filter gains in time and costs in recall, as printed and ours.",
+    concerns=lambda experiment: experiment.two_stage,
 )

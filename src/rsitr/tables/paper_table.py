@@ -9,19 +9,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from rsitr.records.cell import Published
 from rsitr.tables import tidy
-from rsitr.tables.entries import Entry, command
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.declared import rendered
+from rsitr.tables.entries import Entry
+from rsitr.tables.layout import Cell, Group, Note, Row, Table, noted, write_tables
 from rsitr.tables.not_rebuilt import not_rebuilt
 from rsitr.tables.published import discrepancy, lookup
 from rsitr.tables.view import HEADERS, View, best_of, is_time, seeds, written
 
-SUFFIXES = (".csv", ".md", ".tex", ".html", ".long.csv")
-"""Of the files of a table."""
 NOT_PRINTED = "not in the paper"
 
 
@@ -42,6 +42,22 @@ class PaperRow:
     """How the configuration behind the printed numbers differs from ours, so that no difference is shown."""
     rule: bool = False
     """Whether a line above sets the row apart."""
+
+
+def printed_row(
+    paper: str,
+    table: str,
+    label: str,
+    method: str,
+    printed: str = "",
+    variant: str = "",
+    backbone: str = "",
+    **rest: Any,
+) -> PaperRow:
+    """A row that the paper has under the name ``printed``, if not that of our method; ``rest`` are its other fields."""
+    name = printed or method.partition("@")[0]
+    key = Published(paper=paper, table=table, method=name, variant=variant, backbone=backbone)
+    return PaperRow(label, method, key, **rest)
 
 
 @dataclass(frozen=True)
@@ -93,11 +109,12 @@ class _Rebuilt(View):
         self.ours = [dataset for dataset in self.datasets if self.of(dataset)]
         # Synthetic numbers are never shown next to published ones.
         real = not all(map(self.synthetic, self.ours))
-        printed = {d: self._read(d) for d in spec.datasets if real and not self.synthetic(d)}
-        self.printed: dict[str, Numbers] = {d: rows for d, rows in printed.items() if any(rows.values())}
+        printed = {d: self.read(d) for d in spec.datasets if real and not self.synthetic(d)}
+        self.printed = {d: rows for d, rows in printed.items() if any(rows.values())}
         self.shown = [*self.ours, *(dataset for dataset in self.printed if dataset not in self.ours)]
 
-    def _read(self, dataset: str) -> Numbers:
+    def read(self, dataset: str) -> Numbers:
+        """What the paper prints on a dataset."""
         metrics = tuple(self.spec.printed)
         return {row: lookup(row.published, dataset, metrics) if row.published else {} for row in self.spec.rows}
 
@@ -137,7 +154,7 @@ class _Rebuilt(View):
         """Ours minus theirs, or why there is no difference."""
         entry = self.beside(row, dataset)
         if entry.runs and not entry.key:
-            return Cell("–", notes=(Note(NOT_PRINTED),))
+            return noted("–", NOT_PRINTED)
         return self.difference(entry, self.spec.difference)
 
     def theirs(self, row: PaperRow, dataset: str) -> dict[str, Cell]:
@@ -149,8 +166,8 @@ class _Rebuilt(View):
         for metric in metrics:
             column = [rows[metric] for rows in self.printed[dataset].values() if metric in rows]
             text = written(numbers[metric], metric) if metric in numbers else "–"
-            notes = tuple(Note(text) for text in remarks if text) if metric == metrics[-1] else ()
-            cells[metric] = Cell(text, text == best_of(column, metric), notes)
+            cell = noted(text, *(remarks if metric == metrics[-1] else ()))
+            cells[metric] = replace(cell, bold=text == best_of(column, metric))
         return cells
 
     def cells(self, row: PaperRow, dataset: str) -> Iterator[Cell]:
@@ -166,23 +183,16 @@ class _Rebuilt(View):
 
     def table(self, title: str, caption: str, groups: Iterable[Group], cells: CellsOf) -> Table:
         """A table of all rows and datasets, each row with its method and its facts."""
-        rows = (
-            Row(
-                row.label,
-                (
-                    *map(Cell, ("" if row.method in not_rebuilt() else row.method, *row.facts)),
-                    *(cell for dataset in self.shown for cell in cells(row, dataset)),
-                ),
-                row.rule,
-            )
-            for row in self.spec.rows
-        )
+        rows = []
+        for row in self.spec.rows:
+            facts = map(Cell, ("" if row.method in not_rebuilt() else row.method, *row.facts))
+            numbers = chain(*(cells(row, dataset) for dataset in self.shown))
+            rows.append(Row(row.label, (*facts, *numbers), row.rule))
         return Table(title, caption, self.spec.stub, (Group("", ("method", *self.spec.facts)), *groups), tuple(rows))
 
     def whole(self, title: str, caption: str) -> Table:
         """The table as in the paper."""
-        groups = (group for dataset in self.shown for group in self.groups(dataset))
-        return self.table(title, caption, groups, self.cells)
+        return self.table(title, caption, chain(*map(self.groups, self.shown)), self.cells)
 
     def summary(self, title: str, caption: str) -> Table:
         """Only the columns of the compared metric: few enough that no format has to separate the datasets."""
@@ -217,13 +227,12 @@ class _Rebuilt(View):
             )
         return text + self.of_synthetic() + ("" if self.timed else self.of_uncounted())
 
-    def sheet(self) -> Sheet:
-        """Everything, under the title of the experiment."""
+    def tables(self) -> list[Table]:
+        """Everything, with the compared metric alone first, if there is one."""
         title, caption = self.spec.title, self.caption()
-        tables = [self.whole(title, caption)]
-        if self.spec.difference:
-            tables = [self.summary(title, caption), self.whole(f"{title}, every number", "As above.")]
-        return Sheet(self.title, tuple(tables), command(self.name))
+        if not self.spec.difference:
+            return [self.whole(title, caption)]
+        return [self.summary(title, caption), self.whole(f"{title}, every number", "As above.")]
 
     def long_rows(self) -> Iterator[tuple[str, ...]]:
         """Tidy rows: one for each dataset, row and metric, ours and theirs."""
@@ -240,7 +249,7 @@ def files(tables: Iterable[PaperTable], methods: Sequence[str]) -> list[str]:
 
     Any other table would be the paper's numbers with nothing to compare them with.
     """
-    return [f"{table.name}{suffix}" for table in tables if table.concerns(methods) for suffix in SUFFIXES]
+    return [name for table in tables if table.concerns(methods) for name in rendered(table.name, "long.csv")]
 
 
 def build(tables: Iterable[PaperTable], view: View, out_dir: Path) -> list[Path]:
@@ -252,5 +261,5 @@ def build(tables: Iterable[PaperTable], view: View, out_dir: Path) -> list[Path]
 def render(spec: PaperTable, view: View, out_dir: Path) -> list[Path]:
     """Write one table in every format."""
     rebuilt = _Rebuilt(spec, view)
-    written_files = write(rebuilt.sheet(), out_dir / spec.name)
-    return [*written_files, tidy.write(rebuilt.long_rows(), out_dir / f"{spec.name}.long.csv")]
+    paths = write_tables(view.title, rebuilt.tables(), view.name, out_dir / spec.name)
+    return [*paths, tidy.write(rebuilt.long_rows(), out_dir / f"{spec.name}.long.csv")]

@@ -4,22 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
-from statistics import mean, stdev
 
-from rsitr.params import CellId, Experiment
+from rsitr.params import CellId
 from rsitr.records.cell import Published
 from rsitr.records.study import CLIP_ONLY, TWO_ENCODERS, Study, read_study
 from rsitr.retrieval.failures import read_failures
 from rsitr.tables import paper_table
 from rsitr.tables.declared import Declared, rendered
-from rsitr.tables.entries import Entries, Entry, Run, command
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.entries import Entries, Entry, Run
+from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
 from rsitr.tables.paper_table import PaperRow, PaperTable
 from rsitr.tables.published import lookup
-from rsitr.tables.view import View
+from rsitr.tables.view import View, averaged
 
-TABLES = ("peder-measures", "peder-claims", "peder-failures")
 STUDIES = Path("results/peder")
 CLAIMS_KEY = Published(paper="peder2025", table="sec4-result", method="peder")
 MEASURES = {
@@ -128,19 +127,16 @@ class _Claims(View):
         other = self.entry(entry.dataset, TWO_ENCODERS)
         # Times were taken in turn, so that of the two encoders is in the record of the CLIP it ran with.
         source = entry if theirs.endswith("_s") else other
-        yield replace(self.value(entry, ours), bold=False)
+        yield self.plain(entry, ours)
         if not entry.values(ours) or not source.values(theirs):
-            missing = self.value(entry, ours) if not entry.values(ours) else self.value(source, theirs)
-            yield from [missing] * 2
+            yield from [self.value(source, theirs) if entry.values(ours) else self.value(entry, ours)] * 2
             return
-        yield replace(self.value(source, theirs), bold=False)
+        yield self.plain(source, theirs)
         pairs = list(zip(entry.values(ours), source.values(theirs), strict=False))
-        if min(value for _, value in pairs) <= 0:
-            yield Cell("NA", notes=(Note("a percentage needs a positive starting value"),))
-            return
-        changes = [100 * (value / base - 1) for value, base in pairs]
-        spread = f" ± {stdev(changes):.1f}" if len(changes) > 1 else ""
-        yield Cell(f"{mean(changes):+.1f}{spread}")
+        if min(base for _, base in pairs) <= 0:
+            yield noted("NA", "a percentage needs a positive starting value")
+        else:
+            yield Cell(averaged([100 * (value / base - 1) for value, base in pairs], "+.1f"))
 
     def table(self) -> Table:
         """A row for each claim and CLIP."""
@@ -151,8 +147,7 @@ class _Claims(View):
         for label, ours, theirs, metric, sign in self.CLAIMS:
             printed = Cell(f"{sign * lookup(CLAIMS_KEY, '', (metric,))[metric]:+g}")
             for number, method in enumerate(clips):
-                entries = [self.entry(dataset, method) for dataset in datasets]
-                cells = [cell for entry in entries for cell in self.cells(entry, ours, theirs)]
+                cells = chain(*(self.cells(self.entry(dataset, method), ours, theirs) for dataset in datasets))
                 rows.append(Row(label, (Cell(method), *([printed] if real else []), *cells), rule=number == 0))
         groups = [Group("", ("method", *(["claimed change %"] if real else [])))]
         groups += [Group(self.heading(dataset), ("CLIP", "two encoders", "change %")) for dataset in datasets]
@@ -160,10 +155,8 @@ class _Claims(View):
         return Table("The study of CLIP alone: its claims", caption, "claim", tuple(groups), tuple(rows))
 
 
-COLUMNS = {
-    **{"direction": "direction", "rank": "rank", "fitting": "fitting", "fitting_score": "its score"},
-    **{"first": "first", "first_score": "score of the first"},
-}
+COLUMNS = {name: name for name in ("direction", "rank", "fitting")} | {"fitting_score": "its score"}
+COLUMNS |= {"first": "first", "first_score": "score of the first"}
 """Columns of ``failures.csv`` after the query, and their headers."""
 
 
@@ -176,7 +169,7 @@ def _failures(study: Study, path: Path, synthetic: bool) -> Table:
         for number, line in enumerate(lines)
     )
     counts = f"{study.failures['i2t']:,} image queries and {study.failures['t2i']:,} caption queries failed."
-    name = f"{study.dataset}{' (synthetic)' if synthetic else ''}, {study.method}"
+    name = f"{labelled(study.dataset, synthetic)}, {study.method}"
     return Table(name, counts, "query", (Group("", tuple(COLUMNS.values())),), tuple(rows))
 
 
@@ -207,22 +200,20 @@ def build(view: View, cells: Mapping[CellId, Sequence[str]], out_dir: Path, stud
         return []
     methods = list(dict.fromkeys(cell.method for cell in cells))
     claims = _Claims(view.name, view.experiment, with_studies(view.entries, cells, studies), methods)
-    written = paper_table.render(measures(methods), claims, out_dir)
-    written += write(Sheet(claims.title, (claims.table(),), command(view.name)), out_dir / "peder-claims")
-    listed = Sheet(f"Failures, {claims.title}", tuple(failures(claims.entries, studies)), command(view.name))
-    return written + write(listed, out_dir / "peder-failures")
-
-
-def _files(experiment: Experiment) -> list[str]:
-    measured = rendered("peder-measures", "peder-measures.long.csv")
-    return [*measured, *rendered("peder-claims"), *rendered("peder-failures")] if concerns(experiment.methods) else []
+    listed = failures(claims.entries, studies)
+    return [
+        *paper_table.render(measures(methods), claims, out_dir),
+        *write_tables(claims.title, [claims.table()], view.name, out_dir / "peder-claims"),
+        *write_tables(f"Failures, {claims.title}", listed, view.name, out_dir / "peder-failures"),
+    ]
 
 
 TABLE = Declared(
-    name="peder",
-    made_from="records",
-    files=_files,
-    build=lambda material: build(material.view, material.studied, material.out),
-    caption="The study of CLIP alone: its measures and claims as published and as measured, and the queries that "
-    "failed worst.",
+    "peder",
+    lambda material: build(material.view, material.studied, material.out),
+    "The study of CLIP alone: its measures and claims as published and as measured, and the queries that failed worst.",
+    concerns=lambda experiment: concerns(experiment.methods),
+    listed=lambda experiment: chain(
+        rendered("peder-measures", "long.csv"), rendered("peder-claims"), rendered("peder-failures")
+    ),
 )

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from typing import Any
 
-from rsitr.records.cell import Published
 from rsitr.tables import paper_table
 from rsitr.tables.declared import Declared
-from rsitr.tables.paper_table import PaperRow, PaperTable
+from rsitr.tables.paper_table import PaperRow, PaperTable, printed_row
 from rsitr.tables.view import HEADERS
 
 DATASETS = ("rsicd", "rsitmd")
@@ -15,23 +16,11 @@ SIZED = {**HEADERS, "params_m": "parameters (M)"}
 DETECTED = "published with detected regions (RoI Transformer) instead of the cells of a feature map"
 
 
-def _printed(table: str, method: str, variant: str = "", backbone: str = "") -> Published:
-    return Published(paper="pir2024", table=table, method=method, variant=variant, backbone=backbone)
+_row = partial(printed_row, "pir2024")
 
 
-def _closed(
-    label: str,
-    method: str,
-    printed: str,
-    backbone: str,
-    variant: str = "",
-    *,
-    remark: str = "",
-    differs: str = "",
-    rule: bool = False,
-) -> PaperRow:
-    key = _printed("table1", printed, variant, backbone)
-    return PaperRow(label, method, key, (backbone,), remark, differs, rule)
+def _closed(label: str, method: str, printed: str, backbone: str, variant: str = "", **rest: Any) -> PaperRow:
+    return _row("table1", label, method, printed, variant, backbone, facts=(backbone,), **rest)
 
 
 def _ours(label: str, method: str, backbone: str, rule: bool = False) -> PaperRow:
@@ -88,8 +77,8 @@ REMOTE = "RET-3 + DET-10 + SEG-4"
 def _open(
     label: str, method: str, backbone: str, trained: str, tuned: str = "", variant: str = "", *, rule: bool = False
 ) -> PaperRow:
-    key = _printed("table2", label.lower(), variant, backbone)
-    return PaperRow(label, method, key, (backbone, trained, tuned), rule=rule)
+    facts = (backbone, trained, tuned)
+    return _row("table2", label, method, label.lower(), variant, backbone, facts=facts, rule=rule)
 
 
 TABLE_2 = PaperTable(
@@ -133,17 +122,12 @@ def _ablation(model: str, method: str, whole: str, combinations: tuple[str, ...]
     rows = []
     for letters in combinations:
         parts = [module for module, letter in zip(MODULES, "STA", strict=True) if letter in letters]
+        label = "".join(f"+{part}" for part in parts) or base or "baseline"
         variant = "-".join(MODULES[part] for part in parts) or "baseline"
-        printed = "".join(f"+{part}" for part in parts)
-        rows.append(
-            PaperRow(
-                printed or base or "baseline",
-                method if letters == whole else f"{method}@{variant}",
-                _printed("table3", method, printed or base) if base else None,
-                (model, *("✓" if part in parts else "" for part in MODULES)),
-                rule=not parts,
-            )
-        )
+        ours = method if letters == whole else f"{method}@{variant}"
+        facts = (model, *("✓" if part in parts else "" for part in MODULES))
+        row = partial(_row, "table3", variant=label) if base else PaperRow
+        rows.append(row(label, ours, facts=facts, rule=not parts))
     return rows
 
 
@@ -184,32 +168,24 @@ TABLE_4 = PaperTable(
     facts=("belief",),
     rows=(
         *(
-            PaperRow(
-                f"K = {size}",
+            _row(
+                *("table4", f"K = {size}"),
                 "pir-itr-hard" if size == CHOSEN_SIZE else f"pir-itr-hard@keep-{size}",
-                _printed("table4", "pir-itr-hard", f"k={size} hard"),
-                ("hard",),
+                variant=f"k={size} hard",
+                facts=("hard",),
             )
             for size in SIZES
         ),
-        PaperRow("K = 50", "pir-itr-soft", _printed("table4", "pir-itr-soft", "k=50 soft"), ("soft",), rule=True),
+        _row("table4", "K = 50", "pir-itr-soft", variant="k=50 soft", facts=("soft",), rule=True),
     ),
 )
 
 ENCODERS = {
-    "vgg16": "VGG-16",
-    "vgg19": "VGG-19",
-    "resnet50": "ResNet-50",
-    "resnet101": "ResNet-101",
-    "vit": "ViT",
-    "swin-t": "Swin-T",
+    **{"vgg16": "VGG-16", "vgg19": "VGG-19", "resnet50": "ResNet-50", "resnet101": "ResNet-101"},
+    **{"vit": "ViT", "swin-t": "Swin-T"},
 }
 """Of instructions: as ``published.csv`` and variants name them, and as the paper does."""
-GRID = {
-    "AID": tuple(ENCODERS),
-    "ImageNet": ("vgg16", "resnet50", "swin-t"),
-    "RESISC45": ("vgg16", "resnet50", "swin-t"),
-}
+GRID = {"AID": tuple(ENCODERS)} | dict.fromkeys(("ImageNet", "RESISC45"), ("vgg16", "resnet50", "swin-t"))
 """Those in the paper, by the scenes that they were trained on."""
 CHOSEN_PRIOR = ("resnet50", "AID")
 """That of the paper's other tables, which is the method's default."""
@@ -228,11 +204,11 @@ TABLE_5 = PaperTable(
     facts=("trained on",),
     rows=(
         *(
-            PaperRow(
-                ENCODERS[encoder],
+            _row(
+                *("table5", ENCODERS[encoder]),
                 "pir-itr-hard" if (encoder, scenes) == CHOSEN_PRIOR else f"pir-itr-hard@{encoder}-{scenes.lower()}",
-                _printed("table5", "pir-itr-hard", f"instruction={encoder}@{scenes}"),
-                (scenes,),
+                variant=f"instruction={encoder}@{scenes}",
+                facts=(scenes,),
                 rule=encoder == encoders[0],
             )
             for scenes, encoders in GRID.items()
@@ -252,9 +228,8 @@ def has_curves(methods: Sequence[str]) -> bool:
 
 
 TABLE = Declared(
-    name="pir",
-    made_from="records",
-    files=lambda experiment: paper_table.files(TABLES, experiment.methods),
-    build=lambda material: paper_table.build(TABLES, material.view, material.out),
-    caption="Tables I to V of PIR: the printed numbers and ours, with the difference where the two are comparable.",
+    "pir",
+    lambda material: paper_table.build(TABLES, material.view, material.out),
+    "Tables I to V of PIR: the printed numbers and ours, with the difference where the two are comparable.",
+    listed=lambda experiment: paper_table.files(TABLES, experiment.methods),
 )

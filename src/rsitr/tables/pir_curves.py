@@ -53,9 +53,9 @@ def build(view: View, out_dir: Path) -> list[Path]:
 
 
 TABLE = Declared(
-    name="pir-curves",
-    made_from="records",
-    files=lambda experiment: ("pir-curves.png",) if has_curves(experiment.methods) else (),
-    build=lambda material: build(material.view, material.out),
-    caption="mR of PIR-ITR against the centre scale of its affiliation loss and the filter size of its hard belief.",
+    "pir-curves",
+    lambda material: build(material.view, material.out),
+    "mR of PIR-ITR against the centre scale of its affiliation loss and the filter size of its hard belief.",
+    concerns=lambda experiment: has_curves(experiment.methods),
+    listed=lambda experiment: ("pir-curves.png",),
 )

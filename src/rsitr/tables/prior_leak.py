@@ -8,22 +8,21 @@ of those without.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
-from itertools import combinations
+from itertools import chain, combinations, product
 from pathlib import Path
-from statistics import mean, stdev
+from typing import NamedTuple
 
 import numpy as np
 
 from rsitr.tables import significance
 from rsitr.tables.alike import alike, config_of
-from rsitr.tables.declared import Declared, rendered
-from rsitr.tables.entries import Entry, command
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.declared import Declared
+from rsitr.tables.entries import Entry
+from rsitr.tables.layout import Cell, Group, Row, Table, noted, write_tables
 from rsitr.tables.leakage import read_images
 from rsitr.tables.significance import Differences, Recorded, compare
-from rsitr.tables.view import View, seeds, written
+from rsitr.tables.view import View, averaged, seeds
 
 Scenes = Mapping[str, Sequence[str]]
 """Address of a prior, ``scenes://EXPERIMENT/NAME`` -> the datasets whose scenes it learned."""
@@ -40,8 +39,7 @@ DIFFERENCES = f"The first prior minus the second; {significance.METHOD}"
 NONE = "No method of this experiment has results with more than one prior (setting `instruction_weights`)."
 
 
-@dataclass(frozen=True)
-class Family:
+class Family(NamedTuple):
     """A method on a dataset with several priors."""
 
     dataset: str
@@ -98,30 +96,26 @@ class PriorLeak:
         self.view = view
         self.families = [family for dataset in view.datasets for family in families(dataset, view.of(dataset))]
         self.parts = [Parts(family, scenes, overlaps) for family in self.families]
-        self.ranks = {
-            (entry.dataset, entry.method): significance.recorded(entry)
-            for family in self.families
-            for entry in family.members.values()
-            if entry.complete
-        }
 
-    def part(self, place: int, address: str, name: str) -> Recorded | None:
-        """The ranks of a member of a family on a part of the queries."""
-        family = self.families[place]
-        entry = family.members[address]
-        ranks = self.ranks.get((family.dataset, entry.method))
-        return None if ranks is None else self.parts[place].of(ranks, name)
+    @cached_property
+    def ranks(self) -> dict[tuple[int, str, str], Recorded | None]:
+        """By the place of a family, the address of a prior and the name of a part: the ranks of a member on it."""
+        found = {}
+        for place, (family, parts) in enumerate(zip(self.families, self.parts, strict=True)):
+            for address, entry in family.members.items():
+                whole = significance.recorded(entry) if entry.complete else None
+                found.update({(place, address, name): whole and parts.of(whole, name) for name in Parts.NAMES})
+        return found
 
     @cached_property
     def differences(self) -> Differences[tuple[int, str, str, str]]:
         """Between every two priors of a family, in each part."""
         found = {}
         for place, family in enumerate(self.families):
-            for first, second in combinations(family.members, 2):
-                for name in Parts.NAMES:
-                    ours, theirs = (self.part(place, address, name) for address in (first, second))
-                    if ours is not None and theirs is not None:
-                        found[place, first, second, name] = compare(ours, theirs)
+            for (first, second), name in product(combinations(family.members, 2), Parts.NAMES):
+                ours, theirs = self.ranks[place, first, name], self.ranks[place, second, name]
+                if ours is not None and theirs is not None:
+                    found[place, first, second, name] = compare(ours, theirs)
         return Differences(found)
 
     def mean_recall(self, place: int, address: str, name: str) -> Cell:
@@ -130,35 +124,34 @@ class PriorLeak:
 
         entry = self.families[place].members[address]
         if name == "all":
-            return Cell(self.view.value(entry, "mr").text, notes=self.view.value(entry, "mr").notes)
-        ranks = self.part(place, address, name)
+            return self.view.plain(entry, "mr")
+        ranks = self.ranks[place, address, name]
         if ranks is None:
-            return Cell("NA", notes=(Note(self.missing(place, entry, name)),))
-        values = [recall(each).mr for each in ranks.seeds]
-        return Cell(written(mean(values), "mr") + (f" ± {written(stdev(values), 'mr')}" if len(values) > 1 else ""))
+            return noted("NA", self.missing(place, entry, name))
+        return Cell(averaged([recall(each).mr for each in ranks.seeds]))
 
     def missing(self, place: int, entry: Entry, name: str) -> str:
         """Why a part has no number."""
-        none = f"no {'other ' if name == 'other' else ''}test image"
-        none += "" if name == "other" else " has a near duplicate in what the priors were trained on"
-        return entry.unavailable("mr") or self.parts[place].unknown or none
+        none = "no test image has a near duplicate in what the priors were trained on"
+        return (
+            entry.unavailable("mr") or self.parts[place].unknown or ("no other test image" if name == "other" else none)
+        )
 
-    def sizes(self, place: int) -> tuple[str, ...]:
+    def sizes(self, place: int) -> str:
         """How many test images each part has."""
-        family = self.families[place]
-        address = next((a for a, entry in family.members.items() if entry.complete), "")
-        found = [self.part(place, address, name) if address else None for name in Parts.NAMES]
-        return tuple(str(len(ranks.image_ids)) if ranks is not None else "–" for ranks in found)
+        members = self.families[place].members
+        address = next((address for address, entry in members.items() if entry.complete), "")
+        found = [self.ranks.get((place, address, name)) for name in Parts.NAMES]
+        return "/".join(str(len(ranks.image_ids)) if ranks is not None else "–" for ranks in found)
 
     def table(self) -> Table:
         """mR of every member."""
         rows = []
         for place, family in enumerate(self.families):
-            images = "/".join(self.sizes(place))
-            for address, entry in family.members.items():
+            for number, (address, entry) in enumerate(family.members.items()):
                 cells = [self.mean_recall(place, address, name) for name in Parts.NAMES]
-                facts = (Cell(self.view.heading(family.dataset)), Cell(label(address)), seeds(entry), Cell(images))
-                rows.append(Row(entry.method, (*facts, *cells), rule=address == next(iter(family.members))))
+                facts = (Cell(self.view.heading(family.dataset)), Cell(label(address)), seeds(entry))
+                rows.append(Row(entry.method, (*facts, Cell(self.sizes(place)), *cells), rule=not number))
         columns = ("dataset", "prior", "seeds", "test images: all/overlapping/other")
         groups = (Group("", (*columns, *(f"mR, {name}" for name in Parts.NAMES))),)
         return Table("Prior", CAPTION if rows else NONE, "method", groups, tuple(rows))
@@ -168,35 +161,28 @@ class PriorLeak:
         rows = []
         for place, family in enumerate(self.families):
             for number, (first, second) in enumerate(combinations(family.members, 2)):
-                cells = [cell for name in Parts.NAMES for cell in self.differences.cells((place, first, second, name))]
+                cells = chain(*(self.differences.cells((place, first, second, name)) for name in Parts.NAMES))
                 facts = (Cell(self.view.heading(family.dataset)), Cell(f"{label(first)} minus {label(second)}"))
                 rows.append(Row(family.name, (*facts, *cells), rule=not number))
-        groups = [
-            Group("", ("dataset", "priors")),
-            *(Group(f"{name} queries", significance.COLUMNS) for name in Parts.NAMES),
-        ]
-        return Table("Differences between priors", DIFFERENCES, "method", tuple(groups), tuple(rows))
-
-    def sheet(self) -> Sheet:
-        """Both tables, or one that says there is nothing to compare."""
-        tables = (self.table(), self.difference_table()) if self.families else (self.table(),)
-        return Sheet(f"The prior and the leak in {self.view.name}", tables, command(self.view.name))
+        parts = (Group(f"{name} queries", significance.COLUMNS) for name in Parts.NAMES)
+        groups = (Group("", ("dataset", "priors")), *parts)
+        return Table("Differences between priors", DIFFERENCES, "method", groups, tuple(rows))
 
 
 def build(view: View, out_dir: Path, scenes: Scenes) -> list[Path]:
     """Write ``prior-leak.csv``, ``.md``, ``.tex`` and ``.html``.
 
     Which test images overlap is read from the table ``leakage`` in ``out_dir``; ``scenes`` says what the priors have
-    learned from.
+    learned from. Without anything to compare, the only table says so.
     """
-    return write(PriorLeak(view, scenes, read_images(out_dir)).sheet(), out_dir / "prior-leak")
+    found = PriorLeak(view, scenes, read_images(out_dir))
+    tables = [found.table(), *([found.difference_table()] if found.families else [])]
+    return write_tables(f"The prior and the leak in {view.name}", tables, view.name, out_dir / "prior-leak")
 
 
 TABLE = Declared(
-    name="prior-leak",
-    made_from="records",
-    files=lambda experiment: rendered("prior-leak"),
-    build=lambda material: build(material.view, material.out, material.scenes),
-    caption="What a prior that has seen the test images is worth: mR over all queries, over those of overlapping "
-    "images and over the others.",
+    "prior-leak",
+    lambda material: build(material.view, material.out, material.scenes),
+    "What a prior that has seen the test images is worth: mR over all queries, over those of overlapping images and "
+    "over the others.",
 )

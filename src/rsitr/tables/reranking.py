@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 from rsitr.tables import significance
-from rsitr.tables.declared import Declared, rendered
-from rsitr.tables.entries import command
-from rsitr.tables.layout import Cell, Group, Row, Sheet, Table, write
+from rsitr.tables.declared import Declared
+from rsitr.tables.layout import Group, Row, Table, write_tables
 from rsitr.tables.published import METRICS
-from rsitr.tables.view import ABSENT, HEADERS, View, seeds
+from rsitr.tables.view import HEADERS, View
 
 PREFIX = "rr_"
 """Of the metrics, and of the column of ranks, after re-ranking."""
@@ -25,53 +23,35 @@ CAPTION = (
 )
 
 
-class _Reranking:
-    """The rows of an experiment."""
-
-    def __init__(self, view: View):
-        self.view = view
-        self.differences = significance.Differences(
-            {
-                pair: significance.compare(significance.recorded(entry, f"{PREFIX}rank"), significance.recorded(entry))
-                for pair, entry in view.entries.items()
-                if entry.values(f"{PREFIX}mr")
-            }
-        )
-
-    def cells(self, dataset: str, method: str, prefix: str) -> Iterator[Cell]:
-        """Cells of a method in the columns of a dataset."""
-        entry = self.view.entry(dataset, method)
-        if not entry.runs:
-            yield from [ABSENT] * len(COLUMNS)
-            return
-        yield seeds(entry)
-        yield from (replace(self.view.value(entry, prefix + metric), bold=False) for metric in METRICS)
-        yield from self.differences.cells((dataset, method)) if prefix else [Cell()] * len(significance.COLUMNS)
-
-    def rows(self) -> Iterator[Row]:
-        """Two for each method."""
-        for method in self.view.methods:
-            for label, prefix in ((method, ""), (f"{method}, re-ranked", PREFIX)):
-                cells = (cell for dataset in self.view.datasets for cell in self.cells(dataset, method, prefix))
-                yield Row(label, tuple(cells), rule=not prefix)
-
-    def table(self) -> Table:
-        """The complete table."""
-        groups = tuple(Group(self.view.heading(dataset), COLUMNS) for dataset in self.view.datasets)
-        return Table("Re-ranking", CAPTION, "method", groups, tuple(self.rows()))
+def _table(view: View) -> Table:
+    """Two rows for each method."""
+    differences = significance.Differences(
+        {
+            (*pair, PREFIX): significance.compare(
+                significance.recorded(entry, f"{PREFIX}rank"), significance.recorded(entry)
+            )
+            for pair, entry in view.entries.items()
+            if entry.values(f"{PREFIX}mr")
+        }
+    )
+    rows = []
+    for method in view.methods:
+        for label, prefix in ((method, ""), (f"{method}, re-ranked", PREFIX)):
+            metrics = [prefix + metric for metric in METRICS]
+            cells = (differences.row(view, view.entry(d, method), metrics, (d, method, prefix)) for d in view.datasets)
+            rows.append(Row(label, tuple(chain(*cells)), rule=not prefix))
+    groups = tuple(Group(view.heading(dataset), COLUMNS) for dataset in view.datasets)
+    return Table("Re-ranking", CAPTION, "method", groups, tuple(rows))
 
 
 def build(view: View, out_dir: Path) -> list[Path]:
     """Write ``reranking.csv``, ``.md``, ``.tex`` and ``.html``."""
-    sheet = Sheet(f"Re-ranking in {view.name}", (_Reranking(view).table(),), command(view.name))
-    return write(sheet, out_dir / "reranking")
+    return write_tables(f"Re-ranking in {view.name}", [_table(view)], view.name, out_dir / "reranking")
 
 
 TABLE = Declared(
-    name="reranking",
-    made_from="records",
-    files=lambda experiment: rendered("reranking"),
-    build=lambda material: build(material.view, material.out),
-    caption="Every method before and after the multivariate re-ranking of GaLR: test recalls, the difference in mR and "
+    "reranking",
+    lambda material: build(material.view, material.out),
+    "Every method before and after the multivariate re-ranking of GaLR: test recalls, the difference in mR and "
     "its interval.",
 )

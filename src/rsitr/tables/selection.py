@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from functools import cached_property
+from itertools import chain
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import NamedTuple
 
 from rsitr.tables.alike import alike, config_of
-from rsitr.tables.declared import Declared, rendered
-from rsitr.tables.entries import Entry, Run, command
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
-from rsitr.tables.view import View, absent, written
+from rsitr.tables.declared import Declared
+from rsitr.tables.entries import Entry, Run
+from rsitr.tables.layout import Cell, Group, Row, Table, noted, write_tables
+from rsitr.tables.view import ABSENT, View, averaged, seeds
 
 COLUMNS = ("seeds", "mR, epoch chosen on val", "mR, epoch chosen on test", "inflation", "epochs on val", "on test")
 CAPTION = (
@@ -59,82 +58,60 @@ def _losses(run: Run) -> list[str]:
         return [row["loss"] for row in csv.DictReader(file)]
 
 
-class _Selection:
-    """The rows of an experiment."""
+def _doubts(pair: Pair) -> str:
+    """What to say if the two trained differently, so that more than the choice differs."""
+    both = zip(pair.val.runs, pair.test.runs, strict=False)
+    apart = [str(one.cell.seed) for one, other in both if _losses(one) != _losses(other)]
+    return f"the two trained differently: other losses with seed {', '.join(apart)}" if apart else ""
 
-    def __init__(self, view: View):
-        self.view = view
-        self.pairs = {(dataset, pair.val.method): pair for dataset in view.datasets for pair in pairs(view.of(dataset))}
 
-    @cached_property
-    def datasets(self) -> list[str]:
-        """Those that have a pair."""
-        return [name for name in self.view.datasets if any(name == dataset for dataset, _ in self.pairs)]
+def _inflation(pair: Pair) -> Cell:
+    """Mean ± standard deviation over seeds."""
+    if pair.inflation:
+        return noted(averaged(pair.inflation, "+.2f"), _doubts(pair))
+    reasons = filter(None, (entry.unavailable("mr") for entry in pair))
+    return noted("NA", "; ".join(reasons) or "not the same seeds")
 
-    @cached_property
-    def methods(self) -> list[str]:
-        """Those that have a pair, by the name of the one chosen on val."""
-        return [name for name in self.view.methods if any(name == method for _, method in self.pairs)]
 
-    def doubts(self, pair: Pair) -> tuple[Note, ...]:
-        """A note if the two trained differently, so that more than the choice differs."""
-        apart = [
-            str(one.cell.seed)
-            for one, other in zip(pair.val.runs, pair.test.runs, strict=False)
-            if _losses(one) != _losses(other)
-        ]
-        text = f"the two trained differently: other losses with seed {', '.join(apart)}"
-        return (Note(text),) if apart else ()
+def _cells(view: View, pair: Pair | None) -> Iterator[Cell]:
+    """Cells of a method in the columns of a dataset."""
+    if pair is None:
+        yield from [ABSENT] * len(COLUMNS)
+        return
+    yield Cell(", ".join(dict.fromkeys(seeds(entry).text for entry in pair)))
+    yield from (view.plain(entry, "mr") for entry in pair)
+    yield _inflation(pair)
+    for entry in pair:
+        yield Cell(", ".join(str(record.selection.get("epoch", "?")) for record in entry.records))
 
-    def inflation(self, pair: Pair) -> Cell:
-        """Mean ± standard deviation over seeds."""
-        values = pair.inflation
-        if not values:
-            reasons = [entry.unavailable("mr") for entry in pair]
-            return Cell("NA", notes=(Note("; ".join(filter(None, reasons)) or "not the same seeds"),))
-        spread = f" ± {written(stdev(values), 'mr')}" if len(values) > 1 else ""
-        return Cell(f"{mean(values):+.2f}{spread}", notes=self.doubts(pair))
 
-    def cells(self, dataset: str, method: str) -> Iterator[Cell]:
-        """Cells of a method in the columns of a dataset."""
-        pair = self.pairs.get((dataset, method))
-        if pair is None:
-            yield from [absent(Entry(dataset, method))] * len(COLUMNS)
-            return
-        counts = dict.fromkeys(f"{len(e.records)}/{len(e.runs)}" if not e.complete else str(len(e.runs)) for e in pair)
-        yield Cell(", ".join(counts))
-        yield from (replace(self.view.value(entry, "mr"), bold=False) for entry in pair)
-        yield self.inflation(pair)
-        for entry in pair:
-            yield Cell(", ".join(str(record.selection.get("epoch", "?")) for record in entry.records))
+def _mean_cells(found: Iterable[Pair]) -> list[Cell]:
+    """The mean inflation over the methods of a dataset; missing if any is."""
+    values = [pair.inflation for pair in found]
+    shown = Cell(f"{mean(map(mean, values)):+.2f}") if all(values) else noted("NA", "a method has no inflation")
+    return [shown if column == "inflation" else Cell() for column in COLUMNS]
 
-    def mean_cells(self, dataset: str) -> list[Cell]:
-        """The mean inflation over the methods of a dataset; missing if any is."""
-        found = [pair.inflation for (name, _), pair in self.pairs.items() if name == dataset]
-        text = f"{mean(map(mean, found)):+.2f}" if all(found) else "NA"
-        notes = () if all(found) else (Note("a method has no inflation"),)
-        return [Cell(text, notes=notes) if column == "inflation" else Cell() for column in COLUMNS]
 
-    def table(self) -> Table:
-        """The complete table."""
-        rows = [Row(m, tuple(cell for d in self.datasets for cell in self.cells(d, m))) for m in self.methods]
-        if len(rows) > 1:
-            means = tuple(cell for dataset in self.datasets for cell in self.mean_cells(dataset))
-            rows.append(Row("mean of the methods", means, rule=True))
-        groups = tuple(Group(self.view.heading(dataset), COLUMNS) for dataset in self.datasets)
-        return Table("Choice of the epoch", CAPTION if rows else NONE, "method", groups, tuple(rows))
+def _table(view: View) -> Table:
+    """The methods that have a pair, by the name of the one chosen on val, on the datasets that have one."""
+    found = {dataset: {pair.val.method: pair for pair in pairs(view.of(dataset))} for dataset in view.datasets}
+    found = {dataset: of for dataset, of in found.items() if of}
+    methods = [method for method in view.methods if any(method in of for of in found.values())]
+    rows = [Row(m, tuple(chain(*(_cells(view, of.get(m)) for of in found.values())))) for m in methods]
+    if len(rows) > 1:
+        means = chain(*(_mean_cells(of.values()) for of in found.values()))
+        rows.append(Row("mean of the methods", tuple(means), rule=True))
+    groups = tuple(Group(view.heading(dataset), COLUMNS) for dataset in found)
+    return Table("Choice of the epoch", CAPTION if rows else NONE, "method", groups, tuple(rows))
 
 
 def build(view: View, out_dir: Path) -> list[Path]:
     """Write ``selection.csv``, ``.md``, ``.tex`` and ``.html``."""
-    sheet = Sheet(f"Selection in {view.name}", (_Selection(view).table(),), command(view.name))
-    return write(sheet, out_dir / "selection")
+    return write_tables(f"Selection in {view.name}", [_table(view)], view.name, out_dir / "selection")
 
 
 TABLE = Declared(
-    name="selection",
-    made_from="records",
-    files=lambda experiment: rendered("selection"),
-    build=lambda material: build(material.view, material.out),
-    caption="What choosing the epoch on the test split adds to mR.",
+    "selection",
+    lambda material: build(material.view, material.out),
+    "What choosing the epoch on the test split adds to mR.",
 )

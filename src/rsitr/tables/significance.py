@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
@@ -12,6 +12,7 @@ from rsitr.retrieval.rank_files import read_ranks
 from rsitr.retrieval.recall import Ranks
 from rsitr.tables.entries import Entry
 from rsitr.tables.layout import Cell
+from rsitr.tables.view import ABSENT, View, seeds
 
 if TYPE_CHECKING:
     from rsitr.retrieval.statistics import Comparison
@@ -80,3 +81,9 @@ class Differences(Generic[Key]):
         found = self.found[key]
         texts = (f"{found.difference:+.2f}", f"{found.low:+.2f} to {found.high:+.2f}", f"{self.p[key]:.3f}")
         return [Cell(text) for text in texts]
+
+    def row(self, view: View, entry: Entry, metrics: Sequence[str], key: Key) -> list[Cell]:
+        """Seeds and metrics of an entry, then the cells of ``key``; that it is not expected, if it has no runs."""
+        if not entry.runs:
+            return [ABSENT] * (1 + len(metrics) + len(COLUMNS))
+        return [seeds(entry), *(view.plain(entry, metric) for metric in metrics), *self.cells(key)]

@@ -8,9 +8,8 @@ from pathlib import Path
 
 from rsitr.datasets import registry
 from rsitr.datasets.base import Bundle, Dataset, Source
-from rsitr.tables.declared import Declared, rendered
-from rsitr.tables.entries import command
-from rsitr.tables.layout import Cell, Group, Row, Sheet, Table, write
+from rsitr.tables.declared import Declared
+from rsitr.tables.layout import Cell, Group, Row, Table, write_tables
 
 COLUMNS = ("origin", "file", "where", "revision", "bytes", "sha256", "licence")
 UNKNOWN = "not published"
@@ -28,17 +27,14 @@ def revision(url: str) -> str:
     return match[1] if match else ""
 
 
-def _addresses(source: Source) -> list[str]:
-    return [*([f"$RSITR_MIRROR/{source.mirror}"] if source.mirror else []), *source.urls]
-
-
 def _texts(bundle: Bundle, source: Source) -> tuple[str, ...]:
     """The texts of a file's row, in the order of ``COLUMNS``."""
+    mirror = [f"$RSITR_MIRROR/{source.mirror}"] if source.mirror else []
     revisions = dict.fromkeys(filter(None, map(revision, source.urls)))
     return (
         bundle.origin,
         f"{source.file} (optional)" if source.optional else source.file,
-        " ".join(_addresses(source)),
+        " ".join([*mirror, *source.urls]),
         " ".join(revisions) or "none",
         UNKNOWN if source.bytes is None else str(source.bytes),
         source.sha256 or UNKNOWN,
@@ -60,10 +56,8 @@ def _table_of_files(title: str, names: Sequence[str]) -> Table:
 
 
 def _table_of_citations(datasets: Mapping[str, type[Dataset]]) -> Table:
-    rows = tuple(
-        Row(name, (Cell(dataset.title), Cell(dataset.bundles[0].homepage), Cell(dataset.citation)))
-        for name, dataset in datasets.items()
-    )
+    texts = {name: (each.title, each.bundles[0].homepage, each.citation) for name, each in datasets.items()}
+    rows = tuple(Row(name, tuple(map(Cell, cells))) for name, cells in texts.items())
     caption = "What to cite for a dataset, in addition to this benchmark."
     return Table("Datasets", caption, "dataset", (Group("", ("title", "homepage", "citation")),), rows)
 
@@ -80,13 +74,12 @@ def build(datasets: Sequence[str], experiment: str, out_dir: Path) -> list[Path]
         _table_of_files("Files of the datasets of the experiment", datasets),
         _table_of_files("Files of other datasets", others),
     )
-    return write(Sheet(f"Sources of {experiment}", tables, command(experiment)), out_dir / "sources")
+    return write_tables(f"Sources of {experiment}", tables, experiment, out_dir / "sources")
 
 
 TABLE = Declared(
-    name="sources",
-    made_from="sources",
-    files=lambda experiment: rendered("sources"),
-    build=lambda material: build(material.experiment.datasets, material.name, material.out),
-    caption="Where the files of every dataset come from, with their sizes, hashes and licences.",
+    "sources",
+    lambda material: build(material.experiment.datasets, material.name, material.out),
+    "Where the files of every dataset come from, with their sizes, hashes and licences.",
+    "sources",
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -11,9 +12,8 @@ from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.protocols import PROTOCOLS, Protocol
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
-from rsitr.tables.declared import Declared, rendered
-from rsitr.tables.entries import command
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.declared import Declared
+from rsitr.tables.layout import Cell, Group, Row, Table, noted, write_tables
 
 GROUPS = (
     Group("", ("dataset",)),
@@ -29,37 +29,31 @@ CAPTION = (
 WIDTH = sum(len(group.columns) for group in GROUPS)
 
 
-def _cells(dataset: str, images: list[str], captions: list[str], origin: tuple[Cell, Cell]) -> tuple[Cell, ...]:
-    return (Cell(dataset), *map(Cell, (*images, *captions)), *origin)
-
-
 def _dataset_row(protocol: Protocol, dataset: str, frame: pd.DataFrame, facts: DatasetFacts) -> Row:
     official, root = dict(zip(frame["image_id"], frame["split"], strict=True)), Path(facts.root)
     split = frame["image_id"].map(protocol.splits(dataset, official, root=root))
     sizes = frame["captions"].map(len).groupby(split).agg(["size", "sum"]).reindex(SPLITS, fill_value=0)
     source = "generated" if facts.synthetic else "authors'" if protocol.is_exact(dataset, root) else "drawn"
-    notes = () if facts.synthetic else (Note(protocol.definition),)
-    origin = (Cell(source, notes=notes), Cell(protocol.used_by.get(dataset, "")))
-    return Row(protocol.name, _cells(dataset, [*map(str, sizes["size"])], [*map(str, sizes["sum"])], origin))
+    origin = (noted(source, "" if facts.synthetic else protocol.definition), Cell(protocol.used_by.get(dataset, "")))
+    counts = map(Cell, (dataset, *map(str, sizes["size"]), *map(str, sizes["sum"])))
+    return Row(protocol.name, (*counts, *origin))
 
 
 def _joint_row(protocol: Protocol, frames: Mapping[str, pd.DataFrame]) -> Row:
     """The single training set of a joint protocol; NA if a member is unavailable."""
-    blank = ["", ""]
+    label = " + ".join(protocol.datasets)
     try:
         official = {name: dict(zip(frame["image_id"], frame["split"], strict=True)) for name, frame in frames.items()}
         chosen = pd.Series(protocol.training_set(official))
     except DatasetError as error:
-        missing = Cell("NA", notes=(Note(str(error)),))
-        return Row(protocol.name, (Cell(" + ".join(protocol.datasets)), *(missing,) * (WIDTH - 1)))
+        return Row(protocol.name, (Cell(label), *(noted("NA", str(error)),) * (WIDTH - 1)))
     counts = {
         (name, image_id): len(captions)
         for name, frame in frames.items()
         for image_id, captions in zip(frame["image_id"], frame["captions"], strict=True)
     }
-    images, captions = str(len(chosen)), str(chosen.map(counts).sum())
-    label = " + ".join(protocol.datasets)
-    return Row(protocol.name, _cells(label, [images, *blank], [captions, *blank], (Cell(), Cell())))
+    texts = (label, str(len(chosen)), "", "", str(chosen.map(counts).sum()), "", "", "", "")
+    return Row(protocol.name, tuple(map(Cell, texts)))
 
 
 def _rows(frames: Mapping[str, pd.DataFrame], facts: Mapping[str, DatasetFacts]) -> Iterator[Row]:
@@ -68,7 +62,7 @@ def _rows(frames: Mapping[str, pd.DataFrame], facts: Mapping[str, DatasetFacts])
         rows = [_dataset_row(protocol, name, frames[name], facts[name]) for name in datasets]
         if protocol.joint and rows:
             rows.append(_joint_row(protocol, frames))
-        yield from (Row(row.label, row.cells, rule=place == 0) for place, row in enumerate(rows))
+        yield from (replace(row, rule=place == 0) for place, row in enumerate(rows))
 
 
 def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Path]:
@@ -80,13 +74,12 @@ def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Pa
     frames = {name: table.to_pandas() for name, (table, _) in read.items()}
     facts = {name: fact for name, (_, fact) in read.items()}
     table = Table("Split protocols", CAPTION, "protocol", GROUPS, tuple(_rows(frames, facts)))
-    return write(Sheet(f"Split protocols of {experiment}", (table,), command(experiment)), out_dir / "splits")
+    return write_tables(f"Split protocols of {experiment}", [table], experiment, out_dir / "splits")
 
 
 TABLE = Declared(
-    name="splits",
-    made_from="canonical",
-    files=lambda experiment: rendered("splits"),
-    build=lambda material: build(material.canonical, material.name, material.out),
-    caption="How many images and captions each split protocol gives to each split.",
+    "splits",
+    lambda material: build(material.canonical, material.name, material.out),
+    "How many images and captions each split protocol gives to each split.",
+    "canonical",
 )

@@ -14,8 +14,7 @@ from rsitr.errors import DatasetError
 from rsitr.figures import similarity, statistics
 from rsitr.figures.near_duplicates import draw_notice
 from rsitr.tables.declared import Declared, rendered
-from rsitr.tables.entries import command
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, command, labelled, noted, write
 from rsitr.tables.published import load
 
 
@@ -102,8 +101,7 @@ class Measured(NamedTuple):
             yield from (Cell(), Cell())
             return
         ours, published, form = self.ours.get(key), self.published[key], COLUMNS[key].form
-        remark = REMARKS.get(self.dataset, {}).get(key)
-        yield Cell(format(published, form), notes=(Note(remark),) if remark else ())
+        yield noted(format(published, form), REMARKS.get(self.dataset, {}).get(key, ""))
         yield Cell(_signed(ours - published, form) if isinstance(ours, float | int) else "")
 
 
@@ -164,9 +162,8 @@ def _measure_table(name: str, path: Path, threads: int) -> list[Measured]:
     try:
         table, facts = read_table(path)
         images = images_of(table)
-        if facts.synthetic:
-            return measure(name, images, threads, label=f"{name} (synthetic)")
-        return measure(name, images, threads, published=published_numbers(name))
+        published = NOTHING if facts.synthetic else published_numbers(name)
+        return measure(name, images, threads, label=labelled(name, facts.synthetic), published=published)
     except DatasetError as error:
         return [Measured(name, name, dict.fromkeys(COLUMNS, Note(str(error))), published=published_numbers(name))]
 
@@ -211,12 +208,12 @@ def write_rows(rows: Sequence[Measured], name: str, made_by: str, out_dir: Path)
     panels = [statistics.Panel(COLUMNS[key].title, COLUMNS[key].form, tuple(_bars(rows, key))) for key in PANELS]
     written.append(statistics.draw(title, panels, out_dir / "statistics.png"))
     maps = [similarity.Panel(f"{row.label} {MAP_SPLIT}", row.map) for row in rows if row.map]
+    picture = out_dir / "similarity.png"
     if maps:
-        written.append(similarity.draw(f"Similarity of the captions of {name}", maps, out_dir / "similarity.png"))
+        similarity.draw(f"Similarity of the captions of {name}", maps, picture)
     else:
-        draw_notice("no dataset with captions in a validation split", out_dir / "similarity.png")
-        written.append(out_dir / "similarity.png")
-    return written
+        draw_notice("no dataset with captions in a validation split", picture)
+    return [*written, picture]
 
 
 def build(tables: Mapping[str, Path], experiment: str, out_dir: Path, threads: int = 1) -> list[Path]:
@@ -225,10 +222,10 @@ def build(tables: Mapping[str, Path], experiment: str, out_dir: Path, threads: i
 
 
 TABLE = Declared(
-    name="statistics",
-    made_from="canonical",
-    files=lambda experiment: rendered("statistics", "statistics.png", "similarity.png"),
-    build=lambda material: build(material.canonical, material.name, material.out, material.threads),
-    caption="What the captions of each dataset are like (AMFMN, Fig. 9), with the published values, and maps of their "
+    "statistics",
+    lambda material: build(material.canonical, material.name, material.out, material.threads),
+    "What the captions of each dataset are like (AMFMN, Fig. 9), with the published values, and maps of their "
     "similarity (Fig. 7).",
+    "canonical",
+    listed=lambda experiment: [*rendered("statistics", "png"), "similarity.png"],
 )

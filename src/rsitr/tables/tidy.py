@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable
 from pathlib import Path
 from statistics import mean, stdev
 
+from rsitr.records.files import write_csv
 from rsitr.tables.entries import Entry
 from rsitr.tables.view import incomparable
 
@@ -39,8 +39,5 @@ def row(table: str, entry: Entry, metric: str, published: float | None) -> tuple
 
 def write(rows: Iterable[tuple[str, ...]], path: Path) -> Path:
     """Write rows under ``COLUMNS``."""
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
-        writer.writerows(rows)
+    write_csv(path, COLUMNS, [*rows])
     return path

@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 
 from rsitr.figures import two_stage as figure
 from rsitr.params import Params, TwoStageId
 from rsitr.records.cell import Published
 from rsitr.records.two_stage import TwoStageRecord, Way, read_two_stage
-from rsitr.tables.declared import Declared, rendered
-from rsitr.tables.entries import command
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, write
+from rsitr.tables.declared import Declared
+from rsitr.tables.layout import Cell, Group, Note, Row, Table, labelled, noted, write_tables
 from rsitr.tables.published import METRICS, lookup
-from rsitr.tables.view import HEADERS, View
+from rsitr.tables.view import HEADERS, View, averaged
 
 ALL, ALONE = "all pairs", "filter alone"
 TIMES = {"i2t": "i2t ms", "t2i": "t2i ms"}
@@ -108,6 +108,11 @@ class Series:
         return lookup(PAPER[key], self.dataset, tuple(PRINTED))
 
 
+def synthetic(series: Sequence[Series]) -> bool:
+    """Whether any of a dataset's retrievals says that it is generated."""
+    return any(each.synthetic for each in series)
+
+
 def way(record: TwoStageRecord, key: Key) -> Way | None:
     """What a record says about scoring all pairs, the filter alone, or shortlists of a length."""
     if key == ALL:
@@ -134,28 +139,21 @@ def collect(params: Params, experiment: str, stale: Mapping[TwoStageId, Sequence
     ]
 
 
-def _value(values: Sequence[float], notes: tuple[Note, ...], missing: str, form: str = ".2f") -> Cell:
-    if not values:
-        return Cell("NA", notes=(Note(missing),))
-    spread = f" ± {stdev(values):{form.lstrip('+')}}" if len(values) > 1 else ""
-    return Cell(f"{mean(values):{form}}{spread}", notes=notes)
-
-
 def _cells(series: Series, key: Key) -> Iterator[Cell]:
     missing, seeds = series.reason(key), len(series.records)
+
+    def shown(values: Sequence[float], form: str = ".2f") -> Cell:
+        return Cell(averaged(values, form), notes=series.notes) if values else noted("NA", missing)
+
     yield Cell(str(key))
     yield Cell(f"{sum(way(record, key) is not None for record in series.present)}/{seeds}" if missing else str(seeds))
-    for metric in METRICS:
-        yield _value(series.metrics(key, metric), series.notes, missing)
-    whole = series.metrics(ALL, "mr")
-    losses = [mine - every for mine, every in zip(series.metrics(key, "mr"), whole, strict=False)]
-    yield Cell() if key == ALL else _value(losses, series.notes, missing, "+.2f")
+    yield from (shown(series.metrics(key, metric)) for metric in METRICS)
+    both = zip(series.metrics(key, "mr"), series.metrics(ALL, "mr"), strict=False)
+    yield Cell() if key == ALL else shown([mine - every for mine, every in both], "+.2f")
+    yield from (shown(series.milliseconds(key, direction)) for direction in TIMES)
     for direction in TIMES:
-        yield _value(series.milliseconds(key, direction), series.notes, missing)
-    for direction in TIMES:
-        every, mine = series.milliseconds(ALL, direction), series.milliseconds(key, direction)
-        ratios = [slow / fast for slow, fast in zip(every, mine, strict=False)]
-        yield Cell() if key == ALL else _value(ratios, series.notes, missing, ".1f")
+        times = zip(series.milliseconds(ALL, direction), series.milliseconds(key, direction), strict=False)
+        yield Cell() if key == ALL else shown([slow / fast for slow, fast in times], ".1f")
 
 
 def _rows(series: Sequence[Series], published: bool) -> Iterator[Row]:
@@ -170,13 +168,9 @@ def _rows(series: Sequence[Series], published: bool) -> Iterator[Row]:
 def _table(dataset: str, series: Sequence[Series]) -> Table:
     published = any(each.printed(key) for each in series for key in each.keys)
     groups = [Group("", COLUMNS), *([Group("", tuple(PRINTED.values()), "published")] if published else [])]
-    synthetic = any(each.synthetic for each in series)
-    caption = (
-        CAPTION
-        + (OF_THE_PAPER if published else "")
-        + (" Synthetic data: not comparable with any published number." if synthetic else "")
-    )
-    heading = f"{dataset} (synthetic)" if synthetic else dataset
+    caption = CAPTION + (OF_THE_PAPER if published else "")
+    caption += " Synthetic data: not comparable with any published number." if synthetic(series) else ""
+    heading = labelled(dataset, synthetic(series))
     return Table(heading, caption, "scorer, filter", tuple(groups), tuple(_rows(series, published)))
 
 
@@ -206,28 +200,25 @@ def _curves(series: Series) -> Iterator[figure.Curve]:
         )
 
 
-def _panel(dataset: str, series: Sequence[Series]) -> figure.Panel:
-    heading = f"{dataset} (synthetic)" if any(each.synthetic for each in series) else dataset
-    return figure.Panel(heading, tuple(curve for each in series for curve in _curves(each)))
-
-
 def build(view: View, series: Sequence[Series], out_dir: Path) -> list[Path]:
     """Write ``two-stage.csv``, ``.md``, ``.tex``, ``.html`` and ``.png``; nothing if params.yaml asks for none."""
     if not series:
         return []
     of = {dataset: [s for s in series if s.dataset == dataset] for dataset in dict.fromkeys(s.dataset for s in series)}
-    tables = tuple(_table(dataset, members) for dataset, members in of.items())
-    sheet = Sheet(f"Two-stage retrieval in {view.name}", tables, command(view.name))
-    panels = [_panel(dataset, members) for dataset, members in of.items()]
-    picture = figure.draw(f"{view.name}: two-stage retrieval", panels, out_dir / "two-stage.png")
-    return [*write(sheet, out_dir / "two-stage"), picture]
+    tables = (_table(dataset, members) for dataset, members in of.items())
+    panels = [
+        figure.Panel(labelled(dataset, synthetic(members)), tuple(chain(*map(_curves, members))))
+        for dataset, members in of.items()
+    ]
+    written = write_tables(f"Two-stage retrieval in {view.name}", tables, view.name, out_dir / "two-stage")
+    return [*written, figure.draw(f"{view.name}: two-stage retrieval", panels, out_dir / "two-stage.png")]
 
 
 TABLE = Declared(
-    name="two-stage",
-    made_from="records",
-    files=lambda experiment: rendered("two-stage", "two-stage.png") if experiment.two_stage else (),
-    build=lambda material: build(material.view, material.series, material.out),
-    caption="A filter makes shortlists, an expensive scorer sorts them again: test recalls and time of a query by "
-    "length of the shortlist.",
+    "two-stage",
+    lambda material: build(material.view, material.series, material.out),
+    "A filter makes shortlists, an expensive scorer sorts them again: test recalls and time of a query by length of "
+    "the shortlist.",
+    others=("png",),
+    concerns=lambda experiment: experiment.two_stage,
 )

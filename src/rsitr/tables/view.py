@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from statistics import mean, stdev
 
 from rsitr.params import Experiment
 from rsitr.tables.entries import NOT_EXPECTED, Entries, Entry
-from rsitr.tables.layout import Cell, Note
+from rsitr.tables.layout import Cell, Note, labelled, noted
 from rsitr.tables.published import METRICS
 
 HEADERS = {metric: "mR" if metric == "mr" else metric.replace("_r", " R@") for metric in METRICS}
-FORMS = {"encode_s": ".3f", "score_s": ".3f", "inference_s": ".4f", "inference_time_s": ".4f", "params_m": "g"} | {
-    **{"cosine_matched": ".4f", "cosine_unmatched": ".4f", "two_encoders_s": ".4f"},
-}
+FORMS = dict.fromkeys(("encode_s", "score_s"), ".3f") | {"params_m": "g"}
+FORMS |= dict.fromkeys(
+    ("inference_s", "inference_time_s", "cosine_matched", "cosine_unmatched", "two_encoders_s"), ".4f"
+)
 """How to write numbers that are not percentages; percentages have two decimals."""
 UNRANKED = frozenset({"params_m", "cosine_matched", "cosine_unmatched"})
 """Numbers without a best one."""
 CHANCE = "chance"
 """Never the best of a column: it knows nothing."""
-ABSENT = Cell("–", notes=(Note(NOT_EXPECTED),))
+ABSENT = noted("–", NOT_EXPECTED)
 
 
 def is_time(metric: str) -> bool:
@@ -39,9 +41,15 @@ def written(value: float, metric: str) -> str:
     return format(value, FORMS.get(metric, ".2f"))
 
 
+def averaged(values: Sequence[float], form: str = ".2f") -> str:
+    """``mean ± sample standard deviation``; one value has no deviation. A sign in ``form`` is for the mean alone."""
+    spread = f" ± {stdev(values):{form.removeprefix('+')}}" if len(values) > 1 else ""
+    return f"{mean(values):{form}}{spread}"
+
+
 def absent(entry: Entry) -> Cell:
     """What replaces the numbers of an entry without runs."""
-    return Cell("NA", notes=(Note(entry.reason),)) if entry.status == "not rebuilt" else ABSENT
+    return noted("NA", entry.reason) if entry.status == "not rebuilt" else ABSENT
 
 
 def seeds(entry: Entry) -> Cell:
@@ -84,7 +92,7 @@ class View:
 
     def heading(self, dataset: str) -> str:
         """The dataset, labelled if synthetic."""
-        return f"{dataset} (synthetic)" if self.synthetic(dataset) else dataset
+        return labelled(dataset, self.synthetic(dataset))
 
     def best(self, dataset: str, metric: str) -> str:
         """The best mean of a column as printed; empty when nothing is to be compared."""
@@ -99,18 +107,20 @@ class View:
             return absent(entry)
         values = entry.values(metric)
         if not values:
-            return Cell("NA", notes=(Note(entry.unavailable(metric)),))
-        centre = written(mean(values), metric)
-        spread = f" ± {written(stdev(values), metric)}" if len(values) > 1 else ""
-        bold = entry.method != CHANCE and centre == self.best(entry.dataset, metric)
-        return Cell(centre + spread, bold, _marks(entry, metric))
+            return noted("NA", entry.unavailable(metric))
+        best = entry.method != CHANCE and written(mean(values), metric) == self.best(entry.dataset, metric)
+        return Cell(averaged(values, FORMS.get(metric, ".2f")), best, _marks(entry, metric))
+
+    def plain(self, entry: Entry, metric: str) -> Cell:
+        """``value`` where nothing is the best of a column."""
+        return replace(self.value(entry, metric), bold=False)
 
     def difference(self, entry: Entry, metric: str) -> Cell:
         """Mean minus published value, or why there is no difference."""
         if not entry.runs:
             return self.value(entry, metric)
         if entry.deviations:
-            return Cell("n/c", notes=(Note(incomparable(entry)),))
+            return noted("n/c", incomparable(entry))
         delta = entry.delta(metric)
         return self.value(entry, metric) if delta is None else Cell(f"{delta:+.2f}", notes=_marks(entry, metric))
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from matplotlib.figure import Figure
+from matplotlib.text import Text
+
 from rsitr.figures import comparison as figure
 
 
 def texts_of(panels, tmp_path, monkeypatch):
     """All texts of the drawn figure."""
     drawn = []
-    save = figure.Figure.savefig
-    monkeypatch.setattr(figure.Figure, "savefig", lambda self, *a, **k: (drawn.append(self), save(self, *a, **k)))
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (drawn.append(self), save(self, *a, **k)))
     figure.draw("t", panels, tmp_path / "t.png")
-    return [text.get_text() for text in drawn[0].findobj(figure.matplotlib.text.Text) if text.get_text()], drawn[0]
+    return [text.get_text() for text in drawn[0].findobj(Text) if text.get_text()], drawn[0]
 
 
 def test_the_picture_tells_published_stale_missing_and_ceiling(tmp_path, monkeypatch):

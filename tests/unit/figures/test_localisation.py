@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
+from matplotlib.text import Text
 
 from rsitr.figures import localisation as figure
 from rsitr.localisation.scene import Piece
@@ -23,8 +25,8 @@ def panel(query, regions=()):
 def drawn(tmp_path, monkeypatch):
     """Draws panels and returns the figure."""
     figures = []
-    save = figure.Figure.savefig
-    monkeypatch.setattr(figure.Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k)))
+    save = Figure.savefig
+    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k)))
 
     def draw(panels):
         figure.draw("Located", panels, tmp_path / "new" / "l.png")
@@ -35,7 +37,7 @@ def drawn(tmp_path, monkeypatch):
 
 def test_each_query_has_a_line_of_scene_map_and_overlay(drawn):
     found = drawn([panel(query) for query in QUERIES])
-    texts = [text.get_text().replace("\n", " ") for text in found.findobj(figure.matplotlib.text.Text)]
+    texts = [text.get_text().replace("\n", " ") for text in found.findobj(Text)]
     assert f"(a) {QUERIES[0]}" in texts
     assert f"(b) {QUERIES[1]}" in texts
     assert "Located" in texts

@@ -1,0 +1,80 @@
+"""What the figures share: how one becomes a file, how its panels are arranged, and how they look."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+import numpy.typing as npt
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure, SubFigure
+
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+"""Okabe and Ito's palette, which colour-blind readers can tell apart."""
+GREY = "#555555"
+
+
+@contextmanager
+def canvas(path: Path, title: str, width: float, height: float, dpi: int = 200) -> Iterator[Figure]:
+    """A figure of a size in inches, written as PNG at the end of the block.
+
+    Equal input gives equal bytes with the same matplotlib.
+    """
+    with matplotlib.style.context("default"):
+        figure = Figure(figsize=(width, height), layout="constrained")
+        if title:
+            figure.suptitle(title, fontsize=11)
+        yield figure
+        path.parent.mkdir(parents=True, exist_ok=True)
+        # The name and version of the writer would change the bytes without changing the picture.
+        figure.savefig(path, dpi=dpi, metadata={"Software": None})
+
+
+def arranged(panels: int, columns: int) -> tuple[int, int]:
+    """How many of some panels are side by side, and how many lines they take."""
+    across = min(columns, panels)
+    return across, -(-panels // across)
+
+
+def grid_of(figure: Figure, panels: int, across: int, down: int, **shared: Any) -> list[Axes]:
+    """The axes of panels, line by line; what the last line does not need is invisible."""
+    grid = figure.subplots(down, across, squeeze=False, **shared)
+    for axes in grid.flat[panels:]:
+        axes.set_visible(False)
+    return list(grid.flat[:panels])
+
+
+def lines_of(figure: Figure, heights: Sequence[float]) -> list[SubFigure]:
+    """A part of the figure for each line, with heights in these ratios."""
+    return list(figure.subfigures(len(heights), 1, squeeze=False, height_ratios=heights)[:, 0])
+
+
+def plot(axes: Axes, heading: str, grid: Any = "both", fontsize: int = 10) -> None:
+    """Axes of numbers: a heading on the left, a pale grid behind the data, no frame above and on the right."""
+    axes.set_title(heading, loc="left", fontsize=fontsize)
+    axes.grid(axis=grid, color="#dddddd", linewidth=0.6)
+    axes.set_axisbelow(True)
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def picture(axes: Axes, image: npt.NDArray[np.uint8]) -> None:
+    """An image [H, W, 3] without ticks, in the pixels of its own size."""
+    height, width = image.shape[:2]
+    axes.imshow(image, extent=(0, width, height, 0))
+    axes.set(xticks=[], yticks=[])
+
+
+def blank(axes: Axes, text: str) -> None:
+    """Text where there is nothing to plot."""
+    axes.set(xticks=[], yticks=[])
+    axes.text(0.5, 0.5, text, ha="center", va="center", fontsize=9, transform=axes.transAxes)
+
+
+def legend_below(figure: Figure, entries: Sequence[Artist], ncols: int = 2) -> None:
+    """The legend of the whole figure."""
+    figure.legend(handles=entries, loc="outside lower center", ncols=ncols, fontsize=8, frameon=False)
