@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 from rich.table import Table
 
-from rsitr.cli.show import show
+from rsitr.cli.common import show
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from typing import NamedTuple
 
 import torch
 
-from rsitr.cli.cells import cell_id
+from rsitr.cli.common import cell_id
 from rsitr.errors import RsitrError
 from rsitr.params import CellId, TwoStageId, load_params
 from rsitr.pipeline.run import trained

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,18 +12,13 @@ from rich.table import Column, Table
 
 from rsitr import __version__
 from rsitr.cli.captions import captions
-from rsitr.cli.cells import CellArgument, cell_id
-from rsitr.cli.certify import certify
+from rsitr.cli.common import CellArgument, Commands, ExperimentArgument, ExperimentOption, cell_id, opened, show
 from rsitr.cli.data import data
 from rsitr.cli.dedup import dedup
 from rsitr.cli.examples import examples
 from rsitr.cli.locate import attention, locate
-from rsitr.cli.opened import ExperimentArgument, opened
 from rsitr.cli.peder import peder
-from rsitr.cli.pretrain import pretrain
-from rsitr.cli.reported import reported
 from rsitr.cli.scenes import scenes
-from rsitr.cli.show import show
 from rsitr.errors import ParamsError
 from rsitr.pipeline.run import run as run_artefact
 from rsitr.pipeline.snakemake import snakemake
@@ -33,14 +29,14 @@ from rsitr.records.certificates import Ledger
 from rsitr.records.schemas import write_schemas
 from rsitr.tables.declared import GROUPS
 
-app = typer.Typer(
+app = Commands(
     help="The reproducible benchmark of remote sensing image-text retrieval. Run from the folder with the Snakefile.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
 for name, commands in (("data", data), ("dedup", dedup), ("captions", captions), ("scenes", scenes), ("peder", peder)):
     app.add_typer(commands, name=name)
-for command in (locate, attention, examples, pretrain, certify):
+for command in (locate, attention, examples):
     app.command()(command)
 
 
@@ -67,7 +63,6 @@ def _spec(cell: str) -> Spec:
 
 
 @app.command()
-@reported
 def run(
     item: Annotated[
         str,
@@ -93,7 +88,6 @@ def run(
 
 
 @app.command()
-@reported
 def train(cell: CellArgument) -> None:
     """Train one cell; continues a run that was interrupted."""
     spec = _spec(cell)
@@ -101,7 +95,6 @@ def train(cell: CellArgument) -> None:
 
 
 @app.command()
-@reported
 def evaluate(cell: CellArgument) -> None:
     """Evaluate a trained cell on its test split and write its record."""
     spec = _spec(cell)
@@ -109,12 +102,10 @@ def evaluate(cell: CellArgument) -> None:
 
 
 @app.command()
-@reported
 def tables(
     experiment: ExperimentArgument = None,
     only: Annotated[
-        str | None,
-        typer.Option(help=f"A table, or a group of them: {', '.join(GROUPS)}; default: all."),
+        str | None, typer.Option(help=f"A table, or a group of them: {', '.join(GROUPS)}; default: all.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse failed, missing and stale records.")] = False,
 ) -> None:
@@ -129,7 +120,6 @@ def tables(
 
 
 @app.command()
-@reported
 def schemas() -> None:
     """Write the JSON schemas of params.yaml and of records, for editors and other programs."""
     for path in write_schemas():
@@ -137,7 +127,6 @@ def schemas() -> None:
 
 
 @app.command()
-@reported
 def status(experiment: ExperimentArgument = None) -> None:
     """Every cell, prior, two-stage retrieval and study: done, missing, skipped, failed, stale."""
     params, name = opened(experiment)
@@ -151,7 +140,6 @@ def status(experiment: ExperimentArgument = None) -> None:
 
 
 @app.command()
-@reported
 def retry(
     experiment: ExperimentArgument = None,
     failed: Annotated[bool, typer.Option("--failed", help="What failed; training continues where it stopped.")] = False,
@@ -170,3 +158,48 @@ def retry(
     if chosen:
         targets = [str(spec.record_file) for spec in chosen]
         raise typer.Exit(snakemake([*targets, f"results/tables/{name}/comparison.csv"], name, cores))
+
+
+@app.command()
+def pretrain(
+    spec: Annotated[Path, typer.Argument(help="A YAML file (rsitr.pretraining.spec says what is in it).")],
+) -> None:
+    """Pre-train a CLIP model on webdataset shards in one process; continues a run that was interrupted.
+
+    On several GPUs: torchrun --nproc-per-node N -m rsitr.pretraining SPEC
+    """
+    from rsitr.pretraining.loop import pretrain as train_clip
+    from rsitr.pretraining.spec import load_spec
+
+    wanted = load_spec(spec)
+    record = train_clip(wanted)
+    left_out = ", ".join(f"{count} x {problem}" for problem, count in record.skipped.items())
+    print(
+        f"{wanted.out}: {record.steps} steps, loss {record.history[-1].loss:.4f}, "
+        f"{record.samples_per_second:.1f} samples/s" + (f", left out: {left_out}" if left_out else "")
+    )
+
+
+@app.command()
+def certify(
+    base: Annotated[str, typer.Argument(help="The commit whose records are current, e.g. HEAD~3.")],
+    experiment: ExperimentOption = None,
+    workers: Annotated[int, typer.Option(help="Replays at a time.")] = 2,
+    only: Annotated[
+        list[str] | None, typer.Option(help="An item, as cells/demo/scenes-a/vse/0; several times.")
+    ] = None,
+    also: Annotated[list[str] | None, typer.Option(help="An item to replay as well, for what it runs.")] = None,
+) -> None:
+    """Replay what changed since BASE in both trees, and certify what computes the same numbers bit for bit.
+
+    An interrupted run continues. The certificates are added to results/certificates.csv: commit it.
+    """
+    from rsitr.pipeline.certify import certify as replay
+    from rsitr.pipeline.judging import summary as judged
+
+    _, name = opened(experiment)
+    verdicts, added = replay(base, name, workers, only or (), also or ())
+    print(judged(verdicts) if verdicts else f"nothing to certify: all code behind {name} is that of {base}")
+    print(f"{added} certificates added")
+    if any(verdict.state != "certified" for verdict in verdicts):
+        raise typer.Exit(1)

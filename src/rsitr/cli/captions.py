@@ -10,17 +10,15 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from rsitr.cli.reported import reported
-from rsitr.cli.show import show
+from rsitr.cli.common import Commands, show
 from rsitr.errors import ParamsError
 from rsitr.params import Dedup
 from rsitr.records.paths import Paths
 
-captions = typer.Typer(help="Similarity of captions, statistics of datasets, keywords.", no_args_is_help=True)
+captions = Commands(help="Similarity of captions, statistics of datasets, keywords.", no_args_is_help=True)
 
 
 @captions.command("similarity")
-@reported
 def captions_similarity(
     dataset: str,
     measure: Annotated[str, typer.Argument(help="bleu-1 to bleu-4, meteor, or released.")],
@@ -41,7 +39,6 @@ def captions_similarity(
 
 
 @captions.command("keywords")
-@reported
 def captions_keywords(dataset: str) -> None:
     """Write the keywords of every image: the dataset's own where it has any, else those of its captions."""
     from rsitr.captions.keyword_table import build_keywords, read_keywords
@@ -56,7 +53,6 @@ def captions_keywords(dataset: str) -> None:
 
 
 @captions.command("statistics")
-@reported
 def captions_statistics(
     datasets: Annotated[list[str] | None, typer.Argument(help="Datasets whose canonical tables are built.")] = None,
     json: Annotated[Path | None, typer.Option(help="An annotation of your own in Karpathy's layout.")] = None,

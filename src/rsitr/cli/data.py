@@ -10,16 +10,14 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from rsitr.cli.reported import reported
-from rsitr.cli.show import show
+from rsitr.cli.common import Commands, show
 from rsitr.params import Dedup
 from rsitr.records.paths import Paths
 
-data = typer.Typer(help="Fetch datasets and build their canonical tables.", no_args_is_help=True)
+data = Commands(help="Fetch datasets and build their canonical tables.", no_args_is_help=True)
 
 
 @data.command("list")
-@reported
 def data_list() -> None:
     """Every registered dataset, its licence and where it comes from."""
     from rsitr.datasets import registry
@@ -32,7 +30,6 @@ def data_list() -> None:
 
 
 @data.command("fetch")
-@reported
 def data_fetch(dataset: str) -> None:
     """Fetch the files of a dataset, from its official place or the mirror that RSITR_MIRROR names."""
     from rsitr.datasets.acquire import fetch_dataset
@@ -42,7 +39,6 @@ def data_fetch(dataset: str) -> None:
 
 
 @data.command("build")
-@reported
 def data_build(dataset: str) -> None:
     """Extract the fetched files of a dataset and write its canonical table."""
     from rsitr.datasets.acquire import RECEIPT, build
@@ -52,10 +48,8 @@ def data_build(dataset: str) -> None:
 
 
 @data.command("clean")
-@reported
 def data_clean(
-    dataset: str,
-    dedup: Annotated[Dedup, typer.Option(help="Which duplicates leave training.")] = "none",
+    dataset: str, dedup: Annotated[Dedup, typer.Option(help="Which duplicates leave training.")] = "none"
 ) -> None:
     """Write the cleaned view of a dataset: which images are used, and why each other one is not."""
     from rsitr.dedup.clean import write_clean
@@ -65,7 +59,6 @@ def data_clean(
 
 
 @data.command("verify")
-@reported
 def data_verify(datasets: list[str]) -> None:
     """Check every fetched file against its size and checksum, and that every image is readable and unchanged."""
     from rsitr.datasets.verify import verify
@@ -84,7 +77,6 @@ def data_verify(datasets: list[str]) -> None:
 
 
 @data.command("export")
-@reported
 def data_export(
     dataset: str,
     form: Annotated[
@@ -103,7 +95,6 @@ def data_export(
 
 
 @data.command("shards")
-@reported
 def data_shards(
     dataset: str,
     out: Annotated[Path, typer.Option(help="A new folder.")],
@@ -116,7 +107,6 @@ def data_shards(
 
 
 @data.command("audit")
-@reported
 def data_audit(
     datasets: Annotated[list[str], typer.Argument(metavar="DATASET...", help="Datasets whose tables are built.")],
     out: Annotated[Path | None, typer.Option(help="Write every finding to this csv file.")] = None,

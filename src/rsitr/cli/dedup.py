@@ -8,15 +8,14 @@ from typing import Annotated
 
 import typer
 
-from rsitr.cli.reported import reported
+from rsitr.cli.common import Commands
 from rsitr.params import Dedup
 from rsitr.records.paths import Paths
 
-dedup = typer.Typer(help="Find near-duplicate images inside and between datasets.", no_args_is_help=True)
+dedup = Commands(help="Find near-duplicate images inside and between datasets.", no_args_is_help=True)
 
 
 @dedup.command("thumbnails")
-@reported
 def dedup_thumbnails(dataset: str) -> None:
     """Decode every image of a dataset once, to the small size at which images are compared."""
     from rsitr.dedup.thumbnails import write_thumbnails
@@ -26,7 +25,6 @@ def dedup_thumbnails(dataset: str) -> None:
 
 
 @dedup.command("pairs")
-@reported
 def dedup_near_duplicates(
     first: str,
     second: Annotated[str | None, typer.Argument(help="Default: the first one, for those inside it.")] = None,
@@ -45,7 +43,6 @@ def dedup_near_duplicates(
 
 
 @dedup.command("gather")
-@reported
 def dedup_gather(first: str, second: str, shards: int) -> None:
     """Put the shards of a comparison together."""
     from rsitr.dedup.pairs import gather_files
@@ -56,10 +53,8 @@ def dedup_gather(first: str, second: str, shards: int) -> None:
 
 
 @dedup.command("joint")
-@reported
 def dedup_joint(
-    protocol: str,
-    rule: Annotated[Dedup, typer.Option(help="What near duplicates are.")] = "copies",
+    protocol: str, rule: Annotated[Dedup, typer.Option(help="What near duplicates are.")] = "copies"
 ) -> None:
     """Build the training set of a joint split protocol, ret-2 or ret-3, without any member's test images."""
     from rsitr.dedup.joint import build_joint, joint_protocol
@@ -74,7 +69,6 @@ def dedup_joint(
 
 
 @dedup.command("show")
-@reported
 def dedup_show(
     first: str,
     second: Annotated[str | None, typer.Argument(help="Default: the first one, for those inside it.")] = None,
@@ -95,11 +89,8 @@ def dedup_show(
 
 
 @dedup.command("group")
-@reported
 def dedup_group(
-    dataset: str,
-    image_id: str,
-    out: Annotated[Path, typer.Option(help="A PNG file.")] = Path("group.png"),
+    dataset: str, image_id: str, out: Annotated[Path, typer.Option(help="A PNG file.")] = Path("group.png")
 ) -> None:
     """Draw an image and all its near duplicates, in whatever datasets they were found, and which one is kept."""
     from rsitr.dedup.groups import near_duplicates

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from enum import StrEnum
-from typing import Annotated
+from importlib import import_module
+from typing import Annotated, Literal
 
 import typer
 
-from rsitr.cli.reported import reported
+from rsitr.cli.common import ExperimentArgument
 from rsitr.errors import ParamsError
 from rsitr.params import load_params
 from rsitr.pipeline.pictures import PAPERS
@@ -16,19 +16,9 @@ from rsitr.pipeline.specs import spec_of
 from rsitr.records.paths import Paths
 
 
-class Paper(StrEnum):
-    """A paper whose figures are drawn again."""
-
-    amfmn = "amfmn"
-    pir = "pir"
-    mtgfe = "mtgfe"
-    peder = "peder"
-
-
-@reported
 def examples(
-    experiment: Annotated[str | None, typer.Argument(help="Default: the one that params.yaml chooses.")] = None,
-    paper: Annotated[Paper, typer.Option(help="Whose figures.")] = Paper.amfmn,
+    experiment: ExperimentArgument = None,
+    paper: Annotated[Literal["amfmn", "pir", "mtgfe", "peder"], typer.Option(help="Whose figures.")] = "amfmn",
 ) -> None:
     """Draw the pictures of a paper from trained cells.
 
@@ -42,26 +32,15 @@ def examples(
     cells = pictures.cells(params, experiment)
     if not cells:
         raise ParamsError(f"the pictures are of {pictures.needed}: add it to the matrix of {experiment}")
-    outcomes = {label: checkpoint_of(spec_of(params, cell)).outcome for label, cell in cells.items()}
-    out, first, last = Paths.tables(experiment), next(iter(cells.values())), list(cells.values())[-1]
-    if paper is Paper.peder:  # a model that is unavailable is a column with the reason, not an error
-        from rsitr.examples import peder
-
+    first, last = next(iter(cells.values())), list(cells.values())[-1]
+    module = import_module(f"rsitr.examples.{paper}")
+    if paper == "peder":  # a model that is unavailable is a column with the reason, not an error
         specs = {label: spec_of(params, cell) for label, cell in cells.items()}
-        written = peder.build(specs, outcomes, first.dataset, out)
+        outcomes = {label: checkpoint_of(spec).outcome for label, spec in specs.items()}
+        written = module.build(specs, outcomes, first.dataset, Paths.tables(experiment))
     else:
+        titles = {"amfmn": f"{first.method} on {first.dataset}", "pir": f"{last.method} on {last.dataset}"}
         specs = {label: trained(params, cell) for label, cell in cells.items()}
-        if paper is Paper.amfmn:
-            from rsitr.examples import amfmn
-
-            written = amfmn.build(specs, f"{first.method} on {first.dataset}", out)
-        elif paper is Paper.pir:
-            from rsitr.examples import pir
-
-            written = pir.build(specs, f"{last.method} on {last.dataset}", out)
-        else:
-            from rsitr.examples import mtgfe
-
-            written = mtgfe.build(specs, first.dataset, out)
+        written = module.build(specs, titles.get(paper, first.dataset), Paths.tables(experiment))
     for path in written:
         print(path)

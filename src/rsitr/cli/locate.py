@@ -7,19 +7,17 @@ from typing import Annotated
 
 import typer
 
-from rsitr.cli.reported import reported
-from rsitr.params import CellId, load_params
+from rsitr.cli.common import DatasetOption, ExperimentOption, SeedOption, asked
 from rsitr.pipeline.run import trained
 
 
-@reported
 def locate(
     image: Annotated[Path, typer.Option(help="The scene: GeoTIFF, TIFF, PNG, JPEG, of any size.")],
     text: Annotated[list[str], typer.Option(help="What to look for; may be given several times.")],
     method: Annotated[str, typer.Option(help="A trained method.")] = "amfmn-sim",
-    dataset: Annotated[str | None, typer.Option(help="What it was trained on [the experiment's first].")] = None,
-    experiment: Annotated[str | None, typer.Option(help="Of params.yaml [the chosen one].")] = None,
-    seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
+    dataset: DatasetOption = None,
+    experiment: ExperimentOption = None,
+    seed: SeedOption = 0,
     sizes: Annotated[list[int] | None, typer.Option(help="Sides of the windows in pixels [256 128 512].")] = None,
     median: Annotated[int | None, typer.Option(help="Side of the median filter in pixels [251]; 1 for none.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for what is found.")] = Path("results/located"),
@@ -30,22 +28,18 @@ def locate(
     from rsitr.localisation.windows import SIZES
     from rsitr.stages.model import Trained
 
-    params = load_params()
-    experiment = experiment or params.experiment
-    cell = CellId(experiment, dataset or params[experiment].datasets[0], method, seed)
-    score = Trained(trained(params, cell)).scorer(text)
+    score = Trained(trained(*asked(method, experiment, dataset, seed))).scorer(text)
     for found in run(image, text, score, out, sizes=sizes or SIZES, median=median or MEDIAN):
         print(f"{found.query}: {found.lowest:.3f} to {found.highest:.3f}, {found.geotiff}, {found.overlay}")
 
 
-@reported
 def attention(
     image: Annotated[Path, typer.Option(help="PNG, JPEG or TIFF, of the size of a retrieved image.")],
     text: Annotated[str, typer.Option(help="A caption of it.")],
     method: Annotated[list[str] | None, typer.Option(help="A trained method; may be given several times.")] = None,
-    dataset: Annotated[str | None, typer.Option(help="What it was trained on [the experiment's first].")] = None,
-    experiment: Annotated[str | None, typer.Option(help="Of params.yaml [the chosen one].")] = None,
-    seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
+    dataset: DatasetOption = None,
+    experiment: ExperimentOption = None,
+    seed: SeedOption = 0,
     out: Annotated[Path, typer.Option(help="The picture.")] = Path("results/attention.png"),
 ) -> None:
     """Draw what each word of a caption looks at in an image (MTGFE, Figs. 6 and 7)."""
@@ -54,12 +48,8 @@ def attention(
     from rsitr.figures import word_attention
     from rsitr.stages.model import Trained
 
-    params = load_params()
-    experiment = experiment or params.experiment
-    place = dataset or params[experiment].datasets[0]
-    pixels = picture(image)
-    readings = []
+    pixels, readings = picture(image), []
     for name in method or ["mtgfe"]:
-        model = Trained(trained(params, CellId(experiment, place, name, seed)))
-        readings.append(read(model, name, pixels, text))
-    print(word_attention.draw(f"What words look at, trained on {place}: {text}", readings, out))
+        params, cell = asked(name, experiment, dataset, seed)
+        readings.append(read(Trained(trained(params, cell)), name, pixels, text))
+    print(word_attention.draw(f"What words look at, trained on {cell.dataset}: {text}", readings, out))

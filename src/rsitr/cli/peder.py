@@ -9,19 +9,16 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from rsitr.cli.cells import CellArgument, cell_id
-from rsitr.cli.reported import reported
-from rsitr.cli.show import show
+from rsitr.cli.common import CellArgument, Commands, DatasetOption, SeedOption, asked, cell_id, show
 from rsitr.errors import ParamsError, RecordError, WeightsUnavailable
-from rsitr.params import CellId, load_params
+from rsitr.params import load_params
 from rsitr.pipeline.specs import check_cell, spec_of
 from rsitr.records.study import folder
 
-peder = typer.Typer(help="CLIP alone for both directions (S. Dinesh Krishnan et al., 2025).", no_args_is_help=True)
+peder = Commands(help="CLIP alone for both directions (S. Dinesh Krishnan et al., 2025).", no_args_is_help=True)
 
 
 @peder.command("failures")
-@reported
 def peder_failures(cell: CellArgument) -> None:
     """The queries that a measured cell answers worst, with the words of their captions."""
     from rsitr.retrieval.failures import FIELDS, in_words, read_failures
@@ -40,7 +37,6 @@ def peder_failures(cell: CellArgument) -> None:
 
 
 @peder.command("probabilities")
-@reported
 def peder_probabilities(
     image: Annotated[list[Path], typer.Option(help="An image of any size; may be given several times.")],
     text: Annotated[list[str], typer.Option(help="A caption; may be given several times.")],
@@ -48,8 +44,8 @@ def peder_probabilities(
         list[str] | None, typer.Option(help="A CLIP; several times [clip@rn50, clip, clip@vit-l-14].")
     ] = None,
     experiment: Annotated[str | None, typer.Option(help="Whose settings, of params.yaml [the chosen one].")] = None,
-    dataset: Annotated[str | None, typer.Option(help="What it was trained on [the experiment's first].")] = None,
-    seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
+    dataset: DatasetOption = None,
+    seed: SeedOption = 0,
 ) -> None:
     """How probable each CLIP takes each caption for each image, and each image for each caption, in percent.
 
@@ -58,20 +54,18 @@ def peder_probabilities(
     from rsitr.examples.images import picture
     from rsitr.stages.clip_probabilities import Asked, Probabilities, probabilities, ready
 
-    params = load_params()
-    experiment = experiment or params.experiment
     pictures = [picture(path) for path in image]
     found: dict[str, Probabilities] = {}
-    asked: Asked | None = None
+    clip: Asked | None = None
     for name in method or ("clip@rn50", "clip", "clip@vit-l-14"):
-        cell = CellId(experiment, dataset or params[experiment].datasets[0], name, seed)
+        params, cell = asked(name, experiment, dataset, seed)
         check_cell(params, cell)
         try:
-            asked = ready(spec_of(params, cell), asked and asked.device)
+            clip = ready(spec_of(params, cell), clip and clip.device)
         except WeightsUnavailable as error:
             print(f"{name}: {error}")
             continue
-        found[f"{name} ({asked.architecture})"] = probabilities(asked, pictures, text)
+        found[f"{name} ({clip.architecture})"] = probabilities(clip, pictures, text)
     if not found:
         raise ParamsError("no CLIP can be asked: see what each of them misses")
     for title, side in (("captions for an image", "of_captions"), ("images for a caption", "of_images")):

@@ -2,27 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
 from rich.markup import escape
 from rich.table import Table
 
-from rsitr.cli.reported import reported
-from rsitr.cli.show import show
+from rsitr.cli.common import Commands, ExperimentArgument, show
 from rsitr.params import load_params
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.specs import prior_spec
 from rsitr.records.prior import read_prior
 
-scenes = typer.Typer(help="Train scene classifiers for methods to start from.", no_args_is_help=True)
+scenes = Commands(help="Train scene classifiers for methods to start from.", no_args_is_help=True)
 
 
 @scenes.command("report")
-@reported
-def scenes_report(
-    experiment: Annotated[str | None, typer.Argument(help="Default: the experiment that params.yaml chooses.")] = None,
-) -> None:
+def scenes_report(experiment: ExperimentArgument = None) -> None:
     """The priors of an experiment: what they learned from, what was left out and why, how well they tell scenes."""
     params = load_params()
     name, present = experiment or params.experiment, Present()
@@ -37,7 +30,6 @@ def scenes_report(
         accuracy = "" if record.accuracy is None else f"{record.accuracy:.2f}"
         counts = (str(record.images.get(part, "")) for part in ("train", "held_out"))
         reasons = [f"{count} {reason}" for reason, count in record.left_out.items()]
-        table.add_row(
-            prior.path, state, accuracy, *counts, escape("\n".join([*reasons, record.outcome.reason]).strip())
-        )
+        why = escape("\n".join([*reasons, record.outcome.reason]).strip())
+        table.add_row(prior.path, state, accuracy, *counts, why)
     show(table)

@@ -38,19 +38,15 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     images are from the test split and of different classes, if there are classes.
     """
     models = load_all({mode: specs[mode] for mode in NAMES if mode in specs})
-    shown = TestImages(models["sentence"].data, specs["sentence"])
-    return [
-        draw_saliency(models["sentence"], shown, title, out / "amfmn-saliency.png"),
-        draw_retrieval(models, shown, title, out / "amfmn-retrieval.png"),
-        *draw_localisation(models["sentence"], shown, title, out / "amfmn-localisation"),
-    ]
-
-
-def draw_saliency(model: Trained, shown: TestImages, title: str, path: Path) -> Path:
-    """Fig. 10: where MVSA looks."""
+    model = models["sentence"]
+    shown = TestImages(model.data, specs["sentence"])
     assert isinstance(model.method, AMFMN)
-    samples = masked(model, model.method.saliency, shown.different(SAMPLES), shown)
-    return saliency.draw(f"Salient masks, {title}", samples, path)
+    masks = masked(model, model.method.saliency, shown.different(SAMPLES), shown)  # where MVSA looks
+    return [
+        saliency.draw(f"Salient masks, {title}", masks, out / "amfmn-saliency.png"),
+        draw_retrieval(models, shown, title, out / "amfmn-retrieval.png"),
+        *draw_localisation(model, shown, title, out / "amfmn-localisation"),
+    ]
 
 
 def draw_retrieval(models: Mapping[QueryMode, Trained], shown: TestImages, title: str, path: Path) -> Path:

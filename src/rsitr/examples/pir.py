@@ -32,18 +32,14 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     label, model = list(models.items())[-1]
     shown = TestImages(model.data, specs[label])
     encoded = {name: encoded_test(each) for name, each in models.items()}
+    look: Callable[[Tensor], Tensor] = model.method.saliency  # type: ignore[assignment]
+    beliefs = masked(model, look, shown.different(SAMPLES), shown)  # Eq. 3
+    quantity = "belief, from its least in the image to its most"
     return [
         *draw_embeddings(encoded, shown, title, out / "pir-embeddings"),
-        draw_belief(model, shown, title, out / "pir-belief.png"),
+        saliency.draw(f"Belief, {title}", beliefs, out / "pir-belief.png", quantity),
         *draw_retrieval(model, encoded[label], shown, title, out),
     ]
-
-
-def draw_belief(model: Trained, shown: TestImages, title: str, path: Path) -> Path:
-    """Where the belief (Eq. 3) is."""
-    look: Callable[[Tensor], Tensor] = model.method.saliency  # type: ignore[assignment]
-    samples = masked(model, look, shown.different(SAMPLES), shown)
-    return saliency.draw(f"Belief, {title}", samples, path, "belief, from its least in the image to its most")
 
 
 def draw_retrieval(model: Trained, encoded: Encoded, shown: TestImages, title: str, out: Path) -> list[Path]:
@@ -52,9 +48,8 @@ def draw_retrieval(model: Trained, encoded: Encoded, shown: TestImages, title: s
     wanted = [shown.split.image_ids[place] for place in places]
     images = found_images("caption", model, encoded, wanted, shown)
     captions = found_captions(model, encoded, places, shown)
+    among = f"found among {len(shown.split.paths)}, {title}", f"found among {len(shown.split.captions)}, {title}"
     return [
-        ranked.draw(f"Images found among {len(shown.split.paths)}, {title}", images, out / "pir-images.png"),
-        ranked_captions.draw(
-            f"Captions found among {len(shown.split.captions)}, {title}", captions, out / "pir-captions.png"
-        ),
+        ranked.draw(f"Images {among[0]}", images, out / "pir-images.png"),
+        ranked_captions.draw(f"Captions {among[1]}", captions, out / "pir-captions.png"),
     ]

@@ -90,14 +90,15 @@ def _draw_panel(axes: Axes, panel: Panel, markers: dict[str, str]) -> None:
 
 
 def _legend(panels: Sequence[Panel], markers: dict[str, str]) -> list[Line2D]:
+    bars = [bar for panel in panels for bar in panel.bars]
     entries = [Line2D([], [], marker="o", linestyle="", color=SEED, markersize=4, label="one seed")]
-    if any(len(bar.seeds) > 1 for panel in panels for bar in panel.bars):
+    if any(len(bar.seeds) > 1 for bar in bars):
         entries.append(Line2D([], [], marker="|", color="black", label="mean ± std over seeds"))
     for label, marker in markers.items():
         entries.append(Line2D([], [], marker=marker, linestyle="", ms=8, mfc="none", mec=PAPER, label=label))
     if any(map(_ceiling_fits, panels)):
         entries.append(Line2D([], [], linestyle="--", color=CEILING, label="ceiling of repeated captions"))
-    if any(bar.stale for panel in panels for bar in panel.bars):
+    if any(bar.stale for bar in bars):
         entries.append(Line2D([], [], linestyle="", label="† made by other code, parameters or data"))
     return entries
 

@@ -29,8 +29,6 @@ class Panel(NamedTuple):
 
     setting: str
     curves: tuple[Curve, ...]
-    blank: str = "no cells that differ in this alone"
-    """What replaces the curves if there are none."""
 
 
 def _draw_curve(axes: Axes, curve: Curve, place: int) -> None:
@@ -56,7 +54,7 @@ def _draw_panel(axes: Axes, panel: Panel, heading: str) -> None:
         axes.set_xticks(settings, [f"{setting:g}" for setting in settings], fontsize=7)
         axes.legend(fontsize=8, frameon=False)
     else:
-        blank(axes, panel.blank)
+        blank(axes, "no cells that differ in this alone")
 
 
 def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:

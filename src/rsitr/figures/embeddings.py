@@ -68,13 +68,11 @@ def _draw_panel(axes: Axes, panel: Panel, classes: Sequence[str], colours: dict[
 
 def _legend(classes: Sequence[str], colours: dict[str, str]) -> list[Line2D]:
     others = len({name for name in classes if name} - set(colours))
-    unnamed = [("without a class", GREY)] if "" in classes and not others else []
-    named = [*colours.items(), *([(f"{others} other classes", GREY)] if others else unnamed)]
-    kinds = [("image", "o"), ("text", "x")]
-    return [
-        *(Line2D([], [], linestyle="", marker=mark, color="#555555", ms=5, label=name) for name, mark in kinds),
-        *(Line2D([], [], linestyle="", marker="s", color=colour, ms=6, label=name) for name, colour in named),
-    ]
+    grey = f"{others} other classes" if others else "without a class"
+    named = [("o", "#555555", 5, "image"), ("x", "#555555", 5, "text")]
+    named += [("s", colour, 6, name) for name, colour in colours.items()]
+    named += [("s", GREY, 6, grey)] if others or "" in classes else []
+    return [Line2D([], [], linestyle="", marker=m, color=c, ms=size, label=name) for m, c, size, name in named]
 
 
 def draw(title: str, panels: Sequence[Panel], classes: Sequence[str], path: Path) -> Path:

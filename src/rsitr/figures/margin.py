@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib import colormaps
@@ -22,14 +21,8 @@ LABELS_AT = 0.3
 """Similarity at which the curves of panel (b) have their labels."""
 
 
-class Curve(NamedTuple):
-    """The margin for one pair of settings."""
-
-    gamma: float
-    beta: float
-    label: str
-    label_at: float
-    """Similarity."""
+Curve = tuple[float, float, str, float]
+"""The margin for one pair of settings: gamma, beta, its label and the similarity at which it has it."""
 
 
 def _crossing(beta: float) -> float:
@@ -41,10 +34,10 @@ def _crossing(beta: float) -> float:
 def _draw_panel(axes: Axes, curves: Iterable[Curve], heading: str) -> None:
     curves, similarity = list(curves), np.linspace(0, 1, POINTS)
     # The end of the map is a yellow that is hard to see on paper.
-    for curve, colour in zip(curves, colormaps["viridis"](np.linspace(0, 0.85, len(curves))), strict=True):
-        axes.plot(similarity, margin(similarity, curve.gamma, curve.beta), color=colour, linewidth=1.6)
-        height = float(margin(curve.label_at, curve.gamma, curve.beta))
-        text = axes.text(curve.label_at, height, curve.label, ha="center", va="center", fontsize=8)
+    colours = colormaps["viridis"](np.linspace(0, 0.85, len(curves)))
+    for (gamma, beta, label, place), colour in zip(curves, colours, strict=True):
+        axes.plot(similarity, margin(similarity, gamma, beta), color=colour, linewidth=1.6)
+        text = axes.text(place, float(margin(place, gamma, beta)), label, ha="center", va="center", fontsize=8)
         text.set_bbox({"color": "white", "pad": 1})
     axes.set(xlim=(0, 1), ylim=(0, None), xlabel="similarity S of caption and image", ylabel="margin α")
     plot(axes, heading)
@@ -52,8 +45,8 @@ def _draw_panel(axes: Axes, curves: Iterable[Curve], heading: str) -> None:
 
 def draw(path: Path) -> Path:
     """Write the picture as PNG: (a) several beta at one gamma, (b) several gamma at one beta (Eq. 29)."""
-    betas = (Curve(GAMMA, beta, f"β = {beta:g}".replace("-", "−"), _crossing(beta)) for beta in BETAS)
-    gammas = (Curve(gamma, BETA, f"γ = {gamma:g}", LABELS_AT) for gamma in GAMMAS)
+    betas = ((GAMMA, beta, f"β = {beta:g}".replace("-", "−"), _crossing(beta)) for beta in BETAS)
+    gammas = ((gamma, BETA, f"γ = {gamma:g}", LABELS_AT) for gamma in GAMMAS)
     with canvas(path, "", 7.2, 3.1) as figure:
         left, right = figure.subplots(1, 2)
         _draw_panel(left, betas, f"(a) γ = {GAMMA:g}")

@@ -6,6 +6,7 @@ All images are drawn square, which is how they were compared.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from math import ceil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from rsitr.datasets.images import load_rgb
 from rsitr.datasets.table import read_table
@@ -86,9 +87,8 @@ def draw_pairs(pairs: Sequence[Pairs], out: Path, *, limit: int = 40, title: str
             for pair in chosen.to_dict("records")
         ]
     if not panels:
-        raise DatasetError(
-            "no pairs to draw: the table of near duplicates is empty, or nothing in it matches the request"
-        )
+        nothing = "the table of near duplicates is empty, or nothing in it matches the request"
+        raise DatasetError(f"no pairs to draw: {nothing}")
     _write_sheet(panels, PAIRS_ACROSS, out, title, sum(len(part.rows) for part in pairs) - len(panels))
     return len(panels)
 
@@ -156,16 +156,14 @@ def _pair_panel(pair: dict[Any, Any], images: Mapping[str, _Shown]) -> Image.Ima
 def _member_panel(shown: _Shown, kept: bool) -> Image.Image:
     picture = _picture(shown.path)
     tile = _tile(picture) if picture else _absent(shown.path)
-    framed = Image.new("RGB", (TILE + 2 * FRAME, TILE + 2 * FRAME), KEPT if kept else PAPER)
-    framed.paste(tile, (FRAME, FRAME))
+    framed = ImageOps.expand(tile, FRAME, KEPT if kept else PAPER)
     return _panel([framed], [f"{shown.dataset} ({shown.split})", shown.image_id, "kept" if kept else ""])
 
 
 def _picture(path: Path) -> Image.Image | None:
-    try:
+    with suppress(CorruptArchive):
         return load_rgb(path)
-    except CorruptArchive:
-        return None
+    return None
 
 
 def _absent(path: Path) -> Image.Image:
@@ -188,18 +186,15 @@ def _box_in(whole: Image.Image, pair: dict[Any, Any]) -> tuple[Image.Image, Imag
     """The original with the box drawn on it, and what is in the box."""
     # The box may extend beyond the image, where there is nothing to see.
     beyond = [ceil(OVERHANG * side) + 1 for side in whole.size]
-    padded = Image.new("RGB", (whole.width + 2 * beyond[0], whole.height + 2 * beyond[1]), PAPER)
-    padded.paste(whole, (beyond[0], beyond[1]))
+    padded = ImageOps.expand(whole, (beyond[0], beyond[1]), PAPER)
     left, top = beyond[0] + pair["left"] * whole.width, beyond[1] + pair["top"] * whole.height
     right, bottom = left + pair["width"] * whole.width, top + pair["height"] * whole.height
     marked, scale = _tile(padded), (TILE / padded.width, TILE / padded.height)
-    corners = [left * scale[0], top * scale[1], right * scale[0], bottom * scale[1]]
+    sides = [round(side) for side in (left * scale[0], top * scale[1], right * scale[0], bottom * scale[1])]
     pen = ImageDraw.Draw(marked)
     # Dark next to bright, so that one of them is visible on any ground.
-    pen.rectangle([round(side) for side in corners], outline=INK, width=4)
-    pen.rectangle(
-        [round(side) + shift for side, shift in zip(corners, (1, 1, -1, -1), strict=True)], outline=BOX, width=2
-    )
+    pen.rectangle(sides, outline=INK, width=4)
+    pen.rectangle([side + shift for side, shift in zip(sides, (1, 1, -1, -1), strict=True)], outline=BOX, width=2)
     return marked, _tile(padded, (left, top, right, bottom))
 
 

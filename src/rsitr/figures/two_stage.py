@@ -38,8 +38,6 @@ class Panel(NamedTuple):
 
     title: str
     curves: tuple[Curve, ...]
-    blank: str = "no result yet"
-    """What replaces the curves if there are none."""
 
 
 def _draw_mr(axes: Axes, curve: Curve, colour: str) -> None:
@@ -77,7 +75,7 @@ def _prepare(axes: Axes, panel: Panel, ylabel: str) -> None:
     axes.set(xlabel="shortlist length K", ylabel=ylabel)
     plot(axes, panel.title)
     if not panel.curves:
-        blank(axes, panel.blank)
+        blank(axes, "no result yet")
         return
     axes.set_xscale("log", base=2)
     lengths = sorted({k for curve in panel.curves for k in curve.lengths})

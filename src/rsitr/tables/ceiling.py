@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from rsitr.captions.ceiling import Ceiling, expected_ceiling
 from rsitr.datasets.karpathy import SPLITS
-from rsitr.datasets.table import DatasetFacts, read_table
+from rsitr.datasets.table import read_table
 from rsitr.errors import DatasetError
 from rsitr.tables.declared import Declared
 from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
-
-if TYPE_CHECKING:
-    from rsitr.retrieval.recall import RecallReport
 
 RECALLS = Ceiling._fields
 HEADERS = tuple(f"{name[:3]} {name[4:].replace('r', 'R@')}" for name in RECALLS)
@@ -35,27 +31,13 @@ CAPTION = (
 WIDTH = sum(len(group.columns) for group in GROUPS)
 
 
-def _worst(captions: list[str], image_of: np.ndarray) -> RecallReport:
-    from rsitr.retrieval.recall import ceiling  # imports torch, which nothing else here needs
-
-    return ceiling(captions, image_of)
-
-
 def ceilings(captions: pd.Series) -> Iterator[str]:
     """Texts of both groups of ceilings for a split; ``captions`` holds a list for each of its images, none empty."""
+    from rsitr.retrieval.recall import ceiling  # imports torch, which nothing else here needs
+
     texts, image_of = captions.explode().tolist(), np.repeat(np.arange(len(captions)), captions.map(len))
-    for found in (_worst(texts, image_of), expected_ceiling(texts, image_of)):
+    for found in (ceiling(texts, image_of), expected_ceiling(texts, image_of)):
         yield from (f"{getattr(found, name):.2f}" for name in RECALLS)
-
-
-def _rows(name: str, frame: pd.DataFrame, facts: DatasetFacts) -> Iterator[Row]:
-    label = labelled(name, facts.synthetic)
-    described = frame[frame["captions"].map(len) > 0]
-    for place, split in enumerate(SPLITS):
-        captions = described.loc[described["split"].eq(split), "captions"]
-        counts = (str(len(captions)), str(int(captions.map(len).sum())))
-        found = ceilings(captions) if len(captions) else [""] * 2 * len(RECALLS)
-        yield Row(f"{label} {split}", tuple(map(Cell, (*counts, *found))), rule=place == 0)
 
 
 def _dataset(name: str, path: Path) -> Iterator[Row]:
@@ -64,7 +46,13 @@ def _dataset(name: str, path: Path) -> Iterator[Row]:
     except DatasetError as error:
         yield Row(name, (noted("NA", str(error)),) * WIDTH, rule=True)
         return
-    yield from _rows(name, table.to_pandas(), facts)
+    frame = table.to_pandas()
+    described = frame[frame["captions"].map(len) > 0]
+    for place, split in enumerate(SPLITS):
+        captions = described.loc[described["split"].eq(split), "captions"]
+        counts = (str(len(captions)), str(int(captions.map(len).sum())))
+        found = ceilings(captions) if len(captions) else [""] * 2 * len(RECALLS)
+        yield Row(f"{labelled(name, facts.synthetic)} {split}", tuple(map(Cell, (*counts, *found))), rule=place == 0)
 
 
 def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Path]:

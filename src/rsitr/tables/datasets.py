@@ -27,34 +27,25 @@ CAPTION = (
 )
 
 
-def _ceiling(test: pd.Series) -> tuple[str, str]:
-    """Ceilings of the captions of the test images, each of which has at least one."""
-    from rsitr.retrieval.recall import ceiling  # imports torch, which nothing else here needs
-
-    if test.empty:
-        return "", ""
-    found = ceiling(test.explode().tolist(), np.repeat(np.arange(len(test)), test.map(len)))
-    return f"{found.t2i_r1:.2f}", f"{found.t2i_r5:.2f}"
-
-
-def _different(captions: pd.Series) -> int:
-    from rsitr.retrieval.recall import text_groups  # as above
-
-    return len(set(text_groups(captions.tolist())))
-
-
 def statistics(frame: pd.DataFrame, facts: DatasetFacts) -> Iterator[str]:
     """The texts of a dataset's row, in the order of ``COLUMNS``. ``frame`` is canonical or clean."""
+    from rsitr.retrieval.recall import ceiling, text_groups  # imports torch, which nothing else here needs
+
     described = frame[frame["captions"].map(len) > 0]
     captions = described["captions"].explode()
     training = described.loc[described["split"].eq("train"), "captions"].explode()
+    test = described.loc[described["split"].eq("test"), "captions"]
     yield from (str(int(frame["split"].eq(split).sum())) for split in SPLITS)
     yield str(int(frame["problem"].ne("").sum()))
-    yield from (str(len(captions)), str(_different(captions)))
+    yield from (str(len(captions)), str(len(set(text_groups(captions.tolist())))))
     yield f"{captions.map(lambda caption: len(words(caption))).mean():.2f}" if len(captions) else ""
     yield str(len({word for caption in training for word in words(caption)}))
     yield str(frame.loc[frame["class_name"].ne(""), "class_name"].nunique())
-    yield from _ceiling(described.loc[described["split"].eq("test"), "captions"])
+    if test.empty:
+        yield from ("", "")
+    else:
+        found = ceiling(test.explode().tolist(), np.repeat(np.arange(len(test)), test.map(len)))
+        yield from (f"{found.t2i_r1:.2f}", f"{found.t2i_r5:.2f}")
     yield facts.origin
 
 

@@ -168,15 +168,13 @@ def _or_na(width: int, texts: Callable[[], Iterable[object]]) -> tuple[Cell, ...
         return (noted("NA", str(error)),) * width
 
 
-def _flat(found: Found) -> list[int]:
-    return [found.pairs, found.groups, *found.images]
-
-
-def _inside(images: Images, name: str, rule: str) -> Iterator[object]:
+def _inside(images: Images, pair: Pair, rule: str) -> Iterator[object]:
+    name, _ = pair
     images.present(name)
-    pairs = images.pairs((name, name)) if rule == "copies" else None
+    pairs = images.pairs(pair) if rule == "copies" else None
     frame = images.frames[name]
-    yield from _flat(hashes_inside(frame["fingerprint"]) if pairs is None else near_duplicates_inside(pairs))
+    found = hashes_inside(frame["fingerprint"]) if pairs is None else near_duplicates_inside(pairs)
+    yield from (found.pairs, found.groups, *found.images)
     cleaned = clean(frame, rule, pairs)
     for split, other in LEAVING:
         leaving = cleaned["split"].eq(split) & cleaned["reason"].eq(f"near duplicate in {other}")
@@ -184,22 +182,18 @@ def _inside(images: Images, name: str, rule: str) -> Iterator[object]:
 
 
 def _between(images: Images, pair: Pair, rule: str) -> list[int]:
-    if rule == "copies":
-        return _flat(near_duplicates_between(images.pairs(pair)))
     images.present(*pair)
-    first, second = (images.frames[name]["fingerprint"] for name in pair)
-    return _flat(hashes_between(first, second))
+    hashes = (images.frames[name]["fingerprint"] for name in pair)
+    found = near_duplicates_between(images.pairs(pair)) if rule == "copies" else hashes_between(*hashes)
+    return [found.pairs, found.groups, *found.images]
 
 
-def _inside_row(images: Images, name: str) -> Row:
-    found = (_or_na(len(INSIDE), partial(_inside, images, name, rule)) for rule in RULES)
-    return Row(images.label(name), (_compared(images, name), *chain(*found)))
-
-
-def _between_row(images: Images, pair: Pair) -> Row:
-    found = (_or_na(len(BETWEEN), partial(_between, images, pair, rule)) for rule in RULES)
-    compared = (_compared(images, name) for name in pair)
-    return Row(" × ".join(map(images.label, pair)), (*compared, *chain(*found)))
+def _row(images: Images, pair: Pair) -> Row:
+    """Near duplicates within a dataset or between two, by each rule."""
+    names = dict.fromkeys(pair)
+    count, columns = (_inside, INSIDE) if len(names) == 1 else (_between, BETWEEN)
+    found = (_or_na(len(columns), partial(count, images, pair, rule)) for rule in RULES)
+    return Row(" × ".join(map(images.label, names)), (*(_compared(images, name) for name in names), *chain(*found)))
 
 
 def _compared(images: Images, name: str) -> Cell:
@@ -288,8 +282,8 @@ def build(
     reason. A joint protocol appears if one of its members does.
     """
     images = Images(tables, near_duplicates)
-    inside = tuple(_inside_row(images, name) for name in tables)
-    between = tuple(_between_row(images, pair) for pair in combinations(sorted(tables), 2))
+    inside = tuple(_row(images, (name, name)) for name in tables)
+    between = tuple(_row(images, pair) for pair in combinations(sorted(tables), 2))
     joint = tuple(
         row
         for protocol in JOINT

@@ -185,14 +185,10 @@ def _md_cell(cell: Cell, marks: dict[Note, str]) -> str:
     return text + (f"<sup>{','.join(marks[note] for note in cell.notes)}</sup>" if cell.notes else "")
 
 
-def _md_table(table: Table, marks: dict[Note, str]) -> Iterator[str]:
-    def line(texts: Iterable[str]) -> str:
-        return "| " + " | ".join(texts) + " |"
-
-    yield line(map(_md, [table.stub, *table.columns]))
-    yield "|:--|" + "--:|" * len(table.columns)
-    for row in table.rows:
-        yield line([_md(row.label), *(_md_cell(cell, marks) for cell in row.cells)])
+def _md_table(table: Table, marks: dict[Note, str]) -> str:
+    rows = [[_md(row.label), *(_md_cell(cell, marks) for cell in row.cells)] for row in table.rows]
+    head, *lines = ("| " + " | ".join(texts) + " |" for texts in [[*map(_md, [table.stub, *table.columns])], *rows])
+    return "\n".join([head, "|:--|" + "--:|" * len(table.columns), *lines])
 
 
 def to_markdown(sheet: Sheet) -> str:
@@ -202,7 +198,7 @@ def to_markdown(sheet: Sheet) -> str:
     for table in sheet.tables:
         blocks += [f"## {_md(table.name)}", _md(table.caption)]
         for part in table.parts():
-            blocks += [*([f"### {_md(part.name)}"] if part.name else []), "\n".join(_md_table(part, marks))]
+            blocks += [*([f"### {_md(part.name)}"] if part.name else []), _md_table(part, marks)]
         if table.notes:
             blocks.append("\n".join(f"- <sup>{marks[note]}</sup> {_md(note.text)}" for note in table.notes))
     return "\n\n".join([*blocks, f"Reproduce with `{sheet.command}`"]) + "\n"
@@ -275,22 +271,17 @@ def _tex_table(table: Table, marks: dict[Note, str]) -> Iterator[str]:
     yield r"\end{table*}"
 
 
-def _tex_pages(table: Table) -> Iterator[Table]:
-    """The table, or one for each title of groups if it is too wide for a page; only the first has the caption."""
-    if len(table.columns) <= WIDEST:
-        yield table
-        return
-    for number, part in enumerate(table.parts()):
-        yield replace(part, name=f"{table.name} ({part.name})", caption="" if number else table.caption)
-
-
 def to_latex(sheet: Sheet) -> str:
-    """``table*`` environments to ``\\input``; the document needs the packages booktabs, adjustbox and amssymb."""
+    """``table*`` environments to ``\\input``; the document needs the packages booktabs, adjustbox and amssymb.
+
+    A table that is too wide for a page is one for each title of groups, of which only the first has the caption.
+    """
     marks = sheet.marks()
     lines = [rf"% {_line(sheet.title)}; needs \usepackage{{booktabs,adjustbox,amssymb}}"]
     for table in sheet.tables:
-        for page in _tex_pages(table):
-            lines += _tex_table(page, marks)
+        for number, part in enumerate(table.parts() if len(table.columns) > WIDEST else [table]):
+            name = table.name if part is table else f"{table.name} ({part.name})"
+            lines += _tex_table(replace(part, name=name, caption="" if number else table.caption), marks)
     return "\n".join([*lines, f"% {sheet.command}"]) + "\n"
 
 

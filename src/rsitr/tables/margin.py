@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rsitr.tables import significance
-from rsitr.tables.alike import alike, config_of
 from rsitr.tables.declared import Declared
-from rsitr.tables.entries import Entry
+from rsitr.tables.entries import Entry, alike, config_of
 from rsitr.tables.layout import Cell, Group, Row, Table, noted, write_tables
 from rsitr.tables.view import View
 

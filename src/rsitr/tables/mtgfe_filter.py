@@ -6,7 +6,6 @@ Every length and the filters alone are in the table ``two-stage``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rsitr.tables.declared import Declared
@@ -42,78 +41,49 @@ OF_THE_PAPER = (
 )
 
 
-@dataclass(frozen=True)
-class _Line:
-    """A row: one way of one retrieval."""
-
-    label: str
-    filter: str
-    key: Key
-    series: Series | None
-    """None if the experiment does not have it."""
-    printed: bool = False
-    rule: bool = False
-
-
 def _values(series: Series, key: Key, name: str) -> list[float]:
     """A number per seed; empty unless all have it."""
     direction = name.removeprefix("time_ms_")
     return series.milliseconds(key, direction) if direction != name else series.metrics(key, name)
 
 
-def _ours(line: _Line) -> Iterator[Cell]:
+def _ours(key: Key, series: Series | None) -> Iterator[Cell]:
     """In the paper's columns, then what is lost and gained."""
-    reason = line.series.reason(line.key) if line.series else NOT_EXPECTED
-    if line.series is None or reason:
-        yield from [noted("NA" if line.series else "–", reason)] * (len(COLUMNS) + len(GAINS))
+    reason = series.reason(key) if series else NOT_EXPECTED
+    if series is None or reason:
+        yield from [noted("NA" if series else "–", reason)] * (len(COLUMNS) + len(GAINS))
         return
-    series, notes = line.series, line.series.notes
-    yield from (Cell(averaged(_values(series, line.key, name)), notes=notes) for name in COLUMNS)
+    yield from (Cell(averaged(_values(series, key, name)), notes=series.notes) for name in COLUMNS)
     for name in GAINS:
-        pairs = list(zip(_values(series, ALL, name), _values(series, line.key, name), strict=True))
+        pairs = list(zip(_values(series, ALL, name), _values(series, key, name), strict=True))
         values = [whole - short if name == "mr" else whole / short for whole, short in pairs]
-        yield Cell() if line.key == ALL else Cell(averaged(values), notes=notes)
+        yield Cell() if key == ALL else Cell(averaged(values), notes=series.notes)
 
 
-def _theirs(line: _Line) -> list[Cell]:
-    if not line.printed:
-        return [noted("–", NOT_PRINTED)] * len(COLUMNS)
-    values = lookup(PAPER[line.key], DATASET, tuple(COLUMNS))
-    return [Cell(f"{values[name]:.2f}") for name in COLUMNS]
+def _row(label: str, cheap: str, key: Key, series: Series | None, theirs: Sequence[Cell], rule: bool = False) -> Row:
+    """One way of one retrieval; without a series if the experiment does not have it."""
+    facts = ("", "all") if key == ALL else (cheap, str(key))
+    return Row(label, (*map(Cell, facts), *_ours(key, series), *theirs), rule)
 
 
-def _lines(series: Sequence[Series]) -> Iterator[_Line]:
-    """All pairs and every length of each retrieval."""
-    for each in series:
-        for key in each.keys:
-            if key != ALONE:
-                yield _Line(each.scorer, "" if key == ALL else each.filter, key, each, rule=key == ALL)
-
-
-def _with_the_papers(lines: Sequence[_Line]) -> list[_Line]:
-    """The paper's rows first, with ours if the experiment has them, then all others below a line."""
-    first, rest = [], list(lines)
-    for key, label in LABELS.items():
-        empty = _Line(label, "" if key == ALL else PAPER_PAIR[1], key, None)
-        pair = (line for line in rest if line.series and (line.series.scorer, line.series.filter) == PAPER_PAIR)
-        found = next((line for line in pair if line.key == key), empty)
-        rest = [line for line in rest if line is not found]
-        first.append(replace(found, label=label, printed=True, rule=False))
-    return [*first, *(replace(line, rule=line.rule or number == 0) for number, line in enumerate(rest))]
+def _rows(series: Sequence[Series], published: bool) -> Iterator[Row]:
+    """All pairs and every length of each retrieval; the paper's rows first, with ours if the experiment has them."""
+    found = {(each.scorer, each.filter, key): each for each in series for key in each.keys if key != ALONE}
+    for key, label in LABELS.items() if published else ():
+        values = lookup(PAPER[key], DATASET, tuple(COLUMNS))
+        printed = [Cell(f"{values[name]:.2f}") for name in COLUMNS]
+        yield _row(label, PAPER_PAIR[1], key, found.pop((*PAPER_PAIR, key), None), printed)
+    theirs = [noted("–", NOT_PRINTED)] * len(COLUMNS) if published else []
+    for number, ((scorer, cheap, key), each) in enumerate(found.items()):
+        yield _row(scorer, cheap, key, each, theirs, key == ALL or (published and number == 0))
 
 
 def _table(dataset: str, series: Sequence[Series], published: bool) -> Table:
-    lines = list(_lines(series))
-    lines = _with_the_papers(lines) if published else lines
-    rows = []
-    for line in lines:
-        length = "all" if line.key == ALL else str(line.key)
-        cells = (Cell(line.filter), Cell(length), *_ours(line), *(_theirs(line) if published else ()))
-        rows.append(Row(line.label, cells, line.rule))
     groups = [Group("", ("filter", "K")), Group("ours", (*COLUMNS.values(), *GAINS.values()))]
     groups += [Group("MTGFE", tuple(COLUMNS.values()), "published")] if published else []
     name = f"MTGFE, Table 4: retrieval filter, {labelled(dataset, synthetic(series))}"
-    return Table(name, CAPTION + (OF_THE_PAPER if published else ""), "scorer", tuple(groups), tuple(rows))
+    caption = CAPTION + (OF_THE_PAPER if published else "")
+    return Table(name, caption, "scorer", tuple(groups), tuple(_rows(series, published)))
 
 
 def build(view: View, series: Sequence[Series], out_dir: Path) -> list[Path]:

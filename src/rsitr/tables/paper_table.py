@@ -7,9 +7,9 @@ difference is shown, unless the configurations differ.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from itertools import chain
+from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +89,6 @@ class PaperTable:
 
 Numbers = Mapping[PaperRow, Mapping[str, float]]
 """What a paper prints on one dataset: row -> metric -> value."""
-CellsOf = Callable[[PaperRow, str], Iterable[Cell]]
-"""The cells of a row on a dataset."""
 
 
 def _machine(facts: Mapping[str, Any]) -> str:
@@ -157,18 +155,16 @@ class _Rebuilt(View):
             return noted("–", NOT_PRINTED)
         return self.difference(entry, self.spec.difference)
 
-    def theirs(self, row: PaperRow, dataset: str) -> dict[str, Cell]:
-        """What the paper prints for a row, by metric; remarks are attached to the last."""
+    def theirs(self, row: PaperRow, dataset: str) -> Iterator[Cell]:
+        """What the paper prints for a row; remarks are attached to the last metric."""
         numbers, metrics = self.numbers(row, dataset), self.metrics(dataset)
         doubt = discrepancy(row.published, dataset) if row.published and numbers else ""
         remarks = (row.remark, doubt) if numbers else (NOT_PRINTED,)
-        cells = {}
         for metric in metrics:
             column = [rows[metric] for rows in self.printed[dataset].values() if metric in rows]
             text = written(numbers[metric], metric) if metric in numbers else "–"
             cell = noted(text, *(remarks if metric == metrics[-1] else ()))
-            cells[metric] = replace(cell, bold=text == best_of(column, metric))
-        return cells
+            yield replace(cell, bold=text == best_of(column, metric))
 
     def cells(self, row: PaperRow, dataset: str) -> Iterator[Cell]:
         """A row in the columns of ``groups``."""
@@ -179,60 +175,43 @@ class _Rebuilt(View):
             if self.subtracts(dataset):
                 yield self.minus(row, dataset)
         if dataset in self.printed:
-            yield from self.theirs(row, dataset).values()
+            yield from self.theirs(row, dataset)
 
-    def table(self, title: str, caption: str, groups: Iterable[Group], cells: CellsOf) -> Table:
-        """A table of all rows and datasets, each row with its method and its facts."""
+    def whole(self, title: str, caption: str) -> Table:
+        """The table as in the paper: all rows and datasets, each row with its method and its facts."""
         rows = []
         for row in self.spec.rows:
             facts = map(Cell, ("" if row.method in not_rebuilt() else row.method, *row.facts))
-            numbers = chain(*(cells(row, dataset) for dataset in self.shown))
+            numbers = chain(*(self.cells(row, dataset) for dataset in self.shown))
             rows.append(Row(row.label, (*facts, *numbers), row.rule))
-        return Table(title, caption, self.spec.stub, (Group("", ("method", *self.spec.facts)), *groups), tuple(rows))
+        groups = (Group("", ("method", *self.spec.facts)), *chain(*map(self.groups, self.shown)))
+        return Table(title, caption, self.spec.stub, groups, tuple(rows))
 
-    def whole(self, title: str, caption: str) -> Table:
-        """The table as in the paper."""
-        return self.table(title, caption, chain(*map(self.groups, self.shown)), self.cells)
-
-    def summary(self, title: str, caption: str) -> Table:
+    def summary(self, whole: Table) -> Table:
         """Only the columns of the compared metric: few enough that no format has to separate the datasets."""
-        metric, header = self.spec.difference, self.spec.measures[self.spec.difference]
-
-        def columns(dataset: str) -> Iterator[str]:
-            yield from (header,) if dataset in self.ours else ()
-            yield from (f"Δ {header}",) if self.subtracts(dataset) else ()
-            yield from (f"published {header}",) if metric in self.metrics(dataset) else ()
-
-        def cells(row: PaperRow, dataset: str) -> Iterator[Cell]:
-            if dataset in self.ours:
-                yield self.value(self.beside(row, dataset), metric)
-            if self.subtracts(dataset):
-                yield self.minus(row, dataset)
-            if metric in self.metrics(dataset):
-                yield self.theirs(row, dataset)[metric]
-
-        names = (f"{self.heading(dataset)} {name}" for dataset in self.shown for name in columns(dataset))
-        return self.table(title, caption, [Group("", tuple(names))], cells)
+        header = self.spec.measures[self.spec.difference]
+        described, *groups = whole.groups
+        chosen = [True] * len(described.columns)
+        chosen += [column in (header, f"Δ {header}") for group in groups for column in group.columns]
+        names = list(compress(whole.columns, chosen))[len(described.columns) :]
+        rows = (replace(row, cells=tuple(compress(row.cells, chosen))) for row in whole.rows)
+        return replace(whole, groups=(described, Group("", tuple(names))), rows=tuple(rows))
 
     def caption(self) -> str:
         """The spec's caption, and what to say about the numbers."""
         text = f"{self.spec.caption} Ours: mean ± sample standard deviation over seeds; one seed has no deviation."
-        if self.printed:
-            text += " Published: as printed."
-        text += " Bold: best of the column."
+        text += f"{' Published: as printed.' if self.printed else ''} Bold: best of the column."
         if any(map(self.subtracts, self.shown)):
-            text += (
-                f" Δ {self.spec.measures[self.spec.difference]}: mean minus published value; "
-                "n/c: the configurations are not comparable."
-            )
+            text += f" Δ {self.spec.measures[self.spec.difference]}: mean minus published value; "
+            text += "n/c: the configurations are not comparable."
         return text + self.of_synthetic() + ("" if self.timed else self.of_uncounted())
 
     def tables(self) -> list[Table]:
         """Everything, with the compared metric alone first, if there is one."""
-        title, caption = self.spec.title, self.caption()
+        whole = self.whole(self.spec.title, self.caption())
         if not self.spec.difference:
-            return [self.whole(title, caption)]
-        return [self.summary(title, caption), self.whole(f"{title}, every number", "As above.")]
+            return [whole]
+        return [self.summary(whole), replace(whole, name=f"{whole.name}, every number", caption="As above.")]
 
     def long_rows(self) -> Iterator[tuple[str, ...]]:
         """Tidy rows: one for each dataset, row and metric, ours and theirs."""

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from rsitr.figures import curves
 from rsitr.records.cell import Published
-from rsitr.tables.alike import alike, config_of
 from rsitr.tables.declared import Declared
+from rsitr.tables.entries import alike, config_of
 from rsitr.tables.pir import TABLE_4, has_curves
 from rsitr.tables.published import lookup
 from rsitr.tables.view import View

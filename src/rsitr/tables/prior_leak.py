@@ -7,22 +7,23 @@ of those without.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, combinations, product
 from pathlib import Path
-from typing import NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rsitr.tables import significance
-from rsitr.tables.alike import alike, config_of
 from rsitr.tables.declared import Declared
-from rsitr.tables.entries import Entry
+from rsitr.tables.entries import Entry, alike, config_of
 from rsitr.tables.layout import Cell, Group, Row, Table, noted, write_tables
 from rsitr.tables.leakage import read_images
-from rsitr.tables.significance import Differences, Recorded, compare
+from rsitr.tables.significance import Recorded
 from rsitr.tables.view import View, averaged, seeds
+
+if TYPE_CHECKING:
+    from rsitr.retrieval.statistics import Comparison
 
 Scenes = Mapping[str, Sequence[str]]
 """Address of a prior, ``scenes://EXPERIMENT/NAME`` -> the datasets whose scenes it learned."""
@@ -36,28 +37,70 @@ CAPTION = (
     "whole test split each time."
 )
 DIFFERENCES = f"The first prior minus the second; {significance.METHOD}"
+NOT_SEEN = "no test image has a near duplicate in what the priors were trained on"
 NONE = "No method of this experiment has results with more than one prior (setting `instruction_weights`)."
 
 
-class Family(NamedTuple):
-    """A method on a dataset with several priors."""
-
-    dataset: str
-    members: Mapping[str, Entry]
-    """By the address of the prior, in the order of the matrix."""
-
-    @property
-    def name(self) -> str:
-        """The method, without what the variants say about the prior."""
-        return next(iter(self.members.values())).method.partition("@")[0]
+PARTS = ("all", "overlapping", "other")
 
 
-def families(dataset: str, entries: Iterable[Entry]) -> Iterator[Family]:
-    """Among entries of a dataset, those that differ only in the prior, if there are several priors."""
-    for members in alike(entries, {FIELD}):
-        by_prior = {config_of(entry)[FIELD]: entry for entry in reversed(members)}
-        if len(by_prior) > 1:
-            yield Family(dataset, dict(reversed(by_prior.items())))
+class Family:
+    """A method on a dataset with several priors, and its test queries: all, overlapping and other ones."""
+
+    def __init__(self, dataset: str, members: Mapping[str, Entry], scenes: Scenes, overlaps: Seen):
+        self.dataset, self.members = dataset, members
+        """``members`` by the address of the prior, in the order of the matrix."""
+        sources = sorted({source for address in members for source in scenes.get(address, ())})
+        found = [overlaps.get((dataset, source)) for source in sources]
+        self.unknown = ""
+        if not sources:
+            self.unknown = "no prior of this family is in params.yaml, so what it has seen is unknown"
+        elif any(images is None for images in found):
+            self.unknown = f"near duplicates of {dataset} in {', '.join(sources)} were not counted"
+        self.seen = set().union(*(images or () for images in found))
+        self.ranks = {a: significance.recorded(entry) for a, entry in members.items() if entry.complete}
+
+    def part(self, address: str, name: str) -> Recorded | None:
+        """The ranks of a member on a part of the queries; None if they are unknown or there are no images."""
+        ranks = self.ranks.get(address)
+        if ranks is None or name == "all":
+            return ranks
+        seen = np.isin(ranks.image_ids.astype(str), sorted(self.seen))
+        images = seen if name == "overlapping" else ~seen
+        return None if self.unknown or not images.any() else ranks.among(images)
+
+    def mean_recall(self, view: View, address: str, name: str) -> Cell:
+        """mR of a member on a part of the queries."""
+        from rsitr.retrieval.recall import recall
+
+        entry = self.members[address]
+        if name == "all":
+            return view.plain(entry, "mr")
+        if ranks := self.part(address, name):
+            return Cell(averaged([recall(each).mr for each in ranks.seeds]))
+        missing = "no other test image" if name == "other" else NOT_SEEN
+        return noted("NA", entry.unavailable("mr") or self.unknown or missing)
+
+    def sizes(self) -> str:
+        """How many test images each part has."""
+        found = [self.part(next(iter(self.ranks), ""), name) for name in PARTS]
+        return "/".join(str(len(ranks.image_ids)) if ranks else "–" for ranks in found)
+
+    def differences(self) -> Iterator[tuple[tuple[str, str, str], Comparison]]:
+        """Between every two priors, in each part."""
+        for (first, second), name in product(combinations(self.members, 2), PARTS):
+            ours, theirs = self.part(first, name), self.part(second, name)
+            if ours and theirs:
+                yield (first, second, name), significance.compare(ours, theirs)
+
+
+def families(view: View, scenes: Scenes, overlaps: Seen) -> Iterator[Family]:
+    """Among the entries of each dataset, those that differ only in the prior, if there are several priors."""
+    for dataset in view.datasets:
+        for members in alike(view.of(dataset), {FIELD}):
+            by_prior = {config_of(entry)[FIELD]: entry for entry in reversed(members)}
+            if len(by_prior) > 1:
+                yield Family(dataset, dict(reversed(by_prior.items())), scenes, overlaps)
 
 
 def label(address: str) -> str:
@@ -65,108 +108,32 @@ def label(address: str) -> str:
     return "random" if address == RANDOM else address.rpartition("/")[2]
 
 
-class Parts:
-    """The queries of a family's test set: all, those of images that its priors have seen, and the others."""
-
-    NAMES = ("all", "overlapping", "other")
-
-    def __init__(self, family: Family, scenes: Scenes, overlaps: Seen):
-        sources = {source for address in family.members for source in scenes.get(address, ())}
-        found = [overlaps.get((family.dataset, source)) for source in sorted(sources)]
-        self.unknown = ""
-        if not sources:
-            self.unknown = "no prior of this family is in params.yaml, so what it has seen is unknown"
-        elif any(images is None for images in found):
-            self.unknown = f"near duplicates of {family.dataset} in {', '.join(sorted(sources))} were not counted"
-        self.seen = set().union(*(images or () for images in found))
-
-    def of(self, ranks: Recorded, name: str) -> Recorded | None:
-        """The queries of a part; None if it is unknown or has no images."""
-        if name == "all":
-            return ranks
-        seen = np.isin(ranks.image_ids.astype(str), sorted(self.seen))
-        images = seen if name == "overlapping" else ~seen
-        return None if self.unknown or not images.any() else ranks.among(images)
+def _table(view: View, found: Sequence[Family]) -> Table:
+    """mR of every member."""
+    rows = []
+    for family in found:
+        for number, (address, entry) in enumerate(family.members.items()):
+            facts = (Cell(view.heading(family.dataset)), Cell(label(address)), seeds(entry), Cell(family.sizes()))
+            cells = (family.mean_recall(view, address, name) for name in PARTS)
+            rows.append(Row(entry.method, (*facts, *cells), rule=not number))
+    columns = ("dataset", "prior", "seeds", "test images: all/overlapping/other", *(f"mR, {name}" for name in PARTS))
+    return Table("Prior", CAPTION if rows else NONE, "method", (Group("", columns),), tuple(rows))
 
 
-class PriorLeak:
-    """The tables of an experiment."""
-
-    def __init__(self, view: View, scenes: Scenes, overlaps: Seen):
-        self.view = view
-        self.families = [family for dataset in view.datasets for family in families(dataset, view.of(dataset))]
-        self.parts = [Parts(family, scenes, overlaps) for family in self.families]
-
-    @cached_property
-    def ranks(self) -> dict[tuple[int, str, str], Recorded | None]:
-        """By the place of a family, the address of a prior and the name of a part: the ranks of a member on it."""
-        found = {}
-        for place, (family, parts) in enumerate(zip(self.families, self.parts, strict=True)):
-            for address, entry in family.members.items():
-                whole = significance.recorded(entry) if entry.complete else None
-                found.update({(place, address, name): whole and parts.of(whole, name) for name in Parts.NAMES})
-        return found
-
-    @cached_property
-    def differences(self) -> Differences[tuple[int, str, str, str]]:
-        """Between every two priors of a family, in each part."""
-        found = {}
-        for place, family in enumerate(self.families):
-            for (first, second), name in product(combinations(family.members, 2), Parts.NAMES):
-                ours, theirs = self.ranks[place, first, name], self.ranks[place, second, name]
-                if ours is not None and theirs is not None:
-                    found[place, first, second, name] = compare(ours, theirs)
-        return Differences(found)
-
-    def mean_recall(self, place: int, address: str, name: str) -> Cell:
-        """mR of a member on a part of the queries."""
-        from rsitr.retrieval.recall import recall
-
-        entry = self.families[place].members[address]
-        if name == "all":
-            return self.view.plain(entry, "mr")
-        ranks = self.ranks[place, address, name]
-        if ranks is None:
-            return noted("NA", self.missing(place, entry, name))
-        return Cell(averaged([recall(each).mr for each in ranks.seeds]))
-
-    def missing(self, place: int, entry: Entry, name: str) -> str:
-        """Why a part has no number."""
-        none = "no test image has a near duplicate in what the priors were trained on"
-        return (
-            entry.unavailable("mr") or self.parts[place].unknown or ("no other test image" if name == "other" else none)
-        )
-
-    def sizes(self, place: int) -> str:
-        """How many test images each part has."""
-        members = self.families[place].members
-        address = next((address for address, entry in members.items() if entry.complete), "")
-        found = [self.ranks.get((place, address, name)) for name in Parts.NAMES]
-        return "/".join(str(len(ranks.image_ids)) if ranks is not None else "–" for ranks in found)
-
-    def table(self) -> Table:
-        """mR of every member."""
-        rows = []
-        for place, family in enumerate(self.families):
-            for number, (address, entry) in enumerate(family.members.items()):
-                cells = [self.mean_recall(place, address, name) for name in Parts.NAMES]
-                facts = (Cell(self.view.heading(family.dataset)), Cell(label(address)), seeds(entry))
-                rows.append(Row(entry.method, (*facts, Cell(self.sizes(place)), *cells), rule=not number))
-        columns = ("dataset", "prior", "seeds", "test images: all/overlapping/other")
-        groups = (Group("", (*columns, *(f"mR, {name}" for name in Parts.NAMES))),)
-        return Table("Prior", CAPTION if rows else NONE, "method", groups, tuple(rows))
-
-    def difference_table(self) -> Table:
-        """The differences between every two members."""
-        rows = []
-        for place, family in enumerate(self.families):
-            for number, (first, second) in enumerate(combinations(family.members, 2)):
-                cells = chain(*(self.differences.cells((place, first, second, name)) for name in Parts.NAMES))
-                facts = (Cell(self.view.heading(family.dataset)), Cell(f"{label(first)} minus {label(second)}"))
-                rows.append(Row(family.name, (*facts, *cells), rule=not number))
-        parts = (Group(f"{name} queries", significance.COLUMNS) for name in Parts.NAMES)
-        groups = (Group("", ("dataset", "priors")), *parts)
-        return Table("Differences between priors", DIFFERENCES, "method", groups, tuple(rows))
+def _difference_table(view: View, found: Sequence[Family]) -> Table:
+    """The differences between every two members."""
+    compared = ((place, *pair) for place, family in enumerate(found) for pair in family.differences())
+    differences = significance.Differences({(place, *key): value for place, key, value in compared})
+    rows = []
+    for place, family in enumerate(found):
+        # The method, without what the variants say about the prior.
+        method = next(iter(family.members.values())).method.partition("@")[0]
+        for number, (first, second) in enumerate(combinations(family.members, 2)):
+            cells = chain(*(differences.cells((place, first, second, name)) for name in PARTS))
+            facts = (Cell(view.heading(family.dataset)), Cell(f"{label(first)} minus {label(second)}"))
+            rows.append(Row(method, (*facts, *cells), rule=not number))
+    groups = (Group("", ("dataset", "priors")), *(Group(f"{name} queries", significance.COLUMNS) for name in PARTS))
+    return Table("Differences between priors", DIFFERENCES, "method", groups, tuple(rows))
 
 
 def build(view: View, out_dir: Path, scenes: Scenes) -> list[Path]:
@@ -175,8 +142,8 @@ def build(view: View, out_dir: Path, scenes: Scenes) -> list[Path]:
     Which test images overlap is read from the table ``leakage`` in ``out_dir``; ``scenes`` says what the priors have
     learned from. Without anything to compare, the only table says so.
     """
-    found = PriorLeak(view, scenes, read_images(out_dir))
-    tables = [found.table(), *([found.difference_table()] if found.families else [])]
+    found = list(families(view, scenes, read_images(out_dir)))
+    tables = [_table(view, found), *([_difference_table(view, found)] if found else [])]
     return write_tables(f"The prior and the leak in {view.name}", tables, view.name, out_dir / "prior-leak")
 
 

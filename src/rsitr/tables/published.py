@@ -29,26 +29,14 @@ SETTING = [*SOURCE, "dataset", "train_data", "protocol", "task"]
 COLUMNS = [*SETTING, "metric", "value", "note"]
 PROTOCOLS = {"", "closed-domain", "open-domain", "ablation", "validation"}
 TASKS = {"", "sentence", "keywords", "sentence+keywords"}
-UNITS = dict.fromkeys(METRICS, "%") | {
-    "avg_sentence_length": "words",
-    "avg_similarity": "",
-    "captions": "count",
-    "captions_per_image": "count",
-    "classes": "count",
-    "cosine_similarity_improvement_pct": "%",
-    "diversity": "",
-    "eval_time_s": "s",
-    "i2t_probability_pct": "%",
-    "image_size_px": "px",
-    "images": "count",
-    "inference_time_reduction_pct": "%",
-    "inference_time_s": "s",
-    "keywords": "count",
-    "params_m": "million",
-    "text_image_ratio": "",
-    "time_ms_i2t": "ms",
-    "time_ms_t2i": "ms",
-    "words": "count",
+UNITS = {
+    **dict.fromkeys(METRICS, "%"),
+    **dict.fromkeys(("cosine_similarity_improvement_pct", "i2t_probability_pct", "inference_time_reduction_pct"), "%"),
+    **dict.fromkeys(("captions", "captions_per_image", "classes", "images", "keywords", "words"), "count"),
+    **dict.fromkeys(("avg_similarity", "diversity", "text_image_ratio"), ""),
+    **dict.fromkeys(("eval_time_s", "inference_time_s"), "s"),
+    **dict.fromkeys(("time_ms_i2t", "time_ms_t2i"), "ms"),
+    **{"avg_sentence_length": "words", "image_size_px": "px", "params_m": "million"},
 }
 ROUNDING = 0.01
 """How far a printed mR may be from the mean of printed recalls: each of the two is rounded by at most 0.005."""
@@ -70,11 +58,8 @@ def validate(frame: pd.DataFrame) -> pd.DataFrame:
         "the same number twice": frame.duplicated([*SETTING, "metric"], keep=False),
     }
     # Line 1 of the file is the header, so row 0 is line 2.
-    lines = [
-        f"  {fault}: line {', '.join(str(line + 2) for line in frame.index[wrong][:5])}"
-        for fault, wrong in faults.items()
-        if wrong.any()
-    ]
+    at = {fault: ", ".join(str(line + 2) for line in frame.index[wrong][:5]) for fault, wrong in faults.items()}
+    lines = [f"  {fault}: line {numbers}" for fault, numbers in at.items() if numbers]
     if lines:
         raise DatasetError(f"{FILE.name} must be repaired:\n" + "\n".join(lines))
     return frame

@@ -9,9 +9,8 @@ from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
-from rsitr.tables.alike import alike, config_of
 from rsitr.tables.declared import Declared
-from rsitr.tables.entries import Entry, Run
+from rsitr.tables.entries import Entry, Run, alike, config_of
 from rsitr.tables.layout import Cell, Group, Row, Table, noted, write_tables
 from rsitr.tables.view import ABSENT, View, averaged, seeds
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 
 from rsitr.datasets import registry
-from rsitr.datasets.base import Bundle, Dataset, Source
+from rsitr.datasets.base import Bundle, Source
 from rsitr.tables.declared import Declared
 from rsitr.tables.layout import Cell, Group, Row, Table, write_tables
 
 COLUMNS = ("origin", "file", "where", "revision", "bytes", "sha256", "licence")
 UNKNOWN = "not published"
+ABOUT_CITATIONS = "What to cite for a dataset, in addition to this benchmark."
 CAPTION = (
     "Addresses are tried in order; gdrive is Google Drive, hf is Hugging Face, and RSITR_MIRROR names a local mirror. "
     "Sizes and checksums that nobody has published are not made up here. Revision: the commit or branch that the "
@@ -50,30 +52,20 @@ def _files(name: str) -> Iterator[Row]:
             yield Row(name, tuple(map(Cell, ("generated", "none", "drawn by rsitr", "none", "", "", bundle.licence))))
 
 
-def _table_of_files(title: str, names: Sequence[str]) -> Table:
-    rows = tuple(row for name in names for row in _files(name))
-    return Table(title, CAPTION, "dataset", (Group("", COLUMNS),), rows)
-
-
-def _table_of_citations(datasets: Mapping[str, type[Dataset]]) -> Table:
-    texts = {name: (each.title, each.bundles[0].homepage, each.citation) for name, each in datasets.items()}
-    rows = tuple(Row(name, tuple(map(Cell, cells))) for name, cells in texts.items())
-    caption = "What to cite for a dataset, in addition to this benchmark."
-    return Table("Datasets", caption, "dataset", (Group("", ("title", "homepage", "citation")),), rows)
-
-
 def build(datasets: Sequence[str], experiment: str, out_dir: Path) -> list[Path]:
     """Write ``sources.csv``, ``.md``, ``.tex`` and ``.html`` into ``out_dir``.
 
     They list the ``datasets`` of the experiment and every other one that is fetched, not drawn, since what a method was
     pretrained on also has a source.
     """
-    others = [name for name, dataset in registry().items() if name not in datasets and not dataset.synthetic]
-    tables = (
-        _table_of_citations({name: registry()[name] for name in [*datasets, *others]}),
-        _table_of_files("Files of the datasets of the experiment", datasets),
-        _table_of_files("Files of other datasets", others),
-    )
+    known = registry()
+    others = [name for name, dataset in known.items() if name not in datasets and not dataset.synthetic]
+    cited = [(name, known[name]) for name in [*datasets, *others]]
+    rows = [Row(name, tuple(map(Cell, (it.title, it.bundles[0].homepage, it.citation)))) for name, it in cited]
+    groups = (Group("", ("title", "homepage", "citation")),)
+    tables = [Table("Datasets", ABOUT_CITATIONS, "dataset", groups, tuple(rows))]
+    for title, names in (("Files of the datasets of the experiment", datasets), ("Files of other datasets", others)):
+        tables.append(Table(title, CAPTION, "dataset", (Group("", COLUMNS),), tuple(chain(*map(_files, names)))))
     return write_tables(f"Sources of {experiment}", tables, experiment, out_dir / "sources")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -56,16 +57,14 @@ PUBLISHED_CAPTION = (
 REMARKS = {
     "sydney": {
         "images": "the paper counts 555 images, as many as in the training and validation splits; its diversity and "
-        "words are those of these two",
+        "words are those of these two"
     },
     "rsicd": {
         "classes": "the class list of RSICD's authors distinguishes playfields from playground",
         "similarity": "not a slip, though twice the average of the test split: the paper's averages are of the "
         "validation splits (section IV-A), and the captions of RSICD's are shorter and more similar",
     },
-    "rsitmd": {
-        "classes": "six images are of a class plane; the paper's Table I counts them among its 140 of airport",
-    },
+    "rsitmd": {"classes": "six images are of a class plane; the paper's Table I counts them among its 140 of airport"},
 }
 """What explains a published number, by dataset and column."""
 NOTHING: Mapping[str, float] = MappingProxyType({})
@@ -95,8 +94,9 @@ class Measured(NamedTuple):
             return Cell("NA", notes=(value,))
         return Cell(format(value, COLUMNS[key].form) if key in self.ours else "")
 
-    def beside(self, key: str) -> Iterator[Cell]:
-        """The published number and the difference; empty if there is none."""
+    def compared(self, key: str) -> Iterator[Cell]:
+        """Our number, the published one and the difference; the last two are empty if there is none."""
+        yield self.cell(key)
         if key not in self.published:
             yield from (Cell(), Cell())
             return
@@ -169,17 +169,15 @@ def _measure_table(name: str, path: Path, threads: int) -> list[Measured]:
 
 
 def _own(rows: Sequence[Measured]) -> Table:
-    titles = tuple(column.title for column in COLUMNS.values())
+    groups = (Group("", tuple(column.title for column in COLUMNS.values())),)
     cells = tuple(Row(row.label, tuple(map(row.cell, COLUMNS))) for row in rows)
-    return Table("Statistics of captions", CAPTION, "dataset", (Group("", titles),), cells)
+    return Table("Statistics of captions", CAPTION, "dataset", groups, cells)
 
 
 def _compared(rows: Sequence[Measured]) -> Table:
     keys = [key for key, column in COLUMNS.items() if column.published]
     groups = tuple(Group(COLUMNS[key].title, ("ours", "published", "Δ")) for key in keys)
-    cells = tuple(
-        Row(row.label, tuple(cell for key in keys for cell in (row.cell(key), *row.beside(key)))) for row in rows
-    )
+    cells = tuple(Row(row.label, tuple(chain(*map(row.compared, keys)))) for row in rows)
     return Table("Next to the published numbers", PUBLISHED_CAPTION, "dataset", groups, cells)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -125,9 +125,9 @@ def way(record: TwoStageRecord, key: Key) -> Way | None:
 def collect(params: Params, experiment: str, stale: Mapping[TwoStageId, Sequence[str]]) -> list[Series]:
     """Every scorer with every filter of an experiment, in the order of params.yaml."""
     found: dict[tuple[str, str, str], list[TwoStageId]] = {}
-    for wanted in params.two_stages(experiment):
-        found.setdefault((wanted.dataset, wanted.scorer, wanted.filter), []).append(wanted)
     lengths = params.two_stages(experiment)
+    for wanted in lengths:
+        found.setdefault((wanted.dataset, wanted.scorer, wanted.filter), []).append(wanted)
     return [
         Series(
             *names,
@@ -174,30 +174,26 @@ def _table(dataset: str, series: Sequence[Series]) -> Table:
     return Table(heading, caption, "scorer, filter", tuple(groups), tuple(_rows(series, published)))
 
 
+def _curve(
+    label: str, lengths: tuple[int, ...], mr: Callable[[Key], Sequence[float]], ms: Callable[[Key, str], float]
+) -> figure.Curve:
+    times = {way: tuple(ms(k, way) for k in lengths) for way in TIMES}
+    whole = {way: ms(ALL, way) for way in TIMES}
+    return figure.Curve(label, lengths, tuple(tuple(mr(k)) for k in lengths), times, mean(mr(ALL)), whole)
+
+
 def _curves(series: Series) -> Iterator[figure.Curve]:
     """A series as the figure draws it, and the paper's next to its own scorer and filter."""
     known = tuple(k for k in series.lengths if not series.reason(k))
     if known:
-        yield figure.Curve(
-            f"{series.filter}, then {series.scorer}",
-            known,
-            tuple(tuple(series.metrics(k, "mr")) for k in known),
-            {way: tuple(mean(series.milliseconds(k, way)) for k in known) for way in TIMES},
-            mean(series.metrics(ALL, "mr")),
-            {way: mean(series.milliseconds(ALL, way)) for way in TIMES},
-        )
+        label = f"{series.filter}, then {series.scorer}"
+        yield _curve(label, known, lambda k: series.metrics(k, "mr"), lambda k, way: mean(series.milliseconds(k, way)))
     lengths = tuple(k for k in PAPER if isinstance(k, int) and series.printed(k))
     if lengths:
-        times = {way: f"time_ms_{way}" for way in TIMES}
-        yield figure.Curve(
-            "MTGFE and its filter, published (other hardware)",
-            lengths,
-            tuple((series.printed(k)["mr"],) for k in lengths),
-            {way: tuple(series.printed(k)[name] for k in lengths) for way, name in times.items()},
-            series.printed(ALL)["mr"],
-            {way: series.printed(ALL)[name] for way, name in times.items()},
-            published=True,
-        )
+        label = "MTGFE and its filter, published (other hardware)"
+        printed = series.printed
+        found = _curve(label, lengths, lambda k: [printed(k)["mr"]], lambda k, way: printed(k)[f"time_ms_{way}"])
+        yield found._replace(published=True)
 
 
 def build(view: View, series: Sequence[Series], out_dir: Path) -> list[Path]:

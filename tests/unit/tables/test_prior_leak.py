@@ -10,7 +10,7 @@ import pytest
 
 from rsitr.params import CellId
 from rsitr.tables import prior_leak
-from rsitr.tables.alike import alike
+from rsitr.tables.entries import alike
 from tests.helpers.lab import Reader, Records, params
 
 PRIORS = {"pir": "scenes://lab/aid", "pir@aid-clean": "scenes://lab/aid-clean", "pir@random": "none"}

@@ -1,0 +1,89 @@
+"""What commands share: how a user's error is told, tables on the console, how cells and experiments are named."""
+
+from __future__ import annotations
+
+import functools
+import sys
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from rsitr.errors import Damaged, ParamsError, RsitrError
+from rsitr.params import CellId, Params, load_params
+from rsitr.pipeline.specs import open_params
+from rsitr.records.files import set_aside
+
+ANY_WIDTH = 100_000
+CellArgument = Annotated[
+    str, typer.Argument(metavar="EXPERIMENT/DATASET/METHOD/SEED", help="The cell, e.g. demo/scenes-a/vse/0.")
+]
+ExperimentArgument = Annotated[str | None, typer.Argument(help="Default: the experiment that params.yaml chooses.")]
+ExperimentOption = Annotated[str | None, typer.Option("--experiment", help="Of params.yaml [the chosen one].")]
+DatasetOption = Annotated[
+    str | None, typer.Option("--dataset", help="What it was trained on [the experiment's first].")
+]
+SeedOption = Annotated[int, typer.Option("--seed", help="Of the training.")]
+
+
+class Commands(typer.Typer):
+    """Commands that print an error of the user's as one message and exit with 1, without a traceback."""
+
+    def command(self, *args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+        """Add a function; returns it as it is called from the command line."""
+        register = super().command(*args, **kwargs)
+        return lambda function: register(_reported(function))
+
+
+def _reported(function: Callable[..., Any]) -> Callable[..., Any]:
+    @functools.wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        try:
+            return function(*args, **kwargs)
+        except Damaged as error:
+            print(
+                f"rsitr: {error}: it is now {set_aside(error.path)}; run again, which makes it again", file=sys.stderr
+            )
+        except RsitrError as error:
+            print(f"rsitr: {error}", file=sys.stderr)
+        except OSError as error:
+            print(f"rsitr: {error}: check that the folder exists, is writable and has free space", file=sys.stderr)
+        raise typer.Exit(1)
+
+    return wrapper
+
+
+def show(table: Table) -> None:
+    """Print a table as wide as the terminal; into a pipe or a file one line a row, so that ``grep`` finds all of it.
+
+    Nothing is cut: what is wider than its column goes on below.
+    """
+    table.title_justify = "left"
+    for column in table.columns:
+        column.overflow = "fold"
+    console = Console()
+    (console if console.is_terminal else Console(width=ANY_WIDTH)).print(table)
+
+
+def cell_id(text: str) -> CellId:
+    """The cell of that name; raises ``ParamsError`` for what names none."""
+    parts = text.split("/")
+    if len(parts) != 4 or not parts[3].isdecimal():
+        raise ParamsError("name a cell as EXPERIMENT/DATASET/METHOD/SEED, e.g. demo/scenes-a/vse/0")
+    return CellId(parts[0], parts[1], parts[2], int(parts[3]))
+
+
+def asked(method: str, experiment: str | None, dataset: str | None, seed: int) -> tuple[Params, CellId]:
+    """Parameters and the cell of a method, by default in the chosen experiment and on its first dataset."""
+    params = load_params()
+    experiment = experiment or params.experiment
+    return params, CellId(experiment, dataset or params[experiment].datasets[0], method, seed)
+
+
+def opened(name: str | None) -> tuple[Params, str]:
+    """Parameters and the name of an experiment; raises ``ParamsError`` for what is wrong with them."""
+    params = load_params()
+    name = name or params.experiment
+    return open_params(params.model_dump() | {"experiment": params[name] and name}), name
