@@ -14,13 +14,11 @@ from rsitr.dedup.thumbnails import SIZE
 LEVELS = ((16, 5, 0.35), (32, 3, 0.5), (SIZE, 3, float("-inf")))
 """Pixels per side, Gauss-Newton steps, and the correlation of detail below which a pair is discarded after them."""
 FINE, COARSE, AROUND = 3, 7, 9
-"""Sides in pixels: of the two means whose difference is the detail, and of the area over which its strength is
-levelled."""
+"""Sides in pixels: of the means whose difference is the detail, and of the area in which its strength is levelled."""
 NOISE = 4.0
 """Square of the strength, in grey values, below which detail is not levelled."""
 BLOCK, STRONG, FAINT, AGREE = 8, 4.0, 1.0, 0.5
-"""For the blocks that have to agree: side in pixels, squares of the minimum strength and of noise, minimum
-correlation."""
+"""For blocks that have to agree: side in pixels, squares of minimum strength and of noise, minimum correlation."""
 BATCH = 1024
 LARGEST_STEP = 0.1
 
@@ -79,32 +77,25 @@ def align(wholes: Pyramid, parts: Pyramid, task: Task) -> Alignment:
     )
     for start in range(0, pairs, BATCH):
         rows = np.arange(start, min(start + BATCH, pairs))
-        place = _to_centre(torch.from_numpy(found.box[rows]))
+        # (y, x of the middle, half height, half width) in the coordinates of grid_sample, -1 to 1.
+        corner, half = torch.from_numpy(found.box[rows]).split(2, dim=1)
+        place = torch.cat([2 * corner + half - 1, half], dim=1)
         for size, steps, least in LEVELS:
             whole = wholes.take(size, task.whole[rows])
             part = parts.take(size, task.part[rows], task.orientation[rows])
             place = _refine(whole, part, place, steps)
             seen, shown = _detail(_sample(whole, place, size)), _detail(part)
-            detail = _correlation(_levelled(seen), _levelled(shown))
+            detail = (_standard(_levelled(seen)) * _standard(_levelled(shown))).mean(dim=(1, 2, 3))
             kept = (detail >= least).numpy()  # NaN never is
             rows, place = rows[kept], place[kept]
             if not len(rows):
                 break
         else:
-            found.box[rows], found.detail[rows] = _to_box(place).numpy(), detail[kept].numpy()
+            middle, half = place.split(2, dim=1)
+            found.box[rows] = torch.cat([(middle + 1 - half) / 2, half], dim=1).numpy()
+            found.detail[rows] = detail[kept].numpy()
             found.agreement[rows] = _agreement(seen[kept], shown[kept]).numpy()
     return found
-
-
-def _to_centre(box: torch.Tensor) -> torch.Tensor:
-    """Boxes as (y, x of the middle, half height, half width) in the coordinates of grid_sample, -1 to 1."""
-    half = box[:, 2:]
-    return torch.cat([2 * box[:, :2] + half - 1, half], dim=1)
-
-
-def _to_box(place: torch.Tensor) -> torch.Tensor:
-    half = place[:, 2:]
-    return torch.cat([(place[:, :2] + 1 - half) / 2, half], dim=1)
 
 
 def _axis(size: int) -> torch.Tensor:
@@ -174,7 +165,3 @@ def _agreement(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
 
 def _mean(images: torch.Tensor, side: int) -> torch.Tensor:
     return avg_pool2d(images, side, 1, side // 2, count_include_pad=False)
-
-
-def _correlation(first: torch.Tensor, second: torch.Tensor) -> torch.Tensor:
-    return (_standard(first) * _standard(second)).mean(dim=(1, 2, 3))

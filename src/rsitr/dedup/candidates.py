@@ -51,9 +51,8 @@ class Index:
         """The ``neighbours`` nearest entries of each query in each of its plausible orientations."""
         shown = vectors.any(axis=1, keepdims=True) if len(self.rows) else np.zeros((len(vectors), 1), dtype=bool)
         query, turned = np.nonzero(plausible(vectors) & shown)
-        similarity, entry = self._index.search(
-            oriented(vectors[query], turned), max(1, min(neighbours, len(self.rows)))
-        )
+        wanted = max(1, min(neighbours, len(self.rows)))
+        similarity, entry = self._index.search(oriented(vectors[query], turned), wanted)
         near = np.asarray(similarity >= SIMILAR)
         query, turned = (np.broadcast_to(column[:, None], near.shape)[near] for column in (query, turned))
         entry = self.rows[entry[near]]
@@ -113,20 +112,16 @@ class Gallery:
             back = undone(hits.orientation, np.zeros_like(hits.orientation))
             found.append(_frame(rows[hits.query], entry, "first", window, back, hits.similarity))
         else:
-            found.append(self._equal_ones(rows))
+            # The first image with exactly the same fingerprint: the index holds only that one.
+            index, same = self.wholes, self.wholes.same[rows]
+            turned = undone(index.orientation[rows], index.orientation[same])
+            found.append(_frame(rows, same, "second", np.zeros_like(rows), turned, np.ones(len(rows), np.float32)))
         frame = pd.concat(found)
         if self.within:
             frame = frame[frame["first"] != frame["second"]]
         frame = frame.sort_values(["first", "similarity", "second", "part"], ascending=[True, False, True, True])
         frame = frame[frame.groupby(["first", "second", "part"]).cumcount() < PLACES]
         return frame[frame.groupby("first").cumcount() < MOST].reset_index(drop=True)
-
-    def _equal_ones(self, rows: np.ndarray) -> pd.DataFrame:
-        """The first image with exactly the same fingerprint: the index holds only that one."""
-        index = self.wholes
-        turned = undone(index.orientation[rows], index.orientation[index.same[rows]])
-        whole = np.zeros_like(rows)
-        return _frame(rows, index.same[rows], "second", whole, turned, np.ones(len(rows), dtype=np.float32))
 
 
 def _in_rows(vectors: np.ndarray) -> np.ndarray:

@@ -34,11 +34,8 @@ def clean(frame: pd.DataFrame, dedup: str, near_duplicates: pd.DataFrame | None 
     """
     if dedup not in PROTOCOLS:
         raise ParamsError(f"unknown de-duplication protocol {dedup!r}: the known ones are {', '.join(PROTOCOLS)}")
-    frame = frame.copy()
-    frame["captions"] = [[caption for caption in captions if caption] for captions in frame["captions"]]
+    frame, reason = usable(frame)
     frame["duplicate_group"] = _groups(frame, near_duplicates if dedup == "copies" else None)
-    reason = frame["problem"].copy()
-    reason[(reason == "") & (frame["captions"].map(len) == 0)] = "no captions"
     if dedup != "none":
         rank = frame["split"].map(PRECEDENCE)
         best = rank.where(reason == "", np.inf).groupby(frame["duplicate_group"]).transform("min")
@@ -49,16 +46,23 @@ def clean(frame: pd.DataFrame, dedup: str, near_duplicates: pd.DataFrame | None 
     return frame
 
 
+def usable(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
+    """A canonical frame without blank captions, and why no method can read an image; empty where one can."""
+    frame = frame.copy()
+    frame["captions"] = [[caption for caption in captions if caption] for captions in frame["captions"]]
+    reason = frame["problem"].copy()
+    reason[(reason == "") & (frame["captions"].map(len) == 0)] = "no captions"
+    return frame, reason
+
+
 def _groups(frame: pd.DataFrame, near_duplicates: pd.DataFrame | None) -> np.ndarray:
     """Group number of every image: int32 [N]; one without near duplicates is its own group."""
     if near_duplicates is None:
         pairs = near_pairs(frame["fingerprint"].tolist())
     else:
         place = {image_id: row for row, image_id in enumerate(frame["image_id"])}
-        pairs = np.array(
-            [[place[first], place[second]] for first, second in near_duplicates[["first", "second"]].to_numpy()]
-        )
-    number = linked((one, other) for one, other in pairs.tolist())
+        pairs = np.array([[place[image] for image in pair] for pair in near_duplicates[["first", "second"]].to_numpy()])
+    number = linked(pairs.tolist())
     return np.array([number.get(row, len(number) + row) for row in range(len(frame))], dtype=np.int32)
 
 
@@ -69,9 +73,9 @@ def write_clean(dataset_table: Path, dedup: str, out: Path) -> DatasetFacts:
     from other data.
     """
     table, facts = read_table(dataset_table)
-    pairs = None
+    pairs, within = None, Paths.near_duplicates(facts.name, facts.name)
     if dedup == "copies":
-        pairs, _ = current_near_duplicates(Paths.near_duplicates(facts.name, facts.name), {facts.name: facts.data_sha})
+        pairs, _ = current_near_duplicates(within, {facts.name: facts.data_sha})
     cleaned = clean(table.to_pandas(), dedup, pairs)
     facts = facts._replace(data_sha=data_sha(cleaned[SEEN]), parent_sha=facts.data_sha)
     write_table(pa.Table.from_pandas(cleaned, CLEAN_SCHEMA, preserve_index=False), facts, out)

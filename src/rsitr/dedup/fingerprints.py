@@ -97,11 +97,8 @@ def fingerprints(pixels: np.ndarray, windows: tuple[Window, ...] = WINDOWS[:1]) 
 
 def _turned() -> tuple[np.ndarray, np.ndarray]:
     """For each orientation: where each coefficient goes, and with which sign: int and float32 [8, 54]."""
-    places, signs = [], []
-    for turn, down, right in ORIENTATIONS:
-        places.append([_PLACE[(v, u) if turn else (u, v)] for u, v in _KEPT])
-        signs.append([(-1) ** (down * u + right * v) for u, v in _KEPT])
-    place = np.array(places)
+    place = np.array([[_PLACE[(v, u) if turn else (u, v)] for u, v in _KEPT] for turn, _, _ in ORIENTATIONS])
+    signs = [[(-1) ** (down * u + right * v) for u, v in _KEPT] for _, down, right in ORIENTATIONS]
     channels = [place + channel * len(_KEPT) for channel in range(3)]
     return np.concatenate(channels, axis=1), np.tile(signs, 3).astype(np.float32)
 
@@ -150,16 +147,14 @@ def undone(orientation: np.ndarray, then: np.ndarray) -> np.ndarray:
     return _UNDONE[orientation, then]
 
 
+_BOARD = np.arange(4).reshape(2, 2, 1)
+
+
 def _undone() -> np.ndarray:
-    board = np.arange(4).reshape(2, 2, 1)
-    answer = np.empty((8, 8), dtype=np.int64)
-    for first in range(8):
-        for second in range(8):
-            # x with: first(x(b)) == second(b)
-            answer[first, second] = next(
-                x for x in range(8) if np.array_equal(turn(turn(board, x), first), turn(board, second))
-            )
-    return answer
+    """For each two orientations the x with first(x(board)) == second(board)."""
+    seen = {turn(_BOARD, place).tobytes(): place for place in range(8)}
+    after = [[seen[turn(turn(_BOARD, x), first).tobytes()] for x in range(8)] for first in range(8)]
+    return np.array([[after[first].index(second) for second in range(8)] for first in range(8)], dtype=np.int64)
 
 
 _UNDONE = _undone()

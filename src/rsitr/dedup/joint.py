@@ -16,14 +16,14 @@ import pandas as pd
 import pyarrow as pa
 
 from rsitr.datasets.canonical import data_sha
-from rsitr.datasets.protocols import PROTOCOLS as SPLITS
-from rsitr.datasets.protocols import Protocol, get_protocol
+from rsitr.datasets.protocols import Protocol, get_protocol, joint_protocols
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.dedup.clean import PROTOCOLS as RULES
+from rsitr.dedup.clean import usable
 from rsitr.dedup.groups import Groups, image_groups
 from rsitr.dedup.pairs import current_near_duplicates
 from rsitr.errors import DatasetError, ParamsError
-from rsitr.records.parquet import read_facts, read_rows, write_table
+from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 
 DUPLICATE = "near duplicate of a test image"
@@ -83,7 +83,7 @@ def joint_protocol(name: str) -> Protocol:
     """The joint protocol called ``name``; raises ``ParamsError`` for a protocol that is not joint or is unknown."""
     protocol = get_protocol(name)
     if not protocol.joint:
-        known = ", ".join(known.name for known in SPLITS.values() if known.joint)
+        known = ", ".join(joint_protocols())
         raise ParamsError(f"split protocol {name} trains on one dataset at a time: the joint ones are {known}")
     return protocol
 
@@ -105,10 +105,10 @@ def join(
     if rule not in RULES:
         raise ParamsError(f"unknown de-duplication rule {rule!r}: the known ones are {', '.join(RULES)}")
     members = {member: read_table(tables[member]) for member in protocol.datasets if member in tables}
+    facts = {member: facts for member, (_, facts) in members.items()}
     frames = {member: table.to_pandas() for member, (table, _) in members.items()}
     official = {member: dict(zip(frame["image_id"], frame["split"], strict=True)) for member, frame in frames.items()}
     union = protocol.training_set(official)
-    facts = {member: facts for member, (_, facts) in members.items()}
     absent = tuple(member for member, frame in frames.items() if frame["problem"].ne("").all())
     groups: Groups = {}
     if rule != "none":
@@ -118,8 +118,10 @@ def join(
     everything = pd.concat([frame.assign(dataset=member) for member, frame in frames.items()], ignore_index=True)
     chosen = _marked(everything, groups).set_index(["dataset", "image_id"], drop=False).loc[union]
     frame = chosen[SCHEMA.names].reset_index(drop=True)
+    # Two members may use the same image id, and rows are hashed in the order of ids.
+    seen = frame[SEEN].assign(image_id=frame["dataset"] + "/" + frame["image_id"])
     roots, shas = (tuple(getattr(fact, field) for fact in facts.values()) for field in ("root", "data_sha"))
-    return frame, JointFacts(name, rule, tuple(frames), roots, shas, absent, _seen_sha(frame))
+    return frame, JointFacts(name, rule, tuple(frames), roots, shas, absent, data_sha(seen))
 
 
 def _between_members(
@@ -127,10 +129,8 @@ def _between_members(
 ) -> list[Path]:
     """The tables of near duplicates within and between members, all of which must exist."""
     shas = {member: fact.data_sha for member, fact in facts.items()}
-    found = {}
-    for path in near_duplicates:
-        _, of = current_near_duplicates(path, shas)
-        found[tuple(sorted((of.first, of.second)))] = path
+    read = {path: current_near_duplicates(path, shas)[1] for path in near_duplicates}
+    found = {tuple(sorted((of.first, of.second))): path for path, of in read.items()}
     for pair in combinations_with_replacement(sorted(present), 2):
         if pair not in found:
             raise DatasetError(
@@ -142,27 +142,17 @@ def _between_members(
 def _marked(frame: pd.DataFrame, groups: Groups) -> pd.DataFrame:
     """All images of the members with their groups, and the reason for each that training may not use."""
     images = list(zip(frame["dataset"], frame["image_id"], strict=True))
-    frame["captions"] = [[caption for caption in captions if caption] for captions in frame["captions"]]
+    frame, reason = usable(frame)
     # An image without near duplicates is its own group.
     frame["duplicate_group"] = [groups.get(image, len(groups) + row) for row, image in enumerate(images)]
-    reason = frame["problem"].copy()
-    reason[(reason == "") & (frame["captions"].map(len) == 0)] = "no captions"
-    usable = reason == ""
-    tests = frame[usable & (frame["split"] == "test")].groupby("duplicate_group").groups
+    tests = frame[(reason == "") & (frame["split"] == "test")].groupby("duplicate_group").groups
     frame["because"] = [
-        sorted("/".join(images[row]) for row in tests.get(group, ())) if fits else []
-        for group, fits in zip(frame["duplicate_group"], usable, strict=True)
+        [] if why else sorted("/".join(images[row]) for row in tests.get(group, ()))
+        for group, why in zip(frame["duplicate_group"], reason, strict=True)
     ]
     frame["reason"] = reason.where(frame["because"].map(len) == 0, DUPLICATE)
     frame["keep"] = frame["reason"] == ""
     return frame
-
-
-def _seen_sha(frame: pd.DataFrame) -> str:
-    seen = frame[SEEN].copy()
-    # Two members may use the same image id, and rows are hashed in the order of ids.
-    seen["image_id"] = seen["dataset"] + "/" + seen["image_id"]
-    return data_sha(seen)
 
 
 def removed(frame: pd.DataFrame) -> Removed:
@@ -190,10 +180,3 @@ def build_joint(
     frame, facts = join(protocol, rule, tables, near_duplicates)
     write_table(pa.Table.from_pandas(frame, SCHEMA, preserve_index=False), facts, out)
     return facts
-
-
-def read_joint(path: Path) -> tuple[pd.DataFrame, JointFacts]:
-    """Rows and facts of a joint training set."""
-    facts = read_facts(path)
-    facts |= {name: tuple(value) for name, value in facts.items() if isinstance(value, list)}
-    return read_rows(path).to_pandas(), JointFacts(**facts)

@@ -76,9 +76,7 @@ def overlaps(tables: Mapping[str, Path], near_duplicates: Mapping[Pair, Path], r
     within or between the two sets that were not searched for or come from other data. Raises ``DatasetError`` if a
     table is missing and ``ParamsError`` for an unknown rule.
     """
-    sets = [_Dataset(name, path) for name, path in tables.items()]
-    found, wrong = _sorted_out(sets, near_duplicates) if rule == "copies" else ([], {})
-    groups = image_groups(rule, tables, found)
+    sets, groups, wrong = _linked(tables, near_duplicates, rule)
     return [
         _overlap(source, split, test, rule, groups, _unknown(source, split, test, wrong))
         for source in sets
@@ -88,16 +86,19 @@ def overlaps(tables: Mapping[str, Path], near_duplicates: Mapping[Pair, Path], r
     ]
 
 
-def _sorted_out(sets: list[_Dataset], near_duplicates: Mapping[Pair, Path]) -> tuple[list[Path], dict[Pair, str]]:
-    """The tables of near duplicates made from the present data; for every other pair, what is wrong with it."""
+def _linked(
+    tables: Mapping[str, Path], near_duplicates: Mapping[Pair, Path], rule: str
+) -> tuple[list[_Dataset], Groups, dict[Pair, str]]:
+    """The datasets, the groups of their images, and for each pair without a table of the present data what is wrong."""
+    sets = [_Dataset(name, path) for name, path in tables.items()]
+    shas = {each.name: each.data_sha for each in sets}
     found, wrong = [], {}
-    for one, other in combinations_with_replacement(sorted(sets, key=lambda each: each.name), 2):
-        pair = one.name, other.name
+    for pair in combinations_with_replacement(sorted(shas), 2) if rule == "copies" else ():
         try:
-            found.append(_checked(near_duplicates, pair, {one.name: one.data_sha, other.name: other.data_sha}))
+            found.append(_checked(near_duplicates, pair, shas))
         except DatasetError as error:
             wrong[pair] = str(error)
-    return found, wrong
+    return sets, image_groups(rule, tables, found), wrong
 
 
 def _checked(near_duplicates: Mapping[Pair, Path], pair: Pair, data_shas: Mapping[str, str]) -> Path:
@@ -120,9 +121,7 @@ def _unknown(source: _Dataset, split: str, test: _Dataset, wrong: dict[Pair, str
 
 
 def _overlap(source: _Dataset, split: str, test: _Dataset, rule: str, groups: Groups, unknown: str) -> Overlap:
-    first: dict[int | None, str] = {}
-    for image_id in source.sources[split]:
-        first.setdefault(groups.get((source.name, image_id)), image_id)
+    first = {groups.get((source.name, image_id)): image_id for image_id in reversed(source.sources[split])}
     first.pop(None, None)
     group_of = {image_id: groups.get((test.name, image_id)) for image_id in test.test}
     images = {image_id: first[group] for image_id, group in group_of.items() if group in first}
@@ -150,9 +149,7 @@ def leaks_of(
 
     The other arguments, and what is unknown, are as for ``overlaps``.
     """
-    sets = [_Dataset(name, path) for name, path in tables.items()]
-    found, wrong = _sorted_out(sets, near_duplicates) if rule == "copies" else ([], {})
-    groups = image_groups(rule, tables, found)
+    sets, groups, wrong = _linked(tables, near_duplicates, rule)
     sources, seen = {name for name, _ in images}, {groups[image] for image in images if image in groups}
     counts: dict[str, tuple[int, int] | None] = {}
     for test in (each for each in sets if each.has_test):
@@ -174,9 +171,8 @@ def evidence(overlap: Overlap, near_duplicates: Mapping[Pair, Path]) -> pd.DataF
     which of the two, ``test`` or ``source``, is seen inside the other after ``orientation``. ``link`` is ``pair``, or
     ``chain`` if only a chain of pairs leads to the source: nothing is then stated about the two images themselves.
     """
-    pairs, facts = read_near_duplicates(
-        near_duplicates[min(overlap.source, overlap.test), max(overlap.source, overlap.test)]
-    )
+    first, second = sorted((overlap.source, overlap.test))
+    pairs, facts = read_near_duplicates(near_duplicates[first, second])
     found = []
     for test, source in (("first", "second"), ("second", "first")):
         if (getattr(facts, test), getattr(facts, source)) == (overlap.test, overlap.source):

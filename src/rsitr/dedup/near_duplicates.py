@@ -1,5 +1,4 @@
-"""Copies, our rule for near duplicates: pairs in which one image is a box of the other, in any orientation, size,
-encoding and colours.
+"""Copies, our rule for near duplicates: one image is a box of the other, in any orientation, size, encoding, colours.
 
 A cheap stage proposes pairs by their fingerprints; an exact one finds the box and compares the pixels. The result is
 data: one row per pair, with the transformation and the correlation as evidence.

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from rsitr.datasets.table import read_table
-from rsitr.dedup.joint import read_joint
 from rsitr.dedup.pairs import read_near_duplicates
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
@@ -85,12 +86,13 @@ def test_joint_training_sets():
     for pair in (("rsicd",), ("rsitmd",), ("ucm",), ("rsicd", "rsitmd"), ("rsicd", "ucm"), ("rsitmd", "ucm")):
         run("dedup", "pairs", *pair)
     assert run("dedup", "joint", "ret-3").stdout.startswith("data/joint/ret-3-copies.parquet: data ")
-    frame, facts = read_joint(Paths.joint("ret-3", "copies"))
+    table = pq.ParquetFile(Paths.joint("ret-3", "copies")).read()
+    frame, facts = table.to_pandas(), json.loads(table.schema.metadata[b"rsitr"])
     left = frame.loc[frame["keep"], ["dataset", "image_id"]].to_numpy().tolist()
     assert left == [["rsicd", "other.png"], ["rsitmd", "third.png"], ["ucm", "noise.png"]]
     because = frame.set_index(["dataset", "image_id"])["because"]
     assert list(because["ucm", "turned.png"]) == list(because["rsicd", "one.png"]) == ["rsicd/crop.png"]
-    assert facts.datasets == ("rsicd", "rsitmd", "ucm")
+    assert facts["datasets"] == ["rsicd", "rsitmd", "ucm"]
     assert "official" in refused("dedup", "joint", "official")
 
 
