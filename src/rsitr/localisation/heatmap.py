@@ -46,9 +46,8 @@ class Grid(NamedTuple):
 
     def cells(self, top: int, left: int, height: int, width: int) -> tuple[slice, slice]:
         """The cells of a window whose sides are edges."""
-        rows = np.searchsorted(self.rows, (top, top + height))
-        columns = np.searchsorted(self.columns, (left, left + width))
-        return slice(*rows.tolist()), slice(*columns.tolist())
+        rows = np.searchsorted(self.rows, (top, top + height)).tolist()
+        return slice(*rows), slice(*np.searchsorted(self.columns, (left, left + width)).tolist())
 
 
 @dataclass(frozen=True)
@@ -69,16 +68,6 @@ class Heatmap:
     skipped: int
     """Windows without a valid pixel."""
 
-    @property
-    def height(self) -> int:
-        """Of the scene, in pixels."""
-        return int(self.grid.rows[-1])
-
-    @property
-    def width(self) -> int:
-        """Of the scene, in pixels."""
-        return int(self.grid.columns[-1])
-
     def levels(self, query: int) -> Bytes:
         """[R, C]: cells after min-max, reduced to 8 bits (rounded down), before the median; unscored ones filled."""
         means = _nearest(self.means[query], self.grid)
@@ -90,12 +79,13 @@ class Heatmap:
 
     def bands(self, query: int, rows: int = BAND) -> Iterator[tuple[int, Bytes]]:
         """The map downwards: the first row and the pixels [h, W] of each band, h = ``rows`` but in the last one."""
-        levels, half = self.levels(query), self.median // 2
-        for top in range(0, self.height, rows):
-            bottom = min(top + rows, self.height)
+        levels, half, height = self.levels(query), self.median // 2, int(self.grid.rows[-1])
+        for top in range(0, height, rows):
+            bottom = min(top + rows, height)
             # With what the filter sees above and below, a band is the same as in the whole map.
-            first, last = max(0, top - half), min(self.height, bottom + half)
-            smooth = cv2.medianBlur(_spread(levels, self.grid, first, last), self.median)
+            first, last = max(0, top - half), min(height, bottom + half)
+            seen = np.repeat(levels, np.diff(self.grid.rows.clip(first, last)), axis=0)
+            smooth = cv2.medianBlur(np.repeat(seen, np.diff(self.grid.columns), axis=1), self.median)
             yield top, np.asarray(smooth, dtype=np.uint8)[top - first : bottom - first]
 
     def map(self, query: int) -> Bytes:
@@ -128,16 +118,8 @@ def heatmap(
     if scored == 0 or not valid.any():
         raise SceneError("the scene holds no valid pixel: look at the nodata value and the mask of the file")
     means = _means(rows, scores, grid)
-    inside = means[:, valid]
-    return Heatmap(
-        grid=grid,
-        means=means,
-        lowest=inside.min(axis=1),
-        highest=inside.max(axis=1),
-        median=side,
-        scored=scored,
-        skipped=sum(len(part) for part in scores) - scored,
-    )
+    lowest, highest = means[:, valid].min(axis=1), means[:, valid].max(axis=1)
+    return Heatmap(grid, means, lowest, highest, side, scored, skipped=sum(map(len, scores)) - scored)
 
 
 def _means(rows: Sequence[WindowRow], scores: Sequence[Floats], grid: Grid) -> Floats:
@@ -163,9 +145,3 @@ def _nearest(means: Floats, grid: Grid) -> Floats:
     filled = means.copy()
     filled[~known] = means[known][cKDTree(places[known]).query(places[~known])[1]]
     return filled
-
-
-def _spread(levels: Bytes, grid: Grid, first: int, last: int) -> Bytes:
-    """Pixels [last - first, W] of rows of the scene."""
-    edges = grid.rows.clip(first, last)
-    return np.repeat(np.repeat(levels, np.diff(edges), axis=0), np.diff(grid.columns), axis=1)

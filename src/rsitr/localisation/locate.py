@@ -37,8 +37,7 @@ Place = tuple[int, int]
 
 
 class Batches:
-    """Gathers windows of one shape until they make a batch, and keeps the scores by (row of windows, position in
-    it)."""
+    """Gathers windows of one shape until they make a batch, and keeps the scores by their places."""
 
     def __init__(self, score: Score, size: int) -> None:
         self._score, self._size = score, size
@@ -168,13 +167,11 @@ def locate(
             progress.advance()
         found = heatmap(rows, batches.scores(rows), grid, valid, side)
         if found.skipped:
-            progress.say(
-                f"{found.skipped} of {found.skipped + found.scored} windows hold no valid pixel and have no score"
-            )
+            windows = found.skipped + found.scored
+            progress.say(f"{found.skipped} of {windows} windows hold no valid pixel and have no score")
         if (found.lowest == found.highest).any():
-            progress.say(
-                f"the same score everywhere: the map shows nothing. Try windows smaller than {min(sizes)} pixels"
-            )
+            smaller = f"Try windows smaller than {min(sizes)} pixels"
+            progress.say(f"the same score everywhere: the map shows nothing. {smaller}")
     return found
 
 

@@ -95,9 +95,8 @@ def region_mask(regions: Sequence[Region], shape: tuple[int, ...]) -> Mask:
         one = np.zeros(shape, dtype=np.uint8)
         cv2.fillPoly(one, [polygon.astype(np.int32)], 1)
         if not one.any() or circle(region).radius < 1:
-            raise SceneError(
-                f"region {number} covers no pixel of {shape[1]} x {shape[0]}: vertices are (x, y) in pixels"
-            )
+            size = f"{shape[1]} x {shape[0]}"
+            raise SceneError(f"region {number} covers no pixel of {size}: vertices are (x, y) in pixels")
         mask |= one
     return mask.astype(bool)
 
@@ -158,11 +157,11 @@ def rda(circles: Sequence[Circle], found: Points) -> float:
     values = []
     for region in circles:
         inside = region.inside(found)
-        if len(inside) < 2:
-            values.append(float(len(inside)))
-            continue
-        spread = np.hypot(*(inside - inside.mean(axis=0)).T).mean()
-        values.append(0.5 * (1 - spread / region.radius) + np.exp(-RDA_DECAY * (len(inside) + 2)))
+        value = float(len(inside))
+        if value > 1:
+            spread = np.hypot(*(inside - inside.mean(axis=0)).T).mean()
+            value = 0.5 * (1 - spread / region.radius) + np.exp(-RDA_DECAY * (len(inside) + 2))
+        values.append(value)
     return float(np.mean(values))
 
 

@@ -19,7 +19,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import numpy as np
@@ -40,8 +39,7 @@ OVERVIEW = 1024
 """Longest side of the overview from which the stretch is computed."""
 PERCENTILES = (2, 98)
 ROW_OF_BLOCKS = 256 * 2**20
-"""Bytes of RGB and mask; a file with larger blocks (in one strip, for instance) is read row by row, and GDAL keeps
-one."""
+"""Bytes of RGB and mask; a file with larger blocks (such as one strip) is read row by row, and GDAL keeps one."""
 
 
 class Piece(NamedTuple):
@@ -71,10 +69,7 @@ def filled(piece: Piece) -> Pixels:
 
 
 def thrifty() -> rasterio.Env:
-    """The environment for reading and writing files: GDAL keeps few blocks, and never a whole PNG.
-
-    Its reader for whole PNGs also takes a truncated file as complete.
-    """
+    """GDAL keeps few blocks, and never a whole PNG: its reader for those also takes a truncated file as complete."""
     return rasterio.Env(GDAL_CACHEMAX=GDAL_CACHE, GDAL_PNG_WHOLE_IMAGE_OPTIM="NO")
 
 
@@ -100,9 +95,8 @@ class Scene:
             with anywhere():
                 self._file = rasterio.open(path)
         except RasterioError as error:
-            raise SceneError(
-                f"{path} is not a raster that rasterio can open ({error}): give a GeoTIFF, PNG or JPEG file"
-            ) from None
+            wanted = "give a GeoTIFF, PNG or JPEG file"
+            raise SceneError(f"{path} is not a raster that rasterio can open ({error}): {wanted}") from None
         try:
             self._check()
         except SceneError:
@@ -118,9 +112,8 @@ class Scene:
     def _check(self) -> None:
         file = self._file
         if file.count == 0:
-            raise SceneError(
-                f"{self.path} holds no band but {len(file.subdatasets)} subdatasets: export one as GeoTIFF"
-            )
+            inside = f"{len(file.subdatasets)} subdatasets"
+            raise SceneError(f"{self.path} holds no band but {inside}: export one as GeoTIFF")
         self._bands = [1, 2, 3] if file.count > 2 else [1]
         types = {file.dtypes[band - 1] for band in self._bands}
         if any(name.startswith("complex") for name in types):
@@ -132,9 +125,7 @@ class Scene:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def close(self) -> None:
@@ -153,10 +144,6 @@ class Scene:
     def piece(self, top: int, left: int, height: int, width: int) -> Piece:
         """A window as it is in the file; raises ``ValueError`` if it extends beyond the scene."""
         return self._rendered(self._window(top, left, height, width))
-
-    def read(self, top: int, left: int, height: int, width: int) -> Pixels:
-        """Pixels [height, width, 3] of a window, with invalid ones in the mean colour of its valid ones."""
-        return filled(self.piece(top, left, height, width))
 
     def valid(self, top: int, left: int, height: int, width: int) -> Mask:
         """Which pixels [height, width] of a window are valid."""
@@ -178,9 +165,8 @@ class Scene:
 
     def _window(self, top: int, left: int, height: int, width: int) -> dict[str, Any]:
         if min(top, left) < 0 or min(height, width) < 1 or top + height > self.height or left + width > self.width:
-            raise ValueError(
-                f"{height} x {width} pixels at ({top}, {left}) are not inside {self.height} x {self.width}"
-            )
+            scene = f"{self.height} x {self.width}"
+            raise ValueError(f"{height} x {width} pixels at ({top}, {left}) are not inside {scene}")
         return {"window": Window(left, top, width, height)}
 
     def _raw(self, how: dict[str, Any]) -> tuple[npt.NDArray[Any], Mask]:

@@ -59,11 +59,9 @@ def learning_rate_factor(spec: PretrainSpec, step: int, steps: int) -> float:
 def make_optimizer(model: nn.Module, spec: PretrainSpec) -> torch.optim.Optimizer:
     """AdamW that decays only matrices."""
     learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [parameter for parameter in learning if parameter.ndim >= 2], "weight_decay": spec.weight_decay},
-        {"params": [parameter for parameter in learning if parameter.ndim < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW(groups, lr=spec.learning_rate, betas=spec.betas)
+    matrices = {"params": [each for each in learning if each.ndim >= 2], "weight_decay": spec.weight_decay}
+    others = {"params": [each for each in learning if each.ndim < 2], "weight_decay": 0.0}
+    return torch.optim.AdamW([matrices, others], lr=spec.learning_rate, betas=spec.betas)
 
 
 class Pretrainer:
@@ -90,24 +88,22 @@ class Pretrainer:
         self.shared = ranks.share(self.model)
         self.optimizer = make_optimizer(self.model, spec)
         self.loss = ClipLoss()
-        self.autocast = torch.autocast(
-            ranks.device.split(":")[0], torch.bfloat16, enabled=spec.bf16 and ranks.device != "cpu"
-        )
+        on_gpu = ranks.device != "cpu"
+        self.autocast = torch.autocast("cuda" if on_gpu else "cpu", torch.bfloat16, enabled=spec.bf16 and on_gpu)
         record.initial_sha = state_sha(self.model)
         self.identity = [getattr(record, name) for name in IDENTITY]
         self.state_path = spec.out / "resume.pt"
         self.losses: list[float] = []
         self.broken: dict[int, int] = {}
         self.seconds = 0.0
-        parameters = list(self.model.parameters())
+        sizes = [(parameter.numel(), parameter.requires_grad) for parameter in self.model.parameters()]
         record.parameters = {
-            "total": sum(parameter.numel() for parameter in parameters),
-            "trainable": sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
+            "total": sum(size for size, _ in sizes),
+            "trainable": sum(size for size, learned in sizes if learned),
         }
 
     def save(self) -> None:
-        """Write everything a continued run needs, atomically; only the first process does, since all have the same
-        state."""
+        """Write everything a continued run needs, atomically; only the first process does: all have the same state."""
         if self.ranks.rank:
             return
         state = {
@@ -134,9 +130,8 @@ class Pretrainer:
 
     def run(self) -> None:
         """All steps, starting from the current state."""
-        begun, first = time.monotonic(), len(self.losses)
-        warm = saved = begun
-        spent = self.seconds
+        first, spent = len(self.losses), self.seconds
+        begun = warm = saved = time.monotonic()
         self.shared.train()
         progress = Progress("pretrain", self.steps, first)
         with progress if self.ranks.rank == 0 else nullcontext():
@@ -159,11 +154,10 @@ class Pretrainer:
 
     def loader(self, steps: range) -> DataLoader[Any]:
         """Batches of this process's part of each step."""
-        workers = self.spec.workers
         return DataLoader(
             self.samples,
             batch_sampler=self.order.parts(steps, self.ranks.rank, self.ranks.world),  # type: ignore[arg-type]
-            num_workers=workers,
+            num_workers=self.spec.workers,
             pin_memory=self.ranks.device != "cpu",
             generator=torch.Generator(),
         )
@@ -206,10 +200,9 @@ class Pretrainer:
         """A line for the history."""
         loss = sum(self.losses[-self.steps_per_epoch :]) / self.steps_per_epoch
         rate, temperature = self.optimizer.param_groups[0]["lr"], math.exp(-self.model.logit_scale.item())
+        facts = {"epoch": epoch, "loss": loss, "learning_rate": rate, "temperature": temperature}
         seconds = self.seconds - sum(entry.seconds for entry in self.record.history)
-        self.record.history.append(
-            PretrainEpoch(epoch=epoch, loss=loss, learning_rate=rate, temperature=temperature, seconds=seconds)
-        )
+        self.record.history.append(PretrainEpoch(**facts, seconds=seconds))
         if self.ranks.rank == 0:
             left_out = f", {len(self.broken)} samples broken so far" if self.broken else ""
             progress.say(f"epoch {epoch}: loss {loss:.4f}, temperature {temperature:.4f}{left_out}")
@@ -218,10 +211,8 @@ class Pretrainer:
         """What the record says about the run once it has ended, successfully or not."""
         found = Counter(PROBLEMS[problem] for problem in self.broken.values()) + Counter(self.samples.index.missing)
         self.record.skipped = dict(sorted(found.items()))
-        self.record.skipped_samples = [
-            f"{self.samples.name(sample)}: {PROBLEMS[problem]}"
-            for sample, problem in sorted(self.broken.items())[:NAMED]
-        ]
+        named = sorted(self.broken.items())[:NAMED]
+        self.record.skipped_samples = [f"{self.samples.name(one)}: {PROBLEMS[problem]}" for one, problem in named]
         self.record.steps, self.record.seconds = len(self.losses), round(self.seconds, 2)
         self.record.peak_memory_mib["process"] = peak_memory_mib()
         if self.ranks.device != "cpu":
@@ -235,11 +226,9 @@ def pretrain(spec: PretrainSpec) -> PretrainRecord:
     unless code, shards or spec have changed.
     """
     with joined() as ranks:
-        record = PretrainRecord(config=spec.model_dump(mode="json"), processes=ranks.world)
+        record, trainer = PretrainRecord(config=spec.model_dump(mode="json"), processes=ranks.world), None
         record.training_sha, record.code_sha = sha256_json(spec.training), code_sha((__name__,))
-        record.machine = machine(ranks.device)
-        record.versions = library_versions()
-        trainer = None
+        record.machine, record.versions = machine(ranks.device), library_versions()
         try:
             trainer = Pretrainer(spec, ranks, record)
             if ended := _ended(spec, record):
@@ -279,7 +268,8 @@ def _write(spec: PretrainSpec, record: PretrainRecord, trainer: Pretrainer | Non
         trainer.finish()
         lines = [f"{step},{value!r}" for step, value in enumerate(trainer.losses)]
         (spec.out / "loss.csv").write_text("\n".join(["step,loss", *lines]) + "\n", encoding="utf-8")
-    if trainer and record.outcome.status == "ok":
+    ended = record.outcome.status == "ok"
+    if trainer and ended:
         partial = spec.out / "model.part"
         weights = {name: value.cpu().contiguous() for name, value in trainer.model.state_dict().items()}
         # A single entry: safetensors writes several in random order, and equal runs must give equal bytes.
@@ -287,5 +277,5 @@ def _write(spec: PretrainSpec, record: PretrainRecord, trainer: Pretrainer | Non
         record.weights_sha = sha256_file(partial)
         os.replace(partial, spec.out / "model.safetensors")
     write_json(spec.out / RECORD, record)
-    if record.outcome.status == "ok":
+    if ended:
         (spec.out / "resume.pt").unlink(missing_ok=True)

@@ -21,8 +21,7 @@ class Ranks(NamedTuple):
     device: str
 
     def gather(self, features: Tensor) -> Tensor:
-        """Rows [world B, ...] of every process's rows [B, ...], in the order of ranks; gradients flow to its own
-        rows."""
+        """Rows [world B, ...] of every process's rows [B, ...], by rank; gradients flow to its own rows."""
         return features if self.world == 1 else _Gather.apply(features, self.rank, self.world)  # type: ignore[no-any-return]
 
     def wait(self) -> None:
@@ -40,10 +39,8 @@ class Ranks(NamedTuple):
             return model
         if any(isinstance(part, nn.BatchNorm2d) and part.weight.requires_grad for part in model.modules()):
             if self.device == "cpu":
-                raise ParamsError(
-                    "the model learns batch statistics, which processes without a GPU cannot share: "
-                    "train it in one process"
-                )
+                why = "the model learns batch statistics, which processes without a GPU cannot share"
+                raise ParamsError(f"{why}: train it in one process")
             model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
         ids = None if self.device == "cpu" else [torch.device(self.device).index]
         return nn.parallel.DistributedDataParallel(model, device_ids=ids, gradient_as_bucket_view=True)

@@ -46,10 +46,9 @@ class Order:
     def __init__(self, samples: int, batch_size: int, seed: int):
         self.samples, self.batch_size, self.seed = samples, batch_size, seed
         self.steps_per_pass = samples // batch_size
-        self._permutation = lru_cache(maxsize=1)(self._draw)
-
-    def _draw(self, number: int) -> np.ndarray:
-        return np.random.default_rng(derive(self.seed, "order", number)).permutation(self.samples)
+        self._permutation = lru_cache(maxsize=1)(
+            lambda number: np.random.default_rng(derive(seed, "order", number)).permutation(samples)
+        )
 
     def batch(self, step: int) -> tuple[int, np.ndarray]:
         """The pass (0-based) that a step (0-based) belongs to, and the samples [batch_size] of the step."""

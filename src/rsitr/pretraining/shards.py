@@ -25,8 +25,7 @@ from rsitr.records.provenance import sha256_json
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "tif", "tiff", "img_content")
 CAPTIONS = ("txt", "caption", "json")
-"""Members of a sample that hold its image and its captions; of several, the first one listed here. RS5M's own names,
-``img_content`` and ``caption``, are among them."""
+"""Members that hold a sample's image and its captions, RS5M's included; of several, the first one listed here."""
 PROBLEMS = ("", "image missing", "caption missing", "image broken", "caption broken")
 """Why a sample is left out; the first means it is not."""
 SHOWN = 5
@@ -80,21 +79,13 @@ def index_shards(paths: list[Path], cache: Path) -> Index:
         )
     missing = sum((Counter(dict(zip(PROBLEMS[1:3], one.missing.tolist(), strict=True))) for one in found), Counter())
     if not any(len(one.kinds) for one in found):
-        raise DatasetError(
-            f"the shards hold no sample with an image ({', '.join(IMAGES)}) and captions ({', '.join(CAPTIONS)})"
-        )
-    identity = [
-        [path.name, path.stat().st_size, hashlib.sha256(one.places.tobytes() + one.kinds.tobytes()).hexdigest()]
-        for path, one in zip(paths, found, strict=True)
-    ]
-    return Index(
-        paths,
-        np.repeat(np.arange(len(paths), dtype=np.int32), [len(one.kinds) for one in found]),
-        np.concatenate([one.places for one in found]),
-        np.concatenate([one.kinds for one in found]),
-        dict(missing),
-        sha256_json(identity),
-    )
+        members = f"an image ({', '.join(IMAGES)}) and captions ({', '.join(CAPTIONS)})"
+        raise DatasetError(f"the shards hold no sample with {members}")
+    hashes = [hashlib.sha256(one.places.tobytes() + one.kinds.tobytes()).hexdigest() for one in found]
+    identity = [[path.name, path.stat().st_size, sha256] for path, sha256 in zip(paths, hashes, strict=True)]
+    shard_of = np.repeat(np.arange(len(paths), dtype=np.int32), [len(one.kinds) for one in found])
+    places, kinds = np.concatenate([one.places for one in found]), np.concatenate([one.kinds for one in found])
+    return Index(paths, shard_of, places, kinds, dict(missing), sha256_json(identity))
 
 
 def _cached(path: Path, cache: Path) -> _ShardIndex:

@@ -25,8 +25,7 @@ class PretrainSpec(BaseModel):
     model: str = "ViT-B-32"
     """Any model of open_clip, or of ``OWN`` in ``rsitr.nn.clip_models``."""
     weights: str = "none"
-    """Where training starts: a pretrained tag of open_clip, ``none``, or a file: path, mirror://path,
-    package://name/path."""
+    """Where training starts: a tag of open_clip, ``none``, or a file: path, mirror://path, package://name/path."""
     instruction: Instruction | None = None
     """Of PIR-CLIP's instructed image tower; none for a plain CLIP."""
     belief: Form = "paper"

@@ -21,7 +21,7 @@ def whole(path):
     """(pixels as read, mask)."""
     with Scene(path) as scene:
         part = (0, 0, scene.height, scene.width)
-        return scene.read(*part), scene.valid(*part)
+        return filled(scene.piece(*part)), scene.valid(*part)
 
 
 @pytest.mark.parametrize("name", ["scene.png", "scene.tif", "scene.bmp"])
@@ -32,8 +32,8 @@ def test_pixels_of_a_picture_come_out_as_they_are(name, tmp_path):
         warnings.simplefilter("error")  # a picture lies nowhere on Earth, and the user knows
         with Scene(tmp_path / name) as scene:
             assert (scene.height, scene.width, scene.crs) == (20, 30, None)
-            assert (scene.read(3, 5, 7, 11) == pixels[3:10, 5:16]).all()
-            assert scene.read(3, 5, 7, 11).dtype == np.uint8
+            assert (filled(scene.piece(3, 5, 7, 11)) == pixels[3:10, 5:16]).all()
+            assert filled(scene.piece(3, 5, 7, 11)).dtype == np.uint8
             assert scene.valid(3, 5, 7, 11).tolist() == [[True] * 11] * 7
 
 
@@ -92,7 +92,9 @@ def test_a_pixel_comes_out_the_same_whatever_piece_it_is_read_with(tmp_path, mon
     expected, _ = whole(path)
     for top, left, height, width in ((0, 0, 1, 1), (10, 20, 30, 40), (89, 69, 1, 1), (50, 0, 40, 70)):
         with Scene(path) as scene:
-            assert (scene.read(top, left, height, width) == expected[top : top + height, left : left + width]).all()
+            assert (
+                filled(scene.piece(top, left, height, width)) == expected[top : top + height, left : left + width]
+            ).all()
 
 
 def test_nodata_is_not_valid_and_shows_the_mean_of_what_is(tmp_path):
@@ -104,8 +106,8 @@ def test_nodata_is_not_valid_and_shows_the_mean_of_what_is(tmp_path):
     assert valid.tolist() == [[True, True, False], [False, False, True]]
     assert pixels[~valid].tolist() == [[10, 20, 33]] * 3
     with Scene(path) as scene:
-        assert scene.read(0, 1, 1, 2).tolist() == [[[20, 40, 61], [20, 40, 61]]]
-        assert scene.read(1, 0, 1, 2).tolist() == [[[0, 0, 0], [0, 0, 0]]]
+        assert filled(scene.piece(0, 1, 1, 2)).tolist() == [[[20, 40, 61], [20, 40, 61]]]
+        assert filled(scene.piece(1, 0, 1, 2)).tolist() == [[[0, 0, 0], [0, 0, 0]]]
 
 
 def test_nodata_takes_no_part_in_the_stretch(tmp_path):
@@ -177,7 +179,7 @@ def test_gdal_keeps_little_while_it_reads(tmp_path, monkeypatch):
         fake = SimpleNamespace(close=scene._file.close, colorinterp=scene._file.colorinterp)
         fake.read = lambda *a, **k: (seen.append(get_gdal_config("GDAL_CACHEMAX")), read(*a, **k))[1]
         monkeypatch.setattr(scene, "_file", fake)
-        scene.read(0, 0, 4, 4)
+        filled(scene.piece(0, 0, 4, 4))
     assert seen == [64 * 2**20]
 
 
@@ -200,7 +202,7 @@ def test_a_file_in_one_large_block_is_read_row_by_row(tmp_path, monkeypatch):
 def test_a_window_beyond_the_scene_is_refused(part, tmp_path):
     Image.fromarray(noise(4, 4)).save(tmp_path / "s.png")
     with Scene(tmp_path / "s.png") as scene, pytest.raises(ValueError, match="not inside 4 x 4"):
-        scene.read(*part)
+        filled(scene.piece(*part))
 
 
 @pytest.mark.parametrize(
