@@ -9,7 +9,7 @@ import torch
 from open_clip import ClipLoss
 from torch import Tensor
 
-from rsitr.nn.instructed_clip import create_clip
+from rsitr.nn.clip_models import create_clip
 
 
 class PlainStep:

@@ -31,9 +31,8 @@ from rsitr.records.two_stage import Point, Seconds, TwoStageRecord, read_two_sta
 from rsitr.retrieval.tiles import Score
 from rsitr.retrieval.two_stage import shortlist
 from rsitr.stages.encode import score_all
-from rsitr.stages.pairs import Pairs
 from rsitr.stages.setup import prepare
-from rsitr.stages.two_stage import TIMED, Clock, Side, filter_scores, ready, same_texts, sample
+from rsitr.stages.two_stage import TIMED, Clock, Pairs, Side, filter_scores, ready, same_texts, sample
 from table import Row, machine, print_rows, write_rows
 
 RESULT = Path(__file__).parents[1] / "results" / "benchmarks" / "two_stage.csv"

@@ -123,14 +123,16 @@ class AMFMN(PyramidEncoder):
         return self.guide(images, texts) if self.config.guided else texts.expand(len(images), *texts.shape)
 
 
+def _row(table: str, variant: str = "", method: str = "amfmn") -> Published:
+    return Published(paper="amfmn2022", table=table, method=method, variant=variant)
+
+
 @method("amfmn-soft")
 class AMFMNSoft(AMFMN):
     """AMFMN (Z. Yuan et al., IEEE TGRS 2022) with soft attention: section III-D1, Eq. 20; Table II."""
 
     variants: ClassVar[dict[str, dict[str, Any]]] = {"released": RELEASED}
-    published: ClassVar[dict[str, Published]] = {
-        "": Published(paper="amfmn2022", table="table2", method="amfmn-soft"),
-    }
+    published: ClassVar[dict[str, Published]] = {"": _row("table2", method="amfmn-soft")}
 
     def __init__(self, config: AMFMNConfig, text: GRUEncoder):
         super().__init__(config, text)
@@ -159,9 +161,7 @@ class AMFMNFusion(AMFMN):
     """AMFMN (Z. Yuan et al., IEEE TGRS 2022) with fusion attention: section III-D1, Eqs. 21 and 22; Table II."""
 
     variants: ClassVar[dict[str, dict[str, Any]]] = {"released": RELEASED}
-    published: ClassVar[dict[str, Published]] = {
-        "": Published(paper="amfmn2022", table="table2", method="amfmn-fusion"),
-    }
+    published: ClassVar[dict[str, Published]] = {"": _row("table2", method="amfmn-fusion")}
 
     def __init__(self, config: AMFMNConfig, text: GRUEncoder):
         super().__init__(config, text)
@@ -196,10 +196,6 @@ MARGINS: dict[str, tuple[str, dict[str, Any]]] = {
 """Rows of Table V; gamma = .6 with beta = 5 is the method itself."""
 
 
-def _row(table: str, variant: str = "") -> Published:
-    return Published(paper="amfmn2022", table=table, method="amfmn", variant=variant)
-
-
 @method("amfmn-sim")
 class AMFMNSim(AMFMN):
     """AMFMN (Z. Yuan et al., IEEE TGRS 2022) with similarity attention: section III-D1, Eqs. 23-25; Tables II-VI.
@@ -214,7 +210,7 @@ class AMFMNSim(AMFMN):
         **{name: overlay for name, (_, overlay) in (ABLATIONS | MARGINS).items()},
     }
     published: ClassVar[dict[str, Published]] = {
-        "": Published(paper="amfmn2022", table="table2", method="amfmn-sim"),
+        "": _row("table2", method="amfmn-sim"),
         "keywords": _row("table3"),
         "joint": _row("table4", "input=sentence+keywords"),
         **{name: _row("table6", label) for name, (label, _) in ABLATIONS.items()},

@@ -109,7 +109,6 @@ class CAMPTriplet(CAMP):
     """
 
     Config: ClassVar[type[CAMPTripletConfig]] = CAMPTripletConfig
-    config: CAMPTripletConfig
     variants: ClassVar[dict[str, dict[str, Any]]] = VARIANTS
     published: ClassVar[dict[str, Published]] = {"": TRIPLET_ROW, "single-token": TRIPLET_ROW, "keywords": KEYWORDS_ROW}
 

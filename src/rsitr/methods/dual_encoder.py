@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.captions.words import Vocabulary
-from rsitr.methods.base import Batch, Corpus, Method, TrainingConfig, token_images
+from rsitr.methods.base import Batch, Corpus, Method, Optimizer, TrainingConfig, token_images
 from rsitr.methods.triplet import TripletConfig, TripletLoss
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.frozen_text import FrozenTransformer
@@ -55,6 +55,32 @@ class DualEncoderConfig(ImageTowerConfig):
     """Of the embedding."""
     dropout: float = Field(0.0, ge=0, lt=1)
     """Of the pooled image features, and of a GRU's word vectors."""
+
+
+class SwinBertConfig(DualEncoderConfig):
+    """Defaults of PIR (J. Pan et al., 2024), section V: Swin-T and BERT, AdamW, linear warm-up and decay."""
+
+    epochs: int = Field(50, ge=1)
+    batch_size: int = Field(256, ge=2)
+    optimizer: Optimizer = "adamw"
+    learning_rate: float = Field(6e-5, gt=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = Field(0.01, ge=0)
+    schedule: Literal["step", "linear", "cosine"] = "linear"
+    warmup: float = Field(0.1, ge=0, lt=1)
+    augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "randaugment"
+    image_backbone: str = "swin_tiny_patch4_window7_224"
+    text_encoder: Literal["gru", "bigru", "transformer"] = "transformer"
+    text_weights: str = "google-bert/bert-base-uncased"
+    text_width: int = Field(512, ge=1)
+    max_words: int = Field(30, ge=1)
+    width: int = Field(512, ge=1)
+    temperature: float = Field(0.07, gt=0)
+    """Initial; it is learned."""
+    heads: int = Field(8, ge=1)
+    """Of the layers that attend to the tokens of a tower."""
+    attention_dropout: float = Field(0.2, ge=0, lt=1)
+    """Of these layers."""
 
 
 class TwoTowers(Method):
@@ -173,16 +199,10 @@ class PyramidEncoder(DualEncoder):
         return self.mvsa.saliency(self.maps(images))
 
 
-def backbone_arguments(config: ImageTowerConfig) -> dict[str, Any]:
-    """The image backbone that a configuration describes, as arguments of ``ImageBackbone``."""
-    return {
-        "name": config.image_backbone,
-        "weights": config.image_weights,
-        "size": config.image_size,
-        "mean": config.image_mean,
-        "std": config.image_std,
-        "options": config.image_options,
-    }
+def backbone_arguments(config: ImageTowerConfig, part: str = "image") -> dict[str, Any]:
+    """The backbone that a configuration describes for a part of a method, as arguments of ``ImageBackbone``."""
+    own = {name: getattr(config, f"{part}_{name}") for name in ("weights", "size", "mean", "std", "options")}
+    return {"name": getattr(config, f"{part}_backbone")} | own
 
 
 def build_text_encoder(config: DualEncoderConfig, corpus: Corpus) -> TextEncoder:

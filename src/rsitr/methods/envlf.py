@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 from torch import Tensor, nn
@@ -14,8 +14,7 @@ from rsitr.nn.bert_halves import Halves
 from rsitr.nn.losses import contrastive_loss, temperature_parameter
 from rsitr.nn.masked_words import WordHead
 from rsitr.nn.matching import draw_pairs
-from rsitr.nn.token_sequence import image_sequence
-from rsitr.nn.transformer_layers import TransformerLayers
+from rsitr.nn.token_sequence import TransformerLayers, image_sequence
 
 
 class EnVLFConfig(FusionConfig):
@@ -49,7 +48,7 @@ class EnVLF(FusionMethod):
     all of it trained end to end on several tasks. The other choices are ours:
 
     - images: a ResNet-50 whose map is the input of the vision transformer, two plain layers without positions of their
-      own (nn.transformer_layers); the state of the whole comes first, then the local ones;
+      own (nn.token_sequence); the state of the whole comes first, then the local ones;
     - texts and multimodal encoder: the halves of a BERT, as MTGFE has them (X. Zhang et al., 2023, section 3.1.2, 3.2);
     - alignment: symmetric InfoNCE (PIR, Eq. 15) on the first states of both sides, each through a linear layer;
     - tasks, with equal weights: alignment, image-text matching, masked words (MTGFE, section 3.3); negatives for
@@ -61,7 +60,6 @@ class EnVLF(FusionMethod):
 
     Config: ClassVar[type[EnVLFConfig]] = EnVLFConfig
     config: EnVLFConfig
-    variants: ClassVar[dict[str, dict[str, Any]]] = {}
 
     def __init__(self, config: EnVLFConfig, bert: Halves):
         super().__init__(config, bert)

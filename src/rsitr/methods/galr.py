@@ -123,6 +123,9 @@ class GaLRConfig(PyramidEncoderConfig):
     """Numbers that describe a node."""
 
 
+ROW = Published(paper="pir2024", table="table1", method="galr")
+
+
 @method("galr")
 class GaLR(PyramidEncoder):
     """GaLR (Z. Yuan et al., "Remote Sensing Cross-Modal Text-Image Retrieval Based on Global and Local Information",
@@ -144,10 +147,7 @@ class GaLR(PyramidEncoder):
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "released": {"form": "released", "low_levels": 2, "text_width": 2400, "text_head": True},
     }
-    published: ClassVar[dict[str, Published]] = {
-        "": Published(paper="pir2024", table="table1", method="galr"),
-        "released": Published(paper="pir2024", table="table1", method="galr"),
-    }
+    published: ClassVar[dict[str, Published]] = {"": ROW, "released": ROW}
 
     def __init__(self, config: GaLRConfig, text: TextEncoder):
         super().__init__(config, text)

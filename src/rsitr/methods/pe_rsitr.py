@@ -82,6 +82,7 @@ def insert_adapters(
 
 
 LEARNS = ("adapters.", "log_temperature")
+ROW = Published(paper="pir2024", table="table2", method="pe-rsitr", backbone="ViT-B / Transformer")
 
 
 class PERSITRConfig(CLIPTrainingConfig):
@@ -122,10 +123,7 @@ class PERSITR(TrainedCLIP):
     Config: ClassVar[type[PERSITRConfig]] = PERSITRConfig
     config: PERSITRConfig
     variants: ClassVar[dict[str, dict[str, Any]]] = {"released": {"form": "released"}}
-    published: ClassVar[dict[str, Published]] = {
-        "": Published(paper="pir2024", table="table2", method="pe-rsitr", backbone="ViT-B / Transformer"),
-        "released": Published(paper="pir2024", table="table2", method="pe-rsitr", backbone="ViT-B / Transformer"),
-    }
+    published: ClassVar[dict[str, Published]] = {"": ROW, "released": ROW}
 
     def __init__(self, config: PERSITRConfig):
         super().__init__(config)

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.features import state_sha
 from rsitr.nn.pixels import PixelFormat
-from rsitr.nn.transformer_layers import check_heads
+from rsitr.nn.token_sequence import check_heads
 from rsitr.params import prior_of
 from rsitr.records.paths import Paths
 from rsitr.records.provenance import sha256_json

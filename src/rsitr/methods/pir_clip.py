@@ -11,8 +11,7 @@ from rsitr.errors import Unsupported
 from rsitr.methods.base import Batch, Corpus, Phase, method
 from rsitr.methods.clip import CLIPTuningConfig, TrainedCLIP
 from rsitr.nn.affiliation import affiliation_loss, class_numbers
-from rsitr.nn.clip_models import BuiltCLIP
-from rsitr.nn.instructed_clip import create_clip
+from rsitr.nn.clip_models import BuiltCLIP, create_clip
 from rsitr.nn.instructed_vit import Form, Instruction
 from rsitr.nn.losses import temperature_parameter
 from rsitr.records.cell import Published
@@ -34,7 +33,7 @@ class PIRCLIPConfig(CLIPTuningConfig):
     """Defaults of section V-B, stage 2."""
 
     model: str = "ViT-B-32"
-    """Any model of open_clip with a ViT, or of ``rsitr.nn.instructed_clip``."""
+    """Any model of open_clip with a ViT, or of ``rsitr.nn.clip_models``."""
     weights: str = "checkpoints/pretraining/pir-clip/model.safetensors"
     """What stage 1 (``rsitr pretrain``) wrote: path, mirror://path, package://name/path; ``none``: random. A
     pretrained tag of open_clip is a plain CLIP, whose instruction starts at random or with its own weights."""

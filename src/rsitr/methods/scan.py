@@ -122,7 +122,9 @@ class SCANConfig(DualEncoderConfig, TripletConfig):
 class SCAN(DualEncoder):
     """Regions and words of unit length, and a score that attends from one side to the other.
 
-    The loss is a hinge on the hardest negatives of the batch (section 3.2), or as the configuration says.
+    In the remote sensing rows (AMFMN 2022, Table II) the cells of ResNet-18's last map replace the 36 detected regions
+    of the paper. Variant ``single-token``: one mean-pooled region. The loss is a hinge on the hardest negatives of the
+    batch (section 3.2), or as the configuration says.
     """
 
     Config: ClassVar[type[SCANConfig]] = SCANConfig
@@ -154,6 +156,14 @@ class SCAN(DualEncoder):
         return fragments * words
 
 
+def _rows(method: str) -> dict[str, Published]:
+    """Of AMFMN (2022), whose Table III does not say which direction its SCAN has."""
+    return {
+        "": Published(paper="amfmn2022", table="table2", method=method),
+        "keywords": Published(paper="amfmn2022", table="table3", method="scan"),
+    }
+
+
 class SCANI2TConfig(SCANConfig):
     """The sharpness that the authors' code names for this direction on Flickr30K."""
 
@@ -166,17 +176,13 @@ class SCANI2T(SCAN):
     """SCAN (K.-H. Lee et al., ECCV 2018), image-text form: section 3.1, Eqs. 1-6.
 
     Each region attends to the words of the caption; the cosines of the regions with what they attended to are pooled
-    into the score. In the remote sensing rows (AMFMN 2022, Table II) the cells of ResNet-18's last map replace the 36
-    detected regions of the paper. Variant ``single-token``: one mean-pooled region. Eq. 1 divides the similarity of a
-    word by its norm over the regions, so with a single one only the sign is left: the words that agree with the image
-    share one weight, and the others another. Table III of AMFMN does not say which direction its SCAN has.
+    into the score. Variant ``single-token``: Eq. 1 divides the similarity of a word by its norm over the regions, so
+    with a single one only the sign is left: the words that agree with the image share one weight, and the others
+    another.
     """
 
     Config: ClassVar[type[SCANConfig]] = SCANI2TConfig
-    published: ClassVar[dict[str, Published]] = {
-        "": Published(paper="amfmn2022", table="table2", method="scan-i2t"),
-        "keywords": Published(paper="amfmn2022", table="table3", method="scan"),
-    }
+    published: ClassVar[dict[str, Published]] = _rows("scan-i2t")
 
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
         """Scores [I, C] of regions [I, N, D] and words [C, L, D]."""
@@ -195,17 +201,12 @@ class SCANT2I(SCAN):
     """SCAN (K.-H. Lee et al., ECCV 2018), text-image form: section 3.1, the mirror image of its Eqs. 1-6.
 
     Each word attends to the regions of the image; the cosines of the words with what they attended to are pooled into
-    the score. In the remote sensing rows (AMFMN 2022, Table II) the cells of ResNet-18's last map replace the 36
-    detected regions of the paper. Variant ``single-token``: one mean-pooled region, so that there is nothing to attend
-    to and the score pools the cosines of the words with the image. Table III of AMFMN does not say which direction its
-    SCAN has.
+    the score. Variant ``single-token``: there is nothing to attend to, and the score pools the cosines of the words
+    with the image.
     """
 
     Config: ClassVar[type[SCANConfig]] = SCANT2IConfig
-    published: ClassVar[dict[str, Published]] = {
-        "": Published(paper="amfmn2022", table="table2", method="scan-t2i"),
-        "keywords": Published(paper="amfmn2022", table="table3", method="scan"),
-    }
+    published: ClassVar[dict[str, Published]] = _rows("scan-t2i")
 
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
         """Scores [I, C] of regions [I, N, D] and words [C, L, D]."""

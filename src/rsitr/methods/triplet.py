@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Literal
 
 import torch
@@ -39,7 +40,6 @@ class TripletLoss:
 
     def __init__(self, config: TripletConfig, corpus: Corpus):
         self.config, self.corpus = config, corpus
-        self._similarity: TextSimilarity | None = None
 
     def __call__(self, scores: Tensor, batch: Batch) -> Tensor:
         """Scalar loss of ``scores`` [B, B]: image i of the batch against caption j."""
@@ -50,14 +50,13 @@ class TripletLoss:
 
     def margins(self, batch: Batch) -> Tensor:
         """AMFMN, Eq. 29: float32 [B, B], the margin of image i and caption j by S(caption j, captions of image i)."""
-        similarity = self._ready()(batch.captions.cpu().numpy(), batch.image_ids.cpu().numpy())
+        similarity = self._similarity(batch.captions.cpu().numpy(), batch.image_ids.cpu().numpy())
         return torch.from_numpy(margin(similarity.T, self.config.margin, self.config.beta)).float()
 
-    def _ready(self) -> TextSimilarity:
-        if self._similarity is None:
-            # Similarity compares sentences; a query of keywords alone has only those.
-            sentences = [parts(query)[0] or query for query in self.corpus.captions]
-            captions = CaptionSet.of(sentences, self.corpus.image_of)
-            weights = weights_of(self.config.prior, self.config.prior_bleu)
-            self._similarity = TextSimilarity(weights, captions, self.corpus.similarity, torch.get_num_threads())
-        return self._similarity
+    @cached_property
+    def _similarity(self) -> TextSimilarity:
+        # Similarity compares sentences; a query of keywords alone has only those.
+        sentences = [parts(query)[0] or query for query in self.corpus.captions]
+        captions = CaptionSet.of(sentences, self.corpus.image_of)
+        weights = weights_of(self.config.prior, self.config.prior_bleu)
+        return TextSimilarity(weights, captions, self.corpus.similarity, torch.get_num_threads())

@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, NamedTuple
 
-import torch
-from torch import Tensor, nn
+from torch import nn
 
 from rsitr.errors import ParamsError, WeightsMismatch
 from rsitr.nn.text import TextEncoder, TransformerEncoder
@@ -77,22 +76,3 @@ def _words(tokenizer: Any, captions: list[str], min_count: int) -> list[str]:
     split = (backend.pre_tokenizer.pre_tokenize_str(backend.normalizer.normalize_str(text)) for text in captions)
     counts = Counter(word for caption in split for word, _ in caption)
     return sorted((word for word in counts if counts[word] >= min_count), key=lambda word: (-counts[word], word))
-
-
-class FrozenText(nn.Module):
-    """A text encoder that neither learns nor applies dropout, and is not part of any checkpoint."""
-
-    def __init__(self, encoder: TransformerEncoder):
-        super().__init__()
-        # In a tuple, so that neither the optimiser nor the checkpoint finds it.
-        self._encoder = (encoder.eval().requires_grad_(False),)
-
-    @property
-    def encoder(self) -> TransformerEncoder:
-        """The encoder itself."""
-        return self._encoder[0]
-
-    @torch.no_grad()
-    def forward(self, tokens: Tensor) -> Tensor:
-        """States [B, L, width]."""
-        return self.encoder.to(tokens.device)(tokens)

@@ -30,7 +30,8 @@ class Checkpoint(NamedTuple):
 
     name: str
     architecture: str
-    """The model of open_clip that it was trained as; ``-quickgelu`` is part of it."""
+    """The model of open_clip that it was trained as; ``-quickgelu``, a part of it, stands for the activation
+    x sigmoid(1.702 x), OpenAI's, instead of GELU."""
     tag: str
     """Of open_clip, which then fetches it; else empty."""
     source: str
@@ -50,20 +51,6 @@ class Checkpoint(NamedTuple):
     def file(self) -> str:
         """Name of the file at its source."""
         return self.source.rpartition("/")[2]
-
-    @property
-    def quick_gelu(self) -> bool:
-        """Whether its activation is x sigmoid(1.702 x), OpenAI's, and not GELU."""
-        return self.architecture.endswith("-quickgelu")
-
-    @property
-    def pinned(self) -> str:
-        """By what a file is known to be this checkpoint."""
-        if self.sha256:
-            return "sha256"
-        if self.bytes:
-            return "bytes"
-        return "revision" if self.source.startswith(HUB) and "@main/" not in self.source else "nothing"
 
 
 @cache

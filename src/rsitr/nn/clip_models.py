@@ -1,4 +1,4 @@
-"""CLIP models of open_clip with the weights that belong to them, and small ones to train from scratch."""
+"""CLIP models of open_clip with the weights that belong to them, small ones to train from scratch, instructed ones."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from rsitr.errors import ParamsError
 from rsitr.nn import checkpoints
+from rsitr.nn.instructed_vit import Form, InstructedViT, Instruction
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.state import Unmatched, load_state
-from rsitr.nn.weights import require_hub, resolve
+from rsitr.nn.weights import load_weights, require_hub, resolve
 
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 VOCABULARY = 49408
@@ -80,6 +81,30 @@ def build_clip(name: str, weights: str, unmatched: Unmatched = "refuse") -> Buil
         model = _without_weights(name)
         left_out = load_state(model, path, unmatched)
     return BuiltCLIP(model, _tokenizer(name), _pixels(model), left_out)
+
+
+def create_clip(
+    name: str,
+    weights: str = "none",
+    instruction: Instruction | None = None,
+    belief: Form = "paper",
+    unmatched: Unmatched = "refuse",
+) -> BuiltCLIP:
+    """The model that ``build_clip`` makes; ``instruction`` turns its image tower into an ``InstructedViT``.
+
+    A tag's weights go into the plain model, a file's into the whole one. Raises what ``build_clip`` raises, and
+    ``ParamsError`` for a tower that cannot be instructed.
+    """
+    if instruction is None:
+        return build_clip(name, weights, unmatched)
+    of_file = weights != "none" and weights not in open_clip.list_pretrained_tags_by_model(name)
+    built = build_clip(name, "none" if of_file else weights, unmatched)
+    tower = InstructedViT(built.model.visual, instruction, belief)
+    if instruction.weights != "none":
+        # The attention pool of a scene classifier keeps learning; its last layer is not needed.
+        load_weights(tower.instruction, resolve(instruction.weights), ignore=("fc",))
+    built.model.visual = tower
+    return built._replace(left_out=load_state(built.model, resolve(weights), unmatched)) if of_file else built
 
 
 def _is_tag(name: str, weights: str) -> bool:

@@ -1,4 +1,4 @@
-"""A text encoder that does not learn: each training caption is encoded once."""
+"""Text encoders that do not learn; of one, each training caption is encoded once."""
 
 from __future__ import annotations
 
@@ -11,23 +11,44 @@ from rsitr.nn.text import TextEncoder, TransformerEncoder
 BATCH = 256
 
 
-class FrozenTransformer(TextEncoder):
-    """An unchanged ``TransformerEncoder``, not part of any checkpoint.
+class FrozenText(TextEncoder):
+    """A text encoder that neither learns nor applies dropout, and is not part of any checkpoint."""
+
+    def __init__(self, encoder: TransformerEncoder):
+        super().__init__()
+        # In a tuple, so that neither the optimiser nor the checkpoint finds it.
+        self._encoder = (encoder.eval().requires_grad_(False),)
+        self.width = encoder.width
+
+    @property
+    def encoder(self) -> TransformerEncoder:
+        """The encoder itself."""
+        return self._encoder[0]
+
+    def tokenize(self, captions: list[str]) -> Tensor:
+        """Word-piece indices [B, L]."""
+        return self.encoder.tokenize(captions)
+
+    @torch.no_grad()
+    def forward(self, tokens: Tensor) -> Tensor:
+        """States [B, L, width]."""
+        return self.encoder.to(tokens.device)(tokens)
+
+    def pool(self, states: Tensor, tokens: Tensor) -> Tensor:
+        """State of the first token, [CLS]."""
+        return self.encoder.pool(states, tokens)
+
+
+class FrozenTransformer(FrozenText):
+    """An unchanged ``TransformerEncoder``.
 
     The states of ``captions`` are kept from the first training step on, in float16: 768 bytes per token of width 384.
     """
 
     def __init__(self, weights: str, max_words: int, captions: list[str]):
-        super().__init__()
-        # In a tuple, so that neither the optimiser nor the checkpoint finds it.
-        self._encoder = (TransformerEncoder(weights, max_words).eval().requires_grad_(False),)
-        self.width = self._encoder[0].width
+        super().__init__(TransformerEncoder(weights, max_words))
         self._captions = captions
         self._states: dict[bytes, Tensor] = {}
-
-    def tokenize(self, captions: list[str]) -> Tensor:
-        """Word-piece indices [B, L]."""
-        return self._encoder[0].tokenize(captions)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """States [B, L, width]; those of padding are zero."""
@@ -39,14 +60,8 @@ class FrozenTransformer(TextEncoder):
         states = pad_sequence(kept, batch_first=True).to(tokens.device).float()
         return torch.nn.functional.pad(states, (0, 0, 0, tokens.shape[1] - states.shape[1]))
 
-    def pool(self, states: Tensor, tokens: Tensor) -> Tensor:
-        """State of the first token, [CLS]."""
-        return self._encoder[0].pool(states, tokens)
-
-    @torch.no_grad()
     def _encode(self, tokens: Tensor) -> Tensor:
-        states = self._encoder[0].to(tokens.device)(tokens)
-        return states * (tokens != self._padding)[..., None]
+        return super().forward(tokens) * (tokens != self._padding)[..., None]
 
     def _keep(self, device: torch.device) -> None:
         # In a fixed order and fixed batches, so that a resumed run gets exactly the same states.
@@ -59,7 +74,7 @@ class FrozenTransformer(TextEncoder):
 
     @property
     def _padding(self) -> int:
-        return int(self._encoder[0].tokenizer.pad_token_id)
+        return int(self.encoder.tokenizer.pad_token_id)
 
 
 def _key(row: Tensor) -> bytes:

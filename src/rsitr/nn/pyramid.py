@@ -28,29 +28,21 @@ class PyramidBackbone(ImageBackbone):
     """An image model of timm whose tokens are its maps of several levels, packed into one vector.
 
     Packed, the maps of a frozen backbone are cached and read like any other tokens. ``low_levels`` of them come before
-    the last two.
+    the last two; ``arguments`` are those of ``ImageBackbone``.
     """
 
-    def __init__(
-        self,
-        name: str,
-        weights: str,
-        size: int,
-        mean: tuple[float, ...] | None = None,
-        std: tuple[float, ...] | None = None,
-        options: dict[str, Any] | None = None,
-        *,
-        low_levels: int,
-    ):
-        super().__init__(name, weights, size, mean, std, options)
-        self.levels = low_levels + HIGH_LEVELS
+    def __init__(self, *, low_levels: int, **arguments: Any):
+        super().__init__(**arguments)
+        name, self.levels = arguments["name"], low_levels + HIGH_LEVELS
         steps = [level["reduction"] for level in self.model.feature_info][-self.levels :]
         if len(steps) < self.levels or any(2 * before != after for before, after in pairwise(steps)):
             raise ParamsError(f"{name} has no feature maps of {self.levels} levels: choose a ResNet or the like")
         self.shapes = self._shapes(self.pixels)
         if any(2 * after[1] != before[1] for before, after in pairwise(self.shapes)):
             sides = ", ".join(str(shape[1]) for shape in self.shapes)
-            raise ParamsError(f"at {size} px the maps of {name} have sides of {sides}: image_size must halve evenly")
+            raise ParamsError(
+                f"at {self.pixels.size} px the maps of {name} have sides of {sides}: image_size must halve evenly"
+            )
 
     def extra_repr(self) -> str:
         """The token cache tells a pyramid from other tokens of the same layers by this."""

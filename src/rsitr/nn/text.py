@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -55,12 +55,6 @@ class GRUEncoder(TextEncoder):
         dropout: float = 0.0,
     ):
         super().__init__()
-        self.arguments: dict[str, Any] = {
-            "word_size": word_size,
-            "width": width,
-            "bidirectional": bidirectional,
-            "dropout": dropout,
-        }
         self.vocabulary = vocabulary
         self.max_words = max_words
         self.pooling: Literal["last", "mean"] = pooling
@@ -72,7 +66,15 @@ class GRUEncoder(TextEncoder):
 
     def sibling(self) -> GRUEncoder:
         """Another GRU of the same kind on the same word vectors."""
-        other = GRUEncoder(self.vocabulary, max_words=self.max_words, pooling=self.pooling, **self.arguments)
+        other = GRUEncoder(
+            self.vocabulary,
+            bidirectional=self.gru.bidirectional,
+            word_size=self.embed.embedding_dim,
+            width=self.width,
+            max_words=self.max_words,
+            pooling=self.pooling,
+            dropout=self.dropout.p,
+        )
         other.embed = self.embed
         return other
 

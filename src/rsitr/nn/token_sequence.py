@@ -1,4 +1,4 @@
-"""A tower's tokens as a transformer expects them: the token of the whole first, and where there is padding."""
+"""A tower's tokens as a transformer expects them, the token of the whole first, and plain layers that read them."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from rsitr.errors import ParamsError
 from rsitr.nn.text import GRUEncoder, TextEncoder
 
 
@@ -29,3 +30,30 @@ def text_sequence(encoder: TextEncoder, tokens: Tensor) -> tuple[Tensor, Tensor]
         states = torch.cat([encoder.pool(states, tokens)[:, None], states], 1)
         padding = torch.cat([torch.zeros_like(padding[:, :1]), padding], 1)
     return states, padding
+
+
+class TransformerLayers(nn.Module):
+    """Layers of A. Vaswani et al., 2017, section 3.1, TEL in PIR's Table I; the hidden layer is four times as wide.
+
+    Raises ``ParamsError`` unless the heads can share the width.
+    """
+
+    def __init__(self, width: int, layers: int, heads: int, dropout: float):
+        super().__init__()
+        check_heads(width, heads)
+        # One by one: nn.TransformerEncoder would start every layer with a copy of the same weights.
+        self.layers = nn.ModuleList(
+            nn.TransformerEncoderLayer(width, heads, 4 * width, dropout, batch_first=True) for _ in range(layers)
+        )
+
+    def forward(self, states: Tensor, padding: Tensor | None = None) -> Tensor:
+        """States [B, N, width] of states; ``padding`` [B, N] is true where there is no token."""
+        for layer in self.layers:
+            states = layer(states, src_key_padding_mask=padding)
+        return states
+
+
+def check_heads(width: int, heads: int) -> None:
+    """Raise ``ParamsError`` unless the heads can share the width."""
+    if width % heads:
+        raise ParamsError(f"a width of {width} cannot be split among {heads} heads: set width to a multiple of it")

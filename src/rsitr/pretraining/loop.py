@@ -23,8 +23,8 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from rsitr.errors import DatasetError, ParamsError, RecordError, RsitrError, TrainingDiverged
+from rsitr.nn.clip_models import create_clip
 from rsitr.nn.features import state_sha
-from rsitr.nn.instructed_clip import create_clip
 from rsitr.nn.seeds import derive, seeded
 from rsitr.pretraining.ranks import Ranks, joined
 from rsitr.pretraining.samples import Order, ShardSamples

@@ -1,7 +1,7 @@
-"""Average precision in both directions, and how often the right one of a few captions is picked.
+"""Average precision in both directions, how often the right one of a few captions is picked, and mean cosines.
 
-Both need, for every relevant item of a query, how many irrelevant ones rank above it. Ties go against the method, as
-in ``rsitr.retrieval.ranks``: an irrelevant item with the score of a relevant one ranks above it.
+The first two need, for every relevant item of a query, how many irrelevant ones rank above it. Ties go against the
+method, as in ``rsitr.retrieval.ranks``: an irrelevant item with the score of a relevant one ranks above it.
 """
 
 from __future__ import annotations
@@ -105,3 +105,28 @@ def _choice(ahead: Floats, real: npt.NDArray[np.bool_], n_items: int, others: in
         left = irrelevant - drawn
         share *= np.where(left > 0, np.clip(left - ahead, 0, None) / np.maximum(left, 1), 1)
     return np.where(real, share, 0).sum(1) / real.sum(1)
+
+
+class PairCosines(NamedTuple):
+    """Mean cosines, from -1 to 1."""
+
+    matched: float
+    """Of an image and one of its own captions."""
+    unmatched: float | None
+    """Of an image and a caption whose text none of its own has; None where there is no such pair."""
+
+
+def pair_cosines(scores: Tensor, image_of: Integers, text_group: Integers) -> PairCosines:
+    """Of cosines [I, C], with ``image_of`` [C] and ``text_group`` [C] as in ``ranks.rank_scores``, and its errors.
+
+    A caption of another image that repeats one of the image's own counts in neither mean.
+    """
+    pairs = relevant_pairs(image_of, text_group)
+    (own, fitting) = (
+        scores[torch.from_numpy(image).long(), torch.from_numpy(text).long()].double()
+        for image, text in pairs.protocols
+    )
+    left = scores.numel() - len(fitting)
+    # Rows are summed in float64: a million float32 values of one sign would lose digits.
+    unmatched = float((scores.sum(1, dtype=torch.float64).sum() - fitting.sum()) / left) if left else None
+    return PairCosines(float(own.mean()), unmatched)

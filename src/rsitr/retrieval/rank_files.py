@@ -45,9 +45,7 @@ def write_ranks(path: Path, split: SplitData | None, ranks: SplitRanks | None) -
             "direction": ["i2t"] * len(ids) + ["t2i"] * len(split.captions),
             "image_id": [*ids, *ids[split.image_of]],
             "caption": [-1] * len(ids) + list(range(len(split.captions))),
-            "rank": np.concatenate([ranks.plain.i2t, ranks.plain.t2i]),
-            "dup_rank": np.concatenate([ranks.duplicate_aware.i2t, ranks.duplicate_aware.t2i]),
-            "rr_rank": np.concatenate([ranks.reranked.i2t, ranks.reranked.t2i]),
+            **{name: np.concatenate([each.i2t, each.t2i]) for name, each in zip(COLUMNS, ranks, strict=True)},
         }
         table = pa.table({name: pa.array(columns[name], SCHEMA.field(name).type) for name in SCHEMA.names})
     write_table(table, None, path)

@@ -83,13 +83,6 @@ def holm(p_values: Sequence[float]) -> npt.NDArray[np.float64]:
     return adjusted
 
 
-def mean_std(values: Sequence[float]) -> tuple[float, float | None]:
-    """Mean and sample standard deviation (ddof = 1) over seeds; a single value has no spread, hence None."""
-    if len(values) == 0:
-        raise ValueError("There is no value to take the mean of: report the cell as missing instead.")
-    return float(np.mean(values)), float(np.std(values, ddof=1)) if len(values) > 1 else None
-
-
 class _Gains(NamedTuple):
     """Hits of a minus hits of b, summed over the queries of each image and the cutoffs of the metric."""
 

@@ -75,6 +75,10 @@ class Relevant(NamedTuple):
     """int64 [G]: how many entries of the gallery each item stands for."""
 
 
+Answers = Callable[[slice], tuple[Integers, Relevant]]
+"""Of the rows of a slice: which queries have their lists there, and what is relevant to them."""
+
+
 def final_ranks(first: Tensor, lists: Shortlists, second: Tensor, relevant: Relevant) -> npt.NDArray[np.int64]:
     """Rank [N] of each query in its final ranking.
 
@@ -135,8 +139,8 @@ def two_stage(
         i2t = _shortlists(of_images, _parts(n_images, block), max(lengths))
         t2i = _shortlists(of_texts, _parts(n_texts, block), max(lengths))
         of_image, of_text = _rescored(second, i2t, t2i)
-        images = _image_ranks(of_images, of_image, image_of, text_of, lengths, block)
-        texts = _text_ranks(of_texts, of_text, image_of, text_of, lengths, block)
+        images = _ranks(of_images, of_image, _of_images(image_of, text_of), n_images, lengths, block)
+        texts = _ranks(of_texts, of_text, _of_texts(image_of, text_of, n_images), len(image_of), lengths, block)
     return [Ranks(*both) for both in zip(images, texts, strict=True)]
 
 
@@ -164,55 +168,52 @@ def _rescored(score: Rescore, i2t: Shortlists, t2i: Shortlists) -> tuple[Tensor,
     return of_images, of_texts
 
 
-def _image_ranks(
-    first: Callable[[slice], Tensor],
-    second: Tensor,
-    image_of: Integers,
-    text_of: Integers,
-    lengths: Sequence[int],
-    block: int,
-) -> list[npt.NDArray[np.int64]]:
-    """Rank [I] of each image as a query, for each length; ``second`` [I, K] are the new scores of shortlists."""
+def _of_images(image_of: Integers, text_of: Integers) -> Answers:
     copies = torch.from_numpy(np.bincount(text_of))
     # One pair for each text of an image, with how many of the image's captions it is.
     pairs, own = np.unique(np.stack([image_of, text_of]), axis=1, return_counts=True)
-    found: list[list[npt.NDArray[np.int64]]] = [[] for _ in lengths]
-    for part in _parts(len(second), block):
+
+    def answers(part: slice) -> tuple[Integers, Relevant]:
         here = (pairs[0] >= part.start) & (pairs[0] < part.stop)
         query, item = (torch.from_numpy(side) for side in (pairs[0][here] - part.start, pairs[1][here]))
         rows = torch.arange(part.stop - part.start)
-        relevant = Relevant(rows, query, item, torch.from_numpy(own[here]), copies)
-        scores = first(part)
-        for ranks, k in zip(found, lengths, strict=True):
-            ranks.append(_ranks(scores, second[part], k, relevant))
-    return [np.concatenate(ranks) for ranks in found]
+        return np.arange(part.start, part.stop), Relevant(rows, query, item, torch.from_numpy(own[here]), copies)
+
+    return answers
 
 
-def _text_ranks(
+def _of_texts(image_of: Integers, text_of: Integers, n_images: int) -> Answers:
+    alone = torch.ones(n_images, dtype=torch.int64)
+
+    def answers(part: slice) -> tuple[Integers, Relevant]:
+        captions = np.flatnonzero((text_of >= part.start) & (text_of < part.stop))
+        query, item = torch.arange(len(captions)), torch.from_numpy(image_of[captions])
+        rows = torch.from_numpy(text_of[captions] - part.start)
+        return captions, Relevant(rows, query, item, torch.ones_like(query), alone)
+
+    return answers
+
+
+def _ranks(
     first: Callable[[slice], Tensor],
     second: Tensor,
-    image_of: Integers,
-    text_of: Integers,
+    answers: Answers,
+    count: int,
     lengths: Sequence[int],
     block: int,
 ) -> list[npt.NDArray[np.int64]]:
-    """Rank [C] of each caption as a query, for each length; ``second`` [T, K] are the new scores of shortlists."""
-    found = [np.zeros(len(image_of), dtype=np.int64) for _ in lengths]
+    """Rank of each of ``count`` queries of a direction, for each length; ``second`` [Q, K] are the new scores.
+
+    Shortlists of a shorter length are the beginning of those whose new scores are in ``second``.
+    """
+    found = [np.zeros(count, dtype=np.int64) for _ in lengths]
     for part in _parts(len(second), block):
-        captions = np.flatnonzero((text_of >= part.start) & (text_of < part.stop))
-        query, item = torch.arange(len(captions)), torch.from_numpy(image_of[captions])
-        rows, scores = torch.from_numpy(text_of[captions] - part.start), first(part)
-        alone = torch.ones(scores.shape[1], dtype=torch.int64)
-        relevant = Relevant(rows, query, item, torch.ones_like(query), alone)
+        queries, relevant = answers(part)
+        scores = first(part)
         for ranks, k in zip(found, lengths, strict=True):
-            ranks[captions] = _ranks(scores, second[part], k, relevant)
+            lists = shortlist(scores, k)
+            ranks[queries] = final_ranks(scores, lists, second[part, : lists.items.shape[1]], relevant)
     return found
-
-
-def _ranks(first: Tensor, second: Tensor, k: int, relevant: Relevant) -> npt.NDArray[np.int64]:
-    """Ranks with shortlists of length ``k``, the beginning of those whose new scores are in ``second``."""
-    lists = shortlist(first, k)
-    return final_ranks(first, lists, second[:, : lists.items.shape[1]], relevant)
 
 
 def _checked(scores: Tensor, by: str) -> Tensor:

@@ -18,9 +18,8 @@ from rsitr.records.cell import Record, Spec, current_weights_sha, read_record
 from rsitr.records.files import write_json
 from rsitr.records.provenance import library_versions, machine
 from rsitr.records.study import Study, StudySpec
-from rsitr.retrieval.cosines import pair_cosines
 from rsitr.retrieval.failures import Failure, write_failures
-from rsitr.retrieval.precision import precision
+from rsitr.retrieval.precision import pair_cosines, precision
 from rsitr.retrieval.ranks import rank_scores
 from rsitr.retrieval.recall import Ranks, text_groups
 from rsitr.stages.encode import Encoded, encode, score_all
@@ -128,41 +127,19 @@ def worst(scores: Tensor, ranks: Ranks, split: SplitData, shown: int = SHOWN) ->
     Of each: what fits it best and its score, what came first and its score. Of several items with the highest score,
     the first irrelevant one counts as first, since ties go against the method.
     """
-    for direction, place in (("i2t", ranks.i2t), ("t2i", ranks.t2i)):
+    images, captions = split.image_ids, [caption_name(split, place) for place in range(len(split.captions))]
+    own = torch.arange(len(images))[:, None] == torch.from_numpy(split.image_of)
+    i2t, t2i = (ranks.i2t, scores, own, images, captions), (ranks.t2i, scores.T, own.T, captions, images)
+    for direction, (place, rows, relevant, queries, items) in (("i2t", i2t), ("t2i", t2i)):
         for query in np.argsort(-place, kind="stable")[:shown]:
             if place[query] > 1:
-                case = (
-                    _caption_found(scores[query], int(query), split)
-                    if direction == "i2t"
-                    else _image_found(scores[:, query], int(query), split)
-                )
-                yield {"direction": direction, "rank": str(place[query])} | case
-
-
-def _caption_found(scores: Tensor, image: int, split: SplitData) -> Failure:
-    own = torch.from_numpy(split.image_of == image)
-    fitting = int(torch.where(own, scores, -torch.inf).argmax())
-    first = _first(scores, own)
-    return {
-        "query": split.image_ids[image],
-        **{"fitting": caption_name(split, fitting), "fitting_score": f"{scores[fitting]:.4f}"},
-        **{"first": caption_name(split, first), "first_score": f"{scores[first]:.4f}"},
-    }
-
-
-def _image_found(scores: Tensor, caption: int, split: SplitData) -> Failure:
-    fitting = int(split.image_of[caption])
-    first = _first(scores, torch.arange(len(scores)) == fitting)
-    return {
-        "query": caption_name(split, caption),
-        **{"fitting": split.image_ids[fitting], "fitting_score": f"{scores[fitting]:.4f}"},
-        **{"first": split.image_ids[first], "first_score": f"{scores[first]:.4f}"},
-    }
-
-
-def _first(scores: Tensor, relevant: Tensor) -> int:
-    """The place of the irrelevant item with the highest score: of a failure, that is what came first."""
-    return int(torch.where(relevant, -torch.inf, scores).argmax())
+                fitting = int(rows[query].where(relevant[query], -torch.inf).argmax())
+                first = int(rows[query].where(~relevant[query], -torch.inf).argmax())
+                yield {
+                    **{"direction": direction, "rank": str(place[query]), "query": queries[query]},
+                    **{"fitting": items[fitting], "fitting_score": f"{rows[query, fitting]:.4f}"},
+                    **{"first": items[first], "first_score": f"{rows[query, first]:.4f}"},
+                }
 
 
 def side_by_side(methods: Sequence[Method], caption: str, device: str) -> list[float]:

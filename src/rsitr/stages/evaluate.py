@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file
+from torch import Tensor
 
 from rsitr.datasets.splits import SplitData
 from rsitr.errors import RecordError, WeightsMismatch
@@ -26,11 +27,16 @@ from rsitr.stages.encode import Scores, encode
 from rsitr.stages.setup import build_method, device_of, image_inputs, load_data
 
 
+def blank_image(method: Method, device: str) -> Tensor:
+    """A batch of one image without content, as a method reads it."""
+    shape = (1, 3, method.pixels.size, method.pixels.size) if method.reads_pixels else (1,)
+    return torch.zeros(shape, device=device)
+
+
 @torch.inference_mode()
 def inference_seconds(method: Method, caption: str, device: str, repeats: int = 10) -> float:
     """Median time from the pixels of one image and the text of one caption to their score."""
-    size = method.pixels.size if method.reads_pixels else 0
-    image = torch.zeros(1, 3, size, size, device=device) if method.reads_pixels else torch.zeros(1, device=device)
+    image = blank_image(method, device)
     taken = []
     for _ in range(repeats):
         begun = time.perf_counter()

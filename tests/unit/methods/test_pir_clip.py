@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from rsitr.errors import ParamsError, Unsupported, WeightsUnavailable
 from rsitr.methods.base import Batch, Corpus, Phase
 from rsitr.methods.pir_clip import LEARNS, PIRCLIP, PIRCLIPConfig
-from rsitr.nn.instructed_clip import create_clip
+from rsitr.nn.clip_models import create_clip
 from rsitr.nn.instructed_vit import Instruction
 from rsitr.nn.seeds import seeded
 from rsitr.stages.train import make_optimizer

@@ -16,8 +16,7 @@ from rsitr.methods.configure import configure
 from rsitr.methods.vse import VSE
 from rsitr.nn.seeds import seeded
 from rsitr.nn.text import GRUEncoder
-from rsitr.nn.token_sequence import image_sequence, text_sequence
-from rsitr.nn.transformer_layers import TransformerLayers
+from rsitr.nn.token_sequence import TransformerLayers, image_sequence, text_sequence
 from rsitr.tables.published import load, lookup
 
 CAPTIONS = ["a red dot", "a green bar on ground", "a dot"]

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from rsitr.errors import ParamsError, WeightsMismatch
-from rsitr.nn.bert_halves import FrozenText, RandomTransformer, halves
+from rsitr.nn.bert_halves import RandomTransformer, halves
+from rsitr.nn.frozen_text import FrozenText
 from rsitr.nn.text import TransformerEncoder
 
 CAPTIONS = ["A red dot on ground.", "a dot, a bar", "a dot"]

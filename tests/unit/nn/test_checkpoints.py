@@ -73,7 +73,9 @@ class TestRegistry:
             assert checkpoint.name == name
             assert re.fullmatch(r"[a-z0-9-]+", name)
             assert checkpoint.architecture in open_clip.list_models()
-            assert checkpoint.quick_gelu == bool(open_clip.get_model_config(checkpoint.architecture).get("quick_gelu"))
+            assert checkpoint.architecture.endswith("-quickgelu") == bool(
+                open_clip.get_model_config(checkpoint.architecture).get("quick_gelu")
+            )
             assert re.fullmatch(r"hf://[\w-]+/[\w.-]+@(\w{40}|main)/[\w./-]+|https://[\w./-]+\.zip", checkpoint.source)
             assert bool(checkpoint.member) == checkpoint.file.endswith(".zip")
             assert checkpoint.sha256 is None or re.fullmatch(r"[0-9a-f]{64}", checkpoint.sha256)
@@ -81,7 +83,7 @@ class TestRegistry:
             assert checkpoint.trained_on
             assert set(checkpoint.saw) <= set(datasets())
             # What is not known is said.
-            assert checkpoint.pinned in ("sha256", "bytes") or checkpoint.note
+            assert checkpoint.sha256 or checkpoint.bytes or checkpoint.note
 
     def test_a_tag_is_one_of_open_clip_with_this_activation(self) -> None:
         tagged = [checkpoint for checkpoint in checkpoints().values() if checkpoint.tag]
@@ -89,22 +91,15 @@ class TestRegistry:
         for checkpoint in tagged:
             facts = open_clip.get_pretrained_cfg(checkpoint.architecture, checkpoint.tag)
             assert checkpoint.source.startswith(f"hf://{facts['hf_hub'].rstrip('/')}@")
-            assert bool(facts.get("quick_gelu")) == checkpoint.quick_gelu
+            assert bool(facts.get("quick_gelu")) == checkpoint.architecture.endswith("-quickgelu")
 
     def test_what_remoteclip_has_seen(self) -> None:
         for size in ("rn50", "vit-b-32", "vit-l-14"):
             assert checkpoints()[f"remoteclip-{size}"].saw == ("rsicd", "rsitmd", "ucm")
 
     def test_skyclip_has_two_activations(self) -> None:
-        assert not checkpoints()["skyclip-vit-b-32"].quick_gelu
-        assert checkpoints()["skyclip-vit-l-14"].quick_gelu
-
-    def test_pinned(self) -> None:
-        pinned = {name: checkpoint.pinned for name, checkpoint in checkpoints().items()}
-        assert pinned["remoteclip-vit-b-32"] == "sha256"
-        assert pinned["georsclip-vit-b-32"] == "revision"
-        assert pinned["skyclip-vit-b-32"] == pinned["openai-vit-b-32"] == "nothing"
-        assert checkpoints()["remoteclip-vit-b-32"]._replace(sha256=None).pinned == "bytes"
+        assert not checkpoints()["skyclip-vit-b-32"].architecture.endswith("-quickgelu")
+        assert checkpoints()["skyclip-vit-l-14"].architecture.endswith("-quickgelu")
 
     @pytest.mark.parametrize(
         ("model", "weights", "name"),

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from rsitr.errors import ParamsError, WeightsMismatch
-from rsitr.nn.instructed_clip import create_clip
+from rsitr.nn.clip_models import create_clip
 from rsitr.nn.instructed_vit import InstructedViT, Instruction, weigh
 from rsitr.nn.seeds import seeded
 

@@ -18,7 +18,7 @@ from rsitr.nn.seeds import seeded
 
 def pyramid(name: str = "test_resnet", size: int = 32, low_levels: int = 2) -> PyramidBackbone:
     with seeded(0):
-        return PyramidBackbone(name, "none", size, low_levels=low_levels).eval()
+        return PyramidBackbone(name=name, weights="none", size=size, low_levels=low_levels).eval()
 
 
 @pytest.mark.parametrize(

@@ -13,8 +13,7 @@ from sklearn.metrics import average_precision_score
 
 from rsitr.errors import DatasetError
 from rsitr.retrieval import precision as module
-from rsitr.retrieval.cosines import pair_cosines
-from rsitr.retrieval.precision import precision
+from rsitr.retrieval.precision import pair_cosines, precision
 from rsitr.retrieval.ranks import rank_scores
 
 

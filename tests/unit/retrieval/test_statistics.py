@@ -9,20 +9,13 @@ from numpy.testing import assert_allclose
 from rsitr.errors import DatasetError
 from rsitr.retrieval import statistics as module
 from rsitr.retrieval.recall import Ranks, recall
-from rsitr.retrieval.statistics import holm, mean_std, paired_bootstrap
+from rsitr.retrieval.statistics import holm, paired_bootstrap
 
 FIVE_EACH = np.repeat(np.arange(120), 5)
 
 
 def random_ranks(generator: np.random.Generator, image_of: np.ndarray = FIVE_EACH) -> Ranks:
     return Ranks(generator.integers(1, 15, size=image_of.max() + 1), generator.integers(1, 15, size=len(image_of)))
-
-
-def test_mean_std_by_hand() -> None:
-    assert mean_std([2.0, 4.0, 9.0]) == (5.0, pytest.approx(13**0.5))
-    assert mean_std([7.5]) == (7.5, None)
-    with pytest.raises(ValueError, match="missing"):
-        mean_std([])
 
 
 def test_holm_by_hand() -> None:

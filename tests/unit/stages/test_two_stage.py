@@ -25,12 +25,11 @@ from rsitr.records.paths import Paths
 from rsitr.records.two_stage import TwoStageRecord, read_two_stage
 from rsitr.retrieval.rank_files import metrics_of, read_ranks
 from rsitr.retrieval.recall import RecallReport
-from rsitr.stages import pairs
 from rsitr.stages import two_stage as stage
 from rsitr.stages.encode import Encoded, score_all
 from rsitr.stages.evaluate import evaluate
-from rsitr.stages.pairs import Pairs
 from rsitr.stages.train import train
+from rsitr.stages.two_stage import Pairs
 from tests.helpers.made import KILLED, other_data, put_cell, put_evaluated, put_trained, put_two_stage
 
 METHODS = ["scan-t2i", "vse++", "retrieval-filter", "distilled-dual"]
@@ -129,7 +128,7 @@ def test_pairs_are_scored_as_all_pairs_are(room, arrange, monkeypatch):
     spec = spec_of(arrange(), arrange().cells("tiny")[0])
     train(spec)
     side = stage.ready(spec, "cpu")
-    monkeypatch.setattr(pairs, "PAIR_NUMBERS", room)
+    monkeypatch.setattr(stage, "PAIR_NUMBERS", room)
     scorer = Pairs(side.method, side.encoded, "cpu")
     assert len(set(scorer.words.tolist())) > 1
     with torch.inference_mode():
