@@ -28,7 +28,7 @@ test: env
 # What to run while working: everything that is fast.
 check: env
 	ruff check . && ruff format --check . && mypy
-	pytest --numprocesses 2 --dist loadfile -m "not slow" tests/unit
+	pytest --numprocesses 2 --dist loadfile -m "not slow" --hypothesis-profile fast tests/unit
 
 bench: env
 	for script in benchmarks/*.py; do case $$script in */table.py|*_peer.py|*_peers.py) ;; *) python $$script || exit 1 ;; esac; done

@@ -12,6 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pytest
 import yaml
+from hypothesis import settings
 from PIL import Image
 
 from rsitr.datasets.canonical import data_sha, rows_to_frame
@@ -24,6 +25,11 @@ from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 
 pytest.register_assert_rewrite("tests.helpers")
+
+# A busy machine is no mistake, so that no example has a deadline. `make check` names the second profile.
+settings.register_profile("full", deadline=None, max_examples=100)
+settings.register_profile("fast", deadline=None, max_examples=20)
+settings.load_profile("full")
 
 # Small enough that an epoch of the project below takes milliseconds.
 TINY_SETTINGS: dict[str, Any] = {

@@ -8,13 +8,14 @@ from math import cbrt, exp, log, sqrt
 import numpy as np
 import pytest
 from benchmarks.bleu_peers import NLTK_METHODS, nltk_bleu, pycocoevalcap_bleu
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rsitr.captions.bleu import METHODS, Bleu
 from rsitr.captions.ngrams import count_ngrams
 from rsitr.captions.words import words
 from rsitr.errors import DatasetError, ParamsError
+from tests.helpers.examples import examples
 
 
 def bleu(caption, references, definition="pycocoevalcap", tokenize=str.split):
@@ -93,7 +94,7 @@ WORDS = st.lists(st.sampled_from(["a", "b", "c", "ä", "海", "."]), max_size=9)
 
 
 @pytest.mark.parametrize("definition", METHODS)
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     texts=st.lists(WORDS, min_size=1, max_size=8),
     places=st.lists(st.lists(st.integers(0, 7), min_size=1, max_size=6), min_size=1, max_size=3),

@@ -7,13 +7,14 @@ import random
 import numpy as np
 import pytest
 from benchmarks.meteor_peer import PACKAGE, jar_meteor, java_is_missing
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rsitr.captions.meteor import Meteor
 from rsitr.captions.meteor.aligner import MAX_WORDS
 from rsitr.captions.meteor.tables import JAR, PARAPHRASES, load_tables
 from rsitr.errors import DatasetError, ParamsError
+from tests.helpers.examples import examples
 from tests.helpers.meteor_oracle import meteor as oracle
 from tests.helpers.meteor_package import ENTRIES, write_package, write_paraphrases
 
@@ -143,7 +144,7 @@ AMBIGUOUS = ("a", "the", "of", "from", "car", "cars", "auto", "motor", "river", 
 WORDS = st.lists(st.sampled_from(AMBIGUOUS), max_size=9).map(" ".join)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(WORDS, WORDS)
 def test_as_a_plain_search_finds_it(tables, caption, reference):
     expected = oracle(caption, reference, tables, list(ENTRIES))
@@ -158,7 +159,7 @@ def test_as_a_plain_search_finds_it_where_the_beam_is_full(tables):
         assert meteor(tables, caption, reference) == pytest.approx(expected, abs=1e-12), (caption, reference)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.lists(WORDS, min_size=1, max_size=6), st.data())
 def test_neither_threads_nor_the_division_of_calls_matter(tables, texts, data):
     place = st.integers(0, len(texts) - 1)
@@ -175,7 +176,7 @@ def test_neither_threads_nor_the_division_of_calls_matter(tables, texts, data):
     assert ((whole >= 0) & (whole <= 1)).all()
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(WORDS, st.lists(WORDS, max_size=5))
 def test_no_reference_beats_the_caption_itself(tables, caption, references):
     own = meteor(tables, caption, caption)

@@ -7,13 +7,14 @@ from math import sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from nltk.translate.bleu_score import sentence_bleu
 
 from rsitr.captions.released import STOP_WORDS, Released, stems
 from rsitr.datasets.karpathy import karpathy_rows
 from rsitr.errors import DatasetError, ParamsError
+from tests.helpers.examples import examples
 
 
 def prior(caption, references):
@@ -111,7 +112,7 @@ SENTENCES = st.lists(
 ).map(lambda words: " ".join(["Two", *words]))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(
     texts=st.lists(SENTENCES, min_size=1, max_size=6),
     places=st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=6), min_size=1, max_size=3),

@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rsitr.captions import similarity_map as module
@@ -14,6 +14,7 @@ from rsitr.captions.released import Released
 from rsitr.captions.similarity_map import similarity_map
 from rsitr.captions.statistics import Image
 from rsitr.errors import DatasetError
+from tests.helpers.examples import examples
 
 
 def image(number, *captions, name="port"):
@@ -65,7 +66,7 @@ sets = st.lists(st.lists(captions, min_size=1, max_size=3), min_size=1, max_size
 
 
 @given(sets, st.integers(1, 40), st.integers(1, 3))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_it_is_the_prior_whatever_the_blocks_and_threads(lists, block, threads):
     """Blank captions among them; the prior has its own tests."""
     texts = [text for own in lists for text in own]

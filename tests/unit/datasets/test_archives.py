@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from rsitr.datasets import archives
 from rsitr.datasets.archives import extract
 from rsitr.errors import CorruptArchive, DiskFull, MissingTool, UnsafeArchive
+from tests.helpers.examples import examples
 
 Content = dict[str, bytes]
 """Bytes by member name; a name that ends in a slash is a folder, and ``name -> target`` a symbolic link."""
@@ -199,7 +200,7 @@ class TestUnsafe:
     PATH = st.lists(st.sampled_from(["a", "b", "c", "..", ".", ""]), min_size=1, max_size=4).map("/".join)
     KIND = st.sampled_from([tarfile.REGTYPE, tarfile.DIRTYPE, tarfile.SYMTYPE, tarfile.SYMTYPE, tarfile.LNKTYPE])
 
-    @settings(max_examples=200, deadline=None, derandomize=True)
+    @settings(examples(200), derandomize=True)
     @given(packs=st.lists(st.lists(st.tuples(PATH, KIND, PATH), max_size=4), min_size=1, max_size=2))
     def test_whatever_is_accepted_stays_inside(self, packs: list[list[tuple[str, bytes, str]]]) -> None:
         with TemporaryDirectory() as folder:

@@ -28,6 +28,7 @@ from rsitr.datasets import fetch
 from rsitr.datasets.base import Bundle, Source
 from rsitr.datasets.fetch import fetch_any, fetch_bundle, fetch_file, resolve
 from rsitr.errors import ChecksumMismatch, DiskFull, SourceUnavailable
+from tests.helpers.examples import examples
 from tests.helpers.http_server import Reply, Server, unused_address
 
 Patch = pytest.MonkeyPatch
@@ -156,7 +157,7 @@ class TestResume:
         assert fetch_file(source(url), tmp_path, mirror=None).read_bytes() == BODY
         assert server.ranges()[-1] == f"bytes={kept}-"
 
-    @settings(max_examples=15, deadline=None, derandomize=True)
+    @settings(examples(15), derandomize=True)
     @given(cuts=st.lists(st.integers(-1, len(BODY) - 1), max_size=4), ranges=st.booleans())
     def test_any_cuts_give_the_same_bytes(self, cuts: list[int], ranges: bool) -> None:
         with closing(Server()) as server, TemporaryDirectory() as into:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -36,6 +36,7 @@ from rsitr.datasets.synthetic.grammar import _NOUNS, captions, keywords
 from rsitr.datasets.synthetic.sampling import CLASSES, sample_scene
 from rsitr.datasets.synthetic.stamps import STAMPS
 from rsitr.errors import DatasetError, ParamsError
+from tests.helpers.examples import examples
 
 FEW = ("airport", "bridge", "forest", "parking", "port", "school", "tenniscourt")
 CLEAR = Style(gain=(1, 1, 1), contrast=1, haze=0, grain=0)
@@ -93,7 +94,7 @@ def test_splits_are_60_15_25_and_hold_every_class(name: str, sizes: tuple[int, i
 
 
 @given(seed=st.integers(0, 10**6))
-@settings(max_examples=10, deadline=None)
+@examples(10)
 def test_no_image_takes_part_in_two_pairs(seed: int) -> None:
     plans = {name: scenes._plan(name, seed) for name in scenes._VARIANTS}
     taking_part = Counter()
@@ -354,7 +355,7 @@ def extent(part: Part) -> np.ndarray:
 
 
 @given(scene=described)
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_a_centre_crop_cuts_no_object(scene: Scene) -> None:
     for part in scene.parts:
         if part.is_object:
@@ -363,7 +364,7 @@ def test_a_centre_crop_cuts_no_object(scene: Scene) -> None:
 
 
 @given(scene=described)
-@settings(max_examples=100, deadline=None)
+@examples(100)
 def test_nouns_tell_the_kinds_of_a_scene_apart(scene: Scene) -> None:
     kinds = [part.kind for part in scene.parts]
     assert len(set(kinds)) == len(kinds)
@@ -391,7 +392,7 @@ def named(part: Part, text: str) -> list[tuple[str, list[str]]]:
 
 
 @given(scene=described, seed=st.integers(0, 1000))
-@settings(max_examples=150, deadline=None)
+@examples(150)
 def test_captions_tell_true_counts_colours_and_sizes(scene: Scene, seed: int) -> None:
     said = captions(scene, np.random.default_rng(seed))
     assert len(set(said)) == 5
@@ -415,14 +416,14 @@ def test_captions_tell_true_counts_colours_and_sizes(scene: Scene, seed: int) ->
 
 
 @given(scene=described, seed=st.integers(0, 1000))
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_captions_without_positions_name_none(scene: Scene, seed: int) -> None:
     for text in captions(scene, np.random.default_rng(seed), positions=False):
         assert POSITIONS.isdisjoint(text.split())
 
 
 @given(scene=described, seed=st.integers(0, 1000))
-@settings(max_examples=50, deadline=None)
+@examples(50)
 def test_keywords_start_with_the_subject(scene: Scene, seed: int) -> None:
     words = keywords(scene, np.random.default_rng(seed))
     assert 1 <= len(words) == len(set(words)) <= 5

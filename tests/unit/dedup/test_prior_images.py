@@ -91,7 +91,7 @@ def test_the_rule_of_the_field_needs_no_table_of_copies():
     assert ids(select(prior_spec(datasets=["world"], without=["city"], dedup="remoteclip")).train) == "bc"
 
 
-@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.lists(st.sampled_from("pqrs"), min_size=2, max_size=30).filter(lambda names: len(set(names)) > 1),
     st.floats(0.01, 0.99),

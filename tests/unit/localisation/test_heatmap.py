@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.ndimage import median_filter
 
@@ -12,6 +12,7 @@ from rsitr.errors import SceneError
 from rsitr.localisation import heatmap as module
 from rsitr.localisation.heatmap import BAND, Grid, Heatmap, filter_side, heatmap
 from rsitr.localisation.windows import WindowRow, edges, window_rows
+from tests.helpers.examples import examples
 
 scenes = st.tuples(st.integers(1, 40), st.integers(1, 40), st.lists(st.integers(2, 24), min_size=1, max_size=3))
 
@@ -68,7 +69,7 @@ def test_every_size_and_pass_counts_alike():
 
 
 @given(scenes, st.sampled_from([1, 3, 9, 15]))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_agrees_with_whole_images_in_loops(scene, median):
     height, width, sizes = scene
     side = filter_side(median, height, width)
@@ -78,7 +79,7 @@ def test_agrees_with_whole_images_in_loops(scene, median):
 
 
 @given(scenes, st.integers(1, 50))
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_bands_of_any_height_make_the_same_map(scene, rows):
     height, width, sizes = scene
     found = of_scores(height, width, sizes, whole_number, median=9)

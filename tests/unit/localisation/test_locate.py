@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import rasterio
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import median_filter
@@ -13,6 +13,7 @@ from scipy.ndimage import median_filter
 from rsitr.errors import SceneError, TrainingDiverged
 from rsitr.localisation.locate import LONGEST, locate, run, slugs
 from rsitr.localisation.scene import Scene
+from tests.helpers.examples import examples
 from tests.helpers.localisation_scenes import PLACE, UTM, noise, write_tiff
 
 
@@ -65,7 +66,7 @@ def slow(pixels, sizes, median):
     st.sampled_from([1, 5, 11]),
     st.integers(1, 40),
 )
-@settings(max_examples=40, deadline=None)
+@examples(40)
 def test_agrees_with_whole_images(scratch, shape, sizes, median, batch):
     pixels = noise(*shape)
     Image.fromarray(pixels).save(scratch)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rsitr.errors import SceneError
 from rsitr.localisation.windows import SIZES, edges, window_rows
+from tests.helpers.examples import examples
 
 scenes = st.tuples(st.integers(1, 60), st.integers(1, 60), st.lists(st.integers(2, 40), min_size=1, max_size=3))
 
@@ -75,7 +76,7 @@ def test_agrees_with_the_slow_enumeration(scene):
 
 
 @given(scenes)
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_every_size_covers_every_pixel(scene):
     height, width, sizes = scene
     for size in sizes:
@@ -95,7 +96,7 @@ def test_rows_come_in_the_order_that_reading_downwards_completes_them(scene):
 
 
 @given(scenes)
-@settings(max_examples=30, deadline=None)
+@examples(30)
 def test_windows_begin_and_end_at_edges(scene):
     height, width, sizes = scene
     rows = window_rows(height, width, sizes)

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
@@ -18,6 +18,7 @@ from rsitr.methods.scan import SCANI2T, SCANT2I, StackedAttention
 from rsitr.nn.seeds import seeded
 from rsitr.stages import encode as scoring
 from rsitr.stages.encode import encode_captions, score_all
+from tests.helpers.examples import examples
 
 CAPTIONS = [
     "a red dot on white ground",
@@ -85,7 +86,7 @@ def test_attention_against_a_slow_reference(queries, contexts, pooling):
 lengths = st.lists(st.integers(1, 6), min_size=1, max_size=5)
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(lengths, lengths, st.integers(0, 3), st.sampled_from([1, 30, 2**18]))
 def test_neither_padding_nor_the_block_nor_the_order_changes_a_score(queries, contexts, padding, numbers):
     attend = StackedAttention(9.0, "lse", 6.0)

@@ -6,7 +6,7 @@ import math
 
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 from torch.nn import functional as F
@@ -15,6 +15,7 @@ from rsitr.nn import fusion as module
 from rsitr.nn.fusion import CrossAttention, FusionEncoder, score_captions
 from rsitr.nn.matching import MatchingHead
 from rsitr.nn.seeds import seeded
+from tests.helpers.examples import examples
 
 WIDTH, HEADS, TOKENS = 8, 2, 5
 
@@ -157,7 +158,7 @@ def test_the_score_against_the_reference(encoder) -> None:
 
 
 @torch.no_grad()
-@settings(max_examples=25, deadline=None)
+@examples(25)
 @given(st.lists(st.integers(1, 5), min_size=1, max_size=6), st.integers(1, 4), st.sampled_from([1, 150, 2**20]))
 def test_blocks_and_padding_change_nothing(encoder, lengths, count, numbers) -> None:
     fusion, head = encoder

@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rsitr.nn.matching import MatchingHead, draw_pairs
 from rsitr.nn.seeds import seeded
+from tests.helpers.examples import examples
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.integers(0, 4), min_size=1, max_size=9), st.integers(0, 2**20))
 def test_pairs(ids, seed) -> None:
     image_ids = torch.tensor(ids)

@@ -9,7 +9,7 @@ import numpy as np
 import open_clip
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rsitr.datasets.rs5m import read_shard
@@ -20,6 +20,7 @@ from rsitr.pretraining import shards
 from rsitr.pretraining.samples import Order, ShardSamples, parse_captions
 from rsitr.pretraining.shards import CAPTIONS, PROBLEMS, index_shards, write_training_shards
 from rsitr.records.paths import Paths
+from tests.helpers.examples import examples
 from tests.helpers.shards_of_colours import picture, write_colours, write_tar
 
 PIXELS = PixelFormat(16, (0.5, 0.5, 0.5), (0.25, 0.25, 0.25), "bicubic")
@@ -94,7 +95,7 @@ class TestIndex:
 
 
 class TestOrder:
-    @settings(max_examples=30, deadline=None)
+    @examples(30)
     @given(st.integers(8, 40), st.sampled_from([1, 2, 4]), st.integers(0, 9))
     def test_processes_read_the_parts_of_one_order(self, samples, world, seed):
         order = Order(samples, 4, seed)

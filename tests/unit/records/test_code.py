@@ -14,13 +14,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rsitr.methods import registry
 from rsitr.records.code import PACKAGE, Key, Sources, sources
 from rsitr.records.identity import code_sha, installed, locked
 from rsitr.stages.entries import KEYWORDS, PRIOR, SCORE, STUDY, TRAIN, TWO_STAGE
+from tests.helpers.examples import examples
 from tests.helpers.toys import write_toy
 
 Toy = Callable[..., str]
@@ -592,7 +593,7 @@ def in_order(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     return shas_in(tmp_path_factory.mktemp("order"), DEFINITIONS)
 
 
-@settings(deadline=None, max_examples=30)
+@examples(30)
 @given(order=st.permutations(DEFINITIONS))
 def test_order_of_definitions_changes_nothing(in_order: list[str], order: list[str]) -> None:
     with TemporaryDirectory() as folder:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from clip_benchmark.metrics.zeroshot_retrieval import recall_at_k
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -14,6 +14,7 @@ from rsitr.errors import DatasetError, TrainingDiverged
 from rsitr.retrieval import ranks as module
 from rsitr.retrieval.ranks import rank_embeddings, rank_scores
 from rsitr.retrieval.recall import Ranks
+from tests.helpers.examples import examples
 
 
 def reference(scores: np.ndarray, image_of: np.ndarray, text_group: np.ndarray) -> Ranks:
@@ -75,7 +76,7 @@ def test_by_hand_duplicate_aware() -> None:
     assert_array_equal(aware.t2i, [1, 2, 1, 1])
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(captioned_images())
 def test_scores_full_of_ties_equal_the_reference(drawn: tuple) -> None:
     generator, image_of, text_group, block = drawn
@@ -90,7 +91,7 @@ def test_scores_full_of_ties_equal_the_reference(drawn: tuple) -> None:
     assert (aware.t2i <= plain.t2i).all()
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(captioned_images(), st.sampled_from([np.float32, np.float16, np.float64]))
 def test_integer_embeddings_equal_the_reference(drawn: tuple, dtype: type) -> None:
     generator, image_of, text_group, block = drawn

@@ -7,13 +7,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
 from rsitr.errors import DatasetError
 from rsitr.retrieval.ranks import rank_embeddings
 from rsitr.retrieval.recall import Ranks, RecallReport, ceiling, median_ranks, recall, text_groups
+from tests.helpers.examples import examples
 
 FIELDS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mr")
 
@@ -62,7 +63,7 @@ def test_without_shared_captions_the_ceiling_is_100() -> None:
     assert figures(ceiling(["a", "b", "b", "c"], np.array([0, 1, 1, 2]))) == [100] * 7
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.integers(0, 6)), min_size=1, max_size=30))
 def test_ceiling_is_the_best_of_all_rankings(pairs: list[tuple[str, int]]) -> None:
     captions = [text for text, _ in pairs]
@@ -80,7 +81,7 @@ def test_ceiling_is_the_best_of_all_rankings(pairs: list[tuple[str, int]]) -> No
         assert best == pytest.approx(100 * hits / len(captions))
 
 
-@settings(max_examples=60, deadline=None)
+@examples(60)
 @given(st.integers(0, 2**32), st.integers(2, 25))
 def test_no_method_passes_the_ceiling_and_duplicate_aware_is_never_below_plain(seed: int, n_images: int) -> None:
     """A method that is right wherever it can be: each image sees the texts it owns, weighted at random."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 
@@ -17,6 +17,7 @@ from rsitr.errors import DatasetError, ParamsError, TrainingDiverged
 from rsitr.retrieval.ranks import rank_embeddings, rank_scores
 from rsitr.retrieval.recall import Ranks
 from rsitr.retrieval.rerank import PUBLISHED, Formula, dot_product, rerank
+from tests.helpers.examples import examples
 
 module = sys.modules["rsitr.retrieval.rerank"]
 
@@ -149,7 +150,7 @@ def test_the_defaults_are_the_published_numbers() -> None:
     assert (expected.i2t != rank_scores(of(scores), image_of).plain.i2t).any()
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(captioned_images(), formulas, st.sampled_from([0, -2]))
 def test_scores_full_of_ties_equal_the_reference(drawn: tuple, formula: Formula, low: int) -> None:
     """With low = -2 many sums are zero or negative."""
@@ -161,7 +162,7 @@ def test_scores_full_of_ties_equal_the_reference(drawn: tuple, formula: Formula,
     assert_same(rerank(of(scores), image_of, formula=formula, block=block).plain, plain)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(captioned_images(), formulas)
 def test_scores_without_ties_equal_the_reference(drawn: tuple, formula: Formula) -> None:
     generator, image_of, text_group, block = drawn
@@ -171,7 +172,7 @@ def test_scores_without_ties_equal_the_reference(drawn: tuple, formula: Formula)
     assert_same(aware, reference(scores, image_of, text_group, formula))
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(
     captioned_images(), st.sampled_from([Formula(k=1), Formula(share=0, reverse=0), Formula(k=99, share=0, depth=0)])
 )
@@ -184,7 +185,7 @@ def test_one_candidate_or_the_place_alone_changes_nothing(drawn: tuple, formula:
     assert_same(found.duplicate_aware, expected.duplicate_aware)
 
 
-@settings(max_examples=50, deadline=None)
+@examples(50)
 @given(captioned_images(), formulas)
 def test_the_order_of_the_data_set_does_not_matter(drawn: tuple, formula: Formula) -> None:
     generator, image_of, _, block = drawn

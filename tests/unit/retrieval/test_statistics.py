@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.testing import assert_allclose
 
@@ -10,6 +10,7 @@ from rsitr.errors import DatasetError
 from rsitr.retrieval import statistics as module
 from rsitr.retrieval.recall import Ranks, recall
 from rsitr.retrieval.statistics import holm, paired_bootstrap
+from tests.helpers.examples import examples
 
 FIVE_EACH = np.repeat(np.arange(120), 5)
 
@@ -90,7 +91,7 @@ def test_captions_of_one_image_count_as_one_draw() -> None:
     assert of_captions == pytest.approx(of_images)
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(st.integers(0, 2**32), st.integers(2, 40))
 def test_exchanging_the_methods_turns_the_result_around(seed: int, n_images: int) -> None:
     generator = np.random.default_rng(seed)

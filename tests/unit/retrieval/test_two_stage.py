@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from rsitr.errors import DatasetError, ParamsError, TrainingDiverged
 from rsitr.retrieval.ranks import rank_scores
 from rsitr.retrieval.two_stage import shortlist, two_stage
+from tests.helpers.examples import examples
 
 
 class Matrix:
@@ -138,7 +139,7 @@ def galleries(draw):
     return first, second, np.array(image_of), np.array(text_of)
 
 
-@settings(max_examples=150, deadline=None)
+@examples(150)
 @given(galleries(), st.integers(1, 9), st.integers(1, 4))
 def test_it_is_the_slow_definition(gallery, k, block):
     first, second, image_of, text_of = gallery
@@ -148,7 +149,7 @@ def test_it_is_the_slow_definition(gallery, k, block):
     assert list(ranks.t2i) == t2i
 
 
-@settings(max_examples=100, deadline=None)
+@examples(100)
 @given(galleries())
 def test_the_whole_gallery_as_a_shortlist_is_exhaustive_scoring(gallery):
     first, second, image_of, text_of = gallery
