@@ -33,7 +33,7 @@ def put(name: str, images: dict[str, tuple[str, Image.Image]]) -> None:
     root = Paths.extracted(name)
     root.mkdir(parents=True)
     for image_id, (_, image) in images.items():
-        image.save(root / image_id)
+        image.save(root / image_id, compress_level=0)
     rows = [Row(image_id, image_id, split, "", ["a caption"], []) for image_id, (split, _) in images.items()]
     frame = rows_to_frame(rows, root)
     facts = DatasetFacts(name, name, "generated", "", True, root.as_posix(), data_sha(frame))

@@ -97,8 +97,9 @@ def copy_sources(target: Path) -> Project:
     """The project without any result."""
     for part in PARTS:
         (target / part).parent.mkdir(parents=True, exist_ok=True)
+        # What is compiled comes along, and is used for as long as its source has the time and the size that it had.
         if (ROOT / part).is_dir():
-            shutil.copytree(ROOT / part, target / part, ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(ROOT / part, target / part)
         else:
             shutil.copy2(ROOT / part, target / part)
     project = Project(target)

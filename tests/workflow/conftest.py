@@ -6,15 +6,25 @@ import shutil
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from tests.helpers.project_copy import Project, copy_sources
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
-    """A project after `snakemake all`, and what that printed. Not to be changed: take a copy."""
-    project = copy_sources(tmp_path_factory.mktemp("finished"))
-    return project, project.snakemake("all")
+def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Project, str]:
+    """A project after `snakemake all`, and what that printed. Not to be changed: take a copy.
+
+    The workers of a run share one, made by whichever asks first.
+    """
+    base = tmp_path_factory.getbasetemp()
+    folder = (base if worker_id == "master" else base.parent) / "finished"
+    folder.mkdir(exist_ok=True)
+    printed = folder / "printed.txt"
+    with FileLock(folder / "lock"):
+        if not printed.exists():
+            printed.write_text(copy_sources(folder / "project").snakemake("all"), encoding="utf-8")
+    return Project(folder / "project"), printed.read_text(encoding="utf-8")
 
 
 @pytest.fixture

@@ -2,26 +2,45 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 import yaml
 from PIL import Image
 
+from rsitr.params import CellId, load_params
+from rsitr.pipeline.specs import spec_of
 from rsitr.records.paths import Paths
+from rsitr.stages.train import train
 from tests.helpers.commands import refused, run
 
 
-@pytest.fixture
-def fusion(project, tiny_bert):
+def train_cell(method):
+    """As `rsitr train` does in a process of its own."""
+    train(spec_of(load_params(), CellId("tiny", "scenes-b", method, 0)))
+
+
+@pytest.fixture(scope="module")
+def trained(template, tiny_bert, tmp_path_factory):
     """The tiny project with two cells of MTGFE, one of them trained."""
-    params = yaml.safe_load(Path("params.yaml").read_text())
-    tiny = params["experiments"]["tiny"]
-    tiny["matrix"] = [{"datasets": ["scenes-b"], "methods": ["mtgfe", "mtgfe@itm", "vse"], "seeds": [0]}]
-    settings = {"text_weights": str(tiny_bert), "image_size": 64, "epochs": 1}
-    tiny["settings"]["methods"] = {"mtgfe": settings}
-    Path("params.yaml").write_text(yaml.safe_dump(params))
-    assert run("train", "tiny/scenes-b/mtgfe/0").exit_code == 0
+    folder = shutil.copytree(template, tmp_path_factory.mktemp("fusion") / "project")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        params = yaml.safe_load(Path("params.yaml").read_text())
+        tiny = params["experiments"]["tiny"]
+        tiny["matrix"] = [{"datasets": ["scenes-b"], "methods": ["mtgfe", "mtgfe@itm", "vse"], "seeds": [0]}]
+        settings = {"text_weights": str(tiny_bert), "image_size": 64, "epochs": 1}
+        tiny["settings"]["methods"] = {"mtgfe": settings}
+        Path("params.yaml").write_text(yaml.safe_dump(params))
+        train_cell("mtgfe")
+    return folder
+
+
+@pytest.fixture
+def fusion(trained, tmp_path, monkeypatch):
+    """An image of a copy of that project, which is the working folder."""
+    monkeypatch.chdir(shutil.copytree(trained, tmp_path / "project"))
     return sorted(Paths.extracted("scenes-b").rglob("*.png"))[0]
 
 
@@ -37,13 +56,13 @@ def test_attention_draws_a_picture_or_says_why_not(fusion):
     done = run("attention", "--image", str(fusion), "--text", "?")
     assert done.exit_code == 1
     assert "rsitr: a query has no word" in done.stderr
-    assert run("train", "tiny/scenes-b/vse/0").exit_code == 0
+    train_cell("vse")
     assert "vse has no word attention" in refused("attention", *options, "--method", "vse")
 
 
 def test_the_pictures_need_every_cell_they_show(fusion):
     assert "run `rsitr train tiny/scenes-b/mtgfe@itm/0`" in refused("examples", "--paper", "mtgfe")
-    assert run("train", "tiny/scenes-b/mtgfe@itm/0").exit_code == 0
+    train_cell("mtgfe@itm")
     done = run("examples", "--paper", "mtgfe")
     assert done.exit_code == 0, done.output
     assert [Path(line).name for line in done.output.split()[-2:]] == ["mtgfe-attention-1.png", "mtgfe-attention-2.png"]
