@@ -23,7 +23,8 @@ $(STAMP): requirements.lock pyproject.toml
 	touch $(STAMP)
 
 test: env
-	pytest --numprocesses 2 --dist loadfile
+	# In the order of tests/conftest.py, where xdist would begin with the files of many tests.
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 # What to run while working: everything that is fast.
 check: env

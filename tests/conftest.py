@@ -57,6 +57,14 @@ COLOURS = {
 SHAPES = {"dot": (12, 12, 20, 20), "bar": (2, 12, 30, 20), "post": (12, 2, 20, 30), "field": (2, 2, 30, 30)}
 
 
+LONGEST = ("tests/unit/pipeline/test_certify.py", "tests/workflow/", "tests/contract/")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first: a worker that began it last would end minutes after the other."""
+    items.sort(key=lambda item: next((rank for rank, path in enumerate(LONGEST) if item.nodeid.startswith(path)), 9))
+
+
 @pytest.fixture(scope="session")
 def mirror() -> Path:
     """The folder of real data; a test that asks for it is marked ``mirror`` and skipped where there is none."""

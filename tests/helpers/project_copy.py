@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shutil
 import subprocess
@@ -82,11 +83,20 @@ class Project:
         return {"/".join(line.split()[1].split("/")[2:5]) for line in outputs}
 
     def edit(self, file: str, old: str, new: str) -> None:
-        """Replace text in a file of the project."""
-        path = self.path / file
+        """Replace text in a file of the project, which must not change what params.yaml may say about a method."""
+        path, schemas = self.path / file, self._schemas()
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new))
+        if schemas.is_file():
+            shutil.copy2(schemas, self._schemas())
+
+    def _schemas(self) -> Path:
+        """Where `rsitr.methods.catalog` keeps the schemas of these sources. To make them takes a process with torch."""
+        sources = sorted((self.path / "src/rsitr").rglob("*.py"))
+        digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
+        folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+        return Path(folder, "rsitr", f"methods-{digest[:32]}.json")
 
     def params(self, params: dict[str, Any]) -> None:
         """Write params.yaml."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
 import multiprocessing
 import os
 import random
@@ -34,60 +33,6 @@ def test_editing_a_method_reruns_that_method_only(project: Project) -> None:
 def test_editing_a_comment_reruns_nothing(project: Project) -> None:
     project.edit("src/rsitr/methods/vse.py", '"""Eq. 15, or the triplet loss."""', '"""Equation 15."""  # a comment')
     assert project.planned("all") == set()
-
-
-def test_data_rebuilt_alike_costs_no_training_and_other_data_does(project: Project) -> None:
-    path, model = project.path / CELL / "vse/0/cell.json", "checkpoints/tiny/scenes-b/vse/0/model.safetensors"
-    record, weights = path.read_bytes(), (project.path / model).read_bytes()
-    project.edit("src/rsitr/datasets/scenes.py", 'citation = "drawn by rsitr; no publication"', 'citation = "rsitr"')
-    assert "rule canonical:" in project.snakemake("all")
-    assert path.read_bytes() == record  # the times in it are those of the first run
-    assert project.planned("all") == set()
-    project.edit("src/rsitr/datasets/scenes.py", "generate(self.name, root)", "generate(self.name, root, 1)")
-    assert "2 results are of the data before: run the same command again" in project.snakemake("all")
-    project.snakemake("all")
-    assert json.loads(path.read_bytes())["data_sha"] != json.loads(record)["data_sha"]
-    assert (project.path / model).read_bytes() != weights
-
-
-def test_a_teacher_is_trained_first_and_an_edit_of_it_reaches_its_student(project: Project) -> None:
-    params = copy.deepcopy(TINY)
-    tiny = params["experiments"]["tiny"]
-    tiny["matrix"].insert(0, {"datasets": ["scenes-b"], "methods": ["lw-mcr@taught"], "seeds": [0]})
-    tiny["settings"]["methods"] = {"lw-mcr@taught": {"teacher": "vse"}}
-    project.params(params)
-    student = f"{CELL}/lw-mcr@taught/0/cell.json"
-    assert project.planned(student) == {"scenes-b/lw-mcr@taught/0"}
-    shutil.rmtree(project.path / "checkpoints")
-    assert project.planned(student) == {"scenes-b/vse/0", "scenes-b/lw-mcr@taught/0"}
-    project.snakemake("all")
-    records = [json.loads((project.path / path).read_text()) for path in (student, f"{CELL}/vse/0/cell.json")]
-    assert [record["outcome"]["status"] for record in records] == ["ok", "ok"]
-    assert records[0]["used"]["teacher"] == records[1]["weights_sha"]
-    assert project.planned("all") == set()
-    project.edit("src/rsitr/methods/vse.py", "self.triplet_loss(scores, batch)", "self.triplet_loss(2 * scores, batch)")
-    assert project.planned("all") == {"scenes-b/vse/0", "scenes-b/lw-mcr@taught/0"}
-
-
-def test_a_dynamic_margin_finds_its_similarities_made_and_a_new_matrix_costs_no_training(project: Project) -> None:
-    params = copy.deepcopy(TINY)
-    tiny = params["experiments"]["tiny"]
-    tiny["matrix"].append({"datasets": ["scenes-b"], "methods": ["vse++", "vse++@dynamic"], "seeds": [0]})
-    tiny["settings"]["methods"] = {"vse++@dynamic": {"margin_type": "dynamic", "prior": "released"}}
-    project.params(params)
-    tables = project.path / "results/tables/tiny"
-    assert not list(tables.glob("amfmn-*"))
-    assert "rule similarity:" in project.snakemake("all")
-    folder = project.path / "data/similarity/scenes-b/remoteclip"
-    record = project.path / CELL / "vse++@dynamic/0/cell.json"
-    assert sorted(path.name for path in folder.iterdir()) == ["released.json", "released.npy"]
-    assert "γ 0.2, β 5, S released" in (tables / "margin.md").read_text()
-    # Of the tables of a paper those that have a method of the matrix; before, it had none.
-    assert sorted(path.name for path in tables.glob("amfmn-*.md")) == ["amfmn-table-2.md", "amfmn-table-7.md"]
-    trained = record.read_bytes()
-    os.utime(folder / "released.npy")
-    project.snakemake("all")
-    assert record.read_bytes() == trained
 
 
 def test_gpu_and_cpu_are_capped_without_a_profile(finished: tuple[Project, str]) -> None:
@@ -160,8 +105,9 @@ def test_new_seed_adds_its_cells_only(project: Project) -> None:
     assert project.planned("all") == {"scenes-b/chance/1", "scenes-b/vse/1"}
 
 
-def _claim(folder: str, devices: int, queue: multiprocessing.Queue, stay: multiprocessing.Event) -> None:  # type: ignore[type-arg]
+def _claim(folder: str, devices: int, per_gpu: str, queue: multiprocessing.Queue, stay: multiprocessing.Event) -> None:  # type: ignore[type-arg]
     os.chdir(folder)
+    os.environ["RSITR_CELLS_PER_GPU"] = per_gpu
     import torch
 
     torch.cuda.device_count = lambda: devices
@@ -175,14 +121,14 @@ def _claim(folder: str, devices: int, queue: multiprocessing.Queue, stay: multip
     ("devices", "per_gpu", "claimed"),
     [(2, "1", {"cuda:0", "cuda:1"}), (1, "2", {"cuda:0"}), (2, "2", {"cuda:0", "cuda:1"})],
 )
-def test_no_more_cells_on_a_gpu_than_allowed(
-    devices: int, per_gpu: str, claimed: set[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_more_cells_on_a_gpu_than_allowed(devices: int, per_gpu: str, claimed: set[str], tmp_path: Path) -> None:
     """Trap 6: the local executor counts GPUs but assigns none; two processes take an empty one each, if they can."""
-    monkeypatch.setenv("RSITR_CELLS_PER_GPU", per_gpu)
-    context = multiprocessing.get_context("spawn")
+    # Each process begins with torch imported, and on its own.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["rsitr.stages.setup"])
     queue, stay = context.Queue(), context.Event()
-    processes = [context.Process(target=_claim, args=(str(tmp_path), devices, queue, stay)) for _ in range(2)]
+    arguments = (str(tmp_path), devices, per_gpu, queue, stay)
+    processes = [context.Process(target=_claim, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()
     assert {queue.get(timeout=60) for _ in processes} == claimed
@@ -203,27 +149,6 @@ def test_numbers_do_not_depend_on_cores(project: Project, finished: tuple[Projec
     model = "checkpoints/tiny/scenes-b/vse/0/model.safetensors"
     project.snakemake(model, cores=1)
     assert (project.path / model).read_bytes() == (finished[0].path / model).read_bytes()
-
-
-def test_failed_cell_leaves_the_tables_complete(project: Project) -> None:
-    """NA with its reason in every format; `rsitr retry --failed` reruns only that cell; strict refuses."""
-    params = copy.deepcopy(TINY)
-    params["experiments"]["tiny"]["settings"]["methods"] = {"vse": {"learning_rate": 1e30}}
-    project.params(params)
-    project.snakemake("all")
-    record = json.loads((project.path / CELL / "vse/0/cell.json").read_text())
-    assert record["outcome"]["status"] == "failed"
-    assert "lower learning_rate" in record["outcome"]["reason"]
-    assert "TrainingDiverged" in record["outcome"]["traceback"]
-    for kind in ("csv", "md", "tex", "html"):
-        text = (project.path / f"results/tables/tiny/comparison.{kind}").read_text()
-        assert "NA" in text
-        assert "the loss became" in text
-    assert "1 failed" in project.run("rsitr", "status", "tiny")
-    assert "scenes-b/vse/0" in project.run("rsitr", "tables", "tiny", "--strict", check=False)
-    again = project.run("rsitr", "retry", "tiny", "--failed")
-    assert again.count("rule cell:") == 1
-    assert "place=tiny/scenes-b/vse/0" in again
 
 
 @pytest.mark.parametrize(
@@ -249,20 +174,6 @@ def test_wrong_type_of_a_setting_stops_before_the_graph(project: Project) -> Non
     output = project.snakemake("-n", "all", check=False)
     assert "epochs" in output
     assert "'many' is not of type 'integer'" in output
-
-
-def test_shards_of_a_comparison_give_what_one_job_gives(project: Project) -> None:
-    """And what the clean protocol `copies` reads is built when it is asked for."""
-    path = project.path / "data/near_duplicates/scenes-b/scenes-b.parquet"
-    whole = path.read_bytes()
-    params = copy.deepcopy(TINY)
-    params["experiments"]["tiny"] |= {"shards": 3, "dedup": "copies"}
-    project.params(params)
-    path.unlink()
-    project.snakemake("data")
-    assert path.read_bytes() == whole
-    assert len(list((path.parent / "scenes-b").glob("*-of-3.parquet"))) == 3
-    assert (project.path / "data/canonical/scenes-b/clean-copies.parquet").is_file()
 
 
 def test_what_leaks_is_in_the_tables(finished: tuple[Project, str]) -> None:

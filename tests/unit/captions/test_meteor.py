@@ -225,6 +225,7 @@ def sentence(choose: random.Random) -> str:
     return choose.choice((" and ", ", ", " ")).join(clauses)
 
 
+@pytest.mark.slow
 def test_as_the_jar_scores(jar_tables):
     found, paraphrases = jar_tables
     choose = random.Random(1)

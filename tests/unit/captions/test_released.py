@@ -151,6 +151,7 @@ def test_input_is_checked():
         Released(["a"], [[0]], threads=0)
 
 
+@pytest.mark.slow
 @pytest.mark.mirror
 @pytest.mark.parametrize(
     ("name", "published", "on_test"),

@@ -106,6 +106,7 @@ def test_what_is_no_such_annotation_is_refused(content, message, tmp_path):
         read_karpathy(tmp_path / "gone.json")
 
 
+@pytest.mark.slow
 @pytest.mark.mirror
 @pytest.mark.parametrize(
     ("name", "splits", "classes"),

@@ -91,6 +91,7 @@ def test_an_item_that_does_not_exist_is_answered_with_what_does(item, project, m
     assert "unknown experiment 'shop': params.yaml has tiny" in refused("run", "scenes/shop/clean")
 
 
+@pytest.mark.slow
 def test_run_computes_a_cell_from_its_clean_table_to_its_record(project):
     assert run("run", "cells/tiny/scenes-b/chance/0").stdout == "tiny/scenes-b/chance/0: ok\n"
     assert Paths.cell(CELL._replace(method="chance")).joinpath("cell.json").is_file()
@@ -220,6 +221,7 @@ def test_a_folder_that_cannot_be_written(arguments, project):
     assert "check that the folder exists, is writable and has free space" in refused(*arguments)
 
 
+@pytest.mark.slow
 def test_results_that_cannot_be_written(project, capfd):
     skipped, spec = Outcome(status="skipped", reason="x"), spec_of(load_params(), CELL)
     report = TrainReport(outcome=skipped, identities=trained_identities(spec))

@@ -44,6 +44,7 @@ def fusion(trained, tmp_path, monkeypatch):
     return sorted(Paths.extracted("scenes-b").rglob("*.png"))[0]
 
 
+@pytest.mark.slow
 def test_attention_draws_a_picture_or_says_why_not(fusion):
     options = ["--image", str(fusion), "--text", "a red dot", "--out", "words.png"]
     done = run("attention", *options)
@@ -60,6 +61,7 @@ def test_attention_draws_a_picture_or_says_why_not(fusion):
     assert "vse has no word attention" in refused("attention", *options, "--method", "vse")
 
 
+@pytest.mark.slow
 def test_the_pictures_need_every_cell_they_show(fusion):
     assert "run `rsitr train tiny/scenes-b/mtgfe@itm/0`" in refused("examples", "--paper", "mtgfe")
     train_cell("mtgfe@itm")

@@ -43,6 +43,7 @@ def keywords(project):
     write_table(pa.Table.from_pylist(rows, SCHEMA), made, Paths.keywords("scenes-b"))
 
 
+@pytest.mark.slow
 def test_three_pictures_and_a_table(project, keywords, make_spec):
     modes = {"sentence": "amfmn-sim", "keywords": "amfmn-sim@keywords", "joint": "amfmn-sim@joint"}
     specs = {mode: make_spec(method, **SETTINGS) for mode, method in modes.items()}
@@ -70,6 +71,7 @@ def test_three_pictures_and_a_table(project, keywords, make_spec):
     assert {path: path.read_bytes() for path in written} == before
 
 
+@pytest.mark.slow
 def test_the_pictures_of_pir(project, make_spec, monkeypatch):
     def look(self, images):
         """All on the left of the image."""
@@ -105,6 +107,7 @@ def test_the_pictures_of_pir(project, make_spec, monkeypatch):
     assert {path: path.read_bytes() for path in written} == before
 
 
+@pytest.mark.slow
 def test_the_pictures_of_mtgfe(project, make_spec, tiny_bert, monkeypatch):
     names = ("mtgfe@itm", "mtgfe")
     settings = fusion_settings({"epochs": 1, "image_size": 64, "text_weights": str(tiny_bert)})

@@ -144,6 +144,7 @@ for attempt in tries:
 """
 
 
+@pytest.mark.slow
 def test_without_network_pretrained_weights_are_unavailable_at_once(tmp_path, monkeypatch):
     monkeypatch.setenv("HF_ENDPOINT", "http://127.0.0.1:9")  # nobody answers at the discard port
     monkeypatch.setenv("HF_HOME", str(tmp_path))

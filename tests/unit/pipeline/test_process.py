@@ -110,6 +110,7 @@ def test_a_killed_process_becomes_a_record(stage, project, interpreter):
     assert read_report(VSE).outcome.status == ("ok" if stage == "evaluate" else "failed")
 
 
+@pytest.mark.slow
 def test_a_process_of_its_own_trains_and_evaluates(project):
     spec = spec_of(load_params(), VSE)
     result = run(spec)
@@ -147,6 +148,7 @@ def test_other_libraries_than_the_locked_ones_are_named(project, monkeypatch):
         entry.CodeCheck(edited(spec_of(load_params(), VSE), "trained"))
 
 
+@pytest.mark.slow
 def test_an_edit_while_something_is_computed_keeps_no_record(project, tmp_path, monkeypatch):
     """The sources of a copy, of which one file that counts and one that does not are edited."""
     package = tmp_path / "rsitr"

@@ -174,6 +174,7 @@ class TestResume:
             pretrain(spec(seed=1))
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_curve_of_one():
     """With torchrun, gloo and a broken sample in the part of either process."""
     write_colours(Path("shards"), broken=(1, 10, 11))

@@ -623,6 +623,7 @@ def test_a_copy_of_the_package_has_the_same_identities(package: Path) -> None:
     assert identity("clip", code) != identity("vse", code)
 
 
+@pytest.mark.slow
 def test_every_revision_of_a_checkpoint_counts_for_clip_and_not_for_vse(package: Path) -> None:
     path = package / "nn/checkpoints.csv"
     text = path.read_text(encoding="utf-8")
@@ -642,6 +643,7 @@ def test_every_revision_of_a_checkpoint_counts_for_clip_and_not_for_vse(package:
     assert len(found) == len(revisions)
 
 
+@pytest.mark.slow
 def test_the_stop_words_count_for_a_method_with_keywords(package: Path) -> None:
     path = package / "captions/stop_words.txt"
     text = path.read_text(encoding="utf-8")
