@@ -9,16 +9,9 @@ import pytest
 import yaml
 from PIL import Image
 
-from rsitr.params import CellId, load_params
-from rsitr.pipeline.specs import spec_of
 from rsitr.records.paths import Paths
-from rsitr.stages.train import train
+from tests.helpers.cells import train_cell
 from tests.helpers.commands import refused, run
-
-
-def train_cell(method):
-    """As `rsitr train` does in a process of its own."""
-    train(spec_of(load_params(), CellId("tiny", "scenes-b", method, 0)))
 
 
 @pytest.fixture(scope="module")

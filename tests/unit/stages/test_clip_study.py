@@ -310,6 +310,7 @@ def test_what_cannot_be_asked(clip, vse):
         probabilities(asked, pictures(1), ["a dot", " ."])
 
 
+@pytest.mark.slow
 def test_the_picture_and_the_table(clip, vse, project):
     out = project / "out"
     specs = {"clip": clip, "clip@rn50": clip.model_copy(update={"method": "clip@rn50"}), "vse": vse}

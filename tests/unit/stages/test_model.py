@@ -15,6 +15,7 @@ from rsitr.stages.encode import encode
 from rsitr.stages.model import Trained
 from rsitr.stages.setup import image_inputs
 from rsitr.stages.train import train
+from tests.helpers.cells import train_cell
 from tests.helpers.commands import refused, run
 
 
@@ -55,8 +56,8 @@ def test_a_method_that_sees_nothing_locates_nothing(project, make_spec):
         Trained(spec)
 
 
-def test_locate_writes_a_map_and_a_picture(project, make_spec, tmp_path):
-    assert run("train", "tiny/scenes-b/vse/0").exit_code == 0
+def test_locate_writes_a_map_and_a_picture(project, tmp_path):
+    train_cell("vse")
     images = sorted(Paths.extracted("scenes-b").rglob("*.png"))[:4]
     scene = np.concatenate([np.concatenate([np.asarray(Image.open(p)) for p in images[i : i + 2]], 1) for i in (0, 2)])
     Image.fromarray(scene).save(tmp_path / "scene.png")
