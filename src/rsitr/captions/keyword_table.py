@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 
 from rsitr.captions.keyword_extraction import extract
 from rsitr.datasets.table import read_facts, read_table
@@ -45,8 +47,8 @@ def read_keywords(path: Path) -> tuple[pa.Table, KeywordFacts]:
 def read_keyword_facts(path: Path) -> KeywordFacts | None:
     """None if the file is not a keyword file."""
     try:
-        return KeywordFacts(**parquet.read_facts(path))
-    except (DatasetError, TypeError):
+        return KeywordFacts(**json.loads(pq.read_schema(path).metadata[b"rsitr"]))
+    except (pa.ArrowInvalid, KeyError, TypeError, ValueError):
         return None
 
 

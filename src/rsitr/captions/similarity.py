@@ -93,7 +93,7 @@ def identity(name: str, captions: CaptionSet) -> str:
     # By name, since what makes hashes of code is not part of what computes a number.
     code_sha = importlib.import_module("rsitr.records.identity").code_sha
     made_by = [code_sha((module_of(name),)), *map(importlib.metadata.version, ("nltk", "pycocoevalcap"))]
-    return sha256_json([name, made_by, captions.texts, captions.references])
+    return sha256_json([name, made_by, captions.texts, captions.references, "sha256"])
 
 
 def write_matrix(name: str, captions: CaptionSet, path: Path, threads: int = 1) -> bool:
@@ -142,14 +142,15 @@ def _rows_done(path: Path, made_of: str, captions: CaptionSet) -> int:
         return 0
     try:
         note = json.loads(_note(path).read_text(encoding="utf-8"))
-        made_of_now, rows, sha256 = note["identity"], int(note["rows"]), note["sha256"]
+        made_of_now, rows = note["identity"], int(note["rows"])
     except (ValueError, KeyError, TypeError):
-        made_of_now, rows, sha256 = "", 0, ""
+        made_of_now, rows = "", 0
     if made_of_now != made_of:
         print(f"{path} is of other captions or of an older version: it does not count", file=sys.stderr)
         return 0
     size = _bytes(rows, captions)
-    if path.stat().st_size >= size and hashlib.sha256(np.memmap(path, mode="r", shape=size).data).hexdigest() == sha256:
+    whole = path.stat().st_size >= size and np.memmap(path, mode="r", shape=size).data
+    if whole and hashlib.sha256(whole).hexdigest() == note.get("sha256"):
         return rows
     print(f"{set_aside(path)} is damaged: it does not count", file=sys.stderr)
     return 0

@@ -31,7 +31,7 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Of the training.")]
 class Commands(typer.Typer):
     """Commands that print an error of the user's as one message and exit with 1, without a traceback."""
 
-    def command(self, *args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    def command(self, *args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # type: ignore[override]
         """Add a function; returns it as it is called from the command line."""
         register = super().command(*args, **kwargs)
         return lambda function: register(_reported(function))

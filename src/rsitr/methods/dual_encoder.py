@@ -196,7 +196,7 @@ class PyramidEncoder(DualEncoder):
 
     def saliency(self, images: Tensor) -> Tensor:
         """Where MVSA looks, [B, h, w] in 0..1 (AMFMN, Fig. 10)."""
-        return self.mvsa.saliency(self.maps(images))
+        return self.mvsa.saliency(self.backbone.unpack(token_images(images, self.backbone)))
 
 
 def backbone_arguments(config: ImageTowerConfig, part: str = "image") -> dict[str, Any]:

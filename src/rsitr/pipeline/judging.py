@@ -18,7 +18,7 @@ from rsitr.records.statements import Statement, changed_files, difference, state
 RUNS = ("base", "again", "head")
 FREE = ("variants", "published")
 """Attributes of methods that may gain entries: the configuration that they come to is compared as a whole."""
-HIDDEN = ("<no value>", "_tuplegetter(")
+HIDDEN = ("'<no value>'", "_tuplegetter(")
 """How fields print whose default a class does not show: those of pydantic and of named tuples."""
 OPAQUE = re.compile(r"<lambda>|\.\.\.|\btensor\(|re\.compile\(.{195}", re.DOTALL)
 """In what a constant prints as: it does not say all that the constant is."""

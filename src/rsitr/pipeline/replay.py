@@ -19,12 +19,12 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from rsitr.errors import ParamsError
+from rsitr.errors import Damaged, ParamsError
 from rsitr.params import Params, load_params
 from rsitr.pipeline.coverage import Coverage
 from rsitr.pipeline.inputs import measures
@@ -141,10 +141,16 @@ class Replayer:
 
     def _clean(self, spec: Spec) -> None:
         from rsitr.captions.keyword_table import build_keywords
+        from rsitr.datasets.table import read_table
         from rsitr.dedup.clean import write_clean
 
         self._data(spec.dataset, spec.dedup)
         if not spec.clean.is_file():
+            write_clean(Paths.dataset(spec.dataset), spec.dedup, spec.clean)
+        if self._first("damaged table"):
+            damage(spec.clean)
+            with suppress(Damaged):
+                read_table(spec.clean)
             write_clean(Paths.dataset(spec.dataset), spec.dedup, spec.clean)
         if not spec.keywords.is_file():
             build_keywords(Paths.dataset(spec.dataset), spec.keywords)

@@ -21,7 +21,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from rsitr.records.modules import Module, bound_names, imports, is_constant, read_module
+from rsitr.records.modules import Module, bound_names, imports, is_constant, is_overload, read_module
 
 PACKAGE = Path(__file__).parents[1]
 ROUNDS = 3
@@ -228,7 +228,7 @@ class Reader:
             assert isinstance(statement, ast.ClassDef)
             owner = self._reference([key._replace(method="")])
             # A property and its setter have one name.
-            texts = [self._function(node, top=True) for node in _methods(statement) if node.name == key.method]
+            texts = [self._function(node, top=True) for node in methods_of(statement) if node.name == key.method]
             text = f"{owner}.{key.method}:{texts}"
         else:
             text = self._statement(statement, top=True)
@@ -349,6 +349,8 @@ class Reader:
         lazy = set() if self.sources.is_open(node, self.module) else set(_callable_by_name(node))
         self.methods += sorted(lazy)
         for statement in node.body:
+            if is_overload(statement):
+                continue
             if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
                 if statement.name in lazy:
                     continue
@@ -427,13 +429,15 @@ class Reader:
         return "".join(f"{{{self.refers.setdefault(key, len(self.refers))}}}" for key in keys)
 
 
-def _methods(node: ast.ClassDef) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
-    return [part for part in node.body if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)]
+def methods_of(node: ast.ClassDef) -> list[ast.FunctionDef | ast.AsyncFunctionDef]:
+    """The methods of a class, without signatures for type checkers."""
+    functions = [part for part in node.body if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef)]
+    return [part for part in functions if not is_overload(part)]
 
 
 def _callable_by_name(node: ast.ClassDef) -> Iterator[str]:
     """Methods of a class that run only where something names them."""
-    for method in _methods(node):
+    for method in methods_of(node):
         decorators = {part.id if isinstance(part, ast.Name) else "" for part in method.decorator_list}
         if not method.name.startswith("__") and decorators <= PLAIN:
             yield method.name

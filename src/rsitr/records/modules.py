@@ -38,7 +38,7 @@ def _bind(module: Module, place: int, statement: ast.stmt) -> None:
     if isinstance(statement, ast.Import | ast.ImportFrom):
         module.imported |= dict(imports(statement))
         return
-    if is_constant(statement) or _is_guard(statement):
+    if is_constant(statement) or _is_guard(statement) or is_overload(statement):
         return
     names = list(bound_names(statement))
     for name in names:
@@ -63,6 +63,12 @@ def imports(node: ast.Import | ast.ImportFrom) -> Iterator[tuple[str, str]]:
 def is_constant(statement: ast.stmt) -> bool:
     """A bare constant: a docstring, or the documentation of an attribute."""
     return isinstance(statement, ast.Expr) and isinstance(statement.value, ast.Constant)
+
+
+def is_overload(statement: ast.stmt) -> bool:
+    """A signature for type checkers, which never runs."""
+    decorators = statement.decorator_list if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef) else []
+    return any(ast.unparse(each).rpartition(".")[2] == "overload" for each in decorators)
 
 
 def _is_guard(statement: ast.stmt) -> bool:

@@ -17,8 +17,8 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Literal, TypeGuard
 
-from rsitr.records.code import Key, Reader, Sources
-from rsitr.records.modules import Module
+from rsitr.records.code import Key, Reader, Sources, methods_of
+from rsitr.records.modules import Module, is_overload
 
 LIMITS = frozenset({"arange", "clamp", "clip", "islice", "max", "maximum", "min", "minimum", "range", "topk"})
 LIMITING = (ast.FloorDiv, ast.LShift, ast.Mod, ast.RShift)
@@ -158,8 +158,8 @@ class _Walker:
         """Those of a definition; of a class, those of a method, or all but those of the ``lazy`` ones."""
         match node:
             case ast.ClassDef() if method:
-                for part in node.body:
-                    if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef) and part.name == method:
+                for part in methods_of(node):
+                    if part.name == method:
                         yield from self._function(part, ())
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 yield from self._function(node, ())
@@ -172,10 +172,12 @@ class _Walker:
 
     def _class(self, node: ast.ClassDef, lazy: tuple[str, ...]) -> Iterator[Statement]:
         last = node.end_lineno or node.lineno
-        yield self._line(self._text([*node.decorator_list, *node.bases, *node.keywords]), (), (node.lineno, last))
+        head = self._line(self._text([*node.decorator_list, *node.bases, *node.keywords]), (), (node.lineno, last))
+        # A class without methods has nothing to run: it acts where it is used.
+        yield head if methods_of(node) else replace(head, kind="value")
         for part in node.body:
             if isinstance(part, ast.FunctionDef | ast.AsyncFunctionDef):
-                if part.name not in lazy:
+                if part.name not in lazy and part in methods_of(node):
                     yield from self._function(part, ())
             elif isinstance(part, ast.Assign | ast.AnnAssign | ast.AugAssign) and (names := _targets(part)):
                 yield from self._values(part, f"{self.module.name}.{node.name}", names)
@@ -196,6 +198,8 @@ class _Walker:
 
     def _block(self, body: list[ast.stmt], chain: tuple[str, ...]) -> Iterator[Statement]:
         for node in body:
+            if is_overload(node):
+                continue
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
                 yield from self._function(node, chain)
                 continue
