@@ -265,7 +265,7 @@ def test_a_default_that_a_class_does_not_show_is_compared_as_it_is_written(judge
 
 
 def test_a_setting_is_compared_as_it_comes_out(judge: Reason) -> None:
-    values = ({"Box.last": "<no value>"}, {"Box.last": "<no value>"})
+    values = ({"Box.last": "'<no value>'"}, {"Box.last": "'<no value>'"})
     assert judge(FIELDS, FIELDS.replace("50", "60"), values=values, settings=("last",)) == ""
 
 

@@ -110,7 +110,12 @@ OTHER = {
     "default": edited(("y=2", "y=4")),
     "name of a parameter, which callers may use": edited(("y=2", "z=2"), ("+ y", "+ z")),
     "order of parameters": edited(("def f(x, y=2)", "def f(y=2, x=0)")),
+    "keyword that calls may give by place": edited(("y=2", "*, y=2")),
+    "parameter that has no name for callers": edited(("x, y=2", "x, /, y=2")),
+    "parameter that takes the rest": edited(("x, y=2", "x, *y")),
     "called function": edited(("total = g(x)", "total = abs(x)")),
+    "call inside a print": edited(('print("done")', 'print(f"done {g(x)}")')),
+    "other call of that name": edited(('print("done")', "x.advance(7)")),
     "reached constant": edited(("LIMIT = 3", "LIMIT = 4")),
     "type of a constant": edited(("LIMIT = 3", "LIMIT = 3.0")),
     "kind of exception": edited(("raise ValueError", "raise KeyError")),
@@ -346,6 +351,20 @@ def test_all_methods_of_an_entry_count(toy: Toy) -> None:
     assert toy(PLAIN, "toy.a.Box") != toy(PLAIN.replace("return 7", "return 8"), "toy.a.Box")
 
 
+def test_inherited_methods_of_an_entry_count(toy: Toy) -> None:
+    text = f"{PLAIN}\n\nclass Crate(Box):\n    pass\n\n\nclass Case(Crate):\n    pass\n"
+    assert toy(text, "toy.a.Case") != toy(text.replace("return 7", "return 8"), "toy.a.Case")
+
+
+def test_every_name_of_a_chain_names_a_method(toy: Toy) -> None:
+    files = {
+        "a.py": "from toy import b\n\ndef f(x):\n    return b.BOX.spare.real\n",
+        "b.py": f"{PLAIN}\n\nBOX = Box(1)\n",
+    }
+    files["b.py"] = files["b.py"].replace("    def spare", "    @property\n    def spare")
+    assert toy(files) != toy(files | {"b.py": files["b.py"].replace("return 7", "return 8")})
+
+
 def test_class_fields_and_bases_count(toy: Toy) -> None:
     assert toy(PLAIN.replace("size = 4", "size = 5")) != toy(PLAIN)
     assert toy(PLAIN.replace("class Box:", "class Box(dict):")) != toy(PLAIN)
@@ -452,6 +471,25 @@ def test_a_property_and_its_setter_count_together(toy: Toy) -> None:
 
 
 # What runs on import
+
+
+def test_a_default_belongs_to_its_keyword(toy: Toy) -> None:
+    assert toy(edited(("x, y=2", "x, *, y=2, z"))) != toy(edited(("x, y=2", "x, *, y, z=2")))
+
+
+def test_what_runs_instead_of_a_block_for_type_checkers_counts(toy: Toy) -> None:
+    text = "if TYPE_CHECKING:\n    g(3)\nelse:\n    g(5)\n\n\ndef f(x):\n    return x\n"
+    assert toy(text.replace("5", "6")) != toy(text)
+
+
+def test_signatures_for_type_checkers_do_not_count(toy: Toy) -> None:
+    stub = "@overload\ndef f(x: int, y: int = 2) -> int: ...\n"
+    assert toy(edited(("def f(", f"{stub}def f("))) == toy(BASE)
+
+
+def test_a_block_that_binds_a_name_acts_on_import(toy: Toy) -> None:
+    text = f"{BASE}\n\nfor number in (1, 2):\n    g.calls = number\n"
+    assert toy(text) != toy(text.replace("(1, 2)", "(1, 3)"))
 
 
 @pytest.mark.parametrize("effect", ["g(3)", "box.size = 3", "table['a'] = 3"])
