@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 import sys
 from collections.abc import Callable
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
@@ -16,6 +16,7 @@ from rsitr.params import CellId, Params, load_params
 from rsitr.pipeline.specs import open_params
 from rsitr.records.files import set_aside
 
+F = TypeVar("F", bound=Callable[..., Any])
 ANY_WIDTH = 100_000
 CellArgument = Annotated[
     str, typer.Argument(metavar="EXPERIMENT/DATASET/METHOD/SEED", help="The cell, e.g. demo/scenes-a/vse/0.")
@@ -31,13 +32,13 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Of the training.")]
 class Commands(typer.Typer):
     """Commands that print an error of the user's as one message and exit with 1, without a traceback."""
 
-    def command(self, *args: Any, **kwargs: Any) -> Callable[[Callable[..., Any]], Callable[..., Any]]:  # type: ignore[override]
+    def command(self, name: str | None = None, **options: Any) -> Callable[[F], F]:
         """Add a function; returns it as it is called from the command line."""
-        register = super().command(*args, **kwargs)
+        register = super().command(name, **options)
         return lambda function: register(_reported(function))
 
 
-def _reported(function: Callable[..., Any]) -> Callable[..., Any]:
+def _reported(function: F) -> F:
     @functools.wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         try:
@@ -52,7 +53,7 @@ def _reported(function: Callable[..., Any]) -> Callable[..., Any]:
             print(f"rsitr: {error}: check that the folder exists, is writable and has free space", file=sys.stderr)
         raise typer.Exit(1)
 
-    return wrapper
+    return wrapper  # type: ignore[return-value]
 
 
 def show(table: Table) -> None:

@@ -15,11 +15,6 @@ PIECE = "##"
 """How a word piece that continues a word starts."""
 
 
-def attentive(model: Trained) -> bool:
-    """Whether a trained method can say what words look at."""
-    return hasattr(model.method, "word_attention")
-
-
 @torch.inference_mode()
 def read(model: Trained, label: str, image: np.ndarray, caption: str) -> Reading:
     """What the words of a caption look at in an image, uint8 [H, W, 3].
@@ -27,7 +22,7 @@ def read(model: Trained, label: str, image: np.ndarray, caption: str) -> Reading
     The pieces of a word are merged by the mean of their maps; punctuation is left out. Raises ``QueryError`` for a
     method without cross-attention, and for a caption that is blank or too long.
     """
-    if not attentive(model):
+    if not hasattr(model.method, "word_attention"):
         raise QueryError(f"{model.method.name} has no word attention: choose mtgfe or envlf")
     model.encode_queries([caption])  # raises what is wrong with a caption
     method: Any = model.method

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -53,17 +52,8 @@ ONLY_PRINTED = (
 )
 
 
-class _Column(NamedTuple):
-    """A CLIP of the table: ready to use, or why it is not."""
-
-    method: str
-    asked: Asked | None
-    reason: str = ""
-
-    @property
-    def head(self) -> str:
-        """``clip@rn50 (RN50)``."""
-        return f"{self.method} ({self.asked.architecture})" if self.asked else self.method
+Column = tuple[str, Asked | str]
+"""A CLIP of the table: its head, ``clip@rn50 (RN50)``, and the model or why there is none."""
 
 
 def build(specs: Mapping[str, Spec], outcomes: Mapping[str, Outcome], title: str, out: Path) -> list[Path]:
@@ -87,13 +77,14 @@ def build(specs: Mapping[str, Spec], outcomes: Mapping[str, Outcome], title: str
     ]
 
 
-def _column(spec: Spec, outcome: Outcome, device: str) -> _Column:
+def _column(spec: Spec, outcome: Outcome, device: str) -> Column:
     if outcome.status != "ok":
-        return _Column(spec.method, None, f"{outcome.status}: {outcome.reason}")
+        return spec.method, f"{outcome.status}: {outcome.reason}"
     try:
-        return _Column(spec.method, ready(spec, device))
+        asked = ready(spec, device)
     except WeightsUnavailable as error:
-        return _Column(spec.method, None, f"skipped: {error}")
+        return spec.method, f"skipped: {error}"
+    return f"{spec.method} ({asked.architecture})", asked
 
 
 def _encoded(specs: Mapping[str, Spec], outcomes: Mapping[str, Outcome], device: str) -> Iterator[tuple[str, Encoded]]:
@@ -106,27 +97,27 @@ def _encoded(specs: Mapping[str, Spec], outcomes: Mapping[str, Outcome], device:
                 continue
 
 
-def _percentages(column: _Column, image: npt.NDArray[np.uint8], captions: list[str]) -> list[Cell]:
+def _percentages(asked: Asked | str, image: npt.NDArray[np.uint8], captions: list[str]) -> list[Cell]:
     """A column's cells for one image."""
-    if column.asked is None:
-        return [noted("NA", column.reason)] * len(captions)
-    values = 100 * probabilities(column.asked, [image], captions).of_captions[0]
+    if isinstance(asked, str):
+        return [noted("NA", asked)] * len(captions)
+    values = 100 * probabilities(asked, [image], captions).of_captions[0]
     return [Cell(f"{value:.1f}", place == int(values.argmax())) for place, value in enumerate(values)]
 
 
-def _own_table(columns: list[_Column], shown: TestImages, title: str) -> Table:
+def _own_table(columns: list[Column], shown: TestImages, title: str) -> Table:
     """Images of the dataset, each with the captions of all of them."""
     places = shown.different(IMAGES)
     captions = [shown.caption(place) for place in places]
     names = [_named(shown, place) for place in places]
     rows = []
     for number, place in enumerate(places):
-        cells = [_percentages(column, shown.pixels(place), captions) for column in columns]
+        cells = [_percentages(asked, shown.pixels(place), captions) for _, asked in columns]
         image = Cell(shown.split.image_ids[place])
         for other, name in enumerate(names):
             own = Cell("✓" if other == number else "")
             rows.append(Row(name, (image, own, *(column[other] for column in cells)), rule=other == 0))
-    groups = (Group("", ("image", "own", *(column.head for column in columns))),)
+    groups = (Group("", ("image", "own", *(head for head, _ in columns))),)
     return Table(f"Probabilities, {title}", ABOUT, "caption", groups, tuple(rows))
 
 
@@ -142,14 +133,14 @@ def _airport(shown: TestImages) -> int | None:
     return next((names.index(name) for name in AIRPORTS if name in names), None)
 
 
-def _printed_table(columns: list[_Column], shown: TestImages) -> Table:
+def _printed_table(columns: list[Column], shown: TestImages) -> Table:
     """The study's captions and probabilities, and ours for an image of an airport if the dataset has one."""
     place = _airport(shown)
     about, groups, cells = ONLY_PRINTED, [Group("the study", PRINTED, "published")], []
     if place is not None:
         about = ABOUT_PRINTED.format(name=shown.class_names[place])
-        groups.insert(0, Group(shown.split.image_ids[place], tuple(column.head for column in columns)))
-        cells = [_percentages(column, shown.pixels(place), list(CAPTIONS)) for column in columns]
+        groups.insert(0, Group(shown.split.image_ids[place], tuple(head for head, _ in columns)))
+        cells = [_percentages(asked, shown.pixels(place), list(CAPTIONS)) for _, asked in columns]
     metric = "i2t_probability_pct"
     key = Published(paper="peder2025", table="fig4.1-i2t", method="peder")
     rows = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import wrap
 from typing import Any
 
 import matplotlib.style
@@ -67,6 +68,11 @@ def picture(axes: Axes, image: npt.NDArray[np.uint8]) -> None:
     height, width = image.shape[:2]
     axes.imshow(image, extent=(0, width, height, 0))
     axes.set(xticks=[], yticks=[])
+
+
+def wrapped(text: str, letters: int) -> list[str]:
+    """The lines of a text; a dollar sign in it is not a formula."""
+    return [line.replace("$", r"\$") for line in wrap(text, letters)]
 
 
 def blank(axes: Axes, text: str) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from textwrap import wrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.patches import Patch
 
-from rsitr.figures.canvas import GREY, canvas, legend_below, lines_of, picture
+from rsitr.figures.canvas import GREY, canvas, legend_below, lines_of, picture, wrapped
 
 # Okabe and Ito's orange, which colour-blind readers can tell from satellite imagery.
 FRAME = "#e69f00"
@@ -55,9 +54,8 @@ class Ranking(NamedTuple):
 
 def _lines(ranking: Ranking) -> list[str]:
     """The text of a query, with an empty line between sentence and keywords."""
-    parts = [wrap(text, LETTERS) for text in (ranking.sentence, ", ".join(ranking.keywords)) if text]
-    # A dollar sign in a text is not a formula.
-    return [line.replace("$", r"\$") for part in parts for line in [*part, ""]][:-1]
+    texts = filter(None, (ranking.sentence, ", ".join(ranking.keywords)))
+    return [line for text in texts for line in [*wrapped(text, LETTERS), ""]][:-1]
 
 
 def _text(axes: Axes, ranking: Ranking) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from textwrap import wrap
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import SubFigure
 from matplotlib.patches import Patch
 
-from rsitr.figures.canvas import GREY, canvas, legend_below, lines_of, picture
+from rsitr.figures.canvas import GREY, canvas, legend_below, lines_of, picture, wrapped
 from rsitr.figures.ranked import FRAME
 
 IMAGE, TEXT, LINE = 1.6, 5.6, 0.17
@@ -47,21 +46,16 @@ class Ranking(NamedTuple):
     """The best first."""
 
 
-def _lines(hit: Hit) -> list[str]:
-    # A dollar sign in a text is not a formula.
-    return [line.replace("$", r"\$") for line in wrap(hit.caption, LETTERS)]
-
-
 def _height(ranking: Ranking) -> float:
     """Inches: room for the image with its class, and for all lines with a gap between captions."""
-    return max(IMAGE + 0.35, LINE * sum(len(_lines(hit)) + 0.8 for hit in ranking.hits) + 0.2)
+    return max(IMAGE + 0.35, LINE * sum(len(wrapped(hit.caption, LETTERS)) + 0.8 for hit in ranking.hits) + 0.2)
 
 
 def _write(axes: Axes, ranking: Ranking) -> None:
     axes.set_axis_off()
     down = 0.0
     for place, hit in enumerate(ranking.hits, start=1):
-        lines = _lines(hit)
+        lines = wrapped(hit.caption, LETTERS)
         at = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "top", "fontsize": 8}
         mark = {"bbox": {"pad": 1.5, **(OWN if hit.matches else SAME)}} if hit.matches or hit.shares else {}
         axes.annotate(str(place), (0, 1), (8, -72 * down), ha="right", color=GREY, **at)  # type: ignore[arg-type]

@@ -85,10 +85,8 @@ def _prepare(axes: Axes, panel: Panel, ylabel: str) -> None:
 
 def _legend(colours: dict[str, str], published: Sequence[str]) -> list[Line2D]:
     entries = [Line2D([], [], color=colour, marker="D", ms=4.5, label=label) for label, colour in colours.items()]
-    entries += [
-        Line2D([], [], color=GREY, marker="x", ms=8, mew=1.8, linestyle="", label=label)
-        for label in dict.fromkeys(published)
-    ]
+    cross: dict[str, Any] = {"color": GREY, "marker": "x", "ms": 8, "mew": 1.8, "linestyle": ""}
+    entries += [Line2D([], [], label=label, **cross) for label in dict.fromkeys(published)]
     entries.append(Line2D([], [], color="black", linestyle="--", linewidth=1, label="the scorer with all pairs"))
     for direction, what in WHAT.items():
         style: dict[str, Any] = {"linestyle": STYLES[direction], "marker": MARKERS[direction], "mfc": "white"}

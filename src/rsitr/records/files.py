@@ -68,6 +68,14 @@ def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) 
     write_text(path, buffer.getvalue())
 
 
+def read_csv(path: Path) -> list[dict[str, str]]:
+    """The lines of a csv file by the names of its columns; none without the file."""
+    if not path.is_file():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
 def as_json(value: BaseModel | dict[str, Any]) -> str:
     """A record as its file has it: equal values give equal text."""
     plain = value.model_dump(mode="json") if isinstance(value, BaseModel) else value

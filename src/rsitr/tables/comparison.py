@@ -29,10 +29,6 @@ class Comparison(View):
         """Whether any method has a published number on the dataset."""
         return any(entry.published for entry in self.of(dataset))
 
-    def columns(self, dataset: str) -> tuple[str, ...]:
-        """Headers of a dataset in the main table."""
-        return ("seeds", *HEADERS.values(), *(("published mR", "Δ mR") if self.with_published(dataset) else ()))
-
     def beside(self, entry: Entry) -> list[Cell]:
         """The published mR with its source, and the difference or why there is none."""
         if not entry.key:
@@ -57,7 +53,8 @@ class Comparison(View):
         if any(map(self.with_published, self.datasets)):
             caption += " Δ mR: mean minus published value; n/c: the configurations are not comparable."
         rows = (Row(m, tuple(chain(*(self.main_cells(d, m) for d in self.datasets)))) for m in self.methods)
-        groups = tuple(Group(self.heading(dataset), self.columns(dataset)) for dataset in self.datasets)
+        printed = {d: ("published mR", "Δ mR") if self.with_published(d) else () for d in self.datasets}
+        groups = tuple(Group(self.heading(d), ("seeds", *HEADERS.values(), *printed[d])) for d in self.datasets)
         caption += self.of_synthetic() + self.of_uncounted()
         return Table("Recall", caption, "method", groups, tuple(rows))
 

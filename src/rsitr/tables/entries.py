@@ -15,6 +15,7 @@ from typing import Any
 
 from rsitr.params import INSTRUCTION, CellId, Params, prior_of
 from rsitr.records.cell import Published, Record, read_record
+from rsitr.records.files import read_csv
 from rsitr.retrieval.rank_files import metrics_of, read_ranks
 from rsitr.tables.not_rebuilt import not_rebuilt
 from rsitr.tables.published import lookup
@@ -55,6 +56,11 @@ class Run:
             return ""
         reason = f"{self.status}: {' '.join(self.record.outcome.reason.split())}"
         return reason + (f" (record {self.staleness})" if self.stale else "")
+
+    @property
+    def history(self) -> list[dict[str, str]]:
+        """Every epoch of its training, as written; none without a history."""
+        return read_csv(self.folder / "history.csv")
 
     @cached_property
     def numbers(self) -> dict[str, float]:

@@ -6,7 +6,6 @@ evidence.
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -18,7 +17,7 @@ from rsitr.dedup.groups import RULES
 from rsitr.dedup.leakage import EVIDENCE, WHOLE, Overlap, Pair, evidence, overlaps
 from rsitr.dedup.pairs import read_near_duplicates
 from rsitr.figures.near_duplicates import Pairs, draw_notice, draw_pairs
-from rsitr.records.files import write_csv
+from rsitr.records.files import read_csv, write_csv
 from rsitr.tables.declared import Declared
 from rsitr.tables.entries import Overlaps
 from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
@@ -84,7 +83,7 @@ def _groups(found: Sequence[Overlap], synthetic: set[str]) -> Iterator[Group]:
 def long_rows(found: Iterable[Overlap]) -> Iterator[tuple[str, ...]]:
     """Tidy rows: one for each source, test set and rule."""
     for overlap in found:
-        place = (overlap.source, overlap.source_split, overlap.test, overlap.rule)
+        place = overlap[:4]
         if overlap.images is None:
             yield (*place, "", str(overlap.of), "", "unknown", overlap.reason)
         else:
@@ -135,15 +134,10 @@ def write_training(overlaps: Overlaps, path: Path) -> Path:
     return path
 
 
-def _read(path: Path) -> list[dict[str, str]]:
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
-
-
 def read_training(path: Path) -> Overlaps:
     """What ``write_training`` wrote."""
     found: dict[str | tuple[str, str], tuple[int, int] | None] = {}
-    for row in _read(path):
+    for row in read_csv(path):
         key = (row["dataset"], row["prior"]) if row.get("prior") else row["dataset"]
         found[key] = (int(row["images"]), int(row["of"])) if row["of"] else None
     return found
@@ -160,10 +154,10 @@ def read_images(folder: Path) -> dict[tuple[str, str], set[str] | None]:
         return {}
 
     found: dict[tuple[str, str], set[str] | None] = {}
-    for row in _read(long):
+    for row in read_csv(long):
         if row["source_split"] in ("train", WHOLE) and row["rule"] == "copies":
             found[row["test"], row["source"]] = set() if row["status"] == "ok" else None
-    for row in _read(images):
+    for row in read_csv(images):
         same = found.get((row["test"], row["source"])) if row["source_split"] in ("train", WHOLE) else None
         if same is not None:
             same.add(row["test_image"])

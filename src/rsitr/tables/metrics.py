@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 from statistics import fmean
 
@@ -22,11 +21,12 @@ def build(view: View, out_dir: Path) -> list[Path]:
             means = {name: round(fmean(entry.values(name)), 4) for name in SHOWN}
             metrics.setdefault(dataset, {})[method] = means
     write_json(out_dir / "metrics.json", metrics)
-    lines = []
-    for run in (run for entry in view.entries.values() for run in entry.runs):
-        cell, history = run.cell, run.folder / "history.csv"
-        rows = csv.DictReader(history.open(encoding="utf-8")) if history.is_file() else ()
-        lines += [(cell.dataset, cell.method, cell.seed, row["epoch"], row["loss"], row["val_mr"]) for row in rows]
+    lines = [
+        (run.cell.dataset, run.cell.method, run.cell.seed, epoch["epoch"], epoch["loss"], epoch["val_mr"])
+        for entry in view.entries.values()
+        for run in entry.runs
+        for epoch in run.history
+    ]
     write_csv(out_dir / "training.csv", ("dataset", "method", "seed", "epoch", "loss", "val_mr"), lines)
     return [out_dir / "metrics.json", out_dir / "training.csv"]
 

@@ -66,13 +66,11 @@ def with_studies(entries: Entries, cells: Mapping[CellId, Sequence[str]], studie
     ``cells`` says what the study of each no longer agrees with. A cell without a study has no number, and one whose
     study failed has its reason.
     """
-    chosen = {(cell.dataset, cell.method): entries[cell.dataset, cell.method] for cell in cells}
-    return {
-        key: replace(
-            entry, runs=tuple(_with_study(run, cells[run.cell], studies) for run in entry.runs if run.cell in cells)
-        )
-        for key, entry in chosen.items()
-    }
+    found = {}
+    for key in dict.fromkeys((cell.dataset, cell.method) for cell in cells):
+        runs = (_with_study(run, cells[run.cell], studies) for run in entries[key].runs if run.cell in cells)
+        found[key] = replace(entries[key], runs=tuple(runs))
+    return found
 
 
 def _with_study(run: Run, stale: Sequence[str], studies: Path) -> Run:
@@ -87,8 +85,8 @@ def _with_study(run: Run, stale: Sequence[str], studies: Path) -> Run:
         "seconds": run.record.seconds | study.seconds,
         "machine": study.machine,
     }
-    both = dict.fromkeys([*run.stale, *stale])
-    return replace(run, record=run.record.model_copy(update=measured), stale=list(both))
+    record = run.record.model_copy(update=measured)
+    return replace(run, record=record, stale=list(dict.fromkeys([*run.stale, *stale])))
 
 
 def _label(method: str) -> str:

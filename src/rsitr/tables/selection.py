@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
@@ -49,12 +48,7 @@ def pairs(entries: Iterable[Entry]) -> Iterator[Pair]:
 
 
 def _losses(run: Run) -> list[str]:
-    """The loss of every epoch of a cell, as written."""
-    path = run.folder / "history.csv"
-    if not path.is_file():
-        return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return [row["loss"] for row in csv.DictReader(file)]
+    return [epoch["loss"] for epoch in run.history]
 
 
 def _doubts(pair: Pair) -> str:

@@ -29,19 +29,13 @@ def revision(url: str) -> str:
     return match[1] if match else ""
 
 
-def _texts(bundle: Bundle, source: Source) -> tuple[str, ...]:
+def _texts(bundle: Bundle, source: Source) -> Iterator[str]:
     """The texts of a file's row, in the order of ``COLUMNS``."""
-    mirror = [f"$RSITR_MIRROR/{source.mirror}"] if source.mirror else []
-    revisions = dict.fromkeys(filter(None, map(revision, source.urls)))
-    return (
-        bundle.origin,
-        f"{source.file} (optional)" if source.optional else source.file,
-        " ".join([*mirror, *source.urls]),
-        " ".join(revisions) or "none",
-        UNKNOWN if source.bytes is None else str(source.bytes),
-        source.sha256 or UNKNOWN,
-        bundle.licence,
-    )
+    yield bundle.origin
+    yield f"{source.file} (optional)" if source.optional else source.file
+    yield " ".join([*([f"$RSITR_MIRROR/{source.mirror}"] if source.mirror else []), *source.urls])
+    yield " ".join(dict.fromkeys(filter(None, map(revision, source.urls)))) or "none"
+    yield from (UNKNOWN if source.bytes is None else str(source.bytes), source.sha256 or UNKNOWN, bundle.licence)
 
 
 def _files(name: str) -> Iterator[Row]:

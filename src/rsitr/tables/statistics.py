@@ -94,9 +94,8 @@ class Measured(NamedTuple):
             return Cell("NA", notes=(value,))
         return Cell(format(value, COLUMNS[key].form) if key in self.ours else "")
 
-    def compared(self, key: str) -> Iterator[Cell]:
-        """Our number, the published one and the difference; the last two are empty if there is none."""
-        yield self.cell(key)
+    def beside(self, key: str) -> Iterator[Cell]:
+        """The published number and the difference; empty if there is none."""
         if key not in self.published:
             yield from (Cell(), Cell())
             return
@@ -177,7 +176,7 @@ def _own(rows: Sequence[Measured]) -> Table:
 def _compared(rows: Sequence[Measured]) -> Table:
     keys = [key for key, column in COLUMNS.items() if column.published]
     groups = tuple(Group(COLUMNS[key].title, ("ours", "published", "Δ")) for key in keys)
-    cells = tuple(Row(row.label, tuple(chain(*map(row.compared, keys)))) for row in rows)
+    cells = tuple(Row(row.label, tuple(chain(*((row.cell(key), *row.beside(key)) for key in keys)))) for row in rows)
     return Table("Next to the published numbers", PUBLISHED_CAPTION, "dataset", groups, cells)
 
 

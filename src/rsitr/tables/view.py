@@ -133,12 +133,9 @@ class View:
         """A sentence for a caption: where near duplicates were not searched for; empty if they were everywhere."""
         found = [d for d in self.datasets if any(e.trained and e.overlap is None for e in self.of(d))]
         train = f" Near duplicates of test images in train were not counted for {', '.join(found)}." if found else ""
-        unknown = [
-            f"{name} ({dataset})"
-            for dataset in self.datasets
-            for name in dict.fromkeys(
-                name for e in self.of(dataset) for name, overlap in e.prior_overlaps.items() if overlap is None
-            )
-        ]
+        priors = (
+            (d, name, overlap) for d in self.datasets for e in self.of(d) for name, overlap in e.prior_overlaps.items()
+        )
+        unknown = dict.fromkeys(f"{name} ({d})" for d, name, overlap in priors if overlap is None)
         what = " Near duplicates of test images in what priors learned from were not counted for "
         return train + (f"{what}{', '.join(unknown)}." if unknown else "")
