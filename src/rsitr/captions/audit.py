@@ -94,10 +94,10 @@ def _repeated(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
 
 def _images_by_form(captions: list[Caption]) -> dict[str, dict[str, set[str]]]:
     """Normal form -> split -> the images it describes."""
-    images: defaultdict[str, defaultdict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+    images: dict[str, dict[str, set[str]]] = {}
     for caption in captions:
-        images[caption.form][caption.split].add(caption.image_id)
-    return {form: dict(by_split) for form, by_split in images.items()}
+        images.setdefault(caption.form, {}).setdefault(caption.split, set()).add(caption.image_id)
+    return images
 
 
 def _shared_in_split(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
@@ -111,10 +111,8 @@ def _shared_in_split(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
 def _shared_across_splits(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
     images = _images_by_form(captions)
     for caption in captions:
-        by_split = images[caption.form]
-        others = [
-            f"{len(by_split[split])} of {split}" for split in SPLITS if split in by_split.keys() - {caption.split}
-        ]
+        elsewhere = {split: len(found) for split, found in images[caption.form].items() if split != caption.split}
+        others = [f"{elsewhere[split]} of {split}" for split in SPLITS if split in elsewhere]
         if caption.form and others:
             yield caption, f"on images: {', '.join(others)}"
 
@@ -124,10 +122,7 @@ def _spelling(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
     for caption in captions:
         for word in dict.fromkeys(caption.words):
             if word in suspected:
-                yield (
-                    caption,
-                    f"{word}: perhaps {suspected[word]}" if suspected[word] else f"{word}: digits and letters",
-                )
+                yield caption, f"{word}: " + (f"perhaps {suspected[word]}" if suspected[word] else "digits and letters")
 
 
 def _class(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
@@ -137,9 +132,8 @@ def _class(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
         of_image[caption.image_id].append(caption)
     for caption in captions:
         if other := names.misfit(caption.class_name, caption.words):
-            siblings = of_image[caption.image_id]
-            agree = sum(other in names.named(sibling.words) for sibling in siblings)
-            whose = f"{agree} of the image's {len(siblings)} captions name {other}"
+            agree = [other in names.named(sibling.words) for sibling in of_image[caption.image_id]]
+            whose = f"{sum(agree)} of the image's {len(agree)} captions name {other}"
             yield caption, f"about {other}, class {caption.class_name}; {whose}"
 
 
@@ -163,9 +157,9 @@ def audit(frame: pd.DataFrame, dataset: str) -> list[Finding]:
     """
     captions = captions_of(frame)
     return [
-        Finding(dataset, kind, caption.image_id, caption.split, caption.number, caption.text, detail)
+        Finding(dataset, kind, found.image_id, found.split, found.number, found.text, detail)
         for kind, (_, check) in KINDS.items()
-        for caption, detail in check(captions)
+        for found, detail in check(captions)
     ]
 
 

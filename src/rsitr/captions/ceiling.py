@@ -48,17 +48,14 @@ def expected_ceiling(captions: Sequence[str], image_of: npt.NDArray[np.integer])
     (text, image), own = np.unique(np.stack([text_of, image_of]), axis=1, return_counts=True)
     images, copies = np.bincount(text)[text], np.bincount(text_of)[text]
     t2i = [own @ (np.minimum(k, images) / images) / len(captions) for k in CUTOFFS]
-    i2t = [_best(image, [_hit(int(a), int(n), k) for a, n in zip(copies, own, strict=True)]) for k in CUTOFFS]
+    i2t = []
+    for k in CUTOFFS:
+        best = np.zeros(int(image.max()) + 1)
+        np.maximum.at(best, image, [_hit(a, n, k) for a, n in zip(copies.tolist(), own.tolist(), strict=True)])
+        i2t.append(best[np.unique(image)].mean())
     return Ceiling(*(float(100 * share) for share in (*i2t, *t2i)))
 
 
 def _hit(copies: int, own: int, draws: int) -> float:
     """Chance that ``draws`` of ``copies`` captions, drawn without replacement, hold one of ``own``."""
     return 1 - comb(copies - own, draws) / comb(copies, draws) if draws <= copies else 1.0
-
-
-def _best(image: npt.NDArray[np.integer], chances: list[float]) -> float:
-    """Mean over the images of the best of their chances."""
-    best = np.zeros(int(image.max()) + 1)
-    np.maximum.at(best, image, chances)
-    return float(best[np.unique(image)].mean())

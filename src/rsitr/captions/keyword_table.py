@@ -64,15 +64,13 @@ def build_keywords(canonical: Path, out: Path) -> bool:
     if outdated == "":
         return False
     table, _ = read_table(canonical)
-    with Progress(f"keywords of {facts.name}", table.num_rows) as progress:
+    rows = table.select(["image_id", "split", "captions", "keywords"]).to_pylist()
+    with Progress(f"keywords of {facts.name}", len(rows)) as progress:
         if outdated is not None:
             progress.say(f"{out} {outdated}: it is built again")
-        rows = []
-        for row in table.select(["image_id", "split", "captions", "keywords"]).to_pylist():
-            own = row["keywords"]
-            keywords = own or [keyword.text for keyword in extract(row["captions"])]
-            origin = "dataset" if own else "captions"
-            rows.append({"image_id": row["image_id"], "split": row["split"], "keywords": keywords, "origin": origin})
+        for row in rows:
+            row["origin"] = "dataset" if row["keywords"] else "captions"
+            row["keywords"] = row["keywords"] or [keyword.text for keyword in extract(row["captions"])]
             progress.advance()
     parquet.write_table(pa.Table.from_pylist(rows, SCHEMA), wanted, out)
     return True

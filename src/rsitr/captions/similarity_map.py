@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rsitr.captions.all_pairs import FloatArray
 from rsitr.captions.released import Released
 from rsitr.captions.similarity import CaptionSet
 from rsitr.captions.statistics import Image
@@ -68,22 +67,17 @@ def similarity_map(images: Sequence[Image], threads: int = 1, title: str = "simi
             found = similarity.scores(distinct, block)[caption_of]
             total += found.sum()
             pairs = np.add.reduceat(found, first_of, axis=0).T / per_image
-            rows.append(_highest(_highest(pairs, side, 0), side, 1).astype(np.float32))
+            for axis in (0, 1):
+                pairs = np.maximum.reduceat(pairs, np.arange(0, pairs.shape[axis], side), axis=axis)
+            rows.append(pairs.astype(np.float32))
             progress.advance()
     average = float(total / len(caption_of) / len(images))
-    return SimilarityMap(len(images), len(caption_of), average, np.concatenate(rows), _ends(images, side))
+    last = {image.class_name: place + 1 for place, image in enumerate(images)}
+    ends = [(name, end / side) for name, end in last.items()]
+    return SimilarityMap(len(images), len(caption_of), average, np.concatenate(rows), ends)
 
 
 def _class_and_id(image: Image) -> tuple[str, list[tuple[int, str]]]:
     """Numbers in an id sort by value: the published sets number their images scene by scene."""
     parts = re.findall(r"\d+|\D+", image.image_id)
     return image.class_name, [(int(part), "") if part.isdecimal() else (-1, part) for part in parts]
-
-
-def _highest(pairs: FloatArray, side: int, axis: int) -> FloatArray:
-    return np.maximum.reduceat(pairs, np.arange(0, pairs.shape[axis], side), axis=axis)
-
-
-def _ends(images: Sequence[Image], side: int) -> list[tuple[str, float]]:
-    last = {image.class_name: place + 1 for place, image in enumerate(images)}
-    return [(name, end / side) for name, end in last.items()]

@@ -62,9 +62,8 @@ def misspellings(counts: Mapping[str, int]) -> dict[str, str]:
         mixed = bool(_MIXED.fullmatch(word))
         if not mixed and (len(word) < SHORTEST or word in known_words()):
             continue
-        likely = [
-            other for other in neighbours(word) if counts.get(other, 0) >= RATIO * count and not _same_word(word, other)
-        ]
+        frequent = (other for other in neighbours(word) if counts.get(other, 0) >= RATIO * count)
+        likely = [other for other in frequent if not _same_word(word, other)]
         if likely or mixed:
             found[word] = max(sorted(likely), key=lambda other: counts[other], default="")
     return found

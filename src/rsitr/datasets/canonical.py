@@ -7,7 +7,6 @@ import json
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -47,26 +46,20 @@ def validate(frame: pd.DataFrame) -> pd.DataFrame:
     """Check the canonical schema with pandera and return the frame; raises ``DatasetError`` with the failing cases."""
     import pandera.pandas as pandera
 
-    text = pandera.Column(str)
-    words = pandera.Column(object, pandera.Check(lambda cell: all(isinstance(w, str) for w in cell), element_wise=True))
-    schema = pandera.DataFrameSchema(
-        {
-            "image_id": pandera.Column(str, pandera.Check.str_length(min_value=1), unique=True),
-            "path": pandera.Column(str, pandera.Check.str_length(min_value=1)),
-            "split": pandera.Column(str, pandera.Check.isin(SPLITS)),
-            "class_name": text,
-            "published_class": text,
-            "captions": words,
-            "keywords": words,
-            "width": pandera.Column(int, pandera.Check.ge(0)),
-            "height": pandera.Column(int, pandera.Check.ge(0)),
-            "sha256": pandera.Column(str, pandera.Check.str_matches(r"^([0-9a-f]{64})?$")),
-            "fingerprint": pandera.Column(str, pandera.Check.str_matches(r"^([0-9a-f]{16})?$")),
-            "problem": text,
-        }
-    )
+    check = pandera.Check
+    words = pandera.Column(object, check(lambda cell: all(isinstance(w, str) for w in cell), element_wise=True))
+    text, size = pandera.Column(str), pandera.Column(int, check.ge(0))
+    columns = {
+        "image_id": pandera.Column(str, check.str_length(min_value=1), unique=True),
+        "path": pandera.Column(str, check.str_length(min_value=1)),
+        "split": pandera.Column(str, check.isin(SPLITS)),
+        "sha256": pandera.Column(str, check.str_matches(r"^([0-9a-f]{64})?$")),
+        "fingerprint": pandera.Column(str, check.str_matches(r"^([0-9a-f]{16})?$")),
+        **dict.fromkeys(("class_name", "published_class", "problem"), text),
+        **{"captions": words, "keywords": words, "width": size, "height": size},
+    }
     try:
-        return schema.validate(frame, lazy=True)
+        return pandera.DataFrameSchema(columns).validate(frame, lazy=True)
     except pandera.errors.SchemaErrors as error:
         cases = error.failure_cases[["column", "check", "failure_case"]].head(5).to_string(index=False)
         raise DatasetError(f"the table breaks the canonical schema:\n{cases}") from None
@@ -77,19 +70,14 @@ def data_sha(frame: pd.DataFrame) -> str:
     digest = hashlib.sha256()
     for row in frame.sort_values("image_id").to_dict("records"):
         values = {name: list(value) if name in {"captions", "keywords"} else value for name, value in row.items()}
-        digest.update(json.dumps(values, sort_keys=True, default=_plain).encode())
+        digest.update(json.dumps(values, sort_keys=True, default=lambda value: value.item()).encode())
     return digest.hexdigest()
-
-
-def _plain(value: Any) -> Any:
-    return value.item()
 
 
 def build_dataset(dataset: Dataset, root: Path, origin: str, licence: str, out: Path) -> DatasetFacts:
     """Parse the extracted files under ``root`` into ``out``; the only way a raw dataset becomes canonical."""
     frame = rows_to_frame(dataset.parse(root), root)
-    facts = DatasetFacts(
-        dataset.name, dataset.title, origin, licence, dataset.synthetic, root.as_posix(), data_sha(frame)
-    )
+    source = dataset.name, dataset.title, origin, licence, dataset.synthetic
+    facts = DatasetFacts(*source, root.as_posix(), data_sha(frame))
     write_table(pa.Table.from_pandas(frame, CANONICAL_SCHEMA, preserve_index=False), facts, out)
     return facts

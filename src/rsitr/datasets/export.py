@@ -45,7 +45,7 @@ def export(table: Path, form: Format, out: Path) -> Exported:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise DatasetError(f"{out} is not empty: name a new folder")
     content, facts = read_table(table)
-    rows = [row for batch in content.to_batches() for row in batch.to_pylist()]
+    rows = content.to_pylist()
     left_out = [(row["image_id"], reason) for row in rows if (reason := _obstacle(row, form))]
     if len(left_out) == len(rows):
         raise DatasetError(f"no image of {facts.name} can be exported as {form}: {left_out[0][1]} (all {len(rows)})")
@@ -82,17 +82,9 @@ def _write_karpathy(rows: Sequence[Row], facts: DatasetFacts, out: Path) -> None
     entries, sentids = [], count()
     for number, row in enumerate(rows):
         sentences = [{"raw": caption, "imgid": number, "sentid": next(sentids)} for caption in row["captions"]]
-        entries.append(
-            {
-                "filename": row["image_id"],
-                "imgid": number,
-                "split": row["split"],
-                "sentids": [sentence["sentid"] for sentence in sentences],
-                "sentences": sentences,
-                "classname": row["class_name"],
-                "keywords": row["keywords"],
-            }
-        )
+        entry = {"filename": row["image_id"], "imgid": number, "split": row["split"]}
+        entry |= {"sentids": [sentence["sentid"] for sentence in sentences], "sentences": sentences}
+        entries.append(entry | {"classname": row["class_name"], "keywords": row["keywords"]})
         if not row["problem"]:
             _copy(Path(facts.root, row["path"]), out / "images" / row["image_id"])
     content = json.dumps({"dataset": facts.name, "images": entries}, ensure_ascii=False, indent=1)
@@ -104,10 +96,9 @@ def _write_huggingface(rows: Sequence[Row], facts: DatasetFacts, out: Path) -> N
     names = {"train": "train", "val": "validation", "test": "test"}
     for split, chosen in _splits(rows, "huggingface"):
         folder = out / names[split]
-        lines = []
         for row in chosen:
             _copy(Path(facts.root, row["path"]), folder / row["image_id"])
-            lines.append(json.dumps({"file_name": row["image_id"]} | _labels(row), ensure_ascii=False))
+        lines = [json.dumps({"file_name": row["image_id"]} | _labels(row), ensure_ascii=False) for row in chosen]
         (folder / "metadata.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -118,8 +109,7 @@ def _write_webdataset(rows: Sequence[Row], facts: DatasetFacts, out: Path) -> No
 
 
 def _write_clip_benchmark(rows: Sequence[Row], facts: DatasetFacts, out: Path) -> None:
-    """The retrieval layout of CLIP_benchmark: ``<split>/0.tar`` ... and files that state how many shards there are and
-    what for."""
+    """The retrieval layout of CLIP_benchmark: ``<split>/0.tar`` ... and files that state their number and purpose."""
     for split, chosen in _splits(rows, "clip-benchmark"):
         (out / split).mkdir()
         shards = write_shards(chosen, Path(facts.root), out / split / "%d.tar")
@@ -144,10 +134,9 @@ def write_shards(rows: Sequence[Row], root: Path, pattern: Path) -> int:
             extension, image = _encoded(root / row["path"])
             captions = "\n".join(row["captions"])
             labels = json.dumps(_labels(row), ensure_ascii=False)
+            text = {"txt": captions.encode(), "json": labels.encode()}
             # A key holds no dot, since the first dot of a member's name starts its extension.
-            shards.write(
-                {"__key__": f"{number:07}", extension: image, "txt": captions.encode(), "json": labels.encode()}
-            )
+            shards.write({"__key__": f"{number:07}", extension: image} | text)
     return -(-len(rows) // SHARD)
 
 
@@ -161,9 +150,8 @@ def _encoded(path: Path) -> tuple[str, bytes]:
         with Image.open(path) as image:
             extension = _ENCODINGS.get(image.format or "")
     except OSError as error:
-        raise CorruptArchive(
-            f"{path} has changed since the table was built ({error}): run `rsitr data verify`"
-        ) from None
+        why = f"has changed since the table was built ({error})"
+        raise CorruptArchive(f"{path} {why}: run `rsitr data verify`") from None
     if extension is not None:
         return extension, path.read_bytes()
     buffer = BytesIO()

@@ -210,8 +210,7 @@ def _is_in_place(source: Source, into: Path) -> bool:
 
 
 def _accept_in_place(source: Source, target: Path) -> bool:
-    """True if the right file is there, False if none is; raises ``ChecksumMismatch`` rather than overwrite a different
-    file."""
+    """Whether the right file is there; raises ``ChecksumMismatch`` rather than overwrite a different file."""
     if not target.is_file():
         return False
     if difference := mismatch_of(source, target):
@@ -235,8 +234,7 @@ class _Part:
     """The unfinished copy of a file from one address, and the note of where its bytes come from."""
 
     def __init__(self, target: Path, url: str) -> None:
-        self.target = target
-        self.url = url
+        self.target, self.url = target, url
         self.path = target.with_name(f"{target.name}.part")
         self._note = target.with_name(f"{target.name}.part.json")
 
@@ -245,8 +243,7 @@ class _Part:
         return self.path.stat().st_size if self.path.is_file() else 0
 
     def version(self) -> str | None:
-        """What the server called the version that has started to arrive, maybe ""; None if there is nothing to
-        continue."""
+        """What the server called the version that has started to arrive, maybe ""; None with nothing to continue."""
         try:
             note = json.loads(self._note.read_text())
         except (FileNotFoundError, ValueError):  # nothing started, or the process was killed while writing the note
@@ -323,8 +320,9 @@ class _Web:
         try:
             chunks = response.iter_content(CHUNK)
             first = next(chunks, b"")
-            if not offset:
-                _require_the_file(response, first, source)
+            # Some servers send something else with status 200.
+            if not offset and (found := stand_in(first, source.file, response.headers.get("Content-Type", ""))):
+                raise _Refused(found)
             if None not in (source.bytes, total) and source.bytes != total:
                 raise _Refused(f"expected {source.bytes} bytes, the server announces {total}")
             if not offset:
@@ -378,8 +376,7 @@ def _require_success(response: requests.Response) -> None:
 
 
 def _retry_after(response: requests.Response) -> float | None:
-    """Seconds to wait according to the header Retry-After, which holds a number or a date; None without a readable
-    one."""
+    """Seconds to wait according to the header Retry-After, a number or a date; None without a readable one."""
     text = response.headers.get("Retry-After", "").strip()
     if text.isdecimal():
         return float(text)
@@ -387,12 +384,6 @@ def _retry_after(response: requests.Response) -> float | None:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time())
     except ValueError:
         return None
-
-
-def _require_the_file(response: requests.Response, first: bytes, source: Source) -> None:
-    """Refuse what some servers send with status 200 instead of a file."""
-    if found := stand_in(first, source.file, response.headers.get("Content-Type", "")):
-        raise _Refused(found)
 
 
 def _cause(error: BaseException) -> str:

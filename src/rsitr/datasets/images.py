@@ -54,8 +54,7 @@ def phash(image: Image.Image) -> str:
     """
     grey = image.convert("L").resize((32, 32), Image.Resampling.LANCZOS)
     low = dctn(np.asarray(grey, dtype=np.float64), type=2)[:8, :8]
-    bits = (low > np.median(low)).ravel()
-    return np.packbits(bits).tobytes().hex()
+    return np.packbits((low > np.median(low)).ravel()).tobytes().hex()
 
 
 def inspect(path: Path) -> ImageFacts:

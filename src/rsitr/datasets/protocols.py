@@ -43,8 +43,7 @@ class Protocol:
     joint: bool = False
     """One training set is the union of the train splits of all these datasets."""
     lists: Mapping[str, str] = field(default_factory=dict)
-    """Dataset -> the authors' list of val images among its files, one name per line; where it exists, nothing is
-    drawn."""
+    """Dataset -> the authors' list of val images among its files; where it exists, nothing is drawn."""
 
     def defined_on(self, dataset: str) -> bool:
         """Whether the dataset can be split by this protocol."""
@@ -61,9 +60,8 @@ class Protocol:
         authors' list is not under ``root``. Raises ``DatasetError`` when that list is of other images.
         """
         if not self.defined_on(dataset):
-            raise ParamsError(
-                f"split protocol {self.name} is not defined on {dataset}: use it on {', '.join(self.datasets)}"
-            )
+            known = ", ".join(self.datasets)
+            raise ParamsError(f"split protocol {self.name} is not defined on {dataset}: use it on {known}")
         if root and not self.exact and self.is_exact(dataset, root):
             return _listed(root / self.lists[dataset], official)
         return self.assign(dataset, official, seed)
@@ -86,13 +84,8 @@ class Protocol:
 
 def val_list(dataset: str, size: int, sha256: str) -> Source:
     """SWAN's own list of the val images of a dataset, a file of ``size`` bytes."""
-    place = f"fix_data/{dataset}_precomp/val_filename_verify.txt"
-    url = f"https://raw.githubusercontent.com/{SWAN}/{place}"
+    url = f"https://raw.githubusercontent.com/{SWAN}/fix_data/{dataset}_precomp/val_filename_verify.txt"
     return Source(file=VAL_LIST, urls=(url,), bytes=size, sha256=sha256, optional=True)
-
-
-def _official(dataset: str, official: Mapping[str, Split], seed: int) -> Splits:
-    return dict(official)
 
 
 def _holdout(dataset: str, official: Mapping[str, Split], seed: int) -> Splits:
@@ -155,7 +148,7 @@ PROTOCOLS = {
             "a val split drawn from train",
             exact=True,
             used_by={"rsicd": _MTGFE, "rsitmd": f"{_MTGFE}, without val", "ucm": _MTGFE, "sydney": _MTGFE},
-            assign=_official,
+            assign=lambda dataset, official, seed: dict(official),
         ),
         Protocol(
             name="swan",
@@ -163,10 +156,10 @@ PROTOCOLS = {
             "authors' lists (github.com/jaychempan/SWAN, fix_data) where they were fetched with the dataset, otherwise "
             "by our own draws, one for each seed, here seed 0; the paper swaps the val and test counts of RSITMD",
             exact=False,
-            used_by={"rsicd": _PIR, "rsitmd": _PIR},
+            used_by=dict.fromkeys(_RET2, _PIR),
             assign=_swan,
-            lists=dict.fromkeys(("rsicd", "rsitmd"), VAL_LIST),
-            datasets=("rsicd", "rsitmd"),
+            lists=dict.fromkeys(_RET2, VAL_LIST),
+            datasets=_RET2,
         ),
         Protocol(
             name="amfmn-holdout",
@@ -174,12 +167,7 @@ PROTOCOLS = {
             "code; its draws were not seeded, so these are ours, one for each seed, here seed 0; the paper states "
             "80:10:10",
             exact=False,
-            used_by={
-                "rsicd": f"{_AMFMN}; GaLR 2022",
-                "rsitmd": f"{_AMFMN}; GaLR 2022",
-                "ucm": _AMFMN,
-                "sydney": _AMFMN,
-            },
+            used_by=dict.fromkeys(_RET2, f"{_AMFMN}; GaLR 2022") | dict.fromkeys(("ucm", "sydney"), _AMFMN),
             assign=_holdout,
             datasets=("rsicd", "rsitmd", "ucm", "sydney"),
         ),

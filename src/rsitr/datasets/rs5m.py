@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tarfile
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path, PurePosixPath
 from typing import Any
 
@@ -13,11 +14,9 @@ from rsitr.errors import CorruptArchive, DatasetError
 
 REPOSITORY = "hf://datasets/omlab/RS5M@main"
 _SPLITS: tuple[Split, ...] = ("train", "val")
+_SUBSETS = ("pub11", "rs3")
 SHARDS = tuple(
-    (split, f"{subset}-{split}-{number:04}.tar")
-    for split in _SPLITS
-    for subset in ("pub11", "rs3")
-    for number in range(32)
+    (split, f"{subset}-{split}-{number:04}.tar") for split, subset, number in product(_SPLITS, _SUBSETS, range(32))
 )
 
 _log = logging.getLogger(__name__)
@@ -68,9 +67,8 @@ def _rows(shard: Path, split: Split) -> Iterator[Row]:
             name, caption = sample["img_name"].decode().strip(), sample["caption"].decode()
             image = sample["img_content"]
         except (KeyError, UnicodeDecodeError) as error:
-            raise DatasetError(
-                f"{shard}: sample {sample['__key__']} is not in the expected layout ({error!r})"
-            ) from None
+            why = f"is not in the expected layout ({error!r})"
+            raise DatasetError(f"{shard}: sample {sample['__key__']} {why}") from None
         if PurePosixPath(name).name != name or name in ("", ".."):
             raise DatasetError(f"{shard}: sample {sample['__key__']} names {name!r}, a path outside its folder")
         (folder / name).write_bytes(image)

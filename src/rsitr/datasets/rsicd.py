@@ -89,9 +89,8 @@ def read_class_list(root: Path) -> dict[str, str]:
         with table.open(newline="", encoding="utf-8") as file:
             pairs = [(row["filename"], row["class"]) for row in csv.DictReader(file)]
     elif folder.is_dir():
-        pairs = [
-            (line.strip(), path.stem) for path in sorted(folder.glob("*.txt")) for line in path.open() if line.strip()
-        ]
+        lines = ((line.strip(), path.stem) for path in sorted(folder.glob("*.txt")) for line in path.open())
+        pairs = [(name, label) for name, label in lines if name]
     else:
         raise DatasetError(f"neither {table} nor {folder}/ exists: 921 images would have no class; fetch rsicd again")
     return {name: label.replace(" ", "").lower() for name, label in pairs}

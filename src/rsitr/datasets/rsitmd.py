@@ -35,15 +35,10 @@ class RSITMD(Dataset):
 
     def parse(self, root: Path) -> Iterator[Row]:
         """Rows of ``dataset_RSITMD.json`` (official) or ``dataset_rsitmd.json``; images are in ``images/``."""
-        candidates = (
-            root / "RSITMD" / "dataset_RSITMD.json",
-            root / "dataset_RSITMD.json",
-            root / "dataset_rsitmd.json",
-        )
-        annotation = next((path for path in candidates if path.is_file()), candidates[-1])
-        folder = "RSITMD/images" if (root / "RSITMD" / "images").is_dir() else "images"
+        names = ("RSITMD/dataset_RSITMD.json", "dataset_RSITMD.json", "dataset_rsitmd.json")
+        annotation = next((root / name for name in names if (root / name).is_file()), root / names[-1])
         yield from karpathy_rows(
             annotation,
-            image_dir=folder,
+            image_dir="RSITMD/images" if (root / "RSITMD" / "images").is_dir() else "images",
             class_of=lambda entry: entry.get("classname") or entry["filename"].rsplit("_", 1)[0],
         )

@@ -6,7 +6,6 @@ in minutes without a download; their numbers say nothing about real images.
 
 from __future__ import annotations
 
-import csv
 import io
 import json
 import os
@@ -18,7 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
 
 import numpy as np
-from PIL import Image, ImageEnhance
+from PIL import Image, ImageEnhance, ImageOps
 
 from rsitr.datasets.base import Bundle, Dataset, Row, Split
 from rsitr.datasets.karpathy import karpathy_rows
@@ -113,8 +112,8 @@ def _write(name: str, slots: list[_Slot], root: Path, seed: int) -> None:
         picture = draw_scene(scene, _VARIANTS[origin.dataset].style, _rng(seed, origin, "texture"))
         (root / "images" / slot.file).write_bytes(_encode(picture, slot.copy))
         entries.append(_entry(slot, scene, seed))
-    content = json.dumps({"dataset": name, "images": entries}, indent=1) + "\n"
-    (root / "dataset.json").write_text(content, encoding="utf-8")
+    content = json.dumps({"dataset": name, "images": entries}, indent=1)
+    (root / "dataset.json").write_text(content + "\n", encoding="utf-8")
     (root / "duplicates.csv").write_text(_truth(slots, seed), encoding="utf-8", newline="")
 
 
@@ -127,17 +126,11 @@ def _entry(slot: _Slot, scene: Scene, seed: int) -> dict[str, Any]:
     """The annotation of an image in the layout of Karpathy's splits; a near duplicate gets its own sentences."""
     positions = slot.copy is None or slot.copy.transformation in _KEEPS_POSITIONS
     sentences = captions(scene, _rng(seed, slot, "captions"), positions=positions)
-    first = slot.index * CAPTIONS
+    ids = range(slot.index * CAPTIONS, (slot.index + 1) * CAPTIONS)
+    named = [{"raw": raw, "imgid": slot.index, "sentid": number} for raw, number in zip(sentences, ids, strict=True)]
     return {
-        "filename": slot.file,
-        "imgid": slot.index,
-        "split": slot.split,
-        "sentids": list(range(first, first + CAPTIONS)),
-        "sentences": [
-            {"raw": raw, "imgid": slot.index, "sentid": first + offset} for offset, raw in enumerate(sentences)
-        ],
-        "classname": slot.class_name,
-        "keywords": keywords(scene, _rng(seed, slot, "keywords")),
+        **{"filename": slot.file, "imgid": slot.index, "split": slot.split, "sentids": [*ids], "sentences": named},
+        **{"classname": slot.class_name, "keywords": keywords(scene, _rng(seed, slot, "keywords"))},
     }
 
 
@@ -145,8 +138,7 @@ def _transform(picture: Image.Image, transformation: Transformation) -> Image.Im
     if transformation == "resize":
         return picture.resize((SIZE * 3 // 4, SIZE * 3 // 4), Image.Resampling.BICUBIC)
     if transformation == "crop":
-        border = SIZE // 16
-        centre = picture.crop((border, border, SIZE - border, SIZE - border))
+        centre = ImageOps.crop(picture, SIZE // 16)
         return centre.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
     if transformation == "flip":
         return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
@@ -169,14 +161,13 @@ def _encode(picture: Image.Image, copy: _Copy | None) -> bytes:
 
 def _truth(slots: list[_Slot], seed: int) -> str:
     """``duplicates.csv``: one line per planted near duplicate."""
-    buffer = io.StringIO()
-    writer = csv.writer(buffer, lineterminator="\n")
-    writer.writerow(["dataset", "image", "of_dataset", "of_image", "transformation"])
+    lines = ["dataset,image,of_dataset,of_image,transformation"]
     for slot in slots:
         if slot.copy is not None:
             original = _original(slot.copy, seed)
-            writer.writerow([slot.dataset, slot.file, original.dataset, original.file, slot.copy.transformation])
-    return buffer.getvalue()
+            pair = (slot.dataset, slot.file, original.dataset, original.file)
+            lines.append(",".join((*pair, slot.copy.transformation)))
+    return "\n".join(lines) + "\n"
 
 
 def _original(copy: _Copy, seed: int) -> _Slot:
@@ -216,14 +207,11 @@ def _plan(name: str, seed: int) -> list[_Slot]:
     if name == _SOURCE:
         return slots
     place = list(_VARIANTS).index(name)
+    directions: tuple[tuple[Split, Split], ...] = (("test", "train"), ("train", "test"))
     for turn, class_name in enumerate(classes[-_CROSS_COPIES:]):
-        here, there = _directions(turn)
+        here, there = directions[turn % 2]
         _plant(slots, _nth(slots, class_name, here, 1), _nth(source, class_name, there, place), turn)
     return slots
-
-
-def _directions(turn: int) -> tuple[Split, Split]:
-    return ("test", "train") if turn % 2 == 0 else ("train", "test")
 
 
 def _nth(slots: list[_Slot], class_name: str, split: Split, n: int) -> _Slot:

@@ -67,12 +67,8 @@ def _sources(name: str, raw: Path) -> tuple[list[Source], list[Finding]]:
         fault = f"expected the list of fetched files, found {'none' if isinstance(error, OSError) else 'a broken one'}"
         return [], [Finding(receipt, fault, f"run `rsitr data fetch {name}`")]
     stated = {source.file: source for b in get_dataset(name).bundles if b.origin == origin for source in b.sources}
-    findings = [
-        Finding(
-            raw / file, f"expected a file of the {origin} origin, found one it does not list", f"fetch {name} again"
-        )
-        for file in sorted(files - set(stated))
-    ]
+    fault = f"expected a file of the {origin} origin, found one it does not list"
+    findings = [Finding(raw / file, fault, f"fetch {name} again") for file in sorted(files - set(stated))]
     return [source for file, source in stated.items() if file in files or not source.optional], findings
 
 
@@ -87,9 +83,5 @@ def _check_image(name: str, row: dict[str, Any], path: Path) -> Finding | None:
     again = f"run `rsitr data build {name}`, and `rsitr data fetch {name}` before it if the archive lacks the image"
     if row["problem"]:
         return Finding(path, f"expected a readable image, found: {row['problem']}", again)
-    if not path.is_file():
-        return Finding(path, f"expected sha256 {row['sha256']}, found no file", again)
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-    if sha256 != row["sha256"]:
-        return Finding(path, f"expected sha256 {row['sha256']}, found {sha256}", again)
-    return None
+    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+    return None if found == row["sha256"] else Finding(path, f"expected sha256 {row['sha256']}, found {found}", again)

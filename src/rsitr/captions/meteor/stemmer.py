@@ -8,20 +8,13 @@ from __future__ import annotations
 
 import re
 
+# fmt: off
 _WHOLE = {
-    "skis": "ski",
-    "skies": "sky",
-    "dying": "die",
-    "lying": "lie",
-    "tying": "tie",
-    "idly": "idl",
-    "gently": "gentl",
-    "ugly": "ugli",
-    "early": "earli",
-    "only": "onli",
-    "singly": "singl",
+    "skis": "ski", "skies": "sky", "dying": "die", "lying": "lie", "tying": "tie", "idly": "idl", "gently": "gentl",
+    "ugly": "ugli", "early": "earli", "only": "onli", "singly": "singl",
     **{word: word for word in ("sky", "news", "howe", "atlas", "cosmos", "bias", "andes")},
 }
+# fmt: on
 """Words with irregular stems."""
 _FINISHED = {"inning", "outing", "canning", "herring", "earring", "proceed", "exceed", "succeed"}
 """Words that no step after 1a may touch."""
@@ -32,43 +25,18 @@ _SHORT_SYLLABLE = re.compile("(?:[^aeiouy][aeiouy][^aeiouywxY]|^[aeiouy][^aeiouy
 _INNER_Y = re.compile("([aeiouy])y")
 _DOUBLES = ("bb", "dd", "ff", "gg", "mm", "nn", "pp", "rr", "tt")
 
+# fmt: off
 _STEP_2 = {
-    "ational": "ate",
-    "fulness": "ful",
-    "iveness": "ive",
-    "ization": "ize",
-    "ousness": "ous",
-    "biliti": "ble",
-    "lessli": "less",
-    "tional": "tion",
-    "alism": "al",
-    "aliti": "al",
-    "ation": "ate",
-    "entli": "ent",
-    "fulli": "ful",
-    "iviti": "ive",
-    "ousli": "ous",
-    "abli": "able",
-    "alli": "al",
-    "anci": "ance",
-    "ator": "ate",
-    "enci": "ence",
-    "izer": "ize",
-    "bli": "ble",
-    "ogi": "og",
-    "li": "",
+    "ational": "ate", "fulness": "ful", "iveness": "ive", "ization": "ize", "ousness": "ous", "biliti": "ble",
+    "lessli": "less", "tional": "tion", "alism": "al", "aliti": "al", "ation": "ate", "entli": "ent", "fulli": "ful",
+    "iviti": "ive", "ousli": "ous", "abli": "able", "alli": "al", "anci": "ance", "ator": "ate", "enci": "ence",
+    "izer": "ize", "bli": "ble", "ogi": "og", "li": "",
 }
 _STEP_3 = {
-    "ational": "ate",
-    "tional": "tion",
-    "alize": "al",
-    "ative": "",
-    "icate": "ic",
-    "iciti": "ic",
-    "ical": "ic",
-    "ness": "",
-    "ful": "",
+    "ational": "ate", "tional": "tion", "alize": "al", "ative": "", "icate": "ic", "iciti": "ic", "ical": "ic",
+    "ness": "", "ful": "",
 }
+# fmt: on
 _STEP_4 = (
     *("ement", "able", "ance", "ence", "ible", "ment", "ant", "ate", "ent", "ion"),
     *("ism", "iti", "ive", "ize", "ous", "al", "er", "ic"),

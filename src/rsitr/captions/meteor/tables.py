@@ -26,20 +26,14 @@ _LISTS = (
     *("synonym/english.synsets", "synonym/english.exceptions"),
 )
 _NUMERIC_ONLY = "#NUMERIC_ONLY#"
+# fmt: off
 _ENDINGS = (
-    *(
-        ("s", ""),
-        ("ses", "s"),
-        ("xes", "x"),
-        ("zes", "z"),
-        ("ches", "ch"),
-        ("shes", "sh"),
-        ("men", "man"),
-        ("ies", "y"),
-    ),
+    *(("s", ""), ("ses", "s"), ("xes", "x"), ("zes", "z"), ("ches", "ch"), ("shes", "sh"),
+      ("men", "man"), ("ies", "y")),
     *(("s", ""), ("ies", "y"), ("es", "e"), ("es", ""), ("ed", "e"), ("ed", ""), ("ing", "e"), ("ing", "")),
     *(("er", ""), ("est", ""), ("er", "e"), ("est", "e")),
 )
+# fmt: on
 """WordNet's rules of detachment (morphy, WordNet 3.0) for nouns, verbs and adjectives, in the order METEOR tries."""
 
 

@@ -11,8 +11,7 @@ import math
 from dataclasses import dataclass
 
 BANDS = frozenset({"path", "river", "road", "runway", "track"})
-"""Kinds that run through the whole image: an item is a point on the axis, its direction, and half the width as its
-size."""
+"""Kinds that run through the whole image: an item is a point on the axis, its direction, and half the width."""
 SIDES = frozenset({"sea"})
 """Kinds that fill one side: an item is a point on the edge, and the angle points away from the filled half-plane."""
 COVERS = frozenset({"canopy", "dunes", "fields", "meadow", "ridges", "roofs"})
@@ -23,8 +22,7 @@ VEHICLES = frozenset({"car", "train"})
 """Kinds that may be described as on a band."""
 
 MARGIN = 1 / 16
-"""Objects stay clear of this border, so that a centre crop to 7/8 of the side cuts none of them and every count stays
-true."""
+"""Objects stay clear of this border, so that a centre crop to 7/8 of the side cuts none and every count stays true."""
 
 
 @dataclass(frozen=True)
@@ -124,15 +122,11 @@ def _third(coordinates: list[float], words: tuple[str, str, str]) -> str:
 
 def course(band: Part) -> str:
     """How a band crosses the image: "from left to right", "from top to bottom", "diagonally", or empty if mixed."""
-    courses = {_course(axis) for axis in band.items}
+    courses = set()
+    for slope in (math.degrees(axis.angle) % 180 for axis in band.items):
+        level, upright = min(slope, 180 - slope) < 20, abs(slope - 90) < 20
+        courses.add("from left to right" if level else "from top to bottom" if upright else "diagonally")
     return courses.pop() if len(courses) == 1 else ""
-
-
-def _course(axis: Item) -> str:
-    slope = math.degrees(axis.angle) % 180
-    if min(slope, 180 - slope) < 20:
-        return "from left to right"
-    return "from top to bottom" if abs(slope - 90) < 20 else "diagonally"
 
 
 def shore(side: Part) -> str:

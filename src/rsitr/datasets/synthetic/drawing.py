@@ -66,7 +66,9 @@ class Style:
 
 def draw_scene(scene: Scene, style: Style, rng: np.random.Generator) -> Image.Image:
     """The picture of a scene, RGB, ``SIZE`` x ``SIZE``; ``rng`` changes only textures, nothing that a caption names."""
-    canvas = _Canvas(_ground(scene.ground, rng), rng, natural_shore="sand" in scene.ground)
+    colour, mottle = _GROUNDS[scene.ground]
+    relief = mottle * (0.5 * _noise(rng, 5) + 0.3 * _noise(rng, 20) + 0.4 * _noise(rng, 90))
+    canvas = _Canvas(_textured(colour, relief), rng, natural_shore="sand" in scene.ground)
     for part in scene.parts:
         _PAINTERS.get(part.kind, _paint_stamps)(canvas, part)
     pixels = np.asarray(canvas.image.reduce(2), dtype=np.float32) * np.array(style.gain, dtype=np.float32)
@@ -92,12 +94,6 @@ def _enlarged(pixels: NDArray[np.float32]) -> Image.Image:
     return picture.resize((_SIDE, _SIDE), Image.Resampling.NEAREST)
 
 
-def _ground(name: str, rng: np.random.Generator) -> Image.Image:
-    colour, mottle = _GROUNDS[name]
-    relief = mottle * (0.5 * _noise(rng, 5) + 0.3 * _noise(rng, 20) + 0.4 * _noise(rng, 90))
-    return _textured(colour, relief)
-
-
 def _shade(colour: Colour, brightness: float) -> Colour:
     red, green, blue = (max(0, min(255, round(level * brightness))) for level in colour)
     return red, green, blue
@@ -107,8 +103,7 @@ class _Canvas:
     """The picture being drawn; points are in image sides."""
 
     def __init__(self, image: Image.Image, rng: np.random.Generator, *, natural_shore: bool) -> None:
-        self.rng = rng
-        self.natural_shore = natural_shore
+        self.rng, self.natural_shore = rng, natural_shore
         self.replace(image)
 
     def replace(self, image: Image.Image) -> None:

@@ -221,9 +221,8 @@ class GroundPlan:
         """A roundabout on a road, sometimes with a second road across."""
         axis = road.items[0]
         if self.chance(0.6):
-            self.parts[self.parts.index(road)] = replace(
-                road, items=(axis, replace(axis, angle=axis.angle + math.pi / 2))
-            )
+            across = replace(axis, angle=axis.angle + math.pi / 2)
+            self.parts[self.parts.index(road)] = replace(road, items=(axis, across))
         size = self.size()
         island = Item(axis.x, axis.y, RADIUS["roundabout"] * _SCALE[size], axis.angle)
         return self._add(Part("roundabout", self.colour(colours), (island,), size))
