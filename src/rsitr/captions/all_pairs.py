@@ -1,8 +1,7 @@
 """What all scorers of captions against images share: checked places, concatenated lists, work divided over threads.
 
 A scorer holds ``texts``, the captions, and ``references``, for each image the places of its captions in ``texts``. It
-scores many captions against many images at once, in compiled loops that do not check indices, so every place is checked
-here first.
+scores many captions against many images at once, in compiled loops that check no index: places are checked here.
 """
 
 from __future__ import annotations
@@ -64,8 +63,7 @@ def checked_threads(threads: int) -> int:
 def over_threads(work: Callable[[int, int], Any], count: int, threads: int) -> None:
     """Call ``work(first, last)`` on consecutive parts of ``range(count)``, one per thread.
 
-    Numba's own threads are not used: they would share a process with torch's, and the two libraries' pools compete for
-    the same cores.
+    Numba's own threads are not used: they would share a process with torch's, and the two pools compete for the cores.
     """
     bounds = [count * part // threads for part in range(threads + 1)]
     parts = [(first, last) for first, last in pairwise(bounds) if first < last]

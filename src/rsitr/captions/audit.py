@@ -1,7 +1,6 @@
 """What is wrong with the captions of a dataset, as data: one finding per caption and fault.
 
-Nothing here changes a caption. The findings are for people: the counts say how far to trust a dataset, the rows what to
-look at.
+Nothing here changes a caption. The findings are for people: how far to trust a dataset, and where to look.
 """
 
 from __future__ import annotations

@@ -4,8 +4,7 @@ All of them rank unique images against captions and count a hit within the first
 GeoRSCLIP keep every caption. SkyScript queries each distinct sentence once and counts any of its images (of
 UCM-Captions' 1,050 test captions 377 remain); closest to that is the duplicate-aware recall that every evaluation
 reports (``dup_``). It accepts the same images and captions, but queries a repeated sentence as often as it occurs, and
-keeps repeated captions of other images in the gallery, where each takes a place: from image to text it never exceeds
-SkyScript's number.
+keeps repeated captions of other images in the gallery, so from image to text it never exceeds SkyScript's number.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Keywords of an image in the style of RSITMD (AMFMN, section IV-B): one to five, each an adjective with a noun.
 
-RSITMD has 21,403 keywords for 4,743 images, given by its annotators. "-" marks a noun without an adjective, as in "-
-port".
+RSITMD has 21,403 keywords for 4,743 images, given by its annotators. "- port" is a noun without an adjective.
 """
 
 from __future__ import annotations

@@ -31,8 +31,7 @@ def margin(similarity: npt.ArrayLike, gamma: float, beta: float) -> npt.NDArray[
     it falls fast at first, above 0 fast at the end. At 0 the formula is undefined; its limit is the line gamma (1 - S).
     Accurate for every finite ``beta``, however small or large.
 
-    Raises ``ParamsError`` for a meaningless ``gamma`` or ``beta`` and ``DatasetError`` for a similarity outside
-    0 to 1.
+    Raises ``ParamsError`` for a meaningless ``gamma`` or ``beta``, ``DatasetError`` for a similarity outside 0 to 1.
     """
     if not (isfinite(gamma) and gamma > 0):
         raise ParamsError(f"gamma is {gamma}: give the largest margin, a number above 0")

@@ -28,8 +28,7 @@ COMPARING = _words("other same different similar identical such certain own whol
 PLACING = _words("next near nearby close adjacent opposite due")
 """Adjectives that work as prepositions: "a pond nearby some trees"."""
 DERIVED = _words("shaped roofed colored coloured sized")
-"""Adjectives derived from a noun, which mean nothing without the word before: "fan shaped square", "red roofed
-houses"."""
+"""Adjectives derived from a noun, meaningless without the word before: "fan shaped square", "red roofed houses"."""
 DESCRIBING = _words(
     "light silver cyan medium round square circle rectangle triangle oval hexagon ring arc columnar netlike"
 )
@@ -51,8 +50,7 @@ PLACES = _words(
 )
 PICTURES = _words("picture image photo painting view scene one other thing something everything nothing object")
 VAGUE = MEASURES | FORMS | PLACES | PICTURES
-"""Nouns, in the singular, that do not name an object but how much of it, in what form, where and when, or in what
-picture."""
+"""Nouns, in the singular, that name no object but how much of it, in what form, where and when, or in what picture."""
 
 _TOKEN = re.compile(r"'s|[^\W_]+(?:['-][^\W_]+)*|[^\w\s]|_")
 _POSSESSIVE = re.compile(r"\s*['’`]\s*s\b")
@@ -233,8 +231,7 @@ def _modifier(tokens: Sequence[_Token], start: int) -> tuple[int, str]:
 
 
 def _attributive(tokens: Sequence[_Token], first: int) -> bool:
-    """Whether a participle describes the noun after it, and is not the verb of a noun before it: a river CROSSING
-    land."""
+    """Whether a participle describes the noun after it, and is not the verb of one before: a river CROSSING land."""
     before = first - 1
     while _at(tokens, before).tag == "RB":
         before -= 1

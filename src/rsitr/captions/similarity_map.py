@@ -46,8 +46,7 @@ class SimilarityMap(NamedTuple):
 def similarity_map(images: Sequence[Image], threads: int = 1, title: str = "similarity") -> SimilarityMap:
     """The map of ``images``; those without captions are left out, and blank captions count.
 
-    Only a block of images is in memory at a time, and ``title`` labels the progress. ``DatasetError`` if no image has a
-    caption.
+    Only a block of images is in memory at a time, and ``title`` labels the progress. ``DatasetError`` without captions.
     """
     images = sorted((image for image in images if image.captions), key=_class_and_id)
     if not images:

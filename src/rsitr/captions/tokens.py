@@ -13,7 +13,6 @@ _TOKENS = NLTKWordTokenizer()
 def tokens(caption: str) -> list[str]:
     """Words and punctuation marks in order, case kept: ``A pier. It's long .`` is A pier . It 's long .
 
-    Tokens are found sentence by sentence, since the tokenizer separates a full stop from a word only at the end of its
-    text.
+    Tokens are found sentence by sentence, since only a full stop at the end of a text is separated from its word.
     """
     return [token for sentence in _SENTENCES.tokenize(caption) for token in _TOKENS.tokenize(sentence)]

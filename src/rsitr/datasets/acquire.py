@@ -46,8 +46,7 @@ def build(name: str, receipt: Path, root: Path, out: Path) -> DatasetFacts:
 
 
 def _place(file: Path, target: Path) -> None:
-    """The same file under another name; a copy only where the file system has no links, since shards may fill the
-    disk."""
+    """The same file under another name; a copy only where there are no links, since shards may fill the disk."""
     target.unlink(missing_ok=True)
     try:
         os.link(file, target)

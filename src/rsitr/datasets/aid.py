@@ -13,8 +13,7 @@ class AID(Dataset):
     """AID, a pretraining and leakage source: the named images of RSICD are its images under the same file names.
 
     The authors' server gives programs a web page, so the archive has to be fetched with a browser. The copy
-    ``blanchon/AID`` on Hugging Face has 10,000 single files instead of an archive; zipped as ``AID.zip`` they can be
-    read too.
+    ``blanchon/AID`` on Hugging Face has 10,000 single files; zipped as ``AID.zip`` they can be read too.
     """
 
     name = "aid"

@@ -60,8 +60,7 @@ def fetch_any(bundles: Sequence[Bundle], into: Path, *, mirror: Path | None) -> 
     """The first of ``bundles`` whose files are all available, and the paths of these files under ``into``.
 
     A bundle that is already complete in ``into`` wins without any request. Otherwise the bundles are tried in order,
-    those of the mirror first if ``mirror`` (the folder that RSITR_MIRROR names) is given, since whoever sets it wants
-    it used.
+    those of the mirror first if ``mirror`` (the folder of RSITR_MIRROR) is given: whoever sets it wants it used.
 
     Raises ``SourceUnavailable`` with the reason for every file of every bundle, and ``DiskFull``.
     """

@@ -25,8 +25,7 @@ _log = logging.getLogger(__name__)
 class RS5M(Dataset):
     """RS5M (v5) as 128 webdataset shards, about 500 GB: PUB11 from the web, RS3 captioned by BLIP-2.
 
-    A sample has the members ``img_content``, ``img_name`` and ``caption``. A missing shard is named in a warning, and
-    the rest is read.
+    A sample has the members ``img_content``, ``img_name`` and ``caption``. A warning names missing shards.
     """
 
     name = "rs5m"

@@ -31,8 +31,7 @@ class SplitData(NamedTuple):
 
 
 def spread_images(split: SplitData, count: int) -> tuple[SplitData, np.ndarray]:
-    """``count`` images spread evenly over a split, or all if it has fewer, with their captions; and their positions in
-    it."""
+    """``count`` images spread evenly over a split, or all of fewer, with their captions; and their positions in it."""
     chosen = np.arange(count) * len(split.paths) // count if count < len(split.paths) else np.arange(len(split.paths))
     captions = np.flatnonzero(np.isin(split.image_of, chosen))
     some = SplitData(
@@ -67,8 +66,7 @@ def load_splits(clean: Path) -> tuple[dict[str, SplitData], DatasetFacts, dict[s
 
 
 def caption_name(split: SplitData, caption: int) -> str:
-    """``IMAGE#K``: the K-th caption of an image, counted from 1. ``caption`` is its position among those of the
-    split."""
+    """``IMAGE#K``: the K-th caption of an image, from 1. ``caption`` is its position among those of the split."""
     image = split.image_of[caption]
     return f"{split.image_ids[image]}#{caption - np.searchsorted(split.image_of, image) + 1}"
 

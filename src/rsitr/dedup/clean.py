@@ -69,8 +69,7 @@ def _groups(frame: pd.DataFrame, near_duplicates: pd.DataFrame | None) -> np.nda
 def write_clean(dataset_table: Path, dedup: str, out: Path) -> DatasetFacts:
     """Write the cleaned view of a canonical table to ``out``; its data hash covers what methods can see.
 
-    Protocol ``copies`` reads the table of near duplicates within the dataset; raises ``DatasetError`` if that was made
-    from other data.
+    ``copies`` reads the dataset's table of near duplicates; raises ``DatasetError`` if that is from other data.
     """
     table, facts = read_table(dataset_table)
     pairs, within = None, Paths.near_duplicates(facts.name, facts.name)

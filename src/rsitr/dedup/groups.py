@@ -1,8 +1,7 @@
 """Groups of near-duplicate images, by either of two rules, within a dataset and across datasets.
 
 ``remoteclip`` is the field's rule: 64-bit perceptual hashes within Hamming distance 2 (RemoteCLIP, section III).
-``copies`` is ours: pairs that ``rsitr.dedup.near_duplicates`` has verified. Images linked by a chain of pairs form one
-group.
+``copies`` is ours: pairs that ``rsitr.dedup.near_duplicates`` has verified. A chain of pairs makes one group.
 """
 
 from __future__ import annotations

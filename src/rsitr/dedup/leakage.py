@@ -164,8 +164,7 @@ EVIDENCE = ("part", "orientation", "detail", "agreement")
 
 
 def evidence(overlap: Overlap, near_duplicates: Mapping[Pair, Path]) -> pd.DataFrame:
-    """The evidence for each image of a known overlap under the rule ``copies``: the best pair with an image of the
-    source.
+    """The evidence for each image of a known overlap under ``copies``: the best pair with an image of the source.
 
     One row per image, in order: ``test_image``, ``source_image``, ``link`` and ``EVIDENCE``, in which ``part`` says
     which of the two, ``test`` or ``source``, is seen inside the other after ``orientation``. ``link`` is ``pair``, or

@@ -47,8 +47,7 @@ WHOLE = Shard()
 def find_near_duplicates(first: Thumbnails, second: Thumbnails | None = None, shard: Shard = WHOLE) -> pd.DataFrame:
     """Near duplicates between two sets, or within ``first`` if there is no ``second``: columns of ``SCHEMA``, sorted.
 
-    Of several images of ``second`` that are exactly the same picture, one is listed; the pairs within ``second`` link
-    the others to it.
+    Of several equal pictures in ``second`` one is listed; the pairs within ``second`` link the others.
     """
     within = second is None
     other = first if second is None else second

@@ -5,8 +5,7 @@ rounding of the published evaluation: centres, radii and peaks are whole pixels,
 are treated differently: here they unite, there they cancel out; those of AIR-SLT do not overlap.
 
 A map is uint8 [H, W], its probability p = value / 255. A region is a polygon: its vertices (x, y) in pixels, as listed;
-a vertex that closes the polygon is listed twice and counts twice. Pixels without a result have p = 0 and belong to no
-area.
+a vertex that closes the polygon is listed and counts twice. Pixels without a result have p = 0 and belong to no area.
 """
 
 from __future__ import annotations

@@ -32,8 +32,7 @@ class Ranks(NamedTuple):
     def share(self, model: nn.Module) -> nn.Module:
         """``model`` with gradients that are means over the processes; all start from the first one's weights.
 
-        Learned batch statistics have to cover the whole batch: raises ``ParamsError`` for a model that has them if they
-        cannot be shared.
+        Learned batch statistics have to cover the whole batch: raises ``ParamsError`` if they cannot be shared.
         """
         if self.world == 1:
             return model

@@ -61,8 +61,7 @@ class _ShardIndex(NamedTuple):
 def index_shards(paths: list[Path], cache: Path) -> Index:
     """The index of all samples that have an image and captions; each shard's part is kept in ``cache``.
 
-    Raises ``CorruptArchive`` that lists every missing or truncated shard, and ``DatasetError`` if the rest holds no
-    sample.
+    Raises ``CorruptArchive`` that lists every missing or truncated shard, and ``DatasetError`` if there is no sample.
     """
     found, problems = [], []
     for path in paths:

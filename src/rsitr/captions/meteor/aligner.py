@@ -9,8 +9,7 @@ measure, and so are three quirks of the program that defines it:
 - The distance of a match is charged to whatever is tried after it at the same word, not to the match.
 - Equal matches proposed by several stages each take a place in the beam.
 
-All compiled functions are in this file, because numba, which caches them on disk, recompiles a function only when its
-own file has changed.
+All compiled functions are in this file: numba caches them on disk until the file of a function itself changes.
 """
 
 from __future__ import annotations
@@ -282,8 +281,7 @@ def _walk(word: int, stop: int, state: State, proposals: IntArray, runs: IntArra
 
 @njit(nogil=True, cache=True)
 def _search(first: int, last: int, size: int, state: State, proposals: IntArray, space: Space) -> tuple[int, State]:
-    """Beam search from the first word with a choice until the last one is past and all paths have the same
-    continuation.
+    """Beam search from the first word with a choice until the last is past and all paths have the same continuation.
 
     Returns the word it reached and the state of the best path.
     """
@@ -350,8 +348,7 @@ def _sort(now: int, count: int, beam: IntArray) -> None:
 def _branch(
     now: int, count: int, word: int, proposals: IntArray, runs: IntArray, beam: IntArray, paths: IntArray
 ) -> int:
-    """Every path tries each proposal to a word, and leaves the word unmatched; the best continue. Returns their
-    number."""
+    """Every path tries each proposal to a word, and none; the best continue. Returns their number."""
     then, kept, columns = 1 - now, 0, paths.shape[2]
     begin, end = runs[word, FIRST], runs[word, LAST]
     for rank in range(count):

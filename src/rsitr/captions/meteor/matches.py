@@ -1,8 +1,7 @@
 """The words of a corpus as numbers, and which of its words and phrases METEOR may match.
 
 METEOR proposes matches in four stages: the same word, the same stem, a common synset, and an entry of the paraphrase
-table, read in both directions. What matches depends only on the words, so it is determined once per corpus, not once
-per pair of sentences.
+table, read in both directions. What matches depends only on the words and is determined once per corpus.
 """
 
 from __future__ import annotations
@@ -46,8 +45,7 @@ from rsitr.errors import DatasetError
 
 
 def prepare(texts: Sequence[str], tables: Tables) -> Corpus:
-    """Number the words of ``texts`` and find what matches; raises ``DatasetError`` for a text longer than
-    ``MAX_WORDS``."""
+    """Number the words of ``texts`` and find what matches; raises ``DatasetError`` for one above ``MAX_WORDS``."""
     split = [tables.normalizer.words(text) for text in texts]
     for text, words in zip(texts, split, strict=True):
         if len(words) > MAX_WORDS:

@@ -1,8 +1,7 @@
 """The description of a synthetic scene, and the spatial facts that follow from its geometry.
 
 A scene is sampled first, and the picture and captions are made from it, so that a caption states only what the picture
-shows. Coordinates are fractions of the image side, x to the right and y downwards; angles are radians, clockwise as
-seen.
+shows. Coordinates are fractions of the image side, x to the right, y downwards; angles are radians, clockwise.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Captions and keywords of a scene: a grammar over the facts of its description.
 
 Every sentence is true of the picture, but none says everything: the objects, counts, colours, sizes and relations that
-are mentioned are drawn per sentence, as are synonyms and sentence patterns. Images of one class differ in what is said
-about them.
+are mentioned are drawn per sentence, as are synonyms and sentence patterns, so that images of one class differ in them.
 """
 
 from __future__ import annotations
