@@ -17,28 +17,41 @@ from torch.nn import functional as F
 
 from rsitr.methods.amfmn_query_text import QueryEncoder
 from rsitr.methods.base import Optimizer, method
-from rsitr.methods.dual_encoder import PyramidEncoder, PyramidEncoderConfig
+from rsitr.methods.dual_encoder import DualEncoderConfig, PyramidEncoder
+from rsitr.methods.triplet import TripletConfig
+from rsitr.nn.pyramid import Form
 from rsitr.nn.text import GRUEncoder
 from rsitr.records.cell import Published
 
 
-class AMFMNConfig(PyramidEncoderConfig):
+class AMFMNConfig(DualEncoderConfig, TripletConfig):
     """Defaults of section V-B; margin and decay are those of Table II's row, which is Table V's best."""
 
     epochs: int = Field(150, ge=1)
     optimizer: Optimizer = "adam"
     learning_rate: float = Field(1e-4, gt=0)
+    step_epochs: int = Field(20, ge=1)
+    step_factor: float = Field(0.7, gt=0)
+    augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "rotate-crop"
+    image_size: int = Field(256, ge=16)
     text_encoder: Literal["gru", "bigru"] = "bigru"  # type: ignore[assignment]
     text_pool: Literal["last", "mean"] = "mean"
+    text_width: int = Field(512, ge=1)
     width: int = Field(512, ge=1)
     margin: float = Field(0.6, gt=0)
     margin_type: Literal["fixed", "dynamic"] = "dynamic"
+    form: Form = "paper"
+    """Whether MVSA and the guidance follow the paper or the authors' code."""
+    low_levels: int = Field(3, ge=1)
+    """How many levels of the backbone are low features; two more are high ones."""
     visual: Literal["mvsa", "global"] = "mvsa"
     """Image features: filtered by MVSA, F_v, or not, v(g) (Table VI)."""
     guided: bool = True
     """Whether the image guides the text, s(v) and k(v), or not, s(g) and k(g) (Table VI)."""
     fusion: Literal["gate", "mean"] = "gate"
     """How sentence and keywords are fused: Eq. 27, or their mean (m5 and m8 of Table VI)."""
+    text_head: bool = False
+    """A linear layer and ReLU on the text, which the authors' code has."""
 
 
 RELEASED: dict[str, Any] = {
@@ -69,11 +82,12 @@ class AMFMN(PyramidEncoder):
 
     def __init__(self, config: AMFMNConfig, text: GRUEncoder):
         super().__init__(config, text)
-        self.text = QueryEncoder(text, config.query, config.width, config.text_head)
+        width = config.width
+        self.text = QueryEncoder(text, config.query, width, config.text_head)
         if config.visual == "mvsa":
             self.mvsa = self.make_mvsa()
         if config.query == "joint" and config.fusion == "gate":
-            self.gate = nn.Linear(2 * config.width, config.width)
+            self.gate = nn.Linear(2 * width, width)
 
     @abstractmethod
     def guide(self, images: Tensor, texts: Tensor) -> Tensor:
@@ -123,16 +137,14 @@ class AMFMN(PyramidEncoder):
         return self.guide(images, texts) if self.config.guided else texts.expand(len(images), *texts.shape)
 
 
-def _row(table: str, variant: str = "", method: str = "amfmn") -> Published:
-    return Published(paper="amfmn2022", table=table, method=method, variant=variant)
-
-
 @method("amfmn-soft")
 class AMFMNSoft(AMFMN):
     """AMFMN (Z. Yuan et al., IEEE TGRS 2022) with soft attention: section III-D1, Eq. 20; Table II."""
 
     variants: ClassVar[dict[str, dict[str, Any]]] = {"released": RELEASED}
-    published: ClassVar[dict[str, Published]] = {"": _row("table2", method="amfmn-soft")}
+    published: ClassVar[dict[str, Published]] = {
+        "": Published(paper="amfmn2022", table="table2", method="amfmn-soft"),
+    }
 
     def __init__(self, config: AMFMNConfig, text: GRUEncoder):
         super().__init__(config, text)
@@ -161,7 +173,9 @@ class AMFMNFusion(AMFMN):
     """AMFMN (Z. Yuan et al., IEEE TGRS 2022) with fusion attention: section III-D1, Eqs. 21 and 22; Table II."""
 
     variants: ClassVar[dict[str, dict[str, Any]]] = {"released": RELEASED}
-    published: ClassVar[dict[str, Published]] = {"": _row("table2", method="amfmn-fusion")}
+    published: ClassVar[dict[str, Published]] = {
+        "": Published(paper="amfmn2022", table="table2", method="amfmn-fusion"),
+    }
 
     def __init__(self, config: AMFMNConfig, text: GRUEncoder):
         super().__init__(config, text)
@@ -196,6 +210,10 @@ MARGINS: dict[str, tuple[str, dict[str, Any]]] = {
 """Rows of Table V; gamma = .6 with beta = 5 is the method itself."""
 
 
+def _row(table: str, variant: str = "") -> Published:
+    return Published(paper="amfmn2022", table=table, method="amfmn", variant=variant)
+
+
 @method("amfmn-sim")
 class AMFMNSim(AMFMN):
     """AMFMN (Z. Yuan et al., IEEE TGRS 2022) with similarity attention: section III-D1, Eqs. 23-25; Tables II-VI.
@@ -210,7 +228,7 @@ class AMFMNSim(AMFMN):
         **{name: overlay for name, (_, overlay) in (ABLATIONS | MARGINS).items()},
     }
     published: ClassVar[dict[str, Published]] = {
-        "": _row("table2", method="amfmn-sim"),
+        "": Published(paper="amfmn2022", table="table2", method="amfmn-sim"),
         "keywords": _row("table3"),
         "joint": _row("table4", "input=sentence+keywords"),
         **{name: _row("table6", label) for name, (label, _) in ABLATIONS.items()},

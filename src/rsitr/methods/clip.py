@@ -24,11 +24,6 @@ LEAST_TEMPERATURE = 0.01
 """CLIP, section 2.5: cosines are multiplied by 100 at most."""
 
 
-def _row(method: str, backbone: str = "ViT-B") -> Published:
-    """Of PIR's Table II."""
-    return Published(paper="pir2024", table="table2", method=method, backbone=f"{backbone} / Transformer")
-
-
 class CLIPEncoderConfig(MethodConfig):
     """Defaults of PIR's Table II: OpenAI's ViT-B/32."""
 
@@ -91,16 +86,29 @@ class CLIPEncoder(Method):
         return F.normalize(self.text.encode_text(tokens), dim=1)
 
 
+class CLIPConfig(CLIPEncoderConfig):
+    """Defaults of PIR's Table II: OpenAI's ViT-B/32."""
+
+
 @method("clip")
 class CLIP(CLIPEncoder):
     """CLIP (A. Radford et al., ICML 2021, section 3.1.2) as evaluated zero-shot in PIR, Table II."""
 
+    Config: ClassVar[type[CLIPConfig]] = CLIPConfig
+    config: CLIPConfig
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "rn50": {"model": "RN50-quickgelu"},
         "vit-b-16": {"model": "ViT-B-16-quickgelu"},
         "vit-l-14": {"model": L14},
     }
-    published: ClassVar[dict[str, Published]] = {"": _row("clip")}
+    published: ClassVar[dict[str, Published]] = {
+        "": Published(paper="pir2024", table="table2", method="clip", backbone="ViT-B / Transformer"),
+    }
+
+
+def _row(method: str, backbone: str = "ViT-B") -> Published:
+    """Of PIR's Table II."""
+    return Published(paper="pir2024", table="table2", method=method, backbone=f"{backbone} / Transformer")
 
 
 class RemoteCLIPConfig(CLIPEncoderConfig):
@@ -231,7 +239,9 @@ class CLIPFT(TrainedCLIP):
     """
 
     Config: ClassVar[type[CLIPTuningConfig]] = CLIPTuningConfig
-    published: ClassVar[dict[str, Published]] = {"": _row("clip-ft")}
+    published: ClassVar[dict[str, Published]] = {
+        "": Published(paper="pir2024", table="table2", method="clip-ft", backbone="ViT-B / Transformer"),
+    }
 
 
 class GeoRSCLIPFTConfig(CLIPTrainingConfig):

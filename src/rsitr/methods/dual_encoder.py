@@ -9,13 +9,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.captions.words import Vocabulary
-from rsitr.methods.base import Batch, Corpus, Method, Optimizer, TrainingConfig, token_images
+from rsitr.methods.base import Batch, Corpus, Method, TrainingConfig, token_images
 from rsitr.methods.triplet import TripletConfig, TripletLoss
 from rsitr.nn.backbones import ImageBackbone
-from rsitr.nn.frozen_text import FrozenTransformer
-from rsitr.nn.mvsa import MVSA, Form
-from rsitr.nn.pyramid import Pyramid, PyramidBackbone
-from rsitr.nn.text import GRUEncoder, TextEncoder, TransformerEncoder
+from rsitr.nn.pyramid import MVSA, Pyramid, PyramidBackbone
+from rsitr.nn.text import FrozenTransformer, GRUEncoder, TextEncoder, TransformerEncoder
 
 
 class ImageTowerConfig(TrainingConfig):
@@ -57,50 +55,15 @@ class DualEncoderConfig(ImageTowerConfig):
     """Of the pooled image features, and of a GRU's word vectors."""
 
 
-class SwinBertConfig(DualEncoderConfig):
-    """Defaults of PIR (J. Pan et al., 2024), section V: Swin-T and BERT, AdamW, linear warm-up and decay."""
-
-    epochs: int = Field(50, ge=1)
-    batch_size: int = Field(256, ge=2)
-    optimizer: Optimizer = "adamw"
-    learning_rate: float = Field(6e-5, gt=0)
-    betas: tuple[float, float] = (0.9, 0.98)
-    weight_decay: float = Field(0.01, ge=0)
-    schedule: Literal["step", "linear", "cosine"] = "linear"
-    warmup: float = Field(0.1, ge=0, lt=1)
-    augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "randaugment"
-    image_backbone: str = "swin_tiny_patch4_window7_224"
-    text_encoder: Literal["gru", "bigru", "transformer"] = "transformer"
-    text_weights: str = "google-bert/bert-base-uncased"
-    text_width: int = Field(512, ge=1)
-    max_words: int = Field(30, ge=1)
-    width: int = Field(512, ge=1)
-    temperature: float = Field(0.07, gt=0)
-    """Initial; it is learned."""
-    heads: int = Field(8, ge=1)
-    """Of the layers that attend to the tokens of a tower."""
-    attention_dropout: float = Field(0.2, ge=0, lt=1)
-    """Of these layers."""
-
-
 class TwoTowers(Method):
-    """Two towers into one embedding space, whatever the image tower is: the vector of a text, and a triplet loss."""
+    """Two towers into one embedding space, whatever they are, and a triplet loss."""
 
     text: TextEncoder
-    text_head: nn.Module
     triplet_loss: TripletLoss
 
     def tokenize(self, captions: list[str]) -> Tensor:
         """Token indices [B, L]."""
         return self.text.tokenize(captions)
-
-    def pool_text(self, tokens: Tensor) -> Tensor:
-        """One vector [B, C] for each caption, from its tokens [B, L]."""
-        return self.text.pool(self.text(tokens), tokens)
-
-    def encode_texts(self, tokens: Tensor) -> Tensor:
-        """Embeddings [B, width] of unit length."""
-        return F.normalize(self.text_head(self.pool_text(tokens)), dim=1)
 
     def loss(self, batch: Batch) -> Tensor:
         """The triplet loss of the scores."""
@@ -146,27 +109,11 @@ class DualEncoder(TwoTowers):
         return F.normalize(self.image_head(self.pool_image(images)), dim=1)
 
 
-class PyramidEncoderConfig(DualEncoderConfig, TripletConfig):
-    """What AMFMN and GaLR may set, with the training of their authors' code."""
-
-    step_epochs: int = Field(20, ge=1)
-    step_factor: float = Field(0.7, gt=0)
-    augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "rotate-crop"
-    image_size: int = Field(256, ge=16)
-    text_width: int = Field(512, ge=1)
-    """Of a GRU's state if ``text_head`` follows it; otherwise it is ``width``."""
-    form: Form = "paper"
-    """Whether MVSA and what follows it are as in the paper or as in the authors' code."""
-    low_levels: int = Field(3, ge=1)
-    """How many levels of the backbone are low features; two more are high ones."""
-    text_head: bool = False
-    """A linear layer and ReLU on the text, which the authors' code has."""
-
-
 class PyramidEncoder(DualEncoder):
     """Global features of an image through MVSA, which looks at the maps of several levels (AMFMN, section III-C)."""
 
-    config: PyramidEncoderConfig
+    config: Any
+    """Has ``form``, ``low_levels`` and ``text_head``."""
     backbone: PyramidBackbone
     mvsa: MVSA
 

@@ -11,9 +11,8 @@ from torch.nn import functional as F
 from rsitr.methods.base import Batch, method
 from rsitr.methods.fusion_encoder import FusionConfig, FusionMethod
 from rsitr.nn.bert_halves import Halves
+from rsitr.nn.fusion_tasks import WordHead, draw_pairs
 from rsitr.nn.losses import contrastive_loss, temperature_parameter
-from rsitr.nn.masked_words import WordHead
-from rsitr.nn.matching import draw_pairs
 from rsitr.nn.token_sequence import TransformerLayers, image_sequence
 
 

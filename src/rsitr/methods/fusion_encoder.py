@@ -14,11 +14,9 @@ from rsitr.methods.base import Corpus, Method, Optimizer, token_images
 from rsitr.methods.dual_encoder import ImageTowerConfig, backbone_arguments
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.bert_halves import RANDOM, Halves, RandomTransformer, halves
-from rsitr.nn.frozen_text import FrozenText
 from rsitr.nn.fusion import FusionEncoder, Memory, score_captions
-from rsitr.nn.masked_words import WordHead, mask_words
-from rsitr.nn.matching import MatchingHead, Pairs
-from rsitr.nn.text import TransformerEncoder
+from rsitr.nn.fusion_tasks import MatchingHead, Pairs, WordHead, mask_words
+from rsitr.nn.text import FrozenText, TransformerEncoder
 
 
 class FusionConfig(ImageTowerConfig):

@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.methods.base import method
-from rsitr.methods.dual_encoder import PyramidEncoder, PyramidEncoderConfig
-from rsitr.nn.mvsa import Form
+from rsitr.methods.dual_encoder import DualEncoderConfig, PyramidEncoder
+from rsitr.methods.triplet import TripletConfig
+from rsitr.nn.pyramid import Form
 from rsitr.nn.text import TextEncoder
 from rsitr.records.cell import Published
 
@@ -110,15 +111,27 @@ class MIDF(nn.Module):
         return first * corrected + second * supplemented
 
 
-class GaLRConfig(PyramidEncoderConfig):
+class GaLRConfig(DualEncoderConfig, TripletConfig):
     """Defaults of the options of the authors' code for RSICD; on RSITMD it trains 20 epochs."""
 
     epochs: int = Field(70, ge=1)
     batch_size: int = Field(100, ge=2)
+    step_epochs: int = Field(20, ge=1)
+    step_factor: float = Field(0.7, gt=0)
+    augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "rotate-crop"
+    image_size: int = Field(256, ge=16)
     text_encoder: Literal["gru", "bigru"] = "gru"  # type: ignore[assignment]
+    text_width: int = Field(512, ge=1)
+    """Of a GRU's state if ``text_head`` follows it; otherwise it is ``width``."""
+    text_head: bool = False
+    """A linear layer and ReLU on the text, which the authors' code has."""
     width: int = Field(512, ge=HEADS, multiple_of=HEADS)
     """Of the embedding."""
     negatives: Literal["hardest", "most-similar", "all"] = "all"
+    form: Form = "paper"
+    """Whether MVSA and the fusion follow the paper or the authors' code."""
+    low_levels: int = Field(3, ge=1)
+    """How many levels of the backbone are low features; two more are high ones."""
     node_width: int = Field(20, ge=2)
     """Numbers that describe a node."""
 
@@ -168,3 +181,7 @@ class GaLR(PyramidEncoder):
         pooled = self.whole(maps)
         whole = F.normalize(self.mvsa(maps) * pooled, dim=1)
         return F.normalize(self.fusion(whole, self.local(maps.high[-1])), dim=1)
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Embeddings [B, width] of unit length."""
+        return F.normalize(self.text_head(self.text.pool(self.text(tokens), tokens)), dim=1)

@@ -154,6 +154,10 @@ class HVSA(DualEncoder):
         """Embeddings [B, width] of unit length."""
         return F.normalize(self.image_head(self.attention(token_images(images, self.backbone)).mean(1)), dim=1)
 
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Embeddings [B, width] of unit length."""
+        return F.normalize(self.text_head(self.text.pool(self.text(tokens), tokens)), dim=1)
+
     def loss(self, batch: Batch) -> Tensor:
         """Adaptive alignment and uniformity, weighted."""
         images = self.encode_images(batch.images)

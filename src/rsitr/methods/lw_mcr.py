@@ -106,6 +106,10 @@ class LWMCR(TwoTowers):
         maps = self.backbone.unpack(token_images(images, self.backbone))
         return F.normalize(self.image_head(maps.low[-1], maps.high[-1]), dim=1)
 
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Embeddings [B, width] of unit length."""
+        return F.normalize(self.text_head(self.text.pool(self.text(tokens), tokens)), dim=1)
+
     def loss(self, batch: Batch) -> Tensor:
         """The triplet loss, and the divergence from the teacher's scores where there is one."""
         scores = self.batch_scores(batch)

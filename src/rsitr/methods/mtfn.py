@@ -77,7 +77,8 @@ class MTFN(DualEncoder):
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """(t, 1), [B, width + 1]."""
-        return F.pad(self.text_head(self.dropout(self.pool_text(tokens))).tanh(), (0, 1), value=1.0)
+        states = self.text.pool(self.text(tokens), tokens)
+        return F.pad(self.text_head(self.dropout(states)).tanh(), (0, 1), value=1.0)
 
     def loss(self, batch: Batch) -> Tensor:
         """Hinge on the hardest negatives, of scores in 0..1, or as the configuration says."""

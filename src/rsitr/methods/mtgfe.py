@@ -13,8 +13,7 @@ from torchvision.transforms import v2
 from rsitr.methods.base import Batch, method, token_images
 from rsitr.methods.fusion_encoder import FusionConfig, FusionMethod
 from rsitr.nn.bert_halves import Halves
-from rsitr.nn.masked_words import WordHead
-from rsitr.nn.matching import Pairs, draw_pairs
+from rsitr.nn.fusion_tasks import Pairs, WordHead, draw_pairs
 from rsitr.nn.pixels import PixelFormat
 from rsitr.records.cell import Published
 

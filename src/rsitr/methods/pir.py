@@ -15,8 +15,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.errors import Unsupported
-from rsitr.methods.base import Batch, Corpus, method, token_images
-from rsitr.methods.dual_encoder import DualEncoder, SwinBertConfig, backbone_arguments
+from rsitr.methods.base import Batch, Corpus, Optimizer, method, token_images
+from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig, backbone_arguments
 from rsitr.methods.pir_blocks import Instructed, InstructedBackbone, SpatialPAE, TemporalPAE
 from rsitr.nn.affiliation import affiliation_loss, class_numbers, prefix
 from rsitr.nn.backbones import ImageBackbone
@@ -27,9 +27,24 @@ from rsitr.nn.token_sequence import image_sequence, text_sequence
 from rsitr.records.cell import Published
 
 
-class PIRConfig(SwinBertConfig):
+class PIRConfig(DualEncoderConfig):
     """Defaults of section V-C: Swin-T and BERT, a ResNet-50 trained on AID for the instruction."""
 
+    epochs: int = Field(50, ge=1)
+    batch_size: int = Field(256, ge=2)
+    optimizer: Optimizer = "adamw"
+    learning_rate: float = Field(6e-5, gt=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = Field(0.01, ge=0)
+    schedule: Literal["step", "linear", "cosine"] = "linear"
+    warmup: float = Field(0.1, ge=0, lt=1)
+    augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "randaugment"
+    image_backbone: str = "swin_tiny_patch4_window7_224"
+    text_encoder: Literal["gru", "bigru", "transformer"] = "transformer"
+    text_weights: str = "google-bert/bert-base-uncased"
+    text_width: int = Field(512, ge=1)
+    max_words: int = Field(30, ge=1)
+    width: int = Field(512, ge=1)
     temperature: float = Field(0.07, gt=0)
     """Initial, for both losses; each learns its own."""
     spatial: bool = True
@@ -42,6 +57,9 @@ class PIRConfig(SwinBertConfig):
     """What a class is: the dataset's, or as in the authors' code the beginning of a file's name."""
     spatial_layers: int = Field(2, ge=1)
     temporal_layers: int = Field(3, ge=1)
+    heads: int = Field(8, ge=1)
+    attention_dropout: float = Field(0.2, ge=0, lt=1)
+    """Of both progressive attention encoders."""
     instruction_backbone: str = "resnet50"
     """Any image model of timm."""
     instruction_weights: str = "scenes://paper/resnet50-aid"
@@ -130,7 +148,7 @@ class PIR(DualEncoder):
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Embeddings [B, width] of unit length."""
         if not self.config.temporal:
-            return super().encode_texts(tokens)
+            return F.normalize(self.text_head(self.text.pool(self.text(tokens), tokens)), dim=1)
         states, padding = text_sequence(self.text, tokens)
         states = self.text_head(states)
         return F.normalize(states[:, 0] + self.temporal(states, padding), dim=1)

@@ -160,7 +160,7 @@ class RetrievalFilter(DualEncoder):
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """The text's part of the first layer [B, width]."""
-        return self.text_head(self.pool_text(tokens))
+        return self.text_head(self.text.pool(self.text(tokens), tokens))
 
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
         """Log-odds of a match [I, C]."""
@@ -206,6 +206,10 @@ class DistilledDual(DualEncoder):
         if config.compare == "pairs":
             # In a batch one caption per image matches: a student that knows nothing starts with these odds.
             self.shift = nn.Parameter(torch.tensor(-math.log(config.batch_size)))
+
+    def encode_texts(self, tokens: Tensor) -> Tensor:
+        """Embeddings [B, width] of unit length."""
+        return F.normalize(self.text_head(self.text.pool(self.text(tokens), tokens)), dim=1)
 
     def loss(self, batch: Batch) -> Tensor:
         """Eq. 11 over the batch, of lists or of pairs."""

@@ -124,7 +124,7 @@ class SCAN(DualEncoder):
 
     In the remote sensing rows (AMFMN 2022, Table II) the cells of ResNet-18's last map replace the 36 detected regions
     of the paper. Variant ``single-token``: one mean-pooled region. The loss is a hinge on the hardest negatives of the
-    batch (section 3.2), or as the configuration says.
+    batch (section 3.2), or as the configuration says. AMFMN's Table III does not say which direction its SCAN has.
     """
 
     Config: ClassVar[type[SCANConfig]] = SCANConfig
@@ -156,14 +156,6 @@ class SCAN(DualEncoder):
         return fragments * words
 
 
-def _rows(method: str) -> dict[str, Published]:
-    """Of AMFMN (2022), whose Table III does not say which direction its SCAN has."""
-    return {
-        "": Published(paper="amfmn2022", table="table2", method=method),
-        "keywords": Published(paper="amfmn2022", table="table3", method="scan"),
-    }
-
-
 class SCANI2TConfig(SCANConfig):
     """The sharpness that the authors' code names for this direction on Flickr30K."""
 
@@ -182,7 +174,10 @@ class SCANI2T(SCAN):
     """
 
     Config: ClassVar[type[SCANConfig]] = SCANI2TConfig
-    published: ClassVar[dict[str, Published]] = _rows("scan-i2t")
+    published: ClassVar[dict[str, Published]] = {
+        "": Published(paper="amfmn2022", table="table2", method="scan-i2t"),
+        "keywords": Published(paper="amfmn2022", table="table3", method="scan"),
+    }
 
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
         """Scores [I, C] of regions [I, N, D] and words [C, L, D]."""
@@ -206,7 +201,10 @@ class SCANT2I(SCAN):
     """
 
     Config: ClassVar[type[SCANConfig]] = SCANT2IConfig
-    published: ClassVar[dict[str, Published]] = _rows("scan-t2i")
+    published: ClassVar[dict[str, Published]] = {
+        "": Published(paper="amfmn2022", table="table2", method="scan-t2i"),
+        "keywords": Published(paper="amfmn2022", table="table3", method="scan"),
+    }
 
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
         """Scores [I, C] of regions [I, N, D] and words [C, L, D]."""

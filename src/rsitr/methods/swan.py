@@ -14,8 +14,7 @@ from rsitr.methods.base import Corpus, Phase, method, token_images
 from rsitr.methods.dual_encoder import ImageTowerConfig, TwoTowers, backbone_arguments
 from rsitr.methods.swan_blocks import HEADS, SFGS, TCGE, VMSF, load_word_vectors
 from rsitr.methods.triplet import TripletConfig, TripletLoss
-from rsitr.nn.mvsa import Form
-from rsitr.nn.pyramid import PyramidBackbone
+from rsitr.nn.pyramid import Form, PyramidBackbone
 from rsitr.nn.text import GRUEncoder
 from rsitr.records.cell import Published
 
@@ -53,7 +52,8 @@ class SWANConfig(ImageTowerConfig, TripletConfig):
     negatives: Literal["hardest", "most-similar", "all"] = "all"
 
 
-ROW = Published(paper="pir2024", table="table1", method="swan")
+def _row() -> Published:
+    return Published(paper="pir2024", table="table1", method="swan")
 
 
 @method("swan")
@@ -77,7 +77,7 @@ class SWAN(TwoTowers):
     backbone: PyramidBackbone
     text: GRUEncoder
     variants: ClassVar[dict[str, dict[str, Any]]] = {"released": {"form": "released"}}
-    published: ClassVar[dict[str, Published]] = {"": ROW, "released": ROW}
+    published: ClassVar[dict[str, Published]] = {"": _row(), "released": _row()}
 
     def __init__(self, config: SWANConfig, vocabulary: Vocabulary):
         super().__init__()

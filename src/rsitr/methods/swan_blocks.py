@@ -10,8 +10,7 @@ from torch.nn import functional as F
 
 from rsitr.captions.words import PAD, Vocabulary
 from rsitr.errors import WeightsMismatch
-from rsitr.nn.mvsa import Form
-from rsitr.nn.pyramid import Shape
+from rsitr.nn.pyramid import Form, Shape
 from rsitr.nn.weights import resolve
 
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.methods.base import Batch, Corpus, method, token_images
-from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig, SwinBertConfig
+from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
 from rsitr.methods.triplet import TripletConfig
 from rsitr.nn.losses import contrastive_loss, temperature_parameter
 from rsitr.nn.text import TextEncoder
@@ -60,7 +60,7 @@ class VSEpp(DualEncoder):
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Embeddings [B, width] of unit length."""
-        return F.normalize(self.pool_text(tokens), dim=1)
+        return F.normalize(self.text.pool(self.text(tokens), tokens), dim=1)
 
 
 SWIN_BERT = {"image_backbone": "swin_tiny_patch4_window7_224", "image_pool": "mean"}
@@ -69,15 +69,34 @@ DEIT_BERT = {"image_backbone": "deit_small_patch16_224", "image_pool": "first"}
 RESNET_GRU = {"image_backbone": "resnet50", "image_pool": "mean", "text_encoder": "bigru"}
 
 
-class VSEConfig(SwinBertConfig, TripletConfig):
-    """Defaults of PIR, section V-B."""
+class VSEConfig(DualEncoderConfig, TripletConfig):
+    """Defaults of PIR, section V-B: Swin-T and BERT, AdamW, linear warm-up and decay."""
 
+    epochs: int = Field(50, ge=1)
+    batch_size: int = Field(256, ge=2)
     optimizer: Literal["adam", "adamw"] = "adamw"
+    learning_rate: float = Field(6e-5, gt=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    weight_decay: float = Field(0.01, ge=0)
+    schedule: Literal["step", "linear", "cosine"] = "linear"
+    warmup: float = Field(0.1, ge=0, lt=1)
     augment: Literal["none", "crop-flip", "randaugment"] = "randaugment"
+    image_backbone: str = "swin_tiny_patch4_window7_224"
+    text_encoder: Literal["gru", "bigru", "transformer"] = "transformer"
+    text_weights: str = "google-bert/bert-base-uncased"
+    text_width: int = Field(512, ge=1)
+    max_words: int = Field(30, ge=1)
+    width: int = Field(512, ge=1)
     objective: Literal["contrastive", "triplet"] = "contrastive"
+    temperature: float = Field(0.07, gt=0)
+    """Initial; it is learned."""
     negatives: Literal["hardest", "most-similar", "all"] = "all"
     tel_layers: int = Field(0, ge=0)
     """Transformer encoder layers on the tokens of each tower."""
+    heads: int = Field(8, ge=1)
+    """Of these layers."""
+    attention_dropout: float = Field(0.2, ge=0, lt=1)
+    """Of these layers."""
 
 
 def _row(variant: str, backbone: str) -> Published:
@@ -132,7 +151,7 @@ class VSE(DualEncoder):
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Embeddings [B, width] of unit length."""
         if not self.config.tel_layers:
-            return super().encode_texts(tokens)
+            return F.normalize(self.text_head(self.text.pool(self.text(tokens), tokens)), dim=1)
         states, padding = text_sequence(self.text, tokens)
         return F.normalize(self.text_layers(self.text_head(states), padding)[:, 0], dim=1)
 

@@ -1,19 +1,24 @@
-"""Text encoders behind one interface: captions to token indices, token indices to a state for every token."""
+"""Text encoders behind one interface: captions to token indices, token indices to a state for every token.
+
+Some do not learn; of one of these, each training caption is encoded once.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 
 from rsitr.captions.words import PAD, Vocabulary
 from rsitr.errors import WeightsMismatch
 from rsitr.nn.weights import require_hub, resolve
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+BATCH = 256
+"""Training captions encoded at a time by an encoder that does not learn."""
 
 
 class TextEncoder(nn.Module):
@@ -55,6 +60,12 @@ class GRUEncoder(TextEncoder):
         dropout: float = 0.0,
     ):
         super().__init__()
+        self.arguments: dict[str, Any] = {
+            "word_size": word_size,
+            "width": width,
+            "bidirectional": bidirectional,
+            "dropout": dropout,
+        }
         self.vocabulary = vocabulary
         self.max_words = max_words
         self.pooling: Literal["last", "mean"] = pooling
@@ -66,15 +77,7 @@ class GRUEncoder(TextEncoder):
 
     def sibling(self) -> GRUEncoder:
         """Another GRU of the same kind on the same word vectors."""
-        other = GRUEncoder(
-            self.vocabulary,
-            bidirectional=self.gru.bidirectional,
-            word_size=self.embed.embedding_dim,
-            width=self.width,
-            max_words=self.max_words,
-            pooling=self.pooling,
-            dropout=self.dropout.p,
-        )
+        other = GRUEncoder(self.vocabulary, max_words=self.max_words, pooling=self.pooling, **self.arguments)
         other.embed = self.embed
         return other
 
@@ -138,3 +141,74 @@ def _locate(weights: str) -> str:
         require_hub(weights, HUB_FILES)
         return weights
     return str(resolve(weights))
+
+
+class FrozenText(TextEncoder):
+    """A text encoder that neither learns nor applies dropout, and is not part of any checkpoint."""
+
+    def __init__(self, encoder: TransformerEncoder):
+        super().__init__()
+        # In a tuple, so that neither the optimiser nor the checkpoint finds it.
+        self._encoder = (encoder.eval().requires_grad_(False),)
+        self.width = encoder.width
+
+    @property
+    def encoder(self) -> TransformerEncoder:
+        """The encoder itself."""
+        return self._encoder[0]
+
+    def tokenize(self, captions: list[str]) -> Tensor:
+        """Word-piece indices [B, L]."""
+        return self.encoder.tokenize(captions)
+
+    @torch.no_grad()
+    def forward(self, tokens: Tensor) -> Tensor:
+        """States [B, L, width]."""
+        return self.encoder.to(tokens.device)(tokens)
+
+    def pool(self, states: Tensor, tokens: Tensor) -> Tensor:
+        """State of the first token, [CLS]."""
+        return self.encoder.pool(states, tokens)
+
+
+class FrozenTransformer(FrozenText):
+    """An unchanged ``TransformerEncoder``.
+
+    The states of ``captions`` are kept from the first training step on, in float16: 768 bytes per token of width 384.
+    """
+
+    def __init__(self, weights: str, max_words: int, captions: list[str]):
+        super().__init__(TransformerEncoder(weights, max_words))
+        self._captions = captions
+        self._states: dict[bytes, Tensor] = {}
+
+    def forward(self, tokens: Tensor) -> Tensor:
+        """States [B, L, width]; those of padding are zero."""
+        if not self.training:
+            return self._encode(tokens)
+        if not self._states:
+            self._keep(tokens.device)
+        kept = [self._states[_key(row)] for row in tokens.cpu()]
+        states = pad_sequence(kept, batch_first=True).to(tokens.device).float()
+        return torch.nn.functional.pad(states, (0, 0, 0, tokens.shape[1] - states.shape[1]))
+
+    def _encode(self, tokens: Tensor) -> Tensor:
+        return super().forward(tokens) * (tokens != self._padding)[..., None]
+
+    def _keep(self, device: torch.device) -> None:
+        # In a fixed order and fixed batches, so that a resumed run gets exactly the same states.
+        captions = sorted(set(self._captions), key=lambda caption: (len(caption), caption))
+        for start in range(0, len(captions), BATCH):
+            tokens = self.tokenize(captions[start : start + BATCH])
+            states = self._encode(tokens.to(device)).half().cpu()
+            for row, of_row in zip(tokens, states, strict=True):
+                self._states[_key(row)] = of_row[: int((row != self._padding).sum())].clone()
+
+    @property
+    def _padding(self) -> int:
+        return int(self.encoder.tokenizer.pad_token_id)
+
+
+def _key(row: Tensor) -> bytes:
+    """Tokens [L] of one caption without the padding, which depends on the batch."""
+    return row[: int(row.nonzero().max()) + 1].numpy().tobytes()

@@ -338,7 +338,7 @@ def small_tiles(method: Any, encoded: Any, image_of: Any, text_group: Any) -> Tr
         both = rank_scores(score, image_of, text_group=text_group, block=TILE)
     else:
         both = rank_embeddings(scores.images, scores.texts, image_of, text_group=text_group, block=TILE)
-    found = [*both, rerank(score, image_of, block=TILE).plain]
+    found = [*both, rerank(score, image_of, block=TILE)]
     return [("ranks in small tiles", _digest(*(side for ranks in found for side in (ranks.i2t, ranks.t2i))))]
 
 

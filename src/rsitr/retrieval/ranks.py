@@ -22,7 +22,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -32,9 +32,29 @@ from torch import Tensor
 
 from rsitr.errors import DatasetError
 from rsitr.retrieval.recall import ProtocolRanks, Ranks, count_images
-from rsitr.retrieval.tiles import BLOCK, HELD_BYTES, Device, Embeddings, Grid, Held, Integers, Score, Tile, rows
+from rsitr.retrieval.tiles import BLOCK, HELD_BYTES, Embeddings, Grid, Held, Integers, Score, Tile, rows
 
 
+@overload
+def rank_embeddings(
+    images: Embeddings,
+    texts: Embeddings,
+    image_of: Integers,
+    *,
+    text_group: None = None,
+    block: int = BLOCK,
+    device: str | torch.device = "cpu",
+) -> Ranks: ...
+@overload
+def rank_embeddings(
+    images: Embeddings,
+    texts: Embeddings,
+    image_of: Integers,
+    *,
+    text_group: Integers,
+    block: int = BLOCK,
+    device: str | torch.device = "cpu",
+) -> ProtocolRanks: ...
 def rank_embeddings(
     images: Embeddings,
     texts: Embeddings,
@@ -42,14 +62,13 @@ def rank_embeddings(
     *,
     text_group: Integers | None = None,
     block: int = BLOCK,
-    device: Device = "cpu",
-) -> ProtocolRanks:
+    device: str | torch.device = "cpu",
+) -> Ranks | ProtocolRanks:
     """Rank by dot product, computed in float32; the caller normalises the embeddings.
 
     ``images`` [I, D] and ``texts`` [C, D] may stay on disk or on any device: rows move to ``device`` one tile at a
     time. ``image_of`` [C] is the image of each caption; captions in image order keep the first pass short.
-    ``text_group`` [C], equal for identical captions (``recall.text_groups``), is what duplicate-aware ranks go by; both
-    protocols take one pass. Without it every caption is its own text, and both have the same ranks.
+    ``text_group`` [C], equal for identical captions (``recall.text_groups``), requests both protocols in one pass.
 
     Raises ``DatasetError`` when ``image_of`` or ``text_group`` does not describe the embeddings, ``TrainingDiverged``
     when a score is not a number, ``ValueError`` when the two sides differ in D.
@@ -70,24 +89,42 @@ def rank_embeddings(
         return rows(images, image_rows, device) @ rows(texts, text_rows, device).T
 
     with _full_float32(torch.device(device).type):
-        return _rank(score, pairs, (_twins(images, device), _twins(texts, device)), block, device)
+        return _rank(score, pairs, TwinPair(_twins(images, device), _twins(texts, device)), block, device)
 
 
+@overload
+def rank_scores(
+    score: Score,
+    image_of: Integers,
+    *,
+    text_group: None = None,
+    block: int = BLOCK,
+    device: str | torch.device = "cpu",
+) -> Ranks: ...
+@overload
+def rank_scores(
+    score: Score,
+    image_of: Integers,
+    *,
+    text_group: Integers,
+    block: int = BLOCK,
+    device: str | torch.device = "cpu",
+) -> ProtocolRanks: ...
 def rank_scores(
     score: Score,
     image_of: Integers,
     *,
     text_group: Integers | None = None,
     block: int = BLOCK,
-    device: Device = "cpu",
-) -> ProtocolRanks:
+    device: str | torch.device = "cpu",
+) -> Ranks | ProtocolRanks:
     """Rank by a pairwise scorer, as interaction models need.
 
     ``score`` is called with slices of at most ``block`` images and captions; a block that does not fit in
     ``HELD_BYTES`` between the passes is requested twice. Scores are compared in their own dtype, on ``device``. The
     other arguments and the errors are those of ``rank_embeddings``.
     """
-    return _rank(score, relevant_pairs(image_of, text_group), (None, None), block, device)
+    return _rank(score, relevant_pairs(image_of, text_group), TwinPair(None, None), block, device)
 
 
 class Pairs(NamedTuple):
@@ -115,8 +152,11 @@ def relevant_pairs(image_of: Integers, text_group: Integers | None) -> Pairs:
     return Pairs(n_images, n_texts, protocols)
 
 
-Twins = tuple[Tensor | None, Tensor | None]
-"""Which images, and which texts, have the same embedding (``_twins``)."""
+class TwinPair(NamedTuple):
+    """Which gallery items have the same embedding (``_twins``)."""
+
+    images: Tensor | None
+    texts: Tensor | None
 
 
 class _Direction:
@@ -153,16 +193,17 @@ class _Direction:
 class Protocol:
     """Both directions under one definition of relevance."""
 
-    def __init__(self, image: Integers, text: Integers, grid: Grid, twins: Twins, device: Device) -> None:
+    def __init__(
+        self, image: Integers, text: Integers, grid: Grid, twins: TwinPair, device: str | torch.device
+    ) -> None:
         tile = grid.number(image, text)
         order = np.argsort(tile, kind="stable")
         self.start = np.searchsorted(tile[order], np.arange(len(grid.tiles) + 1))
         self.image, self.text = (
             torch.from_numpy(side[order].astype(np.int64, copy=False)).to(device) for side in (image, text)
         )
-        image_twins, text_twins = twins
-        self.i2t = _Direction(self.image, self.text, grid.n_images, text_twins)
-        self.t2i = _Direction(self.text, self.image, grid.n_texts, image_twins)
+        self.i2t = _Direction(self.image, self.text, grid.n_images, twins.texts)
+        self.t2i = _Direction(self.text, self.image, grid.n_texts, twins.images)
         self.scores: Tensor | None = None
 
     def pairs(self, tile: Tile) -> slice:
@@ -193,7 +234,7 @@ class Protocol:
         return Ranks(i2t=self.i2t.ranks(), t2i=self.t2i.ranks())
 
 
-def _rank(score: Score, pairs: Pairs, twins: Twins, block: int, device: Device) -> ProtocolRanks:
+def _rank(score: Score, pairs: Pairs, twins: TwinPair, block: int, device: str | torch.device) -> Ranks | ProtocolRanks:
     grid = Grid(pairs.n_images, pairs.n_texts, block)
     protocols = [Protocol(image, text, grid, twins, device) for image, text in pairs.protocols]
     held = Held(score, HELD_BYTES)
@@ -213,12 +254,13 @@ def _rank(score: Score, pairs: Pairs, twins: Twins, block: int, device: Device) 
     return by_protocol([protocol.ranks() for protocol in protocols])
 
 
-def by_protocol(found: list[Ranks]) -> ProtocolRanks:
-    """Ranks of both protocols, or of the only one as both."""
-    return ProtocolRanks(found[0], found[-1])
+def by_protocol(found: list[Ranks]) -> Ranks | ProtocolRanks:
+    """Ranks as returned: of the single protocol requested, or of both."""
+    plain, *duplicate_aware = found
+    return ProtocolRanks(plain, *duplicate_aware) if duplicate_aware else plain
 
 
-def _twins(embeddings: Embeddings, device: Device) -> Tensor | None:
+def _twins(embeddings: Embeddings, device: str | torch.device) -> Tensor | None:
     """Int64 [N], equal for rows of equal values and -1 for a row that is certainly unique; None when all rows are.
 
     Twins share their first value, so only rows that do are compared; a 128-bit digest represents the row, which keeps

@@ -27,7 +27,7 @@ What the sources leave open:
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -35,9 +35,9 @@ import torch
 from torch import Tensor
 
 from rsitr.errors import ParamsError
-from rsitr.retrieval.ranks import Protocol, by_protocol, relevant_pairs
+from rsitr.retrieval.ranks import Protocol, TwinPair, by_protocol, relevant_pairs
 from rsitr.retrieval.recall import ProtocolRanks, Ranks
-from rsitr.retrieval.tiles import BLOCK, HELD_BYTES, Device, Embeddings, Grid, Held, Integers, Score, rows
+from rsitr.retrieval.tiles import BLOCK, HELD_BYTES, Embeddings, Grid, Held, Integers, Score, rows
 
 TIE = 1e-9
 """Of new scores, relative above 1: how much the rounding of the sums may amount to."""
@@ -79,6 +79,26 @@ class Formula:
 PUBLISHED = Formula()
 
 
+@overload
+def rerank(
+    score: Score,
+    image_of: Integers,
+    *,
+    text_group: None = None,
+    formula: Formula = PUBLISHED,
+    block: int = BLOCK,
+    device: str | torch.device = "cpu",
+) -> Ranks: ...
+@overload
+def rerank(
+    score: Score,
+    image_of: Integers,
+    *,
+    text_group: Integers,
+    formula: Formula = PUBLISHED,
+    block: int = BLOCK,
+    device: str | torch.device = "cpu",
+) -> ProtocolRanks: ...
 def rerank(
     score: Score,
     image_of: Integers,
@@ -86,8 +106,8 @@ def rerank(
     text_group: Integers | None = None,
     formula: Formula = PUBLISHED,
     block: int = BLOCK,
-    device: Device = "cpu",
-) -> ProtocolRanks:
+    device: str | torch.device = "cpu",
+) -> Ranks | ProtocolRanks:
     """Ranks after re-ranking, by a pairwise scorer.
 
     ``score``, ``image_of`` [C], ``text_group`` [C] and the errors are those of ``ranks.rank_scores``; embeddings are
@@ -96,7 +116,7 @@ def rerank(
     """
     pairs = relevant_pairs(image_of, text_group)
     grid = Grid(pairs.n_images, pairs.n_texts, block)
-    protocols = [Protocol(image, text, grid, (None, None), device) for image, text in pairs.protocols]
+    protocols = [Protocol(image, text, grid, TwinPair(None, None), device) for image, text in pairs.protocols]
     held = Held(lambda image_rows, text_rows: score(image_rows, text_rows).to(torch.float32), HELD_BYTES)
     of_images = _Lists(grid.n_images, grid.n_texts, formula.k, device)
     of_texts = _Lists(grid.n_texts, grid.n_images, formula.k, device)
@@ -109,18 +129,19 @@ def rerank(
                 protocol.gather(tile, scores)
         for protocol in protocols:
             protocol.set_best()
-        i2t, t2i = _Reversal(of_images, of_texts), _Reversal(of_texts, of_images)
+        i2t, t2i = _NewLists(of_images, of_texts), _NewLists(of_texts, of_images)
         for tile in grid.tiles:
             scores = held.last(tile)
             i2t.count(_sorted(scores.T.contiguous()), tile.texts)
             t2i.count(_sorted(scores), tile.images)
             for protocol in protocols:
                 protocol.count(tile, scores)
-        directions = i2t.new_list(formula), t2i.new_list(formula)
-    return by_protocol([_ranks(protocol, *directions) for protocol in protocols])
+        i2t.rescore(formula)
+        t2i.rescore(formula)
+    return by_protocol([_ranks(protocol, i2t, t2i) for protocol in protocols])
 
 
-def dot_product(images: Embeddings, texts: Embeddings, device: Device = "cpu") -> Score:
+def dot_product(images: Embeddings, texts: Embeddings, device: str | torch.device = "cpu") -> Score:
     """The scorer of embeddings [I, D] and [C, D], which gives equal embeddings equal scores.
 
     In float32 a matrix product rounds the same dot product differently in different places. So it is computed in
@@ -136,7 +157,7 @@ def dot_product(images: Embeddings, texts: Embeddings, device: Device = "cpu") -
 class _Lists:
     """The lists of all queries of one side: the head of each, and the sum of the whole."""
 
-    def __init__(self, n_queries: int, n_items: int, k: int, device: Device) -> None:
+    def __init__(self, n_queries: int, n_items: int, k: int, device: str | torch.device) -> None:
         # One more than K, to see whether a group of equal scores extends beyond K.
         length = min(k + 1, n_items)
         self.k = min(k, n_items)
@@ -160,24 +181,8 @@ class _Lists:
         return scores, self.items[:, : self.k], scores > limit
 
 
-class _NewList:
-    """The candidates of one direction with their new scores."""
-
-    def __init__(self, items: Tensor, inside: Tensor, scores: Tensor) -> None:
-        self.items, self.inside, self.scores = items, inside, scores
-
-    def ranks(self, query: Tensor, item: Tensor, before: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Ranks, given the relevant pairs [P] and the ranks ``before`` [Q], kept without a relevant candidate."""
-        codes = torch.arange(len(self.items), device=self.items.device)[:, None] << 32 | self.items
-        relevant = torch.isin(codes, query << 32 | item)
-        best = self.scores.masked_fill(~(self.inside & relevant), -torch.inf).amax(1)
-        reached = self.scores >= (best - TIE * best.abs().clamp(min=1))[:, None]
-        ranks = 1 + (reached & self.inside & ~relevant).sum(1)
-        return np.where(best.isfinite().cpu().numpy(), ranks.cpu().numpy(), before)
-
-
-class _Reversal:
-    """The place of every query of one direction in the own list of each of its candidates."""
+class _NewLists:
+    """The candidates of all queries of one direction: their places in both lists, and then their new scores."""
 
     def __init__(self, queries: _Lists, candidates: _Lists) -> None:
         self.scores, self.items, self.inside = queries.candidates()
@@ -194,21 +199,27 @@ class _Reversal:
         part = slice(self.start[candidates.start], self.start[candidates.stop])
         self.ahead[part] += _larger(block, self.item[part] - candidates.start, self.score[part])
 
-    def new_list(self, formula: Formula) -> _NewList:
+    def rescore(self, formula: Formula) -> None:
         """After the second pass."""
         reverse = torch.empty_like(self.ahead)
         reverse[self.order] = 1 + self.ahead
         reverse = reverse.reshape(self.items.shape).masked_fill(~self.inside, torch.iinfo(torch.int64).max)
-        scores = formula(self.scores, self.total, _places(-self.scores), reverse)
-        return _NewList(self.items, self.inside, scores)
+        self.scores = formula(self.scores, self.total, _places(-self.scores), reverse)
+
+    def ranks(self, query: Tensor, item: Tensor, before: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Ranks, given the relevant pairs [P] and the ranks ``before`` [Q], kept without a relevant candidate."""
+        codes = torch.arange(len(self.items), device=self.items.device)[:, None] << 32 | self.items
+        relevant = torch.isin(codes, query << 32 | item)
+        best = self.scores.masked_fill(~(self.inside & relevant), -torch.inf).amax(1)
+        reached = self.scores >= (best - TIE * best.abs().clamp(min=1))[:, None]
+        ranks = 1 + (reached & self.inside & ~relevant).sum(1)
+        return np.where(best.isfinite().cpu().numpy(), ranks.cpu().numpy(), before)
 
 
-def _ranks(protocol: Protocol, i2t: _NewList, t2i: _NewList) -> Ranks:
+def _ranks(protocol: Protocol, i2t: _NewLists, t2i: _NewLists) -> Ranks:
     before = protocol.ranks()
-    return Ranks(
-        i2t=i2t.ranks(protocol.image, protocol.text, before.i2t),
-        t2i=t2i.ranks(protocol.text, protocol.image, before.t2i),
-    )
+    image, text = protocol.image, protocol.text
+    return Ranks(i2t=i2t.ranks(image, text, before.i2t), t2i=t2i.ranks(text, image, before.t2i))
 
 
 def _places(values: Tensor) -> Tensor:

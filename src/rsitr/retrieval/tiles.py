@@ -13,7 +13,6 @@ from torch import Tensor
 from rsitr.errors import TrainingDiverged
 
 Integers = npt.NDArray[np.integer]
-Device = str | torch.device
 Embeddings = np.ndarray | Tensor
 """Float [N, D]; an array may be a memory map."""
 Score = Callable[[slice, slice], Tensor]
@@ -83,7 +82,7 @@ def _checked(score: Score, tile: Tile) -> Tensor:
     return scores
 
 
-def rows(embeddings: Embeddings, part: slice | Integers, device: Device) -> Tensor:
+def rows(embeddings: Embeddings, part: slice | Integers, device: str | torch.device) -> Tensor:
     """Rows of embeddings on ``device``, float32."""
     values = embeddings[part]
     if isinstance(values, np.ndarray):

@@ -101,7 +101,7 @@ def measured(scores: Tensor, split: SplitData) -> Measured:
     def block(images: slice, captions: slice) -> Tensor:
         return scores[images, captions]
 
-    ranks = rank_scores(block, split.image_of).plain
+    ranks = rank_scores(block, split.image_of)
     plain, aware = precision(block, split.image_of), precision(block, split.image_of, group)
     cosines = pair_cosines(scores, split.image_of, group)
     metrics = {

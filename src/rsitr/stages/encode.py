@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import nullcontext
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import torch
@@ -86,15 +86,22 @@ class Scores:
         assert self.matrix is not None
         return self.matrix[images][:, self.place[captions]]
 
-    def rank(self, image_of: np.ndarray, text_group: np.ndarray | None = None) -> ProtocolRanks:
-        """Ranks of all queries, as ``rsitr.retrieval.ranks`` defines them."""
+    @overload
+    def rank(self, image_of: np.ndarray, text_group: None = None) -> Ranks: ...
+    @overload
+    def rank(self, image_of: np.ndarray, text_group: np.ndarray) -> ProtocolRanks: ...
+    def rank(self, image_of: np.ndarray, text_group: np.ndarray | None = None) -> Ranks | ProtocolRanks:
+        """Ranks of all queries, as ``rsitr.retrieval.ranks`` defines them.
+
+        ``text_group`` also requests those that count identical captions as positives.
+        """
         if self.texts is None:
             return rank_scores(self.of, image_of, text_group=text_group)
         return rank_embeddings(self.images, self.texts, image_of, text_group=text_group)
 
     def rerank(self, image_of: np.ndarray) -> Ranks:
         """Ranks after multivariate re-ranking."""
-        return rerank(self.of if self.texts is None else dot_product(self.images, self.texts), image_of).plain
+        return rerank(self.of if self.texts is None else dot_product(self.images, self.texts), image_of)
 
 
 @torch.inference_mode()

@@ -254,7 +254,7 @@ class Trainer:
             raise TrainingDiverged(
                 f"the embeddings became NaN in epoch {epoch + 1}: lower learning_rate in params.yaml"
             )
-        mean_recall = recall(Scores(self.method, encoded, self.device).rank(self.select.image_of).plain).mr
+        mean_recall = recall(Scores(self.method, encoded, self.device).rank(self.select.image_of)).mr
         rate = self.optimizer.param_groups[0]["lr"]
         loss = self.loss_sum / self.steps_per_epoch
         cosine = collapse(encoded.images)

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from rsitr.errors import ParamsError, WeightsMismatch
-from rsitr.methods.clip import CLIP, CLIPEncoderConfig
+from rsitr.methods.clip import CLIP, CLIPConfig
 from rsitr.nn.clip_models import OWN, build_clip
 
 
@@ -27,7 +27,7 @@ class TestActivation:
 
     def test_openai_weights_need_the_quick_one(self) -> None:
         with pytest.raises(ParamsError, match="need the model ViT-B-32-quickgelu, not ViT-B-32 "):
-            CLIP(CLIPEncoderConfig(model="ViT-B-32", weights="openai"))
+            CLIP(CLIPConfig(model="ViT-B-32", weights="openai"))
 
     def test_weights_that_need_the_plain_one(self) -> None:
         with pytest.raises(ParamsError, match="laion2b_s34b_b79k need the model ViT-B-32, not ViT-B-32-quickgelu"):
@@ -41,11 +41,11 @@ class TestActivation:
 
     def test_registered_weights_name_their_model(self) -> None:
         with pytest.raises(ParamsError, match="remoteclip-vit-b-32 need the model ViT-B-32-quickgelu, not ViT-B-32 "):
-            CLIP(CLIPEncoderConfig(model="ViT-B-32", weights="remoteclip-vit-b-32"))
+            CLIP(CLIPConfig(model="ViT-B-32", weights="remoteclip-vit-b-32"))
 
     def test_a_file_is_known_by_its_name(self) -> None:
         with pytest.raises(ParamsError, match="remoteclip-rn50 need the model RN50-quickgelu, not RN50 "):
-            CLIP(CLIPEncoderConfig(model="RN50", weights="somewhere/RemoteCLIP-RN50.pt"))
+            CLIP(CLIPConfig(model="RN50", weights="somewhere/RemoteCLIP-RN50.pt"))
 
     def test_it_changes_what_the_same_weights_compute(self, tmp_path) -> None:
         torch.manual_seed(0)
@@ -63,17 +63,17 @@ class TestActivation:
 
 def test_unknown_model():
     with pytest.raises(ParamsError, match="unknown CLIP model 'ViT-Z'"):
-        CLIP(CLIPEncoderConfig(model="ViT-Z"))
+        CLIP(CLIPConfig(model="ViT-Z"))
 
 
 def test_the_default_is_a_pair_that_open_clip_knows():
-    config = CLIPEncoderConfig()
+    config = CLIPConfig()
     assert config.weights in open_clip.list_pretrained_tags_by_model(config.model)
     assert open_clip.get_model_config(config.model)["quick_gelu"]
 
 
 def test_random_weights_need_nothing_from_outside(tiny_clip):
-    method = CLIP(CLIPEncoderConfig(model=tiny_clip, weights="none"))
+    method = CLIP(CLIPConfig(model=tiny_clip, weights="none"))
     assert method.pixels.size == 32
     assert method.pixels.interpolation == "bicubic"
     tokens = method.tokenize(["a red dot", "two red dots"])
@@ -85,7 +85,7 @@ def test_it_computes_what_open_clip_does(tiny_clip, tmp_path):
     torch.manual_seed(3)
     source = open_clip.create_model(tiny_clip).eval()
     save(source, tmp_path / "own.safetensors")
-    method = CLIP(CLIPEncoderConfig(model=tiny_clip, weights=str(tmp_path / "own.safetensors"))).eval()
+    method = CLIP(CLIPConfig(model=tiny_clip, weights=str(tmp_path / "own.safetensors"))).eval()
     assert parts(method).keys() == source.state_dict().keys()
     pixels, tokens = torch.rand(2, 3, 32, 32), open_clip.get_tokenizer(tiny_clip)(["a pond", "two roads"])
     with torch.inference_mode():
@@ -96,7 +96,7 @@ def test_it_computes_what_open_clip_does(tiny_clip, tmp_path):
 
 @pytest.mark.parametrize("name", OWN)
 def test_small_models_of_our_own(name):
-    method = CLIP(CLIPEncoderConfig(model=name, weights="none"))
+    method = CLIP(CLIPConfig(model=name, weights="none"))
     config = OWN[name]
     size, length = config["vision_cfg"]["image_size"], config["text_cfg"]["context_length"]
     assert method.pixels.size == size
@@ -111,7 +111,7 @@ class TestCaptions:
     """What reaches the tokenizer."""
 
     def tokens(self, model: str, caption: str, **settings: str) -> torch.Tensor:
-        return CLIP(CLIPEncoderConfig(model=model, weights="none", **settings)).tokenize([caption])
+        return CLIP(CLIPConfig(model=model, weights="none", **settings)).tokenize([caption])
 
     def test_prompt_surrounds_each_caption_and_leaves_its_braces(self, tiny_clip) -> None:
         prompted = self.tokens(tiny_clip, "{0} trees", prompt="a satellite photo: {}")
@@ -140,13 +140,13 @@ class TestFiles:
 
     def test_missing_and_extra_tensors_are_listed_and_refused(self, tiny_clip, path) -> None:
         with pytest.raises(WeightsMismatch) as caught:
-            CLIP(CLIPEncoderConfig(model=tiny_clip, weights=str(path)))
+            CLIP(CLIPConfig(model=tiny_clip, weights=str(path)))
         assert "belongs to another architecture" in str(caught.value)
         assert "1 missing: ln_final.weight; 1 unknown: visual.head.weight" in str(caught.value)
         assert "`unmatched: skip`" in str(caught.value)
 
     def test_they_are_left_out_when_asked_for_and_the_record_says_so(self, tiny_clip, path) -> None:
-        method = CLIP(CLIPEncoderConfig(model=tiny_clip, weights=str(path), unmatched="skip"))
+        method = CLIP(CLIPConfig(model=tiny_clip, weights=str(path), unmatched="skip"))
         loaded = parts(method)
         assert (loaded["positional_embedding"] == 0.5).all()
         assert (loaded["ln_final.weight"] == 1).all()  # its initial value
@@ -155,4 +155,4 @@ class TestFiles:
     def test_a_file_without_anything_that_fits_is_refused_even_then(self, tiny_clip, tmp_path) -> None:
         save_file({"visual.proj": torch.ones(1)}, tmp_path / "other.safetensors")
         with pytest.raises(WeightsMismatch, match=r"1 of another shape: visual\.proj"):
-            CLIP(CLIPEncoderConfig(model=tiny_clip, weights=str(tmp_path / "other.safetensors"), unmatched="skip"))
+            CLIP(CLIPConfig(model=tiny_clip, weights=str(tmp_path / "other.safetensors"), unmatched="skip"))

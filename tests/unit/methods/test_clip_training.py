@@ -15,7 +15,7 @@ from rsitr.captions.evaluation import as_evaluated
 from rsitr.errors import ParamsError
 from rsitr.methods import get_method
 from rsitr.methods.base import Batch, Corpus, Method
-from rsitr.methods.clip import CLIP, CLIPEncoderConfig
+from rsitr.methods.clip import CLIP, CLIPConfig
 from rsitr.methods.configure import configure
 from rsitr.methods.pe_rsitr import Adapter, insert_adapters
 from rsitr.nn.seeds import seeded
@@ -91,7 +91,7 @@ class TestFineTuning:
     def test_it_begins_as_the_pretrained_model(self, tiny_clip) -> None:
         method = build("clip-ft", tiny_clip).eval()
         with seeded(0):
-            zero_shot = CLIP(CLIPEncoderConfig(model=tiny_clip, weights="none")).eval()
+            zero_shot = CLIP(CLIPConfig(model=tiny_clip, weights="none")).eval()
         batch = batch_of(method)
         with torch.inference_mode():
             assert torch.equal(method.encode_images(batch.images), zero_shot.encode_images(batch.images))

@@ -12,8 +12,8 @@ from rsitr.methods import envlf as module
 from rsitr.methods.base import Batch, Corpus
 from rsitr.methods.configure import configure
 from rsitr.methods.envlf import EnVLF
+from rsitr.nn.fusion_tasks import Pairs
 from rsitr.nn.losses import contrastive_loss
-from rsitr.nn.matching import Pairs
 from rsitr.nn.seeds import seeded
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "a dot on a red bar", "a dot"]

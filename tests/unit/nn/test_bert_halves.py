@@ -8,8 +8,7 @@ from torch import nn
 
 from rsitr.errors import ParamsError, WeightsMismatch
 from rsitr.nn.bert_halves import RandomTransformer, halves
-from rsitr.nn.frozen_text import FrozenText
-from rsitr.nn.text import TransformerEncoder
+from rsitr.nn.text import FrozenText, TransformerEncoder
 
 CAPTIONS = ["A red dot on ground.", "a dot, a bar", "a dot"]
 OPTIONS = {"hidden_size": 8, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 12}

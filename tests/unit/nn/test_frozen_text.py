@@ -5,8 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rsitr.nn.frozen_text import FrozenTransformer
-from rsitr.nn.text import TransformerEncoder
+from rsitr.nn.text import FrozenTransformer, TransformerEncoder
 
 CAPTIONS = ["red green", "blue", "red blue green red", "blue", "green red blue"]
 

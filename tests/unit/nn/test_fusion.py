@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from rsitr.nn import fusion as module
 from rsitr.nn.fusion import CrossAttention, FusionEncoder, score_captions
-from rsitr.nn.matching import MatchingHead
+from rsitr.nn.fusion_tasks import MatchingHead
 from rsitr.nn.seeds import seeded
 from tests.helpers.examples import examples
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from rsitr.nn.bert_halves import RandomTransformer
-from rsitr.nn.masked_words import WordHead, mask_words
+from rsitr.nn.fusion_tasks import WordHead, mask_words
 from rsitr.nn.seeds import seeded
 
 OPTIONS = {"hidden_size": 4, "num_hidden_layers": 2, "num_attention_heads": 1, "intermediate_size": 4}

@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rsitr.nn.matching import MatchingHead, draw_pairs
+from rsitr.nn.fusion_tasks import MatchingHead, draw_pairs
 from rsitr.nn.seeds import seeded
 from tests.helpers.examples import examples
 

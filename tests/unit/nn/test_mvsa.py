@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from rsitr.errors import ParamsError
-from rsitr.nn.mvsa import MVSA
-from rsitr.nn.pyramid import Pyramid, PyramidBackbone
+from rsitr.nn.pyramid import MVSA, Pyramid, PyramidBackbone
 from rsitr.nn.seeds import seeded
 
 

@@ -123,14 +123,14 @@ def test_locations_that_are_not_here_are_unavailable(location, reason, monkeypat
 OFFLINE = """
 import time
 from rsitr.errors import WeightsUnavailable
-from rsitr.methods.clip import CLIP, CLIPEncoderConfig
+from rsitr.methods.clip import CLIP, CLIPConfig
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.text import TransformerEncoder
 
 tries = [
     lambda: TransformerEncoder("google-bert/bert-base-uncased", 30),
     lambda: ImageBackbone("resnet18", "timm", 224),
-    lambda: CLIP(CLIPEncoderConfig()),
+    lambda: CLIP(CLIPConfig()),
 ]
 for attempt in tries:
     started = time.monotonic()

@@ -107,7 +107,7 @@ def test_ties_duplicates_and_blocks_against_loops(counts, seed, levels, others, 
 def test_with_one_relevant_item_it_is_the_reciprocal_of_the_rank():
     random = np.random.default_rng(1)
     matrix, image_of = random.integers(0, 4, (9, 27)), np.repeat(np.arange(9), 3)
-    ranks = rank_scores(blocks_of(matrix), image_of).plain
+    ranks = rank_scores(blocks_of(matrix), image_of)
     np.testing.assert_allclose(precision(blocks_of(matrix), image_of).t2i, 1 / ranks.t2i)
 
 

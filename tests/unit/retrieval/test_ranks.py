@@ -57,7 +57,7 @@ def test_by_hand() -> None:
             [0.3, 0.8, 0.5, 0.7],  # own captions 2 and 3: only caption 1 stands before 3
         ]
     )
-    ranks = rank_scores(lambda i, t: scores[i, t], np.array([0, 0, 1, 1])).plain
+    ranks = rank_scores(lambda i, t: scores[i, t], np.array([0, 0, 1, 1]))
     assert_array_equal(ranks.i2t, [2, 2])
     assert_array_equal(ranks.t2i, [1, 2, 2, 1])
 
@@ -86,7 +86,7 @@ def test_scores_full_of_ties_equal_the_reference(drawn: tuple) -> None:
     )
     assert_same(plain, reference(scores, image_of, np.arange(len(image_of))))
     assert_same(aware, reference(scores, image_of, text_group))
-    assert_same(rank_scores(lambda i, t: torch.from_numpy(scores[i, t]), image_of, block=block).plain, plain)
+    assert_same(rank_scores(lambda i, t: torch.from_numpy(scores[i, t]), image_of, block=block), plain)
     assert (aware.i2t <= plain.i2t).all()
     assert (aware.t2i <= plain.t2i).all()
 
@@ -101,7 +101,7 @@ def test_integer_embeddings_equal_the_reference(drawn: tuple, dtype: type) -> No
     scores = images.astype(int) @ texts.astype(int).T
     assert_same(plain, reference(scores, image_of, np.arange(len(image_of))))
     assert_same(aware, reference(scores, image_of, text_group))
-    from_tensors = rank_embeddings(torch.from_numpy(images), torch.from_numpy(texts), image_of, block=block).plain
+    from_tensors = rank_embeddings(torch.from_numpy(images), torch.from_numpy(texts), image_of, block=block)
     assert_same(from_tensors, plain)
 
 
@@ -115,7 +115,7 @@ def test_equal_embeddings_tie_wherever_they_stand(block: int) -> None:
     image_row, text_row = generator.integers(9, size=67), generator.integers(40, size=201)
     image_of = np.arange(201) // 3
     scores = (distinct_images.astype(np.float64) @ distinct_texts.T.astype(np.float64))[image_row][:, text_row]
-    ranks = rank_embeddings(distinct_images[image_row], distinct_texts[text_row], image_of, block=block).plain
+    ranks = rank_embeddings(distinct_images[image_row], distinct_texts[text_row], image_of, block=block)
     assert_same(ranks, reference(scores, image_of, np.arange(201)))
 
 
@@ -135,7 +135,7 @@ def test_rows_that_share_only_their_first_value_are_no_twins() -> None:
 
 def test_collapsed_embeddings_rank_last() -> None:
     image_of = np.repeat(np.arange(50), 5)
-    ranks = rank_embeddings(np.full((50, 16), 0.1), np.full((250, 16), 0.3), image_of, block=32).plain
+    ranks = rank_embeddings(np.full((50, 16), 0.1), np.full((250, 16), 0.3), image_of, block=32)
     assert_array_equal(ranks.i2t, np.full(50, 246))
     assert_array_equal(ranks.t2i, np.full(250, 50))
 
@@ -148,14 +148,14 @@ def test_equals_clip_benchmark_where_there_are_no_ties(k: int) -> None:
     texts = torch.randn(300, 32, generator=generator) + 0.3 * images[image_of]
     scores = texts @ images.T
     positive = image_of[:, None] == torch.arange(60)
-    ranks = rank_embeddings(images, texts, image_of.numpy(), block=37).plain
+    ranks = rank_embeddings(images, texts, image_of.numpy(), block=37)
     assert_array_equal(ranks.t2i <= k, recall_at_k(scores, positive, k).numpy() > 0)
     assert_array_equal(ranks.i2t <= k, recall_at_k(scores.T, positive.T, k).numpy() > 0)
 
 
 def test_clip_benchmark_lets_topk_decide_ties_and_we_do_not() -> None:
     scores, positive = torch.zeros(20, 20), torch.eye(20, dtype=torch.bool)
-    ranks = rank_scores(lambda i, t: scores[i, t], np.arange(20)).plain
+    ranks = rank_scores(lambda i, t: scores[i, t], np.arange(20))
     assert (recall_at_k(scores, positive, 10) > 0).sum() == 10
     assert (ranks.t2i <= 10).sum() == 0
 
@@ -165,8 +165,8 @@ def test_a_memory_map_is_read_tile_by_tile(tmp_path: Path) -> None:
     images, texts = generator.standard_normal((30, 8), np.float32), generator.standard_normal((90, 8), np.float32)
     np.save(tmp_path / "texts.npy", texts)
     image_of = np.arange(90) // 3
-    on_disk = rank_embeddings(images, np.load(tmp_path / "texts.npy", mmap_mode="r"), image_of, block=16).plain
-    assert_same(on_disk, rank_embeddings(images, texts, image_of).plain)
+    on_disk = rank_embeddings(images, np.load(tmp_path / "texts.npy", mmap_mode="r"), image_of, block=16)
+    assert_same(on_disk, rank_embeddings(images, texts, image_of))
 
 
 def test_the_scorer_is_asked_once_per_tile_while_tiles_can_be_held(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -178,12 +178,12 @@ def test_the_scorer_is_asked_once_per_tile_while_tiles_can_be_held(monkeypatch: 
         asked.append((images.start, texts.start))
         return scores[images, texts].clone()
 
-    held = rank_scores(score, np.arange(120) // 3, block=10).plain
+    held = rank_scores(score, np.arange(120) // 3, block=10)
     assert len(asked) == len(set(asked)) == 4 * 12
 
     asked.clear()
     monkeypatch.setattr(module, "HELD_BYTES", 5 * 10 * 10 * 4)
-    scarce = rank_scores(score, np.arange(120) // 3, block=10).plain
+    scarce = rank_scores(score, np.arange(120) // 3, block=10)
     on_the_diagonal = 12  # three caption tiles for each of the four image tiles
     assert len(asked) == 4 * 12 + on_the_diagonal - 5
     assert_same(scarce, held)
@@ -192,11 +192,11 @@ def test_the_scorer_is_asked_once_per_tile_while_tiles_can_be_held(monkeypatch: 
 def test_reduced_precision_of_the_caller_does_not_reach_the_scores() -> None:
     generator = torch.Generator().manual_seed(4)
     images, texts = torch.randn(100, 64, generator=generator), torch.randn(100, 64, generator=generator)
-    expected = rank_embeddings(images, texts, np.arange(100)).plain
+    expected = rank_embeddings(images, texts, np.arange(100))
     torch.set_float32_matmul_precision("medium")
     try:
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            assert_same(rank_embeddings(images, texts, np.arange(100)).plain, expected)
+            assert_same(rank_embeddings(images, texts, np.arange(100)), expected)
         with module._full_float32("cpu"):  # without bfloat16 units the processor computes in float32 either way
             assert torch.get_float32_matmul_precision() == "highest"
         assert torch.get_float32_matmul_precision() == "medium"
@@ -206,7 +206,7 @@ def test_reduced_precision_of_the_caller_does_not_reach_the_scores() -> None:
 
 def test_embeddings_that_still_carry_gradients_are_accepted() -> None:
     images = torch.eye(4, requires_grad=True)
-    assert_array_equal(rank_embeddings(images, images * 1, np.arange(4)).plain.i2t, [1, 1, 1, 1])
+    assert_array_equal(rank_embeddings(images, images * 1, np.arange(4)).i2t, [1, 1, 1, 1])
 
 
 @pytest.mark.parametrize("row", [0, 9])

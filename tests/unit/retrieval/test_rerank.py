@@ -107,8 +107,8 @@ def test_by_hand() -> None:
 
     caption 0: 0.6 / 1.0 + 1/4 + 1/2 = 1.35    caption 1: 0.7 / 2.0 + 1/2 + 1/4 = 1.10    caption 2: 0.1 + 1/8 + 1/8
     """
-    before = rank_scores(of(BY_HAND), np.arange(3)).plain
-    after = rerank(of(BY_HAND), np.arange(3), formula=HALVES).plain
+    before = rank_scores(of(BY_HAND), np.arange(3))
+    after = rerank(of(BY_HAND), np.arange(3), formula=HALVES)
     assert (before.i2t.tolist(), after.i2t.tolist()) == ([2, 1, 1], [1, 1, 1])
     assert before.t2i.tolist() == after.t2i.tolist() == [1, 1, 1]
 
@@ -126,7 +126,7 @@ def test_by_hand() -> None:
 )
 def test_each_component_by_hand(changed: dict, rank: int) -> None:
     formula = replace(HALVES, **changed)
-    assert rerank(of(BY_HAND), np.arange(3), formula=formula).plain.i2t[0] == rank
+    assert rerank(of(BY_HAND), np.arange(3), formula=formula).i2t[0] == rank
 
 
 def test_the_reverse_place_of_the_released_code_counts_candidates() -> None:
@@ -136,8 +136,8 @@ def test_the_reverse_place_of_the_released_code_counts_candidates() -> None:
     """
     scores = np.array([[0.5, 0.6, 0.1, 0.1], [0.9, 0.9, 0.9, 0.9], [0.1, 0.8, 0.9, 0.8], [0.1, 0.7, 0.8, 0.9]])
     paper = replace(HALVES, share=0, k=2, reverse=1.2)
-    assert rerank(of(scores), np.arange(4), formula=paper).plain.i2t[0] == 2
-    assert rerank(of(scores), np.arange(4), formula=replace(paper, form="released")).plain.i2t[0] == 1
+    assert rerank(of(scores), np.arange(4), formula=paper).i2t[0] == 2
+    assert rerank(of(scores), np.arange(4), formula=replace(paper, form="released")).i2t[0] == 1
 
 
 def test_the_defaults_are_the_published_numbers() -> None:
@@ -146,8 +146,8 @@ def test_the_defaults_are_the_published_numbers() -> None:
     scores = generator.random((40, 120), np.float32)
     image_of = np.arange(120) // 3
     expected = reference(scores, image_of, np.arange(120), Formula(30, 0.30, 1.1, 0.05))
-    assert_same(rerank(of(scores), image_of, block=37).plain, expected)
-    assert (expected.i2t != rank_scores(of(scores), image_of).plain.i2t).any()
+    assert_same(rerank(of(scores), image_of, block=37), expected)
+    assert (expected.i2t != rank_scores(of(scores), image_of).i2t).any()
 
 
 @examples(100)
@@ -159,7 +159,7 @@ def test_scores_full_of_ties_equal_the_reference(drawn: tuple, formula: Formula,
     plain, aware = rerank(of(scores), image_of, text_group=text_group, formula=formula, block=block)
     assert_same(plain, reference(scores, image_of, np.arange(len(image_of)), formula))
     assert_same(aware, reference(scores, image_of, text_group, formula))
-    assert_same(rerank(of(scores), image_of, formula=formula, block=block).plain, plain)
+    assert_same(rerank(of(scores), image_of, formula=formula, block=block), plain)
 
 
 @examples(50)
@@ -192,10 +192,8 @@ def test_the_order_of_the_data_set_does_not_matter(drawn: tuple, formula: Formul
     n_images, n_texts = image_of.max() + 1, len(image_of)
     scores = generator.integers(5, size=(n_images, n_texts)).astype(np.float32)
     images, texts = generator.permutation(n_images), generator.permutation(n_texts)
-    ranks = rerank(of(scores), image_of, formula=formula, block=block).plain
-    moved = rerank(
-        of(scores[images][:, texts]), np.argsort(images)[image_of][texts], formula=formula, block=block
-    ).plain
+    ranks = rerank(of(scores), image_of, formula=formula, block=block)
+    moved = rerank(of(scores[images][:, texts]), np.argsort(images)[image_of][texts], formula=formula, block=block)
     assert_same(moved, Ranks(ranks.i2t[images], ranks.t2i[texts]))
 
 
@@ -211,12 +209,12 @@ def test_equal_embeddings_stay_equal(block: int) -> None:
     exact = (distinct_images.astype(np.float64) @ distinct_texts.T.astype(np.float64)).astype(np.float32)
     score = dot_product(distinct_images[image_row], torch.from_numpy(distinct_texts[text_row]))
     expected = reference(exact[image_row][:, text_row], image_of, np.arange(201), PUBLISHED)
-    assert_same(rerank(score, image_of, block=block).plain, expected)
+    assert_same(rerank(score, image_of, block=block), expected)
 
 
 def test_collapsed_embeddings_rank_last() -> None:
     image_of = np.repeat(np.arange(50), 5)
-    ranks = rerank(dot_product(np.full((50, 16), 0.1), np.full((250, 16), 0.3)), image_of, block=32).plain
+    ranks = rerank(dot_product(np.full((50, 16), 0.1), np.full((250, 16), 0.3)), image_of, block=32)
     assert_array_equal(ranks.i2t, np.full(50, 246))
     assert_array_equal(ranks.t2i, np.full(250, 50))
 
@@ -239,13 +237,13 @@ def test_a_group_that_reaches_beyond_k_stays_outside() -> None:
     scores = np.array([[0.9, 0.5, 0.5, 0.5], [1, 1, 1, 0], [1, 1, 1, 0], [1, 1, 1, 0.1]])
     formula = Formula(share=0, reverse=9)
     image_of = np.array([1, 2, 3, 0])
-    assert rerank(of(scores), image_of, formula=replace(formula, k=3)).plain.i2t[0] == 4
-    assert rerank(of(scores), image_of, formula=replace(formula, k=4)).plain.i2t[0] == 1
+    assert rerank(of(scores), image_of, formula=replace(formula, k=3)).i2t[0] == 4
+    assert rerank(of(scores), image_of, formula=replace(formula, k=4)).i2t[0] == 1
 
 
 def test_an_infinite_score_has_no_share() -> None:
     scores = np.array([[0.5, np.inf], [0.4, 0.3]], dtype=np.float32)
-    assert_array_equal(rerank(of(scores), np.array([0, 1]), formula=Formula(share=0)).plain.i2t, [2, 2])
+    assert_array_equal(rerank(of(scores), np.array([0, 1]), formula=Formula(share=0)).i2t, [2, 2])
 
 
 @pytest.mark.parametrize("own", [0, 1])
@@ -258,7 +256,7 @@ def test_what_rounding_of_a_sum_decides_is_a_tie(own: int) -> None:
     assert 0 < abs(sums[0] - sums[1]) < 1e-14
     image_of = np.r_[[1, 0] if own else [0, 1], np.arange(2, 50)]
     others = np.full((50, 48), -1, dtype=np.float32)
-    ranks = rerank(of(np.c_[scores, others]), image_of, formula=Formula(share=1, reverse=0, decay=50)).plain
+    ranks = rerank(of(np.c_[scores, others]), image_of, formula=Formula(share=1, reverse=0, decay=50))
     assert ranks.i2t[0] == 2
 
 
@@ -270,12 +268,12 @@ def test_the_scorer_is_asked_once_per_tile_while_tiles_can_be_held(monkeypatch: 
         asked.append((images.start, texts.start))
         return scores[images, texts].clone()
 
-    held = rerank(score, np.arange(120) // 3, block=10).plain
+    held = rerank(score, np.arange(120) // 3, block=10)
     assert len(asked) == len(set(asked)) == 4 * 12
 
     asked.clear()
     monkeypatch.setattr(module, "HELD_BYTES", 5 * 10 * 10 * 4)
-    scarce = rerank(score, np.arange(120) // 3, block=10).plain
+    scarce = rerank(score, np.arange(120) // 3, block=10)
     assert len(asked) == 2 * 4 * 12 - 5
     assert_same(scarce, held)
 
@@ -284,9 +282,9 @@ def test_float64_is_rounded_and_half_precision_is_kept() -> None:
     generator = np.random.default_rng(6)
     scores = generator.integers(9, size=(8, 24)) / 8
     image_of = np.arange(24) // 3
-    expected = rerank(of(scores), image_of).plain
-    assert_same(rerank(of(scores.astype(np.float16)), image_of).plain, expected)
-    assert_same(rerank(of(scores + 1e-12 * generator.random((8, 24))), image_of).plain, expected)
+    expected = rerank(of(scores), image_of)
+    assert_same(rerank(of(scores.astype(np.float16)), image_of), expected)
+    assert_same(rerank(of(scores + 1e-12 * generator.random((8, 24))), image_of), expected)
 
 
 def test_nan_is_an_error() -> None:
@@ -311,5 +309,5 @@ def test_embeddings_beside_rank_embeddings() -> None:
     generator = torch.Generator().manual_seed(4)
     images, texts = torch.randn(30, 16, generator=generator), torch.randn(90, 16, generator=generator)
     image_of = np.arange(90) // 3
-    expected = rank_embeddings(images, texts, image_of).plain
-    assert_same(rerank(dot_product(images, texts), image_of, formula=Formula(k=1)).plain, expected)
+    expected = rank_embeddings(images, texts, image_of)
+    assert_same(rerank(dot_product(images, texts), image_of, formula=Formula(k=1)), expected)

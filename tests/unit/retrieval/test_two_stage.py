@@ -156,7 +156,7 @@ def test_the_whole_gallery_as_a_shortlist_is_exhaustive_scoring(gallery):
     full = max(second.shape)
     (ranks,), asked = run(first, second, image_of, [full], text_of=text_of)
     scores = torch.from_numpy(second[:, text_of])
-    exhaustive = rank_scores(lambda i, t: scores[i, t], image_of).plain
+    exhaustive = rank_scores(lambda i, t: scores[i, t], image_of)
     assert list(ranks.i2t) == list(exhaustive.i2t)
     assert list(ranks.t2i) == list(exhaustive.t2i)
     assert asked == second.size

@@ -99,7 +99,7 @@ def test_every_measure_by_hand():
 def test_failures_are_those_of_the_highest_ranks():
     scores = torch.tensor([[0.1, 0.7, 0.8], [0.3, 0.2, 0.9], [0.2, 0.6, 0.5]])
     split = split_of(["p", "q", "r"], [0, 1, 2])
-    ranks = rank_scores(lambda images, captions: scores[images, captions], split.image_of).plain
+    ranks = rank_scores(lambda images, captions: scores[images, captions], split.image_of)
     cases = list(worst(scores, ranks, split, shown=2))
     assert [(case["direction"], case["query"], case["rank"]) for case in cases] == [
         *(("i2t", "image-0", "3"), ("i2t", "image-1", "3")),
@@ -112,10 +112,10 @@ def test_failures_are_those_of_the_highest_ranks():
     # A tie goes against the method, so what came first is never the item that fits.
     tied = torch.ones(2, 2)
     split = split_of(["p", "q"], [0, 1])
-    ranks = rank_scores(lambda images, captions: tied[images, captions], split.image_of).plain
+    ranks = rank_scores(lambda images, captions: tied[images, captions], split.image_of)
     assert [case["first"] for case in worst(tied, ranks, split)] == ["image-1#1", "image-0#1", "image-1", "image-0"]
     perfect = torch.eye(2)
-    ranks = rank_scores(lambda images, captions: perfect[images, captions], split.image_of).plain
+    ranks = rank_scores(lambda images, captions: perfect[images, captions], split.image_of)
     assert list(worst(perfect, ranks, split)) == []
 
 

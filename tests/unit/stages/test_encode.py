@@ -150,13 +150,13 @@ def test_ranks_of_a_method_that_interacts():
     assert method.interacts
     encoded = Encoded(IMAGES, *encode_captions(method, CAPTIONS, "cpu"))
     scores = Scores(method, encoded, "cpu")
-    ranks = scores.rank(IMAGE_OF).plain
+    ranks = scores.rank(IMAGE_OF)
     table = expected()
     for caption, image in enumerate(IMAGE_OF):
         own = table[image, caption]
         others = np.delete(table[:, caption].numpy(), image)
         assert ranks.t2i[caption] == 1 + (others >= float(own)).sum()
-    again = rerank(lambda images, captions: table[images, captions], IMAGE_OF).plain
+    again = rerank(lambda images, captions: table[images, captions], IMAGE_OF)
     assert scores.rerank(IMAGE_OF).t2i.tolist() == again.t2i.tolist()
 
 
@@ -168,7 +168,7 @@ def test_ranks_of_a_method_that_does_not(project, make_spec):
     encoded = Encoded(images, images, torch.tensor([1, 0, 0]))
     scores = Scores(method, encoded, "cpu")
     # Caption 0 is image 1's text, captions 1 and 2 are image 0's.
-    assert scores.rank(np.array([0, 1, 0])).plain.t2i.tolist() == [2, 2, 1]
+    assert scores.rank(np.array([0, 1, 0])).t2i.tolist() == [2, 2, 1]
     assert scores.rerank(np.array([0, 1, 0])).t2i.tolist() == [2, 2, 1]
 
 
