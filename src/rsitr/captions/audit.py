@@ -5,7 +5,6 @@ Nothing here changes a caption. The findings are for people: how far to trust a 
 
 from __future__ import annotations
 
-import csv
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
@@ -18,6 +17,7 @@ from rsitr.captions.spelling import misspellings
 from rsitr.captions.words import normal_form, words
 from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.table import read_table
+from rsitr.records.files import write_csv
 
 FEW_WORDS = 3
 """A caption with fewer words is short."""
@@ -197,8 +197,4 @@ def _summary(kind: str, meaning: str, findings: list[Finding]) -> Summary:
 
 def write_findings(findings: Iterable[Finding], path: Path) -> None:
     """Write the findings as csv with the fields of ``Finding`` as columns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(Finding._fields)
-        writer.writerows(findings)
+    write_csv(path, Finding._fields, [*findings])

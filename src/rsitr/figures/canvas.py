@@ -15,6 +15,8 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, SubFigure
 
+from rsitr.records.files import replacing
+
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 GREY = "#555555"
@@ -31,9 +33,9 @@ def canvas(path: Path, title: str, width: float, height: float, dpi: int = 200) 
         if title:
             figure.suptitle(title, fontsize=11)
         yield figure
-        path.parent.mkdir(parents=True, exist_ok=True)
-        # The name and version of the writer would change the bytes without changing the picture.
-        figure.savefig(path, dpi=dpi, metadata={"Software": None})
+        with replacing(path) as partial:
+            # The name and version of the writer would change the bytes without changing the picture.
+            figure.savefig(partial, dpi=dpi, metadata={"Software": None}, format="png")
 
 
 def arranged(panels: int, columns: int) -> tuple[int, int]:

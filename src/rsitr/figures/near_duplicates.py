@@ -23,6 +23,7 @@ from rsitr.dedup.fingerprints import turn
 from rsitr.dedup.groups import Image as Member
 from rsitr.dedup.pairs import ORIENTATIONS, OVERHANG
 from rsitr.errors import CorruptArchive, DatasetError
+from rsitr.records.files import replacing
 
 TILE, GAP, MARGIN, FRAME = 180, 6, 20, 5
 """Pixels: side of an image, between the images of a panel, around a panel, and width of the frame of a kept image."""
@@ -97,8 +98,8 @@ def draw_notice(text: str, out: Path) -> None:
     """Write a PNG that says why there is nothing to see."""
     sheet = Image.new("RGB", (4 * TILE, 2 * LINE + MARGIN), PAPER)
     _write(sheet, MARGIN, MARGIN, [text])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(out, format="PNG")
+    with replacing(out) as partial:
+        sheet.save(partial, format="PNG")
 
 
 def draw_group(
@@ -220,8 +221,8 @@ def _write_sheet(panels: Sequence[Image.Image], across: int, out: Path, title: s
     _write(sheet, MARGIN, MARGIN // 2, [title])
     if left_out:
         _write(sheet, MARGIN, sheet.height - MARGIN // 2 - LINE, [f"... and {left_out} more"])
-    out.parent.mkdir(parents=True, exist_ok=True)
-    sheet.save(out, format="PNG")
+    with replacing(out) as partial:
+        sheet.save(partial, format="PNG")
 
 
 def _write(image: Image.Image, left: int, top: int, lines: Sequence[str]) -> None:

@@ -8,6 +8,7 @@ what to do.
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
 import os
@@ -24,6 +25,8 @@ from rsitr.errors import RecordError
 from rsitr.records.provenance import sha256_file
 
 J = TypeVar("J", bound=BaseModel)
+SEAL = "# sha256 "
+"""Begins the last line of a sealed csv file."""
 
 
 @contextmanager
@@ -59,21 +62,32 @@ def write_text(path: Path, text: str) -> None:
         partial.write_text(text, encoding="utf-8", newline="")
 
 
-def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
-    """Write a csv file with a line of names."""
+def write_csv(path: Path, header: Sequence[str], rows: Sequence[Sequence[Any]], *, sealed: bool = False) -> None:
+    """Write a csv file with a line of names; ``sealed``: the last line is a comment with the hash of those before."""
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(header)
     writer.writerows(rows)
-    write_text(path, buffer.getvalue())
+    write_text(path, seal_text(buffer.getvalue()) if sealed else buffer.getvalue())
 
 
-def read_csv(path: Path) -> list[dict[str, str]]:
-    """The lines of a csv file by the names of its columns; none without the file."""
+def read_csv(path: Path, *, sealed: bool = False) -> list[dict[str, str]]:
+    """The lines of a csv file by the names of its columns; none without the file.
+
+    Raises ``RecordError`` for a ``sealed`` one that is not what was written.
+    """
     if not path.is_file():
         return []
-    with path.open(encoding="utf-8", newline="") as file:
-        return list(csv.DictReader(file))
+    whole = path.read_text(encoding="utf-8", errors="replace")
+    text = whole.partition(SEAL)[0]
+    if sealed and seal_text(text) != whole:
+        raise RecordError(f"{path} is not what was written: restore it from git, or delete it and build it again")
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def seal_text(text: str) -> str:
+    """A text with its hash as a comment at its end."""
+    return f"{text}{SEAL}{hashlib.sha256(text.encode()).hexdigest()}\n"
 
 
 def as_json(value: BaseModel | dict[str, Any]) -> str:

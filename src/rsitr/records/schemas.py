@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from pydantic import BaseModel
 
 from rsitr.params import Params
 from rsitr.records.cell import Record
+from rsitr.records.files import write_json
 from rsitr.records.two_stage import TwoStageRecord
 
 MODELS: dict[str, type[BaseModel]] = {"params": Params, "cell": Record, "two_stage": TwoStageRecord}
@@ -20,6 +20,6 @@ def write_schemas() -> list[Path]:
     written = []
     for name, model in MODELS.items():
         path = Path("workflow/schemas", f"{name}.schema.json")
-        path.write_text(json.dumps(model.model_json_schema(), indent=1, sort_keys=True) + "\n", encoding="utf-8")
+        write_json(path, model.model_json_schema())
         written.append(path)
     return written

@@ -18,7 +18,7 @@ from rsitr.dedup.groups import RULES, kept_first, linked, near_pairs
 from rsitr.dedup.joint import JointFacts, join, removed, shared
 from rsitr.dedup.pairs import SCHEMA, current_near_duplicates
 from rsitr.errors import DatasetError
-from rsitr.records.files import write_csv
+from rsitr.records.files import write_csv, write_text
 from rsitr.tables.declared import Declared
 from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
 
@@ -247,7 +247,7 @@ def _write_pairs(images: Images, path: Path) -> Path:
         frame = frame.assign(first_dataset=first, second_dataset=second)
         found.append(frame.sort_values(["first", "second"])[PAIR_COLUMNS])
     frame = pd.concat([part for part in found if len(part)] or found[:1])
-    frame.to_csv(path, index=False, float_format="%.4f", lineterminator="\n")
+    write_text(path, frame.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
     return path
 
 

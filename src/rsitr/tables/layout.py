@@ -17,6 +17,8 @@ from pathlib import Path
 
 from jinja2 import Environment
 
+from rsitr.records.files import write_text
+
 
 @dataclass(frozen=True)
 class Note:
@@ -130,12 +132,11 @@ class Sheet:
 
 def write(sheet: Sheet, stem: Path) -> list[Path]:
     """Write ``<stem>.csv``, ``.md``, ``.tex`` and ``.html``; equal sheets give equal bytes."""
-    stem.parent.mkdir(parents=True, exist_ok=True)
     renderings = {"csv": to_csv, "md": to_markdown, "tex": to_latex, "html": to_html}
     paths = []
     for suffix, render in renderings.items():
         paths.append(stem.with_name(f"{stem.name}.{suffix}"))
-        paths[-1].write_text(render(sheet), encoding="utf-8", newline="\n")
+        write_text(paths[-1], render(sheet))
     return paths
 
 

@@ -17,7 +17,7 @@ from rsitr.dedup.groups import RULES
 from rsitr.dedup.leakage import EVIDENCE, WHOLE, Overlap, Pair, evidence, overlaps
 from rsitr.dedup.pairs import read_near_duplicates
 from rsitr.figures.near_duplicates import Pairs, draw_notice, draw_pairs
-from rsitr.records.files import read_csv, write_csv
+from rsitr.records.files import read_csv, seal_text, write_csv, write_text
 from rsitr.tables.declared import Declared
 from rsitr.tables.entries import Overlaps
 from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
@@ -98,7 +98,7 @@ def write_images(found: Iterable[Overlap], near_duplicates: Mapping[Pair, Path],
             place = {"test": overlap.test, "source": overlap.source, "source_split": overlap.source_split}
             frames.append(evidence(overlap, near_duplicates).assign(**place))
     frame = pd.concat(frames[1:] or frames)[IMAGE_COLUMNS]
-    frame.to_csv(path, index=False, float_format="%.3f", lineterminator="\n")
+    write_text(path, seal_text(frame.to_csv(index=False, float_format="%.3f", lineterminator="\n")))
     return path
 
 
@@ -118,7 +118,7 @@ def build(
     table = Table("Leakage", CAPTION + _finding(found), "source", groups, rows)
     paths = write_tables(f"Leakage of {experiment}", [table], experiment, out_dir / "leakage")
     long = out_dir / "leakage.long.csv"
-    write_csv(long, LONG_COLUMNS, [*long_rows(found)])
+    write_csv(long, LONG_COLUMNS, [*long_rows(found)], sealed=True)
     images = write_images(found, near_duplicates, out_dir / "leakage.images.csv")
     return [*paths, long, images, draw_examples(found, tables, near_duplicates, out_dir / "leakage.png")]
 
@@ -130,15 +130,15 @@ def write_training(overlaps: Overlaps, path: Path) -> Path:
     """
     named = {(key, "") if isinstance(key, str) else key: overlap or ("", "") for key, overlap in overlaps.items()}
     rows = [(dataset, *counts, prior) for (dataset, prior), counts in named.items()]
-    write_csv(path, ("dataset", "images", "of", "prior"), rows)
+    write_csv(path, ("dataset", "images", "of", "prior"), rows, sealed=True)
     return path
 
 
 def read_training(path: Path) -> Overlaps:
     """What ``write_training`` wrote."""
     found: dict[str | tuple[str, str], tuple[int, int] | None] = {}
-    for row in read_csv(path):
-        key = (row["dataset"], row["prior"]) if row.get("prior") else row["dataset"]
+    for row in read_csv(path, sealed=True):
+        key = (row["dataset"], row["prior"]) if row["prior"] else row["dataset"]
         found[key] = (int(row["images"]), int(row["of"])) if row["of"] else None
     return found
 
@@ -154,10 +154,10 @@ def read_images(folder: Path) -> dict[tuple[str, str], set[str] | None]:
         return {}
 
     found: dict[tuple[str, str], set[str] | None] = {}
-    for row in read_csv(long):
+    for row in read_csv(long, sealed=True):
         if row["source_split"] in ("train", WHOLE) and row["rule"] == "copies":
             found[row["test"], row["source"]] = set() if row["status"] == "ok" else None
-    for row in read_csv(images):
+    for row in read_csv(images, sealed=True):
         same = found.get((row["test"], row["source"])) if row["source_split"] in ("train", WHOLE) else None
         if same is not None:
             same.add(row["test_image"])

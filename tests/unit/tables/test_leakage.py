@@ -7,10 +7,19 @@ import csv
 import pytest
 from PIL import Image
 
+from rsitr.errors import RecordError
+from rsitr.records.files import seal_text
 from rsitr.tables import leakage
 from tests.helpers.leaking_sets import put_all, put_table
 
 FILES = [f"leakage.{suffix}" for suffix in ("csv", "md", "tex", "html", "long.csv", "images.csv", "png")]
+
+
+def unsealed(text):
+    """The lines of a sealed file but for its seal."""
+    *lines, seal = text.splitlines(keepends=True)
+    assert seal_text("".join(lines)) == text
+    return [line.rstrip("\n") for line in lines]
 
 
 @pytest.fixture
@@ -98,7 +107,7 @@ def test_the_matrix_for_a_paper(sets, tmp_path):
 
 
 def test_the_tidy_file_tells_nothing_from_unknown(sets, tmp_path):
-    rows = list(csv.reader(build(sets, tmp_path)["long.csv"].splitlines()))
+    rows = list(csv.reader(unsealed(build(sets, tmp_path)["long.csv"])))
     assert rows[0] == ["source", "source_split", "test", "rule", "images", "of", "percent", "status", "reason"]
     assert len(rows) == 1 + 5 * 3 * 2
     assert rows[1:7] == [
@@ -115,7 +124,7 @@ def test_the_tidy_file_tells_nothing_from_unknown(sets, tmp_path):
 
 
 def test_every_image_that_leaks_is_listed_with_what_speaks_for_it(sets, tmp_path):
-    assert build(sets, tmp_path)["images.csv"].splitlines() == [
+    assert unsealed(build(sets, tmp_path)["images.csv"]) == [
         "test,test_image,source,source_split,source_image,link,part,orientation,detail,agreement",
         "big,t1,prior,all,p1,pair,test,same,0.932,1.000",
         "small,u,prior,all,p2,pair,test,flipped,0.750,0.875",
@@ -128,9 +137,9 @@ def test_every_image_that_leaks_is_listed_with_what_speaks_for_it(sets, tmp_path
 def test_where_no_copies_were_looked_for_nothing_is_claimed(sets, tmp_path):
     texts = build((sets[0], {}), tmp_path)
     assert "largest" not in texts["md"]
-    assert texts["images.csv"].count("\n") == 1
+    assert len(unsealed(texts["images.csv"])) == 1
     assert "| prior | 2 | 1 (33.3 %) | NA<sup>1</sup> |\n" in texts["md"]
-    rows = csv.DictReader(texts["long.csv"].splitlines())
+    rows = csv.DictReader(unsealed(texts["long.csv"]))
     assert {row["status"] for row in rows if row["rule"] == "copies"} == {"unknown"}
 
 
@@ -142,11 +151,15 @@ def test_what_is_trained_on_is_written_down_and_read_back(tmp_path):
     found = {"big": (2, 3), "small": (0, 1), "gone": None, ("big", "lab/all"): (1, 3), ("gone", "lab/all"): None}
     path = leakage.write_training(found, tmp_path / "training.csv")
     expected = "dataset,images,of,prior\nbig,2,3,\nsmall,0,1,\ngone,,,\nbig,1,3,lab/all\ngone,,,lab/all\n"
-    assert path.read_text(encoding="utf-8") == expected
+    assert path.read_text(encoding="utf-8") == seal_text(expected)
     assert leakage.read_training(path) == found
 
 
-def test_what_was_written_before_there_were_priors_is_read_as_well(tmp_path):
-    path = tmp_path / "training.csv"
-    path.write_text("dataset,images,of\nbig,2,3\ngone,,\n", encoding="utf-8")
-    assert leakage.read_training(path) == {"big": (2, 3), "gone": None}
+@pytest.mark.parametrize("damage", ["cut", "a line less", "a number"])
+def test_damaged_marks_are_not_believed(damage, tmp_path):
+    path = leakage.write_training({"big": (2, 3), "small": (0, 1)}, tmp_path / "training.csv")
+    text = path.read_text(encoding="utf-8")
+    changed = {"cut": text[:30], "a line less": text.replace("big,2,3,\n", ""), "a number": text.replace("2,3", "0,3")}
+    path.write_text(changed[damage], encoding="utf-8")
+    with pytest.raises(RecordError, match=r"training\.csv is not what was written: restore it from git"):
+        leakage.read_training(path)

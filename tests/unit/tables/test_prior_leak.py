@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 from rsitr.params import CellId
+from rsitr.records.files import seal_text
 from rsitr.tables import prior_leak
 from rsitr.tables.entries import alike
 from tests.helpers.lab import Reader, Records, params
@@ -42,8 +43,8 @@ class Lab(Records, Reader):
 
     def leakage(self, long=KNOWN, images=SEEN):
         self.out.mkdir(exist_ok=True)
-        (self.out / "leakage.long.csv").write_text(LONG + long, encoding="utf-8")
-        (self.out / "leakage.images.csv").write_text(images, encoding="utf-8")
+        (self.out / "leakage.long.csv").write_text(seal_text(LONG + long), encoding="utf-8")
+        (self.out / "leakage.images.csv").write_text(seal_text(images), encoding="utf-8")
 
     def build(self, seeds=(0, 1), scenes=SCENES, methods=METHODS, datasets=("rsicd",)):
         paths = prior_leak.build(self.view(params((datasets, methods, seeds))), self.out, scenes)
