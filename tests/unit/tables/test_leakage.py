@@ -17,7 +17,7 @@ FILES = [f"leakage.{suffix}" for suffix in ("csv", "md", "tex", "html", "long.cs
 
 def unsealed(text):
     """The lines of a sealed file but for its seal."""
-    *lines, seal = text.splitlines(keepends=True)
+    *lines, _ = text.splitlines(keepends=True)
     assert seal_text("".join(lines)) == text
     return [line.rstrip("\n") for line in lines]
 
