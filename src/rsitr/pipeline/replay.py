@@ -400,13 +400,15 @@ def run(request: dict[str, Any]) -> None:
     """Replay what a request names and write each trace to ``out`` as it is done, unless it is there already."""
     out = Path(request["out"])
     out.mkdir(parents=True, exist_ok=True)
-    replayer = Replayer(opened(request["experiment"]), Path(request["root"]))
-    (out / "values.json").write_text(json.dumps(values(request.get("constants", []))), encoding="utf-8")
+    coverage = Coverage(request.get("watched", {}))
+    with coverage():  # what runs on import runs now
+        replayer = Replayer(opened(request["experiment"]), Path(request["root"]))
+        constants = values(request.get("constants", []))
+    (out / "values.json").write_text(json.dumps(constants), encoding="utf-8")
     for name in request["items"]:
         path = out / f"{name.replace('/', '+')}.json"
         if path.is_file():
             continue
-        coverage = Coverage(request.get("watched", {}))
         before = len(replayer.traces)
         with coverage():
             try:

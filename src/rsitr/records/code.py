@@ -21,7 +21,7 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from rsitr.records.modules import Module, bound_names, imports, is_constant, is_overload, read_module
+from rsitr.records.modules import COMPOUND, Module, bound_names, imports, is_constant, is_overload, read_module
 
 PACKAGE = Path(__file__).parents[1]
 ROUNDS = 3
@@ -240,9 +240,12 @@ class Reader:
         return self._text(nodes)
 
     def head(self, node: ast.stmt, without: Iterable[str]) -> str:
-        """A statement without some of its fields; empty for one that computes nothing."""
-        text = self._statement(node)
-        return self._fields(node, without) if text else ""
+        """A statement without some of its fields; empty for one that computes nothing.
+
+        It refers to what is left of it: what is inside a block is none of its head's business.
+        """
+        computes = isinstance(node, COMPOUND) or self._statement(node)
+        return self._fields(node, without) if computes else ""
 
     def _text(self, node: object) -> str:
         match node:

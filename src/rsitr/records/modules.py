@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-COMPOUND = (ast.For, ast.If, ast.Try, ast.While, ast.With)
+COMPOUND = (ast.For, ast.If, ast.Match, ast.Try, ast.While, ast.With)
+"""Statements that others are inside of."""
 
 
 @dataclass

@@ -293,3 +293,9 @@ FILES = {"a.py": NAMES, "table.csv": "name,size\na,1\nb,2\n", "words.txt": "a\nb
 def test_changed_files_are_named(tmp_path: Path, edit: dict[str, str], expected: list[str]) -> None:
     old, new = write_toy(tmp_path / "old", FILES), write_toy(tmp_path / "new", FILES | edit)
     assert changed_files(old, new, ENTRIES, ENTRIES) == expected
+
+
+def test_a_head_does_not_use_what_is_inside_its_block(tmp_path: Path) -> None:
+    code = write_toy(tmp_path, {"a.py": "LIMIT = 3\n\ndef f(x):\n    if x:\n        return LIMIT\n"})
+    uses = {each.place: each.uses for own in statements(code, ["toy.a.f"]).values() for each in own}
+    assert (uses["a.py:4"], uses["a.py:5"]) == (frozenset(), {Key("toy.a", 0)})
