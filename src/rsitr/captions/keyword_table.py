@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from rsitr.captions.keyword_extraction import extract
+from rsitr.captions.keywords import extract
 from rsitr.datasets.table import read_facts, read_table
 from rsitr.errors import DatasetError
 from rsitr.progress import Progress

@@ -30,9 +30,8 @@ def rows_to_frame(rows: Iterable[Row], root: Path, workers: int = 2) -> pd.DataF
     rows = sorted(rows, key=lambda row: row.image_id)
     ids = pd.Series([row.image_id for row in rows])
     if repeated := sorted(set(ids[ids.duplicated()])):
-        raise DatasetError(
-            f"{len(repeated)} image ids appear more than once ({', '.join(repeated[:5])}): repair the annotation file"
-        )
+        some = ", ".join(repeated[:5])
+        raise DatasetError(f"{len(repeated)} image ids appear more than once ({some}): repair the annotation file")
     if not rows:
         raise DatasetError("the annotation lists no images: fetch the dataset again")
     with ThreadPoolExecutor(workers) as pool:

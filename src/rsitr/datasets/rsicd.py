@@ -40,8 +40,7 @@ class RSICD(Dataset):
                 sha256="0d3ebda15b8b1e5c2754270d38462251e8c61489b54e463e499c978da4b91d10",
             ),
             Source(
-                file="dataset_rsicd.json",
-                urls=(f"https://raw.githubusercontent.com/{REPOSITORY}/dataset_rsicd.json",),
+                file="dataset_rsicd.json", urls=(f"https://raw.githubusercontent.com/{REPOSITORY}/dataset_rsicd.json",)
             ),
             Source(
                 file="txtclasses_rsicd.rar",

@@ -42,9 +42,7 @@ class UCM(Dataset):
         inside = root / "UCM_captions" / "dataset.json"
         annotation = inside if inside.is_file() else root / "dataset.json"
         yield from karpathy_rows(
-            annotation,
-            image_dir="UCM_captions/imgs",
-            class_of=lambda entry: class_of(entry["filename"]),
+            annotation, image_dir="UCM_captions/imgs", class_of=lambda entry: class_of(entry["filename"])
         )
 
 

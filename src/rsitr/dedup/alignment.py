@@ -72,9 +72,8 @@ def align(wholes: Pyramid, parts: Pyramid, task: Task) -> Alignment:
     box from coarse to fine, regardless of brightness and contrast.
     """
     pairs = len(task.whole)
-    found = Alignment(
-        task.box.astype(np.float32).copy(), np.full(pairs, -1, dtype=np.float32), np.zeros(pairs, dtype=np.float32)
-    )
+    nothing = np.full(pairs, -1, dtype=np.float32), np.zeros(pairs, dtype=np.float32)
+    found = Alignment(task.box.astype(np.float32).copy(), *nothing)
     for start in range(0, pairs, BATCH):
         rows = np.arange(start, min(start + BATCH, pairs))
         # (y, x of the middle, half height, half width) in the coordinates of grid_sample, -1 to 1.

@@ -133,9 +133,8 @@ def _between_members(
     found = {tuple(sorted((of.first, of.second))): path for path, of in read.items()}
     for pair in combinations_with_replacement(sorted(present), 2):
         if pair not in found:
-            raise DatasetError(
-                f"the near duplicates of {pair[0]} in {pair[1]} are needed: build {Paths.near_duplicates(*pair)}"
-            )
+            table = Paths.near_duplicates(*pair)
+            raise DatasetError(f"the near duplicates of {pair[0]} in {pair[1]} are needed: build {table}")
     return [path for pair, path in found.items() if set(pair) <= set(facts)]
 
 

@@ -65,13 +65,11 @@ class Batches:
     def _flush(self, waiting: list[tuple[Pixels, Place]]) -> None:
         scores = np.asarray(self._score(np.stack([pixels for pixels, _ in waiting])), dtype=np.float64)
         if scores.shape[:1] != (len(waiting),) or scores.ndim > 2:
-            raise ValueError(
-                f"The scorer returned shape {scores.shape} for {len(waiting)} windows: return [B] or [B, Q]."
-            )
+            given = f"shape {scores.shape} for {len(waiting)} windows"
+            raise ValueError(f"The scorer returned {given}: return [B] or [B, Q].")
         if not np.isfinite(scores).all():
-            raise TrainingDiverged(
-                "A window got a score that is not finite. Train the method again, with a lower learning rate."
-            )
+            remedy = "Train the method again, with a lower learning rate."
+            raise TrainingDiverged(f"A window got a score that is not finite. {remedy}")
         for (_, place), score in zip(waiting, scores.reshape(len(waiting), -1), strict=True):
             self._found[place] = score
         waiting.clear()

@@ -7,7 +7,7 @@ from functools import lru_cache
 import torch
 from torch import Tensor, nn
 
-from rsitr.captions.keyword_extraction import extract
+from rsitr.captions.keywords import extract
 from rsitr.captions.queries import QueryMode, parts
 from rsitr.nn.text import GRUEncoder
 

@@ -22,7 +22,7 @@ SCORE = (
     "rsitr.retrieval.recall.ceiling",
     "rsitr.stages.evaluate.rank_test",
 )
-KEYWORDS = ("rsitr.captions.keyword_extraction.extract",)
+KEYWORDS = ("rsitr.captions.keywords.extract",)
 PRIOR = (
     *("rsitr.dedup.prior_images.select", "rsitr.stages.setup.prepare"),
     *("rsitr.stages.prior.SceneTrainer", "rsitr.stages.prior.class_accuracies"),

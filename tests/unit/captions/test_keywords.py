@@ -14,9 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rsitr.captions import keyword_table
-from rsitr.captions.keyword_extraction import MOST, extract
 from rsitr.captions.keyword_table import KeywordFacts, build_keywords, read_keywords
-from rsitr.captions.keywords import Keyword, frequent_words, without_frequent
+from rsitr.captions.keywords import MOST, Keyword, extract, frequent_words, without_frequent
 from rsitr.captions.noun_phrases import noun_phrases
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.errors import DatasetError

@@ -41,11 +41,7 @@ class Meteor:
     """
 
     def __init__(
-        self,
-        texts: Sequence[str],
-        references: Sequence[Sequence[int]],
-        tables: Tables | None = None,
-        threads: int = 1,
+        self, texts: Sequence[str], references: Sequence[Sequence[int]], tables: Tables | None = None, threads: int = 1
     ):
         self.threads = checked_threads(threads)
         checked_references(references, len(texts))

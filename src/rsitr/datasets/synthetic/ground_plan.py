@@ -66,6 +66,12 @@ _EXTRAS: dict[str, tuple[int, Sequence[str]]] = {
 """The most objects of a secondary kind, and its colours."""
 
 
+def _turned(frame: Item, along: float, right: float) -> tuple[float, float]:
+    """The place ``along`` the direction of ``frame`` from its centre, and to the ``right`` of it."""
+    x = frame.x + math.cos(frame.angle) * along - math.sin(frame.angle) * right
+    return x, frame.y + math.sin(frame.angle) * along + math.cos(frame.angle) * right
+
+
 @dataclass
 class GroundPlan:
     """The parts placed so far; each method adds one part, or none if nothing fits."""
@@ -129,7 +135,7 @@ class GroundPlan:
             self._place(kind, items, Item(x, y, RADIUS[kind] * _SCALE[size], heading + self.rng.uniform(-0.2, 0.2)))
             if len(items) == count:
                 break
-        return self._add(Part(kind, self.colour(colours), tuple(items), size)) if items else None
+        return self._group(kind, colours, items, size)
 
     def array(
         self, kind: str, count: int, columns: int, colours: Sequence[str] = ("",), *, sized: bool = False
@@ -151,26 +157,21 @@ class GroundPlan:
         for along in self.rng.permutation(np.linspace(-0.6, 0.6, 4 * count)):
             side = 1 if not both or len(items) % 2 else -1
             off = side * (axis.size + RADIUS[kind] + self.rng.uniform(0.02, 0.05))
-            x = axis.x + math.cos(axis.angle) * along - math.sin(axis.angle) * off
-            y = axis.y + math.sin(axis.angle) * along + math.cos(axis.angle) * off
-            self._place(kind, items, Item(x, y, RADIUS[kind], axis.angle))
+            self._place(kind, items, Item(*_turned(axis, along, off), RADIUS[kind], axis.angle))
             if len(items) == count:
                 break
-        return self._add(Part(kind, self.colour(colours), tuple(items))) if items else None
+        return self._group(kind, colours, items)
 
     def traffic(self, band: Part, count: int) -> Part | None:
         """Up to ``count`` cars in the two lanes of a band."""
         axis = band.items[0]
         items: list[Item] = []
-        step = 2.4 * RADIUS["car"]
-        for slot in self.rng.permutation(np.arange(-0.5, 0.5, step)):
+        for slot in self.rng.permutation(np.arange(-0.5, 0.5, 2.4 * RADIUS["car"])):
             off = 0.45 * axis.size * (-1) ** self.among(0, 1)
-            x = axis.x + math.cos(axis.angle) * slot - math.sin(axis.angle) * off
-            y = axis.y + math.sin(axis.angle) * slot + math.cos(axis.angle) * off
-            item = Item(x, y, RADIUS["car"], axis.angle + math.pi / 2)
+            item = Item(*_turned(axis, slot, off), RADIUS["car"], axis.angle + math.pi / 2)
             if len(items) < count and self._is_inside(item):
                 items.append(item)
-        return self._add(Part("car", self.colour(PAINTS), tuple(items))) if items else None
+        return self._group("car", PAINTS, items)
 
     def ring(self, kind: str, count: int, target: Part, colours: Sequence[str]) -> Part | None:
         """Up to ``count`` objects evenly around the single item of ``target``."""
@@ -180,7 +181,7 @@ class GroundPlan:
         for angle in self.rng.uniform(0, 1) + np.arange(count) * 2 * math.pi / count:
             x, y = centre.x + math.cos(angle) * reach, centre.y + math.sin(angle) * reach
             self._place(kind, items, Item(x, y, RADIUS[kind], angle))
-        return self._add(Part(kind, self.colour(colours), tuple(items))) if items else None
+        return self._group(kind, colours, items)
 
     def bridges(self, river: Part, count: int) -> Part:
         """``count`` bridges over a river, each carrying its own road."""
@@ -257,14 +258,13 @@ class GroundPlan:
     def _grid(self, radius: float, breadth: float, count: int, columns: int) -> tuple[Item, ...]:
         columns = min(columns, count)
         angle = math.radians(15 * self.among(0, 11))
-        centre_x, centre_y = self.rng.uniform(0.2, 0.8, 2)
+        x, y = self.rng.uniform(0.2, 0.8, 2)
+        centre = Item(x, y, 0.0, angle)
         items = []
         for index in range(count):
             across = (index % columns - (columns - 1) / 2) * (2 * radius * breadth + 0.015)
             down = (index // columns - (math.ceil(count / columns) - 1) / 2) * (2 * radius + 0.03)
-            x = centre_x + math.cos(angle) * across - math.sin(angle) * down
-            y = centre_y + math.sin(angle) * across + math.cos(angle) * down
-            items.append(Item(x, y, radius, angle))
+            items.append(Item(*_turned(centre, across, down), radius, angle))
         return tuple(items)
 
     def _place(self, kind: str, items: list[Item], item: Item) -> None:
@@ -276,9 +276,11 @@ class GroundPlan:
         return reach <= item.x <= 1 - reach and reach <= item.y <= 1 - reach
 
     def _is_free(self, kind: str, item: Item) -> bool:
-        return self._is_inside(item) and all(
-            gap(kind, item, part.kind, other) >= 0.015 for part in self.parts for other in part.items
-        )
+        others = ((part.kind, other) for part in self.parts for other in part.items)
+        return self._is_inside(item) and all(gap(kind, item, *other) >= 0.015 for other in others)
+
+    def _group(self, kind: str, colours: Sequence[str], items: Sequence[Item], size: str = "") -> Part | None:
+        return self._add(Part(kind, self.colour(colours), tuple(items), size)) if items else None
 
     def _add(self, part: Part) -> Part:
         self.parts.append(part)
