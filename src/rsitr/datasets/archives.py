@@ -22,7 +22,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property, partial
 from pathlib import Path, PurePosixPath
-from typing import IO, Any, Literal, cast
+from typing import IO, Any, Literal, NoReturn, cast
 
 import rarfile
 
@@ -231,28 +231,30 @@ class _PrintedFile(io.RawIOBase):
 
 def _require_safe(archive: Path, members: Sequence[_Member]) -> None:
     """Raise ``UnsafeArchive`` if a member would land, or lead, outside the target folder."""
+    refuse = partial(_refuse, archive)
     files = {member.path for member in members if member.kind == "file"}
     links = {member.path for member in members if member.kind in ("symlink", "hardlink")}
     for member in members:
-        why = ""
         if _is_absolute(member.name) or ".." in member.path.parts:
-            why = "would land outside the folder it is extracted into"
-        elif member.kind == "device":
-            why = "is a device and no file"
-        elif member.kind == "symlink" and not _stays_inside(member):
-            why = f"is a link to {member.target!r}, which may lead outside the folder it is extracted into"
-        elif member.kind == "hardlink" and PurePosixPath(_with_slashes(member.target)) not in files:
-            why = f"is a link to {member.target!r}, which is no file of the archive"
-        elif through := _folders([member]) & links:
-            why = f"would be written through the link {str(through.pop())!r}"
-        if why:
-            raise UnsafeArchive(
-                f"{archive}: the member {member.name!r} {why}. Nothing was extracted. Delete the archive and fetch it "
-                "again; if it is the same again, do not trust its origin."
-            )
+            refuse(member, "would land outside the folder it is extracted into")
+        if member.kind == "device":
+            refuse(member, "is a device and no file")
+        if member.kind == "symlink" and not _stays_inside(member):
+            refuse(member, f"is a link to {member.target!r}, which may lead outside the folder it is extracted into")
+        if member.kind == "hardlink" and PurePosixPath(_with_slashes(member.target)) not in files:
+            refuse(member, f"is a link to {member.target!r}, which is no file of the archive")
+        for folder in _folders([member]) & links:
+            refuse(member, f"would be written through the link {str(folder)!r}")
     folders = _folders(members) | {PurePosixPath()}
     if conflict := folders & (files | links) | files & links:
         raise _Broken(f"{str(min(conflict))!r} appears as more than one of file, folder and link")
+
+
+def _refuse(archive: Path, member: _Member, why: str) -> NoReturn:
+    raise UnsafeArchive(
+        f"{archive}: the member {member.name!r} {why}. Nothing was extracted. Delete the archive and fetch it again; "
+        "if it is the same again, do not trust its origin."
+    )
 
 
 def _with_slashes(path: str) -> str:

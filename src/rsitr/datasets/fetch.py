@@ -60,7 +60,8 @@ def fetch_any(bundles: Sequence[Bundle], into: Path, *, mirror: Path | None) -> 
     """The first of ``bundles`` whose files are all available, and the paths of these files under ``into``.
 
     A bundle that is already complete in ``into`` wins without any request. Otherwise the bundles are tried in order,
-    those of the mirror first if ``mirror`` (the folder of RSITR_MIRROR) is given: whoever sets it wants it used.
+    those of the mirror first if ``mirror`` (the folder that RSITR_MIRROR names) is given, since whoever sets it wants
+    it used.
 
     Raises ``SourceUnavailable`` with the reason for every file of every bundle, and ``DiskFull``.
     """
@@ -233,7 +234,8 @@ class _Part:
     """The unfinished copy of a file from one address, and the note of where its bytes come from."""
 
     def __init__(self, target: Path, url: str) -> None:
-        self.target, self.url = target, url
+        self.target = target
+        self.url = url
         self.path = target.with_name(f"{target.name}.part")
         self._note = target.with_name(f"{target.name}.part.json")
 
@@ -319,9 +321,8 @@ class _Web:
         try:
             chunks = response.iter_content(CHUNK)
             first = next(chunks, b"")
-            # Some servers send something else with status 200.
-            if not offset and (found := stand_in(first, source.file, response.headers.get("Content-Type", ""))):
-                raise _Refused(found)
+            if not offset:
+                _require_the_file(response, first, source)
             if None not in (source.bytes, total) and source.bytes != total:
                 raise _Refused(f"expected {source.bytes} bytes, the server announces {total}")
             if not offset:
@@ -383,6 +384,12 @@ def _retry_after(response: requests.Response) -> float | None:
         return max(0.0, parsedate_to_datetime(text).timestamp() - time())
     except ValueError:
         return None
+
+
+def _require_the_file(response: requests.Response, first: bytes, source: Source) -> None:
+    """Refuse what some servers send with status 200 instead of a file."""
+    if found := stand_in(first, source.file, response.headers.get("Content-Type", "")):
+        raise _Refused(found)
 
 
 def _cause(error: BaseException) -> str:
