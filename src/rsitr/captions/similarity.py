@@ -30,7 +30,7 @@ from rsitr.records.provenance import sha256_json
 BLEU = ("bleu-1", "bleu-2", "bleu-3", "bleu-4")
 MEASURES = {**dict.fromkeys(BLEU, "bleu"), "meteor": "meteor", "released": "released"}
 """Measure -> the module here that computes it: BLEU of order 1 to 4 (pycocoevalcap's definition), METEOR 1.5, and the
-prior that AMFMN's authors released."""
+similarity that AMFMN's authors released."""
 DTYPE = np.dtype("<f2")
 BLOCK = 64
 """Images scored at a time; an interrupted matrix continues after the last complete block."""
