@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -12,13 +13,13 @@ from tests.helpers.project_copy import Project, copy_sources
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> tuple[Project, str]:
+def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     """A project after `snakemake all`, and what that printed. Not to be changed: take a copy.
 
     The workers of a run share one, made by whichever asks first.
     """
     base = tmp_path_factory.getbasetemp()
-    folder = (base if worker_id == "master" else base.parent) / "finished"
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
     folder.mkdir(exist_ok=True)
     printed = folder / "printed.txt"
     with FileLock(folder / "lock"):

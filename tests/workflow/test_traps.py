@@ -105,6 +105,27 @@ def test_new_seed_adds_its_cells_only(project: Project) -> None:
     assert project.planned("all") == {"scenes-b/chance/1", "scenes-b/vse/1"}
 
 
+def test_a_damaged_table_is_named_and_the_next_run_makes_it_again_and_nothing_else(project: Project) -> None:
+    params = copy.deepcopy(TINY)
+    params["experiments"]["tiny"]["matrix"].append({"datasets": ["scenes-b"], "methods": ["chance"], "seeds": [1]})
+    project.params(params)
+    table = project.path / "data/canonical/scenes-b/clean-remoteclip.parquet"
+    whole = table.read_bytes()
+    table.write_bytes(whole[:200] + bytes(100) + whole[300:])
+    cells = [project.path / "results/cells/tiny/scenes-b" / name / "0/cell.json" for name in ("chance", "vse")]
+    before = [path.stat().st_mtime_ns for path in (*cells, table.with_name("dataset.parquet"))]
+    failed = project.snakemake("all", check=False) + "".join(
+        path.read_text() for path in (project.path / "results/logs").rglob("*.log")
+    )
+    assert "clean-remoteclip.parquet is damaged (" in failed
+    assert "run again, which makes it again" in failed
+    assert table.with_name(f"{table.name}.damaged").is_file()
+    project.snakemake("all", "--rerun-incomplete")  # of what ran when the table went
+    assert table.read_bytes() == whole
+    assert (project.path / "results/cells/tiny/scenes-b/chance/1/cell.json").is_file()
+    assert [path.stat().st_mtime_ns for path in (*cells, table.with_name("dataset.parquet"))] == before
+
+
 def _claim(folder: str, devices: int, per_gpu: str, queue: multiprocessing.Queue, stay: multiprocessing.Event) -> None:  # type: ignore[type-arg]
     os.chdir(folder)
     os.environ["RSITR_CELLS_PER_GPU"] = per_gpu

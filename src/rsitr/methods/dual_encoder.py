@@ -128,6 +128,10 @@ class PyramidEncoder(DualEncoder):
         """The maps of several levels."""
         return PyramidBackbone(**backbone_arguments(config), low_levels=config.low_levels)
 
+    def saliency(self, images: Tensor) -> Tensor:
+        """Where MVSA looks, [B, h, w] in 0..1 (AMFMN, Fig. 10)."""
+        return self.mvsa.saliency(self.backbone.unpack(token_images(images, self.backbone)))
+
     def make_mvsa(self) -> MVSA:
         """On the low levels of the backbone and the high ones after them."""
         shapes, count = self.backbone.shapes, self.config.low_levels
@@ -140,10 +144,6 @@ class PyramidEncoder(DualEncoder):
     def whole(self, maps: Pyramid) -> Tensor:
         """The last map pooled and projected, [B, width]."""
         return self.image_head(self.dropout(maps.high[-1].mean((2, 3))))
-
-    def saliency(self, images: Tensor) -> Tensor:
-        """Where MVSA looks, [B, h, w] in 0..1 (AMFMN, Fig. 10)."""
-        return self.mvsa.saliency(self.backbone.unpack(token_images(images, self.backbone)))
 
 
 def backbone_arguments(config: ImageTowerConfig, part: str = "image") -> dict[str, Any]:
