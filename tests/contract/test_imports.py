@@ -100,6 +100,16 @@ def test_methods_stand_alone_or_on_a_shared_frame():
             assert name not in methods | own, f"{path.name}:{line} imports {name}"
 
 
+def test_the_graph_is_known_without_what_draws_and_counts():
+    """Every start of Snakemake asks for the tables that there are."""
+    script = (
+        "import sys; import rsitr.pipeline.targets; from rsitr.tables.declared import registry; registry(); "
+        "print(*{name.partition('.')[0] for name in sys.modules})"
+    )
+    found = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout.split()
+    assert not {"matplotlib", "nltk", "scipy", "sklearn", *HEAVY} & {*found}
+
+
 def test_datasets_stand_alone():
     from rsitr.datasets import registry
 

@@ -14,7 +14,6 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from rsitr.captions.released import Released
 from rsitr.captions.similarity import CaptionSet
 from rsitr.captions.statistics import Image
 from rsitr.errors import DatasetError
@@ -48,6 +47,8 @@ def similarity_map(images: Sequence[Image], threads: int = 1, title: str = "simi
 
     Only a block of images is in memory at a time, and ``title`` labels the progress. ``DatasetError`` without captions.
     """
+    from rsitr.captions.released import Released  # nltk, which whoever asks for the tables need not wait for
+
     images = sorted((image for image in images if image.captions), key=_class_and_id)
     if not images:
         raise DatasetError("no image has a caption: there is nothing to compare")

@@ -15,7 +15,6 @@ from typing import NamedTuple
 
 import pyarrow as pa
 
-from rsitr.captions.tokens import tokens
 from rsitr.datasets.karpathy import karpathy_rows
 from rsitr.errors import DatasetError
 
@@ -55,6 +54,8 @@ def describe(images: Sequence[Image]) -> Statistics:
     captions = times.total()
     if not captions:
         raise DatasetError(f"{len(images)} images and no captions: there is nothing to describe")
+    from rsitr.captions.tokens import tokens  # nltk takes a second, which who only names a table need not wait for
+
     tokens_of = {caption: [token.lower() for token in tokens(caption)] for caption in times}
     return Statistics(
         images=len(images),

@@ -8,7 +8,6 @@ from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
-from scipy.fft import dctn
 
 from rsitr.errors import CorruptArchive
 
@@ -52,6 +51,8 @@ def phash(image: Image.Image) -> str:
     The sign of the 8x8 lowest DCT-II coefficients of the 32x32 grey image against their median: the hash with which
     RemoteCLIP removed duplicates (Hamming distance <= 2).
     """
+    from scipy.fft import dctn  # which those who only read images need not wait for
+
     grey = image.convert("L").resize((32, 32), Image.Resampling.LANCZOS)
     low = dctn(np.asarray(grey, dtype=np.float64), type=2)[:8, :8]
     return np.packbits((low > np.median(low)).ravel()).tobytes().hex()

@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from scipy.cluster.hierarchy import DisjointSet
 
 from rsitr.datasets.table import read_table
 from rsitr.dedup.pairs import read_near_duplicates
@@ -54,6 +53,8 @@ def near_pairs(fingerprints: Sequence[str], max_distance: int = MAX_DISTANCE) ->
 
 def linked(pairs: Iterable[tuple[H, H]]) -> dict[H, int]:
     """Group number of everything that is in a pair, in the order in which the groups first appear."""
+    from scipy.cluster.hierarchy import DisjointSet
+
     sets = DisjointSet()
     for one, other in pairs:
         sets.add(one)

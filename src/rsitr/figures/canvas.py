@@ -6,16 +6,17 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import wrap
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import matplotlib.style
 import numpy as np
 import numpy.typing as npt
-from matplotlib.artist import Artist
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure, SubFigure
 
 from rsitr.records.files import replacing
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
@@ -28,6 +29,10 @@ def canvas(path: Path, title: str, width: float, height: float, dpi: int = 200) 
 
     Equal input gives equal bytes with the same matplotlib.
     """
+    # Whoever only asks what figures there are need not wait for it.
+    import matplotlib.style
+    from matplotlib.figure import Figure
+
     with matplotlib.style.context("default"):
         figure = Figure(figsize=(width, height), layout="constrained")
         if title:

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
 from string import ascii_lowercase
-from typing import Any, NamedTuple
-
-from matplotlib.axes import Axes
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rsitr.figures.canvas import COLOURS, GREY, blank, canvas, grid_of, plot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 MARKERS = "osD^vP"
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import NamedTuple
-
-from matplotlib.axes import Axes
-from matplotlib.image import AxesImage
+from typing import TYPE_CHECKING, NamedTuple
 
 from rsitr.captions.similarity_map import SimilarityMap
 from rsitr.figures.canvas import GREY, canvas, grid_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
 
 COLUMNS = 3
 """At most this many datasets side by side; lines of panels have equal length if possible."""

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import NamedTuple
-
-from matplotlib.axes import Axes
-from matplotlib.patches import Patch
+from typing import TYPE_CHECKING, NamedTuple
 
 from rsitr.figures.canvas import COLOURS, GREY, arranged, canvas, grid_of, legend_below, plot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 PUBLISHED, OURS = COLOURS[1], COLOURS[5]
 COLUMNS = 3
@@ -70,6 +70,8 @@ def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
         for axes, panel in zip(grid_of(figure, len(panels), across, down, sharey=True), panels, strict=True):
             _draw_panel(axes, panel)
         if any(bar.published is not None for panel in panels for bar in panel.bars):
+            from matplotlib.patches import Patch
+
             entries = [Patch(color=OURS, label="ours"), Patch(fc="none", ec=PUBLISHED, label="published, AMFMN Fig. 9")]
             legend_below(figure, entries)
     return path

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from statistics import mean, stdev
-from typing import Any, NamedTuple
-
-from matplotlib.axes import Axes
-from matplotlib.lines import Line2D
-from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rsitr.figures.canvas import COLOURS, GREY, blank, canvas, legend_below, plot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.lines import Line2D
 
 MARKERS = {"i2t": "o", "t2i": "s"}
 STYLES = {"i2t": "-", "t2i": ":"}
@@ -77,6 +77,8 @@ def _prepare(axes: Axes, panel: Panel, ylabel: str) -> None:
     if not panel.curves:
         blank(axes, "no result yet")
         return
+    from matplotlib.ticker import NullLocator
+
     axes.set_xscale("log", base=2)
     lengths = sorted({k for curve in panel.curves for k in curve.lengths})
     axes.set_xticks(lengths, [str(k) for k in lengths])
@@ -84,6 +86,8 @@ def _prepare(axes: Axes, panel: Panel, ylabel: str) -> None:
 
 
 def _legend(colours: dict[str, str], published: Sequence[str]) -> list[Line2D]:
+    from matplotlib.lines import Line2D
+
     entries = [Line2D([], [], color=colour, marker="D", ms=4.5, label=label) for label, colour in colours.items()]
     cross: dict[str, Any] = {"color": GREY, "marker": "x", "ms": 8, "mew": 1.8, "linestyle": ""}
     entries += [Line2D([], [], label=label, **cross) for label in dict.fromkeys(published)]
@@ -96,6 +100,8 @@ def _legend(colours: dict[str, str], published: Sequence[str]) -> list[Line2D]:
 
 def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
     """Write the picture as PNG, a line of two panels for each dataset; equal input gives equal bytes."""
+    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+
     ours = dict.fromkeys(curve.label for panel in panels for curve in panel.curves if not curve.published)
     colours = {label: COLOURS[number % len(COLOURS)] for number, label in enumerate(ours)}
     published = [curve.label for panel in panels for curve in panel.curves if curve.published]
