@@ -42,7 +42,7 @@ rule checkpoint:
     benchmark:
         "results/timing/checkpoints/{place}.tsv"
     wildcard_constraints:
-        place=GRAPH.pattern("cells", GRAPH.without_checkpoint),
+        place=GRAPH.pattern("cells", GRAPH.without_weights),
     conda:
         "../envs/rsitr.yaml"
     threads: GRAPH.threads
@@ -161,7 +161,7 @@ rule priors:
 # Everything that pictures, studies and two-stage retrievals read, where git has the records alone.
 rule checkpoints:
     input:
-        [str(path) for spec in GRAPH.cells for path in spec.trained_outputs],
+        GRAPH.checkpoints,
 
 
 # Which records stay current over the change of code since `--config base=COMMIT`.

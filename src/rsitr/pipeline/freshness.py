@@ -58,20 +58,16 @@ class Present:
     def data_sha(self, spec: ArtefactSpec) -> str | None:
         """Hash of the data of an artefact as it is here, or None where it has not been built."""
         match spec:
-            case PriorSpec():
-                return self._once(spec.item, lambda: _selected(spec))
-            case Spec():
-                return self._once(spec.clean, lambda: _table_sha(spec.clean))
             case TwoStageSpec():
                 return self.data_sha(spec.scorer)
             case StudySpec():
                 return self.data_sha(spec.cell)
+            case Spec() | PriorSpec():
+                key = spec.clean if isinstance(spec, Spec) else spec.item
+                if key not in self._data:
+                    self._data[key] = _table_sha(spec.clean) if isinstance(spec, Spec) else _selected(spec)
+                return self._data[key]
         raise TypeError(f"{type(spec).__name__} is not an artefact")
-
-    def _once(self, key: Path | str, compute) -> str | None:  # type: ignore[no-untyped-def]
-        if key not in self._data:
-            self._data[key] = compute()
-        return self._data[key]
 
     def weights_sha(self, spec: ArtefactSpec) -> str | None:
         """Hash of the weights of an artefact as they are here, or as its record has them."""
@@ -97,18 +93,19 @@ class Present:
         """
         if spec.item not in self._stale:
             record = self.record(spec)
-            self._stale[spec.item] = self._judge(spec, record) if record else []
+            self._stale[spec.item] = self._changed(spec, record) if record else []
         return self._stale[spec.item]
 
-    def _judge(self, spec: ArtefactSpec, record: ArtefactRecord) -> list[str]:
-        changed = self.other(spec, record.identities)
+    def _changed(self, spec: ArtefactSpec, made: ArtefactRecord | TrainReport) -> list[str]:
+        changed = self.other(spec, made.identities)
         data_sha = self.data_sha(spec)
-        # A record that failed before it read the data has no data hash to compare.
-        if data_sha and record.data_sha and data_sha != record.data_sha:
+        # What failed before it read the data has no data hash to compare.
+        if data_sha and made.data_sha and data_sha != made.data_sha:
             changed.append("data")
         for name, other in spec.rests_on.items():
-            weights, used = self.weights_sha(other), record.used.get(name)
-            untrusted = [part for part in self.stale(other) if part != NAMES[SCORED]]
+            weights, used = self.weights_sha(other), made.used.get(name)
+            # A checkpoint is of the weights that it was trained with, whatever has become of their own record.
+            untrusted = isinstance(made, ArtefactRecord) and any(part != NAMES[SCORED] for part in self.stale(other))
             if untrusted or (weights and used and weights != used):
                 changed.append(name.replace("_", " "))
         return changed
@@ -127,15 +124,7 @@ class Present:
         """What a training that has been reported was not done by."""
         if set(report.identities) != set(trained_identities(spec)):
             return [PARAMETERS, NAMES[TRAINED]]
-        changed = self.other(spec, report.identities)
-        data_sha = self.data_sha(spec)
-        if data_sha and report.data_sha and data_sha != report.data_sha:
-            changed.append("data")
-        for name, other in spec.rests_on.items():
-            weights, used = self.weights_sha(other), report.used.get(name)
-            if weights and used and weights != used:
-                changed.append(name)
-        return changed
+        return self._changed(spec, report)
 
     def superseded(self, spec: Spec) -> bool:
         """Whether a current checkpoint is here that is not the one that the cell's record is of.

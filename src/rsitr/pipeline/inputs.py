@@ -116,20 +116,19 @@ def pir_cells(params: Params, experiment: str) -> dict[str, CellId]:
     weight, and at the beginning ``vse``.
     """
     cells = params.cells(experiment)
-    found = [cell for name in ("pir-itr-soft", "pir-itr-hard") for cell in cells if cell.method == name]
-    if not found:
+    main = next((cell for name in ("pir-itr-soft", "pir-itr-hard") for cell in cells if cell.method == name), None)
+    if main is None:
         return {}
-    main, scales = found[0], {}
-    fields = schemas()[main.method_name]["schema"]["properties"]
-    others = [name for name in fields if name != "affiliation"]
+    others = [name for name in schemas()[main.method_name]["schema"]["properties"] if name != "affiliation"]
+    found = []
     for cell in cells:
         same = cell._replace(method=main.method) == main and cell.method_name == main.method_name and cell != main
         if same and setting(params, cell, *others) == setting(params, main, *others):
-            (scale,) = setting(params, cell, "affiliation")
-            scales[f"{main.method}, λ = {scale:g}"] = (scale, cell)
+            found.append((*setting(params, cell, "affiliation"), cell))
+    found.sort(key=lambda pair: pair[0])
     vse = main._replace(method="vse")
-    ordered = {label: cell for label, (_, cell) in sorted(scales.items(), key=lambda item: item[1][0])}
-    return ({"vse": vse} if vse in cells else {}) | ordered | {main.method: main}
+    scales = {f"{main.method}, λ = {scale:g}": cell for scale, cell in found}
+    return ({"vse": vse} if vse in cells else {}) | scales | {main.method: main}
 
 
 def amfmn_cells(params: Params, experiment: str) -> dict[str, CellId]:
@@ -181,6 +180,4 @@ def study_shown(params: Params, experiment: str) -> dict[str, CellId]:
     """The cells that the study's pictures are of, by method: those of one dataset and seed, the first with CLIP."""
     cells = study_cells(params, experiment)
     first = next((cell for cell in cells if cell.method_name in CLIP_ONLY), None)
-    if first is None:
-        return {}
-    return {cell.method: cell for cell in cells if cell._replace(method=first.method) == first}
+    return {cell.method: cell for cell in cells if first and cell._replace(method=first.method) == first}

@@ -14,7 +14,7 @@ from rsitr.params import CellId, Params
 from rsitr.pipeline.freshness import Present, read
 from rsitr.pipeline.process import run_process
 from rsitr.pipeline.specs import check_cell, spec_of
-from rsitr.records.artefact import ArtefactSpec, Outcome
+from rsitr.records.artefact import ArtefactRecord, ArtefactSpec, Outcome
 from rsitr.records.cell import Record, Spec, TrainReport, read_report, trained_identities, write_history
 from rsitr.records.files import as_json, replacing, set_aside, write_csv, write_json, write_text
 from rsitr.records.prior import PriorSpec, SceneRecord
@@ -39,14 +39,9 @@ class Result(NamedTuple):
         return f"{spec.path}: {self.outcome.status}{reason}" if self.ran else f"{spec.path}: current, not run{reason}"
 
 
-def spec_path(spec: ArtefactSpec) -> Path:
-    """Where the specification of an artefact is kept for the process that computes it."""
-    return Path(".rsitr/specs", spec.item + ".json")
-
-
 def write_spec(spec: ArtefactSpec) -> Path:
-    """Write the specification of an artefact."""
-    path = spec_path(spec)
+    """Write the specification of an artefact for the process that computes it."""
+    path = Path(".rsitr/specs", spec.item + ".json")
     if not path.is_file() or path.read_text(encoding="utf-8") != as_json(spec):
         write_text(path, as_json(spec))
     return path
@@ -74,16 +69,11 @@ def run(spec: ArtefactSpec, stages: Sequence[str] = BOTH) -> Result:
 
 def _run_whole(spec: ArtefactSpec) -> Result:
     if finished(spec, Present()):
-        found = read(spec)
-        assert found is not None
-        return Result(found.outcome, False)
+        return Result(_outcome(spec), False)
     _check_prerequisites(spec)
     if killed := run_process(spec, write_spec(spec)):
         _record_kill(spec, killed)
-        return Result(killed, True)
-    found = read(spec)
-    assert found is not None
-    return Result(found.outcome, True)
+    return Result(_outcome(spec), True)
 
 
 def _run_cell(spec: Spec, stages: Sequence[str]) -> Result:
@@ -105,14 +95,12 @@ def _run_cell(spec: Spec, stages: Sequence[str]) -> Result:
     if killed and train and Present().other_checkpoint(spec):
         write_report(spec, killed)
     if killed and evaluate:
-        report = read_report(spec.cell)
-        assert report is not None
-        _write_failed(spec, report, killed)
+        _record_kill(spec, killed)
     return Result(_outcome(spec, stages), True)
 
 
-def _outcome(spec: Spec, stages: Sequence[str]) -> Outcome:
-    found = read(spec) if "evaluate" in stages else read_report(spec.cell)
+def _outcome(spec: ArtefactSpec, stages: Sequence[str] = BOTH) -> Outcome:
+    found = read_report(spec.cell) if isinstance(spec, Spec) and "evaluate" not in stages else read(spec)
     assert found is not None
     return found.outcome
 
@@ -194,38 +182,39 @@ def trained(params: Params, cell: CellId) -> Spec:
 
 def write_report(spec: Spec, outcome: Outcome) -> None:
     """What training leaves that ended without weights: an empty checkpoint, and a report that says why."""
-    from safetensors.numpy import save_file
-
-    with replacing(spec.trained_outputs[0]) as partial:
-        save_file({}, partial, metadata={"cell": spec.cell.path})
+    _write_no_weights(spec.trained_outputs[0], cell=spec.cell.path)
     write_json(spec.trained_outputs[1], TrainReport(outcome=outcome, identities=trained_identities(spec)))
 
 
-def _write_failed(spec: Spec, report: TrainReport, outcome: Outcome) -> None:
-    from rsitr.retrieval.rank_files import write_ranks
+def _write_no_weights(path: Path, **of: str) -> None:
+    from safetensors.numpy import save_file
 
-    ranks, history, record_file = spec.scored_outputs
-    record = Record.begun(spec, report)
-    record.outcome, record.versions = outcome, library_versions()
-    write_ranks(ranks, None, None)
-    write_history(history, report.history)
-    write_json(record_file, record)
+    with replacing(path) as partial:
+        save_file({}, partial, metadata=of)
 
 
 def _record_kill(spec: ArtefactSpec, outcome: Outcome) -> None:
+    record: ArtefactRecord
     match spec:
-        case PriorSpec():
-            from safetensors.numpy import save_file
+        case Spec():
+            from rsitr.retrieval.rank_files import write_ranks
 
-            weights, left_out, _ = spec.outputs
-            with replacing(weights) as partial:
-                save_file({}, partial, metadata={"prior": spec.id.path})
-            write_csv(left_out, ("dataset", "image", "class", "reason"), ())
-            write_json(spec.record_file, SceneRecord.begun(spec).model_copy(update={"outcome": outcome}))
+            report = read_report(spec.cell)
+            assert report is not None
+            record = Record.begun(spec, report).model_copy(update={"versions": library_versions()})
+            write_ranks(spec.scored_outputs[0], None, None)
+            write_history(spec.scored_outputs[1], report.history)
+        case PriorSpec():
+            record = SceneRecord.begun(spec)
+            _write_no_weights(spec.outputs[0], prior=spec.id.path)
+            write_csv(spec.outputs[1], ("dataset", "image", "class", "reason"), ())
         case TwoStageSpec():
-            write_json(spec.record_file, TwoStageRecord.begun(spec).model_copy(update={"outcome": outcome}))
+            record = TwoStageRecord.begun(spec)
         case StudySpec():
             from rsitr.retrieval.failures import write_failures
 
+            record = Study.begun(spec)
             write_failures([], spec.outputs[0])
-            write_json(spec.record_file, Study.begun(spec).model_copy(update={"outcome": outcome}))
+        case _:
+            raise TypeError(spec)
+    write_json(spec.record_file, record.model_copy(update={"outcome": outcome}))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 from rsitr.params import SCENES, CellId, Params, PriorId
 from rsitr.pipeline.inputs import check_two_stages, prior, priors, query, study_cells, study_partner, teacher
@@ -15,9 +15,12 @@ from rsitr.records.study import StudySpec
 from rsitr.records.two_stage import TwoStageSpec
 from rsitr.stages.entries import code_of
 
+S = TypeVar("S", bound=ArtefactSpec)
+
 
 def open_params(config: dict[str, Any]) -> Params:
-    """Parameters from a parsed params.yaml, every cell of the chosen experiment checked against its method."""
+    """Parameters from a parsed params.yaml, cells and datasets of the chosen experiment checked."""
+    from rsitr.datasets import get_dataset
     from rsitr.methods.catalog import check
     from rsitr.params import parse_params
 
@@ -26,18 +29,12 @@ def open_params(config: dict[str, Any]) -> Params:
     check(params, cells)
     for cell in cells:
         teacher(params, cell)
-    _check_datasets(params)
-    check_two_stages(params, params.experiment)
-    return params
-
-
-def _check_datasets(params: Params) -> None:
-    """Raise ``ParamsError`` for a dataset without a file here, wherever the chosen experiment names it."""
-    from rsitr.datasets import get_dataset
-
+    # Raises for one without a file here.
     named = [name for each in map(params.prior, priors(params, params.experiment)) for name in each.named]
     for dataset in dict.fromkeys([*params[params.experiment].sources, *named]):
         get_dataset(dataset)
+    check_two_stages(params, params.experiment)
+    return params
 
 
 def check_cell(params: Params, cell: CellId) -> None:
@@ -70,6 +67,11 @@ def _spec_of(params: Params, cell: CellId) -> Spec:
         teacher=spec_of(params, taught_by) if taught_by else None,
         prior=prior_spec(params, begun_as) if begun_as else None,
     )
+    return _coded(spec)
+
+
+def _coded(spec: S) -> S:
+    """A specification with the identity of its code."""
     return spec.model_copy(update={"code": code_of(spec)})
 
 
@@ -82,9 +84,8 @@ def packages_of(settings: dict[str, Any]) -> dict[str, str]:
 
 def prior_spec(params: Params, wanted: PriorId) -> PriorSpec:
     """What a prior is expected to be."""
-    facts = params.prior(wanted)
-    spec = PriorSpec(**wanted._asdict(), prior=facts, threads=params[wanted.experiment].threads, code={})
-    return spec.model_copy(update={"code": code_of(spec)})
+    threads = params[wanted.experiment].threads
+    return _coded(PriorSpec(**wanted._asdict(), prior=params.prior(wanted), threads=threads, code={}))
 
 
 def two_stage_specs(params: Params, experiment: str) -> list[TwoStageSpec]:
@@ -93,15 +94,15 @@ def two_stage_specs(params: Params, experiment: str) -> list[TwoStageSpec]:
     for wanted, shortlists in params.two_stages(experiment).items():
         scorer, chosen = (spec_of(params, cell) for cell in wanted.cells)
         spec = TwoStageSpec(scorer=scorer, filter=chosen, shortlists=tuple(shortlists), threads=scorer.threads, code={})
-        found.append(spec.model_copy(update={"code": code_of(spec)}))
+        found.append(_coded(spec))
     return found
 
 
 def study_spec(params: Params, cell: CellId) -> StudySpec:
     """What the study of a cell is expected to be."""
     own, partner = spec_of(params, cell), study_partner(params, cell)
-    spec = StudySpec(cell=own, two_encoders=spec_of(params, partner) if partner else None, threads=own.threads, code={})
-    return spec.model_copy(update={"code": code_of(spec)})
+    other = spec_of(params, partner) if partner else None
+    return _coded(StudySpec(cell=own, two_encoders=other, threads=own.threads, code={}))
 
 
 def artefacts(params: Params, experiment: str) -> Iterator[ArtefactSpec]:

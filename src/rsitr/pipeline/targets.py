@@ -38,30 +38,29 @@ class Graph:
         Raises ``ParamsError`` for anything that is wrong with the parameters.
         """
         self.params = open_params({name: value for name, value in config.items() if name != "base"})
-        self._check_config()
-        self.name = self.params.experiment
-        self.experiment: Experiment = self.params[self.name]
-        self.present = Present()
-        self.specs = {spec.item: spec for spec in artefacts(self.params, self.name)}
-
-    def _check_config(self) -> None:
         plain = {"experiment", "strict"}
         if load_params().model_dump(exclude=plain) != self.params.model_dump(exclude=plain):
             raise ParamsError(
                 "--config may set experiment, strict and base alone: edit params.yaml, which every job reads"
             )
+        self.name = self.params.experiment
+        self.experiment: Experiment = self.params[self.name]
+        self.present = Present()
+        self.specs = {spec.item: spec for spec in artefacts(self.params, self.name)}
 
     # What is to be computed
 
     @cached_property
     def outdated(self) -> dict[str, ArtefactSpec]:
         """Artefacts that have no current record, by item."""
-        return {item: spec for item, spec in self.specs.items() if self._outdated(spec)}
-
-    def _outdated(self, spec: ArtefactSpec) -> bool:
-        if self.present.record(spec) is None or self.present.stale(spec):
-            return True
-        return isinstance(spec, Spec) and self.present.superseded(spec)
+        present = self.present
+        return {
+            item: spec
+            for item, spec in self.specs.items()
+            if present.record(spec) is None
+            or present.stale(spec)
+            or (isinstance(spec, Spec) and present.superseded(spec))
+        }
 
     @cached_property
     def waiting(self) -> dict[str, list[str]]:
@@ -87,25 +86,17 @@ class Graph:
         return {item: spec for item, spec in self.outdated.items() if item not in self.waiting}
 
     @cached_property
-    def without_checkpoint(self) -> dict[str, Spec]:
-        """Cells with a current record whose checkpoint is not here, by item."""
-        cells = {
-            item: spec for item, spec in self.specs.items() if isinstance(spec, Spec) and item not in self.outdated
-        }
-        return {item: spec for item, spec in cells.items() if not all(map(Path.is_file, spec.trained_outputs))}
+    def without_weights(self) -> list[str]:
+        """Cells and priors with a current record whose weights are not here, or of a cell how they were trained."""
+        current = (spec for item, spec in self.specs.items() if item not in self.outdated)
+        trained = (spec for spec in current if isinstance(spec, Spec | PriorSpec))
+        return [spec.item for spec in trained if not all(map(Path.is_file, spec.trained_outputs))]
 
     @property
-    def cells(self) -> list[Spec]:
-        """The cells of the matrix."""
-        return [spec for spec in self.specs.values() if isinstance(spec, Spec)]
-
-    @cached_property
-    def without_weights(self) -> dict[str, PriorSpec]:
-        """Priors with a current record whose weights are not here, by item."""
-        found = {
-            item: spec for item, spec in self.specs.items() if isinstance(spec, PriorSpec) and item not in self.outdated
-        }
-        return {item: spec for item, spec in found.items() if not spec.outputs[0].is_file()}
+    def checkpoints(self) -> list[str]:
+        """What training leaves of every cell of the matrix."""
+        cells = (spec for spec in self.specs.values() if isinstance(spec, Spec))
+        return [path.as_posix() for spec in cells for path in spec.trained_outputs]
 
     def pattern(self, kind: str, chosen: Iterable[str] | None = None) -> str:
         """What the wildcard ``place`` of a rule matches: the places of ``chosen`` items, or of those needed."""
@@ -120,8 +111,8 @@ class Graph:
 
     def records(self, *kinds: str) -> list[str]:
         """The records of some kinds, but for what has to wait."""
-        chosen = (spec for spec in self.specs.values() if spec.kind in kinds and spec.item not in self.waiting)
-        return [spec.record_file.as_posix() for spec in chosen]
+        specs = self.specs.values()
+        return _names(spec.record_file for spec in specs if spec.kind in kinds and spec.item not in self.waiting)
 
     def notice(self) -> str:
         """What `all` leaves out for want of checkpoints; empty where it leaves out nothing."""
@@ -153,42 +144,38 @@ class Graph:
     def inputs_of(self, item: str) -> list[str]:
         """The files that the computation of an artefact reads."""
         spec = self.specs[item]
+        others = [other for other in spec.rests_on.values() if isinstance(other, Spec)]
         found = [*spec.inputs]
-        cells = [spec] if isinstance(spec, Spec) else []
-        for other in spec.rests_on.values():
-            if isinstance(other, Spec):
-                found += (
-                    other.trained_outputs if isinstance(spec, Spec) else [*other.trained_outputs, other.record_file]
-                )
-                cells.append(other)
-            elif isinstance(other, PriorSpec):
-                found += [other.outputs[0], other.record_file]
-        for cell in cells:
-            found += caption_files(self.params, cell.cell)
-            if cell.prior:
-                found += [cell.prior.outputs[0], cell.prior.record_file]
-        return list(dict.fromkeys(path.as_posix() for path in found))
+        for other in others:
+            found += other.trained_outputs if isinstance(spec, Spec) else [*other.trained_outputs, other.record_file]
+        for cell in [spec, *others] if isinstance(spec, Spec) else others:
+            found += self._read_by(cell)
+        return _names(found)
+
+    def _read_by(self, cell: Spec) -> list[Path]:
+        """What a cell reads besides tables and a teacher: what was made from captions, and a prior."""
+        prior = [*cell.prior.trained_outputs, cell.prior.record_file] if cell.prior else []
+        return [*caption_files(self.params, cell.cell), *prior]
 
     @cached_property
     def forced(self) -> list[str]:
         """Records that are there and outdated: file times cannot say so, as a clone writes all files at once."""
-        found = (spec.record_file for spec in self.needed.values())
-        return [path.as_posix() for path in found if path.is_file()]
+        return _names(spec.record_file for spec in self.needed.values() if spec.record_file.is_file())
 
     @cached_property
     def near_duplicates(self) -> list[str]:
         """Every comparison of images that the reports need."""
-        return [Paths.near_duplicates(*pair).as_posix() for pair in self.experiment.compared]
+        return _names(Paths.near_duplicates(*pair) for pair in self.experiment.compared)
 
     @cached_property
     def compared(self) -> list[str]:
         """The canonical tables behind them."""
-        return [Paths.dataset(first).as_posix() for first, second in self.experiment.compared if first == second]
+        return _names(Paths.dataset(first) for first, second in self.experiment.compared if first == second)
 
     @cached_property
     def clean(self) -> list[str]:
         """The clean tables of the matrix."""
-        return [Paths.clean(dataset, self.experiment.dedup).as_posix() for dataset in self.experiment.datasets]
+        return _names(Paths.clean(dataset, self.experiment.dedup) for dataset in self.experiment.datasets)
 
     @cached_property
     def data(self) -> list[str]:
@@ -201,28 +188,24 @@ class Graph:
         ]
         keywords = [Paths.keywords(dataset) for dataset in self.experiment.datasets]
         learned = [path for wanted in priors(self.params, self.name) for path in prior_spec(self.params, wanted).inputs]
-        others = dict.fromkeys(path.as_posix() for path in (*similar, *joint, *keywords, *learned))
-        return [*self.clean, *self.near_duplicates, *others]
+        return [*self.clean, *self.near_duplicates, *_names([*similar, *joint, *keywords, *learned])]
 
     @cached_property
     def papers(self) -> list[str]:
         """Papers whose pictures can be drawn: every checkpoint is here, or comes from a cell that is computed."""
-        return [paper for paper in PAPERS if self._drawable(paper)]
+        return [
+            paper
+            for paper in PAPERS
+            if (cells := self._pictured(paper))
+            and all(spec.item in self.needed or spec.trained_outputs[0].is_file() for spec in cells)
+        ]
 
-    def _drawable(self, paper: str) -> bool:
-        cells = PAPERS[paper].cells(self.params, self.name).values()
-        known = [spec_of(self.params, cell) for cell in cells]
-        return bool(cells) and all(spec.item in self.needed or spec.trained_outputs[0].is_file() for spec in known)
+    def _pictured(self, paper: str) -> list[Spec]:
+        return [spec_of(self.params, cell) for cell in PAPERS[paper].cells(self.params, self.name).values()]
 
     def picture_inputs(self, paper: str) -> list[str]:
         """What the pictures of a paper are drawn from."""
-        cells = PAPERS[paper].cells(self.params, self.name).values()
-        found = []
-        for cell in cells:
-            spec = spec_of(self.params, cell)
-            found += [*spec.trained_outputs, *caption_files(self.params, cell)]
-            found += [spec.prior.outputs[0], spec.prior.record_file] if spec.prior else []
-        return list(dict.fromkeys(path.as_posix() for path in found))
+        return _names(path for spec in self._pictured(paper) for path in (*spec.trained_outputs, *self._read_by(spec)))
 
     # Tables
 
@@ -236,15 +219,17 @@ class Graph:
         return [f"{Paths.tables(self.name)}/{name}" for name in table.files(self.experiment)]
 
     def table_files(self, *made_from: str) -> list[str]:
-        """The files of all tables that are made from some things, but for those whose data did not come with them."""
-        chosen = (table for kind in made_from for table in self.tables(kind) if not self._from_git(table))
-        return [path for table in chosen for path in self.paths(table)]
+        """The files of all tables that are made from some things.
 
-    def _from_git(self, table: Declared) -> bool:
-        """Whether a table is there and its data is not, nor comes with anything that is computed."""
-        if table.made_from not in ("canonical", "near duplicates") or self.needed or self.at_hand:
-            return False
-        return Path(self.paths(table)[0]).is_file()
+        Left out are tables from git whose data is not here, nor comes with anything that is computed.
+        """
+        found = []
+        for table in (table for kind in made_from for table in self.tables(kind)):
+            files = self.paths(table)
+            of_data = table.made_from in ("canonical", "near duplicates")
+            if not of_data or self.needed or self.at_hand or not Path(files[0]).is_file():
+                found += files
+        return found
 
     @cached_property
     def at_hand(self) -> bool:
@@ -263,7 +248,7 @@ class Graph:
     def table_inputs(self, table: Declared) -> list[str]:
         """What a table that is not of records is made from."""
         if table.made_from == "canonical":
-            return [Paths.dataset(dataset).as_posix() for dataset in self.experiment.datasets]
+            return _names(map(Paths.dataset, self.experiment.datasets))
         return [*self.compared, *self.near_duplicates, *self.clean] if table.made_from == "near duplicates" else []
 
     def marks(self) -> list[str]:
@@ -277,10 +262,7 @@ class Graph:
         """Canonical tables of the members of a joint protocol, and the near duplicates inside and between them."""
         members = joint_protocols()[protocol]
         pairs = combinations_with_replacement(members, 2) if dedup == "copies" else ()
-        return [
-            path.as_posix()
-            for path in (*map(Paths.dataset, members), *(Paths.near_duplicates(*pair) for pair in pairs))
-        ]
+        return _names([*map(Paths.dataset, members), *(Paths.near_duplicates(*pair) for pair in pairs)])
 
     # Resources
 
@@ -298,6 +280,11 @@ class Graph:
     def memory(self) -> int:
         """MB of a cell; never more than this machine has to give, or the cell would never start."""
         return min(self.experiment.mem_mb, machine_memory_mb())
+
+
+def _names(paths: Iterable[Path]) -> list[str]:
+    """Paths as Snakemake has them, each once."""
+    return list(dict.fromkeys(path.as_posix() for path in paths))
 
 
 def code(*modules: str) -> str:

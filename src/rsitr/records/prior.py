@@ -54,9 +54,14 @@ class PriorSpec(ArtefactSpec):
         return Paths.prior(self.id) / "scenes.json"
 
     @property
+    def trained_outputs(self) -> list[Path]:
+        """The backbone."""
+        return [Paths.prior_weights(self.id)]
+
+    @property
     def outputs(self) -> list[Path]:
         """The backbone, the images that were left out, the record."""
-        return [Paths.prior_weights(self.id), Paths.prior(self.id) / "left_out.csv", self.record_file]
+        return [*self.trained_outputs, Paths.prior(self.id) / "left_out.csv", self.record_file]
 
     @property
     def inputs(self) -> list[Path]:
