@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Container, Iterable, Mapping, Sequence
-from functools import cached_property
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
+from functools import cache, cached_property
 from typing import Any, Literal, NamedTuple
 
 from rsitr.records.code import Key, Sources
 from rsitr.records.statements import Statement, changed_files, difference, statements
 
-RUNS = ("base", "again", "head")
+RUNS = {"base": 0, "again": 0, "head": 1}
+"""The replays, and the side that each is of: BASE or HEAD."""
 FREE = ("variants", "published")
 """Attributes of methods that may gain entries: the configuration that they come to is compared as a whole."""
 HIDDEN = ("'<no value>'", "_tuplegetter(")
@@ -41,39 +42,29 @@ class Changes:
     def __init__(self, plans: tuple[Plan, Plan], wanted: Mapping[str, list[str]], codes: tuple[Sources, Sources]):
         """``wanted``: items of both trees -> the parts of their code that are to be compared."""
         self.plans, self.wanted, self.codes = plans, wanted, codes
-        self._read: dict[tuple[int, tuple[str, ...]], dict[Key, list[Statement]]] = {}
+        # Many items have the same entries, and reading takes seconds.
+        self.statements: Callable[[int, tuple[str, ...]], dict[Key, list[Statement]]] = cache(
+            lambda side, entries: statements(codes[side], entries)
+        )
+        self._compared = cache(lambda old, new: difference(self.statements(0, old), self.statements(1, new)))
 
     @cached_property
     def of(self) -> dict[tuple[str, str], tuple[list[Statement], list[Statement]]]:
         """(item, part) -> statements that only BASE has, and those that only HEAD has."""
         old, new = self.plans
-        known: dict[tuple[tuple[str, ...], tuple[str, ...]], tuple[list[Statement], list[Statement]]] = {}
-        found = {}
-        for name, parts in self.wanted.items():
-            for part in parts:
-                key = (tuple(old[name]["entries"][part]), tuple(new[name]["entries"][part]))
-                if key not in known:
-                    known[key] = self._compare(*key)
-                found[name, part] = known[key]
-        return found
-
-    def _compare(self, old: tuple[str, ...], new: tuple[str, ...]) -> tuple[list[Statement], list[Statement]]:
-        return difference(self.statements(0, old), self.statements(1, new))
-
-    def statements(self, side: int, entries: tuple[str, ...]) -> dict[Key, list[Statement]]:
-        """The statements of a tree that some entries reach; many items have the same, and reading takes seconds."""
-        if (side, entries) not in self._read:
-            self._read[side, entries] = statements(self.codes[side], entries)
-        return self._read[side, entries]
+        return {
+            (name, part): self._compared(tuple(old[name]["entries"][part]), tuple(new[name]["entries"][part]))
+            for name, parts in self.wanted.items()
+            for part in parts
+        }
 
     def watched(self, side: int) -> dict[str, list[list[int]]]:
         """The changed statements of a tree: file -> lines."""
-        found: dict[str, set[tuple[int, int]]] = {}
-        for both in self.of.values():
-            for statement in both[side]:
-                if statement.kind == "line":
-                    found.setdefault(statement.file, set()).add(statement.span)
-        return {name: sorted(map(list, spans)) for name, spans in sorted(found.items())}
+        found: dict[str, list[list[int]]] = {}
+        lines = (each for both in self.of.values() for each in both[side] if each.kind == "line")
+        for file, *span in sorted({(each.file, *each.span) for each in lines}):
+            found.setdefault(file, []).append(span)
+        return found
 
     def constants(self, side: int) -> list[str]:
         """The changed constants of a tree, dotted."""
@@ -96,10 +87,9 @@ class Judge:
     def ran(self) -> tuple[set[tuple[str, int, int]], set[tuple[str, int, int]]]:
         """(file, first and last line) of the changed statements that ran in any replay, of both trees."""
         found: tuple[set[tuple[str, int, int]], set[tuple[str, int, int]]] = (set(), set())
-        for run in RUNS:
+        for run, side in RUNS.items():
             for result in self.results[run].values():
-                for name, spans in result["ran"].items():
-                    found[int(run == "head")].update((name, *span) for span in spans)
+                found[side].update((name, *span) for name, spans in result["ran"].items() for span in spans)
         return found
 
     def verdicts(self) -> list[Verdict]:
@@ -166,13 +156,12 @@ class Judge:
         """The numbers of the changed statements of an item, but for constants whose values are compared."""
         trace = self.results["head"][name]["trace"]
         compared = {f".{entry[0].removeprefix('settings.')}" for entry in trace if entry[0].startswith("settings.")}
-        limits: Counter[str] = Counter()
-        named: Counter[str] = Counter()
-        for each in changed:
-            limits.update(each.limits)
-            if not (each.name in bound or each.name.endswith((*FREE, *compared))):
-                named.update(each.named)
-        return Amounts(limits, named, Counter(number for each in changed for number in each.literals))
+        others = [each for each in changed if not (each.name in bound or each.name.endswith((*FREE, *compared)))]
+        return Amounts(
+            limits=Counter(number for each in changed for number in each.limits),
+            named=Counter(number for each in others for number in each.named),
+            literals=Counter(number for each in changed for number in each.literals),
+        )
 
 
 class Amounts(NamedTuple):
