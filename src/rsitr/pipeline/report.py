@@ -23,12 +23,13 @@ CELLS = Path("results/cells")
 
 
 class Material:
-    """What the tables of an experiment are made from (``rsitr.tables.declared.Material``)."""
+    """What the tables of the experiment ``name`` are made from; everything is read when it is first asked for."""
 
     def __init__(self, params: Params, name: str):
         self.params, self.name = params, name
         self.experiment: Experiment = params[name]
         self.out = Paths.tables(name)
+        """Folder of its tables."""
         self.present = Present()
 
     @cached_property

@@ -26,49 +26,30 @@ GROUPS: dict[str, Source] = {"facts": "canonical", "records": "records"}
 """Names of groups of tables that are made from the same."""
 
 
-class Material(Protocol):
-    """What tables are made from. Everything is read when it is first asked for."""
+class _Material(Protocol):
+    """What tables need of ``rsitr.pipeline.report.Material``, which says what everything is."""
 
     name: str
-    """Of the experiment."""
     experiment: Experiment
     out: Path
-    """Folder of its tables."""
 
+    def write_overlaps(self) -> Path: ...
     @property
-    def view(self) -> View:
-        """The cells of the matrix."""
-
+    def view(self) -> View: ...
     @property
-    def series(self) -> Sequence[Series]:
-        """The two-stage retrievals."""
-
+    def series(self) -> Sequence[Series]: ...
     @property
-    def studied(self) -> Mapping[CellId, Sequence[str]]:
-        """The cells that the study of CLIP asks -> what their studies no longer agree with."""
-
+    def studied(self) -> Mapping[CellId, Sequence[str]]: ...
     @property
-    def scenes(self) -> Mapping[str, Sequence[str]]:
-        """Address of each prior -> the datasets that it learns from."""
-
+    def scenes(self) -> Mapping[str, Sequence[str]]: ...
     @property
-    def canonical(self) -> Mapping[str, Path]:
-        """The canonical tables of the matrix that are here."""
-
+    def canonical(self) -> Mapping[str, Path]: ...
     @property
-    def compared(self) -> Mapping[str, Path]:
-        """Those of everything whose images are compared."""
-
+    def compared(self) -> Mapping[str, Path]: ...
     @property
-    def near_duplicates(self) -> Mapping[tuple[str, str], Path]:
-        """The tables of near duplicates that are here."""
-
-    def write_overlaps(self) -> Path:
-        """Write how many test images are nearly in what the experiment trains on."""
-
+    def near_duplicates(self) -> Mapping[tuple[str, str], Path]: ...
     @property
-    def threads(self) -> int:
-        """Threads that a table may use."""
+    def threads(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -76,7 +57,7 @@ class Declared:
     """A table, or a few that belong together."""
 
     name: str
-    build: Callable[[Material], list[Path]]
+    build: Callable[[_Material], list[Path]]
     caption: str
     """For the workflow's report."""
     made_from: Source = "records"
