@@ -11,7 +11,7 @@ import json
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args
@@ -134,19 +134,13 @@ def _entry(slot: _Slot, scene: Scene, seed: int) -> dict[str, Any]:
     }
 
 
-def _transform(picture: Image.Image, transformation: Transformation) -> Image.Image:
-    if transformation == "resize":
-        return picture.resize((SIZE * 3 // 4, SIZE * 3 // 4), Image.Resampling.BICUBIC)
-    if transformation == "crop":
-        centre = ImageOps.crop(picture, SIZE // 16)
-        return centre.resize((SIZE, SIZE), Image.Resampling.BICUBIC)
-    if transformation == "flip":
-        return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    if transformation == "rotate":
-        return picture.transpose(Image.Transpose.ROTATE_90)
-    if transformation == "brightness":
-        return ImageEnhance.Brightness(picture).enhance(1.25)
-    return picture
+_CHANGES: dict[Transformation, Callable[[Image.Image], Image.Image]] = {
+    "resize": lambda picture: picture.resize((SIZE * 3 // 4, SIZE * 3 // 4), Image.Resampling.BICUBIC),
+    "crop": lambda picture: ImageOps.crop(picture, SIZE // 16).resize((SIZE, SIZE), Image.Resampling.BICUBIC),
+    "flip": lambda picture: picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT),
+    "rotate": lambda picture: picture.transpose(Image.Transpose.ROTATE_90),
+    "brightness": lambda picture: ImageEnhance.Brightness(picture).enhance(1.25),
+}
 
 
 def _encode(picture: Image.Image, copy: _Copy | None) -> bytes:
@@ -154,7 +148,8 @@ def _encode(picture: Image.Image, copy: _Copy | None) -> bytes:
     if copy is not None and copy.transformation == "jpeg":
         picture.save(buffer, "JPEG", quality=70)
     else:
-        changed = picture if copy is None else _transform(picture, copy.transformation)
+        change = _CHANGES.get(copy.transformation) if copy is not None else None
+        changed = change(picture) if change else picture
         changed.save(buffer, "PNG", compress_level=1)  # the grain barely compresses, whatever the level
     return buffer.getvalue()
 

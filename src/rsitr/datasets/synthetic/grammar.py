@@ -10,21 +10,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from rsitr.datasets.synthetic.description import (
-    AFLOAT,
-    BANDS,
-    COVERS,
-    SIDES,
-    Part,
-    Scene,
-    course,
-    flanks,
-    is_beside,
-    is_on,
-    place,
-    shore,
-    surrounds,
-)
+from rsitr.datasets.synthetic import description as facts
+from rsitr.datasets.synthetic.description import AFLOAT, BANDS, COVERS, SIDES, Part, Scene
 
 CAPTIONS = 5
 """Sentences per image, as in UCM-Captions, RSICD and RSITMD."""
@@ -32,31 +19,20 @@ CAPTIONS = 5
 _NOUNS: dict[str, tuple[str, ...]] = {
     "baseball field": ("baseball field", "baseball diamond"),
     "bay": ("parking space",),
-    "boat": ("boat",),
-    "bridge": ("bridge",),
-    "building": ("building",),
     "bunker": ("bunker", "sand bunker"),
     "canopy": ("tree",),
-    "car": ("car",),
-    "church": ("church",),
-    "container": ("container",),
     "court": ("tennis court",),
     "dunes": ("desert", "sandy desert"),
     "factory": ("factory building", "workshop"),
     "fields": ("farmland", "cropland"),
-    "house": ("house",),
     "meadow": ("meadow", "grassland"),
     "path": ("path", "trail"),
     "plane": ("plane", "airplane", "aircraft"),
     "playground": ("running track", "athletic track"),
-    "pond": ("pond",),
     "ridges": ("mountain",),
-    "river": ("river",),
-    "road": ("road",),
     "rock": ("rock", "stone"),
     "roofs": ("house", "roof"),
     "roundabout": ("roundabout", "traffic circle"),
-    "runway": ("runway",),
     "school": ("school building", "teaching building"),
     "sea": ("sea", "ocean"),
     "ship": ("ship", "vessel"),
@@ -64,11 +40,12 @@ _NOUNS: dict[str, tuple[str, ...]] = {
     "tank": ("storage tank", "round tank"),
     "terminal": ("terminal", "terminal building"),
     "track": ("railway track", "rail track"),
-    "train": ("train",),
-    "tree": ("tree",),
     "umbrella": ("parasol", "beach umbrella"),
 }
-"""Synonyms of a kind; no two kinds that may share a scene share a noun, or counts would become ambiguous."""
+"""Synonyms of the kinds that are not called by their own names alone.
+
+No two kinds that may share a scene share a noun, or counts would become ambiguous.
+"""
 _CROWDS = frozenset({"canopy", "ridges", "roofs"})
 """Covers described as many things; the other covers are one stretch of land."""
 _VERBS: dict[str, tuple[str, ...]] = {
@@ -161,6 +138,10 @@ def keywords(scene: Scene, rng: np.random.Generator) -> list[str]:
     return list(dict.fromkeys(chosen))[:5]
 
 
+def _nouns(part: Part) -> tuple[str, ...]:
+    return _NOUNS.get(part.kind, (part.kind,))
+
+
 def _article(phrase: str) -> str:
     return f"an {phrase}" if phrase[0] in "aeiou" else f"a {phrase}"
 
@@ -193,16 +174,18 @@ class _Speaker:
             self.patterns += [self._lies] * 4
 
     def sentence(self) -> str:
-        pattern = self.patterns[int(self.rng.integers(len(self.patterns)))]
-        return pattern()
+        return self.patterns[int(self.rng.integers(len(self.patterns)))]()
 
     def pick(self, options: Sequence[str]) -> str:
         return options[int(self.rng.integers(len(options)))]
 
     def keyword(self, part: Part) -> str:
-        noun = self.pick(_NOUNS[part.kind])
-        noun = _plural(noun) if _is_plural(part) else noun
+        noun = self._noun(part)
         return " ".join(filter(None, [self._colour(part, 0.7), noun]))
+
+    def _noun(self, part: Part) -> str:
+        noun = self.pick(_nouns(part))
+        return _plural(noun) if _is_plural(part) else noun
 
     def _chance(self, probability: float) -> bool:
         return bool(self.rng.random() < probability)
@@ -221,8 +204,7 @@ class _Speaker:
             self.pick(_SIZES[part.size]) if part.size and self._chance(0.8) else "",
             self._colour(part, 0.85 if part is self.scene.subject else 0.7),
         ]
-        noun = self.pick(_NOUNS[part.kind])
-        phrase = " ".join(filter(None, [*adjectives, _plural(noun) if _is_plural(part) else noun]))
+        phrase = " ".join(filter(None, [*adjectives, self._noun(part)]))
         if part.kind in SIDES:
             return f"the {phrase}"
         if part.kind in COVERS:
@@ -296,18 +278,17 @@ class _Speaker:
 
     def _related(self) -> str:
         """A sentence about a random pair of parts, if there is anything to say about their relation."""
-        order = [self.scene.parts[index] for index in self.rng.permutation(len(self.scene.parts))[:2]]
-        if len(order) < 2:
+        if len(order := self.rng.permutation(len(self.scene.parts))[:2]) < 2:
             return ""
-        part, other = order
+        part, other = (self.scene.parts[index] for index in order)
         be = "are" if _is_plural(part) else "is"
-        if is_on(part, other):
+        if facts.is_on(part, other):
             return f"{self._name(part)} {be} on {self._name(other)} ."
-        if flanks(part, other):
+        if facts.flanks(part, other):
             return f"{self._name(part)} {be} on {self.pick(('both sides', 'two sides'))} of {self._name(other)} ."
-        if surrounds(part, other):
+        if facts.surrounds(part, other):
             return f"{self._name(other)} is surrounded by {self._name(part)} ."
-        if is_beside(part, other) and part.kind not in AFLOAT:
+        if facts.is_beside(part, other) and part.kind not in AFLOAT:
             nearby = self.pick(("next to", "near", "beside", "close to"))
             return f"{self._name(part)} {be} {nearby} {self._name(other)} ."
         return ""
@@ -316,10 +297,10 @@ class _Speaker:
         part = self._part()
         image = self.pick(_IMAGES)
         be = "are" if _is_plural(part) else "is"
-        if part.kind in BANDS and course(part):
+        if part.kind in BANDS and facts.course(part):
             verb = self.pick(("run", "go")) if _is_plural(part) else self.pick(("runs", "goes"))
-            return f"{self._name(part)} {verb} {course(part)} through the {image} ."
-        where = shore(part) if part.kind in SIDES else place(part)
+            return f"{self._name(part)} {verb} {facts.course(part)} through the {image} ."
+        where = facts.shore(part) if part.kind in SIDES else facts.place(part)
         if not where:
             return ""
         preposition = {"left": "on", "right": "on", "top": "at", "bottom": "at"}.get(where, "in")
