@@ -43,8 +43,8 @@ def attention(
     out: Annotated[Path, typer.Option(help="The picture.")] = Path("results/attention.png"),
 ) -> None:
     """Draw what each word of a caption looks at in an image (MTGFE, Figs. 6 and 7)."""
-    from rsitr.examples.attention import read
-    from rsitr.examples.images import picture
+    from rsitr.examples.mtgfe import read
+    from rsitr.examples.panels import picture
     from rsitr.figures import word_attention
     from rsitr.stages.model import Trained
 

@@ -51,7 +51,7 @@ def peder_probabilities(
 
     A CLIP that is not trained needs its weights alone, any other a trained cell.
     """
-    from rsitr.examples.images import picture
+    from rsitr.examples.panels import picture
     from rsitr.stages.clip_probabilities import Asked, Probabilities, probabilities, ready
 
     pictures = [picture(path) for path in image]

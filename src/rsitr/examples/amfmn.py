@@ -10,8 +10,7 @@ import numpy as np
 from PIL import Image
 
 from rsitr.captions.queries import QueryMode
-from rsitr.examples.images import TestImages
-from rsitr.examples.ranking import encoded_test, found_images, masked
+from rsitr.examples.panels import TestImages, encoded_test, found_images, masked
 from rsitr.figures import localisation, ranked, saliency
 from rsitr.localisation.locate import locate
 from rsitr.localisation.metrics import Region, metrics

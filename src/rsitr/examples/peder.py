@@ -9,9 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from rsitr.errors import WeightsUnavailable
-from rsitr.examples.images import TestImages
-from rsitr.examples.ranking import encoded_test
-from rsitr.examples.space import draw_embeddings
+from rsitr.examples.panels import TestImages, draw_embeddings, encoded_test
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import Published, Spec
 from rsitr.records.study import CLIP_ONLY, TWO_ENCODERS

@@ -7,10 +7,8 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rsitr.examples.images import TestImages
-from rsitr.examples.ranking import encoded_test, found_captions, found_images, masked
-from rsitr.examples.space import draw_embeddings
-from rsitr.figures import ranked, ranked_captions, saliency
+from rsitr.examples.panels import TestImages, draw_embeddings, encoded_test, found_captions, found_images, masked
+from rsitr.figures import ranked, saliency
 from rsitr.records.cell import Spec
 from rsitr.stages.encode import Encoded
 from rsitr.stages.model import Trained, load_all
@@ -51,5 +49,5 @@ def draw_retrieval(model: Trained, encoded: Encoded, shown: TestImages, title: s
     among = f"found among {len(shown.split.paths)}, {title}", f"found among {len(shown.split.captions)}, {title}"
     return [
         ranked.draw(f"Images {among[0]}", images, out / "pir-images.png"),
-        ranked_captions.draw(f"Captions {among[1]}", captions, out / "pir-captions.png"),
+        ranked.draw_captions(f"Captions {among[1]}", captions, out / "pir-captions.png"),
     ]

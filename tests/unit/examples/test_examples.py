@@ -16,8 +16,8 @@ from rsitr.datasets.table import read_table
 from rsitr.errors import QueryError
 from rsitr.examples import mtgfe, pir
 from rsitr.examples.amfmn import build
-from rsitr.examples.attention import read, whole_words
-from rsitr.examples.images import picture
+from rsitr.examples.mtgfe import read, whole_words
+from rsitr.examples.panels import picture
 from rsitr.figures import saliency, word_attention
 from rsitr.methods.mtgfe import MTGFE
 from rsitr.methods.vse import VSE

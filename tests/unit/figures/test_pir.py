@@ -8,7 +8,7 @@ import pytest
 from matplotlib.colors import to_hex
 from matplotlib.figure import Figure
 
-from rsitr.figures import curves, embeddings, ranked_captions
+from rsitr.figures import curves, embeddings, ranked
 from rsitr.figures.ranked import FRAME
 
 CLASSES = ["a"] * 3 + ["b"] * 2 + [""]
@@ -62,9 +62,9 @@ def test_curves_have_their_points_and_the_published_one_is_dashed(drawn, tmp_pat
 
 
 def test_an_images_own_captions_are_framed(drawn, tmp_path):
-    hits = (ranked_captions.Hit("a port of $5 and $6", True), ranked_captions.Hit("a farm " * 30, False))
-    ranking = ranked_captions.Ranking(np.zeros((9, 9, 3), np.uint8), "port", hits)
-    ranked_captions.draw("Found", [ranking], tmp_path / "captions.png")
+    hits = (ranked.Caption("a port of $5 and $6", True), ranked.Caption("a farm " * 30, False))
+    ranking = ranked.Captions(np.zeros((9, 9, 3), np.uint8), "port", hits)
+    ranked.draw_captions("Found", [ranking], tmp_path / "captions.png")
     boxed = [
         text.get_text()
         for text in drawn[0].findobj(matplotlib.text.Text)
@@ -72,5 +72,5 @@ def test_an_images_own_captions_are_framed(drawn, tmp_path):
     ]
     assert boxed == [r"a port of \$5 and \$6"]
     (long,) = [text for text in texts_of(drawn[0]) if text.startswith("a farm")]
-    assert max(map(len, long.split("\n"))) <= ranked_captions.LETTERS
+    assert max(map(len, long.split("\n"))) <= ranked.CAPTION_LETTERS
     assert {"1", "2", "port", "a caption of the image itself"} <= set(texts_of(drawn[0]))

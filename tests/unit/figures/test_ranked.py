@@ -32,12 +32,12 @@ def texts_of(figure):
 
 
 def hits(*matches):
-    return tuple(ranked.Hit(plain(RED), match, f"class {place}") for place, match in enumerate(matches))
+    return tuple(ranked.Image(plain(RED), match, f"class {place}") for place, match in enumerate(matches))
 
 
 RANKINGS = (
-    ranked.Ranking("keywords", "", ("- port", "white boats"), hits(False, True, False), 2),
-    ranked.Ranking("both", "it costs $5 and $6 to " + "see " * 20 + "this", ("blue sea",), hits(False, False), 9),
+    ranked.Images("keywords", "", ("- port", "white boats"), hits(False, True, False), 2),
+    ranked.Images("both", "it costs $5 and $6 to " + "see " * 20 + "this", ("blue sea",), hits(False, False), 9),
 )
 
 
@@ -69,8 +69,8 @@ def test_the_texts_of_a_query(drawn, tmp_path):
 
 
 def test_other_images_with_the_text_of_the_query_have_a_dashed_frame(drawn, tmp_path):
-    found = (ranked.Hit(plain(RED), False, shares=True), ranked.Hit(plain(RED), True, shares=True), *hits(False))
-    ranked.draw("Found", [ranked.Ranking("sentence", "a port", (), found, 2)], tmp_path / "ranked.png")
+    found = (ranked.Image(plain(RED), False, shares=True), ranked.Image(plain(RED), True, shares=True), *hits(False))
+    ranked.draw("Found", [ranked.Images("sentence", "a port", (), found, 2)], tmp_path / "ranked.png")
     images = [axes for axes in drawn[0].findobj(ranked.Axes) if axes.images]
     styles = [axes.spines["top"].get_linestyle() for axes in images if axes.spines["top"].get_visible()]
     assert styles == [(0, (2, 2)), "solid"]
@@ -79,7 +79,7 @@ def test_other_images_with_the_text_of_the_query_have_a_dashed_frame(drawn, tmp_
 
 def test_a_long_text_has_room(drawn, tmp_path):
     for words in (8, 80):
-        ranked.draw("t", [ranked.Ranking("sentence", "word " * words, (), hits(True), 1)], tmp_path / "t.png")
+        ranked.draw("t", [ranked.Images("sentence", "word " * words, (), hits(True), 1)], tmp_path / "t.png")
     short, long = (figure.get_size_inches()[1] for figure in drawn)
     assert short == pytest.approx(0.6 + ranked.ROW)
     assert long == pytest.approx(0.6 + 0.16 * (10 + 4))  # eight words of five letters a line
