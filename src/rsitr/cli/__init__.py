@@ -15,17 +15,18 @@ from rsitr.cli.captions import captions
 from rsitr.cli.common import CellArgument, Commands, ExperimentArgument, ExperimentOption, cell_id, opened, show
 from rsitr.cli.data import data
 from rsitr.cli.dedup import dedup
-from rsitr.cli.examples import examples
-from rsitr.cli.locate import attention, locate
 from rsitr.cli.peder import peder
-from rsitr.cli.scenes import scenes
+from rsitr.cli.pictures import attention, examples, locate
 from rsitr.errors import ParamsError
+from rsitr.params import load_params
+from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.run import run as run_artefact
 from rsitr.pipeline.snakemake import snakemake
-from rsitr.pipeline.specs import artefacts, check_cell, find, spec_of
+from rsitr.pipeline.specs import artefacts, check_cell, find, prior_spec, spec_of
 from rsitr.pipeline.status import forget, status_of, summary
 from rsitr.records.cell import Spec
 from rsitr.records.certificates import Ledger
+from rsitr.records.prior import read_prior
 from rsitr.records.schemas import write_schemas
 from rsitr.tables.declared import GROUPS
 
@@ -34,6 +35,7 @@ app = Commands(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
+scenes = Commands(help="Train scene classifiers for methods to start from.", no_args_is_help=True)
 for name, commands in (("data", data), ("dedup", dedup), ("captions", captions), ("scenes", scenes), ("peder", peder)):
     app.add_typer(commands, name=name)
 for command in (locate, attention, examples):
@@ -137,6 +139,27 @@ def status(experiment: ExperimentArgument = None) -> None:
     show(table)
     for problem in Ledger.read().problems:
         print(problem)
+
+
+@scenes.command("report")
+def scenes_report(experiment: ExperimentArgument = None) -> None:
+    """The priors of an experiment: what they learned from, what was left out and why, how well they tell scenes."""
+    params = load_params()
+    name, present = experiment or params.experiment, Present()
+    table = Table("prior", "state", "accuracy %", "images", "held out", "left out", title=f"Priors of {name}")
+    for prior in params.priors(name):
+        record = read_prior(prior)
+        if record is None:
+            table.add_row(prior.path, "missing")
+            continue
+        stale = present.stale(prior_spec(params, prior))
+        state = " ".join([record.outcome.status, *(["stale:", *stale] if stale else [])])
+        accuracy = "" if record.accuracy is None else f"{record.accuracy:.2f}"
+        counts = (str(record.images.get(part, "")) for part in ("train", "held_out"))
+        reasons = [f"{count} {reason}" for reason, count in record.left_out.items()]
+        why = escape("\n".join([*reasons, record.outcome.reason]).strip())
+        table.add_row(prior.path, state, accuracy, *counts, why)
+    show(table)
 
 
 @app.command()

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from rsitr.cli.common import Commands, show
+from rsitr.cli.common import Commands, ThreadsOption, show
 from rsitr.errors import ParamsError
 from rsitr.params import Dedup
 from rsitr.records.paths import Paths
@@ -23,7 +23,7 @@ def captions_similarity(
     dataset: str,
     measure: Annotated[str, typer.Argument(help="bleu-1 to bleu-4, meteor, or released.")],
     dedup: Annotated[Dedup, typer.Option(help="Which cleaned view of the dataset.")] = "none",
-    threads: Annotated[int, typer.Option(min=1, help="Threads to divide the work among.")] = 2,
+    threads: ThreadsOption = 2,
 ) -> None:
     """Compute how similar every distinct training caption is to the captions of every training image.
 
@@ -57,7 +57,7 @@ def captions_statistics(
     datasets: Annotated[list[str] | None, typer.Argument(help="Datasets whose canonical tables are built.")] = None,
     json: Annotated[Path | None, typer.Option(help="An annotation of your own in Karpathy's layout.")] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the table, its bars and the maps.")] = None,
-    threads: Annotated[int, typer.Option(min=1, help="Threads to divide the work among.")] = 2,
+    threads: ThreadsOption = 2,
 ) -> None:
     """How long, how varied and how similar the captions of datasets are: the numbers of AMFMN's Fig. 9."""
     from rsitr.tables import statistics

@@ -27,6 +27,7 @@ DatasetOption = Annotated[
     str | None, typer.Option("--dataset", help="What it was trained on [the experiment's first].")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of the training.")]
+ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads to divide the work among.")]
 
 
 class Commands(typer.Typer):

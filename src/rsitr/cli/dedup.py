@@ -13,6 +13,7 @@ from rsitr.params import Dedup
 from rsitr.records.paths import Paths
 
 dedup = Commands(help="Find near-duplicate images inside and between datasets.", no_args_is_help=True)
+SecondArgument = Annotated[str | None, typer.Argument(help="Default: the first one, for those inside it.")]
 
 
 @dedup.command("thumbnails")
@@ -27,7 +28,7 @@ def dedup_thumbnails(dataset: str) -> None:
 @dedup.command("pairs")
 def dedup_near_duplicates(
     first: str,
-    second: Annotated[str | None, typer.Argument(help="Default: the first one, for those inside it.")] = None,
+    second: SecondArgument = None,
     shard: Annotated[str | None, typer.Option(help="A part of the work, as 0/8 for the first of eight.")] = None,
 ) -> None:
     """Find the pairs of images of which one is a crop of the other, whatever its orientation, size and colours."""
@@ -35,9 +36,8 @@ def dedup_near_duplicates(
 
     one, other = sorted((first, second or first))
     part = parse_shard(shard) if shard else WHOLE
-    out = (
-        Paths.near_duplicates_shard(one, other, part.index, part.count) if shard else Paths.near_duplicates(one, other)
-    )
+    whole = Paths.near_duplicates(one, other)
+    out = Paths.near_duplicates_shard(one, other, part.index, part.count) if shard else whole
     pairs, _ = write_near_duplicates(Paths.thumbnails(one), Paths.thumbnails(other), out, part)
     print(f"{out}: {pairs} pairs")
 
@@ -71,7 +71,7 @@ def dedup_joint(
 @dedup.command("show")
 def dedup_show(
     first: str,
-    second: Annotated[str | None, typer.Argument(help="Default: the first one, for those inside it.")] = None,
+    second: SecondArgument = None,
     out: Annotated[Path, typer.Option(help="A PNG file.")] = Path("near-duplicates.png"),
     pair: Annotated[tuple[str, str] | None, typer.Option(help="The image ids of one pair; default: all.")] = None,
     weakest: Annotated[bool, typer.Option("--weakest", help="Begin with those that agree least.")] = False,
