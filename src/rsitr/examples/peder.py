@@ -49,7 +49,6 @@ ONLY_PRINTED = (
     "of an airport."
 )
 
-
 Column = tuple[str, Asked | str]
 """A CLIP of the table: its head, ``clip@rn50 (RN50)``, and the model or why there is none."""
 

@@ -20,7 +20,6 @@ POINTS = 401
 LABELS_AT = 0.3
 """Similarity at which the curves of panel (b) have their labels."""
 
-
 Curve = tuple[float, float, str, float]
 """The margin for one pair of settings: gamma, beta, its label and the similarity at which it has it."""
 

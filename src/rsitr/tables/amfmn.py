@@ -13,7 +13,6 @@ MARGINS, DECAYS = ("0.4", "0.6", "0.8"), ("3", "5", "7")
 CHOSEN = ("0.6", "5")
 """Largest margin and decay in the paper's other tables, which are the method's defaults."""
 
-
 WHICH_SCAN = "the paper does not say whether this is SCAN t2i or i2t"
 WHICH_CAMP = "the paper does not say whether this is CAMP-triplet or CAMP-bce"
 COMPARED = (
@@ -176,7 +175,6 @@ TABLE_7 = PaperTable(
 )
 
 TABLES = (TABLE_2, TABLE_3, TABLE_4, TABLE_5, TABLE_6, TABLE_7)
-
 
 TABLE = Declared(
     "amfmn",

@@ -11,7 +11,6 @@ from rsitr.tables.paper_table import PaperRow, PaperTable, printed_row
 
 DATASETS = ("ucm", "sydney", "rsicd", "rsitmd")
 
-
 OF_SCAN = "copied from AMFMN's Table II: there SCAN t2i on ucm and sydney, SCAN i2t on rsicd and rsitmd"
 OF_AMFMN = "copied from AMFMN's Table II: there AMFMN-fusion on ucm and rsicd, AMFMN-sim on sydney and rsitmd"
 _row = partial(printed_row, "mtgfe2023", "table2")
@@ -70,7 +69,6 @@ TABLE_3 = PaperTable(
 )
 
 TABLES = (TABLE_2, TABLE_3)
-
 
 TABLE = Declared(
     "mtgfe",

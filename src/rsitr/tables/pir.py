@@ -15,7 +15,6 @@ DATASETS = ("rsicd", "rsitmd")
 SIZED = {**HEADERS, "params_m": "parameters (M)"}
 DETECTED = "published with detected regions (RoI Transformer) instead of the cells of a feature map"
 
-
 _row = partial(printed_row, "pir2024")
 
 

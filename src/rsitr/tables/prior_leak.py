@@ -40,7 +40,6 @@ DIFFERENCES = f"The first prior minus the second; {significance.METHOD}"
 NOT_SEEN = "no test image has a near duplicate in what the priors were trained on"
 NONE = "No method of this experiment has results with more than one prior (setting `instruction_weights`)."
 
-
 PARTS = ("all", "overlapping", "other")
 
 
