@@ -85,17 +85,18 @@ class Sources:
     def module(self, name: str) -> Module | None:
         """A module of the package, or None where the name is not one."""
         if name not in self._modules:
-            self._modules[name] = self._read(name)
+            top, *parts = name.split(".")
+            base = self.package.joinpath(*parts)
+            found = (path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file())
+            path = next(found, None) if top == self.name else None
+            self._modules[name] = read_module(name, path) if path else None
         return self._modules[name]
 
-    def _read(self, name: str) -> Module | None:
-        top, *parts = name.split(".")
-        base = self.package.joinpath(*parts)
-        found = (path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file())
-        path = next(found, None) if top == self.name else None
-        if path is None:
-            return None
-        return read_module(name, path)
+    def statement(self, key: Key) -> tuple[ast.stmt, Module]:
+        """The statement of a definition, and the module that it is in."""
+        module = self.module(key.module)
+        assert module is not None
+        return module.tree.body[key.place], module
 
     def find(self, dotted: str) -> list[Key] | str | None:
         """What a dotted name stands for: definitions, the name of a module of ours, or None for anything else."""
@@ -112,9 +113,8 @@ class Sources:
     def definition(self, key: Key) -> Definition:
         """A definition in its canonical form."""
         if key not in self._definitions:
-            module = self.module(key.module)
-            assert module is not None
-            self._definitions[key] = Reader(self, module).read(module.tree.body[key.place], key)
+            statement, module = self.statement(key)
+            self._definitions[key] = Reader(self, module).read(statement, key)
         return self._definitions[key]
 
     def reach(self, entries: Iterable[str]) -> dict[Key, Definition]:
@@ -131,8 +131,7 @@ class Sources:
             if key in found:
                 continue
             found[key] = definition = self.definition(key)
-            module = self.module(key.module)
-            assert module is not None
+            _, module = self.statement(key)
             waiting += [*definition.refers, *(Key(key.module, place) for place in module.effects)]
             for name in definition.mentions - mentioned:
                 waiting += pending.pop(name, [])
@@ -158,9 +157,7 @@ class Sources:
     def _lineage(self, key: Key) -> Iterator[Key]:
         """A definition, and where it is a class, those of the package that it inherits from."""
         yield key
-        module = self.module(key.module)
-        assert module is not None
-        node = module.tree.body[key.place]
+        node, module = self.statement(key)
         for base in node.bases if isinstance(node, ast.ClassDef) else ():
             for parent, owner in self._base(base, module)[0]:
                 yield from self._lineage(Key(owner.name, owner.tree.body.index(parent)))
@@ -177,10 +174,7 @@ class Sources:
         root = f"{module.name}.{base.id}" if base.id in module.bound else module.imported.get(base.id, base.id)
         dotted = ".".join([root, *reversed(names)])
         found = self.find(dotted)
-        if not isinstance(found, list):
-            return [], dotted
-        owners = [(self.module(key.module), key.place) for key in found]
-        return [(owner.tree.body[place], owner) for owner, place in owners if owner], dotted
+        return [self.statement(key) for key in found] if isinstance(found, list) else [], dotted
 
     def _entry(self, entry: str) -> list[Key]:
         found = self.find(entry)
@@ -235,10 +229,6 @@ class Reader:
         facts = (frozenset(self.libraries), frozenset(self.files), frozenset(self.mentions), tuple(self.methods))
         return Definition(text, tuple(self.refers), *facts)
 
-    def text(self, nodes: list[ast.AST]) -> str:
-        """Some expressions."""
-        return self._text(nodes)
-
     def head(self, node: ast.stmt, without: Iterable[str]) -> str:
         """A statement without some of its fields; empty for one that computes nothing.
 
@@ -247,7 +237,8 @@ class Reader:
         computes = isinstance(node, COMPOUND) or self._statement(node)
         return self._fields(node, without) if computes else ""
 
-    def _text(self, node: object) -> str:
+    def text(self, node: object) -> str:
+        """A node, a list of some, or a plain value."""
         match node:
             case ast.Name():
                 return self._name(node.id)
@@ -261,10 +252,9 @@ class Reader:
             case ast.stmt():
                 return self._statement(node)
             case ast.Lambda():
-                return self._scoped(node, [*_parameters(node.args)])
+                return self._scoped(node, _parameters(node.args))
             case ast.ListComp() | ast.SetComp() | ast.DictComp() | ast.GeneratorExp():
-                names = [name for part in node.generators for name in bound_names(part.target)]
-                return self._scoped(node, names)
+                return self._scoped(node, (name for part in node.generators for name in bound_names(part.target)))
             case ast.ExceptHandler() | ast.MatchAs() | ast.MatchStar():
                 return self._fields(node, replace={"name": self._name(node.name) if node.name else ""})
             case ast.arg():
@@ -272,7 +262,7 @@ class Reader:
             case ast.AST():
                 return self._fields(node)
             case list():
-                return "[" + ",".join(filter(None, map(self._text, node))) + "]"
+                return "[" + ",".join(filter(None, map(self.text, node))) + "]"
             case _:
                 return repr(node)
 
@@ -284,7 +274,7 @@ class Reader:
             if replace and name in replace:
                 parts.append(f"{name}={replace[name]}")
             elif name not in hidden and value not in (None, []):
-                parts.append(f"{name}={self._text(value)}")
+                parts.append(f"{name}={self.text(value)}")
         return f"{type(node).__name__}({','.join(parts)})"
 
     def _statement(self, node: ast.stmt, top: bool = False) -> str:
@@ -294,9 +284,9 @@ class Reader:
             case ast.Expr(value=ast.Call(func=said)) if ast.unparse(said) in SAID:
                 return self._called(node.value)
             case ast.Raise(exc=ast.Call(func=kind)):
-                return f"Raise({self._text(kind)})"
+                return f"Raise({self.text(kind)})"
             case ast.Assert():
-                return f"Assert({self._text(node.test)})"
+                return f"Assert({self.text(node.test)})"
             case ast.Import() | ast.ImportFrom():
                 return ""
             case ast.FunctionDef() | ast.AsyncFunctionDef():
@@ -310,22 +300,20 @@ class Reader:
 
     def _called(self, message: ast.expr) -> str:
         """What a message calls of the package on its way; empty where it calls nothing."""
-        own = [part for part in ast.walk(message) if isinstance(part, ast.Call) and self._is_own(part.func)]
-        return f"Called({self._text(own)})" if own else ""
-
-    def _is_own(self, node: ast.AST) -> bool:
-        """Whether an expression refers to a definition of the package."""
-        other = Reader(self.sources, self.module)
-        other.scopes = [*self.scopes]
-        other._text(node)
-        return bool(other.refers)
+        own = []
+        for call in (part for part in ast.walk(message) if isinstance(part, ast.Call)):
+            other = Reader(self.sources, self.module)
+            other.scopes = [*self.scopes]
+            other.text(call.func)
+            if other.refers:
+                own.append(call)
+        return f"Called({self.text(own)})" if own else ""
 
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, top: bool) -> str:
-        before, signature = self._text(node.decorator_list), self._fields(node.args)
-        parameters = list(_parameters(node.args))
+        before, signature = self.text(node.decorator_list), self._fields(node.args)
         local = [name for statement in node.body for name in bound_names(statement)]
         outer = {name for part in ast.walk(node) if isinstance(part, ast.Global | ast.Nonlocal) for name in part.names}
-        scope = {name: name for name in parameters}
+        scope = {name: name for name in _parameters(node.args)}
         for name in local:
             if name not in outer:
                 # What a local variable is called changes nothing.
@@ -338,56 +326,49 @@ class Reader:
             for name, target in imports(part)
         }
         self.scopes.append(scope | {name: f"={target}" for name, target in imported.items()})
-        body = self._text(node.body)
+        body = self.text(node.body)
         self.scopes.pop()
         name = "" if top else self._name(node.name)
         return f"{type(node).__name__}({name},{before},{signature},{body})"
 
     def _class(self, node: ast.ClassDef, top: bool) -> str:
-        head = self._text([*node.decorator_list, *node.bases, *node.keywords])
+        head = self.text([*node.decorator_list, *node.bases, *node.keywords])
         if not top:
-            return f"ClassDef({self._name(node.name)},{head},{self._text(node.body)})"
+            return f"ClassDef({self._name(node.name)},{head},{self.text(node.body)})"
         parts = []
         names = {name: name for statement in node.body for name in bound_names(statement)}
         lazy = set() if self.sources.is_open(node, self.module) else set(_callable_by_name(node))
         self.methods += sorted(lazy)
         for statement in node.body:
-            if is_overload(statement):
-                continue
             if isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef):
-                if statement.name in lazy:
-                    continue
-                parts.append(f"{statement.name}:{self._function(statement, top=True)}")
-                continue
-            parts.append(self._class_level(statement, names))
+                if statement.name not in lazy and not is_overload(statement):
+                    parts.append(f"{statement.name}:{self._function(statement, top=True)}")
+            else:
+                # Annotations of fields count: pydantic checks and changes values by them.
+                parts.append("" if is_constant(statement) else self._inside(names, statement))
         return f"ClassDef({head},{parts})"
 
-    def _class_level(self, statement: ast.stmt, names: dict[str, str]) -> str:
-        """A field or attribute of a class. Annotations count: pydantic checks and changes values by them."""
-        if is_constant(statement):
-            return ""
-        self.scopes.append(names)
-        text = self._fields(statement)
-        self.scopes.pop()
-        return text
-
-    def _scoped(self, node: ast.AST, names: list[str]) -> str:
+    def _scoped(self, node: ast.AST, names: Iterable[str]) -> str:
         """A comprehension or lambda, whose variables are its own."""
-        self.scopes.append({name: f"%{len(self.scopes)}.{place}" for place, name in enumerate(dict.fromkeys(names))})
+        own = enumerate(dict.fromkeys(names))
+        return self._inside({name: f"%{len(self.scopes)}.{place}" for place, name in own}, node)
+
+    def _inside(self, scope: dict[str, str], node: ast.AST) -> str:
+        self.scopes.append(scope)
         text = self._fields(node)
         self.scopes.pop()
         return text
 
     def _name(self, name: str) -> str:
+        if root := self._import_of(name):
+            return self._dotted(root, name)
         for scope in reversed(self.scopes):
             if name in scope:
-                return self._dotted(scope[name][1:], name) if scope[name].startswith("=") else scope[name]
+                return scope[name]
+        if name in self.own:
+            return "<self>"
         if name in self.module.bound:
-            if name in self.own:
-                return "<self>"
             return self._reference([Key(self.module.name, place) for place in self.module.bound[name]], name)
-        if name in self.module.imported:
-            return self._dotted(self.module.imported[name], name)
         return name
 
     def _attribute(self, node: ast.Attribute) -> str:
@@ -399,9 +380,10 @@ class Reader:
         self.mentions.update(names)
         if isinstance(value, ast.Name) and (root := self._import_of(value.id)):
             return self._dotted(".".join([root, *reversed(names)]), value.id)
-        return f"Attribute({self._text(node.value)},{node.attr})"
+        return f"Attribute({self.text(node.value)},{node.attr})"
 
     def _import_of(self, name: str) -> str | None:
+        """The dotted name that an import, here or at the top of the module, binds a name to."""
         for scope in reversed(self.scopes):
             if name in scope:
                 return scope[name][1:] if scope[name].startswith("=") else None
@@ -446,12 +428,9 @@ def _callable_by_name(node: ast.ClassDef) -> Iterator[str]:
             yield method.name
 
 
-def _parameters(arguments: ast.arguments) -> Iterator[str]:
-    for part in (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs):
-        yield part.arg
-    for one in (arguments.vararg, arguments.kwarg):
-        if one:
-            yield one.arg
+def _parameters(arguments: ast.arguments) -> list[str]:
+    named = (*arguments.posonlyargs, *arguments.args, *arguments.kwonlyargs, arguments.vararg, arguments.kwarg)
+    return [each.arg for each in named if each]
 
 
 @cache

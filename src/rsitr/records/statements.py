@@ -63,10 +63,8 @@ def statements(sources: Sources, entries: Iterable[str]) -> dict[Key, list[State
 
 
 def _of_definition(sources: Sources, key: Key) -> Iterator[Statement]:
-    module = sources.module(key.module)
-    assert module is not None
-    walker = _Walker(sources, module, key)
-    yield from walker.top(module.tree.body[key.place], key.method, sources.definition(key).methods)
+    statement, module = sources.statement(key)
+    yield from _Walker(sources, module, key).top(statement, key.method, sources.definition(key).methods)
 
 
 Side = list[Statement]
@@ -231,7 +229,7 @@ class _Walker:
 
     def _text(self, nodes: Sequence[ast.AST]) -> tuple[str, frozenset[Key]]:
         reader = Reader(self.sources, self.module, named=True)
-        return reader.text(list(nodes)), frozenset(reader.refers)
+        return reader.text([*nodes]), frozenset(reader.refers)
 
     def _line(
         self,
