@@ -35,13 +35,12 @@ class Coverage:
         lines = self._lines(frame.f_code)
         if lines is None:
             return None
-        lines.add(frame.f_lineno)
 
         def line(frame: FrameType, event: str, argument: object) -> Callable[..., Any]:
             lines.add(frame.f_lineno)
             return line
 
-        return line
+        return line(frame, event, argument)
 
     @contextmanager
     def __call__(self) -> Iterator[None]:

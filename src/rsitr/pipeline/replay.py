@@ -15,7 +15,6 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
-import os
 import shutil
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -32,6 +31,7 @@ from rsitr.pipeline.slices import BATCH, shortened, write_slice
 from rsitr.pipeline.specs import artefacts, find, open_params
 from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec
+from rsitr.records.files import write_text
 from rsitr.records.paths import Paths
 from rsitr.records.prior import PriorSpec
 from rsitr.records.provenance import sha256_json
@@ -47,18 +47,15 @@ TILE, PAIRS = 24, 2**20
 """Side of the small tiles, and numbers in the small blocks of pairs."""
 
 
-def plan(params: Params, experiment: str) -> Iterator[dict[str, Any]]:
+def plan(params: Params, experiment: str) -> list[dict[str, Any]]:
     """Everything of an experiment, each configuration once: of its first seed."""
-    seen: set[str] = set()
+    first: dict[str, ArtefactSpec] = {}
     for spec in artefacts(params, experiment):
-        if spec.configuration not in seen:
-            seen.add(spec.configuration)
-            yield {
-                "name": spec.item,
-                "configuration": spec.configuration,
-                "entries": entries(spec),
-                "identities": spec.code,
-            }
+        first.setdefault(spec.configuration, spec)
+    return [
+        {"name": spec.item, "configuration": each, "entries": entries(spec), "identities": spec.code}
+        for each, spec in first.items()
+    ]
 
 
 class Killed(BaseException):
@@ -102,18 +99,8 @@ class Replayer:
         if spec.item not in self.traces:
             for other in spec.rests_on.values():
                 self.trace(other)
-            match spec:
-                case PriorSpec():
-                    found = self._prior(spec)
-                case Spec():
-                    found = self._cell(spec)
-                case TwoStageSpec():
-                    found = self._two_stage(spec)
-                case StudySpec():
-                    found = self._study(spec)
-                case _:
-                    raise TypeError(spec)
-            self.traces[spec.item] = found
+            kinds = {Spec: self._cell, PriorSpec: self._prior, TwoStageSpec: self._two_stage, StudySpec: self._study}
+            self.traces[spec.item] = kinds[type(spec)](spec)  # type: ignore[operator]
         return self.traces[spec.item]
 
     def _data(self, dataset: str, dedup: str = "none") -> None:
@@ -170,18 +157,14 @@ class Replayer:
                 write_matrix(name, captions, matrix)
 
     def _short(self, spec: Spec) -> Spec:
-        return spec.model_copy(
-            update={
-                "settings": spec.settings | shortened(spec),
-                "teacher": self._short(spec.teacher) if spec.teacher else None,
-                "prior": self._short_prior(spec.prior) if spec.prior else None,
-            }
-        )
+        teacher, prior = spec.teacher and self._short(spec.teacher), spec.prior and self._short_prior(spec.prior)
+        changed = {"settings": spec.settings | shortened(spec), "teacher": teacher, "prior": prior}
+        return spec.model_copy(update=changed)
 
     @staticmethod
     def _short_prior(spec: PriorSpec) -> PriorSpec:
-        settings = {"epochs": 1, "batch_size": min(BATCH, spec.prior.settings.batch_size)}
-        short = spec.prior.settings.model_copy(update=settings)
+        whole = spec.prior.settings
+        short = whole.model_copy(update={"epochs": 1, "batch_size": min(BATCH, whole.batch_size)})
         return spec.model_copy(update={"prior": spec.prior.model_copy(update={"settings": short})})
 
     def _prior(self, whole: PriorSpec) -> Trace:
@@ -195,10 +178,9 @@ class Replayer:
         for pair in spec.prior.compared:
             self._near_duplicates(pair)
         spoil(Paths.prior_weights(spec.id).parent)
-        trace: Trace = [("settings", json.dumps(spec.prior.settings.model_dump(mode="json"), sort_keys=True))]
-        trace += [
-            ("course", _hexed(train.learning_rate_factor(step, total) for step in range(total))) for total in (7, 400)
-        ]
+        trace: Trace = [("settings", _json(spec.prior.settings.model_dump(mode="json")))]
+        for total in (7, 400):
+            trace.append(("course", _hexed(train.learning_rate_factor(step, total) for step in range(total))))
         with _recorded(train, train.SceneTrainer, trace):
             record = _twice(lambda: train.train(spec))
         trace += [("status", record.outcome.status), ("accuracy", repr(record.accuracy)), ("loss", repr(record.loss))]
@@ -208,9 +190,9 @@ class Replayer:
         spec = self._short(whole)
         self._clean(spec)
         trace = [*self._course(whole), *self._train(spec)]
-        for tokens in [*Path("cache/tokens").glob("*.npy")][:1]:
-            if self._first("damaged tokens"):
-                damage(tokens)
+        tokens = next(Path("cache/tokens").glob("*.npy"), None)
+        if tokens and self._first("damaged tokens"):
+            damage(tokens)
         return [*trace, *self._evaluate(spec)]
 
     def _first(self, what: str) -> bool:
@@ -227,10 +209,7 @@ class Replayer:
         from rsitr.stages.setup import configuration as of
 
         config = of(spec)
-        trace: Trace = [
-            (f"settings.{name}", json.dumps(value, sort_keys=True))
-            for name, value in config.model_dump(mode="json").items()
-        ]
+        trace = [(f"settings.{name}", _json(value)) for name, value in config.model_dump(mode="json").items()]
         if not isinstance(config, TrainingConfig):
             return trace
         for phase in config.course:
@@ -257,12 +236,11 @@ class Replayer:
 
         with patch.object(train, "build_method", built), _recorded(train, train.Trainer, trace):
             report = _twice(lambda: train.train(spec))
-        trace += [("status", report.outcome.status)]
+        trace.append(("status", report.outcome.status))
         if report.outcome.status == "failed":
             trace.append(("reason", report.outcome.reason))
         trace += [("epoch", _hexed([each.loss, each.val_mr, each.learning_rate])) for each in report.history]
-        trace += [("selection", json.dumps(report.selection, sort_keys=True))]
-        trace += [("parameters", repr(report.parameters))]
+        trace += [("selection", _json(report.selection)), ("parameters", repr(report.parameters))]
         return [*trace, ("weights", _state(load_file(Paths.checkpoint(spec.cell) / "model.safetensors")))]
 
     def _evaluate(self, spec: Spec) -> Trace:
@@ -300,17 +278,17 @@ class Replayer:
         cells = {"scorer": self._short(whole.scorer), "filter": self._short(whole.filter)}
         record = two_stage.run(whole.model_copy(update=cells | {"shortlists": (3, 8, 20)}))
         trace: Trace = [("status", record.outcome.status), ("gallery", repr(record.gallery))]
-        return trace + [(f"metrics at {point.k}", json.dumps(point.metrics, sort_keys=True)) for point in record.points]
+        return trace + [(f"metrics at {point.k}", _json(point.metrics)) for point in record.points]
 
     def _study(self, whole: StudySpec) -> Trace:
         from rsitr.stages.clip_study import measure
 
-        other = self._short(whole.two_encoders) if whole.two_encoders else None
+        other = whole.two_encoders and self._short(whole.two_encoders)
         spec = whole.model_copy(update={"cell": self._short(whole.cell), "two_encoders": other})
         study = measure(spec)
-        trace: Trace = [("status", study.outcome.status), ("metrics", json.dumps(study.metrics, sort_keys=True))]
         listed = spec.outputs[0].read_text(encoding="utf-8")
-        return [*trace, ("failures", json.dumps(study.failures, sort_keys=True)), ("listed", sha256_json(listed))]
+        trace = [("status", study.outcome.status), ("metrics", _json(study.metrics))]
+        return [*trace, ("failures", _json(study.failures)), ("listed", sha256_json(listed))]
 
 
 def spoil(folder: Path) -> None:
@@ -340,6 +318,10 @@ def small_tiles(method: Any, encoded: Any, image_of: Any, text_group: Any) -> Tr
         both = rank_embeddings(scores.images, scores.texts, image_of, text_group=text_group, block=TILE)
     found = [*both, rerank(score, image_of, block=TILE)]
     return [("ranks in small tiles", _digest(*(side for ranks in found for side in (ranks.i2t, ranks.t2i))))]
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def _hexed(values: Iterable[float]) -> str:
@@ -380,14 +362,12 @@ def values(names: Iterable[str]) -> dict[str, str]:
     for name in names:
         parts = name.split(".")
         for cut in range(len(parts) - 1, 0, -1):
-            try:
+            with suppress(ModuleNotFoundError):
                 value: Any = importlib.import_module(".".join(parts[:cut]))
-            except ModuleNotFoundError:
-                continue
-            for part in parts[cut:]:
-                value = vars(value).get(part, "<no value>") if isinstance(value, type) else getattr(value, part)
-            found[name] = repr(value)
-            break
+                for part in parts[cut:]:
+                    value = vars(value).get(part, "<no value>") if isinstance(value, type) else getattr(value, part)
+                found[name] = repr(value)
+                break
     return found
 
 
@@ -399,12 +379,11 @@ def opened(experiment: str) -> Params:
 def run(request: dict[str, Any]) -> None:
     """Replay what a request names and write each trace to ``out`` as it is done, unless it is there already."""
     out = Path(request["out"])
-    out.mkdir(parents=True, exist_ok=True)
     coverage = Coverage(request.get("watched", {}))
     with coverage():  # what runs on import runs now
         replayer = Replayer(opened(request["experiment"]), Path(request["root"]))
         constants = values(request.get("constants", []))
-    (out / "values.json").write_text(json.dumps(constants), encoding="utf-8")
+    write_text(out / "values.json", json.dumps(constants))
     for name in request["items"]:
         path = out / f"{name.replace('/', '+')}.json"
         if path.is_file():
@@ -416,9 +395,7 @@ def run(request: dict[str, Any]) -> None:
             except Exception as error:  # what cannot be replayed is not certified, and the rest goes on
                 result = {"error": f"{type(error).__name__}: {error}"}
         result |= {"ran": coverage.seen(), "replayed": len(replayer.traces) - before}
-        partial = path.with_suffix(f".{os.getpid()}.part")
-        partial.write_text(json.dumps(result), encoding="utf-8")
-        partial.replace(path)
+        write_text(path, json.dumps(result))
         print(f"{name}: {result.get('error', 'replayed')}", file=sys.stderr, flush=True)
 
 
@@ -428,7 +405,7 @@ def main(arguments: list[str]) -> None:
     if Path("Snakefile").exists():
         sys.exit("rsitr: a replay overwrites checkpoints and records: run it in an empty folder with a params.yaml")
     if command == "plan":
-        json.dump([*plan(opened(argument), argument)], sys.stdout)
+        json.dump(plan(opened(argument), argument), sys.stdout)
     else:
         run(json.loads(Path(argument).read_text(encoding="utf-8")))
 
