@@ -109,7 +109,8 @@ class Certification:
         """
         if dirty := git("status", "--porcelain", "--", *WATCHED):
             raise RsitrError(f"there are uncommitted changes, and a certificate is about commits:\n{dirty}")
-        self.base, self.head = checked_out(commit_of(base)), checked_out(commit_of("HEAD"))
+        self.trees = checked_out(commit_of(base)), checked_out(commit_of("HEAD"))
+        self.base, self.head = self.trees
         check_libraries(self.base, self.head)
         self.experiment, self.workers, self.only, self.also = experiment, workers, only, also
         self.root = Path.cwd()
@@ -123,12 +124,10 @@ class Certification:
     @cached_property
     def plans(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Items by name, with the identities of their code, of both trees."""
-        running = [
-            (tree, self._start(tree, self._folder(run, "plan"), ["plan", self.experiment], True))
-            for tree, run in ((self.base, "base"), (self.head, "head"))
-        ]
+        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        running = [self._start(run, "plan", "plan", self.experiment, **pipes) for run in ("base", "head")]
         found = []
-        for tree, process in running:
+        for tree, process in zip(self.trees, running, strict=True):
             out, error = process.communicate()
             if process.returncode:
                 raise RsitrError(f"{tree.commit[:12]} cannot say what it has to replay:\n{error.decode()[-2000:]}")
@@ -140,40 +139,28 @@ class Certification:
         """Items of both trees whose code has changed -> the parts that no certificate connects yet."""
         old, new = self.plans
         found = {}
-        for name, item in new.items():
-            if name not in old or (self.only and name not in self.only):
-                continue
-            before, after = old[name]["identities"], item["identities"]
-            parts = [
-                part
-                for part in after
-                if part in before and not self.ledger.connects(part, before[part], after[part], item["configuration"])
-            ]
-            if parts:
-                found[name] = parts
-        return found
+        for name in (name for name in new if name in old and (not self.only or name in self.only)):
+            before, after, of = old[name]["identities"], new[name]["identities"], new[name]["configuration"]
+            both = [part for part in after if part in before]
+            found[name] = [part for part in both if not self.ledger.connects(part, before[part], after[part], of)]
+        return {name: parts for name, parts in found.items() if parts}
 
     # Replaying
 
     def _folder(self, run: str, group: str) -> Path:
         """A folder in which a run of a group of items takes place, with the parameters of its tree."""
         folder = self.place / run / group
-        tree = self.head if run == "head" else self.base
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("params.yaml", "requirements.lock"):
-            (folder / name).write_bytes((tree.folder / name).read_bytes())
+            (folder / name).write_bytes((self.trees[RUNS[run]].folder / name).read_bytes())
         return folder
 
-    def _start(self, tree: Tree, folder: Path, arguments: list[str], piped: bool = False) -> subprocess.Popen[bytes]:
-        threads = dict.fromkeys(THREAD_VARIABLES, "1")
+    def _start(self, run: str, group: str, *arguments: str, **streams: Any) -> subprocess.Popen[bytes]:
+        """Let the replay of a tree work in the folder of a group."""
+        tree, threads = self.trees[RUNS[run]], dict.fromkeys(THREAD_VARIABLES, "1")
         environment = os.environ | PATIENCE | threads | {"PYTHONPATH": str(tree.folder / "src")}
         command = [sys.executable, "-m", tree.module, *arguments]
-        if piped:
-            return subprocess.Popen(
-                command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            )
-        with (folder / "log").open("ab") as log:
-            return subprocess.Popen(command, cwd=folder, env=environment, stdout=log, stderr=log)
+        return subprocess.Popen(command, cwd=self._folder(run, group), env=environment, **streams)
 
     def _requests(self) -> Iterator[tuple[str, str, list[str]]]:
         """(run, group, items): the items of a dataset in a run are replayed by one process."""
@@ -188,15 +175,14 @@ class Certification:
     @cached_property
     def changes(self) -> Changes:
         """What differs between both trees in the code of what is wanted."""
-        base, head = (Sources(tree.folder / "src" / "rsitr") for tree in (self.base, self.head))
+        base, head = (Sources(tree.folder / "src" / "rsitr") for tree in self.trees)
         return Changes(self.plans, self.wanted, (base, head))
 
     def replay(self) -> None:
         """Replay everything that has not been replayed yet, a few processes at a time."""
-        waiting = []
+        todo, results = [], []
         for run, group, items in self._requests():
-            folder = self._folder(run, group)
-            side = int(run == "head")
+            folder, side = self._folder(run, group), RUNS[run]
             request = {
                 "experiment": self.experiment,
                 "items": items,
@@ -206,41 +192,34 @@ class Certification:
                 "constants": self.changes.constants(side),
             }
             write_json(folder / "request.json", request)
-            waiting.append((run, folder, items))
-        total = sum(len(items) for _, _, items in waiting)
+            own = [_result(folder, name) for name in items]
+            results += own
+            if not (all(map(Path.is_file, own)) and self._has_values(side, folder)):
+                todo.append((run, group))
         running: list[tuple[subprocess.Popen[bytes], Path]] = []
         broken: list[Path] = []
-        with Progress("replay", total, self._done(waiting)) as progress:
-            todo = [
-                (run, folder)
-                for run, folder, items in waiting
-                if self._done([(run, folder, items)]) < len(items) or not self._has_values(run, folder)
-            ]
+        with Progress("replay", len(results), sum(map(Path.is_file, results))) as progress:
             while todo or running:
                 while todo and len(running) < self.workers:
-                    run, folder = todo.pop(0)
-                    tree = self.head if run == "head" else self.base
-                    running.append((self._start(tree, folder, ["run", "request.json"]), folder))
+                    run, group = todo.pop(0)
+                    path = self.place / run / group / "log"
+                    with path.open("ab") as log:
+                        process = self._start(run, group, "run", "request.json", stdout=log, stderr=log)
+                    running.append((process, path))
                 time.sleep(1)
-                done = self._done(waiting)
+                done = sum(map(Path.is_file, results))
                 if done > progress.done:
                     progress.advance(steps=done - progress.done)
-                broken += [folder for process, folder in running if process.poll()]
-                running = [(process, folder) for process, folder in running if process.poll() is None]
+                broken += [path for process, path in running if process.poll()]
+                running = [(process, path) for process, path in running if process.poll() is None]
         if broken:
-            raise RsitrError(
-                f"a replay ended early: see {', '.join(str(folder / 'log') for folder in broken)}; run again"
-            )
+            raise RsitrError(f"a replay ended early: see {', '.join(map(str, broken))}; run again")
 
-    @staticmethod
-    def _done(waiting: Iterable[tuple[str, Path, list[str]]]) -> int:
-        return sum((folder / "out" / _file(name)).is_file() for _, folder, items in waiting for name in items)
-
-    def _has_values(self, run: str, folder: Path) -> bool:
+    def _has_values(self, side: int, folder: Path) -> bool:
         """Whether an earlier request, perhaps for other items, has asked for the constants of this one."""
         path = folder / "out" / "values.json"
         known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return set(self.changes.constants(int(run == "head"))) <= set(known)
+        return set(self.changes.constants(side)) <= set(known)
 
     # Judging
 
@@ -250,7 +229,7 @@ class Certification:
         found: dict[str, dict[str, dict[str, Any]]] = {run: {} for run in RUNS}
         for run, group, items in self._requests():
             for name in items:
-                path = self.place / run / group / "out" / _file(name)
+                path = _result(self.place / run / group, name)
                 if path.is_file():
                     found[run][name] = json.loads(path.read_text(encoding="utf-8"))
         return found
@@ -262,11 +241,9 @@ class Certification:
         for run, group, _ in self._requests():
             path = self.place / run / group / "out" / "values.json"
             if path.is_file():
-                tree = self.head if run == "head" else self.base
-                texts = json.loads(path.read_text(encoding="utf-8")).items()
-                found[int(run == "head")].update(
-                    {name: re.sub(r" at 0x[0-9a-f]+", "", text.replace(str(tree.folder), "")) for name, text in texts}
-                )
+                place = str(self.trees[RUNS[run]].folder)
+                for name, text in json.loads(path.read_text(encoding="utf-8")).items():
+                    found[RUNS[run]][name] = re.sub(r" at 0x[0-9a-f]+", "", text.replace(place, ""))
         return found
 
     def judge(self) -> list[Verdict]:
@@ -278,26 +255,17 @@ class Certification:
     def certificates(self, verdicts: Iterable[Verdict]) -> Iterator[Certificate]:
         """One for each part of each item that was certified."""
         old, new = self.plans
-        for verdict in verdicts:
-            if verdict.state != "certified":
-                continue
-            name = verdict.name
+        for name in (verdict.name for verdict in verdicts if verdict.state == "certified"):
             evidence = sha256_json(self.results["head"][name]["trace"])[:32]
             for part in self.wanted[name]:
-                yield Certificate(
-                    kind="replay",
-                    part=part,
-                    configuration=new[name]["configuration"],
-                    old=old[name]["identities"][part],
-                    new=new[name]["identities"][part],
-                    base=self.base.commit,
-                    head=self.head.commit,
-                    evidence=evidence,
-                )
+                before, after = old[name]["identities"][part], new[name]["identities"][part]
+                of, commits = new[name]["configuration"], (self.base.commit, self.head.commit)
+                yield Certificate("replay", part, of, before, after, *commits, evidence)
 
 
-def _file(name: str) -> str:
-    return f"{name.replace('/', '+')}.json"
+def _result(folder: Path, name: str) -> Path:
+    """What the replay of an item writes."""
+    return folder / "out" / f"{name.replace('/', '+')}.json"
 
 
 def certify(
