@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import TypeVar
 
+from rsitr.errors import DatasetError, Unsupported
 from rsitr.params import CellId, Experiment, Params
 from rsitr.pipeline.freshness import Present
-from rsitr.pipeline.inputs import study_cells
-from rsitr.pipeline.overlap import built, found_near_duplicates, training_overlaps
-from rsitr.pipeline.specs import scenes_of_priors, spec_of, study_spec, two_stage_specs
+from rsitr.pipeline.inputs import priors, study_cells
+from rsitr.pipeline.specs import prior_spec, scenes_of_priors, spec_of, study_spec, two_stage_specs
 from rsitr.pipeline.status import cores, refuse
 from rsitr.records.paths import Paths
 from rsitr.tables import leakage, two_stage
 from rsitr.tables.declared import Declared, chosen
-from rsitr.tables.entries import collect
+from rsitr.tables.entries import Overlaps, collect
 from rsitr.tables.two_stage import Series
 from rsitr.tables.view import View
 
 CELLS = Path("results/cells")
+K = TypeVar("K")
 
 
 class Material:
@@ -61,26 +63,56 @@ class Material:
     @property
     def canonical(self) -> Mapping[str, Path]:
         """The canonical tables of the matrix that are here."""
-        return built(self.experiment.datasets)
+        return _here((name, Paths.dataset(name)) for name in self.experiment.datasets)
 
     @property
     def compared(self) -> Mapping[str, Path]:
         """Those of everything whose images are compared."""
-        return built([*self.experiment.datasets, *self.experiment.sources])
+        names = [*self.experiment.datasets, *self.experiment.sources]
+        return _here((name, Paths.dataset(name)) for name in names)
 
     @property
     def near_duplicates(self) -> Mapping[tuple[str, str], Path]:
         """The tables of near duplicates that are here."""
-        return found_near_duplicates(self.params, self.name)
+        return _here((pair, Paths.near_duplicates(*pair)) for pair in self.experiment.compared)
 
     def write_overlaps(self) -> Path:
         """Write how many test images are nearly in what the experiment trains on."""
-        return leakage.write_training(training_overlaps(self.params, self.name), Paths.overlaps(self.name))
+        return leakage.write_training(self.training_overlaps(), Paths.overlaps(self.name))
+
+    def training_overlaps(self) -> Overlaps:
+        """How many test images have a near duplicate in what is trained on, and of how many; None where not known.
+
+        By dataset for its own training split, and by dataset and prior for the images that the prior learns from.
+        """
+        from rsitr.dedup.leakage import leaks, leaks_of
+        from rsitr.dedup.prior_images import select
+
+        datasets = self.experiment.datasets
+        clean = _here((name, Paths.clean(name, self.experiment.dedup)) for name in datasets)
+        tables = {**self.compared, **clean}
+        trained = leaks(tables, self.near_duplicates, "copies")
+        found: dict[str | tuple[str, str], tuple[int, int] | None] = {
+            name: trained.get(name) if name in clean else None for name in datasets
+        }
+        for prior in priors(self.params, self.name):
+            try:
+                images = [image[:2] for image in select(prior_spec(self.params, prior)).train]
+                seen = leaks_of(images, tables, self.near_duplicates, "copies")
+            except (DatasetError, Unsupported):
+                seen = {}  # a prior that cannot be trained has seen nothing, and what it would see is not known
+            found |= {(name, prior.path): seen.get(name) for name in datasets}
+        return found
 
     @property
     def threads(self) -> int:
         """Threads that a table may use."""
         return min(2, cores())
+
+
+def _here(files: Iterable[tuple[K, Path]]) -> dict[K, Path]:
+    """Those of some files that are here."""
+    return {key: path for key, path in files if path.is_file()}
 
 
 def build(params: Params, experiment: str, *, only: str | None = None, strict: bool = False) -> list[Path]:

@@ -12,7 +12,7 @@ from rsitr.errors import ParamsError, RsitrError
 from rsitr.methods import catalog
 from rsitr.params import CellId, PriorId, load_params, parse_params, prior_of
 from rsitr.pipeline import inputs as needs
-from rsitr.pipeline import overlap, report
+from rsitr.pipeline import report
 from rsitr.pipeline import run as running
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.run import Result, run
@@ -313,11 +313,11 @@ def test_what_a_prior_saw_of_the_test_sets_is_counted(change, sets):
     Paths.clean("scenes-b", "none").unlink()  # of another table
     expected = {("scenes-b", "tiny/mine"): (1, 2)}  # t is like b; u is like nothing; s is no test image
     share = {"settings": SETTINGS | {"held_out": 0.01}}
-    assert expected.items() <= overlap.training_overlaps(change(share), "tiny").items()
-    clean = overlap.training_overlaps(change(share | {"without": ["scenes-b"]}), "tiny")
+    assert expected.items() <= report.Material(change(share), "tiny").training_overlaps().items()
+    clean = report.Material(change(share | {"without": ["scenes-b"]}), "tiny").training_overlaps()
     assert clean["scenes-b", "tiny/mine"] == (0, 2)
     Paths.near_duplicates("scenes-a", "scenes-b").unlink()
-    assert overlap.training_overlaps(change(share), "tiny")["scenes-b", "tiny/mine"] is None
+    assert report.Material(change(share), "tiny").training_overlaps()["scenes-b", "tiny/mine"] is None
 
 
 def test_numbers_of_a_cell_whose_prior_saw_test_images_are_marked(change, sets):
