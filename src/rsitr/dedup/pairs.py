@@ -24,30 +24,14 @@ ORIENTATIONS = (
 )
 """Names of ``fingerprints.ORIENTATIONS``: what to do to the part to make it look like the box of the original."""
 
-SCHEMA = pa.schema(
-    [
-        ("first", pa.string()),
-        ("second", pa.string()),
-        ("first_split", pa.string()),
-        ("second_split", pa.string()),
-        ("part", pa.string()),
-        ("orientation", pa.string()),
-        ("top", pa.float32()),
-        ("left", pa.float32()),
-        ("height", pa.float32()),
-        ("width", pa.float32()),
-        ("similarity", pa.float32()),
-        ("detail", pa.float32()),
-        ("agreement", pa.float32()),
-    ]
-)
+TEXTS = ("first", "second", "first_split", "second_split", "part", "orientation")
+NUMBERS = ("top", "left", "height", "width", "similarity", "detail", "agreement")
+SCHEMA = pa.schema([*((name, pa.string()) for name in TEXTS), *((name, pa.float32()) for name in NUMBERS)])
 """``first`` and ``second`` are image ids. ``part`` is the one seen in a box of the other, after ``orientation``.
 
 ``top``, ``left``, ``height`` and ``width`` are the box in shares of the original's sides; ``similarity`` is the cosine
 of the fingerprints, ``detail`` the correlation of the pixels and ``agreement`` the share of their blocks that agree.
 """
-
-
 OVERHANG = 0.04
 """How far a box may reach beyond the original, as a share of its side."""
 

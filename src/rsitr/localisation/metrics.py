@@ -141,10 +141,8 @@ def ras(circles: Sequence[Circle], found: Points) -> float:
 
     The offset of a region is the mean distance of the peaks in its circle from the centre, and r without one.
     """
-    shifts = []
-    for region in circles:
-        inside = region.inside(found)
-        shifts.append(region.distances(inside).mean() / region.radius if len(inside) else 1.0)
+    inside = [(region, region.inside(found)) for region in circles]
+    shifts = [region.distances(points).mean() / region.radius if len(points) else 1.0 for region, points in inside]
     return float(np.expm1(RAS_SLOPE * np.mean(shifts)) / np.expm1(RAS_SLOPE))
 
 

@@ -60,10 +60,8 @@ class Ledger:
         problems: list[str] = []
         if not path.is_file():
             return cls()
-        text = path.read_text(encoding="utf-8", errors="replace")
-        lines = csv.reader(io.StringIO(text))
-        header = next(lines, [])
-        if header != list(Certificate._fields):
+        lines = csv.reader(io.StringIO(path.read_text(encoding="utf-8", errors="replace")))
+        if next(lines, []) != list(Certificate._fields):
             return cls((), [f"{path}: the first line has to be {','.join(Certificate._fields)}: restore it from git"])
         for fields in lines:
             where = f"{path}, line {lines.line_num}"

@@ -58,10 +58,9 @@ class StudySpec(ArtefactSpec):
         return self.cell.inputs
 
     @property
-    def rests_on(self) -> dict[str, ArtefactSpec]:
+    def rests_on(self) -> dict[str, Spec]:
         """The cell, and the one that it is timed next to."""
-        found: dict[str, ArtefactSpec | None] = {"cell": self.cell, "two_encoders": self.two_encoders}
-        return {name: spec for name, spec in found.items() if spec}
+        return {"cell": self.cell} | ({"two_encoders": self.two_encoders} if self.two_encoders else {})
 
 
 class Study(ArtefactRecord):
@@ -86,10 +85,10 @@ class Study(ArtefactRecord):
     @classmethod
     def _weights_of_the_cell(cls, raw: Any) -> Any:
         """The first version called them its own."""
-        if isinstance(raw, dict) and raw.get("version", 2) == 1:
-            return {name: value for name, value in raw.items() if name != "weights_sha"} | {
-                "cell_sha": raw.get("weights_sha", "")
-            }
+        if not isinstance(raw, dict) or raw.get("version", 2) != 1:
+            return raw
+        raw = dict(raw)
+        raw["cell_sha"] = raw.pop("weights_sha", "")
         return raw
 
     @classmethod

@@ -60,7 +60,7 @@ class TwoStageSpec(ArtefactSpec):
         return self.scorer.inputs
 
     @property
-    def rests_on(self) -> dict[str, ArtefactSpec]:
+    def rests_on(self) -> dict[str, Spec]:
         """Both cells."""
         return {"scorer": self.scorer, "filter": self.filter}
 
@@ -132,10 +132,7 @@ class TwoStageRecord(ArtefactRecord):
     @classmethod
     def begun(cls, spec: TwoStageSpec) -> TwoStageRecord:
         """The record before anything has come out, with the weights as they are now."""
-        used = {
-            name: current_weights_sha(spec.cell) or ""
-            for name, spec in (("scorer", spec.scorer), ("filter", spec.filter))
-        }
+        used = {name: current_weights_sha(part.cell) or "" for name, part in spec.rests_on.items()}
         return cls(**spec.id._asdict(), identities=spec.identities, used=used)
 
 
