@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import re
 from pathlib import Path
+from types import SimpleNamespace
 
 from rsitr.params import CellId, parse_params
 from rsitr.records.artefact import Outcome
@@ -25,6 +26,11 @@ def params(*blocks):
 def view(chosen, cells, stale=None, overlaps=None):
     """The experiment ``lab`` as its tables see it."""
     return View("lab", chosen["lab"], collect(chosen, "lab", cells, stale or {}, overlaps or {}))
+
+
+def written(table, out, **material):
+    """The files of a declared table of the experiment ``lab``, made from ``material``."""
+    return table.build(SimpleNamespace(name="lab", out=out, **material))
 
 
 class Records:

@@ -16,7 +16,6 @@ from rsitr.captions.misfits import ClassNames
 from rsitr.captions.spelling import misspellings
 from rsitr.captions.words import normal_form, words
 from rsitr.datasets.karpathy import SPLITS
-from rsitr.datasets.table import read_table
 from rsitr.records.files import write_csv
 
 FEW_WORDS = 3
@@ -160,11 +159,6 @@ def audit(frame: pd.DataFrame, dataset: str) -> list[Finding]:
         for kind, (_, check) in KINDS.items()
         for found, detail in check(captions)
     ]
-
-
-def audit_table(dataset: str, path: Path) -> list[Finding]:
-    """The audit of a canonical table; raises ``DatasetError`` where it has not been built."""
-    return audit(read_table(path)[0].to_pandas(), dataset)
 
 
 class Summary(NamedTuple):

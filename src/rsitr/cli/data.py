@@ -112,16 +112,18 @@ def data_audit(
     out: Annotated[Path | None, typer.Option(help="Write every finding to this csv file.")] = None,
 ) -> None:
     """What is wrong with the captions: blank, repeated, shared, misspelt, not of their class; nothing is changed."""
-    from rsitr.captions.audit import audit_table, summarise, write_findings
+    from rsitr.captions.audit import audit, summarise, write_findings
     from rsitr.datasets.karpathy import SPLITS
+    from rsitr.datasets.table import read_table
 
-    findings = {name: audit_table(name, Paths.dataset(name)) for name in dict.fromkeys(datasets)}
+    tables = {name: read_table(Paths.dataset(name))[0] for name in dict.fromkeys(datasets)}
+    findings = {name: audit(table.to_pandas(), name) for name, table in tables.items()}
     for name, found in findings.items():
-        table = Table("fault", *SPLITS, "images", "first example", title=f"{name}: captions by split, and images")
+        shown = Table("fault", *SPLITS, "images", "first example", title=f"{name}: captions by split, and images")
         for line in summarise(found):
             counts = map(str, (*line.captions.values(), line.images))
-            table.add_row(f"{line.kind}: {line.meaning}", *counts, escape(line.example))
-        show(table)
+            shown.add_row(f"{line.kind}: {line.meaning}", *counts, escape(line.example))
+        show(shown)
     if out:
         write_findings([finding for found in findings.values() for finding in found], out)
         print(out)

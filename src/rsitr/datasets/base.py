@@ -10,6 +10,8 @@ from typing import ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
+from rsitr.errors import DatasetError
+
 Split = Literal["train", "val", "test"]
 
 
@@ -101,3 +103,15 @@ def mirror_dir() -> Path | None:
     """The folder that ``RSITR_MIRROR`` names, or None."""
     value = os.environ.get("RSITR_MIRROR")
     return Path(value).expanduser() if value else None
+
+
+def class_folder_rows(root: Path, folder: str) -> Iterator[Row]:
+    """Rows of a classification set in ``<folder>/<Class>/<image>.jpg``, in path order: all train, without captions.
+
+    The class is the name of the folder in lower case. A folder without images raises ``DatasetError``.
+    """
+    images = sorted(path for path in (root / folder).glob("*/*.jpg") if path.is_file())
+    if not images:
+        raise DatasetError(f"{root / folder} holds no <class>/<image>.jpg: fetch the dataset again")
+    for path in images:
+        yield Row(path.name, path.relative_to(root).as_posix(), "train", path.parent.name.lower(), [], [])

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from rsitr.datasets.base import Bundle, Dataset, Row, Source
-from rsitr.datasets.class_folders import class_folder_rows
+from rsitr.datasets.base import Bundle, Dataset, Row, Source, class_folder_rows
 
 
 class RESISC45(Dataset):

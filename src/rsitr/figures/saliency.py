@@ -52,10 +52,7 @@ def _draw_sample(column: Sequence[Axes], sample: Sample) -> AxesImage:
 
 
 def draw(title: str, samples: Sequence[Sample], path: Path, quantity: str = "mask") -> Path:
-    """Write the picture as PNG, a column for each sample; ``quantity`` is what the mask shows.
-
-    Equal input gives equal bytes with the same matplotlib.
-    """
+    """Write the picture as PNG (``canvas``), a column for each sample; ``quantity`` is what the mask shows."""
     title = fill(title, LETTERS * (1 + len(samples)))
     with canvas(path, title, 1.1 + PANEL * len(samples), 0.6 + 3 * PANEL) as figure:
         grid = figure.subplots(3, len(samples), squeeze=False)

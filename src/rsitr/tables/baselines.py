@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import chain
-from pathlib import Path
 
 from rsitr.tables import significance
-from rsitr.tables.declared import Declared
-from rsitr.tables.layout import Group, Row, Table, write_tables
+from rsitr.tables.declared import sheet
+from rsitr.tables.layout import Group, Row, Table
 from rsitr.tables.view import View
 
 COLUMNS = ("seeds", "mR", *significance.COLUMNS)
@@ -42,17 +41,16 @@ def _against(view: View, baseline: str, methods: Sequence[str], prefix: str) -> 
     return Table(f"Against {baseline}{KINDS[prefix]}", caption, "method", groups, tuple(rows))
 
 
-def build(view: View, out_dir: Path) -> list[Path]:
-    """Write ``baselines.csv``, ``.md``, ``.tex`` and ``.html``; none without ``baselines`` in the experiment."""
+def tables(view: View) -> list[Table]:
+    """One for each baseline and each kind of ranks; none without ``baselines`` in the experiment."""
     wanted = view.experiment.baselines
-    tables = [_against(view, baseline, methods, prefix) for baseline, methods in wanted.items() for prefix in KINDS]
-    title = f"Methods of {view.name} against their baselines"
-    return write_tables(title, tables, view.name, out_dir / "baselines") if wanted else []
+    return [_against(view, baseline, methods, prefix) for baseline, methods in wanted.items() for prefix in KINDS]
 
 
-TABLE = Declared(
+TABLE = sheet(
     "baselines",
-    lambda material: build(material.view, material.out),
+    "Methods of {} against their baselines",
+    lambda material: tables(material.view),
     "Methods next to the baseline that params.yaml names: test mR, the difference and its interval by paired "
     "bootstrap, with and without identical captions counted.",
     concerns=lambda experiment: experiment.baselines,

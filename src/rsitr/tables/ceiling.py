@@ -12,8 +12,8 @@ from rsitr.captions.ceiling import Ceiling, expected_ceiling
 from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.table import read_table
 from rsitr.errors import DatasetError
-from rsitr.tables.declared import Declared
-from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
+from rsitr.tables.declared import sheet
+from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted
 
 RECALLS = Ceiling._fields
 HEADERS = tuple(f"{name[:3]} {name[4:].replace('r', 'R@')}" for name in RECALLS)
@@ -55,19 +55,16 @@ def _dataset(name: str, path: Path) -> Iterator[Row]:
         yield Row(f"{labelled(name, facts.synthetic)} {split}", tuple(map(Cell, (*counts, *found))), rule=place == 0)
 
 
-def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Path]:
-    """Write ``ceiling.csv``, ``.md``, ``.tex`` and ``.html`` into ``out_dir``.
-
-    ``tables`` maps each dataset to its canonical parquet; a missing one is NA with the reason.
-    """
+def table(tables: Mapping[str, Path]) -> Table:
+    """``tables`` maps each dataset to its canonical parquet; a missing one is NA with the reason."""
     rows = tuple(row for name, path in tables.items() for row in _dataset(name, path))
-    table = Table("Caption ceiling", CAPTION, "split", GROUPS, rows)
-    return write_tables(f"Caption ceilings of {experiment}", [table], experiment, out_dir / "ceiling")
+    return Table("Caption ceiling", CAPTION, "split", GROUPS, rows)
 
 
-TABLE = Declared(
+TABLE = sheet(
     "ceiling",
-    lambda material: build(material.canonical, material.name, material.out),
+    "Caption ceilings of {}",
+    lambda material: [table(material.canonical)],
     "The best recall that identical captions leave possible.",
-    "canonical",
+    made_from="canonical",
 )

@@ -12,8 +12,8 @@ from rsitr.captions.words import words
 from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
-from rsitr.tables.declared import Declared
-from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
+from rsitr.tables.declared import sheet
+from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted
 
 COLUMNS = (
     *(f"{split} images" for split in SPLITS),
@@ -58,19 +58,16 @@ def _row(name: str, path: Path) -> Row:
     return Row(labelled(name, facts.synthetic), tuple(map(Cell, statistics(frame, facts))))
 
 
-def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Path]:
-    """Write ``datasets.csv``, ``.md``, ``.tex`` and ``.html`` into ``out_dir``.
-
-    ``tables`` maps each dataset to its parquet; a missing one is NA with the reason.
-    """
+def table(tables: Mapping[str, Path]) -> Table:
+    """``tables`` maps each dataset to its parquet; a missing one is NA with the reason."""
     rows = tuple(_row(name, path) for name, path in tables.items())
-    table = Table("Datasets", CAPTION, "dataset", (Group("", COLUMNS),), rows)
-    return write_tables(f"Datasets of {experiment}", [table], experiment, out_dir / "datasets")
+    return Table("Datasets", CAPTION, "dataset", (Group("", COLUMNS),), rows)
 
 
-TABLE = Declared(
+TABLE = sheet(
     "datasets",
-    lambda material: build(material.canonical, material.name, material.out),
+    "Datasets of {}",
+    lambda material: [table(material.canonical)],
     "The datasets: images, captions, vocabulary and ceilings.",
-    "canonical",
+    made_from="canonical",
 )

@@ -11,10 +11,11 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from rsitr.errors import ParamsError
 from rsitr.params import CellId, Experiment
+from rsitr.tables.layout import Table, write_tables
 
 if TYPE_CHECKING:
     from rsitr.tables.two_stage import Series
@@ -73,6 +74,19 @@ class Declared:
         if not self.concerns(experiment):
             return []
         return [*(self.listed(experiment) if self.listed else rendered(self.name, *self.others))]
+
+
+def sheet(name: str, title: str, tables: Callable[[_Material], Iterable[Table]], caption: str, **rest: Any) -> Declared:
+    """Tables of one sheet, written as ``NAME.csv``, ``.md``, ``.tex`` and ``.html``; nothing without any table.
+
+    ``title`` has {} for the name of the experiment, ``rest`` are other fields of ``Declared``.
+    """
+
+    def build(material: _Material) -> list[Path]:
+        found = [*tables(material)]
+        return write_tables(title.format(material.name), found, material.name, material.out / name) if found else []
+
+    return Declared(name, build, caption, **rest)
 
 
 def rendered(name: str, *others: str) -> list[str]:

@@ -10,14 +10,13 @@ import pandas as pd
 from rsitr.datasets.table import read_table
 from rsitr.errors import DatasetError
 from rsitr.records.cell import Published
-from rsitr.tables.declared import Declared
-from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
+from rsitr.tables.declared import sheet
+from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted
 from rsitr.tables.mtgfe import DATASETS, TABLE_2
 from rsitr.tables.paper_table import NOT_PRINTED
 from rsitr.tables.published import lookup
 from rsitr.tables.view import ABSENT
 
-NAME = "mtgfe-table-1"
 PRINTED = {
     **{"images": "images", "captions": "captions", "captions_per_image": "captions per image"},
     **{"classes": "classes", "image_size_px": "side (px)"},
@@ -72,11 +71,10 @@ def _theirs(dataset: str) -> list[Cell]:
     return [noted(f"{values[metric]:g}", remarks.get(metric, "")) for metric in PRINTED]
 
 
-def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Path]:
-    """Write ``mtgfe-table-1`` as csv, md, tex and html.
+def table(tables: Mapping[str, Path]) -> Table:
+    """``tables`` maps each dataset of the experiment to its canonical parquet.
 
-    ``tables`` maps each dataset of the experiment to its canonical parquet. The paper's datasets come first, whether or
-    not the experiment has them, unless it has only synthetic ones.
+    The paper's datasets come first, whether or not the experiment has them, unless it has only synthetic ones.
     """
     found = {name: _ours(path) for name, path in tables.items()}
     real = () if found and all(synthetic for _, synthetic in found.values()) else DATASETS
@@ -86,15 +84,15 @@ def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Pa
         rows.append(Row(labelled(name, synthetic), (*ours, *(_theirs(name) if real else []))))
     groups = [Group("ours", COLUMNS), *([Group("MTGFE", COLUMNS, "published")] if real else [])]
     caption = f"{CAPTION} Published: as printed." if real else CAPTION
-    table = Table("MTGFE, Table 1: datasets", caption, "dataset", tuple(groups), tuple(rows))
-    return write_tables(f"Datasets of MTGFE, {experiment}", [table], experiment, out_dir / NAME)
+    return Table("MTGFE, Table 1: datasets", caption, "dataset", tuple(groups), tuple(rows))
 
 
-TABLE = Declared(
-    NAME,
-    lambda material: build(material.canonical, material.name, material.out),
+TABLE = sheet(
+    "mtgfe-table-1",
+    "Datasets of MTGFE, {}",
+    lambda material: [table(material.canonical)],
     "Table 1 of MTGFE: the datasets as printed and as they are here.",
-    "canonical",
+    made_from="canonical",
     # Only where the comparison of the paper's Table 2 is made do its datasets matter.
     concerns=lambda experiment: TABLE_2.concerns(experiment.methods),
 )

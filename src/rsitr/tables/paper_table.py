@@ -13,9 +13,10 @@ from itertools import chain, compress
 from pathlib import Path
 from typing import Any
 
+from rsitr.params import Experiment
 from rsitr.records.cell import Published
 from rsitr.tables import tidy
-from rsitr.tables.declared import rendered
+from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import Entry
 from rsitr.tables.layout import Cell, Group, Note, Row, Table, noted, write_tables
 from rsitr.tables.not_rebuilt import not_rebuilt
@@ -223,12 +224,17 @@ class _Rebuilt(View):
                     yield tidy.row(self.spec.name, entry, metric, numbers.get(metric))
 
 
-def files(tables: Iterable[PaperTable], methods: Sequence[str]) -> list[str]:
-    """Files of the tables of a paper of which any row is one of these methods.
+def declared(name: str, tables: Sequence[PaperTable], caption: str) -> Declared:
+    """The tables of a paper of which any row is a method of the experiment.
 
     Any other table would be the paper's numbers with nothing to compare them with.
     """
-    return [name for table in tables if table.concerns(methods) for name in rendered(table.name, "long.csv")]
+
+    def files(experiment: Experiment) -> list[str]:
+        concerned = (table for table in tables if table.concerns(experiment.methods))
+        return [file for table in concerned for file in rendered(table.name, "long.csv")]
+
+    return Declared(name, lambda material: build(tables, material.view, material.out), caption, listed=files)
 
 
 def build(tables: Iterable[PaperTable], view: View, out_dir: Path) -> list[Path]:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from rsitr.tables import paper_table
-from rsitr.tables.declared import Declared
 from rsitr.tables.paper_table import PaperRow, PaperTable, printed_row
 from rsitr.tables.view import HEADERS
 
@@ -226,9 +225,8 @@ def has_curves(methods: Sequence[str]) -> bool:
     return any(method.partition("@")[0] in ("pir-itr-hard", "pir-itr-soft") for method in methods)
 
 
-TABLE = Declared(
+TABLE = paper_table.declared(
     "pir",
-    lambda material: paper_table.build(TABLES, material.view, material.out),
+    TABLES,
     "Tables I to V of PIR: the printed numbers and ours, with the difference where the two are comparable.",
-    listed=lambda experiment: paper_table.files(TABLES, experiment.methods),
 )

@@ -9,15 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, combinations, product
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from rsitr.tables import significance
-from rsitr.tables.declared import Declared
+from rsitr.tables.declared import sheet
 from rsitr.tables.entries import Entry, alike, config_of
-from rsitr.tables.layout import Cell, Group, Row, Table, noted, write_tables
+from rsitr.tables.layout import Cell, Group, Row, Table, noted
 from rsitr.tables.leakage import read_images
 from rsitr.tables.significance import Recorded
 from rsitr.tables.view import View, averaged, seeds
@@ -135,20 +134,16 @@ def _difference_table(view: View, found: Sequence[Family]) -> Table:
     return Table("Differences between priors", DIFFERENCES, "method", groups, tuple(rows))
 
 
-def build(view: View, out_dir: Path, scenes: Scenes) -> list[Path]:
-    """Write ``prior-leak.csv``, ``.md``, ``.tex`` and ``.html``.
-
-    Which test images overlap is read from the table ``leakage`` in ``out_dir``; ``scenes`` says what the priors have
-    learned from. Without anything to compare, the only table says so.
-    """
-    found = list(families(view, scenes, read_images(out_dir)))
-    tables = [_table(view, found), *([_difference_table(view, found)] if found else [])]
-    return write_tables(f"The prior and the leak in {view.name}", tables, view.name, out_dir / "prior-leak")
+def tables(view: View, scenes: Scenes, overlaps: Seen) -> list[Table]:
+    """mR and its differences; without anything to compare, the only table says so."""
+    found = list(families(view, scenes, overlaps))
+    return [_table(view, found), *([_difference_table(view, found)] if found else [])]
 
 
-TABLE = Declared(
+TABLE = sheet(
     "prior-leak",
-    lambda material: build(material.view, material.out, material.scenes),
+    "The prior and the leak in {}",
+    lambda material: tables(material.view, material.scenes, read_images(material.out)),
     "What a prior that has seen the test images is worth: mR over all queries, over those of overlapping images and "
     "over the others.",
 )

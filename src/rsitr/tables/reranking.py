@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from itertools import chain
-from pathlib import Path
 
 from rsitr.tables import significance
-from rsitr.tables.declared import Declared
-from rsitr.tables.layout import Group, Row, Table, write_tables
+from rsitr.tables.declared import sheet
+from rsitr.tables.layout import Group, Row, Table
 from rsitr.tables.published import METRICS
 from rsitr.tables.view import HEADERS, View
 
@@ -44,14 +43,10 @@ def _table(view: View) -> Table:
     return Table("Re-ranking", CAPTION, "method", groups, tuple(rows))
 
 
-def build(view: View, out_dir: Path) -> list[Path]:
-    """Write ``reranking.csv``, ``.md``, ``.tex`` and ``.html``."""
-    return write_tables(f"Re-ranking in {view.name}", [_table(view)], view.name, out_dir / "reranking")
-
-
-TABLE = Declared(
+TABLE = sheet(
     "reranking",
-    lambda material: build(material.view, material.out),
+    "Re-ranking in {}",
+    lambda material: [_table(material.view)],
     "Every method before and after the multivariate re-ranking of GaLR: test recalls, the difference in mR and "
     "its interval.",
 )

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from pathlib import Path
 from statistics import mean
 from typing import NamedTuple
 
-from rsitr.tables.declared import Declared
+from rsitr.tables.declared import sheet
 from rsitr.tables.entries import Entry, Run, alike, config_of
-from rsitr.tables.layout import Cell, Group, Row, Table, noted, write_tables
+from rsitr.tables.layout import Cell, Group, Row, Table, noted
 from rsitr.tables.view import ABSENT, View, averaged, seeds
 
 COLUMNS = ("seeds", "mR, epoch chosen on val", "mR, epoch chosen on test", "inflation", "epochs on val", "on test")
@@ -98,13 +97,9 @@ def _table(view: View) -> Table:
     return Table("Choice of the epoch", CAPTION if rows else NONE, "method", groups, tuple(rows))
 
 
-def build(view: View, out_dir: Path) -> list[Path]:
-    """Write ``selection.csv``, ``.md``, ``.tex`` and ``.html``."""
-    return write_tables(f"Selection in {view.name}", [_table(view)], view.name, out_dir / "selection")
-
-
-TABLE = Declared(
+TABLE = sheet(
     "selection",
-    lambda material: build(material.view, material.out),
+    "Selection in {}",
+    lambda material: [_table(material.view)],
     "What choosing the epoch on the test split adds to mR.",
 )

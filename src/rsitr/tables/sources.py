@@ -5,12 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 from itertools import chain
-from pathlib import Path
 
 from rsitr.datasets import registry
 from rsitr.datasets.base import Bundle, Source
-from rsitr.tables.declared import Declared
-from rsitr.tables.layout import Cell, Group, Row, Table, write_tables
+from rsitr.tables.declared import sheet
+from rsitr.tables.layout import Cell, Group, Row, Table
 
 COLUMNS = ("origin", "file", "where", "revision", "bytes", "sha256", "licence")
 UNKNOWN = "not published"
@@ -46,26 +45,25 @@ def _files(name: str) -> Iterator[Row]:
             yield Row(name, tuple(map(Cell, ("generated", "none", "drawn by rsitr", "none", "", "", bundle.licence))))
 
 
-def build(datasets: Sequence[str], experiment: str, out_dir: Path) -> list[Path]:
-    """Write ``sources.csv``, ``.md``, ``.tex`` and ``.html`` into ``out_dir``.
+def listed(datasets: Sequence[str]) -> Iterator[Table]:
+    """The ``datasets`` of an experiment and every other one that is fetched, not drawn.
 
-    They list the ``datasets`` of the experiment and every other one that is fetched, not drawn, since what a method was
-    pretrained on also has a source.
+    What a method was pretrained on also has a source.
     """
     known = registry()
     others = [name for name, dataset in known.items() if name not in datasets and not dataset.synthetic]
     cited = [(name, known[name]) for name in [*datasets, *others]]
     rows = [Row(name, tuple(map(Cell, (it.title, it.bundles[0].homepage, it.citation)))) for name, it in cited]
     groups = (Group("", ("title", "homepage", "citation")),)
-    tables = [Table("Datasets", ABOUT_CITATIONS, "dataset", groups, tuple(rows))]
+    yield Table("Datasets", ABOUT_CITATIONS, "dataset", groups, tuple(rows))
     for title, names in (("Files of the datasets of the experiment", datasets), ("Files of other datasets", others)):
-        tables.append(Table(title, CAPTION, "dataset", (Group("", COLUMNS),), tuple(chain(*map(_files, names)))))
-    return write_tables(f"Sources of {experiment}", tables, experiment, out_dir / "sources")
+        yield Table(title, CAPTION, "dataset", (Group("", COLUMNS),), tuple(chain(*map(_files, names))))
 
 
-TABLE = Declared(
+TABLE = sheet(
     "sources",
-    lambda material: build(material.experiment.datasets, material.name, material.out),
+    "Sources of {}",
+    lambda material: listed(material.experiment.datasets),
     "Where the files of every dataset come from, with their sizes, hashes and licences.",
-    "sources",
+    made_from="sources",
 )

@@ -12,8 +12,8 @@ from rsitr.datasets.karpathy import SPLITS
 from rsitr.datasets.protocols import PROTOCOLS, Protocol
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
-from rsitr.tables.declared import Declared
-from rsitr.tables.layout import Cell, Group, Row, Table, noted, write_tables
+from rsitr.tables.declared import sheet
+from rsitr.tables.layout import Cell, Group, Row, Table, noted
 
 GROUPS = (
     Group("", ("dataset",)),
@@ -65,21 +65,18 @@ def _rows(frames: Mapping[str, pd.DataFrame], facts: Mapping[str, DatasetFacts])
         yield from (replace(row, rule=place == 0) for place, row in enumerate(rows))
 
 
-def build(tables: Mapping[str, Path], experiment: str, out_dir: Path) -> list[Path]:
-    """Write ``splits.csv``, ``.md``, ``.tex`` and ``.html`` into ``out_dir``.
-
-    ``tables`` maps each dataset to its canonical parquet. A protocol appears with the datasets it is defined on.
-    """
+def table(tables: Mapping[str, Path]) -> Table:
+    """``tables`` maps each dataset to its canonical parquet. A protocol appears with the datasets it is defined on."""
     read = {name: read_table(path) for name, path in tables.items()}
     frames = {name: table.to_pandas() for name, (table, _) in read.items()}
     facts = {name: fact for name, (_, fact) in read.items()}
-    table = Table("Split protocols", CAPTION, "protocol", GROUPS, tuple(_rows(frames, facts)))
-    return write_tables(f"Split protocols of {experiment}", [table], experiment, out_dir / "splits")
+    return Table("Split protocols", CAPTION, "protocol", GROUPS, tuple(_rows(frames, facts)))
 
 
-TABLE = Declared(
+TABLE = sheet(
     "splits",
-    lambda material: build(material.canonical, material.name, material.out),
+    "Split protocols of {}",
+    lambda material: [table(material.canonical)],
     "How many images and captions each split protocol gives to each split.",
-    "canonical",
+    made_from="canonical",
 )

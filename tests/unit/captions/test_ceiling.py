@@ -15,6 +15,7 @@ from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.errors import DatasetError
 from rsitr.records.parquet import write_table
 from rsitr.tables import ceiling
+from tests.helpers.lab import written
 
 
 def test_different_captions_leave_everything_possible():
@@ -113,7 +114,7 @@ def put(path, name):
 def test_the_table_has_a_row_for_each_split(tmp_path):
     put(tmp_path / "rsicd.parquet", "rsicd")
     tables = {"rsicd": tmp_path / "rsicd.parquet", "gone": tmp_path / "gone.parquet"}
-    paths = ceiling.build(tables, "lab", tmp_path / "out")
+    paths = written(ceiling.TABLE, tmp_path / "out", canonical=tables)
     assert [path.name for path in paths] == ["ceiling.csv", "ceiling.md", "ceiling.tex", "ceiling.html"]
     lines = paths[0].read_text(encoding="utf-8").splitlines()
     rows = {row["split"]: row for row in csv.DictReader(line for line in lines if not line.startswith("#"))}

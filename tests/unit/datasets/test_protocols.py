@@ -19,6 +19,7 @@ from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.errors import DatasetError, ParamsError
 from rsitr.records.parquet import write_table
 from rsitr.tables import splits
+from tests.helpers.lab import written
 
 TEN = {f"{n}.jpg": split for n, split in enumerate(["train"] * 6 + ["val"] * 2 + ["test"] * 2)}
 FILES = {"rsicd": "dataset_rsicd.json", "rsitmd": "dataset_rsitmd.json"}
@@ -150,7 +151,7 @@ def put(path, name, synthetic=False):
 def test_the_table_counts_images_and_captions_of_every_protocol(tmp_path):
     tables = {name: put(tmp_path / f"{name}.parquet", name) for name in ("rsicd", "rsitmd")}
     tables["scenes-a"] = put(tmp_path / "scenes.parquet", "scenes-a", synthetic=True)
-    paths = splits.build(tables, "lab", tmp_path / "out")
+    paths = written(splits.TABLE, tmp_path / "out", canonical=tables)
     assert [path.name for path in paths] == ["splits.csv", "splits.md", "splits.tex", "splits.html"]
     lines = paths[0].read_text(encoding="utf-8").splitlines()
     rows = [list(row.values())[1:] for row in csv.DictReader(line for line in lines if line[0] != "#")]

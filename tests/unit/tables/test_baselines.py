@@ -14,7 +14,7 @@ from rsitr.records.artefact import Outcome
 from rsitr.records.cell import Record
 from rsitr.records.files import write_json
 from rsitr.tables import baselines
-from tests.helpers.lab import view
+from tests.helpers.lab import view, written
 
 METHODS = ["chance", "vse", "vse++"]
 # Two images of two captions each.
@@ -34,6 +34,10 @@ def mr(rank: int) -> float:
     return 100.0 if rank == 1 else 0.0
 
 
+def write(params, folder):
+    return written(baselines.TABLE, folder / "out", view=view(params, folder / "cells"))
+
+
 @pytest.fixture
 def build(tmp_path):
     """``build(wanted, {(method, seed): (rank, duplicate-aware rank), or None if it failed})``: the tables' rows."""
@@ -51,7 +55,7 @@ def build(tmp_path):
             write_json(tmp_path / "cells" / cell.path / "cell.json", record)
             rows = pd.concat([IMAGES, TEXTS]).assign(rank=np.int32(plain), dup_rank=np.int32(aware))
             rows.to_parquet(tmp_path / "cells" / cell.path / "ranks.parquet")
-        paths = baselines.build(view(params, tmp_path / "cells"), tmp_path / "out")
+        paths = write(params, tmp_path)
         assert [path.name for path in paths] == [f"baselines.{kind}" for kind in ("csv", "md", "tex", "html")]
         text = (tmp_path / "out" / "baselines.csv").read_text(encoding="utf-8")
         return list(csv.DictReader(line for line in text.splitlines() if not line.startswith("#")))
@@ -84,7 +88,7 @@ def test_an_incomplete_method_is_not_compared(build):
 
 
 def test_without_baselines_there_is_no_table(tmp_path):
-    assert baselines.build(view(experiment({}), tmp_path / "cells"), tmp_path / "out") == []
+    assert write(experiment({}), tmp_path) == []
     assert not (tmp_path / "out").exists()
 
 

@@ -22,7 +22,7 @@ from rsitr.records.parquet import write_table
 from rsitr.retrieval.rank_files import SplitRanks, write_ranks
 from rsitr.retrieval.recall import Ranks
 from rsitr.tables import comparison, datasets, tidy
-from tests.helpers.lab import Records, params
+from tests.helpers.lab import Records, params, written
 
 VSEPP = Published(paper="amfmn2022", table="table2", method="vse++")  # on ucm: mR 36.93
 MTFN = Published(paper="amfmn2022", table="table2", method="mtfn")  # on ucm: mR 44.65
@@ -422,7 +422,7 @@ def put_dataset(path, synthetic=False):
 def test_dataset_statistics_counted_by_hand(tmp_path):
     put_dataset(tmp_path / "tiny.parquet", synthetic=True)
     tables = {"tiny": tmp_path / "tiny.parquet", "gone": Path("data/gone/dataset.parquet")}
-    paths = datasets.build(tables, "lab", tmp_path / "out")
+    paths = written(datasets.TABLE, tmp_path / "out", canonical=tables)
     assert [path.name for path in paths] == ["datasets.csv", "datasets.md", "datasets.tex", "datasets.html"]
     lines = paths[0].read_text(encoding="utf-8").splitlines()
     # 8 captions; "two boats" and "a red roof" each twice; 2+2+2+2+3+2+3+2 = 18 words; two boats a pier it's red.

@@ -18,7 +18,7 @@ from rsitr.tables import mtgfe_datasets, mtgfe_filter
 from rsitr.tables.mtgfe import TABLES
 from rsitr.tables.published import FILE, METRICS, lookup
 from rsitr.tables.two_stage import collect
-from tests.helpers.lab import PaperLab, Reader, params, view
+from tests.helpers.lab import PaperLab, Reader, params, view, written
 
 BY_NUMBER = {int(table.name[-1]): table for table in TABLES}
 KEY = Published(paper="mtgfe2023", table="table2", method="mtgfe")
@@ -109,7 +109,7 @@ def test_sizes_as_printed_and_as_found(tmp_path, monkeypatch):
     facts = SimpleNamespace(synthetic=False)
     table = SimpleNamespace(to_pandas=frame)
     monkeypatch.setattr(mtgfe_datasets, "read_table", lambda path: (table, facts))
-    mtgfe_datasets.build({"ucm": tmp_path, "nwpu": tmp_path}, "lab", tmp_path)
+    written(mtgfe_datasets.TABLE, tmp_path, canonical={"ucm": tmp_path, "nwpu": tmp_path})
     reader = Read(tmp_path, "mtgfe-table-1")
     rows = reader.rows()
     assert list(rows) == ["ucm", "sydney", "rsicd", "rsitmd", "nwpu"]
@@ -124,7 +124,7 @@ def test_sizes_as_printed_and_as_found(tmp_path, monkeypatch):
     assert reader.note(rows["nwpu"]["MTGFE published images"]) == "not in the paper"
     assert rows["ucm"]["ours images"] == "4"
     facts.synthetic = True
-    mtgfe_datasets.build({"scenes-a": tmp_path}, "lab", tmp_path)
+    written(mtgfe_datasets.TABLE, tmp_path, canonical={"scenes-a": tmp_path})
     assert "published" not in reader.read("csv")
     assert list(reader.rows()) == ["scenes-a (synthetic)"]
 

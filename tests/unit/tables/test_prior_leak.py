@@ -12,7 +12,7 @@ from rsitr.params import CellId
 from rsitr.records.files import seal_text
 from rsitr.tables import prior_leak
 from rsitr.tables.entries import alike
-from tests.helpers.lab import Reader, Records, params
+from tests.helpers.lab import Reader, Records, params, written
 
 PRIORS = {"pir": "scenes://lab/aid", "pir@aid-clean": "scenes://lab/aid-clean", "pir@random": "none"}
 METHODS = ["vse", *PRIORS, "pir@wide"]
@@ -47,7 +47,7 @@ class Lab(Records, Reader):
         (self.out / "leakage.images.csv").write_text(seal_text(images), encoding="utf-8")
 
     def build(self, seeds=(0, 1), scenes=SCENES, methods=METHODS, datasets=("rsicd",)):
-        paths = prior_leak.build(self.view(params((datasets, methods, seeds))), self.out, scenes)
+        paths = written(prior_leak.TABLE, self.out, view=self.view(params((datasets, methods, seeds))), scenes=scenes)
         assert [path.name for path in paths] == [f"prior-leak.{kind}" for kind in ("csv", "md", "tex", "html")]
         lines = [line for line in self.read("csv").splitlines() if not line.startswith("#")]
         rows = list(csv.DictReader(lines))

@@ -15,7 +15,7 @@ from rsitr.records.cell import Record
 from rsitr.records.files import write_json
 from rsitr.tables import reranking
 from rsitr.tables.published import METRICS
-from tests.helpers.lab import view
+from tests.helpers.lab import view, written
 
 METHODS = ["chance", "vse", "vse++"]
 # Two images of two captions each.
@@ -49,7 +49,7 @@ def build(tmp_path):
             rows = pd.concat([IMAGES, TEXTS]).assign(rank=np.int32(plain), rr_rank=np.int32(after or 0))
             kept = columns if after is not None else columns[:1]
             rows[[*IMAGES, *kept]].to_parquet(tmp_path / "cells" / cell.path / "ranks.parquet")
-        paths = reranking.build(view(params, tmp_path / "cells"), tmp_path / "out")
+        paths = written(reranking.TABLE, tmp_path / "out", view=view(params, tmp_path / "cells"))
         assert [path.name for path in paths] == [f"reranking.{kind}" for kind in ("csv", "md", "tex", "html")]
         text = (tmp_path / "out" / "reranking.csv").read_text(encoding="utf-8")
         lines = text.splitlines()

@@ -7,7 +7,7 @@ import pytest
 from rsitr.params import CellId
 from rsitr.records.artefact import Outcome
 from rsitr.tables import selection
-from tests.helpers.lab import Reader, Records, params
+from tests.helpers.lab import Reader, Records, params, written
 
 METHODS = ["chance", "vse", "vse@selected-on-test", "vse++", "vse++@selected-on-test", "vse@wide"]
 VAL, TEST = {"epochs": 9, "selection": "val"}, {"epochs": 9, "selection": "test"}
@@ -26,7 +26,7 @@ class Lab(Records, Reader):
         (folder / "history.csv").write_text("\n".join(["epoch,loss,val_mr,learning_rate", *lines]), encoding="utf-8")
 
     def build(self, datasets=("ucm",), methods=METHODS, seeds=(0, 1)):
-        paths = selection.build(self.view(params((datasets, methods, seeds))), self.out)
+        paths = written(selection.TABLE, self.out, view=self.view(params((datasets, methods, seeds))))
         assert [path.name for path in paths] == [f"selection.{kind}" for kind in ("csv", "md", "tex", "html")]
 
 

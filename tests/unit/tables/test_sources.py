@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
 from rsitr.datasets import registry
 from rsitr.tables import sources
+from tests.helpers.lab import written
 
 
 @pytest.mark.parametrize(
@@ -33,8 +35,8 @@ def read(path: Path) -> list[dict[str, str]]:
 
 @pytest.fixture
 def rows(tmp_path: Path) -> list[dict[str, str]]:
-    written = sources.build(["scenes-a", "resisc45"], "lab", tmp_path)
-    assert [path.name for path in written] == ["sources.csv", "sources.md", "sources.tex", "sources.html"]
+    paths = written(sources.TABLE, tmp_path, experiment=SimpleNamespace(datasets=["scenes-a", "resisc45"]))
+    assert [path.name for path in paths] == ["sources.csv", "sources.md", "sources.tex", "sources.html"]
     return read(tmp_path / "sources.csv")
 
 
