@@ -117,8 +117,9 @@ class Sources:
             self._definitions[key] = Reader(self, module).read(statement, key)
         return self._definitions[key]
 
-    def reach(self, entries: Iterable[str]) -> dict[Key, Definition]:
-        """Every definition that the entries (dotted names of modules or definitions) reach."""
+    def reach(self, entries: Iterable[str], without: Iterable[str] = ()) -> dict[Key, Definition]:
+        """Every definition that the entries (dotted names of modules or definitions) reach, not through others."""
+        closed = {key for name in without for key in self.find(name) or () if isinstance(key, Key)}
         found: dict[Key, Definition] = {}
         mentioned: set[str] = set()
         pending: dict[str, list[Key]] = {}
@@ -128,7 +129,7 @@ class Sources:
         waiting = [*begun, *(key._replace(method=name) for key in classes for name in self.definition(key).methods)]
         while waiting:
             key = waiting.pop()
-            if key in found:
+            if key in found or key in closed:
                 continue
             found[key] = definition = self.definition(key)
             _, module = self.statement(key)

@@ -23,6 +23,9 @@ from rsitr.records.modules import Module, is_overload
 LIMITS = frozenset({"arange", "clamp", "clip", "islice", "max", "maximum", "min", "minimum", "range", "topk"})
 LIMITING = (ast.FloorDiv, ast.LShift, ast.Mod, ast.RShift)
 PLAIN = (ast.Constant, ast.Tuple, ast.UnaryOp)
+HASHES = ("rsitr.provenance.code_sha", "rsitr.records.identity.code_sha")
+"""A hash of code says which matrix of similarity is of the present code. It is no part of any number in it, so that
+trees that reach it and trees that call it by name, as the present one does, compute the same."""
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 
@@ -58,8 +61,8 @@ class Statement:
 
 
 def statements(sources: Sources, entries: Iterable[str]) -> dict[Key, list[Statement]]:
-    """The statements of every definition that some entries reach, in their order."""
-    return {key: list(_of_definition(sources, key)) for key in sorted(sources.reach(entries))}
+    """The statements of every definition that some entries reach, in their order, but for what makes hashes of code."""
+    return {key: list(_of_definition(sources, key)) for key in sorted(sources.reach(entries, HASHES))}
 
 
 def _of_definition(sources: Sources, key: Key) -> Iterator[Statement]:

@@ -299,3 +299,12 @@ def test_a_head_does_not_use_what_is_inside_its_block(tmp_path: Path) -> None:
     code = write_toy(tmp_path, {"a.py": "LIMIT = 3\n\ndef f(x):\n    if x:\n        return LIMIT\n"})
     uses = {each.place: each.uses for own in statements(code, ["toy.a.f"]).values() for each in own}
     assert (uses["a.py:4"], uses["a.py:5"]) == (frozenset(), {Key("toy.a", 0)})
+
+
+def test_what_makes_hashes_of_code_is_not_compared(tmp_path: Path) -> None:
+    text = "from rsitr.provenance import code_sha\n\ndef f(x):\n    return code_sha(x)\n"
+    hashes = "def code_sha(x):\n    return helper(x)[1:]\n\ndef helper(x):\n    return x\n"
+    package = write_toy(tmp_path, {"a.py": text, "provenance.py": hashes}).package
+    code = Sources(package.rename(package.with_name("rsitr")))
+    assert {key.module for key in code.reach(["rsitr.a.f"])} == {"rsitr.a", "rsitr.provenance"}
+    assert {key.module for key in statements(code, ["rsitr.a.f"])} == {"rsitr.a"}
