@@ -12,7 +12,8 @@ from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from functools import cache, cached_property
 from typing import Any, Literal, NamedTuple
 
-from rsitr.records.code import Key, Sources
+from rsitr.records.code import Sources
+from rsitr.records.modules import Key
 from rsitr.records.statements import Statement, changed_files, difference, statements
 
 RUNS = {"base": 0, "again": 0, "head": 1}

@@ -1,4 +1,5 @@
-"""A source file of the package as ``rsitr.records.code`` reads it: its statements, and what its names are bound to."""
+"""A source file of the package as ``rsitr.records.code`` reads it: its statements, what its names are bound to, and
+what a definition in it comes to."""
 
 from __future__ import annotations
 
@@ -6,6 +7,7 @@ import ast
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 COMPOUND = (ast.For, ast.If, ast.Match, ast.Try, ast.While, ast.With)
 """Statements that others are inside of."""
@@ -93,3 +95,27 @@ def bound_names(statement: ast.AST) -> Iterator[str]:
         yield statement.name
     for child in ast.iter_child_nodes(statement):
         yield from bound_names(child)
+
+
+class Key(NamedTuple):
+    """A definition: the module it is in, the number of its statement there, and of a class perhaps one method."""
+
+    module: str
+    place: int
+    method: str = ""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """A statement at the top of a module, with references left open as ``{number}``."""
+
+    text: str
+    refers: tuple[Key, ...]
+    libraries: frozenset[str]
+    """Top-level names of third-party modules that it uses."""
+    files: frozenset[str]
+    """Files of data of the package that it names."""
+    mentions: frozenset[str] = frozenset()
+    """Names of attributes in it."""
+    methods: tuple[str, ...] = ()
+    """Of a class: methods that count only where something mentions them."""

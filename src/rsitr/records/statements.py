@@ -17,8 +17,9 @@ from difflib import SequenceMatcher
 from pathlib import Path
 from typing import Literal, TypeGuard
 
-from rsitr.records.code import Key, Reader, Sources, methods_of
-from rsitr.records.modules import Module, is_overload
+from rsitr.records.code import Sources
+from rsitr.records.modules import Key, Module, is_overload
+from rsitr.records.reader import Reader, methods_of
 
 LIMITS = frozenset({"arange", "clamp", "clip", "islice", "max", "maximum", "min", "minimum", "range", "topk"})
 LIMITING = (ast.FloorDiv, ast.LShift, ast.Mod, ast.RShift)

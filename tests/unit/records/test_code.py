@@ -18,8 +18,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rsitr.methods import registry
-from rsitr.records.code import PACKAGE, Key, Sources, sources
+from rsitr.records.code import PACKAGE, Sources, sources
 from rsitr.records.identity import code_sha, installed, locked
+from rsitr.records.modules import Key
 from rsitr.stages.entries import KEYWORDS, PRIOR, SCORE, STUDY, TRAIN, TWO_STAGE
 from tests.helpers.examples import examples
 from tests.helpers.toys import write_toy

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from rsitr.records.code import Key, Sources
+from rsitr.records.code import Sources
+from rsitr.records.modules import Key
 from rsitr.records.statements import Statement, changed_files, difference, statements
 from tests.helpers.toys import write_toy
 
