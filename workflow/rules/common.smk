@@ -51,7 +51,11 @@ def near_duplicate_shards(wildcards):
     """The shards of the comparison of two datasets."""
     shards = GRAPH.experiment.shards
     return [
-        str(Paths.near_duplicates_shard(wildcards.first, wildcards.second, shard, shards))
+        str(
+            Paths.near_duplicates_shard(
+                wildcards.first, wildcards.second, shard, shards
+            )
+        )
         for shard in range(shards)
     ]
 
