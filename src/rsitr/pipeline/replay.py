@@ -23,11 +23,10 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from rsitr.errors import Damaged, ParamsError
+from rsitr.errors import ParamsError
 from rsitr.params import Params, load_params
 from rsitr.pipeline.coverage import Coverage
-from rsitr.pipeline.inputs import measures
-from rsitr.pipeline.slices import BATCH, shortened, write_slice
+from rsitr.pipeline.slices import SlicedData, damage, short_cell, short_prior
 from rsitr.pipeline.specs import artefacts, find, open_params
 from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec
@@ -82,9 +81,7 @@ class Replayer:
     """Replays artefacts in this folder, with the data below ``root``."""
 
     def __init__(self, params: Params, root: Path):
-        self.params, self.root = params, root
-        self.sliced: set[str] = set()
-        self.met: set[str] = set()
+        self.params, self.data = params, SlicedData(params, root)
         self.traces: dict[str, Trace] = {}
 
     def replay(self, name: str) -> Trace:
@@ -103,80 +100,16 @@ class Replayer:
             self.traces[spec.item] = kinds[type(spec)](spec)  # type: ignore[operator]
         return self.traces[spec.item]
 
-    def _data(self, dataset: str, dedup: str = "none") -> None:
-        """A slice of a dataset's canonical table, and what is made from it."""
-        if dataset in self.sliced:
-            return
-        self.sliced.add(dataset)
-        extracted = Path("data/extracted")
-        if not extracted.exists():
-            extracted.parent.mkdir(parents=True, exist_ok=True)
-            extracted.symlink_to((self.root / extracted).resolve())
-        write_slice(self.root / Paths.dataset(dataset), Paths.dataset(dataset))
-        if dedup == "copies":
-            self._near_duplicates((dataset, dataset))
-
-    def _near_duplicates(self, pair: tuple[str, str]) -> None:
-        from rsitr.dedup.near_duplicates import write_near_duplicates
-        from rsitr.dedup.thumbnails import write_thumbnails
-
-        for name in pair:
-            if not Paths.thumbnails(name).is_file():
-                write_thumbnails(Paths.dataset(name), Paths.thumbnails(name))
-        first, second = pair
-        write_near_duplicates(Paths.thumbnails(first), Paths.thumbnails(second), Paths.near_duplicates(first, second))
-
-    def _clean(self, spec: Spec) -> None:
-        from rsitr.captions.keyword_table import build_keywords
-        from rsitr.datasets.table import read_table
-        from rsitr.dedup.clean import write_clean
-
-        self._data(spec.dataset, spec.dedup)
-        if not spec.clean.is_file():
-            write_clean(Paths.dataset(spec.dataset), spec.dedup, spec.clean)
-        if self._first("damaged table"):
-            damage(spec.clean)
-            with suppress(Damaged):
-                read_table(spec.clean)
-            write_clean(Paths.dataset(spec.dataset), spec.dedup, spec.clean)
-        if not spec.keywords.is_file():
-            build_keywords(Paths.dataset(spec.dataset), spec.keywords)
-        self._similarity(spec)
-
-    def _similarity(self, spec: Spec) -> None:
-        """The matrices that a dynamic margin reads."""
-        from rsitr.captions.similarity import CaptionSet, write_matrix
-        from rsitr.datasets.splits import load_splits
-
-        for name in measures(self.params, spec.cell):
-            train, matrix = load_splits(spec.clean)[0]["train"], spec.similarity / f"{name}.npy"
-            captions = CaptionSet.of(train.captions, train.image_of)
-            write_matrix(name, captions, matrix)
-            if self._first("damaged matrix"):
-                damage(matrix)
-                write_matrix(name, captions, matrix)
-
-    def _short(self, spec: Spec) -> Spec:
-        teacher, prior = spec.teacher and self._short(spec.teacher), spec.prior and self._short_prior(spec.prior)
-        changed = {"settings": spec.settings | shortened(spec), "teacher": teacher, "prior": prior}
-        return spec.model_copy(update=changed)
-
-    @staticmethod
-    def _short_prior(spec: PriorSpec) -> PriorSpec:
-        whole = spec.prior.settings
-        short = whole.model_copy(update={"epochs": 1, "batch_size": min(BATCH, whole.batch_size)})
-        return spec.model_copy(update={"prior": spec.prior.model_copy(update={"settings": short})})
-
     def _prior(self, whole: PriorSpec) -> Trace:
         from safetensors.numpy import load_file
 
         from rsitr.stages import prior as train
 
-        spec = self._short_prior(whole)
+        spec = short_prior(whole)
         for dataset in dict.fromkeys([*spec.prior.datasets, *spec.prior.without]):
-            self._data(dataset)
+            self.data.canonical(dataset)
         for pair in spec.prior.compared:
-            self._near_duplicates(pair)
+            self.data.near_duplicates(pair)
         spoil(Paths.prior_weights(spec.id).parent)
         trace: Trace = [("settings", _json(spec.prior.settings.model_dump(mode="json")))]
         for total in (7, 400):
@@ -187,25 +120,19 @@ class Replayer:
         return [*trace, ("weights", _state(load_file(Paths.prior_weights(spec.id))))]
 
     def _cell(self, whole: Spec) -> Trace:
-        spec = self._short(whole)
-        self._clean(spec)
+        spec = short_cell(whole)
+        self.data.clean(spec)
         trace = [*self._course(whole), *self._train(spec)]
         tokens = next(Path("cache/tokens").glob("*.npy"), None)
-        if tokens and self._first("damaged tokens"):
+        if tokens and self.data.first("damaged tokens"):
             damage(tokens)
         return [*trace, *self._evaluate(spec)]
-
-    def _first(self, what: str) -> bool:
-        """Whether something that takes time and acts alike everywhere has not been replayed yet."""
-        first = what not in self.met
-        self.met.add(what)
-        return first
 
     @staticmethod
     def _course(spec: Spec) -> Trace:
         """What the real configuration says, and what it makes of the steps of a long training."""
         from rsitr.methods.base import TrainingConfig
-        from rsitr.stages import train
+        from rsitr.stages import course
         from rsitr.stages.setup import configuration as of
 
         config = of(spec)
@@ -214,10 +141,12 @@ class Replayer:
             return trace
         for phase in config.course:
             steps = range(phase.epochs * COURSE_STEPS)
-            factors = (train.learning_rate_factor(config, phase.epochs, step, COURSE_STEPS) for step in steps)
+            factors = (course.learning_rate_factor(config, phase.epochs, step, COURSE_STEPS) for step in steps)
             trace.append(("course", _hexed(factors)))
         epochs = sum(phase.epochs for phase in config.course)
-        places = [(train.phase_at(config, epoch)[1], train.choice_start(config, epoch + 1)) for epoch in range(epochs)]
+        places = [
+            (course.phase_at(config, epoch)[1], course.choice_start(config, epoch + 1)) for epoch in range(epochs)
+        ]
         return [*trace, ("course", repr(places))]
 
     def _train(self, spec: Spec) -> Trace:
@@ -263,7 +192,7 @@ class Replayer:
         for method, split, found in seen:
             trace.append(("encodings", _digest(found.images, found.texts, found.place)))
             trace += small_tiles(method, found, split.image_of, text_groups(split.captions))
-        if self._first("failed evaluation"):
+        if self.data.first("failed evaluation"):
             weights = Paths.checkpoint(spec.cell) / "model.safetensors"
             aside = weights.rename(weights.with_suffix(".aside"))
             evaluate.evaluate(spec)  # a failure takes another way
@@ -275,7 +204,7 @@ class Replayer:
     def _two_stage(self, whole: TwoStageSpec) -> Trace:
         from rsitr.stages import two_stage
 
-        cells = {"scorer": self._short(whole.scorer), "filter": self._short(whole.filter)}
+        cells = {"scorer": short_cell(whole.scorer), "filter": short_cell(whole.filter)}
         record = two_stage.run(whole.model_copy(update=cells | {"shortlists": (3, 8, 20)}))
         trace: Trace = [("status", record.outcome.status), ("gallery", repr(record.gallery))]
         return trace + [(f"metrics at {point.k}", _json(point.metrics)) for point in record.points]
@@ -283,8 +212,8 @@ class Replayer:
     def _study(self, whole: StudySpec) -> Trace:
         from rsitr.stages.clip_study import measure
 
-        other = whole.two_encoders and self._short(whole.two_encoders)
-        spec = whole.model_copy(update={"cell": self._short(whole.cell), "two_encoders": other})
+        other = whole.two_encoders and short_cell(whole.two_encoders)
+        spec = whole.model_copy(update={"cell": short_cell(whole.cell), "two_encoders": other})
         study = measure(spec)
         listed = spec.outputs[0].read_text(encoding="utf-8")
         trace = [("status", study.outcome.status), ("metrics", _json(study.metrics))]
@@ -296,12 +225,6 @@ def spoil(folder: Path) -> None:
     shutil.rmtree(folder, ignore_errors=True)  # left by a replay that was killed
     folder.mkdir(parents=True)
     (folder / "resume.pt").write_bytes(bytes(range(256)))
-
-
-def damage(path: Path) -> None:
-    """Zero the end of a file."""
-    content = path.read_bytes()
-    path.write_bytes(content[:-64] + bytes(64))
 
 
 def small_tiles(method: Any, encoded: Any, image_of: Any, text_group: Any) -> Trace:

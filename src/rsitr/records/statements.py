@@ -25,8 +25,8 @@ LIMITS = frozenset({"arange", "clamp", "clip", "islice", "max", "maximum", "min"
 LIMITING = (ast.FloorDiv, ast.LShift, ast.Mod, ast.RShift)
 PLAIN = (ast.Constant, ast.Tuple, ast.UnaryOp)
 HASHES = ("rsitr.provenance.code_sha", "rsitr.records.identity.code_sha")
-"""A hash of code says which matrix of similarity is of the present code. It is no part of any number in it, so that
-trees that reach it and trees that call it by name, as the present one does, compute the same."""
+"""Functions that hash code. They decide whether a stored matrix of similarity is still current and compute none of its
+numbers, so it makes no difference whether a tree imports one or calls it by name."""
 BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 
 

@@ -34,6 +34,7 @@ from rsitr.records.paths import Paths
 from rsitr.records.prior import read_prior
 from rsitr.records.provenance import forget_peak, machine, peak_memory_mib, sha256_file
 from rsitr.retrieval.recall import recall
+from rsitr.stages.course import choice_start, learning_rate_factor, phase_at
 from rsitr.stages.encode import Scores, encode
 from rsitr.stages.resume import read_state, write_state
 from rsitr.stages.setup import CellData, build_method, device_of, image_inputs, load_data
@@ -55,38 +56,6 @@ def sample_order(split: SplitData, config: TrainingConfig, seed: int, epoch: int
         order = (first + (random.random(len(count)) * count).astype(np.int64))[random.permutation(len(count))]
     size = min(config.batch_size, len(order))
     return list(order[: len(order) // size * size].reshape(-1, size))
-
-
-def phase_at(config: TrainingConfig, epoch: int) -> tuple[Phase, int]:
-    """The phase that an epoch (0-based) belongs to, and its first epoch."""
-    first = 0
-    for phase in config.course:
-        if epoch < first + phase.epochs:
-            return phase, first
-        first += phase.epochs
-    raise ValueError(f"training ends after {first} epochs")
-
-
-def choice_start(config: TrainingConfig, epochs: int) -> int:
-    """Of so many epochs, the first (0-based) that the best one is chosen among: a phase may start the choice again."""
-    start = first = 0
-    for phase in config.course:
-        if phase.from_best and first < epochs:
-            start = first
-        first += phase.epochs
-    return start
-
-
-def learning_rate_factor(config: TrainingConfig, epochs: int, step: int, steps_per_epoch: int) -> float:
-    """What the base rate of a phase of ``epochs`` is multiplied by at its optimiser step ``step`` (0-based)."""
-    total = epochs * steps_per_epoch
-    warmup = int(config.warmup * total)
-    if step < warmup:
-        return (step + 1) / warmup
-    if config.schedule == "step":
-        return config.step_factor ** (step // steps_per_epoch // config.step_epochs)
-    done = (step - warmup) / max(total - warmup, 1)
-    return 1 - done if config.schedule == "linear" else (1 + math.cos(math.pi * done)) / 2
 
 
 def make_optimizer(method: Method, config: TrainingConfig, phase: Phase) -> torch.optim.Optimizer:

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from matplotlib.figure import Figure
-from matplotlib.text import Text
-
 from rsitr.figures import comparison as figure
+from tests.helpers.drawn import saved
+from tests.helpers.drawn import texts_of as texts_in
 
 
 def texts_of(panels, tmp_path, monkeypatch):
     """All texts of the drawn figure."""
-    drawn = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (drawn.append(self), save(self, *a, **k)))
+    drawn = saved(monkeypatch)
     figure.draw("t", panels, tmp_path / "t.png")
-    return [text.get_text() for text in drawn[0].findobj(Text) if text.get_text()], drawn[0]
+    return texts_in(drawn[0]), drawn[0]
 
 
 def test_the_picture_tells_published_stale_missing_and_ceiling(tmp_path, monkeypatch):

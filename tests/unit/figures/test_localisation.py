@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 from matplotlib.patches import Polygon
 from matplotlib.text import Text
 
 from rsitr.figures import localisation as figure
 from rsitr.localisation.scene import Piece
+from tests.helpers.drawn import saved
 from tests.helpers.localisation_scenes import noise
 
 QUERIES = ("there is a road beside a row of trees", "a long " + "and winding " * 20 + "road")
@@ -24,9 +24,7 @@ def panel(query, regions=()):
 @pytest.fixture
 def drawn(tmp_path, monkeypatch):
     """Draws panels and returns the figure."""
-    figures = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k)))
+    figures = saved(monkeypatch)
 
     def draw(panels):
         figure.draw("Located", panels, tmp_path / "new" / "l.png")

@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-import matplotlib.text
 import numpy as np
 import pytest
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
+from matplotlib.text import Text
 
 from rsitr.figures import curves, embeddings, ranked
 from rsitr.figures.ranked import FRAME
+from tests.helpers.drawn import saved, texts_of
 
 CLASSES = ["a"] * 3 + ["b"] * 2 + [""]
 
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Every figure that is saved from now on."""
-    figures, save = [], Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k)))
-    return figures
-
-
-def texts_of(figure):
-    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text()]
+    return saved(monkeypatch)
 
 
 def test_the_most_frequent_classes_have_colours_and_the_others_are_grey():
@@ -67,7 +60,7 @@ def test_an_images_own_captions_are_framed(drawn, tmp_path):
     ranked.draw_captions("Found", [ranking], tmp_path / "captions.png")
     boxed = [
         text.get_text()
-        for text in drawn[0].findobj(matplotlib.text.Text)
+        for text in drawn[0].findobj(Text)
         if (box := text.get_bbox_patch()) is not None and to_hex(box.get_edgecolor()) == FRAME
     ]
     assert boxed == [r"a port of \$5 and \$6"]

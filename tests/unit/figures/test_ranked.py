@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import matplotlib.text
 import numpy as np
 import pytest
 from matplotlib import colormaps
 from matplotlib.colors import to_hex, to_rgb
-from matplotlib.figure import Figure
 from PIL import Image
 
 from rsitr.figures import ranked, saliency
+from tests.helpers.drawn import saved, texts_of
 
 RED, GREEN = (200, 0, 0), (0, 160, 0)
 
@@ -21,14 +20,7 @@ def plain(colour, height=20, width=30):
 
 @pytest.fixture
 def drawn(monkeypatch):
-    """Every figure that is saved from now on."""
-    figures, save = [], Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k)))
-    return figures
-
-
-def texts_of(figure):
-    return [text.get_text() for text in figure.findobj(matplotlib.text.Text) if text.get_text()]
+    return saved(monkeypatch)
 
 
 def hits(*matches):

@@ -4,24 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from rsitr.captions.similarity_map import SimilarityMap
 from rsitr.figures import margin, similarity, statistics
+from tests.helpers.drawn import saved, texts_of
 
 
 @pytest.fixture
 def drawn(monkeypatch):
     """The figures that were saved."""
-    figures = []
-    save = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k)))
-    return figures
-
-
-def texts(figure):
-    return [text.get_text() for text in figure.findobj(Text) if text.get_text()]
+    return saved(monkeypatch)
 
 
 def test_bars_of_ours_and_published_numbers(drawn, tmp_path):
@@ -32,7 +24,7 @@ def test_bars_of_ours_and_published_numbers(drawn, tmp_path):
     )
     path = statistics.draw("t", [statistics.Panel("diversity", ".2f", bars)], tmp_path / "new" / "t.png")
     (figure,) = drawn
-    found = texts(figure)
+    found = texts_of(figure)
     for expected in ("diversity", "0.97", "0.90", "NA", "1.83", "5.00", "ours", "published, AMFMN Fig. 9", "t"):
         assert expected in found
     assert "sydney train\n+ val" in found
@@ -63,7 +55,7 @@ def test_maps_show_every_cell_in_one_scale(drawn, tmp_path):
     assert first.get_xticks(minor=True).tolist() == first.get_yticks(minor=True).tolist() == [10]
     assert second.get_xticks(minor=True).tolist() == []
     for expected in ("set 40", "average 0.025", "200 captions", "40 images", "set 3", "similarity"):
-        assert expected in texts(figure)
+        assert expected in texts_of(figure)
 
 
 def test_the_largest_map_has_a_dot_for_every_cell(drawn, tmp_path):
@@ -96,7 +88,7 @@ def test_the_margin_in_both_panels(drawn, tmp_path):
     bends = [np.sign(np.round(line.get_ydata()[200] - 0.25, 9)) for line in left.lines]
     assert bends == [-1, -1, -1, 0, 1, 1, 1]
     for expected in ("(a) γ = 0.5", "(b) β = 5", "β = −5", "β = 0", "γ = 0.9", "margin α"):
-        assert expected in texts(drawn[0])
+        assert expected in texts_of(drawn[0])
     first = path.read_bytes()
     assert margin.draw(path).read_bytes() == first
     assert b"Software" not in first

@@ -5,18 +5,16 @@ from __future__ import annotations
 import matplotlib.text
 import numpy as np
 import pytest
-from matplotlib.figure import Figure
 
 from rsitr.figures import word_attention
 from rsitr.figures.word_attention import COLUMNS, Reading
+from tests.helpers.drawn import saved
 
 
 @pytest.fixture
 def drawn(monkeypatch):
     """Every figure that is saved from now on."""
-    figures, save = [], Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (figures.append(self), save(self, *a, **k)))
-    return figures
+    return saved(monkeypatch)
 
 
 def reading(label, count):

@@ -13,8 +13,8 @@ from rsitr.methods.configure import configure
 from rsitr.methods.mtfn import MTFN
 from rsitr.nn.losses import triplet_loss
 from rsitr.nn.seeds import seeded
+from rsitr.stages.course import learning_rate_factor, phase_at
 from rsitr.stages.encode import encode_captions
-from rsitr.stages.train import learning_rate_factor, phase_at
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "two", "a red dot"]
 CORPUS = Corpus(CAPTIONS, np.arange(4))

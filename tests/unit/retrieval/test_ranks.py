@@ -15,6 +15,7 @@ from rsitr.retrieval import ranks as module
 from rsitr.retrieval.ranks import rank_embeddings, rank_scores
 from rsitr.retrieval.recall import Ranks
 from tests.helpers.examples import examples
+from tests.helpers.ranked import assert_same, captioned_images
 
 
 def reference(scores: np.ndarray, image_of: np.ndarray, text_group: np.ndarray) -> Ranks:
@@ -32,22 +33,6 @@ def reference(scores: np.ndarray, image_of: np.ndarray, text_group: np.ndarray) 
         i2t=np.array([rank(rows[i], relevant[i]) for i in range(n_images)]),
         t2i=np.array([rank(columns[c], [relevant[i][c] for i in range(n_images)]) for c in range(n_texts)]),
     )
-
-
-def assert_same(actual: Ranks, expected: Ranks) -> None:
-    assert_array_equal(actual.i2t, expected.i2t)
-    assert_array_equal(actual.t2i, expected.t2i)
-
-
-@st.composite
-def captioned_images(draw: st.DrawFn) -> tuple[np.random.Generator, np.ndarray, np.ndarray, int]:
-    """A generator, captions in any order with 1 to many per image, shared texts, and a block side."""
-    generator = np.random.default_rng(draw(st.integers(0, 2**32)))
-    n_images = draw(st.integers(1, 9))
-    extra = generator.integers(n_images, size=draw(st.integers(0, 20)))
-    image_of = generator.permutation(np.concatenate([np.arange(n_images), extra]))
-    text_group = generator.integers(draw(st.integers(1, 30)), size=len(image_of))
-    return generator, image_of, text_group, draw(st.integers(1, 12))
 
 
 def test_by_hand() -> None:

@@ -26,17 +26,10 @@ from rsitr.records.paths import Paths
 from rsitr.records.provenance import sha256_file
 from rsitr.stages import setup
 from rsitr.stages import train as training
+from rsitr.stages.course import choice_start, learning_rate_factor
 from rsitr.stages.encode import Encoded
 from rsitr.stages.setup import CellData, load_data
-from rsitr.stages.train import (
-    Trainer,
-    check_usable,
-    choice_start,
-    learning_rate_factor,
-    make_optimizer,
-    sample_order,
-    train,
-)
+from rsitr.stages.train import Trainer, check_usable, make_optimizer, sample_order, train
 
 FACTS = DatasetFacts("tiny", "Tiny", "generated", "none", True, "root", "sha")
 # Three images with 2, 1 and 3 captions.
