@@ -13,7 +13,8 @@ from rsitr.records.cell import Record
 from rsitr.records.files import write_json
 from rsitr.tables import paper_table
 from rsitr.tables.entries import collect
-from rsitr.tables.published import METRICS
+from rsitr.tables.paper_table import PaperTable
+from rsitr.tables.published import FILE, METRICS, lookup
 from rsitr.tables.view import View
 
 
@@ -90,3 +91,26 @@ class PaperLab(Records, Reader):
     def build(self, table, chosen, overlaps=None):
         self.name = table.name
         return paper_table.build([table], self.view(chosen, overlaps), self.out)
+
+
+def printed_numbers(paper: str, number: int, *fields: str) -> dict[tuple[str, ...], float]:
+    """Every number that a paper prints in a table: what some fields of its key, dataset and metric are -> the number."""
+    with FILE.open(encoding="utf-8") as file:
+        return {
+            tuple(row[field] for field in (*fields, "dataset", "metric")): float(row["value"])
+            for row in csv.DictReader(file)
+            if (row["paper"], row["table"]) == (paper, f"table{number}")
+        }
+
+
+def placed_numbers(table: PaperTable, paper: str, number: int, *fields: str) -> dict[tuple[str, ...], float]:
+    """The numbers that a table shows next to ours, by the same; all are of that table of the paper."""
+    found = {}
+    for row in table.rows:
+        for dataset in table.datasets if row.published else ():
+            key = row.published
+            assert (key.paper, key.table) == (paper, f"table{number}")
+            place = tuple(getattr(key, field) for field in fields)
+            values = lookup(key, dataset, tuple(table.printed))
+            found.update({(*place, dataset, metric): value for metric, value in values.items()})
+    return found
