@@ -94,7 +94,7 @@ class PaperLab(Records, Reader):
 
 
 def printed_numbers(paper: str, number: int, *fields: str) -> dict[tuple[str, ...], float]:
-    """Every number that a paper prints in a table: what some fields of its key, dataset and metric are -> the number."""
+    """Every number that a paper prints in a table, by some fields of its key, the dataset and the metric."""
     with FILE.open(encoding="utf-8") as file:
         return {
             tuple(row[field] for field in (*fields, "dataset", "metric")): float(row["value"])

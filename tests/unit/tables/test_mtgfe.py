@@ -102,7 +102,9 @@ def test_sizes_as_printed_and_as_found(tmp_path, monkeypatch):
         shown = [rows[dataset][f"MTGFE published {column}"] for column in columns]
         values = [float(text.partition(" ")[0]) for text in shown]
         metrics = ("images", "captions", "captions_per_image", "classes", "image_size_px")
-        assert values == [printed_numbers(1)["dataset", "", dataset, metric] for metric in metrics]
+        assert values == [
+            printed_numbers("mtgfe2023", 1, "method", "variant")["dataset", "", dataset, metric] for metric in metrics
+        ]
     assert reader.note(rows["sydney"]["MTGFE published captions"]).startswith("613 images of 5 captions are 3,065")
     assert reader.note(rows["sydney"]["ours images"]) == "not part of this experiment"
     assert reader.note(rows["nwpu"]["MTGFE published images"]) == "not in the paper"
@@ -158,7 +160,7 @@ def lines_of(reader):
     return list(csv.DictReader(text))
 
 
-def test_two_stages_beside_the_paper(stages):
+def test_two_stages_next_to_the_paper(stages):
     reader = stages(two_stage(), two_stage(seed=1, shift=1.0))
     rows = lines_of(reader)
     assert [(row["scorer"], row["filter"], row["K"]) for row in rows] == [
@@ -173,7 +175,11 @@ def test_two_stages_beside_the_paper(stages):
     heads = {name: f"MTGFE published {head}" for name, head in mtgfe_filter.COLUMNS.items()}
     for row, method in ((whole, ("mtgfe", "")), (filtered, ("mtgfe+filter", "k=128"))):
         found = {(*method, "rsicd", name): float(row[head]) for name, head in heads.items()}
-        assert found == {key: value for key, value in printed_numbers(4).items() if key[:2] == method}
+        assert found == {
+            key: value
+            for key, value in printed_numbers("mtgfe2023", 4, "method", "variant").items()
+            if key[:2] == method
+        }
     assert reader.note(short[heads["mr"]]) == "not in the paper"
 
 
