@@ -84,7 +84,7 @@ def _run(peer: Peer, first: list[Path], second: list[Path]) -> tuple[Pairs, floa
     return pairs, time.perf_counter() - started, resident_mib("VmHWM")
 
 
-def beside(case: str, ours: dict[str, float], peer: str, theirs: dict[str, float]) -> Iterator[Row]:
+def next_to(case: str, ours: dict[str, float], peer: str, theirs: dict[str, float]) -> Iterator[Row]:
     """Rows of one case for one peer; metrics that begin with ``time`` or ``memory`` are costs."""
     for metric, value in ours.items():
         unit = {"time": "s", "memory": "MiB"}.get(metric.split()[0], "%")
@@ -122,7 +122,7 @@ def aid_rsicd(finders: list[Peer]) -> list[Row]:
             "memory": memory,
         }
     mine = results.pop(finders[0].name)
-    return [row for name, theirs in results.items() for row in beside("aid-rsicd", mine, name, theirs)]
+    return [row for name, theirs in results.items() for row in next_to("aid-rsicd", mine, name, theirs)]
 
 
 def _jpeg(quality: int) -> Change:
@@ -213,7 +213,7 @@ def planted(finders: list[Peer]) -> list[Row]:
                 made.save(changed[-1], quality=90)
             results = dict(_scored_sample(finder, chosen, changed) for finder in finders)
         mine = results.pop(finders[0].name)
-        new = [row for peer, theirs in results.items() for row in beside(f"planted-{name}", mine, peer, theirs)]
+        new = [row for peer, theirs in results.items() for row in next_to(f"planted-{name}", mine, peer, theirs)]
         print_rows(f"Planted: {name}", new)
         write_rows(RESULT, new)
         rows += new

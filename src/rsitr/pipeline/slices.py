@@ -130,7 +130,7 @@ class SlicedData:
                 write_matrix(name, captions, matrix)
 
     def first(self, what: str) -> bool:
-        """Whether something that takes time and acts alike everywhere has not been replayed yet."""
+        """Whether something that takes time and does the same everywhere has not been replayed yet."""
         first = what not in self.met
         self.met.add(what)
         return first

@@ -29,7 +29,7 @@ class Comparison(View):
         """Whether any method has a published number on the dataset."""
         return any(entry.published for entry in self.of(dataset))
 
-    def beside(self, entry: Entry) -> list[Cell]:
+    def published_cells(self, entry: Entry) -> list[Cell]:
         """The published mR with its source, and the difference or why there is none."""
         if not entry.key:
             return [Cell(), Cell()]
@@ -42,7 +42,7 @@ class Comparison(View):
         yield seeds(entry)
         yield from (self.value(entry, metric) for metric in METRICS)
         if self.with_published(dataset):
-            yield from self.beside(entry) if entry.runs else [ABSENT] * 2
+            yield from self.published_cells(entry) if entry.runs else [ABSENT] * 2
 
     def main_table(self) -> Table:
         """Recalls as the field defines them."""

@@ -129,7 +129,7 @@ class _Rebuilt(View):
         """Whether there is a column of differences."""
         return dataset in self.ours and self.spec.difference in self.metrics(dataset)
 
-    def beside(self, row: PaperRow, dataset: str) -> Entry:
+    def own_entry(self, row: PaperRow, dataset: str) -> Entry:
         """Our entry of a row, with the published row if it is to be compared with one."""
         compared = self.subtracts(dataset) and self.numbers(row, dataset)
         entry = self.entry(dataset, row.method)
@@ -151,7 +151,7 @@ class _Rebuilt(View):
 
     def minus(self, row: PaperRow, dataset: str) -> Cell:
         """Ours minus theirs, or why there is no difference."""
-        entry = self.beside(row, dataset)
+        entry = self.own_entry(row, dataset)
         if entry.runs and not entry.key:
             return noted("–", NOT_PRINTED)
         return self.difference(entry, self.spec.difference)
@@ -170,7 +170,7 @@ class _Rebuilt(View):
     def cells(self, row: PaperRow, dataset: str) -> Iterator[Cell]:
         """A row in the columns of ``groups``."""
         if dataset in self.ours:
-            entry = self.beside(row, dataset)
+            entry = self.own_entry(row, dataset)
             yield self.seeds(entry)
             yield from (self.value(entry, metric) for metric in self.spec.measures)
             if self.subtracts(dataset):
@@ -219,7 +219,7 @@ class _Rebuilt(View):
         for dataset in self.shown:
             ours = self.spec.measures if dataset in self.ours else ()
             for row in self.spec.rows:
-                entry, numbers = self.beside(row, dataset), self.numbers(row, dataset)
+                entry, numbers = self.own_entry(row, dataset), self.numbers(row, dataset)
                 for metric in dict.fromkeys([*ours, *self.metrics(dataset)]):
                     yield tidy.row(self.spec.name, entry, metric, numbers.get(metric))
 

@@ -94,7 +94,7 @@ class Measured(NamedTuple):
             return Cell("NA", notes=(value,))
         return Cell(format(value, COLUMNS[key].form) if key in self.ours else "")
 
-    def beside(self, key: str) -> Iterator[Cell]:
+    def published_cells(self, key: str) -> Iterator[Cell]:
         """The published number and the difference; empty if there is none."""
         if key not in self.published:
             yield from (Cell(), Cell())
@@ -176,7 +176,9 @@ def _own(rows: Sequence[Measured]) -> Table:
 def _compared(rows: Sequence[Measured]) -> Table:
     keys = [key for key, column in COLUMNS.items() if column.published]
     groups = tuple(Group(COLUMNS[key].title, ("ours", "published", "Δ")) for key in keys)
-    cells = tuple(Row(row.label, tuple(chain(*((row.cell(key), *row.beside(key)) for key in keys)))) for row in rows)
+    cells = tuple(
+        Row(row.label, tuple(chain(*((row.cell(key), *row.published_cells(key)) for key in keys)))) for row in rows
+    )
     return Table("Next to the published numbers", PUBLISHED_CAPTION, "dataset", groups, cells)
 
 

@@ -73,7 +73,7 @@ def test_karpathy_is_read_back_by_our_parser(table: Path, tmp_path: Path) -> Non
 
 
 def test_huggingface_imagefolder(table: Path, tmp_path: Path) -> None:
-    """Documented: a folder for each split, and beside its images a metadata.jsonl with their relative file names."""
+    """Documented: a folder for each split, and next to its images a metadata.jsonl with their relative file names."""
     assert export(table, "huggingface", tmp_path / "out").left_out == [("e.png", "missing image")]
     read: list[dict[str, Any]] = []
     for split in ("train", "validation", "test"):

@@ -161,7 +161,7 @@ def test_images_that_cannot_be_read_are_grey_and_say_so(table, tmp_path, texts):
     assert figure.draw_pairs([figure.Pairs(rows, one, one)], tmp_path / "pairs.png") == 2
     grey = ImageColor.getrgb(figure.ABSENT)
     with Image.open(tmp_path / "pairs.png") as drawn:
-        # No box on a tile that shows nothing; the part beside it is there.
+        # No box on a tile that shows nothing; the part next to it is there.
         assert [pixel(drawn, 0, *place) for place in ((5, 5), (58, 60), (122, 60))] == [grey] * 3
         assert [pixel(drawn, tile, 45, 45) for tile in (1, 2)] == [grey, RED]
         assert pixel(drawn, 2, 572 + 45, 45) == grey

@@ -128,7 +128,7 @@ def test_the_nearest_cell_is_the_one_with_the_nearest_centre():
     means = np.array([[[1.0, 2.0], [np.nan, np.nan]]])
     found = Heatmap(grid, means, np.array([1.0]), np.array([2.0]), 1, 2, 2)
     assert found.levels(0).tolist() == [[0, 255], [0, 255]]
-    # From (25, 5), the centre below at (45, 5) is nearer than the one beside it at (25, 60).
+    # From (25, 5), the centre below at (45, 5) is nearer than the one next to it at (25, 60).
     wide = Grid(np.array([0, 40, 50]), np.array([0, 10, 110]))
     means = np.array([[[np.nan, 1.0], [2.0, 1.0]]])
     assert Heatmap(wide, means, np.array([1.0]), np.array([2.0]), 1, 3, 1).levels(0).tolist() == [[255, 0], [255, 0]]

@@ -108,7 +108,7 @@ def test_a_record_of_other_weights_than_those_here_is_made_again(spec, processes
 
 @pytest.mark.parametrize("leftover", ["of other code", "failed", "none"])
 def test_a_current_record_outlives_a_checkpoint_that_is_no_better(leftover, spec, processes):
-    """As after a pull of newer records beside checkpoints of older code."""
+    """As after a pull of newer records next to checkpoints of older code."""
     put_cell(spec)
     match leftover:
         case "of other code":

@@ -1,4 +1,4 @@
-"""The table of near duplicates: counts by hand and by brute force, what is not at hand, and the lists beside it."""
+"""The table of near duplicates: counts by hand and by brute force, what is not at hand, and the lists next to it."""
 
 from __future__ import annotations
 

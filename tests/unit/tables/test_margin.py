@@ -1,4 +1,4 @@
-"""The table of margins: which methods stand beside which, and what is compared."""
+"""The table of margins: which methods stand next to which, and what is compared."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def build(tmp_path):
 
 def test_methods_that_differ_in_the_margin_only_stand_together(build):
     rows = build({("vse++@dynamic", 0): 1, ("vse++", 0): 30})
-    # vse has no dynamic margin beside it; vse++@wide is trained longer and is compared with nothing.
+    # vse has no dynamic margin next to it; vse++@wide is trained longer and is compared with nothing.
     assert list(rows) == ["vse++", "vse++@dynamic", "vse++@similar", "vse++@wide"]
     assert rows["vse++"]["margin"] == "fixed 0.2"
     assert rows["vse++@dynamic"]["margin"] == "γ 0.2, β 5, S 0.5 BLEU-4 + 0.5 METEOR"

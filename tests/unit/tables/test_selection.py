@@ -1,4 +1,4 @@
-"""The table of how the epoch is chosen: who stands beside whom, and what the choice on test adds."""
+"""The table of how the epoch is chosen: who stands next to whom, and what the choice on test adds."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def lab(tmp_path):
 
 def test_the_inflation_is_the_difference_seed_by_seed(lab):
     lab.build()
-    # Nothing stands beside chance, which chooses no epoch, nor beside vse@wide, which trains longer.
+    # Nothing stands next to chance, which chooses no epoch, nor next to vse@wide, which trains longer.
     assert list(lab.rows()) == ["vse"]
     assert {name.removeprefix("ucm "): value for name, value in lab.rows()["vse"].items()} == {
         "table": "Choice of the epoch",

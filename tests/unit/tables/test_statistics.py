@@ -1,4 +1,4 @@
-"""The table of statistics: numbers worked out by hand, the published ones beside them, and why some are missing."""
+"""The table of statistics: numbers worked out by hand, the published ones next to them, and why some are missing."""
 
 from __future__ import annotations
 
@@ -153,7 +153,7 @@ def test_differences_from_the_published_numbers(mirror, name):
         Image(row.image_id, row.split, row.class_name, row.captions) for row in registry()[name]().parse(mirror / name)
     ]
     row = statistics.measure(name, images, published=statistics.published_numbers(name))[-1]
-    cells = {key: [cell.text for cell in row.beside(key)] for key in row.published}
+    cells = {key: [cell.text for cell in row.published_cells(key)] for key in row.published}
     assert {key: difference for key, (_, difference) in cells.items() if key != "classes"} == {
         "images": "0",
         "sentence_length": "+0.01",

@@ -77,7 +77,7 @@ def test_rows_and_columns(lab):
     assert (long["i2t ms"], long["t2i ms"]) == ("20.00 ± 0.00", "10.00 ± 0.00")
     assert (long["i2t ×"], long["t2i ×"]) == ("20.0 ± 0.0", "8.0 ± 0.0")
     assert (short["i2t ×"], alone["i2t ms"]) == ("100.0 ± 0.0", "1.00 ± 0.00")
-    # What the paper prints stands beside its own K and nothing else, and never beside synthetic data.
+    # What the paper prints stands next to its own K and nothing else, and never next to synthetic data.
     assert (every["published mR"], every["published i2t ms"]) == ("30.68", "472.10")
     assert (long["published mR"], long["published t2i ms"]) == ("29.80", "14.27")
     assert short["published mR"] == alone["published mR"] == ""

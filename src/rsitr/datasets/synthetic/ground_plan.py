@@ -150,14 +150,14 @@ class GroundPlan:
                     return self._add(Part(kind, self.colour(colours), items, size))
         return None
 
-    def beside(self, kind: str, count: int, band: Part, colours: Sequence[str], *, both: bool = True) -> Part | None:
+    def along(self, kind: str, count: int, band: Part, colours: Sequence[str], *, both: bool = True) -> Part | None:
         """Up to ``count`` objects along the edges of a band, in turn right and left unless not ``both``."""
         axis = band.items[0]
         items: list[Item] = []
-        for along in self.rng.permutation(np.linspace(-0.6, 0.6, 4 * count)):
+        for shift in self.rng.permutation(np.linspace(-0.6, 0.6, 4 * count)):
             side = 1 if not both or len(items) % 2 else -1
             off = side * (axis.size + RADIUS[kind] + self.rng.uniform(0.02, 0.05))
-            self._place(kind, items, Item(*_turned(axis, along, off), RADIUS[kind], axis.angle))
+            self._place(kind, items, Item(*_turned(axis, shift, off), RADIUS[kind], axis.angle))
             if len(items) == count:
                 break
         return self._group(kind, colours, items)
@@ -234,7 +234,7 @@ class GroundPlan:
         main = None if self.main is None else self.parts[self.main]
         count = self.among(1, 12)
         if bands and self.chance(0.5):
-            self.beside("tree", max(count, 3), bands[0], _GREENS, both=self.chance(0.7))
+            self.along("tree", max(count, 3), bands[0], _GREENS, both=self.chance(0.7))
         elif main is not None and main.is_object and len(main.items) == 1 and self.chance(0.5):
             self.ring("tree", 10, main, _GREENS)
         elif self.chance(0.4):

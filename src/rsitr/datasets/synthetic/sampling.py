@@ -93,7 +93,7 @@ def _meadow(plan: GroundPlan) -> None:
 
 def _medium_residential(plan: GroundPlan) -> None:
     road = plan.band("road", half_width=0.045, central=plan.chance(0.7))
-    houses = plan.beside("house", plan.among(5, 11), road, ROOFS)
+    houses = plan.along("house", plan.among(5, 11), road, ROOFS)
     if houses is not None and len(houses.items) > _SPARSE:
         plan.subject(houses)
     plan.extras("tree", "pond", "court")
@@ -135,7 +135,7 @@ def _port(plan: GroundPlan) -> None:
 def _railway_station(plan: GroundPlan) -> None:
     tracks = plan.tracks(plan.among(2, 5))
     platform_side = Part("track", "", tracks.items[-1:])
-    plan.subject(plan.beside("station", 1, platform_side, ROOFS, both=False))
+    plan.subject(plan.along("station", 1, platform_side, ROOFS, both=False))
     if plan.chance(0.7):
         plan.trains(tracks, plan.among(1, 2))
     plan.extras("tree", "building", "car", most=1)
