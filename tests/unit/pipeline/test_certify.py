@@ -281,7 +281,7 @@ def late(lab: Lab) -> dict[str, Verdict]:
     """A commit with three edits that act late in a real run."""
     lab.commit(
         "BASE",
-        ("stages/train.py", "    return 1 - done if", "    return max(1 - done, 0.05) if"),
+        ("stages/course.py", "    return 1 - done if", "    return max(1 - done, 0.05) if"),
         (
             "stages/train.py",
             '        self.optimizer.load_state_dict(state["optimizer"])\n',
