@@ -14,7 +14,7 @@ from rsitr.records.files import write_json
 from rsitr.tables import paper_table
 from rsitr.tables.entries import collect
 from rsitr.tables.paper_table import PaperTable
-from rsitr.tables.published import FILE, METRICS, lookup
+from rsitr.tables.published import METRICS, load, lookup
 from rsitr.tables.view import View
 
 
@@ -95,12 +95,9 @@ class PaperLab(Records, Reader):
 
 def printed_numbers(paper: str, number: int, *fields: str) -> dict[tuple[str, ...], float]:
     """Every number that a paper prints in a table, by some fields of its key, the dataset and the metric."""
-    with FILE.open(encoding="utf-8") as file:
-        return {
-            tuple(row[field] for field in (*fields, "dataset", "metric")): float(row["value"])
-            for row in csv.DictReader(file)
-            if (row["paper"], row["table"]) == (paper, f"table{number}")
-        }
+    rows = load().query(f"paper == @paper and table == 'table{number}'")
+    keys = zip(*(rows[field] for field in (*fields, "dataset", "metric")), strict=True)
+    return dict(zip(keys, rows["value"], strict=True))
 
 
 def placed_numbers(table: PaperTable, paper: str, number: int, *fields: str) -> dict[tuple[str, ...], float]:

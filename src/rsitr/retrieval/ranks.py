@@ -32,7 +32,7 @@ from torch import Tensor
 
 from rsitr.errors import DatasetError
 from rsitr.retrieval.recall import ProtocolRanks, Ranks, count_images
-from rsitr.retrieval.tiles import BLOCK, HELD_BYTES, Embeddings, Grid, Held, Integers, Score, Tile, rows
+from rsitr.retrieval.tiles import BLOCK, HELD_BYTES, Device, Embeddings, Grid, Held, Integers, Score, Tile, rows
 
 
 @overload
@@ -43,7 +43,7 @@ def rank_embeddings(
     *,
     text_group: None = None,
     block: int = BLOCK,
-    device: str | torch.device = "cpu",
+    device: Device = "cpu",
 ) -> Ranks: ...
 @overload
 def rank_embeddings(
@@ -53,7 +53,7 @@ def rank_embeddings(
     *,
     text_group: Integers,
     block: int = BLOCK,
-    device: str | torch.device = "cpu",
+    device: Device = "cpu",
 ) -> ProtocolRanks: ...
 def rank_embeddings(
     images: Embeddings,
@@ -62,7 +62,7 @@ def rank_embeddings(
     *,
     text_group: Integers | None = None,
     block: int = BLOCK,
-    device: str | torch.device = "cpu",
+    device: Device = "cpu",
 ) -> Ranks | ProtocolRanks:
     """Rank by dot product, computed in float32; the caller normalises the embeddings.
 
@@ -94,29 +94,14 @@ def rank_embeddings(
 
 @overload
 def rank_scores(
-    score: Score,
-    image_of: Integers,
-    *,
-    text_group: None = None,
-    block: int = BLOCK,
-    device: str | torch.device = "cpu",
+    score: Score, image_of: Integers, *, text_group: None = None, block: int = BLOCK, device: Device = "cpu"
 ) -> Ranks: ...
 @overload
 def rank_scores(
-    score: Score,
-    image_of: Integers,
-    *,
-    text_group: Integers,
-    block: int = BLOCK,
-    device: str | torch.device = "cpu",
+    score: Score, image_of: Integers, *, text_group: Integers, block: int = BLOCK, device: Device = "cpu"
 ) -> ProtocolRanks: ...
 def rank_scores(
-    score: Score,
-    image_of: Integers,
-    *,
-    text_group: Integers | None = None,
-    block: int = BLOCK,
-    device: str | torch.device = "cpu",
+    score: Score, image_of: Integers, *, text_group: Integers | None = None, block: int = BLOCK, device: Device = "cpu"
 ) -> Ranks | ProtocolRanks:
     """Rank by a pairwise scorer, as interaction models need.
 
@@ -193,9 +178,7 @@ class _Direction:
 class Protocol:
     """Both directions under one definition of relevance."""
 
-    def __init__(
-        self, image: Integers, text: Integers, grid: Grid, twins: TwinPair, device: str | torch.device
-    ) -> None:
+    def __init__(self, image: Integers, text: Integers, grid: Grid, twins: TwinPair, device: Device) -> None:
         tile = grid.number(image, text)
         order = np.argsort(tile, kind="stable")
         self.start = np.searchsorted(tile[order], np.arange(len(grid.tiles) + 1))
@@ -234,7 +217,7 @@ class Protocol:
         return Ranks(i2t=self.i2t.ranks(), t2i=self.t2i.ranks())
 
 
-def _rank(score: Score, pairs: Pairs, twins: TwinPair, block: int, device: str | torch.device) -> Ranks | ProtocolRanks:
+def _rank(score: Score, pairs: Pairs, twins: TwinPair, block: int, device: Device) -> Ranks | ProtocolRanks:
     grid = Grid(pairs.n_images, pairs.n_texts, block)
     protocols = [Protocol(image, text, grid, twins, device) for image, text in pairs.protocols]
     held = Held(score, HELD_BYTES)
@@ -260,7 +243,7 @@ def by_protocol(found: list[Ranks]) -> Ranks | ProtocolRanks:
     return ProtocolRanks(plain, *duplicate_aware) if duplicate_aware else plain
 
 
-def _twins(embeddings: Embeddings, device: str | torch.device) -> Tensor | None:
+def _twins(embeddings: Embeddings, device: Device) -> Tensor | None:
     """Int64 [N], equal for rows of equal values and -1 for a row that is certainly unique; None when all rows are.
 
     Twins share their first value, so only rows that do are compared; a 128-bit digest represents the row, which keeps

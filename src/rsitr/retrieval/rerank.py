@@ -37,7 +37,7 @@ from torch import Tensor
 from rsitr.errors import ParamsError
 from rsitr.retrieval.ranks import Protocol, TwinPair, by_protocol, relevant_pairs
 from rsitr.retrieval.recall import ProtocolRanks, Ranks
-from rsitr.retrieval.tiles import BLOCK, HELD_BYTES, Embeddings, Grid, Held, Integers, Score, rows
+from rsitr.retrieval.tiles import BLOCK, HELD_BYTES, Device, Embeddings, Grid, Held, Integers, Score, rows
 
 TIE = 1e-9
 """Of new scores, relative above 1: how much the rounding of the sums may amount to."""
@@ -87,7 +87,7 @@ def rerank(
     text_group: None = None,
     formula: Formula = PUBLISHED,
     block: int = BLOCK,
-    device: str | torch.device = "cpu",
+    device: Device = "cpu",
 ) -> Ranks: ...
 @overload
 def rerank(
@@ -97,7 +97,7 @@ def rerank(
     text_group: Integers,
     formula: Formula = PUBLISHED,
     block: int = BLOCK,
-    device: str | torch.device = "cpu",
+    device: Device = "cpu",
 ) -> ProtocolRanks: ...
 def rerank(
     score: Score,
@@ -106,7 +106,7 @@ def rerank(
     text_group: Integers | None = None,
     formula: Formula = PUBLISHED,
     block: int = BLOCK,
-    device: str | torch.device = "cpu",
+    device: Device = "cpu",
 ) -> Ranks | ProtocolRanks:
     """Ranks after re-ranking, by a pairwise scorer.
 
@@ -141,7 +141,7 @@ def rerank(
     return by_protocol([_ranks(protocol, i2t, t2i) for protocol in protocols])
 
 
-def dot_product(images: Embeddings, texts: Embeddings, device: str | torch.device = "cpu") -> Score:
+def dot_product(images: Embeddings, texts: Embeddings, device: Device = "cpu") -> Score:
     """The scorer of embeddings [I, D] and [C, D], which gives equal embeddings equal scores.
 
     In float32 a matrix product rounds the same dot product differently in different places. So it is computed in
@@ -157,7 +157,7 @@ def dot_product(images: Embeddings, texts: Embeddings, device: str | torch.devic
 class _Lists:
     """The lists of all queries of one side: the head of each, and the sum of the whole."""
 
-    def __init__(self, n_queries: int, n_items: int, k: int, device: str | torch.device) -> None:
+    def __init__(self, n_queries: int, n_items: int, k: int, device: Device) -> None:
         # One more than K, to see whether a group of equal scores extends beyond K.
         length = min(k + 1, n_items)
         self.k = min(k, n_items)

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from rsitr.errors import TrainingDiverged
 
+Device = str | torch.device
 Integers = npt.NDArray[np.integer]
 Embeddings = np.ndarray | Tensor
 """Float [N, D]; an array may be a memory map."""
@@ -82,7 +83,7 @@ def _checked(score: Score, tile: Tile) -> Tensor:
     return scores
 
 
-def rows(embeddings: Embeddings, part: slice | Integers, device: str | torch.device) -> Tensor:
+def rows(embeddings: Embeddings, part: slice | Integers, device: Device) -> Tensor:
     """Rows of embeddings on ``device``, float32."""
     values = embeddings[part]
     if isinstance(values, np.ndarray):

@@ -1,7 +1,8 @@
 """Every number the papers print, as data: ``published.csv`` read, checked and looked up.
 
-A row is one printed value. Recalls and shares are in percent; ``UNITS`` gives the unit of every other metric. Values
-stay as printed, even where they contradict themselves: ``checks`` lists those.
+A row of the file is a row of a paper's table: a column for each recall, and in ``other`` all else that it prints, as
+``metric=value``. Recalls and shares are in percent; ``UNITS`` gives the unit of every other metric. Values stay as
+printed, even where they contradict themselves: ``checks`` lists those.
 """
 
 from __future__ import annotations
@@ -24,9 +25,8 @@ RECALLS = ("i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10")
 METRICS = (*RECALLS, "mr")
 """The columns of every retrieval table; i2t finds captions for an image, mr is the mean of the six recalls."""
 
-SOURCE = ["paper", "table", "method", "variant", "backbone"]
-SETTING = [*SOURCE, "dataset", "train_data", "protocol", "task"]
-COLUMNS = [*SETTING, "metric", "value", "note"]
+SETTING = ["paper", "table", "method", "variant", "backbone", "dataset", "train_data", "protocol", "task"]
+COLUMNS = [*SETTING, *METRICS, "other", "note"]
 PROTOCOLS = {"", "closed-domain", "open-domain", "ablation", "validation"}
 TASKS = {"", "sentence", "keywords", "sentence+keywords"}
 UNITS = {
@@ -42,11 +42,23 @@ ROUNDING = 0.01
 """How far a printed mR may be from the mean of printed recalls: each of the two is rounded by at most 0.005."""
 
 
-def validate(frame: pd.DataFrame) -> pd.DataFrame:
-    """Check columns, ids, metrics, ranges and keys, and return the frame; raises ``DatasetError`` with the rows."""
-    if list(frame.columns) != COLUMNS:
+def typed(printed: pd.DataFrame) -> pd.DataFrame:
+    """One row for each value of the file: the setting, ``note``, ``metric`` and ``value`` as float.
+
+    The index is that of ``printed``, the file as text. Other columns, an unknown id or metric, a number that is out of
+    range or stands there twice raise ``DatasetError`` with the lines.
+    """
+    import pandas as pd  # takes half a second, not needed just to name numbers
+
+    if list(printed.columns) != COLUMNS:
         raise DatasetError(f"{FILE.name}: the columns must be {','.join(COLUMNS)}")
-    value = frame["value"]
+    row = [*SETTING, "note"]
+    recalls = printed.melt(row, METRICS, var_name="metric", ignore_index=False)
+    other = printed[row].join(
+        printed["other"].str.extractall(r"(?P<metric>[^ =]+)=?(?P<value>\S*)").droplevel(1), how="right"
+    )
+    frame = pd.concat([recalls[recalls["value"].ne("")], other])
+    frame["value"] = value = pd.to_numeric(frame["value"], errors="coerce")
     share = frame["metric"].map(UNITS).eq("%")
     faults = {
         "method is not a lower-case id": ~frame["method"].str.fullmatch(NAME),
@@ -58,24 +70,22 @@ def validate(frame: pd.DataFrame) -> pd.DataFrame:
         "the same number twice": frame.duplicated([*SETTING, "metric"], keep=False),
     }
     # Line 1 of the file is the header, so row 0 is line 2.
-    at = {fault: ", ".join(str(line + 2) for line in frame.index[wrong][:5]) for fault, wrong in faults.items()}
-    lines = [f"  {fault}: line {numbers}" for fault, numbers in at.items() if numbers]
+    lines = [
+        f"  {fault}: line {', '.join(str(line + 2) for line in frame.index[wrong].unique()[:5])}"
+        for fault, wrong in faults.items()
+        if wrong.any()
+    ]
     if lines:
         raise DatasetError(f"{FILE.name} must be repaired:\n" + "\n".join(lines))
-    return frame
+    return frame.sort_index(kind="stable")
 
 
 @cache
-def _read() -> pd.DataFrame:
-    import pandas as pd  # takes half a second, not needed just to name numbers
-
-    frame = pd.read_csv(FILE, dtype=str, keep_default_na=False)
-    return validate(frame.assign(value=pd.to_numeric(frame["value"], errors="coerce")))
-
-
 def load() -> pd.DataFrame:
-    """All published numbers: text columns (empty where the paper states nothing) and ``value`` as float."""
-    return _read().copy()
+    """All published numbers, as ``typed`` gives them; empty text where the paper states nothing. Not to be changed."""
+    import pandas as pd
+
+    return typed(pd.read_csv(FILE, dtype=str, keep_default_na=False))
 
 
 def checks() -> pd.DataFrame:
@@ -85,7 +95,7 @@ def checks() -> pd.DataFrame:
     """
     import pandas as pd
 
-    frame = _read()
+    frame = load()
     wide = frame[frame["metric"].isin(METRICS)].pivot(index=SETTING, columns="metric", values="value")
     result = pd.DataFrame({"printed": wide["mr"], "recomputed": wide[list(RECALLS)].mean(axis=1)})
     result["difference"] = result["printed"] - result["recomputed"]
@@ -108,14 +118,13 @@ def lookup(key: Published, dataset: str, metrics: tuple[str, ...] = METRICS) -> 
     paper states for all of them. The result is empty if the paper has the row but not on this dataset. A key that fits
     nothing, or several rows, raises ``ParamsError``.
     """
-    frame = _read()
+    frame = load()
     rows = _of(key, frame[frame["metric"].isin(metrics)])
     if rows.empty:
         what = "recalls" if metrics is METRICS else " or ".join(metrics)
         raise ParamsError(f"{FILE.name} has no {what} for {describe(key)}: correct the published key")
     rows = rows[rows["dataset"].eq(dataset)]
-    # Numbers of a model, such as its size, are in the same row as its recalls, and belong to no kind of query.
-    settings = rows[SETTING].assign(task=rows["task"].replace("", rows["task"].max())).drop_duplicates()
+    settings = rows[SETTING].drop_duplicates()
     if len(settings) > 1:
         fits = "\n".join(
             f"  variant={row.variant!r} backbone={row.backbone!r} trained on {row.train_data!r}"

@@ -8,7 +8,7 @@ import pytest
 from rsitr.errors import DatasetError, ParamsError
 from rsitr.records.cell import Published
 from rsitr.tables import published
-from rsitr.tables.published import METRICS, RECALLS, UNITS, checks, describe, discrepancy, load, lookup, validate
+from rsitr.tables.published import FILE, METRICS, RECALLS, UNITS, checks, describe, discrepancy, load, lookup, typed
 
 VSEPP = Published(paper="amfmn2022", table="table2", method="vse++")
 TABLE4 = Published(paper="amfmn2022", table="table4", method="amfmn")
@@ -16,13 +16,33 @@ INPUTS = ("input=sentence", "input=keywords", "input=sentence+keywords")
 SOFT = Published(paper="amfmn2022", table="table2", method="amfmn-soft")
 
 
-def test_every_row_is_typed_and_every_caller_has_a_copy():
+def written() -> pd.DataFrame:
+    """The file as text."""
+    return pd.read_csv(FILE, dtype=str, keep_default_na=False)
+
+
+def test_every_value_is_typed():
     frame = load()
     assert len(frame) == 1566
     assert frame["value"].dtype == float
     assert not frame.isna().any().any()
-    frame["value"] = 0.0
-    assert load()["value"].sum() > 0
+
+
+def test_a_row_gives_its_recalls_and_what_else_it_prints():
+    """Line 239 of the file, as PIR's Table II prints it; its number of parameters is in ``other``."""
+    rows = load().query("method == 'skyclip' and backbone == 'ViT-L / Transformer' and dataset == 'rsicd'")
+    assert dict(zip(rows["metric"], rows["value"], strict=True)) == {
+        "i2t_r1": 7.04,
+        "i2t_r5": 17.75,
+        "i2t_r10": 27.08,
+        "t2i_r1": 6.40,
+        "t2i_r5": 21.21,
+        "t2i_r10": 34.00,
+        "mr": 18.91,
+        "params_m": 428,
+    }
+    assert set(rows["note"]) == {"zero-shot (no fine-tuning data printed)"}
+    assert len(set(rows.index)) == 1
 
 
 def test_units_name_exactly_the_metrics_of_the_file():
@@ -61,7 +81,7 @@ def test_a_difference_that_rounding_explains_is_no_contradiction(monkeypatch):
     mean = rows[rows["metric"].isin(RECALLS)]["value"].mean()  # 62.59 / 6 = 10.4317
     for printed, expected in ((mean + 0.0099, 0), (mean - 0.0101, 1)):
         changed = rows.assign(value=rows["value"].where(rows["metric"].ne("mr"), printed))
-        monkeypatch.setattr(published, "_read", lambda changed=changed: changed)
+        monkeypatch.setattr(published, "load", lambda changed=changed: changed)
         assert len(checks()) == expected
 
 
@@ -133,24 +153,27 @@ def test_a_key_in_words():
         ("dataset", "RSICD", "dataset is not a lower-case id: line 3"),
         ("protocol", "closed", "protocol is unknown: line 3"),
         ("task", "image", "task is unknown: line 3"),
-        ("metric", "r1", "metric is unknown: add it to UNITS with its unit: line 3"),
-        ("value", 100.1, "value is not a number from 0, or up to 100 for a share: line 3"),
-        ("value", -0.1, "value is not a number from 0"),
-        ("value", float("nan"), "value is not a number from 0"),
-        ("metric", "i2t_r1", "the same number twice: line 2, 3"),
+        ("other", "r1=5", "metric is unknown: add it to UNITS with its unit: line 3"),
+        ("i2t_r1", "100.1", "value is not a number from 0, or up to 100 for a share: line 3"),
+        ("mr", "-0.1", "value is not a number from 0, or up to 100 for a share: line 3"),
+        ("mr", "n/a", "value is not a number from 0, or up to 100 for a share: line 3"),
+        ("other", "images=7 words", "value is not a number from 0, or up to 100 for a share: line 3"),
+        ("other", "images=7 images=8", "the same number twice: line 3"),
+        ("other", "i2t_r1=5", "the same number twice: line 3"),
+        ("dataset", "rsicd", "the same number twice: line 2, 3"),
     ],
 )
 def test_a_faulty_row_is_named_by_its_line(column, value, message):
-    rows = load().query("metric in @METRICS").head(7).reset_index(drop=True)
-    validate(rows)
+    rows = written().query("method == 'vse++' and table == 'table2' and dataset in ('rsicd', 'rsitmd')").head(2)
+    rows = rows.assign(train_data="").reset_index(drop=True)
+    typed(rows)
     rows.loc[1, column] = value
     with pytest.raises(DatasetError) as error:
-        validate(rows)
-    assert message in str(error.value)
+        typed(rows)
+    assert str(error.value).splitlines() == ["published.csv must be repaired:", f"  {message}"]
 
 
 def test_a_count_may_exceed_a_hundred_and_columns_may_not_change():
-    images = load().query("metric == 'images'")
-    assert validate(images)["value"].max() == 10921
+    assert load().query("metric == 'images'")["value"].max() == 10921
     with pytest.raises(DatasetError, match="the columns must be paper,table"):
-        validate(pd.DataFrame(images.drop(columns="note")))
+        typed(written().drop(columns="note"))
