@@ -7,7 +7,6 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from io import BytesIO
-from itertools import count
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -15,7 +14,7 @@ from PIL import Image
 
 from rsitr.datasets import get_dataset
 from rsitr.datasets.images import load_rgb
-from rsitr.datasets.karpathy import SPLITS
+from rsitr.datasets.karpathy import SPLITS, karpathy_json
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import CorruptArchive, DatasetError
 
@@ -79,16 +78,10 @@ def _splits(rows: Sequence[Row], form: Format) -> Iterator[tuple[str, list[Row]]
 
 def _write_karpathy(rows: Sequence[Row], facts: DatasetFacts, out: Path) -> None:
     """``dataset.json`` as Karpathy's splits have it, and ``images/``. Rows without an image keep their captions."""
-    entries, sentids = [], count()
-    for number, row in enumerate(rows):
-        sentences = [{"raw": caption, "imgid": number, "sentid": next(sentids)} for caption in row["captions"]]
-        entry = {"filename": row["image_id"], "imgid": number, "split": row["split"]}
-        entry |= {"sentids": [sentence["sentid"] for sentence in sentences], "sentences": sentences}
-        entries.append(entry | {"classname": row["class_name"], "keywords": row["keywords"]})
+    for row in rows:
         if not row["problem"]:
             _copy(Path(facts.root, row["path"]), out / "images" / row["image_id"])
-    content = json.dumps({"dataset": facts.name, "images": entries}, ensure_ascii=False, indent=1)
-    (out / "dataset.json").write_text(content + "\n", encoding="utf-8")
+    (out / "dataset.json").write_text(karpathy_json(facts.name, rows), encoding="utf-8")
 
 
 def _write_huggingface(rows: Sequence[Row], facts: DatasetFacts, out: Path) -> None:

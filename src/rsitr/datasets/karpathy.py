@@ -6,7 +6,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import count
 from pathlib import Path, PurePosixPath
 from typing import Any, get_args
 
@@ -55,3 +56,14 @@ def karpathy_rows(
         if place.is_absolute() or ".." in place.parts:
             raise DatasetError(f"{path}: images[{position}] names {name!r}, a path outside the image folder")
         yield Row(name, f"{image_dir}/{name}", split, class_name, captions, keywords)
+
+
+def karpathy_json(dataset: str, rows: Iterable[Mapping[str, Any]]) -> str:
+    """The text of a Karpathy-style JSON of rows with ``image_id, split, class_name, captions, keywords``."""
+    entries, sentids = [], count()
+    for number, row in enumerate(rows):
+        sentences = [{"raw": caption, "imgid": number, "sentid": next(sentids)} for caption in row["captions"]]
+        entry = {"filename": row["image_id"], "imgid": number, "split": row["split"]}
+        entry |= {"sentids": [sentence["sentid"] for sentence in sentences], "sentences": sentences}
+        entries.append(entry | {"classname": row["class_name"], "keywords": row["keywords"]})
+    return json.dumps({"dataset": dataset, "images": entries}, ensure_ascii=False, indent=1) + "\n"

@@ -7,32 +7,32 @@ in minutes without a download; their numbers say nothing about real images.
 from __future__ import annotations
 
 import io
-import json
 import os
 import shutil
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, ClassVar, Literal, get_args
+from typing import ClassVar, Literal, get_args
 
 import numpy as np
 from PIL import Image, ImageEnhance, ImageOps
 
 from rsitr.datasets.base import Bundle, Dataset, Row, Split
-from rsitr.datasets.karpathy import karpathy_rows
-from rsitr.datasets.synthetic.description import Scene
+from rsitr.datasets.karpathy import karpathy_json, karpathy_rows
 from rsitr.datasets.synthetic.drawing import SIZE, Style, draw_scene
-from rsitr.datasets.synthetic.grammar import CAPTIONS, captions, keywords
+from rsitr.datasets.synthetic.grammar import captions, keywords
 from rsitr.datasets.synthetic.sampling import CLASSES, sample_scene
 from rsitr.errors import DatasetError, ParamsError
+from rsitr.records.files import write_csv
 
 Transformation = Literal["exact", "jpeg", "resize", "crop", "flip", "rotate", "brightness"]
 """How a planted near duplicate was made from its original: the file copied byte by byte, re-encoded as JPEG of quality
 70, reduced to 3/4 of the side, cropped to the central 7/8 and enlarged again, mirrored left to right, rotated by 90
 degrees, made a quarter brighter."""
 TRANSFORMATIONS: tuple[Transformation, ...] = get_args(Transformation)
-_KEEPS_POSITIONS = frozenset({"exact", "jpeg", "resize", "brightness"})
+_MOVES = frozenset({"crop", "flip", "rotate"})
+"""The transformations that move what the image shows."""
 
 
 @dataclass(frozen=True)
@@ -57,15 +57,6 @@ _CROSS_COPIES = 10
 
 
 @dataclass(frozen=True)
-class _Copy:
-    """The original of a near duplicate and what was done to it."""
-
-    dataset: str
-    index: int
-    transformation: Transformation
-
-
-@dataclass(frozen=True)
 class _Slot:
     """One image of a dataset before anything is drawn."""
 
@@ -73,14 +64,16 @@ class _Slot:
     index: int
     class_name: str
     split: Split
-    copy: _Copy | None = None
+    original: _Slot | None = None
+    """Of a near duplicate: the image that it was made from."""
+    transformation: Transformation | None = None
+    """Of a near duplicate: how it was made."""
 
     @property
     def file(self) -> str:
         """File name, numbered from 1 within the class."""
         number = self.index % _VARIANTS[self.dataset].per_class + 1
-        is_jpeg = self.copy is not None and self.copy.transformation == "jpeg"
-        return f"{self.class_name}_{number}.{'jpg' if is_jpeg else 'png'}"
+        return f"{self.class_name}_{number}.{'jpg' if self.transformation == 'jpeg' else 'png'}"
 
 
 def generate(name: str, root: Path, seed: int = 0) -> None:
@@ -104,34 +97,36 @@ def generate(name: str, root: Path, seed: int = 0) -> None:
 
 
 def _write(name: str, slots: list[_Slot], root: Path, seed: int) -> None:
+    """The files of a dataset; a near duplicate gets the scene of its original and its own sentences."""
     (root / "images").mkdir(parents=True)
-    entries = []
+    rows = []
     for slot in slots:
-        origin = slot if slot.copy is None else _original(slot.copy, seed)
+        origin = slot.original or slot
         scene = sample_scene(origin.class_name, _rng(seed, origin, "scene"))
         picture = draw_scene(scene, _VARIANTS[origin.dataset].style, _rng(seed, origin, "texture"))
-        (root / "images" / slot.file).write_bytes(_encode(picture, slot.copy))
-        entries.append(_entry(slot, scene, seed))
-    content = json.dumps({"dataset": name, "images": entries}, indent=1)
-    (root / "dataset.json").write_text(content + "\n", encoding="utf-8")
-    (root / "duplicates.csv").write_text(_truth(slots, seed), encoding="utf-8", newline="")
+        (root / "images" / slot.file).write_bytes(_encode(picture, slot.transformation))
+        positions = slot.transformation not in _MOVES
+        rows.append(
+            {
+                "image_id": slot.file,
+                "split": slot.split,
+                "class_name": slot.class_name,
+                "captions": captions(scene, _rng(seed, slot, "captions"), positions=positions),
+                "keywords": keywords(scene, _rng(seed, slot, "keywords")),
+            }
+        )
+    (root / "dataset.json").write_text(karpathy_json(name, rows), encoding="utf-8")
+    planted = [
+        (slot.dataset, slot.file, slot.original.dataset, slot.original.file, slot.transformation)
+        for slot in slots
+        if slot.original
+    ]
+    write_csv(root / "duplicates.csv", ("dataset", "image", "of_dataset", "of_image", "transformation"), planted)
 
 
 def _rng(seed: int, slot: _Slot, purpose: str) -> np.random.Generator:
     """A separate generator for every image and purpose, so that no image depends on another."""
     return np.random.default_rng([seed, zlib.crc32(f"{slot.dataset}/{purpose}".encode()), slot.index])
-
-
-def _entry(slot: _Slot, scene: Scene, seed: int) -> dict[str, Any]:
-    """The annotation of an image in the layout of Karpathy's splits; a near duplicate gets its own sentences."""
-    positions = slot.copy is None or slot.copy.transformation in _KEEPS_POSITIONS
-    sentences = captions(scene, _rng(seed, slot, "captions"), positions=positions)
-    ids = range(slot.index * CAPTIONS, (slot.index + 1) * CAPTIONS)
-    named = [{"raw": raw, "imgid": slot.index, "sentid": number} for raw, number in zip(sentences, ids, strict=True)]
-    return {
-        **{"filename": slot.file, "imgid": slot.index, "split": slot.split, "sentids": [*ids], "sentences": named},
-        **{"classname": slot.class_name, "keywords": keywords(scene, _rng(seed, slot, "keywords"))},
-    }
 
 
 _CHANGES: dict[Transformation, Callable[[Image.Image], Image.Image]] = {
@@ -143,30 +138,14 @@ _CHANGES: dict[Transformation, Callable[[Image.Image], Image.Image]] = {
 }
 
 
-def _encode(picture: Image.Image, copy: _Copy | None) -> bytes:
+def _encode(picture: Image.Image, transformation: Transformation | None) -> bytes:
     buffer = io.BytesIO()
-    if copy is not None and copy.transformation == "jpeg":
+    if transformation == "jpeg":
         picture.save(buffer, "JPEG", quality=70)
     else:
-        change = _CHANGES.get(copy.transformation) if copy is not None else None
-        changed = change(picture) if change else picture
+        changed = _CHANGES[transformation](picture) if transformation in _CHANGES else picture
         changed.save(buffer, "PNG", compress_level=1)  # the grain barely compresses, whatever the level
     return buffer.getvalue()
-
-
-def _truth(slots: list[_Slot], seed: int) -> str:
-    """``duplicates.csv``: one line per planted near duplicate."""
-    lines = ["dataset,image,of_dataset,of_image,transformation"]
-    for slot in slots:
-        if slot.copy is not None:
-            original = _original(slot.copy, seed)
-            pair = (slot.dataset, slot.file, original.dataset, original.file)
-            lines.append(",".join((*pair, slot.copy.transformation)))
-    return "\n".join(lines) + "\n"
-
-
-def _original(copy: _Copy, seed: int) -> _Slot:
-    return _split(copy.dataset, seed)[copy.index]
 
 
 def _split(name: str, seed: int) -> list[_Slot]:
@@ -214,8 +193,8 @@ def _nth(slots: list[_Slot], class_name: str, split: Split, n: int) -> _Slot:
 
 
 def _plant(slots: list[_Slot], target: _Slot, original: _Slot, turn: int) -> None:
-    copy = _Copy(original.dataset, original.index, TRANSFORMATIONS[turn % len(TRANSFORMATIONS)])
-    slots[target.index] = replace(target, copy=copy)
+    transformation = TRANSFORMATIONS[turn % len(TRANSFORMATIONS)]
+    slots[target.index] = replace(target, original=original, transformation=transformation)
 
 
 class Scenes(Dataset):

@@ -100,18 +100,18 @@ def test_no_image_takes_part_in_two_pairs(seed: int) -> None:
     taking_part = Counter()
     for name, slots in plans.items():
         for slot in slots:
-            if slot.copy is not None:
-                taking_part.update([(name, slot.index), (slot.copy.dataset, slot.copy.index)])
+            if slot.original is not None:
+                taking_part.update([(name, slot.index), (slot.original.dataset, slot.original.index)])
     assert set(taking_part.values()) == {1}
 
 
 def test_pairs_leak_from_train_to_test_inside_a_set_and_both_ways_across_sets() -> None:
     split_of = {name: [slot.split for slot in scenes._plan(name, 0)] for name in scenes._VARIANTS}
     found = Counter(
-        (slot.copy.dataset, split_of[slot.copy.dataset][slot.copy.index], name, slot.split)
+        (slot.original.dataset, split_of[slot.original.dataset][slot.original.index], name, slot.split)
         for name in scenes._VARIANTS
         for slot in scenes._plan(name, 0)
-        if slot.copy is not None
+        if slot.original is not None
     )
     assert found == {
         ("scenes-a", "train", "scenes-a", "test"): 14,
@@ -126,8 +126,8 @@ def test_pairs_leak_from_train_to_test_inside_a_set_and_both_ways_across_sets() 
 
 @pytest.mark.parametrize("name", ["scenes-a", "scenes-b", "scenes-c"])
 def test_every_transformation_is_planted(name: str) -> None:
-    inside = {slot.copy.transformation for slot in scenes._plan(name, 0) if slot.copy and slot.copy.dataset == name}
-    assert inside == set(scenes.TRANSFORMATIONS)
+    copies = [slot for slot in scenes._plan(name, 0) if slot.original and slot.original.dataset == name]
+    assert {slot.transformation for slot in copies} == set(scenes.TRANSFORMATIONS)
 
 
 # --- files
