@@ -7,11 +7,14 @@ are mentioned are drawn per sentence, as are synonyms and sentence patterns, so 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 import numpy as np
 
 from rsitr.datasets.synthetic import description as facts
 from rsitr.datasets.synthetic.description import AFLOAT, BANDS, COVERS, SIDES, Part, Scene
+
+T = TypeVar("T")
 
 CAPTIONS = 5
 """Sentences per image, as in UCM-Captions, RSICD and RSITMD."""
@@ -120,7 +123,7 @@ def captions(scene: Scene, rng: np.random.Generator, *, positions: bool = True) 
     speaker = _Speaker(scene, rng, positions)
     said: list[str] = []
     while len(said) < CAPTIONS:
-        sentence = speaker.sentence()
+        sentence = speaker.pick(speaker.patterns)()
         if sentence and sentence not in said:
             said.append(sentence)
     return said
@@ -156,6 +159,10 @@ def _is_plural(part: Part) -> bool:
     return part.kind in _CROWDS or len(part.items) > 1
 
 
+def _be(part: Part) -> str:
+    return "are" if _is_plural(part) else "is"
+
+
 class _Speaker:
     """Makes sentences about one scene; a pattern that does not fit the scene yields an empty one."""
 
@@ -173,15 +180,12 @@ class _Speaker:
         if positions:
             self.patterns += [self._lies] * 4
 
-    def sentence(self) -> str:
-        return self.patterns[int(self.rng.integers(len(self.patterns)))]()
-
-    def pick(self, options: Sequence[str]) -> str:
+    def pick(self, options: Sequence[T]) -> T:
         return options[int(self.rng.integers(len(options)))]
 
     def keyword(self, part: Part) -> str:
         noun = self._noun(part)
-        return " ".join(filter(None, [self._colour(part, 0.7), noun]))
+        return f"{self._colour(part, 0.7)} {noun}".strip()
 
     def _noun(self, part: Part) -> str:
         noun = self.pick(_nouns(part))
@@ -193,7 +197,7 @@ class _Speaker:
     def _part(self) -> Part:
         """A part to speak about: the subject half of the time."""
         others = self.scene.others
-        return self.scene.subject if not others or self._chance(0.5) else others[int(self.rng.integers(len(others)))]
+        return self.scene.subject if not others or self._chance(0.5) else self.pick(others)
 
     def _colour(self, part: Part, probability: float) -> str:
         return _COLOURS.get((part.kind, part.colour), part.colour) if self._chance(probability) else ""
@@ -245,17 +249,16 @@ class _Speaker:
 
     def _exists(self) -> str:
         part = self._part()
-        be = "are" if _is_plural(part) else "is"
         if not part.is_object or (self._venue() and self._chance(0.5)):
-            return f"there {be} {self._name(part)} {self._inside(part)} ."
-        return f"there {be} {self._name(part)} {self._where(part)} ."
+            return f"there {_be(part)} {self._name(part)} {self._inside(part)} ."
+        return f"there {_be(part)} {self._name(part)} {self._where(part)} ."
 
     def _stands(self) -> str:
         part = self._part()
         if not part.is_object:
             return ""
         verb = self.pick(_VERBS.get(part.kind, ("located",)))
-        return f"{self._name(part)} {'are' if _is_plural(part) else 'is'} {verb} {self._where(part)} ."
+        return f"{self._name(part)} {_be(part)} {verb} {self._where(part)} ."
 
     def _with(self) -> str:
         venue, subject = self._venue(), self.scene.subject
@@ -281,22 +284,22 @@ class _Speaker:
         if len(order := self.rng.permutation(len(self.scene.parts))[:2]) < 2:
             return ""
         part, other = (self.scene.parts[index] for index in order)
-        be = "are" if _is_plural(part) else "is"
         if facts.is_on(part, other):
-            return f"{self._name(part)} {be} on {self._name(other)} ."
+            return f"{self._name(part)} {_be(part)} on {self._name(other)} ."
         if facts.flanks(part, other):
-            return f"{self._name(part)} {be} on {self.pick(('both sides', 'two sides'))} of {self._name(other)} ."
+            return (
+                f"{self._name(part)} {_be(part)} on {self.pick(('both sides', 'two sides'))} of {self._name(other)} ."
+            )
         if facts.surrounds(part, other):
             return f"{self._name(other)} is surrounded by {self._name(part)} ."
         if facts.is_beside(part, other) and part.kind not in AFLOAT:
             nearby = self.pick(("next to", "near", "beside", "close to"))
-            return f"{self._name(part)} {be} {nearby} {self._name(other)} ."
+            return f"{self._name(part)} {_be(part)} {nearby} {self._name(other)} ."
         return ""
 
     def _lies(self) -> str:
         part = self._part()
         image = self.pick(_IMAGES)
-        be = "are" if _is_plural(part) else "is"
         if part.kind in BANDS and facts.course(part):
             verb = self.pick(("run", "go")) if _is_plural(part) else self.pick(("runs", "goes"))
             return f"{self._name(part)} {verb} {facts.course(part)} through the {image} ."
@@ -305,7 +308,7 @@ class _Speaker:
             return ""
         preposition = {"left": "on", "right": "on", "top": "at", "bottom": "at"}.get(where, "in")
         area = f"{where} side" if where in ("left", "right") else f"{where} part" if " " in where else where
-        return f"{self._name(part)} {be} {preposition} the {area} of the {image} ."
+        return f"{self._name(part)} {_be(part)} {preposition} the {area} of the {image} ."
 
     def _plain(self) -> str:
         """A sentence that fits every image of the class; all real sets have them."""

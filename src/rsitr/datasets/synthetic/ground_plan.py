@@ -66,10 +66,15 @@ _EXTRAS: dict[str, tuple[int, Sequence[str]]] = {
 """The most objects of a secondary kind, and its colours."""
 
 
-def _turned(frame: Item, along: float, right: float) -> tuple[float, float]:
-    """The place ``along`` the direction of ``frame`` from its centre, and to the ``right`` of it."""
+def _moved(frame: Item, size: float, along: float, right: float = 0.0, turn: float = 0.0) -> Item:
+    """An object ``along`` the direction of ``frame`` from its centre and to the ``right`` of it, turned by ``turn``."""
     x = frame.x + math.cos(frame.angle) * along - math.sin(frame.angle) * right
-    return x, frame.y + math.sin(frame.angle) * along + math.cos(frame.angle) * right
+    y = frame.y + math.sin(frame.angle) * along + math.cos(frame.angle) * right
+    return Item(x, y, size, frame.angle + turn)
+
+
+def _middle(angle: float) -> Item:
+    return Item(0.5, 0.5, 0.0, angle)
 
 
 @dataclass
@@ -111,7 +116,7 @@ class GroundPlan:
         """A band across the image, through its middle or to one side of it."""
         angle = math.radians((0, 0, 90, 90, 45, 135)[self.among(0, 5)] + self.rng.uniform(-8, 8))
         offset = self.rng.uniform(-0.05, 0.05) if central else self.rng.uniform(0.2, 0.33) * (-1) ** self.among(0, 1)
-        axis = Item(0.5 - math.sin(angle) * offset, 0.5 + math.cos(angle) * offset, half_width, angle)
+        axis = _moved(_middle(angle), half_width, 0.0, offset)
         return self._add(Part(kind, self.colour(colours), (axis,)))
 
     def cover(self, kind: str, colours: Sequence[str]) -> Part:
@@ -121,8 +126,7 @@ class GroundPlan:
     def sea(self, reach: float) -> Part:
         """The sea fills about ``reach`` of the image, from a random side or corner."""
         angle = math.radians(45 * self.among(0, 7) + self.rng.uniform(-6, 6))
-        offset = 0.5 - reach
-        edge = Item(0.5 - math.cos(angle) * offset, 0.5 - math.sin(angle) * offset, 0.0, angle)
+        edge = _moved(_middle(angle), 0.0, reach - 0.5)
         return self._add(Part("sea", self.pick(("blue", "green", "dark blue")), (edge,)))
 
     def scatter(self, kind: str, count: int, colours: Sequence[str] = ("",), *, sized: bool = False) -> Part | None:
@@ -157,7 +161,7 @@ class GroundPlan:
         for shift in self.rng.permutation(np.linspace(-0.6, 0.6, 4 * count)):
             side = 1 if not both or len(items) % 2 else -1
             off = side * (axis.size + RADIUS[kind] + self.rng.uniform(0.02, 0.05))
-            self._place(kind, items, Item(*_turned(axis, shift, off), RADIUS[kind], axis.angle))
+            self._place(kind, items, _moved(axis, RADIUS[kind], shift, off))
             if len(items) == count:
                 break
         return self._group(kind, colours, items)
@@ -168,7 +172,7 @@ class GroundPlan:
         items: list[Item] = []
         for slot in self.rng.permutation(np.arange(-0.5, 0.5, 2.4 * RADIUS["car"])):
             off = 0.45 * axis.size * (-1) ** self.among(0, 1)
-            item = Item(*_turned(axis, slot, off), RADIUS["car"], axis.angle + math.pi / 2)
+            item = _moved(axis, RADIUS["car"], slot, off, math.pi / 2)
             if len(items) < count and self._is_inside(item):
                 items.append(item)
         return self._group("car", PAINTS, items)
@@ -179,20 +183,15 @@ class GroundPlan:
         reach = centre.size + RADIUS[kind] + 0.03
         items: list[Item] = []
         for angle in self.rng.uniform(0, 1) + np.arange(count) * 2 * math.pi / count:
-            x, y = centre.x + math.cos(angle) * reach, centre.y + math.sin(angle) * reach
-            self._place(kind, items, Item(x, y, RADIUS[kind], angle))
+            self._place(kind, items, _moved(replace(centre, angle=angle), RADIUS[kind], reach))
         return self._group(kind, colours, items)
 
     def bridges(self, river: Part, count: int) -> Part:
         """``count`` bridges over a river, each carrying its own road."""
         stream = river.items[0]
-        crossing, reach = stream.angle + math.pi / 2, stream.size + 0.05
         shifts = [self.rng.uniform(-0.2, 0.2)] if count == 1 else [-0.2, 0.2]
-        decks = tuple(
-            Item(stream.x + math.cos(stream.angle) * shift, stream.y + math.sin(stream.angle) * shift, reach, crossing)
-            for shift in shifts
-        )
-        self._add(Part("road", "", tuple(Item(deck.x, deck.y, 0.04, crossing) for deck in decks)))
+        decks = tuple(_moved(stream, stream.size + 0.05, shift, turn=math.pi / 2) for shift in shifts)
+        self._add(Part("road", "", tuple(replace(deck, size=0.04) for deck in decks)))
         return self._add(Part("bridge", self.colour(("white", "gray", "red")), decks))
 
     def park(self, bays: Part, count: int) -> Part:
@@ -205,18 +204,16 @@ class GroundPlan:
         """``count`` parallel railway tracks; the last one leaves the most room beyond it."""
         angle = math.radians(90 * self.among(0, 1) + self.rng.uniform(-8, 8))
         shifts = (np.arange(count) - (count - 1) / 2) * 0.07 - self.rng.uniform(0.1, 0.2)
-        axes = (Item(0.5 - math.sin(angle) * shift, 0.5 + math.cos(angle) * shift, 0.022, angle) for shift in shifts)
-        return self._add(Part("track", "", tuple(axes)))
+        return self._add(Part("track", "", tuple(_moved(_middle(angle), 0.022, 0.0, shift) for shift in shifts)))
 
     def trains(self, tracks: Part, count: int) -> Part:
         """Trains on ``count`` of the tracks."""
         chosen = self.rng.permutation(len(tracks.items))[:count]
-        items = []
-        for axis in (tracks.items[index] for index in sorted(chosen)):
-            along = self.rng.uniform(-0.15, 0.15)
-            x, y = axis.x + math.cos(axis.angle) * along, axis.y + math.sin(axis.angle) * along
-            items.append(Item(x, y, RADIUS["train"], axis.angle + math.pi / 2))
-        return self._add(Part("train", self.colour(("white", "red", "blue", "green")), tuple(items)))
+        items = tuple(
+            _moved(tracks.items[index], RADIUS["train"], self.rng.uniform(-0.15, 0.15), turn=math.pi / 2)
+            for index in sorted(chosen)
+        )
+        return self._add(Part("train", self.colour(("white", "red", "blue", "green")), items))
 
     def roundabout(self, road: Part, colours: Sequence[str]) -> Part:
         """A roundabout on a road, sometimes with a second road across."""
@@ -264,7 +261,7 @@ class GroundPlan:
         for index in range(count):
             across = (index % columns - (columns - 1) / 2) * (2 * radius * breadth + 0.015)
             down = (index // columns - (math.ceil(count / columns) - 1) / 2) * (2 * radius + 0.03)
-            items.append(Item(*_turned(centre, across, down), radius, angle))
+            items.append(_moved(centre, radius, across, down))
         return tuple(items)
 
     def _place(self, kind: str, items: list[Item], item: Item) -> None:
