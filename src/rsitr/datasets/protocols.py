@@ -7,8 +7,8 @@ the official splits, the dataset and a seed, so an assignment never has to be st
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from rsitr.datasets.base import Source, Split
@@ -23,7 +23,6 @@ TRAIN_SHARE = 0.8
 
 Splits = dict[str, Split]
 """Image id -> split, in the order of the table."""
-Assign = Callable[[str, Mapping[str, Split], int], Splits]
 
 
 @dataclass(frozen=True)
@@ -36,22 +35,22 @@ class Protocol:
     """The authors' own list is used; otherwise their rule, with our own draws."""
     used_by: Mapping[str, str]
     """Dataset -> the papers that used it there."""
-    assign: Assign
+    assign: Callable[[str, Mapping[str, Split], int], Splits]
     """Splits of ``(dataset, official splits, seed)``."""
     datasets: tuple[str, ...] = ()
     """Those it is defined on; empty means any."""
     joint: bool = False
     """One training set is the union of the train splits of all these datasets."""
-    lists: Mapping[str, str] = field(default_factory=dict)
-    """Dataset -> the authors' list of val images among its files; where it exists, nothing is drawn."""
+    listed: bool = False
+    """Where ``VAL_LIST`` is among a dataset's files, nothing is drawn."""
 
     def defined_on(self, dataset: str) -> bool:
         """Whether the dataset can be split by this protocol."""
         return not self.datasets or dataset in self.datasets
 
-    def is_exact(self, dataset: str, root: Path) -> bool:
-        """Whether the authors' own lists are used, given the folder of the dataset's files."""
-        return self.exact or (dataset in self.lists and (root / self.lists[dataset]).is_file())
+    def is_exact(self, root: Path) -> bool:
+        """Whether the authors' own lists are used, given the folder of a dataset's files."""
+        return self.exact or (self.listed and (root / VAL_LIST).is_file())
 
     def splits(self, dataset: str, official: Mapping[str, Split], seed: int = 0, root: Path | None = None) -> Splits:
         """Splits of a dataset; raises ``ParamsError`` if the protocol is not defined on it.
@@ -62,8 +61,8 @@ class Protocol:
         if not self.defined_on(dataset):
             known = ", ".join(self.datasets)
             raise ParamsError(f"split protocol {self.name} is not defined on {dataset}: use it on {known}")
-        if root and not self.exact and self.is_exact(dataset, root):
-            return _listed(root / self.lists[dataset], official)
+        if root and self.listed and (root / VAL_LIST).is_file():
+            return _listed(root / VAL_LIST, official)
         return self.assign(dataset, official, seed)
 
     def training_set(self, official: Mapping[str, Mapping[str, Split]]) -> list[tuple[str, str]]:
@@ -88,22 +87,12 @@ def val_list(dataset: str, size: int, sha256: str) -> Source:
     return Source(file=VAL_LIST, urls=(url,), bytes=size, sha256=sha256, optional=True)
 
 
-def _holdout(dataset: str, official: Mapping[str, Split], seed: int) -> Splits:
-    pool = [image_id for image_id, split in official.items() if split != "test"]
-    train = _drawn(pool, int(len(pool) * TRAIN_SHARE), f"{seed}/{dataset}")
-    return {image_id: _outside_test(split, image_id not in train) for image_id, split in official.items()}
-
-
-def _swan(dataset: str, official: Mapping[str, Split], seed: int) -> Splits:
-    """RSITMD's images are drawn class by class; the class is the part of the name before the number."""
-    groups: dict[str, list[str]] = {}
-    for image_id, split in official.items():
-        if split != "test":
-            groups.setdefault(image_id.rpartition("_")[0] if dataset == "rsitmd" else "", []).append(image_id)
-    train: set[str] = set()
-    for pool in groups.values():
-        train |= _drawn(pool, round(len(pool) * TRAIN_SHARE), f"swan/{seed}/{dataset}")
-    return {image_id: _outside_test(split, image_id not in train) for image_id, split in official.items()}
+def _with_val(official: Mapping[str, Split], val: Container[str]) -> Splits:
+    """The official test split; of the other images, those in ``val`` are val and the rest is train."""
+    return {
+        image_id: "test" if split == "test" else "val" if image_id in val else "train"
+        for image_id, split in official.items()
+    }
 
 
 def _listed(path: Path, official: Mapping[str, Split]) -> Splits:
@@ -114,26 +103,29 @@ def _listed(path: Path, official: Mapping[str, Split]) -> Splits:
             f"{path} names {len(wrong)} images that are not outside test ({', '.join(wrong[:3])}): "
             "delete it and fetch the dataset again"
         )
-    return {image_id: _outside_test(split, image_id in val) for image_id, split in official.items()}
+    return _with_val(official, val)
 
 
-def _drawn(pool: list[str], count: int, key: str) -> set[str]:
-    """The ``count`` images of a pool whose hashes with ``key`` come first.
+def _drawn(official: Mapping[str, Split], key: str, whole: Callable[[float], int], by_class: bool = False) -> Splits:
+    """Of the images outside test, or of those of each class, the share whose hashes with ``key`` come first is train.
 
-    A hash instead of a random generator, so that any program in any language draws the same images.
+    A hash instead of a random generator, so that any program in any language draws the same images. ``whole`` makes the
+    share a whole number. The class is the part of the name before the number.
     """
-    return set(sorted(pool, key=lambda image_id: hashlib.sha256(f"{key}/{image_id}".encode()).digest())[:count])
+    pools: dict[str, list[str]] = {}
+    for image_id, split in official.items():
+        if split != "test":
+            pools.setdefault(image_id.rpartition("_")[0] if by_class else "", []).append(image_id)
+    val: set[str] = set()
+    for pool in pools.values():
+        pool.sort(key=lambda image_id: hashlib.sha256(f"{key}/{image_id}".encode()).digest())
+        val |= set(pool[whole(len(pool) * TRAIN_SHARE) :])
+    return _with_val(official, val)
 
 
 def _without_val(dataset: str, official: Mapping[str, Split], seed: int) -> Splits:
     """RSITMD's authors split it into train and test only, so the val split in copies of it is part of train."""
-    if dataset != "rsitmd":
-        return dict(official)
-    return {image_id: _outside_test(split, False) for image_id, split in official.items()}
-
-
-def _outside_test(split: Split, val: bool) -> Split:
-    return "test" if split == "test" else "val" if val else "train"
+    return _with_val(official, ()) if dataset == "rsitmd" else dict(official)
 
 
 _MTGFE, _AMFMN, _PIR = "MTGFE 2023", "AMFMN 2022", "SWAN 2023; PIR 2023, 2024 (the same counts)"
@@ -157,8 +149,10 @@ PROTOCOLS = {
             "by our own draws, one for each seed, here seed 0; the paper swaps the val and test counts of RSITMD",
             exact=False,
             used_by=dict.fromkeys(_RET2, _PIR),
-            assign=_swan,
-            lists=dict.fromkeys(_RET2, VAL_LIST),
+            assign=lambda dataset, official, seed: _drawn(
+                official, f"swan/{seed}/{dataset}", round, by_class=dataset == "rsitmd"
+            ),
+            listed=True,
             datasets=_RET2,
         ),
         Protocol(
@@ -168,7 +162,7 @@ PROTOCOLS = {
             "80:10:10",
             exact=False,
             used_by=dict.fromkeys(_RET2, f"{_AMFMN}; GaLR 2022") | dict.fromkeys(("ucm", "sydney"), _AMFMN),
-            assign=_holdout,
+            assign=lambda dataset, official, seed: _drawn(official, f"{seed}/{dataset}", int),
             datasets=("rsicd", "rsitmd", "ucm", "sydney"),
         ),
         Protocol(

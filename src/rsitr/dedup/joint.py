@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from rsitr.datasets.canonical import data_sha
 from rsitr.datasets.protocols import Protocol, get_protocol, joint_protocols
-from rsitr.datasets.table import DatasetFacts, read_table
+from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, read_table
 from rsitr.dedup.clean import PROTOCOLS as RULES
 from rsitr.dedup.clean import usable
 from rsitr.dedup.groups import Groups, image_groups
@@ -30,17 +30,10 @@ DUPLICATE = "near duplicate of a test image"
 """Reason for an image that the rule removes."""
 SCHEMA = pa.schema(
     [
-        ("dataset", pa.string()),
-        ("image_id", pa.string()),
-        ("path", pa.string()),
-        ("class_name", pa.string()),
-        ("captions", pa.list_(pa.string())),
-        ("keywords", pa.list_(pa.string())),
-        ("sha256", pa.string()),
-        ("duplicate_group", pa.int32()),
-        ("keep", pa.bool_()),
-        ("reason", pa.string()),
-        ("because", pa.list_(pa.string())),
+        pa.field("dataset", pa.string()),
+        *(CLEAN_SCHEMA.field(name) for name in ("image_id", "path", "class_name", "captions", "keywords", "sha256")),
+        *(CLEAN_SCHEMA.field(name) for name in ("duplicate_group", "keep", "reason")),
+        pa.field("because", pa.list_(pa.string())),
     ]
 )
 """One row per image of the union. ``path`` is relative to its dataset's root; no caption is blank.

@@ -33,7 +33,7 @@ def _dataset_row(protocol: Protocol, dataset: str, frame: pd.DataFrame, facts: D
     official, root = dict(zip(frame["image_id"], frame["split"], strict=True)), Path(facts.root)
     split = frame["image_id"].map(protocol.splits(dataset, official, root=root))
     sizes = frame["captions"].map(len).groupby(split).agg(["size", "sum"]).reindex(SPLITS, fill_value=0)
-    source = "generated" if facts.synthetic else "authors'" if protocol.is_exact(dataset, root) else "drawn"
+    source = "generated" if facts.synthetic else "authors'" if protocol.is_exact(root) else "drawn"
     origin = (noted(source, "" if facts.synthetic else protocol.definition), Cell(protocol.used_by.get(dataset, "")))
     counts = map(Cell, (dataset, *map(str, sizes["size"]), *map(str, sizes["sum"])))
     return Row(protocol.name, (*counts, *origin))

@@ -70,11 +70,11 @@ def test_seeds_and_datasets_draw_differently():
 
 def test_the_authors_list_is_used_where_it_was_fetched(tmp_path):
     protocol = get_protocol("swan")
-    assert not protocol.is_exact("rsicd", tmp_path)
+    assert not protocol.is_exact(tmp_path)
     assert protocol.splits("rsicd", TEN, root=tmp_path) == protocol.splits("rsicd", TEN)
     (tmp_path / "swan_val.txt").write_text("7.jpg\n7.jpg\n0.jpg\n", encoding="utf-8")
     expected = TEN | {f"{n}.jpg": "train" for n in range(8)} | {"0.jpg": "val", "7.jpg": "val"}
-    assert protocol.is_exact("rsicd", tmp_path)
+    assert protocol.is_exact(tmp_path)
     assert protocol.splits("rsicd", TEN, root=tmp_path) == expected
     (tmp_path / "swan_val.txt").write_text("7.jpg\n8.jpg\n12.jpg\n", encoding="utf-8")
     with pytest.raises(DatasetError, match=r"names 2 images that are not outside test \(12.jpg, 8.jpg\)"):
