@@ -38,7 +38,7 @@ def dedup_near_duplicates(
     part = parse_shard(shard) if shard else WHOLE
     whole = Paths.near_duplicates(one, other)
     out = Paths.near_duplicates_shard(one, other, part.index, part.count) if shard else whole
-    pairs, _ = write_near_duplicates(Paths.thumbnails(one), Paths.thumbnails(other), out, part)
+    pairs = write_near_duplicates(Paths.thumbnails(one), Paths.thumbnails(other), out, part)
     print(f"{out}: {pairs} pairs")
 
 
@@ -48,7 +48,7 @@ def dedup_gather(first: str, second: str, shards: int) -> None:
     from rsitr.dedup.pairs import gather_files
 
     parts = [Paths.near_duplicates_shard(first, second, shard, shards) for shard in range(shards)]
-    pairs, _ = gather_files(parts, Paths.near_duplicates(first, second))
+    pairs = gather_files(parts, Paths.near_duplicates(first, second))
     print(f"{Paths.near_duplicates(first, second)}: {pairs} pairs")
 
 

@@ -22,7 +22,7 @@ CANONICAL_SCHEMA = DATASET_SCHEMA.append(pa.field("published_class", pa.string()
 """What only the canonical table holds, and a clean one does not pass on to methods: the class before correction."""
 
 
-def rows_to_frame(rows: Iterable[Row], root: Path, workers: int = 2) -> pd.DataFrame:
+def rows_to_frame(rows: Iterable[Row], root: Path) -> pd.DataFrame:
     """Inspect the image of every row and return the canonical frame, sorted by image id.
 
     Duplicate image ids raise ``DatasetError``: which image a caption belongs to would be a guess.
@@ -34,7 +34,7 @@ def rows_to_frame(rows: Iterable[Row], root: Path, workers: int = 2) -> pd.DataF
         raise DatasetError(f"{len(repeated)} image ids appear more than once ({some}): repair the annotation file")
     if not rows:
         raise DatasetError("the annotation lists no images: fetch the dataset again")
-    with ThreadPoolExecutor(workers) as pool:
+    with ThreadPoolExecutor(2) as pool:
         facts = list(pool.map(inspect, (root / row.path for row in rows), chunksize=64))
     frame = pd.DataFrame([{**row._asdict(), **fact._asdict()} for row, fact in zip(rows, facts, strict=True)])
     frame["published_class"] = frame["published_class"].fillna(frame["class_name"])

@@ -39,8 +39,7 @@ class Pyramid:
 
     def __init__(self, pixels: np.ndarray):
         """``pixels`` are uint8 [N, 64, 64, 3]."""
-        grey = [pixels[start : start + 1024].mean(axis=3, dtype=np.float32) for start in range(0, len(pixels), 1024)]
-        fine = np.concatenate(grey) if grey else np.empty((0, SIZE, SIZE), dtype=np.float32)
+        fine = pixels.mean(axis=3, dtype=np.float32)
         blocks = ((size, fine.reshape(-1, size, SIZE // size, size, SIZE // size)) for size, _, _ in LEVELS)
         self.levels = {size: block.mean(axis=(2, 4)).astype(np.float16) for size, block in blocks}
 
@@ -54,36 +53,28 @@ class Pyramid:
         return torch.from_numpy(images.astype(np.float32))[:, None]
 
 
-class Task(NamedTuple):
-    """Pairs to align: rows of two pyramids, how the parts are turned, and where to look for them first."""
-
-    whole: np.ndarray
-    part: np.ndarray
-    orientation: np.ndarray
-    """How to turn the part so that it looks like the whole image: indices into ``fingerprints.ORIENTATIONS``."""
-    box: np.ndarray
-    """float32 [N, 4]."""
-
-
-def align(wholes: Pyramid, parts: Pyramid, task: Task) -> Alignment:
+def align(
+    wholes: Pyramid, parts: Pyramid, whole: np.ndarray, part: np.ndarray, orientation: np.ndarray, box: np.ndarray
+) -> Alignment:
     """Refine the box of each whole image that shows the part, and compare them there.
 
-    First guesses have to be right to within about a tenth of the side. Gauss-Newton steps move the four sides of the
-    box from coarse to fine, regardless of brightness and contrast.
+    ``whole`` and ``part`` are rows of the two pyramids; ``orientation`` turns the part so that it looks like the whole
+    image (indices into ``fingerprints.ORIENTATIONS``). First guesses, float32 [N, 4], have to be right to within about
+    a tenth of the side. Gauss-Newton steps move the four sides of the box from coarse to fine, regardless of brightness
+    and contrast.
     """
-    pairs = len(task.whole)
-    nothing = np.full(pairs, -1, dtype=np.float32), np.zeros(pairs, dtype=np.float32)
-    found = Alignment(task.box.astype(np.float32).copy(), *nothing)
+    pairs = len(whole)
+    found = Alignment(box.copy(), np.full(pairs, -1, dtype=np.float32), np.zeros(pairs, dtype=np.float32))
     for start in range(0, pairs, BATCH):
         rows = np.arange(start, min(start + BATCH, pairs))
         # (y, x of the middle, half height, half width) in the coordinates of grid_sample, -1 to 1.
         corner, half = torch.from_numpy(found.box[rows]).split(2, dim=1)
         place = torch.cat([2 * corner + half - 1, half], dim=1)
         for size, steps, least in LEVELS:
-            whole = wholes.take(size, task.whole[rows])
-            part = parts.take(size, task.part[rows], task.orientation[rows])
-            place = _refine(whole, part, place, steps)
-            seen, shown = _detail(_sample(whole, place, size)), _detail(part)
+            original = wholes.take(size, whole[rows])
+            copy = parts.take(size, part[rows], orientation[rows])
+            place = _refine(original, copy, place, steps)
+            seen, shown = _detail(_sample(original, place, size)), _detail(copy)
             detail = (_standard(_levelled(seen)) * _standard(_levelled(shown))).mean(dim=(1, 2, 3))
             kept = (detail >= least).numpy()  # NaN never is
             rows, place = rows[kept], place[kept]

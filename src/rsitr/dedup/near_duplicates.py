@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from rsitr.dedup.alignment import Pyramid, Task, align
+from rsitr.dedup.alignment import Pyramid, align
 from rsitr.dedup.candidates import Gallery
 from rsitr.dedup.fingerprints import WINDOWS
 from rsitr.dedup.pairs import ORIENTATIONS, OVERHANG, SCHEMA, NearDuplicateFacts, gather, write_pairs
@@ -50,7 +50,7 @@ def find_near_duplicates(first: Thumbnails, second: Thumbnails | None = None, sh
     Of several equal pictures in ``second`` one is listed; the pairs within ``second`` link the others.
     """
     within = second is None
-    other = first if second is None else second
+    other = second or first
     here, there = (np.flatnonzero(thumbnails.problem == "") for thumbnails in (first, other))
     blocks = shard.blocks(len(here))
     found = [pd.DataFrame(columns=SCHEMA.names)]
@@ -70,13 +70,11 @@ def find_near_duplicates(first: Thumbnails, second: Thumbnails | None = None, sh
 def _verify(frame: pd.DataFrame, first: Pyramid, second: Pyramid) -> pd.DataFrame:
     """The candidates that are near duplicates, with their boxes."""
     kept = []
-    for part, wholes, parts in (("second", first, second), ("first", second, first)):
+    for whole, part, wholes, parts in (("first", "second", first, second), ("second", "first", second, first)):
         chosen = frame[frame["part"] == part].copy()
-        windows = np.array(WINDOWS, dtype=np.float32)[chosen["window"].to_numpy(dtype=np.int64)]
-        rows = {side: chosen[side].to_numpy(dtype=np.int64) for side in ("first", "second")}
-        whole = rows["first" if part == "second" else "second"]
-        task = Task(whole, rows[part], chosen["orientation"].to_numpy(dtype=np.int64), windows[:, [0, 1, 2, 2]])
-        aligned = align(wholes, parts, task)
+        boxes = np.array(WINDOWS, dtype=np.float32)[chosen["window"]][:, [0, 1, 2, 2]]
+        originals, copies, turned = (chosen[column].to_numpy() for column in (whole, part, "orientation"))
+        aligned = align(wholes, parts, originals, copies, turned, boxes)
         chosen["detail"], chosen["agreement"] = aligned.detail, aligned.agreement
         chosen[["top", "left", "height", "width"]] = aligned.box
         start, size = aligned.box[:, :2], aligned.box[:, 2:]
@@ -89,15 +87,14 @@ def _verify(frame: pd.DataFrame, first: Pyramid, second: Pyramid) -> pd.DataFram
 
 def _described(accepted: pd.DataFrame, first: Thumbnails, second: Thumbnails) -> pd.DataFrame:
     """Rows and numbers turned into image ids, splits and names."""
-    here, there = (accepted[side].to_numpy(dtype=np.int64) for side in ("first", "second"))
-    named = {
-        "first": first.image_id[here],
-        "second": second.image_id[there],
-        "first_split": first.split[here],
-        "second_split": second.split[there],
-        "orientation": np.array(ORIENTATIONS)[accepted["orientation"].to_numpy(dtype=np.int64)],
-    }
-    return accepted.assign(**named)[SCHEMA.names]
+    here, there = accepted["first"], accepted["second"]
+    return accepted.assign(
+        first=first.image_id[here],
+        second=second.image_id[there],
+        first_split=first.split[here],
+        second_split=second.split[there],
+        orientation=np.array(ORIENTATIONS)[accepted["orientation"]],
+    )[SCHEMA.names]
 
 
 def parse_shard(text: str) -> Shard:
@@ -108,12 +105,13 @@ def parse_shard(text: str) -> Shard:
     return Shard(int(index), int(count))
 
 
-def write_near_duplicates(first: Path, second: Path, out: Path, shard: Shard = WHOLE) -> tuple[int, NearDuplicateFacts]:
+def write_near_duplicates(first: Path, second: Path, out: Path, shard: Shard = WHOLE) -> int:
     """Write the near duplicates between two sets, given their files of thumbnails (the same one twice: within it).
 
-    Returns the number of pairs, and what they were found in.
+    Returns the number of pairs.
     """
     here = read_thumbnails(first)
-    there = here if second == first else read_thumbnails(second)
+    other = None if second == first else read_thumbnails(second)
+    there = other or here
     facts = NearDuplicateFacts(here.name, there.name, here.data_sha, there.data_sha)
-    return write_pairs(find_near_duplicates(here, None if second == first else there, shard), facts, out), facts
+    return write_pairs(find_near_duplicates(here, other, shard), facts, out)

@@ -86,11 +86,14 @@ def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.concat([frame[~swapped], turned[frame.columns]])
 
 
-def gather_files(parts: Sequence[Path], out: Path) -> tuple[int, NearDuplicateFacts]:
-    """Write one table from those of all shards; raises ``DatasetError`` if they are not from the same data."""
+def gather_files(parts: Sequence[Path], out: Path) -> int:
+    """Write one table from those of all shards; returns the number of pairs.
+
+    Raises ``DatasetError`` if the shards are not from the same data.
+    """
     read = [read_near_duplicates(part) for part in parts]
     facts = {fact for _, fact in read}
     if len(facts) != 1:
         raise DatasetError(f"{out}: its shards were made from different data: delete {out.with_suffix('')}")
     fact = facts.pop()
-    return write_pairs(gather([frame for frame, _ in read], fact.first == fact.second), fact, out), fact
+    return write_pairs(gather([frame for frame, _ in read], fact.first == fact.second), fact, out)

@@ -19,6 +19,8 @@ from rsitr.records.parquet import write_table
 
 SIZE = 64
 """Side of a thumbnail in pixels."""
+BLANK = np.zeros((SIZE, SIZE, 3), dtype=np.uint8)
+"""The thumbnail of an image that is left out."""
 FLAT = 2.0
 """Standard deviation of the grey values (of 255) below which an image shows nothing recognisable."""
 SCHEMA = pa.schema(
@@ -57,23 +59,22 @@ def thumbnail(data: bytes) -> np.ndarray:
     return np.asarray(image.resize((SIZE, SIZE), Image.Resampling.BOX))
 
 
-def look(path: Path, sha256: str = "") -> tuple[np.ndarray, str]:
+def look(path: Path, sha256: str) -> tuple[np.ndarray, str]:
     """The thumbnail of an image file and an empty string, or a black one and why the image is left out.
 
-    With ``sha256`` given, a file that has changed since is also a problem.
+    A file whose SHA-256 is no longer ``sha256`` is left out too.
     """
-    blank = np.zeros((SIZE, SIZE, 3), dtype=np.uint8)
     try:
         data = path.read_bytes()
-        if sha256 and hashlib.sha256(data).hexdigest() != sha256:
-            return blank, "changed since its table was built"
+        if hashlib.sha256(data).hexdigest() != sha256:
+            return BLANK, "changed since its table was built"
         pixels = thumbnail(data)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        return blank, f"unreadable image ({type(error).__name__})"
-    return (blank, "flat") if pixels.mean(axis=2).std() < FLAT else (pixels, "")
+        return BLANK, f"unreadable image ({type(error).__name__})"
+    return (BLANK, "flat") if pixels.mean(axis=2).std() < FLAT else (pixels, "")
 
 
-def write_thumbnails(dataset_table: Path, out: Path, workers: int = 2) -> DatasetFacts:
+def write_thumbnails(dataset_table: Path, out: Path) -> DatasetFacts:
     """Write the thumbnails of a canonical table to ``out``.
 
     An image that is left out keeps its row and the reason: it was unreadable when the table was built or is now, its
@@ -81,10 +82,10 @@ def write_thumbnails(dataset_table: Path, out: Path, workers: int = 2) -> Datase
     """
     table, facts = read_table(dataset_table)
     frame = table.select(["image_id", "split", "path", "sha256", "problem"]).to_pandas()
-    seen = [(np.zeros((SIZE, SIZE, 3), dtype=np.uint8), problem) for problem in frame["problem"]]
+    seen = [(BLANK, problem) for problem in frame["problem"]]
     rows = np.flatnonzero(frame["problem"] == "")
     files = [Path(facts.root, path) for path in frame["path"].iloc[rows]]
-    with ThreadPoolExecutor(workers) as pool, Progress(f"thumbnails of {facts.name}", len(rows)) as progress:
+    with ThreadPoolExecutor(2) as pool, Progress(f"thumbnails of {facts.name}", len(rows)) as progress:
         for row, found in zip(rows, pool.map(look, files, frame["sha256"].iloc[rows]), strict=True):
             seen[row] = found
             progress.advance()
@@ -102,9 +103,9 @@ def read_thumbnails(path: Path) -> Thumbnails:
     """Thumbnails that ``write_thumbnails`` wrote."""
     table, facts = read_table(path)
     column = table["pixels"].combine_chunks()
-    pixels = np.frombuffer(column.buffers()[1], dtype=np.uint8, count=len(column) * SIZE * SIZE * 3)
+    pixels = np.frombuffer(column.buffers()[1], dtype=np.uint8, count=len(column) * BLANK.size)
+    pixels = pixels.reshape(-1, *BLANK.shape)
     names, splits, problems = (
         np.array(table[name].to_pylist(), dtype=str) for name in ("image_id", "split", "problem")
     )
-    pixels = pixels.reshape(-1, SIZE, SIZE, 3)
     return Thumbnails(facts.name, facts.data_sha, names, splits, pixels, problems)

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image, ImageEnhance
 
 from rsitr.dedup import candidates, near_duplicates
-from rsitr.dedup.alignment import Pyramid, Task, align
+from rsitr.dedup.alignment import Pyramid, align
 from rsitr.dedup.candidates import Index
 from rsitr.dedup.fingerprints import DIMENSIONS, fingerprints, oriented
 from rsitr.dedup.near_duplicates import Shard, find_near_duplicates, parse_shard, write_near_duplicates
@@ -141,7 +141,7 @@ def test_files_of_shards_are_gathered(tmp_path):
     paths = [tmp_path / f"{place}.parquet" for place in range(2)]
     write_pairs(rows[:5], facts, paths[0])
     write_pairs(rows[5:], facts, paths[1])
-    assert gather_files(paths, tmp_path / "all.parquet") == (12, facts)
+    assert gather_files(paths, tmp_path / "all.parquet") == 12
     frame, read = read_near_duplicates(tmp_path / "all.parquet")
     assert read == facts
     assert frame["first"].tolist() == rows["first"].tolist()
@@ -214,7 +214,7 @@ def test_alignment_moves_a_first_guess_to_the_box():
     part = large[:, 32:224, 48:240].reshape(12, SIZE, 3, SIZE, 3, 3).mean(axis=(2, 4)).astype(np.uint8)
     guess = np.tile(np.float32([0.17, 0.14, 0.8, 0.7]), (12, 1))
     rows = np.arange(12)
-    found = align(Pyramid(whole), Pyramid(part), Task(rows, rows, np.zeros(12, dtype=int), guess))
+    found = align(Pyramid(whole), Pyramid(part), rows, rows, np.zeros(12, dtype=int), guess)
     np.testing.assert_allclose(found.box, np.tile([0.125, 0.1875, 0.75, 0.75], (12, 1)), atol=0.005)
     assert found.detail.min() > 0.95
     assert (found.agreement == 1).all()
@@ -224,7 +224,7 @@ def test_alignment_gives_up_on_different_pictures():
     rows = np.arange(12)
     pyramid = Pyramid(np.stack([thumbnail(stored(image)) for image in ORIGINALS]))
     box = np.tile(np.float32([0, 0, 1, 1]), (12, 1))
-    found = align(pyramid, pyramid, Task(rows, np.roll(rows, 1), np.zeros(12, dtype=int), box))
+    found = align(pyramid, pyramid, rows, np.roll(rows, 1), np.zeros(12, dtype=int), box)
     assert (found.detail == -1).all()
     assert (found.agreement == 0).all()
 
