@@ -304,7 +304,6 @@ def test_gap_of_discs_bands_and_shores() -> None:
     assert gap("tree", tree, "sea", coast) == pytest.approx(0.3 - 0.04)
     assert gap("ship", Item(0.1, 0.5, 0.03), "sea", coast) == pytest.approx(0.1 - 0.03)
     assert gap("ship", tree, "sea", coast) < 0
-    assert gap("tree", tree, "canopy", coast) == math.inf
 
 
 def test_beside_needs_a_neighbour_and_no_straggler() -> None:

@@ -80,10 +80,8 @@ def signed_distance(item: Item, axis: Item) -> float:
 def gap(kind: str, item: Item, other_kind: str, other: Item) -> float:
     """Free space between an object and another item, in image sides; negative where they overlap.
 
-    The sea is the obstacle for objects on land, land for floating objects. A cover is never in the way.
+    The sea is the obstacle for objects on land, land for floating objects.
     """
-    if other_kind in COVERS:
-        return math.inf
     if other_kind in BANDS:
         return abs(signed_distance(item, other)) - other.size - item.size
     if other_kind in SIDES:

@@ -24,7 +24,6 @@ PALETTE: dict[str, Colour] = {
     "black": (52, 54, 58),
     "blue": (58, 98, 178),
     "brown": (124, 82, 52),
-    "dark blue": (30, 56, 104),
     "dark green": (34, 72, 40),
     "gray": (138, 140, 142),
     "green": (78, 142, 62),

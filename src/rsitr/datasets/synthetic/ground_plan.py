@@ -37,7 +37,7 @@ RADIUS = {
     "umbrella": 0.032,
 }
 """Radius of the bounding circle of an object without a stated size, in image sides."""
-BREADTH = {"bay": 0.62, "car": 0.6, "container": 0.55, "court": 0.62, "factory": 0.6, "house": 0.9, "ship": 0.45}
+BREADTH = {"bay": 0.62, "court": 0.62, "factory": 0.6, "ship": 0.45}
 """Width across the long axis over length, for the kinds that stand side by side; 1 for all others."""
 _SCALE = {"small": 0.75, "": 1.0, "large": 1.3}
 _CLASHES = {
@@ -239,7 +239,7 @@ class GroundPlan:
         else:
             self.scatter("tree", count, _GREENS)
 
-    def extras(self, *kinds: str, most: int = 2) -> None:
+    def extras(self, kinds: Sequence[str], most: int) -> None:
         """One to ``most`` of the named secondary kinds."""
         for index in self.rng.permutation(len(kinds))[: self.among(1, most)]:
             if kinds[index] == "tree":

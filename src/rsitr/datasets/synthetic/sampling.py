@@ -18,31 +18,26 @@ def _airport(plan: GroundPlan) -> None:
         plan.band("runway", half_width=0.06)
     plan.subject(plan.array("plane", plan.among(1, 6), 3, ("white", *PAINTS), sized=True))
     plan.scatter("terminal", plan.among(0, 1), ("white", "blue", "red", "gray"))
-    plan.extras("car", "tree", "building", most=1)
 
 
 def _baseball_field(plan: GroundPlan) -> None:
     plan.road(0.6, ("road", "path"))
     plan.subject(plan.scatter("baseball field", plan.among(1, 2), ("green", "dark green", "yellow"), sized=True))
-    plan.extras("tree", "car", "house", "building")
 
 
 def _beach(plan: GroundPlan) -> None:
     plan.subject(plan.sea(plan.rng.uniform(0.35, 0.6)))
     plan.scatter("umbrella", plan.among(0, 8), ("red", "blue", "white", "orange"))
-    plan.extras("tree", "rock", "house", "boat")
 
 
 def _bridge(plan: GroundPlan) -> None:
     river = plan.band("river", ("green", "blue", "brown"), half_width=plan.rng.uniform(0.1, 0.17), central=True)
     plan.subject(plan.bridges(river, plan.among(1, 2)))
-    plan.extras("tree", "house", "building")
 
 
 def _church(plan: GroundPlan) -> None:
     plan.road(0.6)
     plan.subject(plan.scatter("church", 1, ROOFS, sized=True))
-    plan.extras("tree", "house", "car", "pond")
 
 
 def _dense_residential(plan: GroundPlan) -> None:
@@ -51,44 +46,37 @@ def _dense_residential(plan: GroundPlan) -> None:
     road = plan.road(0.8)
     if road and plan.chance(0.6):
         plan.traffic(road, plan.among(1, 5))
-    plan.extras("pond", "court", "building", most=1)
 
 
 def _desert(plan: GroundPlan) -> None:
     plan.subject(plan.cover("dunes", ("yellow", "orange", "brown", "white")))
     plan.road(0.4, ("road", "path"))
-    plan.extras("rock", "house", "tree", most=1)
 
 
 def _farmland(plan: GroundPlan) -> None:
     greens = ("green", "dark green", "yellow", "green and brown", "green and yellow", "yellow and brown")
     plan.subject(plan.cover("fields", greens))
     plan.road(0.6, ("road", "path", "river"))
-    plan.extras("house", "tree", "pond")
 
 
 def _forest(plan: GroundPlan) -> None:
     plan.subject(plan.cover("canopy", ("green", "dark green", "green and yellow", "yellow")))
     plan.road(0.6, ("road", "path", "river"))
-    plan.extras("pond", "house", "rock", most=1)
 
 
 def _golf_course(plan: GroundPlan) -> None:
     plan.road(0.5, ("path",))
     plan.subject(plan.scatter("bunker", plan.among(1, 6), ("white", "yellow"), sized=True))
-    plan.extras("pond", "tree", "house")
 
 
 def _industrial(plan: GroundPlan) -> None:
     plan.road(0.6)
     plan.subject(plan.array("factory", plan.among(1, 5), 3, ROOFS, sized=True))
-    plan.extras("tank", "car", "tree")
 
 
 def _meadow(plan: GroundPlan) -> None:
     plan.subject(plan.cover("meadow", ("green", "dark green", "yellow")))
     plan.road(0.6, ("path", "road", "river"))
-    plan.extras("tree", "pond", "house", "rock")
 
 
 def _medium_residential(plan: GroundPlan) -> None:
@@ -96,13 +84,11 @@ def _medium_residential(plan: GroundPlan) -> None:
     houses = plan.along("house", plan.among(5, 11), road, ROOFS)
     if houses is not None and len(houses.items) > _SPARSE:
         plan.subject(houses)
-    plan.extras("tree", "pond", "court")
 
 
 def _mountain(plan: GroundPlan) -> None:
     plan.subject(plan.cover("ridges", ("green", "brown", "gray", "white")))
     plan.road(0.6, ("river", "road"))
-    plan.extras("pond", "house", most=1)
 
 
 def _parking(plan: GroundPlan) -> None:
@@ -111,25 +97,21 @@ def _parking(plan: GroundPlan) -> None:
     bays = plan.array("bay", columns * plan.among(2, 3), columns, ("white", "yellow"))
     if bays is not None:
         plan.subject(plan.park(bays, plan.among(1, 12)))
-    plan.extras("tree", "building", most=1)
 
 
 def _playground(plan: GroundPlan) -> None:
     plan.road(0.4)
     plan.subject(plan.scatter("playground", 1, ("red", "blue", "gray", "orange"), sized=True))
-    plan.extras("tree", "building", "court")
 
 
 def _pond(plan: GroundPlan) -> None:
     plan.road(0.5, ("path", "road"))
     plan.subject(plan.scatter("pond", plan.among(1, 2), ("green", "blue", "black"), sized=True))
-    plan.extras("tree", "house", "building", "rock")
 
 
 def _port(plan: GroundPlan) -> None:
     plan.sea(plan.rng.uniform(0.55, 0.75))
     plan.subject(plan.array("ship", plan.among(1, 7), 4, ("white", "red", "blue", "gray"), sized=True))
-    plan.extras("container", "building", "car", "tree")
 
 
 def _railway_station(plan: GroundPlan) -> None:
@@ -138,67 +120,66 @@ def _railway_station(plan: GroundPlan) -> None:
     plan.subject(plan.along("station", 1, platform_side, ROOFS, both=False))
     if plan.chance(0.7):
         plan.trains(tracks, plan.among(1, 2))
-    plan.extras("tree", "building", "car", most=1)
 
 
 def _roundabout(plan: GroundPlan) -> None:
     first = plan.band("road", half_width=0.05, central=True)
     plan.subject(plan.roundabout(first, ("green", "brown", "blue", "gray")))
-    plan.extras("tree", "building", "house")
 
 
 def _school(plan: GroundPlan) -> None:
     plan.road(0.4)
     plan.subject(plan.scatter("school", plan.among(1, 2), ROOFS, sized=True))
-    plan.extras("court", "tree", "car", "pond")
 
 
 def _sparse_residential(plan: GroundPlan) -> None:
     plan.road(0.7, ("road", "path"))
     plan.subject(plan.scatter("house", plan.among(1, _SPARSE), ROOFS, sized=True))
-    plan.extras("tree", "pond", "car")
 
 
 def _storage_tanks(plan: GroundPlan) -> None:
     plan.road(0.6)
     columns = plan.among(2, 4)
     plan.subject(plan.array("tank", plan.among(1, 9), columns, ("white", "gray", "red", "brown"), sized=True))
-    plan.extras("tree", "building", "car", most=1)
 
 
 def _tennis_court(plan: GroundPlan) -> None:
     plan.road(0.5, ("road", "path"))
     plan.subject(plan.array("court", plan.among(1, 4), 2, ("green", "blue", "red"), sized=True))
-    plan.extras("tree", "house", "car", "building")
 
 
-_SAMPLERS: dict[str, tuple[Callable[[GroundPlan], None], tuple[str, ...]]] = {
-    "airport": (_airport, ("concrete", "asphalt", "dry grass", "grass")),
-    "baseballfield": (_baseball_field, ("grass", "dry grass", "bare land")),
-    "beach": (_beach, ("sand", "white sand")),
-    "bridge": (_bridge, ("grass", "dry grass", "bare land")),
-    "church": (_church, ("grass", "dry grass", "concrete", "bare land")),
-    "denseresidential": (_dense_residential, ("concrete",)),
-    "desert": (_desert, ("sand",)),
-    "farmland": (_farmland, ("bare land",)),
-    "forest": (_forest, ("grass",)),
-    "golfcourse": (_golf_course, ("grass", "dry grass")),
-    "industrial": (_industrial, ("concrete", "asphalt", "bare land")),
-    "meadow": (_meadow, ("grass",)),
-    "mediumresidential": (_medium_residential, ("grass", "dry grass", "bare land")),
-    "mountain": (_mountain, ("bare land",)),
-    "parking": (_parking, ("asphalt", "concrete")),
-    "playground": (_playground, ("grass", "dry grass", "concrete")),
-    "pond": (_pond, ("grass", "dry grass", "bare land")),
-    "port": (_port, ("concrete", "asphalt", "bare land")),
-    "railwaystation": (_railway_station, ("bare land", "concrete", "grass")),
-    "roundabout": (_roundabout, ("grass", "dry grass", "bare land", "concrete")),
-    "school": (_school, ("grass", "concrete", "bare land")),
-    "sparseresidential": (_sparse_residential, ("grass", "dry grass", "bare land", "sand")),
-    "storagetanks": (_storage_tanks, ("grass", "bare land", "concrete")),
-    "tenniscourt": (_tennis_court, ("grass", "dry grass", "concrete", "bare land")),
+_SAMPLERS: dict[str, tuple[Callable[[GroundPlan], None], tuple[str, ...], tuple[str, ...], int]] = {
+    "airport": (_airport, ("concrete", "asphalt", "dry grass", "grass"), ("car", "tree", "building"), 1),
+    "baseballfield": (_baseball_field, ("grass", "dry grass", "bare land"), ("tree", "car", "house", "building"), 2),
+    "beach": (_beach, ("sand", "white sand"), ("tree", "rock", "house", "boat"), 2),
+    "bridge": (_bridge, ("grass", "dry grass", "bare land"), ("tree", "house", "building"), 2),
+    "church": (_church, ("grass", "dry grass", "concrete", "bare land"), ("tree", "house", "car", "pond"), 2),
+    "denseresidential": (_dense_residential, ("concrete",), ("pond", "court", "building"), 1),
+    "desert": (_desert, ("sand",), ("rock", "house", "tree"), 1),
+    "farmland": (_farmland, ("bare land",), ("house", "tree", "pond"), 2),
+    "forest": (_forest, ("grass",), ("pond", "house", "rock"), 1),
+    "golfcourse": (_golf_course, ("grass", "dry grass"), ("pond", "tree", "house"), 2),
+    "industrial": (_industrial, ("concrete", "asphalt", "bare land"), ("tank", "car", "tree"), 2),
+    "meadow": (_meadow, ("grass",), ("tree", "pond", "house", "rock"), 2),
+    "mediumresidential": (_medium_residential, ("grass", "dry grass", "bare land"), ("tree", "pond", "court"), 2),
+    "mountain": (_mountain, ("bare land",), ("pond", "house"), 1),
+    "parking": (_parking, ("asphalt", "concrete"), ("tree", "building"), 1),
+    "playground": (_playground, ("grass", "dry grass", "concrete"), ("tree", "building", "court"), 2),
+    "pond": (_pond, ("grass", "dry grass", "bare land"), ("tree", "house", "building", "rock"), 2),
+    "port": (_port, ("concrete", "asphalt", "bare land"), ("container", "building", "car", "tree"), 2),
+    "railwaystation": (_railway_station, ("bare land", "concrete", "grass"), ("tree", "building", "car"), 1),
+    "roundabout": (_roundabout, ("grass", "dry grass", "bare land", "concrete"), ("tree", "building", "house"), 2),
+    "school": (_school, ("grass", "concrete", "bare land"), ("court", "tree", "car", "pond"), 2),
+    "sparseresidential": (_sparse_residential, ("grass", "dry grass", "bare land", "sand"), ("tree", "pond", "car"), 2),
+    "storagetanks": (_storage_tanks, ("grass", "bare land", "concrete"), ("tree", "building", "car"), 1),
+    "tenniscourt": (
+        _tennis_court,
+        ("grass", "dry grass", "concrete", "bare land"),
+        ("tree", "house", "car", "building"),
+        2,
+    ),
 }
-"""How the scenes of a class are arranged, and the grounds they may have."""
+"""Of a class: how its scenes are arranged, the grounds they may have, the secondary kinds and the most of them."""
 
 CLASSES = tuple(_SAMPLERS)
 """The scene classes, spelled as in the file names of the field."""
@@ -206,10 +187,11 @@ CLASSES = tuple(_SAMPLERS)
 
 def sample_scene(class_name: str, rng: np.random.Generator) -> Scene:
     """A scene of a class; starts over in the rare case that no object of the subject finds a free place."""
-    arrange, grounds = _SAMPLERS[class_name]
+    arrange, grounds, extras, most = _SAMPLERS[class_name]
     while True:
         plan = GroundPlan(rng)
         plan.ground = plan.pick(grounds)
         arrange(plan)
+        plan.extras(extras, most)
         if plan.main is not None:
             return Scene(class_name, plan.ground, tuple(plan.parts), plan.main)
