@@ -15,13 +15,10 @@ def registry() -> dict[str, type[Dataset]]:
     """Every registered dataset by name."""
     for module in pkgutil.iter_modules(__path__):
         importlib.import_module(f"{__name__}.{module.name}")
-    found: dict[str, type[Dataset]] = {}
-    waiting = Dataset.__subclasses__()
-    while waiting:
-        cls = waiting.pop()
-        waiting += cls.__subclasses__()
-        if "name" in vars(cls):
-            found[cls.name] = cls
+    classes = Dataset.__subclasses__()
+    for cls in classes:
+        classes += cls.__subclasses__()
+    found = {cls.name: cls for cls in classes if "name" in vars(cls)}
     return dict(sorted(found.items()))
 
 

@@ -64,8 +64,7 @@ def _cosines(start: float, side: float) -> np.ndarray:
     """Means of the first cosines of a window over the pixels of a thumbnail: float32 [ORDER, SIZE]."""
     edges = np.clip((np.arange(SIZE + 1) / SIZE - start) / side, 0, 1)
     order = np.arange(ORDER)[:, None]
-    with np.errstate(invalid="ignore"):
-        integral = np.where(order == 0, edges, np.sin(np.pi * order * edges) / (np.pi * np.maximum(order, 1)))
+    integral = np.where(order == 0, edges, np.sin(np.pi * order * edges) / (np.pi * np.maximum(order, 1)))
     return (np.diff(integral, axis=1) * np.where(order == 0, 1, np.sqrt(2))).astype(np.float32)
 
 

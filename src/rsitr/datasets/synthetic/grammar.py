@@ -94,19 +94,17 @@ _VENUES: dict[str, tuple[str, ...]] = {
     "storagetanks": ("tank farm",),
 }
 """Classes whose name is a place that things are in; the other classes are named after their subject."""
-_PLAIN: dict[str, str] = {
+_PLAIN = {
     "baseballfield": "baseball field",
     "bridge": "bridge over a river",
-    "church": "church",
     "desert": "piece of desert",
     "farmland": "piece of farmland",
     "forest": "dense forest",
     "meadow": "piece of meadow",
     "mountain": "piece of mountain land",
-    "pond": "pond",
-    "roundabout": "roundabout",
     "tenniscourt": "tennis court",
 }
+"""What a picture of another class shows, where that is not spelled like the class."""
 _NUMBERS = ("no", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve")
 _SIZES = {"small": ("small", "little"), "large": ("large", "big")}
 _IMAGES = ("picture", "image", "scene")
@@ -312,7 +310,8 @@ class _Speaker:
 
     def _plain(self) -> str:
         """A sentence that fits every image of the class; all real sets have them."""
-        noun = self._venue() or _PLAIN[self.scene.class_name]
-        if noun in _PLAIN.values() and self.scene.subject.is_object and _is_plural(self.scene.subject):
+        venue, class_name = self._venue(), self.scene.class_name
+        if not venue and self.scene.subject.is_object and _is_plural(self.scene.subject):
             return ""
+        noun = venue or _PLAIN.get(class_name, class_name)
         return f"{self.pick(('this is', 'it is', 'here is'))} {_article(noun)} ."

@@ -248,7 +248,7 @@ class GroundPlan:
                 upper, colours = _EXTRAS[kinds[index]]
                 self.scatter(kinds[index], self.among(1, upper), colours)
 
-    def road(self, probability: float = 1.0, kinds: Sequence[str] = ("road",)) -> Part | None:
+    def road(self, probability: float, kinds: Sequence[str] = ("road",)) -> Part | None:
         """A band off the centre with the given probability."""
         return self.band(self.pick(kinds), half_width=0.045) if self.chance(probability) else None
 
