@@ -8,7 +8,7 @@ import faiss
 import numpy as np
 import pandas as pd
 
-from rsitr.dedup.fingerprints import WINDOWS, canonical, fingerprints, oriented, plausible, undone
+from rsitr.dedup.fingerprints import DIMENSIONS, WINDOWS, canonical, fingerprints, oriented, plausible, undone
 
 SIMILAR = 0.7
 """Minimum cosine of two fingerprints."""
@@ -93,7 +93,7 @@ class Gallery:
         self.within = within
         self.wholes = Index(fingerprints(pixels)[:, 0])
         # Within one set, a pair is also met from the side of the original of the crop.
-        self.windows = None if within else Index(_in_rows(fingerprints(pixels, WINDOWS)))
+        self.windows = None if within else Index(fingerprints(pixels, WINDOWS).reshape(-1, DIMENSIONS))
 
     def candidates(self, pixels: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
         """Candidates of the images ``pixels[rows]`` with the columns ``COLUMNS``, sorted.
@@ -102,7 +102,7 @@ class Gallery:
         that shows a ``window`` (index into ``WINDOWS``) of the other after ``orientation``.
         """
         vectors = fingerprints(pixels[rows], WINDOWS)
-        hits = self.wholes.search(_in_rows(vectors), NEIGHBOURS + self.within)
+        hits = self.wholes.search(vectors.reshape(-1, DIMENSIONS), NEIGHBOURS + self.within)
         image, window = np.divmod(hits.query, len(WINDOWS))
         found = [_frame(rows[image], hits.entry, "second", window, hits.orientation, hits.similarity)]
         if self.windows:
@@ -122,10 +122,6 @@ class Gallery:
         frame = frame.sort_values(["first", "similarity", "second", "part"], ascending=[True, False, True, True])
         frame = frame[frame.groupby(["first", "second", "part"]).cumcount() < PLACES]
         return frame[frame.groupby("first").cumcount() < MOST].reset_index(drop=True)
-
-
-def _in_rows(vectors: np.ndarray) -> np.ndarray:
-    return vectors.reshape(-1, vectors.shape[-1])
 
 
 def _frame(*columns: np.ndarray | str) -> pd.DataFrame:
