@@ -110,14 +110,7 @@ class Located(NamedTuple):
 
 
 def run(
-    image: Path,
-    queries: Sequence[str],
-    score: Score,
-    out: Path,
-    *,
-    sizes: Sequence[int] = SIZES,
-    median: int = MEDIAN,
-    batch: int = BATCH,
+    image: Path, queries: Sequence[str], score: Score, out: Path, *, sizes: Sequence[int] = SIZES, median: int = MEDIAN
 ) -> list[Located]:
     """Locate queries in the scene of a file; writes ``<slug>.tif`` and ``<slug>.png`` of each into the folder ``out``.
 
@@ -127,7 +120,7 @@ def run(
     if not queries:
         raise SceneError("no query: give at least one text to locate")
     with Scene(image) as scene:
-        found = locate(scene, score, sizes=sizes, median=median, batch=batch)
+        found = locate(scene, score, sizes=sizes, median=median)
         if len(found.means) != len(queries):
             raise ValueError(f"{len(queries)} queries, but the scorer returned {len(found.means)} scores a window")
         located, thumbnail = [], scene.thumbnail(LONGEST)

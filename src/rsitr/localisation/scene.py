@@ -100,7 +100,7 @@ class Scene:
         try:
             self._check()
         except SceneError:
-            self.close()
+            self._file.close()
             raise
         self.height: int = self._file.height
         self.width: int = self._file.width
@@ -126,10 +126,6 @@ class Scene:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the file."""
         self._file.close()
 
     @property
@@ -148,9 +144,7 @@ class Scene:
     def valid(self, top: int, left: int, height: int, width: int) -> Mask:
         """Which pixels [height, width] of a window are valid."""
         part = self._window(top, left, height, width)
-        if self._floats:
-            return self._raw(part)[1]
-        return np.ones((height, width), dtype=bool) if self._complete else self._mask(part)
+        return self._raw(part)[1] if self._floats else self._mask(part, (height, width))
 
     def thumbnail(self, side: int) -> Piece:
         """The whole scene, reduced so that its longest side has at most ``side`` pixels."""
@@ -173,11 +167,13 @@ class Scene:
         """Values [bands, h, w] as stored and which pixels [h, w] are valid."""
         with self._readable():
             values = self._file.read(self._bands, **how)
-        valid = np.ones(values.shape[1:], dtype=bool) if self._complete else self._mask(how)
+        valid = self._mask(how, values.shape[1:])
         return values, valid & np.isfinite(values).all(axis=0) if self._floats else valid
 
-    def _mask(self, how: dict[str, Any]) -> Mask:
+    def _mask(self, how: dict[str, Any], shape: tuple[int, ...]) -> Mask:
         """What the file says about its pixels, [h, w]."""
+        if self._complete:
+            return np.ones(shape, dtype=bool)
         with self._readable():
             return self._file.read_masks(self._bands, **how).any(axis=0)
 

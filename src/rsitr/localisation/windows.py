@@ -60,9 +60,6 @@ def edges(rows: Sequence[WindowRow], height: int, width: int) -> tuple[Places, P
 
     Between neighbouring edges, all pixels are in the same windows.
     """
-    downwards = np.array([(row.top, row.top + row.height) for row in rows]).ravel()
-    starts = {row.width: np.zeros(0, dtype=np.int64) for row in rows}
-    for row in rows:
-        starts[row.width] = np.union1d(starts[row.width], row.lefts)
-    across = [side for wide, lefts in starts.items() for side in (lefts, lefts + wide)]
-    return np.unique([0, height, *downwards]), np.unique(np.concatenate([[0, width], *across]))
+    downwards = {edge for row in rows for edge in (row.top, row.top + row.height)}
+    across = {edge for row in rows for left in row.lefts.tolist() for edge in (left, left + row.width)}
+    return np.array(sorted({0, height} | downwards)), np.array(sorted({0, width} | across))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -14,6 +13,7 @@ from rasterio.enums import Resampling
 from rasterio.windows import Window
 
 from rsitr.localisation.scene import Piece, Pixels, Scene, anywhere
+from rsitr.records.files import replacing
 
 TILE = 256
 """Side of the blocks of the GeoTIFF; divides the height of the incoming bands."""
@@ -29,18 +29,15 @@ def write_geotiff(scene: Scene, bands: Iterable[tuple[int, Pixels]], path: Path)
     It has the size, the reference system and the transform of the scene. ``bands`` are those of ``Heatmap.bands``; one
     at a time is in memory. The file gets its name once it is complete.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
     profile = {"driver": "GTiff", "count": 1, "dtype": "float32", "nodata": float("nan"), "compress": "deflate"}
     # No predictor: it would hide the repetitions of a stepped map; a file above 4 GiB needs another layout.
     profile |= {"tiled": True, "blockxsize": TILE, "blockysize": TILE, "bigtiff": "if_safer"}
     profile |= {"height": scene.height, "width": scene.width, "crs": scene.crs, "transform": scene.transform}
-    with anywhere(), rasterio.open(partial, "w", **profile) as file:
+    with replacing(path) as partial, anywhere(), rasterio.open(partial, "w", **profile) as file:
         for top, levels in bands:
             window = Window(0, top, scene.width, len(levels))
             valid = scene.valid(top, 0, len(levels), scene.width)
             file.write(np.where(valid, levels / np.float32(255), np.float32(np.nan)), 1, window=window)
-    os.replace(partial, path)
     return path
 
 
@@ -62,6 +59,6 @@ def blended(thumbnail: Piece, heat: npt.NDArray[np.float32]) -> Pixels:
 def write_overlay(thumbnail: Piece, geotiff: Path, path: Path) -> Path:
     """Write the map of a GeoTIFF over the thumbnail of its scene as PNG."""
     picture = blended(thumbnail, read_map(geotiff, *thumbnail.valid.shape))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
+    with replacing(path) as partial:
+        partial.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
     return path
