@@ -8,7 +8,6 @@ of the seed and the step, and the state file holds everything else.
 from __future__ import annotations
 
 import math
-import os
 import sys
 import time
 from collections import Counter
@@ -32,7 +31,7 @@ from rsitr.pretraining.shards import PROBLEMS, index_shards
 from rsitr.pretraining.spec import PretrainEpoch, PretrainRecord, PretrainSpec
 from rsitr.progress import Progress
 from rsitr.records.artefact import Outcome
-from rsitr.records.files import read_json, write_json
+from rsitr.records.files import read_json, replacing, write_csv, write_json
 from rsitr.records.identity import code_sha
 from rsitr.records.provenance import library_versions, machine, peak_memory_mib, sha256_file, sha256_json
 from rsitr.stages.resume import read_state, write_state
@@ -263,19 +262,16 @@ def _ended(spec: PretrainSpec, record: PretrainRecord) -> PretrainRecord | None:
 
 
 def _write(spec: PretrainSpec, record: PretrainRecord, trainer: Pretrainer | None) -> None:
-    spec.out.mkdir(parents=True, exist_ok=True)
     if trainer:
         trainer.finish()
-        lines = [f"{step},{value!r}" for step, value in enumerate(trainer.losses)]
-        (spec.out / "loss.csv").write_text("\n".join(["step,loss", *lines]) + "\n", encoding="utf-8")
+        write_csv(spec.out / "loss.csv", ("step", "loss"), list(enumerate(trainer.losses)))
     ended = record.outcome.status == "ok"
     if trainer and ended:
-        partial = spec.out / "model.part"
         weights = {name: value.cpu().contiguous() for name, value in trainer.model.state_dict().items()}
-        # A single entry: safetensors writes several in random order, and equal runs must give equal bytes.
-        save_file(weights, partial, metadata={"training": record.training_sha})
-        record.weights_sha = sha256_file(partial)
-        os.replace(partial, spec.out / "model.safetensors")
+        with replacing(spec.out / "model.safetensors") as partial:
+            # A single entry: safetensors writes several in random order, and equal runs must give equal bytes.
+            save_file(weights, partial, metadata={"training": record.training_sha})
+            record.weights_sha = sha256_file(partial)
     write_json(spec.out / RECORD, record)
     if ended:
         (spec.out / "resume.pt").unlink(missing_ok=True)

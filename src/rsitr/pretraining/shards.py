@@ -7,7 +7,6 @@ the samples is then free and independent of processes and workers.
 from __future__ import annotations
 
 import hashlib
-import os
 import tarfile
 from collections import Counter
 from collections.abc import Iterator
@@ -21,6 +20,7 @@ from filelock import FileLock
 from rsitr.datasets.export import write_shards
 from rsitr.datasets.table import read_table
 from rsitr.errors import CorruptArchive, DatasetError
+from rsitr.records.files import replacing
 from rsitr.records.provenance import sha256_json
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "tif", "tiff", "img_content")
@@ -95,9 +95,8 @@ def _cached(path: Path, cache: Path) -> _ShardIndex:
         kept.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(kept.with_suffix(".lock")):  # only one of several processes reads the shard
             if not kept.is_file():
-                partial = kept.with_name(f"{key}.{os.getpid()}.part.npz")
-                np.savez(partial, **_read_index(path)._asdict())
-                os.replace(partial, kept)
+                with replacing(kept) as partial, partial.open("wb") as file:
+                    np.savez(file, **_read_index(path)._asdict())
     with np.load(kept) as arrays:
         return _ShardIndex(**arrays)
 
