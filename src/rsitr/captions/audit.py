@@ -50,7 +50,8 @@ class Finding(NamedTuple):
     detail: str
 
 
-Check = Callable[[list[Caption]], Iterator[tuple[Caption, str]]]
+Faults = Iterable[tuple[Caption, str]]
+"""Captions, each with what is wrong with it."""
 
 
 def captions_of(frame: pd.DataFrame) -> list[Caption]:
@@ -63,26 +64,23 @@ def captions_of(frame: pd.DataFrame) -> list[Caption]:
     ]
 
 
-def _blank(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
-    for caption in captions:
-        if not caption.form:
-            yield caption, "no word in it" if caption.text else "empty"
+def _blank(captions: list[Caption]) -> Faults:
+    return ((caption, "no word in it" if caption.text else "empty") for caption in captions if not caption.form)
 
 
-def _short(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
-    for caption in captions:
-        if caption.form and len(caption.words) < FEW_WORDS:
-            yield caption, f"{len(caption.words)} words"
+def _short(captions: list[Caption]) -> Faults:
+    counts = ((caption, len(caption.words)) for caption in captions if caption.form)
+    return ((caption, f"{count} words") for caption, count in counts if count < FEW_WORDS)
 
 
-def _non_ascii(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
+def _non_ascii(captions: list[Caption]) -> Faults:
     for caption in captions:
         strange = dict.fromkeys(character for character in caption.text if not character.isascii())
         if strange:
             yield caption, " ".join(f"{character} U+{ord(character):04X}" for character in strange)
 
 
-def _repeated(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
+def _repeated(captions: list[Caption]) -> Faults:
     first: dict[tuple[str, str], int] = {}
     for caption in captions:
         number = first.setdefault((caption.image_id, caption.form), caption.number)
@@ -90,32 +88,29 @@ def _repeated(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
             yield caption, f"the same as caption {number}"
 
 
-def _images_by_form(captions: list[Caption]) -> dict[str, dict[str, set[str]]]:
-    """Normal form -> split -> the images it describes."""
-    images: dict[str, dict[str, set[str]]] = {}
+def _sharing(captions: list[Caption]) -> Iterator[tuple[Caption, Counter[str]]]:
+    """Each caption that is not blank, and how many images of each split have it."""
+    images: defaultdict[str, set[tuple[str, str]]] = defaultdict(set)
     for caption in captions:
-        images.setdefault(caption.form, {}).setdefault(caption.split, set()).add(caption.image_id)
-    return images
+        images[caption.form].add((caption.split, caption.image_id))
+    counts = {form: Counter(split for split, _ in found) for form, found in images.items()}
+    return ((caption, counts[caption.form]) for caption in captions if caption.form)
 
 
-def _shared_in_split(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
-    images = _images_by_form(captions)
-    for caption in captions:
-        others = len(images[caption.form][caption.split]) - 1
-        if caption.form and others:
-            yield caption, f"on {others} other images of {caption.split}"
+def _shared_in_split(captions: list[Caption]) -> Faults:
+    for caption, images in _sharing(captions):
+        if images[caption.split] > 1:
+            yield caption, f"on {images[caption.split] - 1} other images of {caption.split}"
 
 
-def _shared_across_splits(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
-    images = _images_by_form(captions)
-    for caption in captions:
-        elsewhere = {split: len(found) for split, found in images[caption.form].items() if split != caption.split}
-        others = [f"{elsewhere[split]} of {split}" for split in SPLITS if split in elsewhere]
-        if caption.form and others:
+def _shared_across_splits(captions: list[Caption]) -> Faults:
+    for caption, images in _sharing(captions):
+        others = [f"{images[split]} of {split}" for split in SPLITS if split != caption.split and images[split]]
+        if others:
             yield caption, f"on images: {', '.join(others)}"
 
 
-def _spelling(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
+def _spelling(captions: list[Caption]) -> Faults:
     suspected = misspellings(Counter(word for caption in captions for word in caption.words))
     for caption in captions:
         for word in dict.fromkeys(caption.words):
@@ -123,7 +118,7 @@ def _spelling(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
                 yield caption, f"{word}: " + (f"perhaps {suspected[word]}" if suspected[word] else "digits and letters")
 
 
-def _class(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
+def _class(captions: list[Caption]) -> Faults:
     names = ClassNames((caption.class_name, caption.words) for caption in captions)
     of_image = defaultdict(list)
     for caption in captions:
@@ -135,7 +130,7 @@ def _class(captions: list[Caption]) -> Iterator[tuple[Caption, str]]:
             yield caption, f"about {other}, class {caption.class_name}; {whose}"
 
 
-KINDS: dict[str, tuple[str, Check]] = {
+KINDS: dict[str, tuple[str, Callable[[list[Caption]], Faults]]] = {
     "blank": ("no word in the caption", _blank),
     "short": (f"fewer than {FEW_WORDS} words", _short),
     "repeated": ("the same as an earlier caption of the image", _repeated),
@@ -178,15 +173,15 @@ def summarise(findings: Iterable[Finding]) -> list[Summary]:
     by_kind: defaultdict[str, list[Finding]] = defaultdict(list)
     for finding in findings:
         by_kind[finding.kind].append(finding)
-    return [_summary(kind, meaning, by_kind[kind]) for kind, (meaning, _) in KINDS.items()]
-
-
-def _summary(kind: str, meaning: str, findings: list[Finding]) -> Summary:
-    captions = {(finding.dataset, finding.image_id, finding.caption, finding.split) for finding in findings}
-    images = {(finding.dataset, finding.image_id) for finding in findings}
-    by_split = Counter(split for *_, split in captions)
-    example = f"{findings[0].image_id}: {findings[0].text!r} ({findings[0].detail})" if findings else ""
-    return Summary(kind, meaning, {split: by_split[split] for split in SPLITS}, len(images), example)
+    lines = []
+    for kind, (meaning, _) in KINDS.items():
+        found = by_kind[kind]
+        captions = {(each.dataset, each.image_id, each.caption, each.split) for each in found}
+        by_split = Counter(split for *_, split in captions)
+        images = {(each.dataset, each.image_id) for each in found}
+        example = f"{found[0].image_id}: {found[0].text!r} ({found[0].detail})" if found else ""
+        lines.append(Summary(kind, meaning, {split: by_split[split] for split in SPLITS}, len(images), example))
+    return lines
 
 
 def write_findings(findings: Iterable[Finding], path: Path) -> None:
