@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import mean, stdev
 from textwrap import wrap
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -17,10 +18,14 @@ if TYPE_CHECKING:
     from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
+    from matplotlib.image import AxesImage
 
+P = TypeVar("P")
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 """Okabe and Ito's palette, which colour-blind readers can tell apart."""
 GREY = "#555555"
+OPACITY = 0.55
+"""Of a map over an image."""
 
 
 @contextmanager
@@ -49,12 +54,12 @@ def arranged(panels: int, columns: int) -> tuple[int, int]:
     return across, -(-panels // across)
 
 
-def grid_of(figure: Figure, panels: int, across: int, down: int, **shared: Any) -> list[Axes]:
-    """The axes of panels, line by line; what the last line does not need is invisible."""
+def grid_of(figure: Figure, panels: Sequence[P], across: int, down: int, **shared: Any) -> Iterator[tuple[Axes, P]]:
+    """Each panel with its axes, line by line; what the last line does not need is invisible."""
     grid = figure.subplots(down, across, squeeze=False, **shared)
-    for axes in grid.flat[panels:]:
+    for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
-    return list(grid.flat[:panels])
+    return zip(grid.flat[: len(panels)], panels, strict=True)
 
 
 def lines_of(figure: Figure, heights: Sequence[float]) -> list[SubFigure]:
@@ -75,6 +80,18 @@ def picture(axes: Axes, image: npt.NDArray[np.uint8]) -> None:
     height, width = image.shape[:2]
     axes.imshow(image, extent=(0, width, height, 0))
     axes.set(xticks=[], yticks=[])
+
+
+def over(axes: Axes, image: npt.NDArray[np.uint8], values: npt.NDArray[np.floating], **style: Any) -> AxesImage:
+    """A map [h, w] as wide and as high as an image [H, W, 3], whatever its own resolution."""
+    height, width = image.shape[:2]
+    return axes.imshow(values, cmap="inferno", extent=(0, width, height, 0), **style)
+
+
+def error_bars(axes: Axes, x: Sequence[float], values: Sequence[Sequence[float]], **style: Any) -> None:
+    """A curve through the means over seeds, with their standard deviations where any has several seeds."""
+    spread = [stdev(seeds) if len(seeds) > 1 else 0 for seeds in values]
+    axes.errorbar(x, [mean(seeds) for seeds in values], yerr=spread if any(spread) else None, **style)
 
 
 def wrapped(text: str, letters: int) -> list[str]:

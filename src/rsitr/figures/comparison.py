@@ -110,7 +110,7 @@ def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
     across, down = arranged(len(panels), COLUMNS)
     height = 1.3 + (0.42 if len(panels[0].bars) < FEW else 0.19) * len(panels[0].bars)
     with canvas(path, title, 2 + 3.4 * across, 0.8 + height * down, dpi=150) as figure:
-        for axes, panel in zip(grid_of(figure, len(panels), across, down, sharey=True), panels, strict=True):
+        for axes, panel in grid_of(figure, panels, across, down, sharey=True):
             _draw_panel(axes, panel, markers)
         entries = _legend(panels, markers)
         legend_below(figure, entries, min(len(entries), max(across, 2)))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from string import ascii_lowercase
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
-from rsitr.figures.canvas import COLOURS, GREY, blank, canvas, grid_of, plot
+from rsitr.figures.canvas import COLOURS, GREY, blank, canvas, error_bars, grid_of, plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,15 +33,12 @@ class Panel(NamedTuple):
 
 
 def _draw_curve(axes: Axes, curve: Curve, place: int) -> None:
-    x = [setting for setting, _ in curve.points]
-    y = [mean(seeds) for _, seeds in curve.points]
+    x, values = [setting for setting, _ in curve.points], [seeds for _, seeds in curve.points]
     if curve.published:
-        axes.plot(x, y, "--", marker="x", color=GREY, linewidth=1, label=curve.label)
+        axes.plot(x, list(map(mean, values)), "--", marker="x", color=GREY, linewidth=1, label=curve.label)
         return
-    spread = [stdev(seeds) if len(seeds) > 1 else 0 for _, seeds in curve.points]
-    style: dict[str, Any] = {"color": COLOURS[place % len(COLOURS)], "marker": MARKERS[place % len(MARKERS)]}
-    style |= {"capsize": 3, "linewidth": 1.4, "ms": 5}
-    axes.errorbar(x, y, yerr=spread if any(spread) else None, label=curve.label, **style)
+    colour, marker = COLOURS[place % len(COLOURS)], MARKERS[place % len(MARKERS)]
+    error_bars(axes, x, values, label=curve.label, color=colour, marker=marker, capsize=3, linewidth=1.4, ms=5)
 
 
 def _draw_panel(axes: Axes, panel: Panel, heading: str) -> None:
@@ -61,8 +58,6 @@ def _draw_panel(axes: Axes, panel: Panel, heading: str) -> None:
 def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
     """Write the picture as PNG, a panel for each setting; equal input gives equal bytes with the same matplotlib."""
     with canvas(path, title, 3.9 * len(panels), 3.4) as figure:
-        for letter, axes, panel in zip(
-            ascii_lowercase, grid_of(figure, len(panels), len(panels), 1), panels, strict=False
-        ):
+        for letter, (axes, panel) in zip(ascii_lowercase, grid_of(figure, panels, len(panels), 1), strict=False):
             _draw_panel(axes, panel, f"({letter}) {panel.setting}")
     return path

@@ -89,7 +89,7 @@ def draw(title: str, panels: Sequence[Panel], classes: Sequence[str], path: Path
     colours = colours_of(classes)
     across, down = arranged(len(panels), COLUMNS)
     with canvas(path, title, max(2, across) * SIDE, 1.2 + down * (SIDE + 0.3)) as figure:
-        for axes, panel in zip(grid_of(figure, len(panels), across, down), panels, strict=True):
+        for axes, panel in grid_of(figure, panels, across, down):
             _draw_panel(axes, panel, classes, colours)
         legend_below(figure, _legend(classes, colours), 3 if across < 3 else 6)
     return path

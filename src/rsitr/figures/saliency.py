@@ -5,18 +5,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 from textwrap import fill
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 
-from rsitr.figures.canvas import canvas, picture
+from rsitr.figures.canvas import OPACITY, canvas, over, picture
 
-COLOURS = "inferno"
-OPACITY = 0.55
-"""Of the mask over the image."""
 PANEL = 1.7
 """Inches: width of a sample."""
 LETTERS = 16
@@ -33,19 +30,13 @@ class Sample(NamedTuple):
     title: str = ""
 
 
-def _mask(axes: Axes, sample: Sample, interpolation: str, opacity: float) -> AxesImage:
-    height, width = sample.image.shape[:2]
-    style: dict[str, Any] = {"cmap": COLOURS, "vmin": 0, "vmax": 1, "extent": (0, width, height, 0)}
-    return axes.imshow(sample.mask, alpha=opacity, interpolation=interpolation, **style)
-
-
 def _draw_sample(column: Sequence[Axes], sample: Sample) -> AxesImage:
     image, mask, both = column
     for axes in (image, both):
         picture(axes, sample.image)
     # Unchanged in its own row, smooth over the image: blocks would hide what is under their edges.
-    shown = _mask(mask, sample, "nearest", 1)
-    _mask(both, sample, "bilinear", OPACITY)
+    shown = over(mask, sample.image, sample.mask, vmin=0, vmax=1, interpolation="nearest")
+    over(both, sample.image, sample.mask, vmin=0, vmax=1, interpolation="bilinear", alpha=OPACITY)
     image.set_title(sample.title, fontsize=8)
     mask.set(xticks=[], yticks=[])
     return shown

@@ -58,7 +58,7 @@ def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
     across = -(-len(panels) // down)
     title = fill(title, LINE * across)
     with canvas(path, title, 0.9 + PANEL * across, 0.8 + (PANEL + 0.3) * down) as figure:
-        for axes, panel in zip(grid_of(figure, len(panels), across, down), panels, strict=True):
+        for axes, panel in grid_of(figure, panels, across, down):
             image = _draw_panel(axes, panel)
         figure.supxlabel(fill(EXPLANATION, LINE * across), fontsize=8, color=GREY)
         bar = figure.colorbar(image, ax=figure.axes, shrink=0.8, aspect=30)

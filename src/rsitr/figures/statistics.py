@@ -67,7 +67,7 @@ def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
     across, down = arranged(len(panels), COLUMNS)
     height = 0.6 + 0.4 * max(2, len(panels[0].bars))
     with canvas(path, title, 0.9 + 2.1 * across, 0.7 + height * down) as figure:
-        for axes, panel in zip(grid_of(figure, len(panels), across, down, sharey=True), panels, strict=True):
+        for axes, panel in grid_of(figure, panels, across, down, sharey=True):
             _draw_panel(axes, panel)
         if any(bar.published is not None for panel in panels for bar in panel.bars):
             from matplotlib.patches import Patch

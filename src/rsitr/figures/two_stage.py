@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import mean
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from rsitr.figures.canvas import COLOURS, GREY, blank, canvas, legend_below, plot
+from rsitr.figures.canvas import COLOURS, GREY, blank, canvas, error_bars, legend_below, plot
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -41,14 +41,12 @@ class Panel(NamedTuple):
 
 
 def _draw_mr(axes: Axes, curve: Curve, colour: str) -> None:
-    centre = [mean(seeds) for seeds in curve.mr]
     if curve.published:
+        centre = [mean(seeds) for seeds in curve.mr]
         axes.plot(curve.lengths, centre, "x", color=colour, ms=8, mew=1.8)
         _name(axes, curve.lengths[-1], centre[-1], colour)
     else:
-        spread = [stdev(seeds) if len(seeds) > 1 else 0 for seeds in curve.mr]
-        style: dict[str, Any] = {"color": colour, "marker": "D", "ms": 4.5, "capsize": 3}
-        axes.errorbar(curve.lengths, centre, yerr=spread if any(spread) else None, **style)
+        error_bars(axes, curve.lengths, curve.mr, color=colour, marker="D", ms=4.5, capsize=3)
     axes.axhline(curve.all_mr, color=colour, linestyle="--", linewidth=1)
 
 

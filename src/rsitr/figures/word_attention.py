@@ -11,11 +11,8 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 
-from rsitr.figures.canvas import canvas, lines_of
+from rsitr.figures.canvas import OPACITY, canvas, lines_of, over, picture
 
-COLOURS = "inferno"
-OPACITY = 0.55
-"""Of the map over the image."""
 COLUMNS = 8
 """Pictures in a line: the image and up to seven words; further words start another line."""
 PANEL = 1.25
@@ -38,12 +35,10 @@ class Reading(NamedTuple):
 
 
 def _draw_word(axes: Axes, reading: Reading, number: int) -> None:
-    height, width = reading.image.shape[:2]
-    extent = (0, width, height, 0)
-    axes.imshow(reading.image, extent=extent)
+    picture(axes, reading.image)
     # Each word from its own minimum to its own maximum; the title says how far these are from an even share.
     shares = reading.maps[number] * reading.maps[number].size
-    axes.imshow(shares, cmap=COLOURS, alpha=OPACITY, interpolation="bilinear", extent=extent)
+    over(axes, reading.image, shares, alpha=OPACITY, interpolation="bilinear")
     axes.set_title(f"{reading.words[number]}\n{shares.min():.2f} - {shares.max():.2f}", fontsize=7)
 
 

@@ -107,7 +107,7 @@ def test_pixels_over_each_other(drawn, tmp_path):
         seen = picture.convert("RGB")
     scale = seen.height / drawn[0].bbox.height
     centre = (round((both.x0 + both.x1) / 2 * scale), round(seen.height - (both.y0 + both.y1) / 2 * scale))
-    over = 255 * np.array(colormaps[saliency.COLOURS](1.0)[:3])
+    over = 255 * np.array(colormaps["inferno"](1.0)[:3])
     expected = saliency.OPACITY * over + (1 - saliency.OPACITY) * np.array(RED)
     assert np.abs(np.array(seen.getpixel(centre)) - expected).max() <= 2
 
