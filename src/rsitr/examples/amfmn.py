@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image
 
 from rsitr.captions.queries import QueryMode
-from rsitr.examples.panels import TestImages, encoded_test, found_images, masked
+from rsitr.datasets.splits import SplitData, caption_name
+from rsitr.examples.panels import caption_of, different, encoded_test, first_caption, found_images, masked, pixels_of
 from rsitr.figures import localisation, ranked, saliency
 from rsitr.localisation.locate import locate
-from rsitr.localisation.metrics import Region, metrics
+from rsitr.localisation.metrics import metrics
 from rsitr.localisation.scene import Scene
 from rsitr.methods.amfmn import AMFMN
 from rsitr.records.cell import Spec
@@ -38,9 +39,9 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     """
     models = load_all({mode: specs[mode] for mode in NAMES if mode in specs})
     model = models["sentence"]
-    shown = TestImages(model.data, specs["sentence"])
     assert isinstance(model.method, AMFMN)
-    masks = masked(model, model.method.saliency, shown.different(SAMPLES), shown)  # where MVSA looks
+    masks = masked(model, model.method.saliency, SAMPLES)  # where MVSA looks
+    shown = model.data.splits["test"]
     return [
         saliency.draw(f"Salient masks, {title}", masks, out / "amfmn-saliency.png"),
         draw_retrieval(models, shown, title, out / "amfmn-retrieval.png"),
@@ -48,26 +49,27 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     ]
 
 
-def draw_retrieval(models: Mapping[QueryMode, Trained], shown: TestImages, title: str, path: Path) -> Path:
+def draw_retrieval(models: Mapping[QueryMode, Trained], shown: SplitData, title: str, path: Path) -> Path:
     """Fig. 11: the first images that queries of each kind find."""
-    wanted = [shown.split.image_ids[place] for place in shown.different(QUERIES)]
+    wanted = [shown.image_ids[place] for place in different(shown, QUERIES)]
     rankings = [
         ranking
         for mode, model in models.items()
-        for ranking in found_images(NAMES[mode], model, encoded_test(model), wanted, shown)
+        for ranking in found_images(NAMES[mode], model, encoded_test(model), wanted)
     ]
-    return ranked.draw(f"Images found among {len(shown.split.paths)}, {title}", rankings, path)
+    return ranked.draw(f"Images found among {len(shown.paths)}, {title}", rankings, path)
 
 
-def draw_localisation(model: Trained, shown: TestImages, title: str, stem: Path) -> list[Path]:
+def draw_localisation(model: Trained, shown: SplitData, title: str, stem: Path) -> list[Path]:
     """Fig. 14: captions of single tiles located in a scene of many, and the measures of SeLo for each."""
-    tiles = shown.different(SIDE**2)
+    tiles = different(shown, SIDE**2)
     tiles = (tiles * SIDE**2)[: SIDE**2]
     rows = [
-        np.concatenate([shown.pixels(tile, TILE) for tile in tiles[i : i + SIDE]], 1) for i in range(0, SIDE**2, SIDE)
+        np.concatenate([pixels_of(shown, tile, TILE) for tile in tiles[i : i + SIDE]], 1)
+        for i in range(0, SIDE**2, SIDE)
     ]
     chosen = [SIDE + 1, 2 * SIDE + 2, 0]
-    queries = [shown.caption(tiles[number]) for number in chosen]
+    queries = [caption_of(shown, tiles[number]) for number in chosen]
     with TemporaryDirectory() as folder:
         file = Path(folder) / "scene.png"
         Image.fromarray(np.concatenate(rows)).save(file)
@@ -76,18 +78,15 @@ def draw_localisation(model: Trained, shown: TestImages, title: str, stem: Path)
             thumbnail = scene.thumbnail(SIDE * TILE)
     panels, lines = [], []
     for number, (tile, query) in enumerate(zip(chosen, queries, strict=True)):
-        heat, region = found.map(number), _square(*divmod(tile, SIDE))
+        heat = found.map(number)
+        top, left = (TILE * steps for steps in divmod(tile, SIDE))
+        region = [(left, top), (left + TILE, top), (left + TILE, top + TILE), (left, top + TILE)]
         measured = metrics(heat, [region])
         image = tiles[tile]
         numbers = (f"{value:.4f}" for value in measured)
-        lines.append((shown.caption_name(image), shown.class_names[image], *numbers))
+        lines.append((caption_name(shown, first_caption(shown, image)), shown.classes[image], *numbers))
         label = f"{query} (Rmi {measured.rmi:.2f})"
         panels.append(localisation.Panel(label, thumbnail, (heat / 255).astype(np.float32), [region]))
     table, picture = stem.with_suffix(".csv"), stem.with_suffix(".png")
     write_csv(table, ("query", "class", *measured._fields), lines)
     return [localisation.draw(f"Captions located in a scene of tiles, {title}", panels, picture), table]
-
-
-def _square(row: int, column: int) -> Region:
-    top, left = row * TILE, column * TILE
-    return [(left, top), (left + TILE, top), (left + TILE, top + TILE), (left, top + TILE)]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from rsitr.errors import QueryError
-from rsitr.examples.panels import TestImages
+from rsitr.examples.panels import caption_of, different, pixels_of
 from rsitr.figures import word_attention
 from rsitr.records.cell import Spec
 from rsitr.stages.model import Trained, load_all
@@ -27,11 +27,10 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     ``specs`` are cells of one dataset and seed by the name of their line in a picture.
     """
     models = load_all(specs)
-    label = next(iter(models))
-    shown = TestImages(models[label].data, specs[label])
+    shown = next(iter(models.values())).data.splits["test"]
     written = []
-    for number, place in enumerate(shown.different(SAMPLES), start=1):
-        caption, image = shown.caption(place), shown.pixels(place)
+    for number, place in enumerate(different(shown, SAMPLES), start=1):
+        caption, image = caption_of(shown, place), pixels_of(shown, place)
         readings = [read(model, name, image, caption) for name, model in models.items()]
         heading = f"What words look at, {title}: {caption}"
         written.append(word_attention.draw(heading, readings, out / f"mtgfe-attention-{number}.png"))

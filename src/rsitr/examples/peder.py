@@ -8,8 +8,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from rsitr.datasets.splits import SplitData, caption_name
 from rsitr.errors import WeightsUnavailable
-from rsitr.examples.panels import TestImages, draw_embeddings, encoded_test
+from rsitr.examples.panels import caption_of, different, draw_embeddings, encoded_test, first_caption, pixels_of
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import Published, Spec
 from rsitr.records.study import CLIP_ONLY, TWO_ENCODERS
@@ -61,7 +62,7 @@ def build(specs: Mapping[str, Spec], outcomes: Mapping[str, Outcome], title: str
     """
     first = next(iter(specs.values()))
     device, data = prepare(first), load_data(first)
-    shown = TestImages(data, first)
+    shown = data.splits["test"]
     clips = [(name, spec) for name, spec in specs.items() if spec.cell.method_name in CLIP_ONLY]
     columns = [_column(spec, outcomes[name], device) for name, spec in clips]
     tables = [_own_table(columns, shown, labelled(title, data.facts.synthetic))]
@@ -102,15 +103,15 @@ def _percentages(asked: Asked | str, image: npt.NDArray[np.uint8], captions: lis
     return [Cell(f"{value:.1f}", place == int(values.argmax())) for place, value in enumerate(values)]
 
 
-def _own_table(columns: list[Column], shown: TestImages, title: str) -> Table:
+def _own_table(columns: list[Column], shown: SplitData, title: str) -> Table:
     """Images of the dataset, each with the captions of all of them."""
-    places = shown.different(IMAGES)
-    captions = [shown.caption(place) for place in places]
+    places = different(shown, IMAGES)
+    captions = [caption_of(shown, place) for place in places]
     names = [_named(shown, place) for place in places]
     rows = []
     for number, place in enumerate(places):
-        cells = [_percentages(asked, shown.pixels(place), captions) for _, asked in columns]
-        image = Cell(shown.split.image_ids[place])
+        cells = [_percentages(asked, pixels_of(shown, place), captions) for _, asked in columns]
+        image = Cell(shown.image_ids[place])
         for other, name in enumerate(names):
             own = Cell("✓" if other == number else "")
             rows.append(Row(name, (image, own, *(column[other] for column in cells)), rule=other == 0))
@@ -118,26 +119,21 @@ def _own_table(columns: list[Column], shown: TestImages, title: str) -> Table:
     return Table(f"Probabilities, {title}", ABOUT, "caption", groups, tuple(rows))
 
 
-def _named(shown: TestImages, place: int) -> str:
+def _named(shown: SplitData, place: int) -> str:
     """The name of an image's first caption, with the class of the image if it has one: words stay with the data."""
-    scene = shown.class_names[place]
-    return shown.caption_name(place) + (f" ({scene})" if scene else "")
+    scene = shown.classes[place]
+    return caption_name(shown, first_caption(shown, place)) + (f" ({scene})" if scene else "")
 
 
-def _airport(shown: TestImages) -> int | None:
-    """The first test image of an airport, or of an aeroplane."""
-    names = [name.lower() for name in shown.class_names]
-    return next((names.index(name) for name in AIRPORTS if name in names), None)
-
-
-def _printed_table(columns: list[Column], shown: TestImages) -> Table:
+def _printed_table(columns: list[Column], shown: SplitData) -> Table:
     """The study's captions and probabilities, and ours for an image of an airport if the dataset has one."""
-    place = _airport(shown)
+    classes = [name.lower() for name in shown.classes]
+    place = next((classes.index(name) for name in AIRPORTS if name in classes), None)
     about, groups, cells = ONLY_PRINTED, [Group("the study", PRINTED, "published")], []
     if place is not None:
-        about = ABOUT_PRINTED.format(name=shown.class_names[place])
-        groups.insert(0, Group(shown.split.image_ids[place], tuple(head for head, _ in columns)))
-        cells = [_percentages(asked, shown.pixels(place), list(CAPTIONS)) for _, asked in columns]
+        about = ABOUT_PRINTED.format(name=shown.classes[place])
+        groups.insert(0, Group(shown.image_ids[place], tuple(head for head, _ in columns)))
+        cells = [_percentages(asked, pixels_of(shown, place), list(CAPTIONS)) for _, asked in columns]
     metric = "i2t_probability_pct"
     key = Published(paper="peder2025", table="fig4.1-i2t", method="peder")
     rows = []

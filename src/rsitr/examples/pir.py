@@ -7,7 +7,7 @@ from pathlib import Path
 
 from torch import Tensor
 
-from rsitr.examples.panels import TestImages, draw_embeddings, encoded_test, found_captions, found_images, masked
+from rsitr.examples.panels import different, draw_embeddings, encoded_test, found_captions, found_images, masked
 from rsitr.figures import ranked, saliency
 from rsitr.records.cell import Spec
 from rsitr.stages.encode import Encoded
@@ -28,26 +28,26 @@ def build(specs: Mapping[str, Spec], title: str, out: Path) -> list[Path]:
     """
     models = load_all(specs)
     label, model = list(models.items())[-1]
-    shown = TestImages(model.data, specs[label])
     encoded = {name: encoded_test(each) for name, each in models.items()}
     look: Callable[[Tensor], Tensor] = model.method.saliency  # type: ignore[assignment]
-    beliefs = masked(model, look, shown.different(SAMPLES), shown)  # Eq. 3
+    beliefs = masked(model, look, SAMPLES)  # Eq. 3
     quantity = "belief, from its least in the image to its most"
     return [
-        *draw_embeddings(encoded, shown, title, out / "pir-embeddings"),
+        *draw_embeddings(encoded, model.data.splits["test"], title, out / "pir-embeddings"),
         saliency.draw(f"Belief, {title}", beliefs, out / "pir-belief.png", quantity),
-        *draw_retrieval(model, encoded[label], shown, title, out),
+        *draw_retrieval(model, encoded[label], title, out),
     ]
 
 
-def draw_retrieval(model: Trained, encoded: Encoded, shown: TestImages, title: str, out: Path) -> list[Path]:
+def draw_retrieval(model: Trained, encoded: Encoded, title: str, out: Path) -> list[Path]:
     """Fig. 7: the first images that captions find, and the first captions that images find."""
-    places = shown.different(QUERIES)
-    wanted = [shown.split.image_ids[place] for place in places]
-    images = found_images("caption", model, encoded, wanted, shown)
-    captions = found_captions(model, encoded, places, shown)
-    among = f"found among {len(shown.split.paths)}, {title}", f"found among {len(shown.split.captions)}, {title}"
+    shown = model.data.splits["test"]
+    places = different(shown, QUERIES)
+    images = found_images("caption", model, encoded, [shown.image_ids[place] for place in places])
+    captions = found_captions(model, encoded, places)
+    of_images = f"Images found among {len(shown.paths)}, {title}"
+    of_captions = f"Captions found among {len(shown.captions)}, {title}"
     return [
-        ranked.draw(f"Images {among[0]}", images, out / "pir-images.png"),
-        ranked.draw_captions(f"Captions {among[1]}", captions, out / "pir-captions.png"),
+        ranked.draw(of_images, images, out / "pir-images.png"),
+        ranked.draw_captions(of_captions, captions, out / "pir-captions.png"),
     ]
