@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -59,8 +59,7 @@ def _draw_panel(axes: Axes, panel: Panel, classes: Sequence[str], colours: dict[
     for order, grey in enumerate((shades == GREY, shades != GREY)):
         for points, marker, size in ((placed[: len(classes)], "o", 9), (placed[len(classes) :], "x", 11)):
             x, y = points[grey].T
-            style: dict[str, Any] = {"marker": marker, "linewidths": 0.7, "alpha": 0.8, "zorder": order + 1}
-            axes.scatter(x, y, s=size, c=shades[grey], **style)
+            axes.scatter(x, y, s=size, c=shades[grey], marker=marker, linewidths=0.7, alpha=0.8, zorder=order + 1)
     axes.set(xticks=[], yticks=[])
     axes.set_title(panel.label, fontsize=10)
     axes.set_xlabel(panel.score, fontsize=8)

@@ -140,25 +140,21 @@ def _height(ranking: Captions) -> float:
     return max(QUERY_IMAGE + 0.35, CAPTION_LINE * lines + 0.2)
 
 
-def _write(axes: Axes, ranking: Captions) -> None:
-    axes.set_axis_off()
+def _caption_row(part: SubFigure, ranking: Captions) -> None:
+    left, right = part.subplots(1, 2, width_ratios=[QUERY_IMAGE, CAPTIONS])
+    picture(left, ranking.image)
+    left.set_anchor("N")
+    left.set_xlabel(ranking.class_name, fontsize=7, color=GREY)
+    right.set_axis_off()
     down = 0.0
     for place, hit in enumerate(ranking.hits, start=1):
         lines = wrapped(hit.caption, CAPTION_LETTERS)
         at = {"xycoords": "axes fraction", "textcoords": "offset points", "va": "top", "fontsize": 8}
         frame = OWN_CAPTION if hit.matches else SAME_CAPTION if hit.shares else None
         mark = {"bbox": {"pad": 1.5, **frame}} if frame else {}
-        axes.annotate(str(place), (0, 1), (8, -72 * down), ha="right", color=GREY, **at)  # type: ignore[arg-type]
-        axes.annotate("\n".join(lines), (0, 1), (14, -72 * down), linespacing=1.1, **at, **mark)  # type: ignore[arg-type]
+        right.annotate(str(place), (0, 1), (8, -72 * down), ha="right", color=GREY, **at)  # type: ignore[arg-type]
+        right.annotate("\n".join(lines), (0, 1), (14, -72 * down), linespacing=1.1, **at, **mark)  # type: ignore[arg-type]
         down += CAPTION_LINE * (len(lines) + 0.8)
-
-
-def _caption_row(part: SubFigure, ranking: Captions) -> None:
-    left, right = part.subplots(1, 2, width_ratios=[QUERY_IMAGE, CAPTIONS])
-    picture(left, ranking.image)
-    left.set_anchor("N")
-    left.set_xlabel(ranking.class_name, fontsize=7, color=GREY)
-    _write(right, ranking)
 
 
 def draw_captions(title: str, rankings: Sequence[Captions], path: Path) -> Path:

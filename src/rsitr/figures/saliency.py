@@ -9,8 +9,6 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib.axes import Axes
-from matplotlib.image import AxesImage
 
 from rsitr.figures.canvas import OPACITY, canvas, over, picture
 
@@ -30,25 +28,19 @@ class Sample(NamedTuple):
     title: str = ""
 
 
-def _draw_sample(column: Sequence[Axes], sample: Sample) -> AxesImage:
-    image, mask, both = column
-    for axes in (image, both):
-        picture(axes, sample.image)
-    # Unchanged in its own row, smooth over the image: blocks would hide what is under their edges.
-    shown = over(mask, sample.image, sample.mask, vmin=0, vmax=1, interpolation="nearest")
-    over(both, sample.image, sample.mask, vmin=0, vmax=1, interpolation="bilinear", alpha=OPACITY)
-    image.set_title(sample.title, fontsize=8)
-    mask.set(xticks=[], yticks=[])
-    return shown
-
-
 def draw(title: str, samples: Sequence[Sample], path: Path, quantity: str = "mask") -> Path:
     """Write the picture as PNG (``canvas``), a column for each sample; ``quantity`` is what the mask shows."""
     title = fill(title, LETTERS * (1 + len(samples)))
     with canvas(path, title, 1.1 + PANEL * len(samples), 0.6 + 3 * PANEL) as figure:
         grid = figure.subplots(3, len(samples), squeeze=False)
-        for place, sample in enumerate(samples):
-            shown = _draw_sample(list(grid[:, place]), sample)
+        for sample, (image, mask, both) in zip(samples, grid.T, strict=True):
+            for axes in (image, both):
+                picture(axes, sample.image)
+            # Unchanged in its own row, smooth over the image: blocks would hide what is under their edges.
+            shown = over(mask, sample.image, sample.mask, vmin=0, vmax=1, interpolation="nearest")
+            over(both, sample.image, sample.mask, vmin=0, vmax=1, interpolation="bilinear", alpha=OPACITY)
+            image.set_title(sample.title, fontsize=8)
+            mask.set(xticks=[], yticks=[])
         for axes, name in zip(grid[:, 0], ("image", "mask", "both"), strict=True):
             axes.set_ylabel(name, fontsize=9)
         bar = figure.colorbar(shown, ax=grid, shrink=0.6, aspect=30)

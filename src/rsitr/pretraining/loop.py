@@ -199,9 +199,9 @@ class Pretrainer:
         """A line for the history."""
         loss = sum(self.losses[-self.steps_per_epoch :]) / self.steps_per_epoch
         rate, temperature = self.optimizer.param_groups[0]["lr"], math.exp(-self.model.logit_scale.item())
-        facts = {"epoch": epoch, "loss": loss, "learning_rate": rate, "temperature": temperature}
         seconds = self.seconds - sum(entry.seconds for entry in self.record.history)
-        self.record.history.append(PretrainEpoch(**facts, seconds=seconds))
+        line = PretrainEpoch(epoch=epoch, loss=loss, learning_rate=rate, temperature=temperature, seconds=seconds)
+        self.record.history.append(line)
         if self.ranks.rank == 0:
             left_out = f", {len(self.broken)} samples broken so far" if self.broken else ""
             progress.say(f"epoch {epoch}: loss {loss:.4f}, temperature {temperature:.4f}{left_out}")
