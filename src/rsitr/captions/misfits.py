@@ -25,7 +25,7 @@ MIN_COUNT = 5
 MIN_LENGTH = 3
 """Of each of these words: ``mountain`` has no ``in`` in it."""
 
-_OPENINGS = re.compile(r"(?:(?:there|this|it|here|these) (?:is|are|was|were)|(?:it|there|here|that)'s) ")
+_OPENINGS = re.compile(r"^(?:(?:there|this|it|here|these) (?:is|are|was|were)|(?:it|there|here|that)'s) ")
 _END = re.compile(
     r" (?:in|on|at|near|nearby|beside|besides|by|with|without|around|between|next|to|surrounded|along|and|or|is|are|was"
     r"|were|which|that|has|have|from|for|across|under|over|through|above|below|into|close|located|full) "
@@ -35,9 +35,8 @@ _AREA = re.compile(r" (?:areas?|districts?|zones?|regions?)$")
 
 def subject(words: Sequence[str]) -> list[str]:
     """What a caption is about: there is a GAS STATION near ...; a piece of FARMLAND; many COMMERCIAL areas are ..."""
-    text = " ".join(words)
-    opening = _OPENINGS.match(text)
-    about = _END.split(f" {text[opening.end() if opening else 0 :]} ", maxsplit=1)[0]
+    text = _OPENINGS.sub("", " ".join(words))
+    about = _END.split(f" {text} ", maxsplit=1)[0]
     return _AREA.sub("", about.rstrip()).rpartition(" of ")[2].split()
 
 

@@ -75,12 +75,10 @@ def _prepare(axes: Axes, panel: Panel, ylabel: str) -> None:
     if not panel.curves:
         blank(axes, "no result yet")
         return
-    from matplotlib.ticker import NullLocator
-
     axes.set_xscale("log", base=2)
     lengths = sorted({k for curve in panel.curves for k in curve.lengths})
     axes.set_xticks(lengths, [str(k) for k in lengths])
-    axes.xaxis.set_minor_locator(NullLocator())
+    axes.xaxis.minorticks_off()
 
 
 def _legend(colours: dict[str, str], published: Sequence[str]) -> list[Line2D]:
@@ -98,7 +96,7 @@ def _legend(colours: dict[str, str], published: Sequence[str]) -> list[Line2D]:
 
 def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
     """Write the picture as PNG, a line of two panels for each dataset; equal input gives equal bytes."""
-    from matplotlib.ticker import FormatStrFormatter, LogLocator, NullLocator
+    from matplotlib.ticker import FormatStrFormatter, LogLocator
 
     ours = dict.fromkeys(curve.label for panel in panels for curve in panel.curves if not curve.published)
     colours = {label: COLOURS[number % len(COLOURS)] for number, label in enumerate(ours)}
@@ -113,7 +111,7 @@ def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
                 right.set_yscale("log")
                 right.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
                 right.yaxis.set_major_formatter(FormatStrFormatter("%g"))
-                right.yaxis.set_minor_locator(NullLocator())
+                right.yaxis.minorticks_off()
             for curve in panel.curves:
                 colour = GREY if curve.published else colours[curve.label]
                 _draw_mr(left, curve, colour)

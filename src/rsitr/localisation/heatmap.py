@@ -105,21 +105,20 @@ def filter_side(median: int, height: int, width: int) -> int:
 
 
 def heatmap(
-    rows: Sequence[WindowRow], scores: Sequence[Floats], grid: Grid, valid: npt.NDArray[np.bool_], median: int = MEDIAN
+    rows: Sequence[WindowRow], scores: Sequence[Floats], grid: Grid, valid: npt.NDArray[np.bool_], median: int
 ) -> Heatmap:
     """The map of window scores.
 
     ``scores`` holds for each row of windows float [N, Q], NaN where a window was skipped; ``valid`` [R, C] marks the
-    cells that hold a valid pixel; ``median`` is reduced as by ``filter_side``. Raises ``SceneError`` if it is not odd,
-    or no window was scored.
+    cells that hold a valid pixel; ``median`` is what ``filter_side`` returns. Raises ``SceneError`` if no window was
+    scored.
     """
-    side = filter_side(median, int(grid.rows[-1]), int(grid.columns[-1]))
     scored = sum(int((~np.isnan(part[:, 0])).sum()) for part in scores)
     if scored == 0 or not valid.any():
         raise SceneError("the scene holds no valid pixel: look at the nodata value and the mask of the file")
     means = _means(rows, scores, grid)
     lowest, highest = means[:, valid].min(axis=1), means[:, valid].max(axis=1)
-    return Heatmap(grid, means, lowest, highest, side, scored, skipped=sum(map(len, scores)) - scored)
+    return Heatmap(grid, means, lowest, highest, median, scored, skipped=sum(map(len, scores)) - scored)
 
 
 def _means(rows: Sequence[WindowRow], scores: Sequence[Floats], grid: Grid) -> Floats:

@@ -62,10 +62,9 @@ class PretrainSpec(BaseModel):
         found: list[Path] = []
         for pattern in self.shards:
             path = Path(pattern)
-            if not any(sign in pattern for sign in "*?["):
-                found.append(path)
-                continue
-            matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
+            matches = [path]
+            if any(sign in pattern for sign in "*?["):
+                matches = sorted(Path(path.anchor).glob(str(path.relative_to(path.anchor))))
             if not matches:
                 raise DatasetError(f"no file is like {pattern}: write shards, or name those that are there in `shards`")
             found += matches

