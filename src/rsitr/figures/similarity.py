@@ -39,12 +39,10 @@ def _draw_panel(axes: Axes, panel: Panel) -> AxesImage:
     # Without interpolation, which would wash out a diagonal of single cells.
     image = axes.imshow(cells, vmin=0, vmax=1, cmap="viridis", interpolation="nearest", extent=(0, edge, edge, 0))
     borders = [end for _, end in panel.map.classes[:-1]]
-    if borders:
-        axes.set_xticks(borders, minor=True)
-        axes.set_yticks(borders, minor=True)
+    axes.set_xticks(borders, minor=True)
+    axes.set_yticks(borders, minor=True)
     axes.tick_params(which="minor", length=3, width=0.6)
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_ticks([])
+    axes.set(xticks=[], yticks=[])
     axes.set_title(panel.title, loc="left", fontsize=10)
     axes.set_title(f"average {panel.map.average:.3f}", loc="right", fontsize=9, color=GREY)
     axes.set_xlabel(f"{panel.map.captions:,} captions", fontsize=9)
