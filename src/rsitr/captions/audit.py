@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator
-from pathlib import Path
 from typing import NamedTuple
 
 import pandas as pd
@@ -16,7 +15,6 @@ from rsitr.captions.misfits import ClassNames
 from rsitr.captions.spelling import misspellings
 from rsitr.captions.words import normal_form, words
 from rsitr.datasets.karpathy import SPLITS
-from rsitr.records.files import write_csv
 
 FEW_WORDS = 3
 """A caption with fewer words is short."""
@@ -182,8 +180,3 @@ def summarise(findings: Iterable[Finding]) -> list[Summary]:
         example = f"{found[0].image_id}: {found[0].text!r} ({found[0].detail})" if found else ""
         lines.append(Summary(kind, meaning, {split: by_split[split] for split in SPLITS}, len(images), example))
     return lines
-
-
-def write_findings(findings: Iterable[Finding], path: Path) -> None:
-    """Write the findings as csv with the fields of ``Finding`` as columns."""
-    write_csv(path, Finding._fields, [*findings])

@@ -12,6 +12,7 @@ from rich.table import Table
 
 from rsitr.cli.common import Commands, show
 from rsitr.params import Dedup
+from rsitr.records.files import write_csv
 from rsitr.records.paths import Paths
 
 data = Commands(help="Fetch datasets and build their canonical tables.", no_args_is_help=True)
@@ -112,7 +113,7 @@ def data_audit(
     out: Annotated[Path | None, typer.Option(help="Write every finding to this csv file.")] = None,
 ) -> None:
     """What is wrong with the captions: blank, repeated, shared, misspelt, not of their class; nothing is changed."""
-    from rsitr.captions.audit import audit, summarise, write_findings
+    from rsitr.captions.audit import Finding, audit, summarise
     from rsitr.datasets.karpathy import SPLITS
     from rsitr.datasets.table import read_table
 
@@ -125,5 +126,5 @@ def data_audit(
             shown.add_row(f"{line.kind}: {line.meaning}", *counts, escape(line.example))
         show(shown)
     if out:
-        write_findings([finding for found in findings.values() for finding in found], out)
+        write_csv(out, Finding._fields, [finding for found in findings.values() for finding in found])
         print(out)

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-
 import pandas as pd
 import pytest
 
-from rsitr.captions.audit import KINDS, Finding, audit, summarise, write_findings
+from rsitr.captions.audit import KINDS, audit, summarise
 from rsitr.captions.misfits import ClassNames, split_name, subject
 from rsitr.captions.spelling import known_words, misspellings, neighbours
 from rsitr.captions.words import normal_form, words
@@ -94,15 +92,6 @@ def test_a_caption_with_two_misspelt_words_counts_once():
     findings = [finding for finding in audit(frame(*rows), "tiny") if finding.kind == "spelling"]
     assert [finding.detail for finding in findings] == ["grenn: perhaps green", "playgrund: perhaps playground"]
     assert next(line for line in summarise(findings) if line.kind == "spelling").captions["test"] == 1
-
-
-def test_the_file_holds_every_finding(tmp_path):
-    findings = audit(frame(*SHARED), "tiny")
-    write_findings(findings, tmp_path / "new" / "out.csv")
-    with (tmp_path / "new" / "out.csv").open(newline="", encoding="utf-8") as file:
-        rows = list(csv.reader(file))
-    assert rows[0] == ["dataset", "kind", "image_id", "split", "caption", "text", "detail"]
-    assert [Finding(*row[:4], int(row[4]), *row[5:]) for row in rows[1:]] == findings
 
 
 def test_neighbours_of_a_word_are_one_keystroke_away():

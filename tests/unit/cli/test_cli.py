@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import shutil
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ import typer
 import yaml
 
 from rsitr import __version__, cli
+from rsitr.captions.audit import audit
 from rsitr.cli import app
+from rsitr.datasets.table import read_table
 from rsitr.params import CellId, load_params
 from rsitr.pipeline.run import Result
 from rsitr.pipeline.specs import spec_of
@@ -142,14 +145,17 @@ def test_list_shows_every_dataset():
 def test_audit_prints_every_fault_and_writes_the_findings(project, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     shutil.copy(Paths.clean("scenes-b", "none"), Paths.dataset("scenes-b"))
-    output = run("data", "audit", "scenes-b", "--out", "found.csv").stdout
+    output = run("data", "audit", "scenes-b", "--out", "new/found.csv").stdout
     # Of 48 captions half are unique; "A red dot." and its like stand on two images each, one of them in train.
     line = next(line for line in output.splitlines() if "shared-across-splits" in line)
     assert [cell.strip() for cell in line.split("│")[2:6]] == ["12", "6", "6", "24"]
-    assert output.endswith("found.csv\n")
-    lines = Path("found.csv").read_text(encoding="utf-8").splitlines()
-    assert lines[0] == "dataset,kind,image_id,split,caption,text,detail"
-    assert "scenes-b,shared-across-splits,00.png,train,1,A red dot.,on images: 1 of val" in lines
+    assert output.endswith("new/found.csv\n")
+    with Path("new/found.csv").open(newline="", encoding="utf-8") as file:
+        header, *rows = csv.reader(file)
+    assert header == ["dataset", "kind", "image_id", "split", "caption", "text", "detail"]
+    assert ["scenes-b", "shared-across-splits", "00.png", "train", "1", "A red dot.", "on images: 1 of val"] in rows
+    findings = audit(read_table(Paths.dataset("scenes-b"))[0].to_pandas(), "scenes-b")
+    assert rows == [list(map(str, finding)) for finding in findings]
 
 
 def test_audit_needs_tables(project):
