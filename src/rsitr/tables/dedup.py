@@ -6,7 +6,6 @@ from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, 
 from functools import partial
 from itertools import chain, combinations, combinations_with_replacement
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -14,7 +13,7 @@ import pandas as pd
 from rsitr.datasets.protocols import PROTOCOLS, Protocol
 from rsitr.datasets.table import read_table
 from rsitr.dedup.clean import clean
-from rsitr.dedup.groups import RULES, kept_first, linked, near_pairs
+from rsitr.dedup.groups import RULES, image_groups, kept_first, linked, near_pairs
 from rsitr.dedup.joint import JointFacts, join, removed, shared
 from rsitr.dedup.pairs import SCHEMA, current_near_duplicates
 from rsitr.errors import DatasetError
@@ -61,17 +60,12 @@ JOINT_CAPTION = (
     "only test images."
 )
 
-PLACES = ("first_dataset", "first", "first_split", "second_dataset", "second", "second_split")
-PAIR_COLUMNS = list(dict.fromkeys([*PLACES, *SCHEMA.names]))
+PLACES = ["first_dataset", "first", "first_split", "second_dataset", "second", "second_split"]
+PAIR_COLUMNS = [*PLACES, *(name for name in SCHEMA.names if name not in PLACES)]
 
 
-class Found(NamedTuple):
-    """Near duplicates within a dataset or between two."""
-
-    pairs: int
-    groups: int
-    images: tuple[int, ...]
-    """In any pair: of the dataset, or of the first and of the second."""
+Found = tuple[int, ...]
+"""Pairs of near duplicates, their groups, and images in any pair: of the dataset, or of the first and the second."""
 
 
 class Images:
@@ -124,7 +118,7 @@ def hashes_inside(fingerprints: pd.Series) -> Found:
     edges = [*near.tolist(), *([node, node] for node in np.flatnonzero(count > 1).tolist())]
     group = linked((one, other) for one, other in edges)
     pairs = count[near].prod(axis=1).sum() + (count * (count - 1) // 2).sum()
-    return Found(int(pairs), _number(group), (int(count[np.array([*group], dtype=np.int64)].sum()),))
+    return int(pairs), _number(group), int(count[np.array([*group], dtype=np.int64)].sum())
 
 
 def hashes_between(first: pd.Series, second: pd.Series) -> Found:
@@ -135,20 +129,20 @@ def hashes_between(first: pd.Series, second: pd.Series) -> Found:
     edges = np.concatenate([near, near[:, ::-1], np.stack([same, same], axis=1)])
     pairs = counts[0][edges[:, 0]] * counts[1][edges[:, 1]]
     edges = edges[pairs > 0]
-    images = tuple(int(count[np.unique(nodes)].sum()) for count, nodes in zip(counts, edges.T, strict=True))
-    return Found(int(pairs.sum()), _number(linked(_sides(edges.tolist()))), images)
+    images = (int(count[np.unique(nodes)].sum()) for count, nodes in zip(counts, edges.T, strict=True))
+    return int(pairs.sum()), _number(linked(_sides(edges.tolist()))), *images
 
 
 def near_duplicates_inside(frame: pd.DataFrame) -> Found:
     """Near duplicates within a dataset by the table of its near duplicates."""
     group = linked(zip(frame["first"], frame["second"], strict=True))
-    return Found(len(frame), _number(group), (len(group),))
+    return len(frame), _number(group), len(group)
 
 
 def near_duplicates_between(frame: pd.DataFrame) -> Found:
     """Near duplicates between two datasets by the table of their near duplicates."""
     group = linked(_sides(frame[["first", "second"]].to_numpy().tolist()))
-    return Found(len(frame), _number(group), (frame["first"].nunique(), frame["second"].nunique()))
+    return len(frame), _number(group), frame["first"].nunique(), frame["second"].nunique()
 
 
 def _sides(pairs: Iterable[list[Hashable]]) -> Iterator[tuple[Hashable, Hashable]]:
@@ -173,19 +167,18 @@ def _inside(images: Images, pair: Pair, rule: str) -> Iterator[object]:
     images.present(name)
     pairs = images.pairs(pair) if rule == "copies" else None
     frame = images.frames[name]
-    found = hashes_inside(frame["fingerprint"]) if pairs is None else near_duplicates_inside(pairs)
-    yield from (found.pairs, found.groups, *found.images)
+    yield from hashes_inside(frame["fingerprint"]) if pairs is None else near_duplicates_inside(pairs)
     cleaned = clean(frame, rule, pairs)
     for split, other in LEAVING:
         leaving = cleaned["split"].eq(split) & cleaned["reason"].eq(f"near duplicate in {other}")
         yield leaving.sum() if {split, other} <= set(frame["split"]) else ""
 
 
-def _between(images: Images, pair: Pair, rule: str) -> list[int]:
+def _between(images: Images, pair: Pair, rule: str) -> Found:
+    if rule == "copies":
+        return near_duplicates_between(images.pairs(pair))
     images.present(*pair)
-    hashes = (images.frames[name]["fingerprint"] for name in pair)
-    found = near_duplicates_between(images.pairs(pair)) if rule == "copies" else hashes_between(*hashes)
-    return [found.pairs, found.groups, *found.images]
+    return hashes_between(*(images.frames[name]["fingerprint"] for name in pair))
 
 
 def _row(images: Images, pair: Pair) -> Row:
@@ -242,22 +235,19 @@ def _not_compared(absent: Iterable[str]) -> str:
 
 def _write_pairs(images: Images, path: Path) -> Path:
     """Every pair of near duplicates, one line each, sorted by dataset and image."""
-    found = [pd.DataFrame(columns=PAIR_COLUMNS)]
-    for (first, second), frame in images.known_pairs():
-        frame = frame.assign(first_dataset=first, second_dataset=second)
-        found.append(frame.sort_values(["first", "second"])[PAIR_COLUMNS])
-    frame = pd.concat([part for part in found if len(part)] or found[:1])
+    found = [
+        frame.sort_values(["first", "second"]).assign(first_dataset=first, second_dataset=second)
+        for (first, second), frame in images.known_pairs()
+        if len(frame)
+    ]
+    frame = pd.concat(found or [pd.DataFrame(columns=PAIR_COLUMNS)])[PAIR_COLUMNS]
     write_text(path, frame.to_csv(index=False, float_format="%.4f", lineterminator="\n"))
     return path
 
 
 def _write_groups(images: Images, path: Path) -> Path:
     """Every image with a near duplicate in any of the datasets, one line each, sorted by group, the kept one first."""
-    pairs = (
-        ((first, one), (second, other))
-        for (first, second), frame in images.known_pairs()
-        for one, other in zip(frame["first"], frame["second"], strict=True)
-    )
+    groups = image_groups("copies", {}, [images.near_duplicates[pair] for pair, _ in images.known_pairs()])
     splits = {
         (name, image_id): split
         for name, frame in images.frames.items()
@@ -265,7 +255,7 @@ def _write_groups(images: Images, path: Path) -> Path:
     }
     lines = [
         (number, *image, splits[image], image == members[0])
-        for number, members in enumerate(kept_first(linked(pairs), splits))
+        for number, members in enumerate(kept_first(groups, splits))
         for image in members
     ]
     write_csv(path, ("group", "dataset", "image_id", "split", "kept"), lines)

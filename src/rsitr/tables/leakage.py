@@ -7,6 +7,7 @@ evidence.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -80,24 +81,23 @@ def _groups(found: Sequence[Overlap], synthetic: set[str]) -> Iterator[Group]:
         yield Group(f"{labelled(test, test in synthetic)}: {of or 'no'} test images{'' if of else ' at hand'}", RULES)
 
 
-def long_rows(found: Iterable[Overlap]) -> Iterator[tuple[str, ...]]:
+def long_rows(found: Iterable[Overlap]) -> Iterator[tuple[object, ...]]:
     """Tidy rows: one for each source, test set and rule."""
     for overlap in found:
-        place = overlap[:4]
         if overlap.images is None:
-            yield (*place, "", str(overlap.of), "", "unknown", overlap.reason)
+            yield (*overlap[:4], "", overlap.of, "", "unknown", overlap.reason)
         else:
-            yield (*place, str(len(overlap.images)), str(overlap.of), repr(round(overlap.share, 6)), "ok", "")
+            yield (*overlap[:4], len(overlap.images), overlap.of, round(overlap.share, 6), "ok", "")
 
 
 def write_images(found: Iterable[Overlap], near_duplicates: Mapping[Pair, Path], path: Path) -> Path:
     """Write every test image that leaks by the rule ``copies``, once for each source, with its ``evidence``."""
-    frames = [pd.DataFrame(columns=IMAGE_COLUMNS)]
-    for overlap in found:
-        if overlap.rule == "copies" and overlap.images:
-            place = {"test": overlap.test, "source": overlap.source, "source_split": overlap.source_split}
-            frames.append(evidence(overlap, near_duplicates).assign(**place))
-    frame = pd.concat(frames[1:] or frames)[IMAGE_COLUMNS]
+    frames = [
+        evidence(each, near_duplicates).assign(test=each.test, source=each.source, source_split=each.source_split)
+        for each in found
+        if each.rule == "copies" and each.images
+    ]
+    frame = pd.concat(frames or [pd.DataFrame(columns=IMAGE_COLUMNS)])[IMAGE_COLUMNS]
     write_text(path, seal_text(frame.to_csv(index=False, float_format="%.3f", lineterminator="\n")))
     return path
 
@@ -112,15 +112,18 @@ def build(
     with the reason.
     """
     by_rule = zip(*(overlaps(tables, near_duplicates, rule) for rule in RULES), strict=True)
-    found = [overlap for both in by_rule for overlap in both]
+    found = [*chain(*by_rule)]
     synthetic = {name for name, path in tables.items() if read_facts(path).synthetic}
     groups, rows = tuple(_groups(found, synthetic)), tuple(_rows(found, synthetic))
     table = Table("Leakage", CAPTION + _finding(found), "source", groups, rows)
-    paths = write_tables(f"Leakage of {experiment}", [table], experiment, out_dir / "leakage")
     long = out_dir / "leakage.long.csv"
     write_csv(long, LONG_COLUMNS, [*long_rows(found)], sealed=True)
-    images = write_images(found, near_duplicates, out_dir / "leakage.images.csv")
-    return [*paths, long, images, draw_examples(found, tables, near_duplicates, out_dir / "leakage.png")]
+    return [
+        *write_tables(f"Leakage of {experiment}", [table], experiment, out_dir / "leakage"),
+        long,
+        write_images(found, near_duplicates, out_dir / "leakage.images.csv"),
+        draw_examples(found, tables, near_duplicates, out_dir / "leakage.png"),
+    ]
 
 
 def write_training(overlaps: Overlaps, path: Path) -> Path:

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rsitr.tables import dedup
-from rsitr.tables.dedup import Found, hashes_between, hashes_inside
+from rsitr.tables.dedup import hashes_between, hashes_inside
 from tests.helpers.dedup_tables import mark, put, put_near_duplicates
 
 A, B, C = ((first, first + 1, first + 2, first + 3) for first in (0, 10, 20))
@@ -55,7 +55,7 @@ def components(pairs):
 def test_inside_a_dataset_all_pairs_count(values):
     pairs = [pair for pair in combinations(range(len(values)), 2) if near(values[pair[0]], values[pair[1]])]
     images = {row for pair in pairs for row in pair}
-    assert hashes_inside(pd.Series(values, dtype=str)) == Found(len(pairs), components(pairs), (len(images),))
+    assert hashes_inside(pd.Series(values, dtype=str)) == (len(pairs), components(pairs), len(images))
 
 
 @given(hashes, hashes)
@@ -65,8 +65,8 @@ def test_between_datasets_only_pairs_of_both_count(first, second):
         for one, other in product(range(len(first)), range(len(second)))
         if near(first[one], second[other])
     ]
-    images = tuple(len({pair[side] for pair in pairs}) for side in (0, 1))
-    expected = Found(len(pairs), components(pairs), images)
+    images = (len({pair[side] for pair in pairs}) for side in (0, 1))
+    expected = (len(pairs), components(pairs), *images)
     assert hashes_between(pd.Series(first, dtype=str), pd.Series(second, dtype=str)) == expected
 
 
