@@ -41,7 +41,7 @@ COLUMNS = {
 }
 PANELS = ("images", "sentence_length", "diversity", "similarity", "words", "classes")
 """In the order of Fig. 9."""
-MAP_SPLIT, OTHER_SPLIT = "val", "test"
+SPLITS = {"similarity": "val", "similarity_test": "test"}
 """Fig. 7 and Fig. 9(d) are of the validation splits (section IV-A); methods are compared on the test splits."""
 PUBLISHED_PART = {"sydney": ("train", "val")}
 """Splits that the paper counts, if not all."""
@@ -137,18 +137,16 @@ def measure(
     The rows are called ``label``, or ``name``. Raises ``DatasetError`` if no image has a caption.
     """
     label, counts = label or name, _counts(images)
-    maps = {split: _similarity(images, split, threads, name) for split in (MAP_SPLIT, OTHER_SPLIT)}
-    averages = {split: found if isinstance(found, Note) else found.average for split, found in maps.items()}
-    shown = found if isinstance(found := maps[MAP_SPLIT], SimilarityMap) else None
-    average: dict[str, float | Note] = {"similarity": averages[MAP_SPLIT]}
-    whole = counts | average | {"similarity_test": averages[OTHER_SPLIT]}
-    part = PUBLISHED_PART.get(name)
+    maps = {key: _similarity(images, split, threads, name) for key, split in SPLITS.items()}
+    averages = {key: found if isinstance(found, Note) else found.average for key, found in maps.items()}
+    shown = found if isinstance(found := maps["similarity"], SimilarityMap) else None
+    whole, part = counts | averages, PUBLISHED_PART.get(name)
     if not published or part is None:
         return [Measured(name, label, whole, published=published, map=shown)]
-    counted = _counts([image for image in images if image.split in part])
+    counted = _counts([image for image in images if image.split in part]) | {"similarity": averages["similarity"]}
     return [
         Measured(name, label, whole, map=shown),
-        Measured(name, f"{label} {' + '.join(part)}", counted | average, part, published),
+        Measured(name, f"{label} {' + '.join(part)}", counted, part, published),
     ]
 
 
@@ -206,7 +204,7 @@ def write_rows(rows: Sequence[Measured], name: str, made_by: str, out_dir: Path)
     written = write(Sheet(title, tuple(tables), made_by), out_dir / "statistics")
     panels = [statistics.Panel(COLUMNS[key].title, COLUMNS[key].form, tuple(_bars(rows, key))) for key in PANELS]
     written.append(statistics.draw(title, panels, out_dir / "statistics.png"))
-    maps = [similarity.Panel(f"{row.label} {MAP_SPLIT}", row.map) for row in rows if row.map]
+    maps = [similarity.Panel(f"{row.label} {SPLITS['similarity']}", row.map) for row in rows if row.map]
     picture = out_dir / "similarity.png"
     if maps:
         similarity.draw(f"Similarity of the captions of {name}", maps, picture)
