@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import chain
 
 from rsitr.tables import significance
 from rsitr.tables.declared import sheet
@@ -22,20 +21,20 @@ COUNTED = " A caption identical to one of the image's own counts as its own."
 
 def _against(view: View, baseline: str, methods: Sequence[str], prefix: str) -> Table:
     """A baseline, and below it the methods that are compared with it, by one kind of ranks."""
+    metric = f"{prefix}mr"
     pairs = {(d, m): (view.entry(d, m), view.entry(d, baseline)) for d in view.datasets for m in methods}
     differences = significance.Differences(
         {
-            pair: significance.compare(*(significance.recorded(entry, f"{prefix}rank") for entry in entries))
-            for pair, entries in pairs.items()
-            if all(entry.values(f"{prefix}mr") for entry in entries)
+            (*pair, metric): (significance.recorded(ours, prefix), significance.recorded(theirs, prefix))
+            for pair, (ours, theirs) in pairs.items()
+            if ours.values(metric) and theirs.values(metric)
         }
     )
     datasets = [dataset for dataset in view.datasets if any(view.entry(dataset, m).runs for m in methods)]
-    rows = []
-    for place, method in enumerate((baseline, *methods)):
-        entries = [view.entry(dataset, method) for dataset in datasets]
-        cells = (differences.row(view, entry, [f"{prefix}mr"], (entry.dataset, method)) for entry in entries)
-        rows.append(Row(method, tuple(chain(*cells)), rule=place == 1))
+    rows = (
+        Row(method, differences.row(view, datasets, method, [metric]), rule=place == 1)
+        for place, method in enumerate((baseline, *methods))
+    )
     groups = tuple(Group(view.heading(dataset), COLUMNS) for dataset in datasets)
     caption = CAPTION + (COUNTED if prefix else "") + view.of_synthetic()
     return Table(f"Against {baseline}{KINDS[prefix]}", caption, "method", groups, tuple(rows))
@@ -49,7 +48,7 @@ def tables(view: View) -> list[Table]:
 
 TABLE = sheet(
     "baselines",
-    "Methods of {} against their baselines",
+    "Methods of {.name} against their baselines",
     lambda material: tables(material.view),
     "Methods next to the baseline that params.yaml names: test mR, the difference and its interval by paired "
     "bootstrap, with and without identical captions counted.",

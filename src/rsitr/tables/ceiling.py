@@ -63,7 +63,7 @@ def table(tables: Mapping[str, Path]) -> Table:
 
 TABLE = sheet(
     "ceiling",
-    "Caption ceilings of {}",
+    "Caption ceilings of {.name}",
     lambda material: [table(material.canonical)],
     "The best recall that identical captions leave possible.",
     made_from="canonical",

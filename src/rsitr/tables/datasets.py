@@ -66,7 +66,7 @@ def table(tables: Mapping[str, Path]) -> Table:
 
 TABLE = sheet(
     "datasets",
-    "Datasets of {}",
+    "Datasets of {.name}",
     lambda material: [table(material.canonical)],
     "The datasets: images, captions, vocabulary and ceilings.",
     made_from="canonical",

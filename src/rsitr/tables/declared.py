@@ -79,12 +79,12 @@ class Declared:
 def sheet(name: str, title: str, tables: Callable[[_Material], Iterable[Table]], caption: str, **rest: Any) -> Declared:
     """Tables of one sheet, written as ``NAME.csv``, ``.md``, ``.tex`` and ``.html``; nothing without any table.
 
-    ``title`` has {} for the name of the experiment, ``rest`` are other fields of ``Declared``.
+    ``title`` is a format for the material, such as ``Sources of {.name}``; ``rest`` are other fields of ``Declared``.
     """
 
     def build(material: _Material) -> list[Path]:
         found = [*tables(material)]
-        return write_tables(title.format(material.name), found, material.name, material.out / name) if found else []
+        return write_tables(title.format(material), found, material.name, material.out / name) if found else []
 
     return Declared(name, build, caption, **rest)
 

@@ -5,10 +5,9 @@ Entries are built from the expected matrix, never from a glob. A number is a mea
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import groupby
 from pathlib import Path
 from statistics import mean
 from typing import Any
@@ -153,8 +152,7 @@ class Entry:
 
     def values(self, metric: str) -> list[float]:
         """One value per seed; empty where the mean would rest on fewer seeds than expected."""
-        found = (run.numbers for run in self.runs if run.status == "ok")
-        values = [numbers[metric] for numbers in found if metric in numbers]
+        values = [run.numbers[metric] for run in self.runs if run.status == "ok" and metric in run.numbers]
         return values if len(values) == len(self.runs) else []
 
     @property
@@ -216,14 +214,11 @@ def collect(
 
     ``stale`` states for each cell what its record no longer agrees with (``Record.stale``).
     """
-
-    def run(cell: CellId) -> Run:
-        folder = cells_dir / cell.path
-        return Run(cell, read_record(folder / "cell.json"), list(stale.get(cell, [])), folder)
-
     pairs: dict[tuple[str, str], list[Run]] = {}
     for cell in params.cells(experiment):
-        pairs.setdefault((cell.dataset, cell.method), []).append(run(cell))
+        folder = cells_dir / cell.path
+        run = Run(cell, read_record(folder / "cell.json"), [*stale.get(cell, ())], folder)
+        pairs.setdefault((cell.dataset, cell.method), []).append(run)
     return {
         (dataset, method): Entry(
             dataset,
@@ -242,17 +237,16 @@ def config_of(entry: Entry) -> dict[str, Any]:
     return next((record.config for record in entry.present if record.config), {})
 
 
-def alike(entries: Iterable[Entry], apart: Set[str]) -> Iterator[list[Entry]]:
+def alike(entries: Iterable[Entry], apart: Set[str]) -> list[list[Entry]]:
     """Groups of entries of one dataset: those of one method that agree in every setting except ``apart``.
 
     Groups come in the order of their first members, and members in the order given. Entries without a record, or
     without all the settings of ``apart``, are in no group.
     """
-
-    def rest(entry: Entry) -> list[tuple[str, str]]:
-        same = {name: value for name, value in config_of(entry).items() if name not in apart}
-        return [("", entry.runs[0].cell.method_name), *sorted((name, repr(value)) for name, value in same.items())]
-
-    known = [entry for entry in entries if apart <= config_of(entry).keys()]
-    groups = (list(same) for _, same in groupby(sorted(known, key=rest), key=rest))
-    yield from sorted(groups, key=lambda same: known.index(same[0]))
+    groups: dict[str, list[Entry]] = {}
+    for entry in entries:
+        config = config_of(entry)
+        if apart <= config.keys():
+            same = sorted((name, repr(value)) for name, value in config.items() if name not in apart)
+            groups.setdefault(repr((entry.runs[0].cell.method_name, same)), []).append(entry)
+    return list(groups.values())

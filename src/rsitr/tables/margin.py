@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from itertools import chain
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from rsitr.tables import significance
 from rsitr.tables.declared import Declared
@@ -25,20 +24,12 @@ CAPTION = (
 )
 
 
-class Family(NamedTuple):
-    """The entries of one method on one dataset that differ only in the margin."""
-
-    fixed: Entry | None
-    dynamic: tuple[Entry, ...]
-
-
-def families(entries: Iterable[Entry]) -> Iterator[Family]:
-    """Among entries of one dataset, those with a dynamic margin together with the matching one with a fixed margin."""
+def families(entries: Iterable[Entry]) -> Iterator[tuple[Entry | None, list[Entry]]]:
+    """Among entries of one dataset, the matching one with a fixed margin and those with a dynamic margin, if any."""
     for members in alike(entries, OF_THE_MARGIN):
-        dynamic = tuple(entry for entry in members if config_of(entry)["margin_type"] == "dynamic")
-        fixed = [entry for entry in members if config_of(entry)["margin_type"] == "fixed"]
+        dynamic = [entry for entry in members if config_of(entry)["margin_type"] == "dynamic"]
         if dynamic:
-            yield Family(fixed[0] if fixed else None, dynamic)
+            yield next((entry for entry in members if config_of(entry)["margin_type"] == "fixed"), None), dynamic
 
 
 def describe(config: Mapping[str, Any]) -> str:
@@ -50,30 +41,31 @@ def describe(config: Mapping[str, Any]) -> str:
     return f"γ {config['margin']:g}, β {config['beta']:g}, S {prior}"
 
 
-def _row(view: View, differences: significance.Differences[tuple[str, str]], method: str, datasets: list[str]) -> Row:
+def _row(view: View, differences: significance.Differences, method: str, datasets: list[str]) -> Row:
     """A method in all datasets."""
     entries = [view.entry(dataset, method) for dataset in datasets]
     configs = [config_of(entry) for entry in entries if entry.present]
     texts = dict.fromkeys(describe(config) for config in configs)
     kind = noted(next(iter(texts), ""), f"by dataset: {'; '.join(texts)}" if len(texts) > 1 else "")
     negatives = Cell(NEGATIVES[configs[0]["negatives"]] if configs else "")
-    cells = chain(*(differences.row(view, entry, ["mr"], (entry.dataset, method)) for entry in entries))
+    cells = differences.row(view, datasets, method, ["mr"])
     return Row(method, (kind, negatives, *cells), bool(configs) and configs[0]["margin_type"] == "fixed")
 
 
 def _table(view: View) -> Table:
     """The methods of any family, in the experiment's order."""
-    found = [(dataset, family) for dataset in view.datasets for family in families(view.of(dataset))]
-    datasets = list(dict.fromkeys(dataset for dataset, _ in found))
+    found = [family for dataset in view.datasets for family in families(view.of(dataset))]
     differences = significance.Differences(
         {
-            (dataset, entry.method): significance.compare(*map(significance.recorded, (entry, family.fixed)))
-            for dataset, family in found
-            for entry in family.dynamic
-            if family.fixed and family.fixed.complete and entry.complete
+            (entry.dataset, entry.method, "mr"): (significance.recorded(entry), significance.recorded(fixed))
+            for fixed, dynamic in found
+            for entry in dynamic
+            if fixed and fixed.complete and entry.complete
         }
     )
-    inside = {entry.method for _, family in found for entry in (family.fixed, *family.dynamic) if entry}
+    members = [entry for fixed, dynamic in found for entry in (fixed, *dynamic) if entry]
+    datasets = list(dict.fromkeys(entry.dataset for entry in members))
+    inside = {entry.method for entry in members}
     rows = (_row(view, differences, method, datasets) for method in view.methods if method in inside)
     groups = (Group("", ("margin", "negative")), *(Group(view.heading(dataset), COLUMNS) for dataset in datasets))
     caption = CAPTION if datasets else "No method of this experiment has a result with a dynamic margin."

@@ -89,7 +89,7 @@ def table(tables: Mapping[str, Path]) -> Table:
 
 TABLE = sheet(
     "mtgfe-table-1",
-    "Datasets of MTGFE, {}",
+    "Datasets of MTGFE, {.name}",
     lambda material: [table(material.canonical)],
     "Table 1 of MTGFE: the datasets as printed and as they are here.",
     made_from="canonical",

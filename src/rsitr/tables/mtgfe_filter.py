@@ -6,17 +6,14 @@ Every length and the filters alone are in the table ``two-stage``.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
-from rsitr.tables.declared import Declared
-from rsitr.tables.entries import NOT_EXPECTED
-from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
+from rsitr.tables.declared import sheet
+from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted
 from rsitr.tables.paper_table import NOT_PRINTED
 from rsitr.tables.published import RECALLS, lookup
-from rsitr.tables.two_stage import ALL, ALONE, PAPER, PAPER_PAIR, Key, Series, synthetic
-from rsitr.tables.view import HEADERS, View, averaged
+from rsitr.tables.two_stage import ALL, ALONE, PAPER, PAPER_PAIR, Key, Series, by_dataset, synthetic
+from rsitr.tables.view import ABSENT, HEADERS
 
-NAME = "mtgfe-table-4"
 DATASET = "rsicd"
 """That of the paper's numbers."""
 LABELS: dict[Key, str] = {ALL: "MTGFE", 128: "MTGFE+Filter"}
@@ -41,23 +38,16 @@ OF_THE_PAPER = (
 )
 
 
-def _values(series: Series, key: Key, name: str) -> list[float]:
-    """A number per seed; empty unless all have it."""
-    direction = name.removeprefix("time_ms_")
-    return series.milliseconds(key, direction) if direction != name else series.metrics(key, name)
-
-
 def _ours(key: Key, series: Series | None) -> Iterator[Cell]:
     """In the paper's columns, then what is lost and gained."""
-    reason = series.reason(key) if series else NOT_EXPECTED
-    if series is None or reason:
-        yield from [noted("NA" if series else "–", reason)] * (len(COLUMNS) + len(GAINS))
+    if series is None:
+        yield from [ABSENT] * (len(COLUMNS) + len(GAINS))
         return
-    yield from (Cell(averaged(_values(series, key, name)), notes=series.notes) for name in COLUMNS)
+    yield from (series.cell(key, series.values(key, name)) for name in COLUMNS)
     for name in GAINS:
-        pairs = list(zip(_values(series, ALL, name), _values(series, key, name), strict=True))
+        pairs = series.against_all(key, name)
         values = [whole - short if name == "mr" else whole / short for whole, short in pairs]
-        yield Cell() if key == ALL else Cell(averaged(values), notes=series.notes)
+        yield Cell() if key == ALL and values else series.cell(key, values)
 
 
 def _row(label: str, cheap: str, key: Key, series: Series | None, theirs: Sequence[Cell], rule: bool = False) -> Row:
@@ -86,25 +76,20 @@ def _table(dataset: str, series: Sequence[Series], published: bool) -> Table:
     return Table(name, caption, "scorer", tuple(groups), tuple(_rows(series, published)))
 
 
-def build(view: View, series: Sequence[Series], out_dir: Path) -> list[Path]:
-    """Write ``mtgfe-table-4`` as csv, md, tex and html; nothing for an experiment without two-stage retrieval.
+def tables(series: Sequence[Series]) -> Iterator[Table]:
+    """One for each dataset; none for an experiment without two-stage retrieval.
 
     The paper's numbers are shown whether or not the experiment has its dataset, unless it has only synthetic ones.
     """
-    if not series:
-        return []
-    real = not all(each.synthetic for each in series)
-    datasets = dict.fromkeys([*([DATASET] if real else []), *(each.dataset for each in series)])
-    tables = (
-        _table(dataset, [each for each in series if each.dataset == dataset], real and dataset == DATASET)
-        for dataset in datasets
-    )
-    return write_tables(view.title, tables, view.name, out_dir / NAME)
+    of, real = by_dataset(series), not all(each.synthetic for each in series)
+    for dataset in dict.fromkeys([*([DATASET] if real else []), *of]):
+        yield _table(dataset, of.get(dataset, []), real and dataset == DATASET)
 
 
-TABLE = Declared(
-    NAME,
-    lambda material: build(material.view, material.series, material.out),
+TABLE = sheet(
+    "mtgfe-table-4",
+    "{.experiment.title}",
+    lambda material: tables(material.series),
     "Table 4 of MTGFE: what the retrieval filter gains in time and costs in recall, as printed and ours.",
     concerns=lambda experiment: experiment.two_stage,
 )

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, combinations, product
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -20,9 +19,6 @@ from rsitr.tables.layout import Cell, Group, Row, Table, noted
 from rsitr.tables.leakage import read_images
 from rsitr.tables.significance import Recorded
 from rsitr.tables.view import View, averaged, seeds
-
-if TYPE_CHECKING:
-    from rsitr.retrieval.statistics import Comparison
 
 Scenes = Mapping[str, Sequence[str]]
 """Address of a prior, ``scenes://EXPERIMENT/NAME`` -> the datasets whose scenes it learned."""
@@ -84,12 +80,12 @@ class Family:
         found = [self.part(next(iter(self.ranks), ""), name) for name in PARTS]
         return "/".join(str(len(ranks.image_ids)) if ranks else "–" for ranks in found)
 
-    def differences(self) -> Iterator[tuple[tuple[str, str, str], Comparison]]:
-        """Between every two priors, in each part."""
+    def pairs(self) -> Iterator[tuple[tuple[str, str, str], tuple[Recorded, Recorded]]]:
+        """The ranks of every two priors in each part, where both are known."""
         for (first, second), name in product(combinations(self.members, 2), PARTS):
             ours, theirs = self.part(first, name), self.part(second, name)
             if ours and theirs:
-                yield (first, second, name), significance.compare(ours, theirs)
+                yield (first, second, name), (ours, theirs)
 
 
 def families(view: View, scenes: Scenes, overlaps: Seen) -> Iterator[Family]:
@@ -120,8 +116,9 @@ def _table(view: View, found: Sequence[Family]) -> Table:
 
 def _difference_table(view: View, found: Sequence[Family]) -> Table:
     """The differences between every two members."""
-    compared = ((place, *pair) for place, family in enumerate(found) for pair in family.differences())
-    differences = significance.Differences({(place, *key): value for place, key, value in compared})
+    differences = significance.Differences(
+        {(place, *key): ranks for place, family in enumerate(found) for key, ranks in family.pairs()}
+    )
     rows = []
     for place, family in enumerate(found):
         # The method, without what the variants say about the prior.
@@ -142,7 +139,7 @@ def tables(view: View, scenes: Scenes, overlaps: Seen) -> list[Table]:
 
 TABLE = sheet(
     "prior-leak",
-    "The prior and the leak in {}",
+    "The prior and the leak in {.name}",
     lambda material: tables(material.view, material.scenes, read_images(material.out)),
     "What a prior that has seen the test images is worth: mR over all queries, over those of overlapping images and "
     "over the others.",

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import chain
-
 from rsitr.tables import significance
 from rsitr.tables.declared import sheet
 from rsitr.tables.layout import Group, Row, Table
@@ -26,26 +24,23 @@ def _table(view: View) -> Table:
     """Two rows for each method."""
     differences = significance.Differences(
         {
-            (*pair, PREFIX): significance.compare(
-                significance.recorded(entry, f"{PREFIX}rank"), significance.recorded(entry)
-            )
+            (*pair, f"{PREFIX}mr"): (significance.recorded(entry, PREFIX), significance.recorded(entry))
             for pair, entry in view.entries.items()
             if entry.values(f"{PREFIX}mr")
         }
     )
-    rows = []
-    for method in view.methods:
-        for label, prefix in ((method, ""), (f"{method}, re-ranked", PREFIX)):
-            metrics = [prefix + metric for metric in METRICS]
-            cells = (differences.row(view, view.entry(d, method), metrics, (d, method, prefix)) for d in view.datasets)
-            rows.append(Row(label, tuple(chain(*cells)), rule=not prefix))
+    rows = (
+        Row(label, differences.row(view, view.datasets, method, [prefix + name for name in METRICS]), rule=not prefix)
+        for method in view.methods
+        for label, prefix in ((method, ""), (f"{method}, re-ranked", PREFIX))
+    )
     groups = tuple(Group(view.heading(dataset), COLUMNS) for dataset in view.datasets)
     return Table("Re-ranking", CAPTION, "method", groups, tuple(rows))
 
 
 TABLE = sheet(
     "reranking",
-    "Re-ranking in {}",
+    "Re-ranking in {.name}",
     lambda material: [_table(material.view)],
     "Every method before and after the multivariate re-ranking of GaLR: test recalls, the difference in mR and "
     "its interval.",

@@ -99,7 +99,7 @@ def _table(view: View) -> Table:
 
 TABLE = sheet(
     "selection",
-    "Selection in {}",
+    "Selection in {.name}",
     lambda material: [_table(material.view)],
     "What choosing the epoch on the test split adds to mR.",
 )

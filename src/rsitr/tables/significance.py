@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from collections.abc import Hashable, Iterable, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -13,11 +13,6 @@ from rsitr.retrieval.recall import Ranks
 from rsitr.tables.entries import Entry
 from rsitr.tables.layout import Cell
 from rsitr.tables.view import ABSENT, View, seeds
-
-if TYPE_CHECKING:
-    from rsitr.retrieval.statistics import Comparison
-
-Key = TypeVar("Key")
 
 COLUMNS = ("Δ mR", "95 % interval", "p")
 METHOD = (
@@ -43,12 +38,12 @@ class Recorded(NamedTuple):
         return Recorded(seeds, (np.cumsum(images) - 1)[self.image_of[captions]], self.image_ids[images])
 
 
-def recorded(entry: Entry, column: str = "rank") -> Recorded:
-    """Ranks of all seeds of a complete entry, from a column of their ``ranks.parquet``.
+def recorded(entry: Entry, prefix: str = "") -> Recorded:
+    """Ranks of all seeds of a complete entry, from the column of their ``ranks.parquet`` with a prefix, as ``dup_``.
 
     Raises ``RecordError`` if a file has no such column.
     """
-    seeds = []
+    seeds, column = [], f"{prefix}rank"
     for run in entry.runs:
         path = run.folder / "ranks.parquet"
         queries = read_ranks(path)
@@ -58,32 +53,36 @@ def recorded(entry: Entry, column: str = "rank") -> Recorded:
     return Recorded(seeds, queries.image_of, queries.image_ids)
 
 
-def compare(ours: Recorded, theirs: Recorded) -> Comparison:
-    """How much higher ours score in mR than theirs."""
-    from rsitr.retrieval.statistics import paired_bootstrap
+class Differences:
+    """How much higher the first of each two scores in mR than the second: a table's one family of tests."""
 
-    return paired_bootstrap(ours.seeds, theirs.seeds, ours.image_of, seed=0)
+    def __init__(self, pairs: Mapping[Hashable, tuple[Recorded, Recorded]]):
+        from rsitr.retrieval.statistics import holm, paired_bootstrap
 
+        self.found = {
+            key: paired_bootstrap(ours.seeds, theirs.seeds, ours.image_of, seed=0)
+            for key, (ours, theirs) in pairs.items()
+        }
+        self.p = dict(zip(pairs, holm([found.p for found in self.found.values()]).tolist(), strict=True))
 
-class Differences(Generic[Key]):
-    """The comparisons of a table, which form one family of tests."""
-
-    def __init__(self, found: Mapping[Key, Comparison]):
-        from rsitr.retrieval.statistics import holm
-
-        self.found = found
-        self.p = dict(zip(found, holm([comparison.p for comparison in found.values()]).tolist(), strict=True))
-
-    def cells(self, key: Key) -> list[Cell]:
+    def cells(self, key: Hashable) -> list[Cell]:
         """Cells of ``COLUMNS``, empty if nothing was compared."""
         if key not in self.found:
             return [Cell()] * len(COLUMNS)
         found = self.found[key]
         texts = (f"{found.difference:+.2f}", f"{found.low:+.2f} to {found.high:+.2f}", f"{self.p[key]:.3f}")
-        return [Cell(text) for text in texts]
+        return [*map(Cell, texts)]
 
-    def row(self, view: View, entry: Entry, metrics: Sequence[str], key: Key) -> list[Cell]:
-        """Seeds and metrics of an entry, then the cells of ``key``; that it is not expected, if it has no runs."""
-        if not entry.runs:
-            return [ABSENT] * (1 + len(metrics) + len(COLUMNS))
-        return [seeds(entry), *(view.plain(entry, metric) for metric in metrics), *self.cells(key)]
+    def row(self, view: View, datasets: Iterable[str], method: str, metrics: Sequence[str]) -> tuple[Cell, ...]:
+        """On each dataset the seeds and metrics of a method, then the cells of (dataset, method, last metric).
+
+        Where it has no runs, the cells say that it is not expected.
+        """
+        cells: list[Cell] = []
+        for entry in (view.entry(dataset, method) for dataset in datasets):
+            if entry.runs:
+                cells += [seeds(entry), *(view.plain(entry, metric) for metric in metrics)]
+                cells += self.cells((entry.dataset, method, metrics[-1]))
+            else:
+                cells += [ABSENT] * (1 + len(metrics) + len(COLUMNS))
+        return tuple(cells)

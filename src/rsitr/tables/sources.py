@@ -62,7 +62,7 @@ def listed(datasets: Sequence[str]) -> Iterator[Table]:
 
 TABLE = sheet(
     "sources",
-    "Sources of {}",
+    "Sources of {.name}",
     lambda material: listed(material.experiment.datasets),
     "Where the files of every dataset come from, with their sizes, hashes and licences.",
     made_from="sources",

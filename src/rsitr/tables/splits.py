@@ -75,7 +75,7 @@ def table(tables: Mapping[str, Path]) -> Table:
 
 TABLE = sheet(
     "splits",
-    "Split protocols of {}",
+    "Split protocols of {.name}",
     lambda material: [table(material.canonical)],
     "How many images and captions each split protocol gives to each split.",
     made_from="canonical",

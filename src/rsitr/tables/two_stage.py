@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -18,7 +18,7 @@ from rsitr.tables.published import METRICS, lookup
 from rsitr.tables.view import HEADERS, View, averaged
 
 ALL, ALONE = "all pairs", "filter alone"
-TIMES = {"i2t": "i2t ms", "t2i": "t2i ms"}
+TIMES = {"time_ms_i2t": "i2t ms", "time_ms_t2i": "t2i ms"}
 COLUMNS = ("shortlist", "seeds", *HEADERS.values(), "Δ mR", *TIMES.values(), "i2t ×", "t2i ×")
 PAPER = {
     ALL: Published(paper="mtgfe2023", table="table4", method="mtgfe"),
@@ -26,7 +26,7 @@ PAPER = {
 }
 """What the paper prints, by length of the shortlists."""
 PAPER_PAIR = ("mtgfe", "retrieval-filter")
-PRINTED = {**HEADERS, "time_ms_i2t": TIMES["i2t"], "time_ms_t2i": TIMES["t2i"]}
+PRINTED = HEADERS | TIMES
 CAPTION = (
     "A filter shortlists items for each query, a scorer re-sorts them; all others follow in the order of the filter. "
     "Recall at K and mR on the test split in percent, mean ± sample standard deviation over seeds. Shortlist: its "
@@ -90,16 +90,20 @@ class Series:
         )
         return tuple(Note(text, "†") for text in texts)
 
-    def metrics(self, key: Key, name: str) -> list[float]:
-        """A metric per seed; empty unless all have it."""
-        return [found.metrics[name] for found in self._ways(key)]
+    def values(self, key: Key, name: str) -> list[float]:
+        """A metric, or the time of a query (``TIMES``), per seed; empty unless all have it."""
+        ways = [] if self.reason(key) else filter(None, (way(record, key) for record in self.present))
+        if name in TIMES:
+            return [1000 * getattr(found.seconds, name.removeprefix("time_ms_")) for found in ways]
+        return [found.metrics[name] for found in ways]
 
-    def milliseconds(self, key: Key, direction: str) -> list[float]:
-        """Time of a query, per seed."""
-        return [1000 * getattr(found.seconds, direction) for found in self._ways(key)]
+    def against_all(self, key: Key, name: str) -> list[tuple[float, float]]:
+        """``values`` of all pairs and of a row, by seed; empty unless all have both."""
+        return list(zip(self.values(ALL, name), self.values(key, name), strict=False))
 
-    def _ways(self, key: Key) -> list[Way]:
-        return [] if self.reason(key) else [each for each in (way(record, key) for record in self.present) if each]
+    def cell(self, key: Key, values: Sequence[float], form: str = ".2f") -> Cell:
+        """The mean of a row's numbers, or why it has none."""
+        return Cell(averaged(values, form), notes=self.notes) if values else noted("NA", self.reason(key))
 
     def printed(self, key: Key) -> Mapping[str, float]:
         """What the paper prints for a row of its own scorer and filter; empty elsewhere."""
@@ -111,6 +115,14 @@ class Series:
 def synthetic(series: Sequence[Series]) -> bool:
     """Whether any of a dataset's retrievals says that it is generated."""
     return any(each.synthetic for each in series)
+
+
+def by_dataset(series: Iterable[Series]) -> dict[str, list[Series]]:
+    """The retrievals of each dataset."""
+    found: dict[str, list[Series]] = {}
+    for each in series:
+        found.setdefault(each.dataset, []).append(each)
+    return found
 
 
 def way(record: TwoStageRecord, key: Key) -> Way | None:
@@ -140,20 +152,16 @@ def collect(params: Params, experiment: str, stale: Mapping[TwoStageId, Sequence
 
 
 def _cells(series: Series, key: Key) -> Iterator[Cell]:
-    missing, seeds = series.reason(key), len(series.records)
-
-    def shown(values: Sequence[float], form: str = ".2f") -> Cell:
-        return Cell(averaged(values, form), notes=series.notes) if values else noted("NA", missing)
-
+    found, seeds = sum(way(record, key) is not None for record in series.present), len(series.records)
     yield Cell(str(key))
-    yield Cell(f"{sum(way(record, key) is not None for record in series.present)}/{seeds}" if missing else str(seeds))
-    yield from (shown(series.metrics(key, metric)) for metric in METRICS)
-    both = zip(series.metrics(key, "mr"), series.metrics(ALL, "mr"), strict=False)
-    yield Cell() if key == ALL else shown([mine - every for mine, every in both], "+.2f")
-    yield from (shown(series.milliseconds(key, direction)) for direction in TIMES)
-    for direction in TIMES:
-        times = zip(series.milliseconds(ALL, direction), series.milliseconds(key, direction), strict=False)
-        yield Cell() if key == ALL else shown([slow / fast for slow, fast in times], ".1f")
+    yield Cell(f"{found}/{seeds}" if series.reason(key) else str(seeds))
+    yield from (series.cell(key, series.values(key, metric)) for metric in METRICS)
+    lost = [short - whole for whole, short in series.against_all(key, "mr")]
+    yield Cell() if key == ALL else series.cell(key, lost, "+.2f")
+    yield from (series.cell(key, series.values(key, name)) for name in TIMES)
+    for name in TIMES:
+        faster = [whole / short for whole, short in series.against_all(key, name)]
+        yield Cell() if key == ALL else series.cell(key, faster, ".1f")
 
 
 def _rows(series: Sequence[Series], published: bool) -> Iterator[Row]:
@@ -174,38 +182,29 @@ def _table(dataset: str, series: Sequence[Series]) -> Table:
     return Table(heading, caption, "scorer, filter", tuple(groups), tuple(_rows(series, published)))
 
 
-def _curve(
-    label: str, lengths: tuple[int, ...], mr: Callable[[Key], Sequence[float]], ms: Callable[[Key, str], float]
-) -> figure.Curve:
-    times = {way: tuple(ms(k, way) for k in lengths) for way in TIMES}
-    whole = {way: ms(ALL, way) for way in TIMES}
-    return figure.Curve(label, lengths, tuple(tuple(mr(k)) for k in lengths), times, mean(mr(ALL)), whole)
+def _curve(label: str, lengths: tuple[int, ...], values: Callable[[Key, str], Sequence[float]]) -> figure.Curve:
+    times = {name.removeprefix("time_ms_"): tuple(mean(values(k, name)) for k in lengths) for name in TIMES}
+    whole = {name.removeprefix("time_ms_"): mean(values(ALL, name)) for name in TIMES}
+    mr = tuple(tuple(values(k, "mr")) for k in lengths)
+    return figure.Curve(label, lengths, mr, times, mean(values(ALL, "mr")), whole)
 
 
 def _curves(series: Series) -> Iterator[figure.Curve]:
     """A series as the figure draws it, and the paper's next to its own scorer and filter."""
-    known = tuple(k for k in series.lengths if not series.reason(k))
-    if known:
-        label = f"{series.filter}, then {series.scorer}"
-        yield _curve(label, known, lambda k: series.metrics(k, "mr"), lambda k, way: mean(series.milliseconds(k, way)))
-    lengths = tuple(k for k in PAPER if isinstance(k, int) and series.printed(k))
-    if lengths:
+    if known := tuple(k for k in series.lengths if not series.reason(k)):
+        yield _curve(f"{series.filter}, then {series.scorer}", known, series.values)
+    if lengths := tuple(k for k in PAPER if isinstance(k, int) and series.printed(k)):
         label = "MTGFE and its filter, published (other hardware)"
-        printed = series.printed
-        found = _curve(label, lengths, lambda k: [printed(k)["mr"]], lambda k, way: printed(k)[f"time_ms_{way}"])
-        yield found._replace(published=True)
+        yield _curve(label, lengths, lambda k, name: [series.printed(k)[name]])._replace(published=True)
 
 
 def build(view: View, series: Sequence[Series], out_dir: Path) -> list[Path]:
     """Write ``two-stage.csv``, ``.md``, ``.tex``, ``.html`` and ``.png``; nothing if params.yaml asks for none."""
     if not series:
         return []
-    of = {dataset: [s for s in series if s.dataset == dataset] for dataset in dict.fromkeys(s.dataset for s in series)}
-    tables = (_table(dataset, members) for dataset, members in of.items())
-    panels = [
-        figure.Panel(labelled(dataset, synthetic(members)), tuple(chain(*map(_curves, members))))
-        for dataset, members in of.items()
-    ]
+    tables = [_table(*group) for group in by_dataset(series).items()]
+    groups = zip(tables, by_dataset(series).values(), strict=True)
+    panels = [figure.Panel(table.name, tuple(chain(*map(_curves, members)))) for table, members in groups]
     written = write_tables(f"Two-stage retrieval in {view.name}", tables, view.name, out_dir / "two-stage")
     return [*written, figure.draw(f"{view.name}: two-stage retrieval", panels, out_dir / "two-stage.png")]
 

@@ -18,7 +18,7 @@ from rsitr.tables import mtgfe_datasets, mtgfe_filter
 from rsitr.tables.mtgfe import TABLES
 from rsitr.tables.published import METRICS
 from rsitr.tables.two_stage import collect
-from tests.helpers.lab import PaperLab, Reader, params, placed_numbers, printed_numbers, view, written
+from tests.helpers.lab import PaperLab, Reader, params, placed_numbers, printed_numbers, written
 
 BY_NUMBER = {int(table.name[-1]): table for table in TABLES}
 KEY = Published(paper="mtgfe2023", table="table2", method="mtgfe")
@@ -149,7 +149,8 @@ def stages(tmp_path, monkeypatch):
         chosen = parse_params({"experiment": "lab", "experiments": {"lab": lab}})
         for record in records:
             write_json(Paths.two_stage(record.id), record)
-        mtgfe_filter.build(view(chosen, tmp_path), collect(chosen, "lab", stale or {}), tmp_path)
+        series = collect(chosen, "lab", stale or {})
+        written(mtgfe_filter.TABLE, tmp_path, experiment=chosen["lab"], series=series)
         return Read(tmp_path, "mtgfe-table-4")
 
     return build
@@ -213,4 +214,4 @@ def test_synthetic_numbers_stand_alone(stages):
 
 
 def test_nothing_without_two_stages(tmp_path):
-    assert mtgfe_filter.build(view(params((["ucm"], ["vse"], [0])), tmp_path), [], tmp_path) == []
+    assert written(mtgfe_filter.TABLE, tmp_path, series=[]) == []
