@@ -83,7 +83,7 @@ class Material:
     def training_overlaps(self) -> Overlaps:
         """How many test images have a near duplicate in what is trained on, and of how many; None where not known.
 
-        By dataset for its own training split, and by dataset and prior for the images that the prior learns from.
+        By dataset and prior, for the images that the prior learns from; without a prior, for its own training split.
         """
         from rsitr.dedup.leakage import leaks, leaks_of
         from rsitr.dedup.prior_images import select
@@ -92,9 +92,7 @@ class Material:
         clean = _here((name, Paths.clean(name, self.experiment.dedup)) for name in datasets)
         tables = {**self.compared, **clean}
         trained = leaks(tables, self.near_duplicates, "copies")
-        found: dict[str | tuple[str, str], tuple[int, int] | None] = {
-            name: trained.get(name) if name in clean else None for name in datasets
-        }
+        found = {(name, ""): trained.get(name) if name in clean else None for name in datasets}
         for prior in priors(self.params, self.name):
             try:
                 images = [image[:2] for image in select(prior_spec(self.params, prior)).train]

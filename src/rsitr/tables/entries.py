@@ -21,8 +21,8 @@ from rsitr.tables.published import lookup
 
 Overlap = tuple[int, int] | None
 """Test images with a near duplicate in given training images, and all test images; None if unknown."""
-Overlaps = Mapping[str | tuple[str, str], Overlap]
-"""Dataset -> ``Entry.overlap``; dataset and prior -> ``Entry.prior_overlaps``."""
+Overlaps = Mapping[tuple[str, str], Overlap]
+"""Dataset and prior -> ``Entry.prior_overlaps``; dataset and no prior -> ``Entry.overlap``."""
 NOT_EXPECTED = "not part of this experiment"
 
 
@@ -224,7 +224,7 @@ def collect(
             dataset,
             method,
             tuple(sorted(runs, key=lambda run: run.cell.seed)),
-            overlaps.get(dataset),
+            overlaps.get((dataset, "")),
             _stated(dataset, runs),
             {name: overlaps.get((dataset, name)) for name in _priors(runs)},
         )

@@ -131,19 +131,17 @@ def write_training(overlaps: Overlaps, path: Path) -> Path:
 
     One row for each dataset and its own training split, and one for each dataset and prior. Blank if unknown.
     """
-    named = {(key, "") if isinstance(key, str) else key: overlap or ("", "") for key, overlap in overlaps.items()}
-    rows = [(dataset, *counts, prior) for (dataset, prior), counts in named.items()]
+    rows = [(dataset, *(overlap or ("", "")), prior) for (dataset, prior), overlap in overlaps.items()]
     write_csv(path, ("dataset", "images", "of", "prior"), rows, sealed=True)
     return path
 
 
 def read_training(path: Path) -> Overlaps:
     """What ``write_training`` wrote."""
-    found: dict[str | tuple[str, str], tuple[int, int] | None] = {}
-    for row in read_csv(path, sealed=True):
-        key = (row["dataset"], row["prior"]) if row["prior"] else row["dataset"]
-        found[key] = (int(row["images"]), int(row["of"])) if row["of"] else None
-    return found
+    return {
+        (row["dataset"], row["prior"]): (int(row["images"]), int(row["of"])) if row["of"] else None
+        for row in read_csv(path, sealed=True)
+    }
 
 
 def read_images(folder: Path) -> dict[tuple[str, str], set[str] | None]:

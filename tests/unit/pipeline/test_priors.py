@@ -324,7 +324,7 @@ def test_numbers_of_a_cell_whose_prior_saw_test_images_are_marked(change, sets):
     params = change()
     put_prior(mine(params))
     put_cell(spec_of(params, CELL), config={"instruction_weights": "scenes://tiny/mine"})
-    seen = {"scenes-b": (0, 9), ("scenes-b", "tiny/mine"): (1, 2)}
+    seen = {("scenes-b", ""): (0, 9), ("scenes-b", "tiny/mine"): (1, 2)}
     entry = collect(params, "tiny", report.CELLS, {}, seen)["scenes-b", "vse"]
     text = "1 of 2 test images with a near duplicate in the images of the prior tiny/mine (rule copies)"
     assert entry.leaks == text
@@ -336,7 +336,7 @@ def test_numbers_of_a_cell_whose_prior_saw_test_images_are_marked(change, sets):
 def test_a_prior_that_a_record_did_not_begin_with_marks_nothing(change, sets):
     params = change(spatial=False)
     put_cell(spec_of(params, CELL), config={"instruction_weights": "scenes://tiny/mine", "spatial": False})
-    seen = {"scenes-b": (0, 9), ("scenes-b", "tiny/mine"): (1, 2)}
+    seen = {("scenes-b", ""): (0, 9), ("scenes-b", "tiny/mine"): (1, 2)}
     assert collect(params, "tiny", report.CELLS, {}, seen)["scenes-b", "vse"].leaks == ""
 
 

@@ -327,7 +327,7 @@ def leaky(lab):
 
 
 def test_numbers_of_methods_that_saw_test_images_in_training_are_marked(leaky):
-    leaky.build(LEAKY, overlaps={"rsicd": (1024, 1093), "ucm": (0, 210)})
+    leaky.build(LEAKY, overlaps={("rsicd", ""): (1024, 1093), ("ucm", ""): (0, 210)})
     note = "- <sup>‡1</sup> 1,024 of 1,093 test images with a near duplicate in train (rule copies)\n"
     text = leaky.read("md")
     assert text.count(note) == 2  # below either table
@@ -341,7 +341,7 @@ def test_numbers_of_methods_that_saw_test_images_in_training_are_marked(leaky):
 
 
 def test_the_tidy_table_counts_what_was_seen_in_training(leaky):
-    leaky.build(LEAKY, overlaps={"rsicd": (1024, 1093), "ucm": (0, 210)})
+    leaky.build(LEAKY, overlaps={("rsicd", ""): (1024, 1093), ("ucm", ""): (0, 210)})
     rows = leaky.long()
     found = {place: set(group["overlap"]) for place, group in rows.groupby(["dataset", "method"])}
     assert found == {
@@ -351,7 +351,7 @@ def test_the_tidy_table_counts_what_was_seen_in_training(leaky):
     }
 
 
-@pytest.mark.parametrize("overlaps", [None, {"rsicd": None, "ucm": (0, 210)}], ids=["none", "one"])
+@pytest.mark.parametrize("overlaps", [None, {("rsicd", ""): None, ("ucm", ""): (0, 210)}], ids=["none", "one"])
 def test_what_was_not_measured_is_said_once_and_marks_nothing(leaky, overlaps):
     leaky.build(LEAKY, overlaps=overlaps)
     text, named = leaky.read("md"), "rsicd" if overlaps else "rsicd, ucm"
@@ -369,7 +369,7 @@ def test_where_nothing_was_trained_nothing_had_to_be_measured(lab):
 
 def test_a_number_may_be_stale_and_leak(lab):
     lab.put("ucm", "vse", 0, 40.0, parameters=TRAINED, stale=["code"])
-    lab.build(params((["ucm"], ["vse"], [0])), overlaps={"ucm": (3, 210)})
+    lab.build(params((["ucm"], ["vse"], [0])), overlaps={("ucm", ""): (3, 210)})
     assert lab.cell("vse", "ucm mR") == "40.00 [†1] [‡2]"
 
 

@@ -148,7 +148,13 @@ def test_equal_input_gives_equal_bytes(sets, tmp_path):
 
 
 def test_what_is_trained_on_is_written_down_and_read_back(tmp_path):
-    found = {"big": (2, 3), "small": (0, 1), "gone": None, ("big", "lab/all"): (1, 3), ("gone", "lab/all"): None}
+    found = {
+        ("big", ""): (2, 3),
+        ("small", ""): (0, 1),
+        ("gone", ""): None,
+        ("big", "lab/all"): (1, 3),
+        ("gone", "lab/all"): None,
+    }
     path = leakage.write_training(found, tmp_path / "training.csv")
     expected = "dataset,images,of,prior\nbig,2,3,\nsmall,0,1,\ngone,,,\nbig,1,3,lab/all\ngone,,,lab/all\n"
     assert path.read_text(encoding="utf-8") == seal_text(expected)
@@ -157,7 +163,7 @@ def test_what_is_trained_on_is_written_down_and_read_back(tmp_path):
 
 @pytest.mark.parametrize("damage", ["cut", "a line less", "a number"])
 def test_damaged_marks_are_not_believed(damage, tmp_path):
-    path = leakage.write_training({"big": (2, 3), "small": (0, 1)}, tmp_path / "training.csv")
+    path = leakage.write_training({("big", ""): (2, 3), ("small", ""): (0, 1)}, tmp_path / "training.csv")
     text = path.read_text(encoding="utf-8")
     changed = {"cut": text[:30], "a line less": text.replace("big,2,3,\n", ""), "a number": text.replace("2,3", "0,3")}
     path.write_text(changed[damage], encoding="utf-8")
