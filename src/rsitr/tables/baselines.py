@@ -40,16 +40,14 @@ def _against(view: View, baseline: str, methods: Sequence[str], prefix: str) -> 
     return Table(f"Against {baseline}{KINDS[prefix]}", caption, "method", groups, tuple(rows))
 
 
-def tables(view: View) -> list[Table]:
-    """One for each baseline and each kind of ranks; none without ``baselines`` in the experiment."""
-    wanted = view.experiment.baselines
-    return [_against(view, baseline, methods, prefix) for baseline, methods in wanted.items() for prefix in KINDS]
-
-
 TABLE = sheet(
     "baselines",
     "Methods of {.name} against their baselines",
-    lambda material: tables(material.view),
+    lambda material: [
+        _against(material.view, baseline, methods, prefix)
+        for baseline, methods in material.view.experiment.baselines.items()
+        for prefix in KINDS
+    ],
     "Methods next to the baseline that params.yaml names: test mR, the difference and its interval by paired "
     "bootstrap, with and without identical captions counted.",
     concerns=lambda experiment: experiment.baselines,

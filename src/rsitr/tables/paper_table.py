@@ -88,10 +88,6 @@ class PaperTable:
         return any(row.method in methods for row in self.rows)
 
 
-Numbers = Mapping[PaperRow, Mapping[str, float]]
-"""What a paper prints on one dataset: row -> metric -> value."""
-
-
 def _machine(facts: Mapping[str, Any]) -> str:
     """The hardware of a record in words."""
     processor = facts["cpu"] if facts["device"] == "cpu" else f"{facts['device']} and {facts['cpu']}"
@@ -112,8 +108,8 @@ class _Rebuilt(View):
         self.printed = {d: rows for d, rows in printed.items() if any(rows.values())}
         self.shown = [*self.ours, *(dataset for dataset in self.printed if dataset not in self.ours)]
 
-    def read(self, dataset: str) -> Numbers:
-        """What the paper prints on a dataset."""
+    def read(self, dataset: str) -> dict[PaperRow, Mapping[str, float]]:
+        """What the paper prints on a dataset: row -> metric -> value."""
         metrics = tuple(self.spec.printed)
         return {row: lookup(row.published, dataset, metrics) if row.published else {} for row in self.spec.rows}
 
@@ -178,7 +174,7 @@ class _Rebuilt(View):
         if dataset in self.printed:
             yield from self.theirs(row, dataset)
 
-    def whole(self, title: str, caption: str) -> Table:
+    def whole(self) -> Table:
         """The table as in the paper: all rows and datasets, each row with its method and its facts."""
         rows = []
         for row in self.spec.rows:
@@ -186,7 +182,7 @@ class _Rebuilt(View):
             numbers = chain(*(self.cells(row, dataset) for dataset in self.shown))
             rows.append(Row(row.label, (*facts, *numbers), row.rule))
         groups = (Group("", ("method", *self.spec.facts)), *chain(*map(self.groups, self.shown)))
-        return Table(title, caption, self.spec.stub, groups, tuple(rows))
+        return Table(self.spec.title, self.caption(), self.spec.stub, groups, tuple(rows))
 
     def summary(self, whole: Table) -> Table:
         """Only the columns of the compared metric: few enough that no format has to separate the datasets."""
@@ -209,7 +205,7 @@ class _Rebuilt(View):
 
     def tables(self) -> list[Table]:
         """Everything, with the compared metric alone first, if there is one."""
-        whole = self.whole(self.spec.title, self.caption())
+        whole = self.whole()
         if not self.spec.difference:
             return [whole]
         return [self.summary(whole), replace(whole, name=f"{whole.name}, every number", caption="As above.")]

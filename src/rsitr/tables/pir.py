@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
 from rsitr.tables import paper_table
+from rsitr.tables.amfmn import WHICH_CAMP
 from rsitr.tables.paper_table import PaperRow, PaperTable, printed_row
 from rsitr.tables.view import HEADERS
 
@@ -19,10 +19,6 @@ _row = partial(printed_row, "pir2024")
 
 def _closed(label: str, method: str, printed: str, backbone: str, variant: str = "", **rest: Any) -> PaperRow:
     return _row("table1", label, method, printed, variant, backbone, facts=(backbone,), **rest)
-
-
-def _ours(label: str, method: str, backbone: str, rule: bool = False) -> PaperRow:
-    return PaperRow(label, method, facts=(backbone,), rule=rule)
 
 
 TABLE_1 = PaperTable(
@@ -41,11 +37,7 @@ TABLE_1 = PaperTable(
         _closed("VSE (TL)", "vse@resnet-gru-triplet", "vse", "ResNet-50 / GRU", "loss=TL"),
         _closed("SCAN i2t", "scan-i2t", "scan-i2t", "RoI Trans / GRU", differs=DETECTED),
         _closed("SCAN t2i", "scan-t2i", "scan-t2i", "RoI Trans / GRU", differs=DETECTED),
-        _closed(
-            *("CAMP", "camp-triplet", "camp", "RoI Trans / GRU"),
-            remark="the paper does not say whether this is CAMP-triplet or CAMP-bce",
-            differs=DETECTED,
-        ),
+        _closed("CAMP", "camp-triplet", "camp", "RoI Trans / GRU", remark=WHICH_CAMP, differs=DETECTED),
         _closed("CAMERA", "camera", "camera", "RoI Trans / BERT"),
         _closed("LW-MCR", "lw-mcr@distilled", "lw-mcr", "CNNs / CNNs", rule=True),
         _closed("AMFMN", "amfmn-sim", "amfmn", "ResNet-18 / GRU"),
@@ -60,10 +52,10 @@ TABLE_1 = PaperTable(
         _closed(*("VSE + TEL", "vse@tel", "vse", "Swin-T / BERT", "+TEL"), remark="the paper does not say which loss"),
         _closed("PIR-ITR with hard", "pir-itr-hard", "pir-itr-hard", "Swin-T+ResNet-50 / BERT", rule=True),
         _closed("PIR-ITR with soft", "pir-itr-soft", "pir-itr-soft", "Swin-T+ResNet-50 / BERT"),
-        _ours("VSE++", "vse++", "ResNet-18 / GRU", rule=True),
-        _ours("CAMP-bce", "camp-bce", "ResNet-18 / GRU"),
-        _ours("VSE (CL)", "vse@deit-bert", "DeiT-S / BERT"),
-        _ours("LW-MCR without distillation", "lw-mcr", "CNNs / CNNs"),
+        PaperRow("VSE++", "vse++", facts=("ResNet-18 / GRU",), rule=True),
+        PaperRow("CAMP-bce", "camp-bce", facts=("ResNet-18 / GRU",)),
+        PaperRow("VSE (CL)", "vse@deit-bert", facts=("DeiT-S / BERT",)),
+        PaperRow("LW-MCR without distillation", "lw-mcr", facts=("CNNs / CNNs",)),
     ),
 )
 
@@ -218,13 +210,6 @@ TABLE_5 = PaperTable(
 )
 
 TABLES = (TABLE_1, TABLE_2, TABLE_3, TABLE_4, TABLE_5)
-
-
-def has_curves(methods: Sequence[str]) -> bool:
-    """Whether any of these methods is PIR-ITR, whose mR is drawn against its settings (``pir_curves``)."""
-    return any(method.partition("@")[0] in ("pir-itr-hard", "pir-itr-soft") for method in methods)
-
-
 TABLE = paper_table.declared(
     "pir",
     TABLES,

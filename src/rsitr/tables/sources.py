@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from itertools import chain
 
 from rsitr.datasets import registry
-from rsitr.datasets.base import Bundle, Source
+from rsitr.datasets.base import Bundle
 from rsitr.tables.declared import sheet
 from rsitr.tables.layout import Cell, Group, Row, Table
 
@@ -28,21 +27,16 @@ def revision(url: str) -> str:
     return match[1] if match else ""
 
 
-def _texts(bundle: Bundle, source: Source) -> Iterator[str]:
-    """The texts of a file's row, in the order of ``COLUMNS``."""
-    yield bundle.origin
-    yield f"{source.file} (optional)" if source.optional else source.file
-    yield " ".join([*([f"$RSITR_MIRROR/{source.mirror}"] if source.mirror else []), *source.urls])
-    yield " ".join(dict.fromkeys(filter(None, map(revision, source.urls)))) or "none"
-    yield from (UNKNOWN if source.bytes is None else str(source.bytes), source.sha256 or UNKNOWN, bundle.licence)
-
-
-def _files(name: str) -> Iterator[Row]:
-    for bundle in registry()[name].bundles:
-        for source in bundle.sources:
-            yield Row(name, tuple(map(Cell, _texts(bundle, source))))
-        if bundle.origin == "generated":
-            yield Row(name, tuple(map(Cell, ("generated", "none", "drawn by rsitr", "none", "", "", bundle.licence))))
+def _texts(bundle: Bundle) -> Iterator[tuple[str, ...]]:
+    """The texts of a row for each file, in the order of ``COLUMNS``."""
+    for source in bundle.sources:
+        file = f"{source.file} (optional)" if source.optional else source.file
+        where = " ".join([*([f"$RSITR_MIRROR/{source.mirror}"] if source.mirror else []), *source.urls])
+        revisions = " ".join(dict.fromkeys(filter(None, map(revision, source.urls)))) or "none"
+        size = UNKNOWN if source.bytes is None else str(source.bytes)
+        yield bundle.origin, file, where, revisions, size, source.sha256 or UNKNOWN, bundle.licence
+    if bundle.origin == "generated":
+        yield bundle.origin, "none", "drawn by rsitr", "none", "", "", bundle.licence
 
 
 def listed(datasets: Sequence[str]) -> Iterator[Table]:
@@ -57,7 +51,9 @@ def listed(datasets: Sequence[str]) -> Iterator[Table]:
     groups = (Group("", ("title", "homepage", "citation")),)
     yield Table("Datasets", ABOUT_CITATIONS, "dataset", groups, tuple(rows))
     for title, names in (("Files of the datasets of the experiment", datasets), ("Files of other datasets", others)):
-        yield Table(title, CAPTION, "dataset", (Group("", COLUMNS),), tuple(chain(*map(_files, names))))
+        texts = [(name, row) for name in names for bundle in known[name].bundles for row in _texts(bundle)]
+        rows = [Row(name, tuple(map(Cell, row))) for name, row in texts]
+        yield Table(title, CAPTION, "dataset", (Group("", COLUMNS),), tuple(rows))
 
 
 TABLE = sheet(

@@ -199,9 +199,7 @@ def _curves(series: Series) -> Iterator[figure.Curve]:
 
 
 def build(view: View, series: Sequence[Series], out_dir: Path) -> list[Path]:
-    """Write ``two-stage.csv``, ``.md``, ``.tex``, ``.html`` and ``.png``; nothing if params.yaml asks for none."""
-    if not series:
-        return []
+    """Write ``two-stage.csv``, ``.md``, ``.tex``, ``.html`` and ``.png``."""
     tables = [_table(*group) for group in by_dataset(series).items()]
     groups = zip(tables, by_dataset(series).values(), strict=True)
     panels = [figure.Panel(table.name, tuple(chain(*map(_curves, members)))) for table, members in groups]

@@ -191,4 +191,4 @@ def test_curves_go_through_the_methods_own_configuration(lab, monkeypatch):
     # keep-20 has a seed too few, and the baseline is another model.
     assert ours == curves.Curve("pir-itr-hard, rsitmd", ((10.0, (10.0, 11.0)), (40.0, (40.0, 41.0))))
     assert [seeds[0] for _, seeds in theirs.points] == [37.98, 38.0, 37.24, 38.24, 37.48]
-    assert pir_curves.build(lab.view(params((["rsitmd"], ["vse"], [0]))), lab.out) == []
+    assert pir_curves.TABLE.files(params((["rsitmd"], ["vse"], [0]))["lab"]) == []
