@@ -102,7 +102,7 @@ def folder(cell: CellId) -> Path:
     return Path("results/peder", cell.path)
 
 
-def read_study(cell: CellId, below: Path | None = None) -> Study | None:
-    """The study of a cell, or None when there is none yet; ``below`` is another folder than ``results/peder``."""
-    path = (folder(cell) if below is None else below / cell.path) / "study.json"
+def read_study(cell: CellId) -> Study | None:
+    """The study of a cell, or None when there is none yet."""
+    path = folder(cell) / "study.json"
     return read_json(Study, path) if path.is_file() else None

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from rsitr.params import CellId
 from rsitr.records.cell import Published
-from rsitr.records.study import CLIP_ONLY, TWO_ENCODERS, Study, read_study
+from rsitr.records.study import CLIP_ONLY, TWO_ENCODERS, Study, folder, read_study
 from rsitr.retrieval.failures import read_failures
 from rsitr.tables import paper_table
 from rsitr.tables.declared import Declared, rendered
@@ -19,7 +19,6 @@ from rsitr.tables.paper_table import PaperRow, PaperTable
 from rsitr.tables.published import lookup
 from rsitr.tables.view import View, averaged
 
-STUDIES = Path("results/peder")
 CLAIMS_KEY = Published(paper="peder2025", table="sec4-result", method="peder")
 MEASURES = {
     **{"i2t_r1": "i2t R@1", "t2i_r1": "t2i R@1", "mr": "mR"},
@@ -60,7 +59,7 @@ def concerns(methods: Sequence[str]) -> bool:
     return any(name in CLIP_ONLY and variant not in ("keywords", "joint") for name, _, variant in named)
 
 
-def with_studies(entries: Entries, cells: Mapping[CellId, Sequence[str]], studies: Path) -> Entries:
+def with_studies(entries: Entries, cells: Mapping[CellId, Sequence[str]]) -> Entries:
     """The entries of these cells, each record with what the study measured of its cell.
 
     ``cells`` says what the study of each no longer agrees with. A cell without a study has no number, and one whose
@@ -68,13 +67,13 @@ def with_studies(entries: Entries, cells: Mapping[CellId, Sequence[str]], studie
     """
     found = {}
     for key in dict.fromkeys((cell.dataset, cell.method) for cell in cells):
-        runs = (_with_study(run, cells[run.cell], studies) for run in entries[key].runs if run.cell in cells)
+        runs = (_with_study(run, cells[run.cell]) for run in entries[key].runs if run.cell in cells)
         found[key] = replace(entries[key], runs=tuple(runs))
     return found
 
 
-def _with_study(run: Run, stale: Sequence[str], studies: Path) -> Run:
-    study = read_study(run.cell, studies)
+def _with_study(run: Run, stale: Sequence[str]) -> Run:
+    study = read_study(run.cell)
     if run.record is None or run.record.outcome.status != "ok":
         return run
     if study is None:
@@ -86,7 +85,7 @@ def _with_study(run: Run, stale: Sequence[str], studies: Path) -> Run:
         "machine": study.machine,
     }
     record = run.record.model_copy(update=measured)
-    return replace(run, record=record, stale=list(dict.fromkeys([*run.stale, *stale])))
+    return replace(run, record=record, stale=[*dict.fromkeys([*run.stale, *stale])])
 
 
 def _label(method: str) -> str:
@@ -122,9 +121,8 @@ class _Claims(View):
 
     def cells(self, entry: Entry, ours: str, theirs: str) -> Iterator[Cell]:
         """CLIP, the two encoders, the change in percent."""
-        other = self.entry(entry.dataset, TWO_ENCODERS)
         # Times were taken in turn, so that of the two encoders is in the record of the CLIP it ran with.
-        source = entry if theirs.endswith("_s") else other
+        source = entry if theirs.endswith("_s") else self.entry(entry.dataset, TWO_ENCODERS)
         yield self.plain(entry, ours)
         if not entry.values(ours) or not source.values(theirs):
             yield from [self.value(source, theirs) if entry.values(ours) else self.value(entry, ours)] * 2
@@ -158,20 +156,20 @@ COLUMNS |= {"first": "first", "first_score": "score of the first"}
 """Columns of ``failures.csv`` after the query, and their headers."""
 
 
-def _failures(study: Study, path: Path, synthetic: bool) -> Table:
+def _failures(cell: CellId, study: Study, synthetic: bool) -> Table:
     """The listed failures of a cell."""
-    lines = read_failures(path)
+    lines = read_failures(folder(cell) / "failures.csv")
     second = next((number for number, line in enumerate(lines) if line["direction"] == "t2i"), 0)
     rows = (
         Row(line["query"], tuple(Cell(line[name]) for name in COLUMNS), rule=0 < number == second)
         for number, line in enumerate(lines)
     )
     counts = f"{study.failures['i2t']:,} image queries and {study.failures['t2i']:,} caption queries failed."
-    name = f"{labelled(study.dataset, synthetic)}, {study.method}"
+    name = f"{labelled(cell.dataset, synthetic)}, {cell.method}"
     return Table(name, counts, "query", (Group("", tuple(COLUMNS.values())),), tuple(rows))
 
 
-def failures(entries: Entries, studies: Path) -> list[Table]:
+def failures(entries: Entries) -> list[Table]:
     """One table for each method and dataset, of the first seed that has a study; one without rows if none has.
 
     Those of the two encoders come last.
@@ -179,17 +177,16 @@ def failures(entries: Entries, studies: Path) -> list[Table]:
     tables = []
     for entry in sorted(entries.values(), key=lambda entry: entry.method == TWO_ENCODERS):
         for run in entry.runs:
-            study = read_study(run.cell, studies)
+            study = read_study(run.cell)
             if study is not None and study.outcome.status == "ok" and run.record is not None:
-                synthetic = bool(run.record.data.get("synthetic"))
-                tables.append(_failures(study, studies / run.cell.path / "failures.csv", synthetic))
+                tables.append(_failures(run.cell, study, bool(run.record.data.get("synthetic"))))
                 break
     if not tables:
         tables = [Table("no cell has a number", "", "query", (Group("", tuple(COLUMNS.values())),), ())]
     return [replace(tables[0], caption=f"{ABOUT_FAILURES} {tables[0].caption}".strip()), *tables[1:]]
 
 
-def build(view: View, cells: Mapping[CellId, Sequence[str]], out_dir: Path, studies: Path = STUDIES) -> list[Path]:
+def build(view: View, cells: Mapping[CellId, Sequence[str]], out_dir: Path) -> list[Path]:
     """Write ``peder-measures``, ``peder-claims`` and ``peder-failures`` in every format; nothing without CLIP.
 
     ``cells`` are those that the study asks, with what their studies no longer agree with.
@@ -197,12 +194,11 @@ def build(view: View, cells: Mapping[CellId, Sequence[str]], out_dir: Path, stud
     if not cells:
         return []
     methods = list(dict.fromkeys(cell.method for cell in cells))
-    claims = _Claims(view.name, view.experiment, with_studies(view.entries, cells, studies), methods)
-    listed = failures(claims.entries, studies)
+    claims = _Claims(view.name, view.experiment, with_studies(view.entries, cells), methods)
     return [
         *paper_table.render(measures(methods), claims, out_dir),
         *write_tables(claims.title, [claims.table()], view.name, out_dir / "peder-claims"),
-        *write_tables(f"Failures, {claims.title}", listed, view.name, out_dir / "peder-failures"),
+        *write_tables(f"Failures, {claims.title}", failures(claims.entries), view.name, out_dir / "peder-failures"),
     ]
 
 

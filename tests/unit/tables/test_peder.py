@@ -9,7 +9,7 @@ import pytest
 from rsitr.params import CellId
 from rsitr.records.artefact import Outcome
 from rsitr.records.files import write_json
-from rsitr.records.study import Study
+from rsitr.records.study import Study, folder
 from rsitr.retrieval.failures import write_failures
 from rsitr.tables import peder
 from rsitr.tables.published import METRICS
@@ -32,9 +32,9 @@ class Lab(Records, Reader):
         seconds = dict(zip(("inference", "two_encoders"), times, strict=False))
         used = {"cell": weights} | ({"two_encoders": "v"} if len(times) > 1 else {})
         study = Study(**cell._asdict(), seconds=seconds, used=used, **(measured | fields))
-        write_json(self.out.parent / "studies" / cell.path / "study.json", study)
-        path = self.out.parent / "studies" / cell.path / "failures.csv"
-        write_failures([FAILURE, FAILURE | {"direction": "t2i", "query": f"caption of {method}"}], path)
+        write_json(folder(cell) / "study.json", study)
+        listed = [FAILURE, FAILURE | {"direction": "t2i", "query": f"caption of {method}"}]
+        write_failures(listed, folder(cell) / "failures.csv")
 
     def both(self, dataset, seed, cosine=0.5, other=0.4, times=(0.002, 0.008)):
         """CLIP and the two encoders, measured."""
@@ -44,8 +44,7 @@ class Lab(Records, Reader):
         self.study(dataset, "vse", seed, cosine=other, times=times[1:], weights="v")
 
     def build(self, chosen, cells, stale=()):
-        studies = self.out.parent / "studies"
-        return peder.build(self.view(chosen), dict.fromkeys(cells, stale), self.out, studies)
+        return peder.build(self.view(chosen), dict.fromkeys(cells, stale), self.out)
 
     def table(self, name):
         self.name = name
@@ -53,7 +52,8 @@ class Lab(Records, Reader):
 
 
 @pytest.fixture
-def lab(tmp_path):
+def lab(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     return Lab(tmp_path)
 
 
