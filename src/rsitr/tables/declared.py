@@ -102,8 +102,7 @@ def registry() -> dict[str, Declared]:
     modules = (
         importlib.import_module(f"{package.__name__}.{each.name}") for each in pkgutil.iter_modules(package.__path__)
     )
-    found = [module.TABLE for module in modules if hasattr(module, "TABLE")]
-    return {table.name: table for table in found}
+    return {module.TABLE.name: module.TABLE for module in modules if hasattr(module, "TABLE")}
 
 
 def chosen(only: str | None) -> list[Declared]:
