@@ -105,10 +105,6 @@ class Images:
             except DatasetError:
                 continue
 
-    def label(self, name: str) -> str:
-        """How a row names a dataset."""
-        return labelled(name, name in self.synthetic)
-
 
 def hashes_inside(fingerprints: pd.Series) -> Found:
     """Near duplicates within a dataset by their hashes; an empty hash is close to nothing."""
@@ -186,7 +182,8 @@ def _row(images: Images, pair: Pair) -> Row:
     names = dict.fromkeys(pair)
     count, columns = (_inside, INSIDE) if len(names) == 1 else (_between, BETWEEN)
     found = (_or_na(len(columns), partial(count, images, pair, rule)) for rule in RULES)
-    return Row(" × ".join(map(images.label, names)), (*(_compared(images, name) for name in names), *chain(*found)))
+    label = " × ".join(labelled(name, name in images.synthetic) for name in names)
+    return Row(label, (*(_compared(images, name) for name in names), *chain(*found)))
 
 
 def _compared(images: Images, name: str) -> Cell:
