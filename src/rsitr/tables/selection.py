@@ -50,19 +50,15 @@ def _losses(run: Run) -> list[str]:
     return [epoch["loss"] for epoch in run.history]
 
 
-def _doubts(pair: Pair) -> str:
-    """What to say if the two trained differently, so that more than the choice differs."""
-    both = zip(pair.val.runs, pair.test.runs, strict=False)
-    apart = [str(one.cell.seed) for one, other in both if _losses(one) != _losses(other)]
-    return f"the two trained differently: other losses with seed {', '.join(apart)}" if apart else ""
-
-
 def _inflation(pair: Pair) -> Cell:
-    """Mean ± standard deviation over seeds."""
-    if pair.inflation:
-        return noted(averaged(pair.inflation, "+.2f"), _doubts(pair))
-    reasons = filter(None, (entry.unavailable("mr") for entry in pair))
-    return noted("NA", "; ".join(reasons) or "not the same seeds")
+    """Mean ± standard deviation over seeds, marked if the two trained differently: then not only the choice differs."""
+    if not pair.inflation:
+        reasons = filter(None, (entry.unavailable("mr") for entry in pair))
+        return noted("NA", "; ".join(reasons) or "not the same seeds")
+    both = zip(pair.val.runs, pair.test.runs, strict=True)
+    apart = ", ".join(str(one.cell.seed) for one, other in both if _losses(one) != _losses(other))
+    doubt = f"the two trained differently: other losses with seed {apart}" if apart else ""
+    return noted(averaged(pair.inflation, "+.2f"), doubt)
 
 
 def _cells(view: View, pair: Pair | None) -> Iterator[Cell]:
