@@ -16,7 +16,7 @@ from statistics import mean
 
 from rsitr.params import Params, load_params
 from rsitr.pipeline.specs import spec_of
-from rsitr.records.cell import TRAINED, Record, read_record
+from rsitr.records.cell import TRAINED, Record
 from rsitr.records.certificates import Ledger
 from rsitr.tables.entries import Run
 
@@ -35,7 +35,7 @@ def earlier(commit: str, folder: Path, here: Path) -> Run | None:
 
 def read(folder: Path) -> Run | None:
     """A cell by the folder of its record; None where there is none."""
-    record = read_record(folder / "cell.json")
+    record = Record.read(folder / "cell.json")
     return Run(record.cell, record, [], folder) if record else None
 
 

@@ -27,7 +27,8 @@ from rsitr.errors import RsitrError
 from rsitr.params import CellId, TwoStageId, load_params
 from rsitr.pipeline.run import trained
 from rsitr.records.cell import Spec, current_weights_sha
-from rsitr.records.two_stage import Point, Seconds, TwoStageRecord, read_two_stage
+from rsitr.records.paths import Paths
+from rsitr.records.two_stage import Point, Seconds, TwoStageRecord
 from rsitr.retrieval.tiles import Score
 from rsitr.retrieval.two_stage import shortlist
 from rsitr.stages.encode import score_all
@@ -60,7 +61,7 @@ def retrievals(name: str, filters: Sequence[str]) -> list[tuple[TwoStageRecord, 
     for chosen in filters:
         wanted = TwoStageId(asked.experiment, asked.dataset, asked.method, chosen, asked.seed)
         scorer, second = (trained(params, cell) for cell in wanted.cells)
-        record = read_two_stage(wanted)
+        record = TwoStageRecord.read(Paths.two_stage(wanted))
         if record is None or not record.points or not _of_present_weights(record, wanted.cells):
             raise SystemExit(f"no recalls of these weights: run `rsitr run two_stage/{wanted.path}` first")
         found.append((record, scorer, second))

@@ -190,7 +190,7 @@ class Prior(_Strict):
         """Pairs of datasets whose tables of near duplicates say which images are left out; none if none are."""
         if not self.without or self.dedup != "copies":
             return []
-        return list(combinations_with_replacement(sorted({*self.datasets, *self.without}), 2))
+        return list(combinations_with_replacement(sorted(self.named), 2))
 
 
 class TwoStage(_Strict):
@@ -257,7 +257,7 @@ class Experiment(_Strict):
     @property
     def sources(self) -> list[str]:
         """Datasets outside the matrix that anything is trained on or kept separate from, in order of first mention."""
-        named = [name for prior in self.priors.values() for name in (*prior.datasets, *prior.without)]
+        named = [name for prior in self.priors.values() for name in prior.named]
         return [name for name in dict.fromkeys([*self.pretraining, *named]) if name not in self.datasets]
 
     @property

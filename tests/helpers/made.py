@@ -11,7 +11,7 @@ from rsitr.records.artefact import ArtefactSpec, Outcome
 from rsitr.records.cell import Record, Spec, TrainReport, current_weights_sha, read_report, trained_identities
 from rsitr.records.files import write_json
 from rsitr.records.parquet import write_table
-from rsitr.records.prior import PriorSpec, SceneRecord, read_prior
+from rsitr.records.prior import PriorSpec, SceneRecord
 from rsitr.records.provenance import sha256_file
 from rsitr.records.two_stage import TwoStageRecord, TwoStageSpec
 
@@ -29,7 +29,7 @@ def put_trained(spec: Spec, weights: bytes = b"weights", **report: Any) -> str:
     """What training leaves, by the spec and the data that is here unless said otherwise; returns the weights' hash."""
     path = fill(spec.trained_outputs[0], weights)
     used = {"teacher": spec.teacher and current_weights_sha(spec.teacher.cell)}
-    used["prior"] = (spec.prior and (begun := read_prior(spec.prior.id)) and begun.weights_sha) or None
+    used["prior"] = (spec.prior and (begun := SceneRecord.read(spec.prior.record_file)) and begun.weights_sha) or None
     made = TrainReport(
         identities=trained_identities(spec),
         data_sha=read_facts(spec.clean).data_sha if spec.clean.is_file() else "",

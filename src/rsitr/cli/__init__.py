@@ -26,7 +26,7 @@ from rsitr.pipeline.specs import artefacts, check_cell, find, prior_spec, spec_o
 from rsitr.pipeline.status import forget, status_of, summary
 from rsitr.records.cell import Spec
 from rsitr.records.certificates import Ledger
-from rsitr.records.prior import read_prior
+from rsitr.records.prior import SceneRecord
 from rsitr.records.schemas import write_schemas
 from rsitr.tables.declared import GROUPS
 
@@ -148,11 +148,12 @@ def scenes_report(experiment: ExperimentArgument = None) -> None:
     name, present = experiment or params.experiment, Present()
     table = Table("prior", "state", "accuracy %", "images", "held out", "left out", title=f"Priors of {name}")
     for prior in params.priors(name):
-        record = read_prior(prior)
+        spec = prior_spec(params, prior)
+        record = SceneRecord.read(spec.record_file)
         if record is None:
             table.add_row(prior.path, "missing")
             continue
-        stale = present.stale(prior_spec(params, prior))
+        stale = present.stale(spec)
         state = " ".join([record.outcome.status, *(["stale:", *stale] if stale else [])])
         accuracy = "" if record.accuracy is None else f"{record.accuracy:.2f}"
         counts = (str(record.images.get(part, "")) for part in ("train", "held_out"))
@@ -217,11 +218,11 @@ def certify(
 
     An interrupted run continues. The certificates are added to results/certificates.csv: commit it.
     """
-    from rsitr.pipeline.certify import certify as replay
+    from rsitr.pipeline.certify import Certification
     from rsitr.pipeline.judging import summary as judged
 
     _, name = opened(experiment)
-    verdicts, added = replay(base, name, workers, only or (), also or ())
+    verdicts, added = Certification(base, name, workers, only or (), also or ()).certify()
     print(judged(verdicts) if verdicts else f"nothing to certify: all code behind {name} is that of {base}")
     print(f"{added} certificates added")
     if any(verdict.state != "certified" for verdict in verdicts):

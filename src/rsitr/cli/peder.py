@@ -13,7 +13,7 @@ from rsitr.cli.common import CellArgument, Commands, DatasetOption, SeedOption, 
 from rsitr.errors import ParamsError, RecordError, WeightsUnavailable
 from rsitr.params import load_params
 from rsitr.pipeline.specs import check_cell, spec_of
-from rsitr.records.study import folder
+from rsitr.records.paths import Paths
 
 peder = Commands(help="CLIP alone for both directions (S. Dinesh Krishnan et al., 2025).", no_args_is_help=True)
 
@@ -26,7 +26,7 @@ def peder_failures(cell: CellArgument) -> None:
 
     wanted, params = cell_id(cell), load_params()
     check_cell(params, wanted)
-    listed = folder(wanted) / "failures.csv"
+    listed = Paths.study(wanted) / "failures.csv"
     if not listed.is_file():
         raise RecordError(f"{wanted.path} has not been measured: run `snakemake --cores 2 {listed}` first")
     split = load_data(spec_of(params, wanted)).splits["test"]

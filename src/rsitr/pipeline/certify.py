@@ -26,7 +26,7 @@ from rsitr.progress import Progress
 from rsitr.records.certificates import Certificate, Ledger
 from rsitr.records.code import Sources
 from rsitr.records.files import write_json
-from rsitr.records.identity import COMPUTING, LOCK, installed, locked
+from rsitr.records.identity import LOCK, PACKAGES, installed, locked
 from rsitr.records.provenance import sha256_json
 
 PLACE = Path(".rsitr/certify")
@@ -79,16 +79,15 @@ def checked_out(commit: str) -> Tree:
 
 def check_libraries(base: Tree, head: Tree) -> None:
     """Raise ``RsitrError`` unless both trees compute with the libraries that are installed here."""
-    packages = sorted({package for names in COMPUTING.values() for package in names})
     old, new = locked(base.folder / LOCK), locked(head.folder / LOCK)
-    changed = [f"{name} {old.get(name)} -> {new.get(name)}" for name in packages if old.get(name) != new.get(name)]
+    changed = [f"{name} {old.get(name)} -> {new.get(name)}" for name in PACKAGES if old.get(name) != new.get(name)]
     if changed:
         raise RsitrError(
             f"requirements.lock has changed ({', '.join(changed)}): one environment cannot replay both trees, so the "
             "records have to be computed again"
         )
     here = [
-        f"{name} {installed(name)}, locked {new[name]}" for name in packages if new.get(name, "") != installed(name)
+        f"{name} {installed(name)}, locked {new[name]}" for name in PACKAGES if new.get(name, "") != installed(name)
     ]
     if here:
         raise RsitrError(f"the libraries here are not those of requirements.lock ({'; '.join(here)}): run `make env`")
@@ -194,7 +193,8 @@ class Certification:
             write_json(folder / "request.json", request)
             own = [_result(folder, name) for name in items]
             results += own
-            if not (all(map(Path.is_file, own)) and self._has_values(side, folder)):
+            # An earlier request, perhaps for other items, may not have asked for the constants of this one.
+            if not all(map(Path.is_file, own)) or not {*self.changes.constants(side)} <= {*_read(_result(folder))}:
                 todo.append((run, group))
         running: list[tuple[subprocess.Popen[bytes], Path]] = []
         broken: list[Path] = []
@@ -215,12 +215,6 @@ class Certification:
         if broken:
             raise RsitrError(f"a replay ended early: see {', '.join(map(str, broken))}; run again")
 
-    def _has_values(self, side: int, folder: Path) -> bool:
-        """Whether an earlier request, perhaps for other items, has asked for the constants of this one."""
-        path = folder / "out" / "values.json"
-        known = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
-        return set(self.changes.constants(side)) <= set(known)
-
     # Judging
 
     @cached_property
@@ -229,9 +223,8 @@ class Certification:
         found: dict[str, dict[str, dict[str, Any]]] = {run: {} for run in RUNS}
         for run, group, items in self._requests():
             for name in items:
-                path = _result(self.place / run / group, name)
-                if path.is_file():
-                    found[run][name] = json.loads(path.read_text(encoding="utf-8"))
+                if result := _read(_result(self.place / run / group, name)):
+                    found[run][name] = result
         return found
 
     @cached_property
@@ -239,11 +232,9 @@ class Certification:
         """What the changed constants are, of both trees, without what differs by place."""
         found: tuple[dict[str, str], dict[str, str]] = ({}, {})
         for run, group, _ in self._requests():
-            path = self.place / run / group / "out" / "values.json"
-            if path.is_file():
-                place = str(self.trees[RUNS[run]].folder)
-                for name, text in json.loads(path.read_text(encoding="utf-8")).items():
-                    found[RUNS[run]][name] = re.sub(r" at 0x[0-9a-f]+", "", text.replace(place, ""))
+            place = str(self.trees[RUNS[run]].folder)
+            for name, text in _read(_result(self.place / run / group)).items():
+                found[RUNS[run]][name] = re.sub(r" at 0x[0-9a-f]+", "", text.replace(place, ""))
         return found
 
     def judge(self) -> list[Verdict]:
@@ -262,19 +253,20 @@ class Certification:
                 of, commits = new[name]["configuration"], (self.base.commit, self.head.commit)
                 yield Certificate("replay", part, of, before, after, *commits, evidence)
 
+    def certify(self) -> tuple[list[Verdict], int]:
+        """Replay, judge and write certificates; returns the verdicts and how many certificates are new."""
+        if not self.wanted:
+            return [], 0
+        self.replay()
+        verdicts = self.judge()
+        return verdicts, self.ledger.add(self.certificates(verdicts))
 
-def _result(folder: Path, name: str) -> Path:
-    """What the replay of an item writes."""
+
+def _result(folder: Path, name: str = "values") -> Path:
+    """What the replay of an item writes; by default the file of all constants."""
     return folder / "out" / f"{name.replace('/', '+')}.json"
 
 
-def certify(
-    base: str, experiment: str, workers: int = 2, only: Sequence[str] = (), also: Sequence[str] = ()
-) -> tuple[list[Verdict], int]:
-    """Replay, judge and write certificates; returns the verdicts and how many certificates are new."""
-    run = Certification(base, experiment, workers, only, also)
-    if not run.wanted:
-        return [], 0
-    run.replay()
-    verdicts = run.judge()
-    return verdicts, run.ledger.add(run.certificates(verdicts))
+def _read(path: Path) -> dict[str, Any]:
+    """What a replay wrote; empty where it has not."""
+    return json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}

@@ -17,7 +17,6 @@ from rsitr.records.cell import (
     trained_identities,
 )
 from rsitr.records.certificates import Ledger
-from rsitr.records.files import read_json
 from rsitr.records.prior import PriorSpec, SceneRecord
 from rsitr.records.study import Study, StudySpec
 from rsitr.records.two_stage import TwoStageRecord, TwoStageSpec
@@ -32,7 +31,7 @@ NAMES = {TRAINED: "code", SCORED: "code of evaluation"}
 
 def read(spec: ArtefactSpec) -> ArtefactRecord | None:
     """The record of an artefact, or None when there is none yet."""
-    return read_json(RECORDS[spec.kind], spec.record_file) if spec.record_file.is_file() else None
+    return RECORDS[spec.kind].read(spec.record_file)
 
 
 class Present:
@@ -57,17 +56,12 @@ class Present:
 
     def data_sha(self, spec: ArtefactSpec) -> str | None:
         """Hash of the data of an artefact as it is here, or None where it has not been built."""
-        match spec:
-            case TwoStageSpec():
-                return self.data_sha(spec.scorer)
-            case StudySpec():
-                return self.data_sha(spec.cell)
-            case Spec() | PriorSpec():
-                key = spec.clean if isinstance(spec, Spec) else spec.item
-                if key not in self._data:
-                    self._data[key] = _table_sha(spec.clean) if isinstance(spec, Spec) else _selected(spec)
-                return self._data[key]
-        raise TypeError(f"{type(spec).__name__} is not an artefact")
+        if not isinstance(spec, Spec | PriorSpec):  # it rests on cells of one dataset
+            return self.data_sha(next(iter(spec.rests_on.values())))
+        key = spec.clean if isinstance(spec, Spec) else spec.item
+        if key not in self._data:
+            self._data[key] = _table_sha(spec.clean) if isinstance(spec, Spec) else _selected(spec)
+        return self._data[key]
 
     def weights_sha(self, spec: ArtefactSpec) -> str | None:
         """Hash of the weights of an artefact as they are here, or as its record has them."""
@@ -78,12 +72,9 @@ class Present:
 
     def other(self, spec: ArtefactSpec, identities: dict[str, str]) -> list[str]:
         """Parts of some identities that no chain of certificates connects with the expected ones."""
-        found = []
-        for part, sha in identities.items():
-            expected = spec.identities[part]
-            if sha != expected and not self.ledger.connects(part, sha, expected, spec.configuration):
-                found.append(NAMES.get(part, part))
-        return list(dict.fromkeys(found))
+        expected, of = spec.identities, spec.configuration
+        found = [part for part, sha in identities.items() if not self.ledger.connects(part, sha, expected[part], of)]
+        return list(dict.fromkeys(NAMES.get(part, part) for part in found))
 
     def stale(self, spec: ArtefactSpec) -> list[str]:
         """What the record of an artefact no longer agrees with; empty when there is none.
@@ -126,16 +117,18 @@ class Present:
             return [PARAMETERS, NAMES[TRAINED]]
         return self._changed(spec, report)
 
-    def superseded(self, spec: Spec) -> bool:
-        """Whether a current checkpoint is here that is not the one that the cell's record is of.
+    def current(self, spec: ArtefactSpec) -> bool:
+        """Whether an artefact has a record that agrees with everything here, and is of the current checkpoint.
 
         A record from git is of another, once the cell was trained again on this machine: the numbers agree, the weights
         need not, bit by bit, and what learns from the cell or ranks by it states which weights it took.
         """
         record = self.record(spec)
-        if record is None or record.outcome.status != "ok" or record.weights_sha == current_weights_sha(spec.cell):
+        if record is None or self.stale(spec):
             return False
-        return not self.other_checkpoint(spec)
+        if not isinstance(spec, Spec) or record.outcome.status != "ok":
+            return True
+        return record.weights_sha == current_weights_sha(spec.cell) or bool(self.other_checkpoint(spec))
 
 
 def _table_sha(path: Path) -> str | None:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import NamedTuple
 
 from rsitr.params import CellId, Params
 from rsitr.pipeline.inputs import amfmn_cells, mtgfe_cells, pir_cells, study_shown
-from rsitr.records.paths import Paths
 
 
 class Pictures(NamedTuple):
@@ -21,11 +19,6 @@ class Pictures(NamedTuple):
     """The methods that the matrix has to have."""
     caption: str
     """For the workflow's report."""
-
-    def missing(self, params: Params, experiment: str) -> list[Path]:
-        """Checkpoints that are not here."""
-        weights = (Paths.checkpoint(cell) / "model.safetensors" for cell in self.cells(params, experiment).values())
-        return [path for path in weights if not path.is_file()]
 
 
 PAPERS = {

@@ -106,7 +106,7 @@ class Replayer:
         from rsitr.stages import prior as train
 
         spec = short_prior(whole)
-        for dataset in dict.fromkeys([*spec.prior.datasets, *spec.prior.without]):
+        for dataset in spec.prior.named:
             self.data.canonical(dataset)
         for pair in spec.prior.compared:
             self.data.near_duplicates(pair)

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import TypeVar
 
 from rsitr.errors import DatasetError, Unsupported
-from rsitr.params import CellId, Experiment, Params
+from rsitr.params import SCENES, CellId, Experiment, Params
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.inputs import priors, study_cells
-from rsitr.pipeline.specs import prior_spec, scenes_of_priors, spec_of, study_spec, two_stage_specs
+from rsitr.pipeline.specs import prior_spec, spec_of, study_spec, two_stage_specs
 from rsitr.pipeline.status import cores, refuse
 from rsitr.records.paths import Paths
 from rsitr.tables import leakage, two_stage
@@ -57,8 +57,12 @@ class Material:
 
     @property
     def scenes(self) -> Mapping[str, Sequence[str]]:
-        """Address of each prior -> the datasets that it learns from."""
-        return scenes_of_priors(self.params)
+        """Address of each prior, ``scenes://EXPERIMENT/NAME`` -> the datasets that it learns from."""
+        return {
+            f"{SCENES}://{experiment}/{name}": prior.datasets
+            for experiment, facts in self.params.experiments.items()
+            for name, prior in facts.priors.items()
+        }
 
     @property
     def canonical(self) -> Mapping[str, Path]:
@@ -129,7 +133,7 @@ def build(params: Params, experiment: str, *, only: str | None = None, strict: b
 
 
 def _asked(params: Params, experiment: str, only: str | None) -> list[Declared]:
-    return [table for table in chosen(only) if [*table.files(params[experiment])]]
+    return [table for table in chosen(only) if table.files(params[experiment])]
 
 
 def missing_data(params: Params, experiment: str, only: str | None = None) -> list[str]:

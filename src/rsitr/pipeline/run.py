@@ -93,7 +93,8 @@ def _run_cell(spec: Spec, stages: Sequence[str]) -> Result:
     _check_prerequisites(spec)
     killed = run_process(spec, write_spec(spec), needed)
     if killed and train and Present().other_checkpoint(spec):
-        write_report(spec, killed)
+        _write_no_weights(spec.trained_outputs[0], cell=spec.cell.path)
+        write_json(spec.trained_outputs[1], TrainReport(outcome=killed, identities=trained_identities(spec)))
     if killed and evaluate:
         _record_kill(spec, killed)
     return Result(_outcome(spec, stages), True)
@@ -108,13 +109,11 @@ def _outcome(spec: ArtefactSpec, stages: Sequence[str] = BOTH) -> Outcome:
 def finished(spec: ArtefactSpec, present: Present) -> bool:
     """Whether an artefact ended well, and all of it is here and current."""
     record = present.record(spec)
-    if record is None or record.outcome.status != "ok" or present.stale(spec):
+    if record is None or record.outcome.status != "ok" or not present.current(spec):
         return False
-    if isinstance(spec, Spec):
-        return all(map(Path.is_file, spec.scored_outputs)) and not present.superseded(spec)
     if isinstance(spec, PriorSpec) and not _intact(spec.outputs[0], record.weights_sha):
         return False
-    return all(map(Path.is_file, spec.outputs))
+    return all(map(Path.is_file, spec.scored_outputs if isinstance(spec, Spec) else spec.outputs))
 
 
 def needs_training(spec: Spec, present: Present) -> bool:
@@ -180,13 +179,8 @@ def trained(params: Params, cell: CellId) -> Spec:
     return spec_of(params, cell)
 
 
-def write_report(spec: Spec, outcome: Outcome) -> None:
-    """What training leaves that ended without weights: an empty checkpoint, and a report that says why."""
-    _write_no_weights(spec.trained_outputs[0], cell=spec.cell.path)
-    write_json(spec.trained_outputs[1], TrainReport(outcome=outcome, identities=trained_identities(spec)))
-
-
 def _write_no_weights(path: Path, **of: str) -> None:
+    """The empty checkpoint of a training that was killed."""
     from safetensors.numpy import save_file
 
     with replacing(path) as partial:

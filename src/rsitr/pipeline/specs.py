@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
-from rsitr.params import SCENES, CellId, Params, PriorId
+from rsitr.datasets import get_dataset
+from rsitr.methods.catalog import check, schemas
+from rsitr.params import CellId, Params, PriorId, parse_params
 from rsitr.pipeline.inputs import check_two_stages, prior, priors, query, study_cells, study_partner, teacher
 from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec
@@ -20,10 +22,6 @@ S = TypeVar("S", bound=ArtefactSpec)
 
 def open_params(config: dict[str, Any]) -> Params:
     """Parameters from a parsed params.yaml, cells and datasets of the chosen experiment checked."""
-    from rsitr.datasets import get_dataset
-    from rsitr.methods.catalog import check
-    from rsitr.params import parse_params
-
     params = parse_params(config)
     cells = params.cells(params.experiment)
     check(params, cells)
@@ -39,8 +37,6 @@ def open_params(config: dict[str, Any]) -> Params:
 
 def check_cell(params: Params, cell: CellId) -> None:
     """Raise ``ParamsError`` unless the dataset, method and variant of a cell exist, in the matrix or out of it."""
-    from rsitr.methods.catalog import check
-
     check(params, [cell])
 
 
@@ -50,8 +46,6 @@ def spec_of(params: Params, cell: CellId) -> Spec:
 
 
 def _spec_of(params: Params, cell: CellId) -> Spec:
-    from rsitr.methods.catalog import schemas
-
     experiment = params[cell.experiment]
     fields = schemas()[cell.method_name]["schema"].get("properties", {})
     settings = params.overlay(cell, fields)
@@ -120,12 +114,3 @@ def find(params: Params, item: str) -> ArtefactSpec | None:
     experiment = item.split("/")[1] if item.count("/") > 1 else ""
     specs: Iterable[ArtefactSpec] = artefacts(params, experiment) if experiment in params.experiments else ()
     return next((spec for spec in specs if spec.item == item), None)
-
-
-def scenes_of_priors(params: Params) -> dict[str, list[str]]:
-    """Address of every prior, ``scenes://EXPERIMENT/NAME`` -> the datasets whose scenes it learns."""
-    return {
-        f"{SCENES}://{experiment}/{name}": prior.datasets
-        for experiment, facts in params.experiments.items()
-        for name, prior in facts.priors.items()
-    }

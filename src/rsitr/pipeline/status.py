@@ -36,9 +36,9 @@ def machine_memory_mb() -> int:
     return int(memory_gib() * 1024 * 0.9)
 
 
-def status(specs: Iterable[ArtefactSpec], present: Present | None = None) -> list[Row]:
+def status(specs: Iterable[ArtefactSpec]) -> list[Row]:
     """How each artefact stands."""
-    present = present or Present()
+    present = Present()
     return [_row(spec, present) for spec in specs]
 
 

@@ -53,14 +53,7 @@ class Graph:
     @cached_property
     def outdated(self) -> dict[str, ArtefactSpec]:
         """Artefacts that have no current record, by item."""
-        present = self.present
-        return {
-            item: spec
-            for item, spec in self.specs.items()
-            if present.record(spec) is None
-            or present.stale(spec)
-            or (isinstance(spec, Spec) and present.superseded(spec))
-        }
+        return {item: spec for item, spec in self.specs.items() if not self.present.current(spec)}
 
     @cached_property
     def waiting(self) -> dict[str, list[str]]:
@@ -117,7 +110,9 @@ class Graph:
     def notice(self) -> str:
         """What `all` leaves out for want of checkpoints; empty where it leaves out nothing."""
         missing = {
-            paper: len(PAPERS[paper].missing(self.params, self.name)) for paper in PAPERS if paper not in self.papers
+            paper: sum(not spec.trained_outputs[0].is_file() for spec in self._pictured(paper))
+            for paper in PAPERS
+            if paper not in self.papers
         }
         texts = [f"the pictures of {paper} ({count} checkpoints)" for paper, count in missing.items() if count]
         texts += [f"{item} ({len(absent)})" for item, absent in self.waiting.items()]
@@ -211,8 +206,8 @@ class Graph:
 
     def tables(self, made_from: str) -> list[Declared]:
         """The declared tables of the experiment that are made from the same."""
-        found = (table for table in registry().values() if table.made_from == made_from)
-        return [table for table in found if [*table.files(self.experiment)]]
+        found = registry().values()
+        return [table for table in found if table.made_from == made_from and table.files(self.experiment)]
 
     def paths(self, table: Declared) -> list[str]:
         """The files of a table."""

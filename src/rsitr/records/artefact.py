@@ -12,11 +12,12 @@ import traceback
 from abc import abstractmethod
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from rsitr.errors import RsitrError, Unsupported, WeightsUnavailable
+from rsitr.records.files import read_json
 from rsitr.records.provenance import sha256_json
 
 TRACEBACK_LINES = 15
@@ -54,6 +55,8 @@ class ArtefactSpec(BaseModel):
 
     kind: ClassVar[str]
     """Its folder below ``results``."""
+    FILE: ClassVar[str]
+    """The name of its record."""
 
     threads: int
     """Most threads that it may use."""
@@ -81,9 +84,9 @@ class ArtefactSpec(BaseModel):
         """Everything that params.yaml says about it but the seed, with what it rests on: a JSON value."""
 
     @property
-    @abstractmethod
     def draws(self) -> int:
-        """The seed."""
+        """The seed: unless it says otherwise, that of what it rests on."""
+        return next(iter(self.rests_on.values())).draws
 
     @property
     def params_sha(self) -> str:
@@ -106,9 +109,9 @@ class ArtefactSpec(BaseModel):
         return self.place.rpartition("/")[0]
 
     @property
-    @abstractmethod
     def record_file(self) -> Path:
         """The record."""
+        return Path("results", self.item, self.FILE)
 
     @property
     @abstractmethod
@@ -117,8 +120,8 @@ class ArtefactSpec(BaseModel):
 
     @property
     def inputs(self) -> list[Path]:
-        """The tables that it reads."""
-        return []
+        """The tables that it reads: unless it says otherwise, those of what it rests on."""
+        return list(dict.fromkeys(path for spec in self.rests_on.values() for path in spec.inputs))
 
     @property
     def rests_on(self) -> Mapping[str, ArtefactSpec]:
@@ -133,8 +136,8 @@ class ArtefactRecord(BaseModel):
 
     PARTS: ClassVar[tuple[str, ...]] = ("code",)
     """Parts of the code, as ``ArtefactSpec.code`` names them."""
-    USED: ClassVar[tuple[str, ...]] = ()
-    """Names of what it may rest on, as ``ArtefactSpec.rests_on`` has them."""
+    USED: ClassVar[dict[str, str]] = {}
+    """What it may rest on, as ``ArtefactSpec.rests_on`` has it -> its hash in version 1."""
 
     version: Literal[1, 2] = 2
     outcome: Outcome = Outcome()
@@ -159,7 +162,12 @@ class ArtefactRecord(BaseModel):
         raw = dict(raw)
         code, params = raw.pop("code_sha", ""), raw.pop("params_sha", "")
         raw["identities"] = ({PARAMETERS: params} if params else {}) | dict.fromkeys(cls.PARTS, code)
-        used = {name: raw.pop(f"{name}_sha", "") for name in cls.USED}
+        used = {name: raw.pop(field, "") for name, field in cls.USED.items()}
         raw["used"] = {name: sha for name, sha in used.items() if sha}
         raw["version"] = 2
         return raw
+
+    @classmethod
+    def read(cls, path: Path) -> Self | None:
+        """The record in a file, or None when there is none yet; raises ``RecordError`` as ``read_json``."""
+        return read_json(cls, path) if path.is_file() else None

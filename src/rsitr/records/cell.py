@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
@@ -22,6 +22,7 @@ class Spec(ArtefactSpec):
     """What a cell is expected to be: written before the run, read by it, compared with its record ever after."""
 
     kind: ClassVar[str] = "cells"
+    FILE: ClassVar[str] = "cell.json"
 
     experiment: str
     dataset: str
@@ -86,11 +87,6 @@ class Spec(ArtefactSpec):
     def draws(self) -> int:
         """The seed."""
         return self.seed
-
-    @property
-    def record_file(self) -> Path:
-        """``cell.json``."""
-        return Paths.cell(self.cell) / "cell.json"
 
     @property
     def trained_outputs(self) -> list[Path]:
@@ -171,9 +167,8 @@ class Record(ArtefactRecord):
     """``cell.json``. Shares in percent, times in seconds, memory in MiB. Its recalls are in ``ranks.parquet``."""
 
     PARTS: ClassVar[tuple[str, ...]] = (TRAINED, SCORED)
-    USED: ClassVar[tuple[str, ...]] = ("teacher", "prior")
+    USED: ClassVar[dict[str, str]] = {"teacher": "teacher_sha", "prior": "prior_sha"}
 
-    version: Literal[1, 2] = 2
     experiment: str
     dataset: str
     method: str
@@ -216,11 +211,6 @@ def trained_identities(spec: Spec) -> dict[str, str]:
     return {part: sha for part, sha in spec.identities.items() if part in (PARAMETERS, TRAINED)}
 
 
-def read_record(path: Path) -> Record | None:
-    """Read a record, or None when there is none yet."""
-    return read_json(Record, path) if path.is_file() else None
-
-
 def read_report(cell: CellId) -> TrainReport | None:
     """How training of a cell ended, or None where it was not trained here."""
     path = Paths.checkpoint(cell) / "train.json"
@@ -229,7 +219,7 @@ def read_report(cell: CellId) -> TrainReport | None:
 
 def current_weights_sha(cell: CellId) -> str | None:
     """Hash of the weights of a cell as they are here, or as its record has them; None where neither says."""
-    found = read_report(cell) or read_record(Paths.cell(cell) / "cell.json")
+    found = read_report(cell) or Record.read(Paths.cell(cell) / "cell.json")
     return found.weights_sha if found else None
 
 

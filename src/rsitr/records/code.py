@@ -160,15 +160,12 @@ class Sources:
         if (key, rounds) not in self._labels:
             definition = self.definition(key)
             targets = [self.label(target, rounds - 1) for target in definition.refers] if rounds else []
-            self._labels[key, rounds] = _sha("\n".join([definition.text, *targets]))
+            content = "\n".join([definition.text, *targets])
+            self._labels[key, rounds] = hashlib.sha256(content.encode()).hexdigest()
         return self._labels[key, rounds]
 
 
-def _sha(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()
-
-
 @cache
-def sources(package: Path = PACKAGE) -> Sources:
-    """The sources of a package folder as they were at the first question of this process."""
-    return Sources(package)
+def sources() -> Sources:
+    """The sources of this package as they were at the first question of this process."""
+    return Sources()

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from rsitr.records.code import PACKAGE, Sources, sources
+from rsitr.records.code import Sources, sources
 from rsitr.records.provenance import sha256_json
 
 LOCK = Path("requirements.lock")
@@ -23,6 +23,7 @@ COMPUTING = {
     "transformers": ("transformers", "tokenizers"),
 }
 """Modules that take part in computing numbers -> the packages whose versions count."""
+PACKAGES = sorted({package for names in COMPUTING.values() for package in names})
 
 
 @cache
@@ -52,7 +53,7 @@ def code_sha(entries: tuple[str, ...], code: Sources | None = None, lock: Path |
 
     The versions of libraries are those of the lock file, or the installed ones where ``lock`` is None or has none.
     """
-    code = code or sources(PACKAGE)
+    code = code or sources()
     reached = code.reach(entries)
     modules = {name for definition in reached.values() for name in definition.libraries}
     packages = sorted({package for name in modules for package in COMPUTING.get(name, ())})

@@ -36,6 +36,11 @@ class Paths:
         return Path("results/two_stage", wanted.path, "two_stage.json")
 
     @staticmethod
+    def study(cell: CellId) -> Path:
+        """Folder of ``study.json`` and ``failures.csv``."""
+        return Path("results/peder", cell.path)
+
+    @staticmethod
     def raw(name: str) -> Path:
         """Folder of the fetched files and the receipt ``source.json``."""
         return Path("data/raw", name)

@@ -9,7 +9,6 @@ from pydantic import BaseModel, ConfigDict
 
 from rsitr.params import SCENES, Prior, PriorId
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
-from rsitr.records.files import read_json
 from rsitr.records.paths import Paths
 
 
@@ -17,6 +16,7 @@ class PriorSpec(ArtefactSpec):
     """What a prior is expected to be."""
 
     kind: ClassVar[str] = SCENES
+    FILE: ClassVar[str] = "scenes.json"
 
     experiment: str
     name: str
@@ -49,11 +49,6 @@ class PriorSpec(ArtefactSpec):
         return self.prior.seed
 
     @property
-    def record_file(self) -> Path:
-        """``scenes.json``."""
-        return Paths.prior(self.id) / "scenes.json"
-
-    @property
     def trained_outputs(self) -> list[Path]:
         """The backbone."""
         return [Paths.prior_weights(self.id)]
@@ -61,13 +56,12 @@ class PriorSpec(ArtefactSpec):
     @property
     def outputs(self) -> list[Path]:
         """The backbone, the images that were left out, the record."""
-        return [*self.trained_outputs, Paths.prior(self.id) / "left_out.csv", self.record_file]
+        return [*self.trained_outputs, self.record_file.with_name("left_out.csv"), self.record_file]
 
     @property
     def inputs(self) -> list[Path]:
         """The canonical tables of its datasets, and the tables of near duplicates between them."""
-        names = dict.fromkeys([*self.prior.datasets, *self.prior.without])
-        return [*map(Paths.dataset, names), *(Paths.near_duplicates(*pair) for pair in self.prior.compared)]
+        return [*map(Paths.dataset, self.prior.named), *(Paths.near_duplicates(*pair) for pair in self.prior.compared)]
 
 
 class ClassAccuracy(BaseModel):
@@ -109,7 +103,6 @@ class SceneRecord(ArtefactRecord):
     synthetic: bool = False
     config: dict[str, Any] = {}
     """The settings in full, defaults included."""
-    seconds: dict[str, float] = {}
     peak_memory_mib: int = 0
     parameters: int = 0
 
@@ -124,9 +117,3 @@ class SceneRecord(ArtefactRecord):
             config=prior.settings.model_dump(mode="json"),
             identities=spec.identities,
         )
-
-
-def read_prior(prior: PriorId) -> SceneRecord | None:
-    """The record of a prior, or None when there is none yet."""
-    path = Paths.prior(prior) / "scenes.json"
-    return read_json(SceneRecord, path) if path.is_file() else None

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal, TypeGuard
 
 from rsitr.records.code import Sources
-from rsitr.records.modules import Key, Module, is_overload
+from rsitr.records.modules import Key, is_constant, is_overload
 from rsitr.records.reader import Reader, methods_of
 
 LIMITS = frozenset({"arange", "clamp", "clip", "islice", "max", "maximum", "min", "minimum", "range", "topk"})
@@ -63,12 +63,7 @@ class Statement:
 
 def statements(sources: Sources, entries: Iterable[str]) -> dict[Key, list[Statement]]:
     """The statements of every definition that some entries reach, in their order, but for what makes hashes of code."""
-    return {key: list(_of_definition(sources, key)) for key in sorted(sources.reach(entries, HASHES))}
-
-
-def _of_definition(sources: Sources, key: Key) -> Iterator[Statement]:
-    statement, module = sources.statement(key)
-    yield from _Walker(sources, module, key).top(statement, key.method, sources.definition(key).methods)
+    return {key: list(_Walker(sources, key).top()) for key in sorted(sources.reach(entries, HASHES))}
 
 
 Side = list[Statement]
@@ -150,23 +145,24 @@ def _keys(own: Side) -> tuple[str, ...]:
 
 
 class _Walker:
-    """The statements of one module."""
+    """The statements of one definition."""
 
-    def __init__(self, sources: Sources, module: Module, key: Key):
-        self.sources, self.module, self.key = sources, module, key
-        self.file = module.path.relative_to(sources.package).as_posix()
+    def __init__(self, sources: Sources, key: Key):
+        self.sources, self.key = sources, key
+        self.node, self.module = sources.statement(key)
+        self.file = self.module.path.relative_to(sources.package).as_posix()
 
-    def top(self, node: ast.stmt, method: str, lazy: tuple[str, ...]) -> Iterator[Statement]:
-        """Those of a definition; of a class, those of a method, or all but those of the ``lazy`` ones."""
-        match node:
-            case ast.ClassDef() if method:
+    def top(self) -> Iterator[Statement]:
+        """All of them; of a class, those of the key's method, or all but those of methods with keys of their own."""
+        match node := self.node:
+            case ast.ClassDef() if self.key.method:
                 for part in methods_of(node):
-                    if part.name == method:
+                    if part.name == self.key.method:
                         yield from self._function(part, ())
             case ast.FunctionDef() | ast.AsyncFunctionDef():
                 yield from self._function(node, ())
             case ast.ClassDef():
-                yield from self._class(node, lazy)
+                yield from self._class(node, self.sources.definition(self.key).methods)
             case ast.Assign() | ast.AnnAssign() | ast.AugAssign() if names := _targets(node):
                 yield from self._values(node, self.module.name, names)
             case _:
@@ -183,13 +179,13 @@ class _Walker:
                     yield from self._function(part, ())
             elif isinstance(part, ast.Assign | ast.AnnAssign | ast.AugAssign) and (names := _targets(part)):
                 yield from self._values(part, f"{self.module.name}.{node.name}", names)
-            elif not _is_text(part):
+            elif not is_constant(part):
                 yield from self._block([part], ("class",))
 
     def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef, chain: tuple[str, ...]) -> Iterator[Statement]:
         own = [*node.decorator_list, *node.args.defaults, *filter(None, node.args.kw_defaults)]
         names = [part.arg for part in (*node.args.posonlyargs, *node.args.args, *node.args.kwonlyargs)]
-        inside = [part for part in node.body if not _is_text(part)] or node.body
+        inside = [part for part in node.body if not is_constant(part)] or node.body
         # A function's head acts when the function runs, which its first statement shows.
         span = (inside[0].lineno, inside[-1].end_lineno or inside[-1].lineno)
         text, uses = self._text(own)
@@ -213,15 +209,12 @@ class _Walker:
                 yield self._line((head, uses), chain, (node.lineno, last), node)
             for name, parts in blocks:
                 inner = (*chain, head, name)
-                for part in parts:
-                    if isinstance(part, ast.ExceptHandler):
-                        kind, _ = self._text([part.type] if part.type else [])
-                        yield from self._block(part.body, (*inner, kind))
-                    elif isinstance(part, ast.match_case):
-                        case, _ = self._text([part.pattern, *([part.guard] if part.guard else [])])
-                        yield from self._block(part.body, (*inner, case))
-                if not isinstance(parts[0], ast.ExceptHandler | ast.match_case):
+                if name not in ("handlers", "cases"):
                     yield from self._block(parts, inner)
+                    continue
+                for part in parts:
+                    case = [part.type] if isinstance(part, ast.ExceptHandler) else [part.pattern, part.guard]
+                    yield from self._block(part.body, (*inner, self._text([each for each in case if each])[0]))
 
     def _head(self, node: ast.stmt) -> tuple[str, frozenset[Key]]:
         """A statement without the blocks inside it, empty for one that computes nothing; and what it refers to."""
@@ -308,10 +301,6 @@ def _numbers(node: ast.AST) -> Iterator[str]:
 
 def _is_number(node: ast.AST) -> TypeGuard[ast.Constant]:
     return isinstance(node, ast.Constant) and isinstance(node.value, int | float) and not isinstance(node.value, bool)
-
-
-def _is_text(node: ast.stmt) -> bool:
-    return isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant)
 
 
 def _key(*parts: str) -> str:

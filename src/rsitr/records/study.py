@@ -5,12 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, ClassVar
 
-from pydantic import model_validator
-
-from rsitr.params import CellId
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
 from rsitr.records.cell import Spec
-from rsitr.records.files import read_json
 
 CLIP_ONLY = ("clip", "clip-ft")
 """Methods that the study is about: one CLIP answers in both directions."""
@@ -22,6 +18,7 @@ class StudySpec(ArtefactSpec):
     """What the study of a cell is expected to be."""
 
     kind: ClassVar[str] = "peder"
+    FILE: ClassVar[str] = "study.json"
 
     cell: Spec
     two_encoders: Spec | None = None
@@ -38,24 +35,9 @@ class StudySpec(ArtefactSpec):
         return [self.cell.facts, self.two_encoders.facts if self.two_encoders else None]
 
     @property
-    def draws(self) -> int:
-        """The seed of the cells."""
-        return self.cell.seed
-
-    @property
-    def record_file(self) -> Path:
-        """``study.json``."""
-        return folder(self.cell.cell) / "study.json"
-
-    @property
     def outputs(self) -> list[Path]:
         """The failures, and the record."""
-        return [folder(self.cell.cell) / "failures.csv", self.record_file]
-
-    @property
-    def inputs(self) -> list[Path]:
-        """The clean table."""
-        return self.cell.inputs
+        return [self.record_file.with_name("failures.csv"), self.record_file]
 
     @property
     def rests_on(self) -> dict[str, Spec]:
@@ -66,7 +48,8 @@ class StudySpec(ArtefactSpec):
 class Study(ArtefactRecord):
     """Cosines from -1 to 1, everything else of ``metrics`` in percent; times in seconds."""
 
-    USED: ClassVar[tuple[str, ...]] = ("cell", "two_encoders")
+    USED: ClassVar[dict[str, str]] = {"cell": "weights_sha", "two_encoders": "two_encoders_sha"}
+    """The first version called the weights of the cell its own."""
 
     experiment: str
     dataset: str
@@ -81,28 +64,7 @@ class Study(ArtefactRecord):
     seconds: dict[str, float] = {}
     """``inference``: from one image and one caption to their score; ``two_encoders``: of that method, side by side."""
 
-    @model_validator(mode="before")
-    @classmethod
-    def _weights_of_the_cell(cls, raw: Any) -> Any:
-        """The first version called them its own."""
-        if not isinstance(raw, dict) or raw.get("version", 2) != 1:
-            return raw
-        raw = dict(raw)
-        raw["cell_sha"] = raw.pop("weights_sha", "")
-        return raw
-
     @classmethod
     def begun(cls, spec: StudySpec) -> Study:
         """The record before anything has come out."""
         return cls(**spec.cell.cell._asdict(), identities=spec.identities)
-
-
-def folder(cell: CellId) -> Path:
-    """Folder of ``study.json`` and ``failures.csv`` of a cell."""
-    return Path("results/peder", cell.path)
-
-
-def read_study(cell: CellId) -> Study | None:
-    """The study of a cell, or None when there is none yet."""
-    path = folder(cell) / "study.json"
-    return read_json(Study, path) if path.is_file() else None

@@ -10,14 +10,13 @@ from pydantic import BaseModel, ConfigDict
 from rsitr.params import TwoStageId
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
 from rsitr.records.cell import Spec, current_weights_sha
-from rsitr.records.files import read_json
-from rsitr.records.paths import Paths
 
 
 class TwoStageSpec(ArtefactSpec):
     """What a two-stage retrieval is expected to be."""
 
     kind: ClassVar[str] = "two_stage"
+    FILE: ClassVar[str] = "two_stage.json"
 
     scorer: Spec
     filter: Spec
@@ -40,24 +39,9 @@ class TwoStageSpec(ArtefactSpec):
         return [self.scorer.facts, self.filter.facts, list(self.shortlists)]
 
     @property
-    def draws(self) -> int:
-        """The seed of both cells."""
-        return self.scorer.seed
-
-    @property
-    def record_file(self) -> Path:
-        """``two_stage.json``."""
-        return Paths.two_stage(self.id)
-
-    @property
     def outputs(self) -> list[Path]:
         """The record alone."""
         return [self.record_file]
-
-    @property
-    def inputs(self) -> list[Path]:
-        """The clean table."""
-        return self.scorer.inputs
 
     @property
     def rests_on(self) -> dict[str, Spec]:
@@ -99,7 +83,7 @@ class Point(Way):
 class TwoStageRecord(ArtefactRecord):
     """Shares in percent, times in seconds, memory in MiB."""
 
-    USED: ClassVar[tuple[str, ...]] = ("scorer", "filter")
+    USED: ClassVar[dict[str, str]] = {"scorer": "scorer_sha", "filter": "filter_sha"}
 
     experiment: str
     dataset: str
@@ -134,9 +118,3 @@ class TwoStageRecord(ArtefactRecord):
         """The record before anything has come out, with the weights as they are now."""
         used = {name: current_weights_sha(part.cell) or "" for name, part in spec.rests_on.items()}
         return cls(**spec.id._asdict(), identities=spec.identities, used=used)
-
-
-def read_two_stage(wanted: TwoStageId) -> TwoStageRecord | None:
-    """The record of a two-stage retrieval, or None when there is none yet."""
-    path = Paths.two_stage(wanted)
-    return read_json(TwoStageRecord, path) if path.is_file() else None

@@ -17,7 +17,7 @@ from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec
 from rsitr.records.code import Sources
 from rsitr.records.files import read_json
-from rsitr.records.identity import COMPUTING, LOCK, installed, locked
+from rsitr.records.identity import LOCK, PACKAGES, installed, locked
 from rsitr.records.prior import PriorSpec
 from rsitr.records.study import StudySpec
 from rsitr.records.two_stage import TwoStageSpec
@@ -68,10 +68,9 @@ class CodeCheck:
 
 
 def _because() -> str:
-    packages = sorted({package for names in COMPUTING.values() for package in names})
     other = [
         f"{package} {installed(package) or 'not installed'} instead of {version}"
-        for package in packages
+        for package in PACKAGES
         if (version := locked(LOCK).get(package)) and installed(package) != version
     ]
     if other:

@@ -14,7 +14,7 @@ from rsitr.datasets.splits import SplitData, caption_name
 from rsitr.errors import RecordError
 from rsitr.methods.base import Method
 from rsitr.records.artefact import Outcome
-from rsitr.records.cell import Record, Spec, current_weights_sha, read_record
+from rsitr.records.cell import Record, Spec, current_weights_sha
 from rsitr.records.files import write_json
 from rsitr.records.provenance import library_versions, machine
 from rsitr.records.study import Study, StudySpec
@@ -64,7 +64,7 @@ def measure(spec: StudySpec, before_keeping: Callable[[], None] = lambda: None) 
 
 
 def _record(spec: Spec) -> Record:
-    record = read_record(spec.record_file)
+    record = Record.read(spec.record_file)
     if record is None or record.weights_sha != current_weights_sha(spec.cell):
         raise RecordError(f"{spec.path} has not been evaluated: run `rsitr evaluate {spec.path}` first")
     return record

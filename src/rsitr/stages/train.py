@@ -31,7 +31,7 @@ from rsitr.records.artefact import Outcome
 from rsitr.records.cell import Epoch, Spec, TrainReport, trained_identities
 from rsitr.records.files import replacing, write_json
 from rsitr.records.paths import Paths
-from rsitr.records.prior import read_prior
+from rsitr.records.prior import SceneRecord
 from rsitr.records.provenance import forget_peak, machine, peak_memory_mib, sha256_file
 from rsitr.retrieval.recall import recall
 from rsitr.stages.course import choice_start, learning_rate_factor, phase_at
@@ -302,20 +302,14 @@ def train(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> Trai
         report.outcome = Outcome.of(error)
     report.peak_memory_mib["train"] = peak_memory_mib()
     before_keeping()
-    write_checkpoint(spec, weights, report)
-    if report.outcome.status == "ok":
-        (folder / "resume.pt").unlink(missing_ok=True)
-    return report
-
-
-def write_checkpoint(spec: Spec, weights: dict[str, Tensor], report: TrainReport) -> None:
-    """Write the weights, empty where training did not end well, and the report that says what they are."""
-    path = Paths.checkpoint(spec.cell) / "model.safetensors"
-    with replacing(path) as partial:
+    with replacing(folder / "model.safetensors") as partial:
         # One entry only: safetensors writes several in random order, and equal runs must give equal bytes.
         save_file(weights, partial, metadata={"cell": spec.cell.path})
         report.weights_sha = sha256_file(partial) if report.outcome.status == "ok" else ""
-    write_json(path.with_name("train.json"), report)
+    write_json(folder / "train.json", report)
+    if report.outcome.status == "ok":
+        (folder / "resume.pt").unlink(missing_ok=True)
+    return report
 
 
 def prior_used(spec: Spec) -> dict[str, str]:
@@ -325,7 +319,7 @@ def prior_used(spec: Spec) -> dict[str, str]:
     """
     if spec.prior is None:
         return {}
-    record, place = read_prior(spec.prior.id), spec.prior.id.path
+    record, place = SceneRecord.read(spec.prior.record_file), spec.prior.place
     if record is None or record.outcome.status != "ok":
         reason = f"{record.outcome.status}: {record.outcome.reason}" if record else "not trained"
         kind = Unsupported if record and record.outcome.status == "skipped" else RecordError

@@ -22,7 +22,7 @@ from rsitr.errors import Unsupported
 from rsitr.methods.base import Method
 from rsitr.progress import Progress
 from rsitr.records.artefact import Outcome
-from rsitr.records.cell import Record, Spec, read_record, read_report
+from rsitr.records.cell import Record, Spec, read_report
 from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
 from rsitr.records.provenance import library_versions, machine, peak_memory_mib
@@ -57,7 +57,7 @@ class Side(NamedTuple):
 def recorded(spec: Spec, role: str) -> Record:
     """The record of a cell that was trained and evaluated; raises ``Unsupported`` with the reason where it was not."""
     cell = spec.cell
-    report, record = read_report(cell), read_record(spec.record_file)
+    report, record = read_report(cell), Record.read(spec.record_file)
     if report is None:
         raise Unsupported(f"its {role} {cell.path} has not been trained: run `rsitr train {cell.path}`")
     outcome = report.outcome if report.outcome.status != "ok" or record is None else record.outcome

@@ -13,7 +13,7 @@ from statistics import mean
 from typing import Any
 
 from rsitr.params import INSTRUCTION, CellId, Params, prior_of
-from rsitr.records.cell import Published, Record, read_record
+from rsitr.records.cell import Published, Record
 from rsitr.records.files import read_csv
 from rsitr.retrieval.rank_files import metrics_of, read_ranks
 from rsitr.tables.not_rebuilt import not_rebuilt
@@ -217,7 +217,7 @@ def collect(
     pairs: dict[tuple[str, str], list[Run]] = {}
     for cell in params.cells(experiment):
         folder = cells_dir / cell.path
-        run = Run(cell, read_record(folder / "cell.json"), [*stale.get(cell, ())], folder)
+        run = Run(cell, Record.read(folder / "cell.json"), [*stale.get(cell, ())], folder)
         pairs.setdefault((cell.dataset, cell.method), []).append(run)
     return {
         (dataset, method): Entry(

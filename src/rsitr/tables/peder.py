@@ -9,7 +9,8 @@ from pathlib import Path
 
 from rsitr.params import CellId
 from rsitr.records.cell import Published
-from rsitr.records.study import CLIP_ONLY, TWO_ENCODERS, Study, folder, read_study
+from rsitr.records.paths import Paths
+from rsitr.records.study import CLIP_ONLY, TWO_ENCODERS, Study
 from rsitr.retrieval.failures import read_failures
 from rsitr.tables import paper_table
 from rsitr.tables.declared import Declared, rendered
@@ -73,7 +74,7 @@ def with_studies(entries: Entries, cells: Mapping[CellId, Sequence[str]]) -> Ent
 
 
 def _with_study(run: Run, stale: Sequence[str]) -> Run:
-    study = read_study(run.cell)
+    study = Study.read(Paths.study(run.cell) / "study.json")
     if run.record is None or run.record.outcome.status != "ok":
         return run
     if study is None:
@@ -158,7 +159,7 @@ COLUMNS |= {"first": "first", "first_score": "score of the first"}
 
 def _failures(cell: CellId, study: Study, synthetic: bool) -> Table:
     """The listed failures of a cell."""
-    lines = read_failures(folder(cell) / "failures.csv")
+    lines = read_failures(Paths.study(cell) / "failures.csv")
     second = next((number for number, line in enumerate(lines) if line["direction"] == "t2i"), 0)
     rows = (
         Row(line["query"], tuple(Cell(line[name]) for name in COLUMNS), rule=0 < number == second)
@@ -177,7 +178,7 @@ def failures(entries: Entries) -> list[Table]:
     tables = []
     for entry in sorted(entries.values(), key=lambda entry: entry.method == TWO_ENCODERS):
         for run in entry.runs:
-            study = read_study(run.cell)
+            study = Study.read(Paths.study(run.cell) / "study.json")
             if study is not None and study.outcome.status == "ok" and run.record is not None:
                 tables.append(_failures(run.cell, study, bool(run.record.data.get("synthetic"))))
                 break

@@ -11,7 +11,8 @@ from statistics import mean
 from rsitr.figures import two_stage as figure
 from rsitr.params import Params, TwoStageId
 from rsitr.records.cell import Published
-from rsitr.records.two_stage import TwoStageRecord, Way, read_two_stage
+from rsitr.records.paths import Paths
+from rsitr.records.two_stage import TwoStageRecord, Way
 from rsitr.tables.declared import Declared
 from rsitr.tables.layout import Cell, Group, Note, Row, Table, labelled, noted, write_tables
 from rsitr.tables.published import METRICS, lookup
@@ -144,7 +145,7 @@ def collect(params: Params, experiment: str, stale: Mapping[TwoStageId, Sequence
         Series(
             *names,
             lengths=tuple(sorted({k for wanted in group for k in lengths[wanted]})),
-            records={wanted.seed: read_two_stage(wanted) for wanted in group},
+            records={wanted.seed: TwoStageRecord.read(Paths.two_stage(wanted)) for wanted in group},
             stale={wanted.seed: stale.get(wanted, ()) for wanted in group},
         )
         for names, group in found.items()

@@ -20,7 +20,7 @@ import pytest
 
 from rsitr.errors import RsitrError
 from rsitr.params import CellId, load_params
-from rsitr.pipeline.certify import PLACE, Certification, certify
+from rsitr.pipeline.certify import PLACE, Certification
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.judging import Verdict
 from rsitr.pipeline.specs import spec_of
@@ -138,7 +138,7 @@ Certified = tuple[dict[str, Verdict], int]
 
 
 def run(base: str, only: tuple[str, ...]) -> Certified:
-    verdicts, added = certify(base, "tiny", workers=2, only=only)
+    verdicts, added = Certification(base, "tiny", only=only).certify()
     return {verdict.name: verdict for verdict in verdicts}, added
 
 

@@ -10,7 +10,7 @@ from rsitr.params import CellId, load_params
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.specs import spec_of
 from rsitr.records.artefact import Outcome
-from rsitr.records.cell import Record, Spec, read_record
+from rsitr.records.cell import Record, Spec
 from rsitr.records.certificates import ANY, Certificate, Ledger
 from rsitr.records.files import write_json
 from tests.helpers.made import KILLED, fill, other_data, put_cell, put_evaluated, put_trained
@@ -140,16 +140,16 @@ def test_code_of_evaluation_is_no_matter_of_the_checkpoint(spec):
 
 def test_a_record_is_superseded_by_another_current_checkpoint_alone(spec):
     put_cell(spec)
-    assert not Present().superseded(spec)
+    assert Present().current(spec)
     put_trained(spec, b"of this machine")
-    assert Present().superseded(spec)
+    assert not Present().current(spec)
     put_trained(spec, b"of this machine", identities={"parameters": spec.params_sha, "trained": "older"})
-    assert not Present().superseded(spec)
+    assert Present().current(spec)
     put_trained(spec, b"", outcome=KILLED, weights_sha="")
-    assert not Present().superseded(spec)
+    assert Present().current(spec)
     for path in spec.trained_outputs:  # a clone has records and no checkpoints
         path.unlink()
-    assert not Present().superseded(spec)
+    assert Present().current(spec)
 
 
 def test_weights_that_nobody_has_are_not_judged(spec):
@@ -176,7 +176,7 @@ def test_what_rests_on_something_stale_is_stale_unless_only_its_evaluation_chang
 
 def test_a_record_is_read_as_it_stands(spec):
     put_cell(spec, outcome=Outcome(status="skipped", reason="no weights"))
-    assert Present().record(spec) == read_record(spec.record_file)
+    assert Present().record(spec) == Record.read(spec.record_file)
     assert json.loads(spec.record_file.read_text())["version"] == 2
     assert isinstance(Present().record(spec), Record)
     fill(spec.record_file).unlink()

@@ -21,7 +21,7 @@ from rsitr.pipeline.status import forget, status_of
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import read_report
 from rsitr.records.paths import Paths
-from rsitr.records.prior import read_prior
+from rsitr.records.prior import SceneRecord
 from rsitr.stages import train as training
 from rsitr.stages.train import Trainer, train
 from rsitr.tables.entries import collect
@@ -301,7 +301,7 @@ def test_a_prior_that_is_killed_leaves_a_record(change, sets, processes):
     spec = mine(change())
     processes.killed = KILLED
     assert run(spec) == Result(KILLED, True)
-    record = read_prior(MINE)
+    record = SceneRecord.read(Paths.prior(MINE) / "scenes.json")
     assert (record.outcome, record.identities) == (KILLED, spec.identities)
     assert all(path.is_file() for path in spec.outputs)
     assert load_file(spec.outputs[0]) == {}

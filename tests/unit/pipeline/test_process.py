@@ -17,7 +17,7 @@ from rsitr.params import CellId, load_params
 from rsitr.pipeline.process import run_process
 from rsitr.pipeline.run import run, write_spec
 from rsitr.pipeline.specs import spec_of
-from rsitr.records.cell import read_record, read_report
+from rsitr.records.cell import Record, read_report
 from rsitr.records.code import PACKAGE, Sources
 from rsitr.stages import __main__ as entry
 from tests.helpers.made import put_trained
@@ -104,7 +104,7 @@ def test_a_killed_process_becomes_a_record(stage, project, interpreter):
     interpreter("kill -KILL $$")
     outcome = run(spec).outcome
     assert outcome.reason.startswith("killed by SIGKILL (out of memory?")
-    record = read_record(spec.record_file)
+    record = Record.read(spec.record_file)
     assert record.outcome == outcome
     assert record.seconds == ({"train": 5.0} if stage == "evaluate" else {})
     assert read_report(VSE).outcome.status == ("ok" if stage == "evaluate" else "failed")
@@ -115,7 +115,7 @@ def test_a_process_of_its_own_trains_and_evaluates(project):
     spec = spec_of(load_params(), VSE)
     result = run(spec)
     assert (result.outcome.status, result.ran) == ("ok", True)
-    record = read_record(spec.record_file)
+    record = Record.read(spec.record_file)
     assert record.identities == spec.identities
     assert record.machine["threads"] == spec.threads == 1
     assert not run(spec).ran

@@ -18,7 +18,7 @@ from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.run import Result, checkpoint_of, run, trained, write_spec
 from rsitr.pipeline.specs import spec_of
 from rsitr.records.artefact import Outcome
-from rsitr.records.cell import Spec, read_record, read_report
+from rsitr.records.cell import Record, Spec, read_report
 from rsitr.records.files import read_json
 from tests.helpers.made import KILLED, Processes, fill, other_data, put_cell, put_evaluated, put_trained
 
@@ -103,7 +103,7 @@ def test_a_record_of_other_weights_than_those_here_is_made_again(spec, processes
     assert processes.ran == []
     run(spec, ("evaluate",))
     assert processes.ran == [EVALUATE]
-    assert not Present().superseded(spec)
+    assert Present().current(spec)
 
 
 @pytest.mark.parametrize("leftover", ["of other code", "failed", "none"])
@@ -204,7 +204,7 @@ def test_a_training_that_ended_without_weights_is_recorded_and_repeated(spec, pr
     put_trained(spec, b"", outcome=outcome, weights_sha="")
     run(spec, ("evaluate",))
     assert processes.ran == [EVALUATE]
-    assert read_record(spec.record_file).outcome == outcome
+    assert Record.read(spec.record_file).outcome == outcome
     run(spec)
     assert processes.ran == [EVALUATE, BOTH]
     put_trained(spec, b"", outcome=outcome, weights_sha="")
@@ -216,7 +216,7 @@ def test_a_training_that_is_killed_becomes_a_report_and_a_record(spec, processes
     state = fill(spec.trained_outputs[0].with_name("resume.pt"), b"state")
     processes.killed = KILLED
     assert run(spec) == Result(KILLED, True)
-    assert read_report(VSE).outcome == read_record(spec.record_file).outcome == KILLED
+    assert read_report(VSE).outcome == Record.read(spec.record_file).outcome == KILLED
     assert all(path.is_file() for path in spec.outputs)
     assert load_file(spec.trained_outputs[0]) == {}
     assert read_report(VSE).identities == {"parameters": spec.params_sha, "trained": spec.code["trained"]}
@@ -238,7 +238,7 @@ def test_an_evaluation_that_is_killed_becomes_a_record_and_the_checkpoint_stays_
     put_trained(spec, seconds={"train": 5.0})
     processes.killed = KILLED
     assert run(spec) == Result(KILLED, True)
-    record = read_record(spec.record_file)
+    record = Record.read(spec.record_file)
     assert (record.outcome, record.seconds, record.metrics) == (KILLED, {"train": 5.0}, {})
     assert read_report(VSE).outcome == Outcome()
     processes.killed = None
@@ -254,14 +254,14 @@ def test_a_process_killed_after_training_leaves_the_checkpoint_good(spec, monkey
     monkeypatch.setattr(module, "run_process", process)
     assert run(spec) == Result(KILLED, True)
     assert read_report(VSE).outcome == Outcome()
-    assert read_record(spec.record_file).outcome == KILLED
+    assert Record.read(spec.record_file).outcome == KILLED
 
 
 def test_an_older_record_does_not_stand_for_an_evaluation_that_is_killed(spec, processes):
     put_cell(spec, **identified(spec, scored="older"))
     processes.killed = KILLED
     assert run(spec).outcome == KILLED
-    assert read_record(spec.record_file).identities == spec.identities
+    assert Record.read(spec.record_file).identities == spec.identities
 
 
 def test_a_stopped_process_leaves_no_record(spec, monkeypatch):

@@ -14,7 +14,7 @@ from rsitr.errors import DatasetError, RecordError, TrainingDiverged, Unsupporte
 from rsitr.params import CellId, Prior, PriorId, TwoStageId
 from rsitr.records import artefact
 from rsitr.records.artefact import Outcome
-from rsitr.records.cell import SCORED, TRAINED, Record, Spec, TrainReport, read_record, trained_identities
+from rsitr.records.cell import SCORED, TRAINED, Record, Spec, TrainReport, trained_identities
 from rsitr.records.files import read_json, replacing, set_aside, write_csv, write_json, write_text
 from rsitr.records.paths import Paths
 from rsitr.records.prior import PriorSpec, SceneRecord
@@ -155,7 +155,7 @@ def test_a_record_of_version_1_is_read(model, fields, identities, used, weights,
 def test_a_record_of_a_later_version_is_refused(tmp_path):
     write_json(tmp_path / "cell.json", record().model_dump(mode="json") | {"version": 3})
     with pytest.raises(RecordError, match=r"cell.json cannot be read .*: restore it from git, or delete it and run ag"):
-        read_record(tmp_path / "cell.json")
+        Record.read(tmp_path / "cell.json")
 
 
 @pytest.mark.parametrize("error", [Unsupported("no images"), WeightsUnavailable("no network")])
@@ -200,8 +200,8 @@ def test_spec_and_record_survive_a_round_trip(tmp_path):
     assert read_json(Spec, tmp_path / "deep" / "spec.json") == whole
     written = record(metrics={"ceiling_mr": 12.25}, outcome=Outcome.of(DatasetError("x")))
     write_json(tmp_path / "cell.json", written)
-    assert read_record(tmp_path / "cell.json") == written
-    assert read_record(tmp_path / "none.json") is None
+    assert Record.read(tmp_path / "cell.json") == written
+    assert Record.read(tmp_path / "none.json") is None
 
 
 def test_unknown_fields_are_refused():

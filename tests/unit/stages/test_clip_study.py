@@ -22,7 +22,7 @@ from rsitr.records.artefact import Outcome
 from rsitr.records.cell import read_report
 from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
-from rsitr.records.study import StudySpec, folder, read_study
+from rsitr.records.study import Study, StudySpec
 from rsitr.retrieval.failures import in_words
 from rsitr.retrieval.rank_files import metrics_of, read_ranks
 from rsitr.retrieval.ranks import rank_scores
@@ -121,7 +121,7 @@ def test_failures_are_those_of_the_highest_ranks():
 
 def test_a_study_agrees_with_the_record_of_its_cell(clip, vse):
     study = measure(study_of(clip, vse))
-    assert read_study(clip.cell) == study
+    assert Study.read(Paths.study(clip.cell) / "study.json") == study
     assert study.outcome.status == "ok", study.outcome
     metrics = metrics_of(read_ranks(Paths.cell(clip.cell) / "ranks.parquet").ranks)
     queries = {"i2t": 6, "t2i": 12}
@@ -133,7 +133,7 @@ def test_a_study_agrees_with_the_record_of_its_cell(clip, vse):
     assert study.identities == study_of(clip, vse).identities
     assert study.used == {"cell": read_report(clip.cell).weights_sha, "two_encoders": read_report(vse.cell).weights_sha}
     assert study.data_sha == load_data(clip).facts.data_sha
-    rows = list(csv.DictReader((folder(clip.cell) / "failures.csv").open()))
+    rows = list(csv.DictReader((Paths.study(clip.cell) / "failures.csv").open()))
     assert len(rows) == sum(min(10, count) for count in study.failures.values())
     shown = run("peder", "failures", clip.cell.path)
     captions = load_data(clip).splits["test"].captions
@@ -184,9 +184,9 @@ def test_what_changed_since_a_study_is_named(changed, expected, clip, vse):
             put_trained(vse, b"other weights")
         case "record of the cell":
             put_cell(clip, identities=clip.identities | {"trained": "older"})
-            put_trained(clip, weights_sha=read_study(clip.cell).used["cell"])
+            put_trained(clip, weights_sha=Study.read(Paths.study(clip.cell) / "study.json").used["cell"])
         case "data of the study":
-            study = read_study(clip.cell)
+            study = Study.read(Paths.study(clip.cell) / "study.json")
             write_json(spec.record_file, study.model_copy(update={"data_sha": "older"}))
         case "checkpoints that are not here":
             for path in (*clip.trained_outputs, *vse.trained_outputs):
@@ -203,7 +203,7 @@ def test_a_study_that_is_current_is_not_repeated_and_a_killed_one_recorded(clip,
 
     monkeypatch.setattr(running, "run_process", killed)
     assert running.run(spec) == running.Result(KILLED, True)
-    assert read_study(clip.cell).outcome == KILLED
+    assert Study.read(Paths.study(clip.cell) / "study.json").outcome == KILLED
     assert all(path.is_file() for path in spec.outputs)
     monkeypatch.setattr(running, "run_process", lambda spec, *rest: ran.append("measured") or (measure(spec) and None))
     assert running.run(spec) == running.Result(Outcome(), True)
@@ -223,7 +223,7 @@ def test_a_cell_without_a_number_has_its_reason(clip, monkeypatch):
     write_json(path, record | {"outcome": Outcome(status="skipped", reason="no weights").model_dump()})
     study = measure(study_of(clip))
     assert (study.outcome.status, study.outcome.reason, study.metrics) == ("skipped", "no weights", {})
-    assert (folder(clip.cell) / "failures.csv").read_text().count("\n") == 1
+    assert (Paths.study(clip.cell) / "failures.csv").read_text().count("\n") == 1
     write_json(path, record)
 
     def broken(*_):

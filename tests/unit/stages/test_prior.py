@@ -15,7 +15,7 @@ from rsitr.errors import RecordError
 from rsitr.methods.pir_blocks import located
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.records.paths import Paths
-from rsitr.records.prior import read_prior
+from rsitr.records.prior import SceneRecord
 from rsitr.records.provenance import sha256_file
 from rsitr.stages import prior as stage
 from rsitr.stages.prior import (
@@ -55,7 +55,7 @@ def test_the_backbone_is_one_that_methods_load():
     spec = spec_of()
     record = train(spec)
     assert record.outcome.status == "ok", record.outcome
-    assert record == read_prior(spec.id)
+    assert record == SceneRecord.read(spec.record_file)
     path = Paths.prior_weights(spec.id)
     assert record.weights_sha == sha256_file(path)
     assert located("scenes://tiny/mine") == str(path)
@@ -171,7 +171,7 @@ def test_nothing_is_kept_against_an_objection():
 
     with pytest.raises(RecordError):
         train(spec_of(), object_to)
-    assert read_prior(spec_of().id) is None
+    assert SceneRecord.read(spec_of().record_file) is None
     assert not Paths.prior_weights(spec_of().id).exists()
 
 

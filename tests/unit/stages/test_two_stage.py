@@ -19,10 +19,10 @@ from rsitr.pipeline.run import Result
 from rsitr.pipeline.specs import open_params, spec_of, two_stage_specs
 from rsitr.pipeline.status import forget, refuse, status
 from rsitr.records.artefact import Outcome
-from rsitr.records.cell import TrainReport, read_record
+from rsitr.records.cell import Record, TrainReport
 from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
-from rsitr.records.two_stage import TwoStageRecord, read_two_stage
+from rsitr.records.two_stage import TwoStageRecord
 from rsitr.retrieval.rank_files import metrics_of, read_ranks
 from rsitr.retrieval.recall import RecallReport
 from rsitr.stages import two_stage as stage
@@ -93,8 +93,8 @@ def test_a_record_of_two_cells(arrange):
     for spec in two_stage_specs(params, "tiny"):
         record = stage.run(spec)
         assert record.outcome.status == "ok", record.outcome.traceback
-        assert read_two_stage(spec.id) == record
-        cells = [read_record(Paths.cell(cell) / "cell.json") for cell in spec.id.cells]
+        assert TwoStageRecord.read(spec.record_file) == record
+        cells = [Record.read(Paths.cell(cell) / "cell.json") for cell in spec.id.cells]
         assert record.identities == spec.identities
         assert record.used == dict(zip(("scorer", "filter"), (cell.weights_sha for cell in cells), strict=True))
         assert record.data_sha == cells[0].data_sha
@@ -244,7 +244,7 @@ def test_what_is_current_is_not_repeated(arrange, in_this_process):
     assert state(longer) == [(item, "ok stale", "made by other parameters")]
     assert running.run(longer) == Result(Outcome(), True)
     assert in_this_process == [item, item]
-    assert [point.k for point in read_two_stage(spec.id).points] == [5]
+    assert [point.k for point in TwoStageRecord.read(spec.record_file).points] == [5]
 
 
 def test_strict_refuses_what_is_stale_or_missing(arrange):
@@ -270,12 +270,12 @@ def test_a_killed_run_is_recorded_and_forgotten_on_demand(arrange, monkeypatch):
     for cell in (spec.scorer, spec.filter):
         put_cell(cell)
     assert running.run(spec) == Result(KILLED, True)
-    record = read_two_stage(spec.id)
+    record = TwoStageRecord.read(spec.record_file)
     assert (record.outcome, record.identities) == (KILLED, spec.identities)
     assert forget(params, "tiny", {"skipped"}) == []
-    assert read_two_stage(spec.id) == record
+    assert TwoStageRecord.read(spec.record_file) == record
     assert forget(params, "tiny", {"failed"}) == [spec]
-    assert read_two_stage(spec.id) is None
+    assert TwoStageRecord.read(spec.record_file) is None
     assert all(path.is_file() for path in spec.scorer.outputs)
 
 

@@ -9,7 +9,8 @@ import pytest
 from rsitr.params import CellId
 from rsitr.records.artefact import Outcome
 from rsitr.records.files import write_json
-from rsitr.records.study import Study, folder
+from rsitr.records.paths import Paths
+from rsitr.records.study import Study
 from rsitr.retrieval.failures import write_failures
 from rsitr.tables import peder
 from rsitr.tables.published import METRICS
@@ -32,9 +33,9 @@ class Lab(Records, Reader):
         seconds = dict(zip(("inference", "two_encoders"), times, strict=False))
         used = {"cell": weights} | ({"two_encoders": "v"} if len(times) > 1 else {})
         study = Study(**cell._asdict(), seconds=seconds, used=used, **(measured | fields))
-        write_json(folder(cell) / "study.json", study)
+        write_json(Paths.study(cell) / "study.json", study)
         listed = [FAILURE, FAILURE | {"direction": "t2i", "query": f"caption of {method}"}]
-        write_failures(listed, folder(cell) / "failures.csv")
+        write_failures(listed, Paths.study(cell) / "failures.csv")
 
     def both(self, dataset, seed, cosine=0.5, other=0.4, times=(0.002, 0.008)):
         """CLIP and the two encoders, measured."""
