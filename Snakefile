@@ -1,6 +1,8 @@
 # The graph of the benchmark: raw archives -> canonical tables -> checkpoints and records -> tables.
 from snakemake.utils import min_version
 
+from rsitr.gpus import gpus
+from rsitr.pipeline.process import warm_up
 from rsitr.pipeline.scheduler import one_round_at_a_time
 
 min_version("9.0")
@@ -27,6 +29,12 @@ rule all:
         GRAPH.records("cells", "scenes", "two_stage", "peder"),
         GRAPH.table_files("records", "canonical", "near duplicates", "sources"),
         PICTURES,
+
+
+onstart:
+    # A process that has begun to use a GPU cannot fork, and a cluster's jobs run elsewhere.
+    if workflow.local_exec and not gpus() and len(GRAPH.needed) > 1:
+        warm_up(GRAPH.threads)
 
 
 onsuccess:

@@ -10,11 +10,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
 from rsitr.errors import RsitrError
 from rsitr.records.artefact import ArtefactSpec, Outcome
+from rsitr.stages.warm import Forked, start
 
 # Threads that wait by spinning starve each other when more cells run than cores are free (20 times slower, measured).
 PATIENCE = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -30,9 +32,7 @@ def run_process(spec: ArtefactSpec, spec_path: Path, stages: Sequence[str] = ())
     A signal sent to this process is passed on and ends it without a record: the user wanted to stop. A process that
     could not write its record (full disk, read-only folder, other code than the spec's) raises ``RsitrError``.
     """
-    threads = dict.fromkeys(THREAD_VARIABLES, str(min(spec.threads, os.cpu_count() or 1)))
-    command = [sys.executable, "-m", "rsitr.stages", spec.kind, str(spec_path), *stages]
-    process = subprocess.Popen(command, env=os.environ | PATIENCE | threads | HOARD)
+    process = _begin(spec, [spec.kind, str(spec_path), *stages])
     stopped: list[int] = []
 
     def pass_on(number: int, frame: FrameType | None) -> None:
@@ -55,3 +55,24 @@ def run_process(spec: ArtefactSpec, spec_path: Path, stages: Sequence[str] = ())
     if code > 0:
         raise RsitrError(f"{spec.path} has no new record: see the message above")
     return None
+
+
+def _begin(spec: ArtefactSpec, arguments: list[str]) -> subprocess.Popen[bytes] | Forked:
+    """A fork of the warm process where Snakemake has started one, and a process of its own elsewhere."""
+    threads = _threads(spec.threads)
+    with suppress(OSError):
+        return Forked(arguments, threads)
+    return subprocess.Popen([sys.executable, "-m", "rsitr.stages", *arguments], env=_environment(threads))
+
+
+def warm_up(threads: int) -> None:
+    """Start the process from which those of artefacts are forked, where they compute with so many threads."""
+    start(_threads(threads), _environment(_threads(threads)))
+
+
+def _threads(wanted: int) -> int:
+    return min(wanted, os.cpu_count() or 1)
+
+
+def _environment(threads: int) -> dict[str, str]:
+    return os.environ | PATIENCE | dict.fromkeys(THREAD_VARIABLES, str(threads)) | HOARD

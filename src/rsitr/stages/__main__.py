@@ -7,8 +7,6 @@ the sources or pulled newer ones. This is checked before anything is computed, a
 from __future__ import annotations
 
 import ctypes
-import os
-import signal
 import sys
 from pathlib import Path
 
@@ -22,21 +20,12 @@ from rsitr.records.prior import PriorSpec
 from rsitr.records.study import StudySpec
 from rsitr.records.two_stage import TwoStageSpec
 from rsitr.stages.entries import code_of
+from rsitr.stages.warm import die_with_parent
 
 SPECS: dict[str, type[ArtefactSpec]] = {kind.kind: kind for kind in (Spec, PriorSpec, TwoStageSpec, StudySpec)}
-PARENT_DIED = 1
-"""PR_SET_PDEATHSIG of Linux."""
 MMAP_THRESHOLD, THRIFTY = -3, 8 * 2**20
 """Of mallopt: blocks above this size go back to the system at once. Blocks of scores have 16 MiB, and the C library of
 Linux keeps such blocks in a heap full of holes (2.5 GiB at 100,000 images and 500,000 captions, measured)."""
-
-
-def die_with_parent() -> None:
-    """End this process when the one that started it ends, however that ends. On Linux."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PARENT_DIED, signal.SIGTERM)
-        if os.getppid() == 1:
-            sys.exit(1)
 
 
 def give_memory_back() -> None:

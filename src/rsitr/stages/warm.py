@@ -1,0 +1,147 @@
+"""A process that has imported what artefacts are computed with, and forks for each of them.
+
+To import torch and what belongs to it takes five seconds, in which a small cell is trained. Snakemake starts this
+process for the jobs of a machine without GPUs, and it ends with Snakemake. Nothing of this package is imported before
+the fork, so that each artefact is computed by the code of its own time.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import gc
+import hashlib
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import subprocess
+import sys
+import traceback
+from collections.abc import Sequence
+from contextlib import suppress
+from importlib import import_module
+from pathlib import Path
+
+LIBRARIES = (
+    *("pandas", "pyarrow.parquet", "safetensors.torch", "scipy.sparse", "torch._dynamo", "torchvision.transforms.v2"),
+    *("timm", "open_clip", "transformers"),
+)
+READY = b"+"
+"""What a client hears once its process runs."""
+PARENT_DIED = 1
+"""PR_SET_PDEATHSIG of Linux."""
+
+
+def die_with_parent() -> None:
+    """End this process when the one that started it ends, however that ends. On Linux."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PARENT_DIED, signal.SIGTERM)
+        if os.getppid() == 1:
+            sys.exit(1)
+
+
+def address(threads: int) -> str:
+    """Where the warm process of this folder and interpreter listens that computes with so many threads: no file."""
+    of = f"{os.getuid()} {Path.cwd()} {sys.prefix} {threads}"
+    return f"\0rsitr-{hashlib.sha256(of.encode()).hexdigest()[:32]}"
+
+
+def _is_own(line: socket.socket) -> bool:
+    """Whether the other end of a line belongs to this user. Anybody may take an address, or write to one."""
+    return struct.unpack("3i", line.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12))[1] == os.getuid()
+
+
+class Forked:
+    """A process that the warm one has forked, as far as it is used like a ``subprocess.Popen``."""
+
+    def __init__(self, arguments: Sequence[str], threads: int):
+        """``python -m rsitr.stages`` with some arguments; raises ``OSError`` where no warm process forks it."""
+        self.line = socket.socket(socket.AF_UNIX)
+        self.line.connect(address(threads))
+        if _is_own(self.line):
+            socket.send_fds(self.line, [json.dumps(arguments).encode()], [0, 1, 2])
+        if not _is_own(self.line) or not self.line.recv(len(READY)):
+            raise ConnectionError("the warm process could not start")
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        with suppress(OSError):
+            self.line.shutdown(socket.SHUT_WR)
+
+    def wait(self) -> int:
+        """Its exit status once it has ended, below 0 for a signal."""
+        return int(self.line.recv(16) or -signal.SIGTERM)
+
+
+def listen(threads: int) -> None:
+    """Fork for each connection, until the process that started this one ends."""
+    die_with_parent()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: each client passes it on
+    with socket.socket(socket.AF_UNIX) as entrance:
+        try:
+            entrance.bind(address(threads))
+        except OSError:  # another one listens already
+            return
+        entrance.listen(socket.SOMAXCONN)  # who connects already waits no longer than it would import
+        for name in LIBRARIES:
+            import_module(name)
+        gc.freeze()  # the memory of what was imported stays shared with the forks
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        while True:
+            line, _ = entrance.accept()
+            if _is_own(line) and not os.fork():
+                entrance.close()
+                os._exit(_attend(line))
+            line.close()
+
+
+def _attend(line: socket.socket) -> int:
+    """Compute what a client asks for in a fork, end that when the client is gone or wants it, and tell how it ended."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    message, files, *_ = socket.recv_fds(line, 2**16, 3)
+    child = os.fork()
+    if not child:
+        os._exit(_compute(json.loads(message), files))
+    with suppress(OSError):
+        line.sendall(READY)
+    ended = os.pidfd_open(child)
+    if ended not in select.select((line.fileno(), ended), (), ())[0]:
+        os.kill(child, signal.SIGTERM)
+    status = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    with suppress(OSError):
+        line.sendall(str(status).encode())
+    return 0
+
+
+def _compute(arguments: list[str], files: list[int]) -> int:
+    """``python -m rsitr.stages`` in this process; returns its exit status."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for standard, file in enumerate(files):
+        os.dup2(file, standard)
+    try:
+        import_module("rsitr.stages.__main__").main(arguments)
+    except SystemExit as end:
+        if isinstance(end.code, str):
+            print(end.code, file=sys.stderr)
+        return end.code if isinstance(end.code, int) else int(end.code is not None)
+    except BaseException:
+        traceback.print_exc()
+        return 1
+    finally:
+        for stream in (sys.stdout, sys.stderr):
+            stream.flush()
+    return 0
+
+
+def start(threads: int, environment: dict[str, str]) -> subprocess.Popen[bytes] | None:
+    """Start the warm process of a folder with the environment of its forks; None where the system cannot."""
+    if sys.platform != "linux":
+        return None
+    command = [sys.executable, "-m", __name__, str(threads)]
+    return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
+
+
+if __name__ == "__main__":
+    listen(int(sys.argv[1]))
