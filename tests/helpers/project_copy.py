@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 import subprocess
@@ -11,6 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+
+from rsitr.records.code import Sources
+from rsitr.records.remembered import cache_file
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "dvc.yaml", "workflow", "src", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
@@ -84,19 +86,16 @@ class Project:
 
     def edit(self, file: str, old: str, new: str) -> None:
         """Replace text in a file of the project, which must not change what params.yaml may say about a method."""
-        path, schemas = self.path / file, self._schemas()
+        path, schemas = self.path / file, self.schemas()
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new))
         if schemas.is_file():
-            shutil.copy2(schemas, self._schemas())
+            shutil.copy2(schemas, self.schemas())
 
-    def _schemas(self) -> Path:
+    def schemas(self) -> Path:
         """Where `rsitr.methods.catalog` keeps the schemas of these sources. To make them takes a process with torch."""
-        sources = sorted((self.path / "src/rsitr").rglob("*.py"))
-        digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-        folder = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-        return Path(folder, "rsitr", f"methods-{digest[:32]}.json")
+        return cache_file("methods", Sources(self.path / "src/rsitr").digest, ".json")
 
     def params(self, params: dict[str, Any]) -> None:
         """Write params.yaml."""

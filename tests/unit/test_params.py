@@ -13,6 +13,7 @@ from rsitr.errors import ParamsError
 from rsitr.methods import catalog
 from rsitr.params import CellId, load_params, parse_params
 from rsitr.pipeline.specs import open_params
+from rsitr.records.code import Sources
 
 GOOD = {
     "experiment": "lab",
@@ -208,6 +209,6 @@ def test_the_schemas_of_methods_are_made_once_for_the_sources(tmp_path, monkeypa
     file.write_text("{", encoding="utf-8")  # a damaged file is made again
     assert read() == read() == schema_cache
     assert len(started) == 2
-    monkeypatch.setattr(catalog, "PACKAGE", tmp_path)  # other sources
+    monkeypatch.setattr(catalog, "sources", lambda: Sources(tmp_path))
     assert read() == schema_cache
     assert len(started) == 3

@@ -6,24 +6,21 @@ once to a file outside the project, keyed by the sources they come from, and rea
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Iterable
 from contextlib import suppress
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 from rsitr.datasets import registry as datasets
 from rsitr.errors import ParamsError
 from rsitr.methods import entry, registry
 from rsitr.params import CellId, Params
+from rsitr.records.code import sources
 from rsitr.records.files import write_text
-
-PACKAGE = Path(__file__).parents[1]
+from rsitr.records.remembered import cache_file, forget_old
 
 
 @cache
@@ -32,9 +29,7 @@ def schemas() -> dict[str, Any]:
 
     Variants are their overlays by name.
     """
-    sources = sorted(PACKAGE.rglob("*.py"))
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in sources)).hexdigest()
-    path = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache", "rsitr", f"methods-{digest[:32]}.json")
+    path = cache_file("methods", sources().digest, ".json")
     with suppress(OSError, ValueError):
         return json.loads(path.read_text(encoding="utf-8"))
     result = subprocess.run([sys.executable, "-m", __name__], capture_output=True, text=True)
@@ -42,6 +37,7 @@ def schemas() -> dict[str, Any]:
         raise ParamsError(f"the methods cannot be imported:\n{result.stderr.strip().splitlines()[-1]}")
     with suppress(OSError):  # a home that cannot be written costs seconds each time, and nothing else
         write_text(path, result.stdout)
+        forget_old(path)
     return json.loads(result.stdout)
 
 

@@ -37,27 +37,32 @@ class Sources:
         self._labels: dict[tuple[Key, int], str] = {}
 
     @cached_property
+    def files(self) -> dict[Path, bytes]:
+        """The content of every file of the package, read once: what is hashed is what is parsed."""
+        found = (path for path in sorted(self.package.rglob("*")) if path.suffix not in {"", ".pyc", ".typed"})
+        return {path: path.read_bytes() for path in found if path.is_file() and "__pycache__" not in path.parts}
+
+    @cached_property
+    def digest(self) -> str:
+        """Hash of all files, with their places."""
+        digest = hashlib.sha256()
+        for path, content in self.files.items():
+            digest.update(f"{path.relative_to(self.package).as_posix()} {len(content)}\n".encode() + content)
+        return digest.hexdigest()
+
+    @cached_property
     def data_files(self) -> dict[str, Path]:
         """Files of the package that are no sources, by name."""
-        return {
-            path.name: path
-            for path in self.package.rglob("*")
-            if path.is_file() and path.suffix not in {".py", ".pyc", ".typed"} and "__pycache__" not in path.parts
-        }
-
-    @property
-    def files(self) -> list[Path]:
-        """The source files that were read."""
-        return [module.path for module in self._modules.values() if module]
+        return {path.name: path for path in self.files if path.suffix != ".py"}
 
     def module(self, name: str) -> Module | None:
         """A module of the package, or None where the name is not one."""
         if name not in self._modules:
             top, *parts = name.split(".")
             base = self.package.joinpath(*parts)
-            found = (path for path in (base.with_suffix(".py"), base / "__init__.py") if path.is_file())
+            found = (path for path in (base.with_suffix(".py"), base / "__init__.py") if path in self.files)
             path = next(found, None) if top == self.name else None
-            self._modules[name] = read_module(name, path) if path else None
+            self._modules[name] = read_module(name, path, self.files[path].decode()) if path else None
         return self._modules[name]
 
     def statement(self, key: Key) -> tuple[ast.stmt, Module]:

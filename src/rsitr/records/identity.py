@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import importlib.metadata
+import sys
 from functools import cache
 from pathlib import Path
 
 from packaging.requirements import Requirement
 
-from rsitr.records.code import Sources, sources
+from rsitr.records.code import PACKAGE, Sources, sources
 from rsitr.records.provenance import sha256_json
+from rsitr.records.remembered import remembered
 
 LOCK = Path("requirements.lock")
 COMPUTING = {
@@ -54,13 +56,18 @@ def code_sha(entries: tuple[str, ...], code: Sources | None = None, lock: Path |
     The versions of libraries are those of the lock file, or the installed ones where ``lock`` is None or has none.
     """
     code = code or sources()
+    known = locked(lock) if lock else {}
+    versions = {package: known.get(package) or installed(package) for package in PACKAGES}
+    if code.package != PACKAGE:
+        return _code_sha(entries, code, versions)
+    key = sha256_json([entries, versions, sys.version_info[:2]])
+    return remembered("code", code.digest, key, lambda: _code_sha(entries, code, versions))
+
+
+def _code_sha(entries: tuple[str, ...], code: Sources, versions: dict[str, str]) -> str:
     reached = code.reach(entries)
     modules = {name for definition in reached.values() for name in definition.libraries}
     packages = sorted({package for name in modules for package in COMPUTING.get(name, ())})
-    versions = locked(lock) if lock else {}
     return sha256_json(
-        [
-            sorted({code.label(key) for key in reached}),
-            {package: versions.get(package) or installed(package) for package in packages},
-        ]
+        [sorted({code.label(key) for key in reached}), {package: versions[package] for package in packages}]
     )

@@ -28,9 +28,9 @@ class Module:
     """Statements that run because the module is imported: those that bind no name, and those of several."""
 
 
-def read_module(name: str, path: Path) -> Module:
-    """Parse a file and note what its statements bind."""
-    module = Module(name, path, ast.parse(path.read_text(encoding="utf-8")))
+def read_module(name: str, path: Path, text: str) -> Module:
+    """Parse the text of a file and note what its statements bind."""
+    module = Module(name, path, ast.parse(text))
     for place, statement in enumerate(module.tree.body):
         _bind(module, place, statement)
     return module

@@ -73,7 +73,7 @@ class Reader:
             case ast.Constant(value=str(value)):
                 if value in self.sources.data_files:
                     self.files.add(value)
-                    return f"<{hashlib.sha256(self.sources.data_files[value].read_bytes()).hexdigest()}>"
+                    return f"<{hashlib.sha256(self.sources.files[self.sources.data_files[value]]).hexdigest()}>"
                 return repr(value)
             case ast.stmt():
                 return self._statement(node)
