@@ -20,6 +20,7 @@ from rsitr.datasets.karpathy import karpathy_rows
 from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts
 from rsitr.dedup.clean import clean
 from rsitr.methods import catalog
+from rsitr.params import REPLACED_BY_PHASES
 from rsitr.records.cell import SCORED, TRAINED, Spec
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
@@ -165,13 +166,17 @@ def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def make_spec() -> Callable[..., Spec]:
     """``make_spec(method, seed, **settings)``: the spec of a cell of the tiny project."""
 
+    def tiny(settings: dict[str, Any]) -> dict[str, Any]:
+        replaced = REPLACED_BY_PHASES if settings.get("phases") else ()
+        return {name: value for name, value in TINY_SETTINGS.items() if name not in replaced} | settings
+
     def make(method: str = "vse", seed: int = 0, **settings: Any) -> Spec:
         return Spec(
             experiment="tiny",
             dataset="scenes-b",
             method=method,
             seed=seed,
-            settings=settings if method == "chance" else TINY_SETTINGS | settings,
+            settings=settings if method == "chance" else tiny(settings),
             dedup="none",
             threads=1,
             code={TRAINED: "0" * 64, SCORED: "0" * 64},

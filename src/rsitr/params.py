@@ -20,6 +20,8 @@ NAME = r"[a-z0-9][a-z0-9+.-]*"
 METHOD = rf"{NAME}(?:@{NAME})?"
 SCENES = "scenes"
 """Scheme for the weights of a prior, and the folder of priors below ``checkpoints`` and ``results``."""
+REPLACED_BY_PHASES = ("epochs", "optimizer", "learning_rate")
+"""Settings of a training without phases. Each phase has its own."""
 INSTRUCTION = "instruction_weights"
 """The setting in which a method names the weights of its instruction encoder, possibly those of a prior."""
 
@@ -339,15 +341,18 @@ class Params(_Strict):
 
     def overlay(self, cell: CellId, fields: Container[str]) -> dict[str, Any]:
         """What params.yaml sets for a cell whose method has ``fields``; a shared setting without a field in the method
-        is left out."""
+        is left out. Phases that are set replace what more general settings say of a training without phases."""
         settings = self[cell.experiment].settings
         shared = settings.all | settings.datasets.get(cell.dataset, {})
-        return {
-            **{name: value for name, value in shared.items() if name in fields},
-            **settings.methods.get(cell.method_name, {}),
-            **settings.methods.get(cell.method, {}),
-            **settings.cells.get(f"{cell.dataset}/{cell.method}", {}),
-        }
+        found = {name: value for name, value in shared.items() if name in fields}
+        for layer in (
+            settings.methods.get(cell.method_name, {}),
+            settings.methods.get(cell.method, {}),
+            settings.cells.get(f"{cell.dataset}/{cell.method}", {}),
+        ):
+            replaced = REPLACED_BY_PHASES if layer.get("phases") else ()
+            found = {name: value for name, value in found.items() if name not in replaced} | layer
+        return found
 
 
 def parse_params(raw: dict[str, Any], source: str = "params.yaml") -> Params:

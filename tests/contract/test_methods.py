@@ -20,7 +20,7 @@ from rsitr.methods.base import Batch, Corpus, Method, MethodConfig, TrainingConf
 from rsitr.methods.configure import changed_settings, configure
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.seeds import seeded
-from rsitr.params import NAME
+from rsitr.params import NAME, REPLACED_BY_PHASES
 from rsitr.tables.published import load, lookup
 
 NAMES = list(registry())
@@ -43,7 +43,9 @@ def build(tiny_settings, tiny_bert, tiny_clip):
     @cache
     def built(name: str, variant: str) -> Method:
         cls = get_method(name)
-        fields = {key: value for key, value in small.items() if key in cls.Config.model_fields}
+        # Some methods have phases of their own, and nothing here depends on how long training is.
+        known = cls.Config.model_fields.keys() - {*REPLACED_BY_PHASES}
+        fields = {key: value for key, value in small.items() if key in known}
         with seeded(0):
             return cls.build(configure(cls, variant, fields), CORPUS)
 
@@ -229,6 +231,26 @@ class TestConfigure:
             "epochs 3 instead of 50",
             "text_weights none instead of google-bert/bert-base-uncased",
         ]
+
+    def test_phases_and_what_they_replace_exclude_each_other(self) -> None:
+        cls = get_method("swan")
+        message = r"settings of swan: its phases have their own epochs, learning_rate: set phases: \[\]"
+        with pytest.raises(ParamsError, match=message):
+            configure(cls, "", {"epochs": 3, "learning_rate": 1e-3})
+        assert configure(cls, "", {"epochs": 3, "phases": []}).course[0].epochs == 3
+
+    def test_a_deviation_names_the_course_that_is_really_run(self) -> None:
+        cls = get_method("camp-triplet")
+        settings = {"phases": [{"epochs": 2, "learning_rate": 1e-3}, {"epochs": 1, "learning_rate": 0.01}]}
+        short, plain = configure(cls, "", settings), configure(cls, "", {"phases": [], "epochs": 3})
+        published = (
+            "110 epochs with adam at 0.0002, then 65 epochs of passing.fusion. with sgd at 0.01 from the best weights, "
+            "then 65 epochs with sgd at 0.01 from the best weights"
+        )
+        assert changed_settings(cls, "", short) == [
+            f"training 2 epochs with adam at 0.001, then 1 epoch with adam at 0.01 instead of {published}"
+        ]
+        assert changed_settings(cls, "", plain) == [f"training 3 epochs with adam at 0.0002 instead of {published}"]
 
 
 def test_unknown_method_lists_the_known_ones():

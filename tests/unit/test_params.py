@@ -86,6 +86,16 @@ def test_a_shared_setting_reaches_methods_that_have_the_field_and_an_exact_one_r
     assert params.overlay(CellId("lab", "scenes-b", "vse", 0), {"width"}) == {"width": 10, "margin": 0.2, "epochs": 7}
 
 
+def test_phases_replace_what_more_general_settings_say_of_a_training_without_them():
+    phases = [{"epochs": 2, "learning_rate": 0.1}]
+    raw = edited("experiments.lab.settings.methods.vse", {"phases": phases})
+    raw["experiments"]["lab"]["settings"]["all"]["learning_rate"] = 0.5
+    cell, fields = CellId("lab", "scenes-b", "vse", 0), {"epochs", "width", "learning_rate"}
+    assert parse_params(raw).overlay(cell, fields) == {"width": 10, "phases": phases}
+    raw["experiments"]["lab"]["settings"]["cells"] = {"scenes-b/vse": {"phases": [], "epochs": 4}}
+    assert parse_params(raw).overlay(cell, fields) == {"width": 10, "phases": [], "epochs": 4}
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [

@@ -51,6 +51,11 @@ class Phase(BaseModel):
     from_best: bool = False
     """Start from the weights of the best epoch so far, not the last, and choose the best again from here on."""
 
+    def __str__(self) -> str:
+        parts = f" of {', '.join(self.learns)}" if self.learns else ""
+        start, plural = " from the best weights" if self.from_best else "", "s" if self.epochs > 1 else ""
+        return f"{self.epochs} epoch{plural}{parts} with {self.optimizer} at {self.learning_rate:g}{start}"
+
 
 class TrainingConfig(MethodConfig):
     """What the training loop reads."""

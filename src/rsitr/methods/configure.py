@@ -7,17 +7,26 @@ from typing import Any
 from pydantic import ValidationError
 
 from rsitr.errors import ParamsError
-from rsitr.methods.base import Method, MethodConfig
+from rsitr.methods.base import Method, MethodConfig, TrainingConfig
+from rsitr.params import REPLACED_BY_PHASES
 from rsitr.records.cell import Published
 
 
 def configure(cls: type[Method], variant: str, settings: dict[str, Any]) -> MethodConfig:
     """Defaults, then variant, then the settings of params.yaml."""
+    given = cls.variants.get(variant, {}) | settings
     try:
-        return cls.Config.model_validate(cls.variants.get(variant, {}) | settings)
+        config = cls.Config.model_validate(given)
     except ValidationError as error:
         lines = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise ParamsError(f"settings of {cls.name}{'@' + variant if variant else ''} are not valid: {lines}") from None
+    ignored = [name for name in REPLACED_BY_PHASES if name in given]
+    if ignored and isinstance(config, TrainingConfig) and config.phases:
+        raise ParamsError(
+            f"settings of {cls.name}{'@' + variant if variant else ''}: its phases have their own "
+            f"{', '.join(ignored)}: set phases: [] to train in one, or state the phases"
+        )
+    return config
 
 
 def published_row(cls: type[Method], variant: str, config: MethodConfig) -> Published | None:
@@ -28,10 +37,23 @@ def published_row(cls: type[Method], variant: str, config: MethodConfig) -> Publ
 
 
 def changed_settings(cls: type[Method], variant: str, config: MethodConfig) -> list[str]:
-    """Each field in which ``config`` differs from the configuration that the published row stands for."""
-    reference = configure(cls, variant, {}).model_dump()
+    """Each field in which ``config`` differs from the configuration that the published row stands for.
+
+    Where the phases differ, the courses of training stand for all that makes them up.
+    """
+    reference = configure(cls, variant, {})
+    ours, theirs = config.model_dump(), reference.model_dump()
+    if (
+        isinstance(config, TrainingConfig)
+        and isinstance(reference, TrainingConfig)
+        and config.phases != reference.phases
+    ):
+        for fields, of in ((ours, config), (theirs, reference)):
+            for name in ("phases", *REPLACED_BY_PHASES):
+                del fields[name]
+            fields["training"] = ", then ".join(map(str, of.course))
     return [
-        f"{name} {value if value != '' else 'none'} instead of {reference[name]}"
-        for name, value in config.model_dump().items()
-        if value != reference[name]
+        f"{name} {value if value != '' else 'none'} instead of {theirs[name]}"
+        for name, value in ours.items()
+        if value != theirs[name]
     ]

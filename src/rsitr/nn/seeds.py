@@ -16,11 +16,21 @@ def derive(seed: int, *use: str | int) -> int:
 
 
 @contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """Run a block under a torch CPU seed and leave the global generator as it was."""
-    state = torch.random.get_rng_state()
-    torch.random.manual_seed(seed)
+def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
+    """Run a block under a seed of torch's CPU generator and of that of ``device``, and leave both as they were.
+
+    No other generator is touched: a seed for every GPU, which ``torch.manual_seed`` sets, would end the stream that a
+    training on one of them draws its dropout from.
+    """
+    generators = [torch.default_generator]
+    if device != "cpu":
+        torch.cuda.init()
+        generators.append(torch.cuda.default_generators[torch.device(device).index or 0])
+    states = [generator.get_state() for generator in generators]
+    for generator in generators:
+        generator.manual_seed(seed)
     try:
         yield
     finally:
-        torch.random.set_rng_state(state)
+        for generator, state in zip(generators, states, strict=True):
+            generator.set_state(state)

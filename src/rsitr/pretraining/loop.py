@@ -167,7 +167,7 @@ class Pretrainer:
         for group in self.optimizer.param_groups:
             group["lr"] = self.spec.learning_rate * learning_rate_factor(self.spec, step, self.steps)
         # Dropout, if a model has any, is a function of step and process.
-        with seeded(derive(self.spec.seed, "step", step, self.ranks.rank)), self.autocast:
+        with seeded(derive(self.spec.seed, "step", step, self.ranks.rank), self.ranks.device), self.autocast:
             images, texts, scale = self.shared(pixels, tokens)[:3]
         usable = self.usable(step, problems)
         images, texts = (self.ranks.gather(features.float())[usable] for features in (images, texts))

@@ -76,6 +76,15 @@ def make_optimizer(method: Method, config: TrainingConfig, phase: Phase) -> torc
     )
 
 
+def train_what_learns(method: Method) -> None:
+    """Training mode for what learns; parts that do not keep their batch statistics and apply no dropout."""
+    method.train()
+    for part in method.modules():
+        parameters = list(part.parameters())
+        if parameters and not any(parameter.requires_grad for parameter in parameters):
+            part.eval()
+
+
 class Trainer:
     """The state of a run, and how it is saved and restored."""
 
@@ -172,7 +181,7 @@ class Trainer:
                     if self.phase.from_best:
                         self.method.load_learned_state(self.best)
                 batches = sample_order(self.train, self.config, self.seed, epoch)[done:]
-                self.method.train()
+                train_what_learns(self.method)
                 images = self.inputs.batches([self.train.image_of[batch] for batch in batches], epoch)
                 for batch, pictures in zip(batches, images, strict=True):
                     loss = self.train_step(batch, pictures)

@@ -12,6 +12,7 @@ from rsitr.methods.base import Batch, Corpus
 from rsitr.methods.configure import configure
 from rsitr.nn.losses import matching_loss, triplet_loss
 from rsitr.nn.seeds import seeded
+from rsitr.params import REPLACED_BY_PHASES
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "two trees", "a red dot"]
 CORPUS = Corpus(CAPTIONS, np.array([0, 1, 2, 2]))
@@ -25,11 +26,14 @@ STAGED = {
 
 @pytest.fixture
 def build(tiny_settings):
+    small = {name: value for name, value in tiny_settings.items() if name not in REPLACED_BY_PHASES}
+    small["image_size"] = 64
+
     def make(name="camp-bce", variant="", **settings):
         cls = get_method(name)
         with seeded(0):
             # 64 pixels are four regions.
-            return cls.build(configure(cls, variant, tiny_settings | {"image_size": 64} | settings), CORPUS)
+            return cls.build(configure(cls, variant, small | settings), CORPUS)
 
     return make
 

@@ -310,6 +310,26 @@ def test_a_phase_over_other_parameters_starts_a_new_one(project, make_spec):
     assert set(gathered(trainer).values()) == {3.0}
 
 
+def test_what_does_not_learn_keeps_its_batch_statistics_and_drops_nothing(project, make_spec):
+    """Only the text learns in the second phase: what the images go through is as after the first."""
+    seen = {}
+    trainer = build(project, make_spec, phases=PARTS[:2], schedule="step")
+    step = trainer.train_step
+
+    def watched(batch, pictures):
+        seen[trainer.step] = {name: value.clone() for name, value in trainer.method.state_dict().items()}
+        seen[trainer.step] |= {name: part.training for name, part in trainer.method.named_modules()}
+        return step(batch, pictures)
+
+    trainer.train_step = watched
+    trainer.run()
+    statistics = [name for name in seen[0] if name.startswith("backbone.") and "running" in name]
+    assert statistics
+    assert not all(torch.equal(seen[0][name], seen[3][name]) for name in statistics)
+    assert all(torch.equal(seen[3][name], trainer.method.state_dict()[name]) for name in statistics)
+    assert (seen[0]["backbone"], seen[3]["backbone"], seen[3]["text"]) == (True, False, True)
+
+
 @pytest.mark.parametrize("phases", [RATES, PARTS], ids=["of rates", "of parts"])
 @pytest.mark.parametrize("at", [2, 3, 5, 6])
 def test_a_run_killed_in_any_phase_ends_with_the_same_weights(phases, at, project, make_spec, monkeypatch):
