@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import glob
 import os
+from itertools import takewhile
 
 from rsitr.errors import ParamsError
 
@@ -14,7 +15,11 @@ def gpus() -> int:
     """Number of NVIDIA devices that this process may use."""
     visible = os.environ.get("CUDA_VISIBLE_DEVICES")
     found = len(glob.glob("/dev/nvidia[0-9]*"))  # noqa: PTH207 - a device needs no path object
-    return found if visible is None else min(found, len([part for part in visible.split(",") if part.strip()]))
+    if visible is None:
+        return found
+    # CUDA reads the list up to the first entry that is no device, such as -1.
+    named = takewhile(lambda entry: entry and not entry.startswith("-"), map(str.strip, visible.split(",")))
+    return min(found, len([*named]))
 
 
 def cells_per_gpu() -> int:

@@ -131,10 +131,13 @@ def _claim(folder: str, devices: int, per_gpu: str, queue: multiprocessing.Queue
     os.environ["RSITR_CELLS_PER_GPU"] = per_gpu
     import torch
 
-    torch.cuda.device_count = lambda: devices
+    used: list[int] = []
+    torch.cuda.device_count, torch.cuda.set_device = lambda: devices, used.append
     from rsitr.stages import setup as runtime
 
-    queue.put(runtime._claim_gpu())
+    device = runtime._claim_gpu()
+    assert [f"cuda:{index}" for index in used] == [device]
+    queue.put(device)
     stay.wait(30)
 
 

@@ -118,7 +118,7 @@ class Pretrainer:
 
     def restore(self) -> bool:
         """Continue from the state file, if there is one and it belongs to this code, these shards and this spec."""
-        state = read_state(self.state_path, self.identity, "cpu")
+        state = read_state(self.state_path, self.identity)
         if state is None:
             return False
         self.model.load_state_dict(state["model"])

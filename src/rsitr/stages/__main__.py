@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 
 from rsitr.errors import RecordError, RsitrError
+from rsitr.gpus import gpus
 from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec
 from rsitr.records.code import Sources
@@ -67,9 +68,21 @@ def _because() -> str:
     return "the sources have changed since this job was planned. Run the same command again"
 
 
+def check_devices() -> None:
+    """Raise ``RsitrError`` where there are GPUs that torch cannot use: nobody waits for days on a CPU unawares."""
+    import torch
+
+    if gpus() and not torch.cuda.is_available():
+        raise RsitrError(
+            f"{gpus()} NVIDIA devices are here, but torch {torch.__version__} cannot use them: install a driver that is "
+            "new enough for it, or set CUDA_VISIBLE_DEVICES=-1 to compute on the CPU"
+        )
+
+
 def compute(spec: ArtefactSpec, stages: list[str]) -> None:
     """Compute an artefact; ``stages`` are those of a cell."""
     check = CodeCheck(spec)
+    check_devices()
     match spec:
         case Spec():
             if "train" in stages:

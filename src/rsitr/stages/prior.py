@@ -122,14 +122,14 @@ class SceneTrainer:
 
     def restore(self) -> bool:
         """Continue from the state file, if there is one and it belongs to this code, these parameters and images."""
-        state = read_state(self.state_path, self.identity, self.device)
+        state = read_state(self.state_path, self.identity)
         if state is None:
             return False
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        torch.random.set_rng_state(state["random"].cpu())
+        torch.random.set_rng_state(state["random"])
         if state["cuda_random"] is not None:
-            torch.cuda.set_rng_state(state["cuda_random"].cpu(), self.device)
+            torch.cuda.set_rng_state(state["cuda_random"], self.device)
         self.step, self.loss_sum, self.seconds = state["progress"]
         self.history[:] = state["history"]
         return True

@@ -24,8 +24,8 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
         file.write(buffer.getbuffer())
 
 
-def read_state(path: Path, identity: list[str], device: str) -> dict[str, Any] | None:
-    """The state at ``path``; None where there is none, or one of another ``identity``.
+def read_state(path: Path, identity: list[str]) -> dict[str, Any] | None:
+    """The state at ``path``, on the CPU: a GPU need not hold it twice. None where there is none of ``identity``.
 
     One that is damaged is set aside, which costs time and not correctness.
     """
@@ -35,5 +35,5 @@ def read_state(path: Path, identity: list[str], device: str) -> dict[str, Any] |
     if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
         print(f"{set_aside(path)} is damaged: training begins again", file=sys.stderr)
         return None
-    state: dict[str, Any] = torch.load(io.BytesIO(content[DIGEST:]), map_location=device, weights_only=True)
+    state: dict[str, Any] = torch.load(io.BytesIO(content[DIGEST:]), map_location="cpu", weights_only=True)
     return state if state["identity"] == identity else None

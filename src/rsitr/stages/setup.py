@@ -55,6 +55,7 @@ def _claim_gpu() -> str:
             except Timeout:
                 continue
             _held.append(lock)  # until this process ends
+            torch.cuda.set_device(index)  # or what names no device would use the first one
             return f"cuda:{index}"
         time.sleep(1)
 

@@ -152,7 +152,7 @@ class Trainer:
 
     def restore(self) -> bool:
         """Continue from the state file, if there is one and it belongs to this code and these parameters."""
-        state = read_state(self.state_path, self.identity, self.device)
+        state = read_state(self.state_path, self.identity)
         if state is None:
             return False
         self.method.load_learned_state(state["model"])
@@ -161,11 +161,11 @@ class Trainer:
         self.start_phase(max(self.step - 1, 0) // self.steps_per_epoch)
         self.optimizer.load_state_dict(state["optimizer"])
         self.scaler.load_state_dict(state["scaler"])
-        torch.random.set_rng_state(state["random"].cpu())
+        torch.random.set_rng_state(state["random"])
         if state["cuda_random"] is not None:
-            torch.cuda.set_rng_state(state["cuda_random"].cpu(), self.device)
+            torch.cuda.set_rng_state(state["cuda_random"], self.device)
         self.history = [Epoch(**epoch) for epoch in state["history"]]
-        self.best = {name: value.cpu() for name, value in state["best"].items()}
+        self.best = state["best"]
         return True
 
     def run(self) -> None:

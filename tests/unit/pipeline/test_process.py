@@ -134,6 +134,14 @@ def test_other_code_than_that_of_the_spec_is_refused_before_anything_is_computed
     assert not any(path.exists() for path in spec.outputs)
 
 
+def test_gpus_that_torch_cannot_use_stop_a_job_before_it_becomes_a_record(project, monkeypatch):
+    monkeypatch.setattr(entry, "gpus", lambda: 2)
+    spec = spec_of(load_params(), VSE)
+    with pytest.raises(RsitrError, match=r"2 NVIDIA devices are here, but torch \S+ cannot use them: install a driver"):
+        entry.compute(spec, ["train", "evaluate"])
+    assert not any(path.exists() for path in spec.outputs)
+
+
 def test_a_job_of_other_code_ends_with_a_message_and_status_1(project, capfd):
     spec = edited(spec_of(load_params(), VSE), "trained")
     with pytest.raises(RsitrError, match="has no new record: see the message above"):
