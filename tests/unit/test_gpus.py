@@ -8,7 +8,9 @@ from rsitr import gpus
 from rsitr.errors import ParamsError
 
 
-@pytest.mark.parametrize(("visible", "expected"), [(None, 2), ("0", 1), ("", 0), ("0,1,2", 2), ("-1", 0), ("0,-1,1", 1), ("1, 0", 2)])
+@pytest.mark.parametrize(
+    ("visible", "expected"), [(None, 2), ("0", 1), ("", 0), ("0,1,2", 2), ("-1", 0), ("0,-1,1", 1), ("1, 0", 2)]
+)
 def test_devices_that_may_be_used(visible, expected, monkeypatch):
     monkeypatch.setattr(gpus.glob, "glob", lambda pattern: ["/dev/nvidia0", "/dev/nvidia1"])
     if visible is None:

@@ -74,8 +74,8 @@ def check_devices() -> None:
 
     if gpus() and not torch.cuda.is_available():
         raise RsitrError(
-            f"{gpus()} NVIDIA devices are here, but torch {torch.__version__} cannot use them: install a driver that is "
-            "new enough for it, or set CUDA_VISIBLE_DEVICES=-1 to compute on the CPU"
+            f"{gpus()} NVIDIA devices are here, but torch {torch.__version__} cannot use them: install a driver that "
+            "is new enough for it, or set CUDA_VISIBLE_DEVICES=-1 to compute on the CPU"
         )
 
 
