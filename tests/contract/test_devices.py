@@ -1,0 +1,187 @@
+"""No method names a device of its own: every one computes on a GPU that is not here, with tensors that hold no numbers.
+
+torch's fake tensors have shapes, types and devices, and operations on them fail where those do not go together, as they
+do on a real GPU.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from typing import Any
+from unittest.mock import patch
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch._subclasses.fake_tensor import DataDependentOutputException, DynamicOutputShapeException, FakeTensorMode
+from torch.nn import functional as F
+
+from rsitr.methods import registry
+from rsitr.methods.base import Batch, Method
+from rsitr.methods.triplet import TripletLoss
+from tests.contract.test_methods import CAPTIONS, CORPUS, build  # noqa: F401 - a fixture
+
+READS = {
+    "camp-bce": "a buffer that a checkpoint holds says which phase the model is in",
+    "camp-triplet": "a buffer that a checkpoint holds says which phase the model is in",
+    "chance": "its numbers are drawn on the CPU, so that every machine has the same",
+    "envlf": "negatives are drawn for the images that have any",
+    "mtgfe": "negatives are drawn for the images that have any",
+    "swan": "the groups of words that are real are computed, and no others",
+}
+"""Methods whose course depends on numbers, which a fake tensor does not have."""
+NAMES = sorted(set(registry()) - set(READS))
+
+
+class Packed:
+    """Stands for a packed sequence, whose length depends on numbers that a fake tensor does not have."""
+
+    def __init__(self, states: Tensor, lengths: Tensor, **_: Any):
+        assert lengths.device.type == "cpu", "torch wants the lengths on the CPU"
+        self.states = states
+
+
+def unpacked(packed: Packed, **_: Any) -> tuple[Tensor, None]:
+    return packed.states, None
+
+
+def unsorted(fragments: Tensor) -> tuple[Tensor, Tensor]:
+    return fragments, torch.arange(len(fragments), device=fragments.device)
+
+
+class StandInGRU(nn.Module):
+    """Stands for a GRU, which asks the driver of the GPU whether it can compute it: the same weights, shapes and types."""
+
+    def __init__(self, gru: nn.GRU):
+        super().__init__()
+        self.gru, self.bidirectional = gru, gru.bidirectional
+        self.width = gru.hidden_size * (2 if gru.bidirectional else 1)
+
+    def forward(self, packed: Packed) -> tuple[Packed, None]:
+        states = F.linear(packed.states, self.gru.weight_ih_l0, self.gru.bias_ih_l0)[..., : self.width]
+        return Packed(states, torch.empty(0, device="cpu")), None
+
+
+def parts(module: nn.Module) -> Iterator[nn.Module]:
+    """A module and all inside it, also those that are hidden from optimiser and checkpoint."""
+    for part in module.modules():
+        yield part
+        for value in vars(part).values():
+            for hidden in value if isinstance(value, tuple | list) else ():
+                if isinstance(hidden, nn.Module):
+                    yield from parts(hidden)
+
+
+def fake(tensor: Tensor) -> Tensor:
+    return torch.empty(tensor.shape, dtype=tensor.dtype, device="cuda")
+
+
+def move(method: nn.Module) -> None:
+    """Put a method on the fake GPU, as ``to`` does; its numbers are lost."""
+    moved: dict[int, nn.Parameter] = {}
+    kept = []  # so that no two parameters have one id
+    for part in parts(method):
+        for name, parameter in part._parameters.items():
+            if parameter is not None and id(parameter) not in {id(each) for each in moved.values()}:
+                kept.append(parameter)
+                part._parameters[name] = moved.setdefault(
+                    id(parameter), nn.Parameter(fake(parameter), requires_grad=parameter.requires_grad)
+                )
+        for name, buffer in part._buffers.items():
+            if buffer is not None:
+                part._buffers[name] = fake(buffer)
+        for name, child in part._modules.items():
+            if isinstance(child, nn.GRU) and not isinstance(part, StandInGRU):
+                part._modules[name] = StandInGRU(child)
+
+
+@contextmanager
+def fake_gpu() -> Iterator[None]:
+    """Every tensor that is made is a fake one, and no other may take part."""
+    with ExitStack() as stack:
+        for name, stand_in in (("pack_padded_sequence", Packed), ("pad_packed_sequence", unpacked)):
+            stack.enter_context(patch(f"rsitr.nn.text.{name}", stand_in))
+        # Margins come from a matrix in memory, and sequences are sorted by their lengths.
+        stack.enter_context(
+            patch.object(TripletLoss, "margins", lambda self, batch: torch.empty(len(batch.captions), 1))
+        )
+        stack.enter_context(patch("rsitr.methods.scan._by_length", unsorted))
+        stack.enter_context(patch("rsitr.methods.scan._trimmed", lambda fragments: fragments))
+        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=False))
+        yield
+
+
+Build = Callable[[str], Method]
+
+
+@pytest.fixture
+def fresh(build: Any) -> Build:  # noqa: F811
+    """Methods of one's own: what was on the fake GPU has lost its numbers."""
+    return lambda name: build.__wrapped__(name, "")
+
+
+def compute(method: Method, tokens: Tensor) -> None:
+    """Loss, encodings and scores of a method on the fake GPU."""
+    size, count = method.pixels.size, len(tokens)
+    with fake_gpu():
+        move(method)
+        places = torch.empty(count, dtype=torch.int64, device="cuda")
+        images = torch.empty(count, 3, size, size, device="cuda")
+        batch = Batch(images, fake(tokens), places, places, 0, torch.empty(count, count, device="cuda"))
+        with torch.autocast("cuda", torch.bfloat16):
+            loss = method.train().loss(batch)
+        assert (loss.device.type, loss.dtype) == ("cuda", torch.float32)
+        method.eval()
+        with torch.no_grad():
+            scores = method.score(method.encode_images(images), method.encode_texts(batch.tokens))
+        assert scores.device.type == "cuda"
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_method_computes_on_the_device_of_its_tensors(name: str, fresh: Build) -> None:
+    method = fresh(name)
+    compute(method, method.tokenize(CAPTIONS))
+
+
+@pytest.mark.parametrize("name", READS)
+def test_no_other_method_could(name: str, fresh: Build) -> None:
+    """One that does no longer read numbers belongs among the others."""
+    method = fresh(name)
+    with pytest.raises((DynamicOutputShapeException, DataDependentOutputException, AttributeError)):
+        compute(method, method.tokenize(CAPTIONS))
+
+
+class Planted(nn.Module):
+    """A part of a method with a fault."""
+
+    def __init__(self, inner: nn.Module, fault: str):
+        super().__init__()
+        self.inner, self.fault = inner, fault
+        self.plain = torch.ones(1)
+
+    def forward(self, images: Tensor) -> Tensor:
+        found = self.inner(images)
+        match self.fault:
+            case "a constant made on the CPU":
+                return found + torch.arange(found.shape[-1])
+            case "a tensor that is not a buffer":
+                return found * self.plain
+            case "a way over the CPU":
+                return found.cpu()
+        return found
+
+
+@pytest.mark.parametrize("fault", ["a constant made on the CPU", "a tensor that is not a buffer", "a way over the CPU"])
+def test_a_fault_is_found(fault: str, fresh: Build) -> None:
+    method = fresh("vse")
+    method.backbone = Planted(method.backbone, fault)
+    with pytest.raises((RuntimeError, AssertionError), match=r"device|FakeTensor"):
+        compute(method, method.tokenize(CAPTIONS))
+
+
+def test_a_target_on_the_cpu_is_found(fresh: Build, monkeypatch: pytest.MonkeyPatch) -> None:
+    method = fresh("clip-ft")
+    monkeypatch.setattr(method, "loss", lambda batch: F.cross_entropy(method.batch_scores(batch), torch.arange(4)))
+    with pytest.raises(RuntimeError, match="device"):
+        compute(method, method.tokenize(CAPTIONS))
