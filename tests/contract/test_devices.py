@@ -51,7 +51,7 @@ def unsorted(fragments: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class StandInGRU(nn.Module):
-    """Stands for a GRU, which asks the driver of the GPU whether it can compute it: the same weights, shapes and types."""
+    """Stands for a GRU, which asks the driver of the GPU what it can compute: the same weights, shapes and types."""
 
     def __init__(self, gru: nn.GRU):
         super().__init__()
@@ -103,9 +103,7 @@ def fake_gpu() -> Iterator[None]:
         for name, stand_in in (("pack_padded_sequence", Packed), ("pad_packed_sequence", unpacked)):
             stack.enter_context(patch(f"rsitr.nn.text.{name}", stand_in))
         # Margins come from a matrix in memory, and sequences are sorted by their lengths.
-        stack.enter_context(
-            patch.object(TripletLoss, "margins", lambda self, batch: torch.empty(len(batch.captions), 1))
-        )
+        stack.enter_context(patch.object(TripletLoss, "margins", lambda self, batch: torch.empty(4, 4)))
         stack.enter_context(patch("rsitr.methods.scan._by_length", unsorted))
         stack.enter_context(patch("rsitr.methods.scan._trimmed", lambda fragments: fragments))
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=False))
@@ -129,9 +127,10 @@ def compute(method: Method, tokens: Tensor) -> None:
         places = torch.empty(count, dtype=torch.int64, device="cuda")
         images = torch.empty(count, 3, size, size, device="cuda")
         batch = Batch(images, fake(tokens), places, places, 0, torch.empty(count, count, device="cuda"))
-        with torch.autocast("cuda", torch.bfloat16):
-            loss = method.train().loss(batch)
-        assert (loss.device.type, loss.dtype) == ("cuda", torch.float32)
+        if method.trainable:
+            with torch.autocast("cuda", torch.bfloat16):
+                loss = method.train().loss(batch)
+            assert (loss.device.type, loss.dtype) == ("cuda", torch.float32)
         method.eval()
         with torch.no_grad():
             scores = method.score(method.encode_images(images), method.encode_texts(batch.tokens))
@@ -145,8 +144,8 @@ def test_a_method_computes_on_the_device_of_its_tensors(name: str, fresh: Build)
 
 
 @pytest.mark.parametrize("name", READS)
-def test_no_other_method_could(name: str, fresh: Build) -> None:
-    """One that does no longer read numbers belongs among the others."""
+def test_a_method_that_reads_numbers_does_so(name: str, fresh: Build) -> None:
+    """One that no longer does belongs among the others."""
     method = fresh(name)
     with pytest.raises((DynamicOutputShapeException, DataDependentOutputException, AttributeError)):
         compute(method, method.tokenize(CAPTIONS))
