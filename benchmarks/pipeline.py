@@ -186,7 +186,8 @@ def plain_rate(spec: Spec) -> float:
         loss = method.loss(Batch(images, tokens, image_of[batch], batch, 0))
         optimizer.zero_grad()
         loss.backward()
-        torch.nn.utils.clip_grad_norm_(method.parameters(), config.clip_norm)
+        if config.clip_norm is not None:
+            torch.nn.utils.clip_grad_norm_(method.parameters(), config.clip_norm)
         optimizer.step()
     return steps / (time.perf_counter() - started)
 

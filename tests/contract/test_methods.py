@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -13,14 +14,16 @@ import pytest
 import torch
 from pydantic import ValidationError
 
+from rsitr.datasets import registry as datasets
 from rsitr.datasets.table import DatasetFacts
 from rsitr.errors import ParamsError
 from rsitr.methods import entry, get_method, registry
 from rsitr.methods.base import Batch, Corpus, Method, MethodConfig, TrainingConfig
-from rsitr.methods.configure import changed_settings, configure
+from rsitr.methods.configure import changed_settings, configure, published_row
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.seeds import seeded
 from rsitr.params import NAME, REPLACED_BY_PHASES
+from rsitr.records.cell import Published
 from rsitr.tables.published import load, lookup
 
 NAMES = list(registry())
@@ -50,6 +53,14 @@ def build(tiny_settings, tiny_bert, tiny_clip):
             return cls.build(configure(cls, variant, fields), CORPUS)
 
     return built
+
+
+def printed(published: Published) -> Any:
+    """The printed mean recalls that a key fits, one row for each dataset."""
+    rows = load().query("metric == 'mr'")
+    for field, value in published.model_dump(exclude_defaults=True).items():
+        rows = rows[rows[field].eq(value)]
+    return rows
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -94,10 +105,15 @@ class TestDeclaration:
     def test_published_rows_are_of_the_same_queries(self, name: str) -> None:
         cls = get_method(name)
         for variant, published in cls.published.items():
-            rows = load().query("metric == 'mr'")
-            for field, value in published.model_dump(exclude_defaults=True).items():
-                rows = rows[rows[field].eq(value)]
-            assert set(rows["task"]) == {TASKS[configure(cls, variant, {}).query]}
+            assert set(printed(published)["task"]) == {TASKS[configure(cls, variant, {}).query]}
+
+    def test_what_it_sets_on_a_dataset_is_valid_and_changes_something(self, name: str) -> None:
+        cls = get_method(name)
+        for key in cls.of_dataset:
+            dataset, _, variant = key.partition("@")
+            assert dataset in datasets()
+            assert variant in ("", *cls.variants)
+            assert configure(cls, variant, {}, dataset) != configure(cls, variant, {})
 
     def test_it_says_whether_it_supports_a_dataset(self, name: str) -> None:
         supported, reason = get_method(name).supports(FACTS)
@@ -165,6 +181,53 @@ class TestConfiguration:
                 method.load_learned_state(dict(list(state.items())[1:]))
 
 
+CONFESSION = r"[^.:;]*\b(?:stands? for|instead of|reconstructions?|reconstructed|ours)\b[^.:;]*"
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if get_method(name).published])
+class TestDepartures:
+    """What the docstring of a method with a published row admits, its records say too."""
+
+    def departures(self, name: str, build: Any) -> set[str]:
+        """Of a method in all its configurations."""
+        return {text for variant in ("", *get_method(name).variants) for text in build(name, variant).departures}
+
+    def test_what_a_docstring_admits_is_among_them(self, name: str, build: Any) -> None:
+        classes = [cls for cls in get_method(name).__mro__ if cls.__module__.startswith("rsitr.methods")]
+        texts = [text for cls in classes for text in (cls.__doc__, sys.modules[cls.__module__].__doc__) if text]
+        admitted = {found for text in texts for found in re.findall(CONFESSION, " ".join(text.split()))}
+        said = [set(re.findall(r"[a-z]{4,}", text.lower())) for text in self.departures(name, build)]
+        for sentence in admitted:
+            words = set(re.findall(r"[a-z]{4,}", sentence.lower())) - {"instead", "stands", "authors", "code", "their"}
+            assert any(len(words & other) > 1 for other in said), f"departures say nothing of {sentence.strip()!r}"
+
+    def test_each_is_a_phrase_said_once(self, name: str, build: Any) -> None:
+        for variant in ("", *get_method(name).variants):
+            said = build(name, variant).departures
+            assert len(set(said)) == len(said)
+            assert all(re.fullmatch(r"\S.{1,118}[^.\s]", text) for text in said)
+
+
+@pytest.mark.parametrize(
+    "name", ["vse++", "vse", "pir-itr-soft", "galr", "swan", "lw-mcr", "camp-bce", "clip-ft", "pir-clip"]
+)
+def test_autocast_is_a_departure_until_it_is_switched_off(name, build):
+    method = build(name, "")
+    said, config = method.departures, method.config
+    method.config = config.model_copy(update={"autocast": False})
+    assert set(said) - set(method.departures) == {"autocast to bfloat16 in training, on GPUs"}
+    method.config = config
+
+
+def test_no_two_configurations_claim_the_same_published_row():
+    owners = {}
+    for name in NAMES:
+        for variant, published in get_method(name).published.items():
+            for line in printed(published).index:
+                owners.setdefault(line, []).append(f"{name}@{variant}")
+    assert {line: names for line, names in owners.items() if len(names) > 1} == {}
+
+
 @pytest.mark.parametrize(("name", "variant"), TRAINABLE)
 class TestTraining:
     def test_loss_is_finite_and_reaches_every_part(self, name: str, variant: str, build: Any) -> None:
@@ -182,7 +245,7 @@ class TestTraining:
         assert all(torch.isfinite(grad).all() for grad in gradients.values() if grad is not None)
         reached = {key.split(".")[0] for key, grad in gradients.items() if grad is not None and grad.any()}
         parts = {key.split(".")[0] for key in gradients}
-        assert {part for part in parts if part != "log_temperature"} <= reached
+        assert parts - {"log_temperature", "temperature"} <= reached
 
     def test_it_takes_the_tokens_of_a_frozen_backbone(self, name: str, variant: str, build: Any) -> None:
         method = build(name, variant).eval()
@@ -215,6 +278,26 @@ class TestConfigure:
         assert configure(cls, "", {}).objective == "contrastive"
         assert configure(cls, "swin-bert-triplet", {}).objective == "triplet"
         assert configure(cls, "swin-bert-triplet", {"objective": "contrastive"}).objective == "contrastive"
+
+    def test_what_the_authors_set_on_a_dataset_is_published_there(self) -> None:
+        hvsa, amfmn = get_method("hvsa"), get_method("amfmn-soft")
+        assert configure(hvsa, "", {}).learning_rate == 1e-3
+        on_rsitmd = configure(hvsa, "", {}, "rsitmd")
+        assert on_rsitmd.learning_rate == 5e-4
+        assert changed_settings(hvsa, "", on_rsitmd, "rsitmd") == []
+        assert changed_settings(hvsa, "", on_rsitmd, "rsicd") == ["learning_rate 0.0005 instead of 0.001"]
+        assert configure(hvsa, "", {"learning_rate": 0.1}, "rsitmd").learning_rate == 0.1
+        assert configure(get_method("galr"), "", {}, "rsitmd").epochs == 20
+        assert configure(amfmn, "released", {}, "rsitmd").learning_rate == 2e-4
+        assert configure(amfmn, "", {}, "rsitmd").learning_rate == 1e-4
+
+    def test_a_variant_that_claims_no_row_has_none(self) -> None:
+        galr = get_method("galr")
+        assert published_row(galr, "", galr.Config()) == galr.published[""]
+        assert published_row(galr, "released", configure(galr, "released", {})) is None
+        # A name that params.yaml gives to settings of the default.
+        assert published_row(galr, "shorter", galr.Config(epochs=2)) == galr.published[""]
+        assert published_row(galr, "shorter", galr.Config(query="joint")) is None
 
     def test_settings_must_fit(self) -> None:
         cls = get_method("chance")

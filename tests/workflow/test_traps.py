@@ -47,7 +47,7 @@ def test_gpu_and_cpu_are_capped_without_a_profile(finished: tuple[Project, str])
 def test_clone_without_metadata_does_not_certify_stale_numbers(project: Project) -> None:
     """Trap 3: Snakemake without its metadata sees file times only."""
     shutil.rmtree(project.path / ".snakemake")
-    project.edit("src/rsitr/methods/vse.py", "self.log_temperature.exp()", "self.log_temperature.exp() * 1.0")
+    project.edit("src/rsitr/methods/vse.py", "self.temperature())", "self.temperature() * 1.0)")
     assert project.planned("all") == {"scenes-b/vse/0"}
     project.run("rsitr", "tables", "tiny", "--only", "comparison")
     assert "made by other code" in (project.path / "results/tables/tiny/comparison.md").read_text()

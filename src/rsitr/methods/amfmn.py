@@ -7,87 +7,59 @@ Z. Yuan et al., "Exploring a Fine-Grained Multiscale Method for Cross-Modal Remo
 from __future__ import annotations
 
 from abc import abstractmethod
-from itertools import product
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.methods.amfmn_query_text import QueryEncoder
-from rsitr.methods.base import Optimizer, method
-from rsitr.methods.dual_encoder import DualEncoderConfig, PyramidEncoder
-from rsitr.methods.triplet import TripletConfig
-from rsitr.nn.pyramid import Form
+from rsitr.methods.amfmn_settings import ABLATIONS, BRANCHES, MARGINS, OF_DATASET, RELEASED, AMFMNConfig
+from rsitr.methods.base import method, those
+from rsitr.methods.dual_encoder import PyramidEncoder
 from rsitr.nn.text import GRUEncoder
 from rsitr.records.cell import Published
 
 
-class AMFMNConfig(DualEncoderConfig, TripletConfig):
-    """Defaults of section V-B; margin and decay are those of Table II's row, which is Table V's best."""
-
-    epochs: int = Field(150, ge=1)
-    optimizer: Optimizer = "adam"
-    learning_rate: float = Field(1e-4, gt=0)
-    step_epochs: int = Field(20, ge=1)
-    step_factor: float = Field(0.7, gt=0)
-    augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "rotate-crop"
-    image_size: int = Field(256, ge=16)
-    text_encoder: Literal["gru", "bigru"] = "bigru"  # type: ignore[assignment]
-    text_pool: Literal["last", "mean"] = "mean"
-    text_width: int = Field(512, ge=1)
-    width: int = Field(512, ge=1)
-    margin: float = Field(0.6, gt=0)
-    margin_type: Literal["fixed", "dynamic"] = "dynamic"
-    form: Form = "paper"
-    """Whether MVSA and the guidance follow the paper or the authors' code."""
-    low_levels: int = Field(3, ge=1)
-    """How many levels of the backbone are low features; two more are high ones."""
-    visual: Literal["mvsa", "global"] = "mvsa"
-    """Image features: filtered by MVSA, F_v, or not, v(g) (Table VI)."""
-    guided: bool = True
-    """Whether the image guides the text, s(v) and k(v), or not, s(g) and k(g) (Table VI)."""
-    fusion: Literal["gate", "mean"] = "gate"
-    """How sentence and keywords are fused: Eq. 27, or their mean (m5 and m8 of Table VI)."""
-    text_head: bool = False
-    """A linear layer and ReLU on the text, which the authors' code has."""
-
-
-RELEASED: dict[str, Any] = {
-    "form": "released",
-    "low_levels": 2,
-    "epochs": 70,
-    "batch_size": 100,
-    "text_encoder": "gru",
-    "text_pool": "last",
-    "text_width": 2400,
-    "text_head": True,
-    "margin": 0.2,
-    "margin_type": "fixed",
-    "negatives": "all",
-}
-"""What the authors' code trains. Its skip-thoughts are unavailable; a GRU of the same width replaces them."""
-
-
 class AMFMN(PyramidEncoder):
-    """The frame: F_v of images, s and k of texts, and for each pair the cosine of F_v and the guided, fused text.
+    """The frame: F_v of images, s and k of texts, and for each pair the score of F_v and the guided, fused text.
 
     The loss is Eq. 30, or Eq. 28 with a fixed margin.
     """
 
     Config: ClassVar[type[AMFMNConfig]] = AMFMNConfig
     config: AMFMNConfig
+    of_dataset: ClassVar[dict[str, dict[str, Any]]] = OF_DATASET
     text: QueryEncoder  # type: ignore[assignment]
 
     def __init__(self, config: AMFMNConfig, text: GRUEncoder):
         super().__init__(config, text)
         width = config.width
-        self.text = QueryEncoder(text, config.query, width, config.text_head)
+        self.text = QueryEncoder(text, config.text_mode, width, config.text_head)
         if config.visual == "mvsa":
             self.mvsa = self.make_mvsa()
-        if config.query == "joint" and config.fusion == "gate":
+        if config.text_mode == "joint" and config.fusion == "gate":
             self.gate = nn.Linear(2 * width, width)
+
+    @property
+    def departures(self) -> list[str]:
+        """From the paper, or for ``released`` from the authors' code."""
+        config, paper = self.config, self.config.form == "paper"
+        dynamic, mode = config.margin_type == "dynamic", config.text_mode
+        largest, summed = config.negatives == "hardest", config.negatives == "all"
+        mvsa = paper and config.visual == "mvsa"
+        found = {
+            "a GRU of words as wide as the skip-thoughts of the authors' code": not paper,
+            "cosine, as in the authors' code, where Eqs. 1-4 have a product": paper and config.score == "cosine",
+            "a sentence feeds no keyword branch, as in Table VI; in section V-C it does": paper and mode == "sentence",
+            "keywords feed no sentence branch, as in Table VI; in section V-C they do": paper and mode == "keywords",
+            "hardest negative of Eq. 30 by its violation; the paper leaves it open": dynamic and largest,
+            "S of the negative's caption and image in both sums of Eq. 30; the paper leaves it open": dynamic,
+            "not the sum over all negatives of Eq. 28": not dynamic and not summed,
+            "three channels in MVSA, as in the authors' code; the paper states no number": mvsa,
+            "a linear layer from the cells of MVSA to the mask, as in the authors' code": mvsa,
+        }
+        return [*super().departures, *those(found)]
 
     @abstractmethod
     def guide(self, images: Tensor, texts: Tensor) -> Tensor:
@@ -95,8 +67,12 @@ class AMFMN(PyramidEncoder):
 
     @property
     def guides_direction(self) -> bool:
-        """Whether the image changes the direction of a text on its own; the cosine ignores its length."""
+        """Whether the image changes more of a text on its own than its length, which a cosine ignores."""
         return self.config.guided
+
+    def direction(self, vectors: Tensor) -> Tensor:
+        """Vectors [..., D] as they are compared: of unit length for a cosine."""
+        return vectors if self.config.score == "dot" else F.normalize(vectors, dim=-1)
 
     def encode_images(self, images: Tensor) -> Tensor:
         """F_v [B, D], or v(g)."""
@@ -113,13 +89,12 @@ class AMFMN(PyramidEncoder):
         return self.text(tokens)
 
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
-        """Cosine [I, C] of F_v and F_t, the text of each pair (Eq. 4)."""
+        """Cosine [I, C] of F_v and F_t, the text of each pair (Eq. 4), or their dot product."""
         images, texts = images.float(), texts.float()
-        directions = F.normalize(images, dim=1)
         if texts.ndim == 2 and not self.guides_direction:
-            return directions @ F.normalize(texts, dim=1).t()
+            return self.direction(images) @ self.direction(texts).t()
         fused = self.fuse(images, texts)
-        return torch.einsum("id,icd->ic", directions, F.normalize(fused, dim=2))
+        return torch.einsum("id,icd->ic", self.direction(images), self.direction(fused))
 
     def fuse(self, images: Tensor, texts: Tensor) -> Tensor:
         """F_t [I, C, D] of all pairs: Eqs. 26 and 27 of the guided sentence and keywords, or the only one present."""
@@ -141,7 +116,7 @@ class AMFMN(PyramidEncoder):
 class AMFMNSoft(AMFMN):
     """AMFMN (Z. Yuan et al., IEEE TGRS 2022) with soft attention: section III-D1, Eq. 20; Table II."""
 
-    variants: ClassVar[dict[str, dict[str, Any]]] = {"released": RELEASED}
+    variants: ClassVar[dict[str, dict[str, Any]]] = {"released": RELEASED, **BRANCHES}
     published: ClassVar[dict[str, Published]] = {
         "": Published(paper="amfmn2022", table="table2", method="amfmn-soft"),
     }
@@ -164,7 +139,9 @@ class AMFMNSoft(AMFMN):
             return super().score(images, texts)
         images, texts = images.float(), texts.float()
         gates = self.image_gate(images).sigmoid()
-        products = (F.normalize(images, dim=1) * gates) @ texts.t()
+        products = (self.direction(images) * gates) @ texts.t()
+        if self.config.score == "dot":
+            return products
         return products / (gates.square() @ texts.square().t()).clamp(min=1e-16).sqrt()
 
 
@@ -172,7 +149,7 @@ class AMFMNSoft(AMFMN):
 class AMFMNFusion(AMFMN):
     """AMFMN (Z. Yuan et al., IEEE TGRS 2022) with fusion attention: section III-D1, Eqs. 21 and 22; Table II."""
 
-    variants: ClassVar[dict[str, dict[str, Any]]] = {"released": RELEASED}
+    variants: ClassVar[dict[str, dict[str, Any]]] = {"released": RELEASED, **BRANCHES}
     published: ClassVar[dict[str, Published]] = {
         "": Published(paper="amfmn2022", table="table2", method="amfmn-fusion"),
     }
@@ -190,26 +167,6 @@ class AMFMNFusion(AMFMN):
         return features * gates.sigmoid()
 
 
-UNGUIDED = {"guided": False}
-ABLATIONS: dict[str, tuple[str, dict[str, Any]]] = {
-    "m1": ("m1 v(g)+s(g)", UNGUIDED | {"visual": "global"}),
-    "m2": ("m2 v(g)+k(g)", UNGUIDED | {"visual": "global", "query": "keywords"}),
-    "m3": ("m3 Fv+s(g)", UNGUIDED),
-    "m4": ("m4 Fv+k(g)", UNGUIDED | {"query": "keywords"}),
-    "m5": ("m5 Fv+s(g)+k(g)", UNGUIDED | {"query": "joint", "fusion": "mean"}),
-    "m8": ("m8 Fv+s(v)+k(v)", {"query": "joint", "fusion": "mean"}),
-}
-"""Rows of Table VI; m6, m7 and m9 are the method itself on sentences, keywords and both."""
-MARGINS: dict[str, tuple[str, dict[str, Any]]] = {
-    f"alpha-{margin}": (f"alpha={margin}", {"margin": margin, "margin_type": "fixed"}) for margin in (0.4, 0.6, 0.8)
-} | {
-    f"gamma-{margin}-beta-{beta}": (f"gamma={margin} beta={beta}", {"margin": margin, "beta": float(beta)})
-    for margin, beta in product((0.4, 0.6, 0.8), (3, 5, 7))
-    if (margin, beta) != (0.6, 5)
-}
-"""Rows of Table V; gamma = .6 with beta = 5 is the method itself."""
-
-
 def _row(table: str, variant: str = "") -> Published:
     return Published(paper="amfmn2022", table=table, method="amfmn", variant=variant)
 
@@ -219,12 +176,13 @@ class AMFMNSim(AMFMN):
     """AMFMN (Z. Yuan et al., IEEE TGRS 2022) with similarity attention: section III-D1, Eqs. 23-25; Tables II-VI.
 
     The gate of Eq. 25 is one number per pair, and the cosine of Eq. 4 ignores the length of a text: for a sentence
-    alone the gate cancels, and only the attention's linear layer on the text is left. In a joint query the gate weighs
-    the sentence against the keywords. The authors' code has a gate for every feature.
+    alone the gate cancels, and only the attention's linear layer on the text is left (not with ``score: dot``). In a
+    joint query the gate weighs the sentence against the keywords. The authors' code has a gate for every feature.
     """
 
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "released": RELEASED,
+        **BRANCHES,
         **{name: overlay for name, (_, overlay) in (ABLATIONS | MARGINS).items()},
     }
     published: ClassVar[dict[str, Published]] = {
@@ -239,13 +197,13 @@ class AMFMNSim(AMFMN):
         super().__init__(config, text)
         if config.guided:
             self.text_part = nn.Linear(config.width, config.width)
-            if self.guides_direction or config.query == "joint":
+            if self.guides_direction or config.text_mode == "joint":
                 self.image_part = nn.Linear(config.width, config.width)
 
     @property
     def guides_direction(self) -> bool:
-        """A gate for the whole text keeps its direction."""
-        return self.config.guided and self.config.form == "released"
+        """A gate for the whole text keeps its direction, and only a dot product sees its length."""
+        return self.config.guided and (self.config.form == "released" or self.config.score == "dot")
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Eq. 24, f(t), of the sentence, the keywords, or both."""

@@ -7,7 +7,7 @@ importing torch.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
@@ -71,6 +71,8 @@ class TrainingConfig(MethodConfig):
     betas: tuple[float, float] = (0.9, 0.999)
     """Of Adam and AdamW."""
     weight_decay: float = Field(0.0, ge=0)
+    decays: Literal["all", "matrices"] = "all"
+    """What weight decay applies to: all parameters, or those of two or more dimensions: neither biases nor gains."""
     schedule: Literal["step", "linear", "cosine"] = "step"
     step_epochs: int = Field(15, ge=1)
     """``step``: multiply the rate by ``step_factor`` after every so many epochs."""
@@ -79,7 +81,10 @@ class TrainingConfig(MethodConfig):
     """Share of all steps during which the rate rises linearly from zero."""
     phases: tuple[Phase, ...] = ()
     """Instead of ``epochs``, ``optimizer`` and ``learning_rate``, where training changes along the way."""
-    clip_norm: float = Field(2.0, gt=0)
+    clip_norm: float | None = Field(2.0, gt=0)
+    """The norm that the gradients of a step are scaled down to where theirs is larger; None leaves them as they are."""
+    autocast: bool = True
+    """Train on GPUs under autocast, in bfloat16, or in float16 where a GPU has no bfloat16; False: in float32."""
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "crop-flip"
     """``crop-flip``: random resized crop (.5 to 1) and horizontal flip; ``randaugment`` adds RandAugment(2, 7);
     ``rotate-crop``: a rotation by 0 to 90 degrees and a crop of 92 % of the side (AMFMN, section V-B)."""
@@ -142,7 +147,9 @@ class Method(nn.Module, ABC):
     variants: ClassVar[dict[str, dict[str, Any]]] = {}
     """Named configurations: overlays on the defaults."""
     published: ClassVar[dict[str, Published]] = {}
-    """Variant ('' is the default) -> the published row that it stands for."""
+    """Variant ('' is the default) -> the published row that it stands for. No two configurations claim the same row."""
+    of_dataset: ClassVar[dict[str, dict[str, Any]]] = {}
+    """What the authors set otherwise on a dataset: DATASET for all variants, DATASET@VARIANT for one."""
     trainable: ClassVar[bool] = True
     reads_pixels: ClassVar[bool] = True
     """A method that does not gets row numbers [B] instead of pixels."""
@@ -210,8 +217,15 @@ class Method(nn.Module, ABC):
 
     @property
     def departures(self) -> list[str]:
-        """How this differs from the published method whatever its configuration; every record repeats it."""
-        return []
+        """Every way in which this configuration is not the published method; every record repeats it."""
+        config = self.config
+        found = {
+            "autocast to bfloat16 in training, on GPUs": isinstance(config, TrainingConfig) and config.autocast,
+            "one query of keywords for each image; Table III of AMFMN fits five": config.query == "keywords",
+            "frequent words of keywords are those of a tenth of the images; AMFMN sets no limit": config.query
+            == "joint",
+        }
+        return those(found)
 
     def learned_state(self) -> dict[str, Tensor]:
         """The tensors a checkpoint holds: what training can change, without pretrained parts that stay fixed."""
@@ -226,6 +240,11 @@ class Method(nn.Module, ABC):
         self.load_state_dict(self.state_dict() | state)
         if unknown := set(self.learned_state()) ^ set(state):
             raise RuntimeError(f"the checkpoint belongs to another model: {sorted(unknown)[:3]}")
+
+
+def those(found: Mapping[str, object]) -> list[str]:
+    """The departures that hold, of all that a method may have."""
+    return [departure for departure, holds in found.items() if holds]
 
 
 M = TypeVar("M", bound=type[Method])

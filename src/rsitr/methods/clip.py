@@ -69,8 +69,8 @@ class CLIPEncoder(Method):
 
     @property
     def departures(self) -> list[str]:
-        """The weights that were left out."""
-        return [f"tensors {words}" for words in self.left_out]
+        """The weights that were left out, besides those of every method."""
+        return [*super().departures, *(f"tensors {words}" for words in self.left_out)]
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Embeddings [B, D] of unit length."""
@@ -172,8 +172,8 @@ class SkyCLIPConfig(CLIPEncoderConfig):
 class SkyCLIP(CLIPEncoder):
     """SkyCLIP (Z. Wang et al., "SkyScript", AAAI 2024) as released, PIR's Table II.
 
-    ``skyscript`` follows the protocol of its authors; their numbers merge identical captions, so of ours only the
-    duplicate-aware recall compares with them.
+    ``skyscript`` follows the protocol of its authors; their numbers merge identical captions, so the
+    duplicate-aware recall alone compares with them.
     """
 
     Config: ClassVar[type[SkyCLIPConfig]] = SkyCLIPConfig
@@ -187,9 +187,12 @@ class SkyCLIP(CLIPEncoder):
 class CLIPTrainingConfig(CLIPEncoderConfig, TrainingConfig):
     """Architecture, weights, protocol, and the course of training."""
 
+    decays: Literal["all", "matrices"] = "matrices"
+    clip_norm: float | None = None
+
 
 class CLIPTuningConfig(CLIPTrainingConfig):
-    """Defaults of PIR, section V-B, fine-tuning of its CLIP; rate and decay are those of its public code."""
+    """Defaults of PIR, section V-C, fine-tuning of its CLIP; rate and decay are those of its public code."""
 
     epochs: int = Field(10, ge=1)
     batch_size: int = Field(512, ge=2)
@@ -206,7 +209,7 @@ class TrainedCLIP(CLIPEncoder):
     """Both towers and the temperature learn; the latter starts at that of the weights.
 
     The loss is CLIP's symmetric InfoNCE, with the captions of one image as positives of each other (PIR, Eq. 15) where
-    CLIP's own treats them as negatives. Weight decay applies to all parameters; open_clip exempts gains and biases.
+    CLIP's own treats them as negatives. Weight decay applies to matrices alone, as in open_clip.
     ``freeze_backbone`` keeps the image tower fixed and computes its embeddings once.
     """
 
@@ -243,9 +246,15 @@ class CLIPFT(TrainedCLIP):
         "": Published(paper="pir2024", table="table2", method="clip-ft", backbone="ViT-B / Transformer"),
     }
 
+    @property
+    def departures(self) -> list[str]:
+        """The unknown recipe."""
+        return [*super().departures, "the recipe of PIR-CLIP's second stage; the paper states none for this row"]
+
 
 class GeoRSCLIPFTConfig(CLIPTrainingConfig):
-    """Defaults of its authors' fine-tuning. Their 100 steps of warm-up are a fifth of seven epochs on RSICD."""
+    """Defaults of its authors' fine-tuning. Their 100 steps of warm-up are a fifth of seven epochs on RSICD, and two
+    fifths on RSITMD."""
 
     weights: str = "georsclip-vit-b-32"
     epochs: int = Field(7, ge=1)
@@ -256,7 +265,7 @@ class GeoRSCLIPFTConfig(CLIPTrainingConfig):
     weight_decay: float = Field(0.5, ge=0)
     schedule: Literal["step", "linear", "cosine"] = "cosine"
     warmup: float = Field(0.2, ge=0, lt=1)
-    clip_norm: float = Field(50.0, gt=0)
+    clip_norm: float | None = Field(50.0, gt=0)
 
 
 @method("georsclip-ft")
@@ -269,6 +278,7 @@ class GeoRSCLIPFT(TrainedCLIP):
     """
 
     Config: ClassVar[type[GeoRSCLIPFTConfig]] = GeoRSCLIPFTConfig
+    of_dataset: ClassVar[dict[str, dict[str, Any]]] = {"rsitmd": {"warmup": 0.4}}
     published: ClassVar[dict[str, Published]] = {
         "": Published(paper="pir2024", table="table2", method="georsclip-ft", variant="train=own"),
     }
@@ -276,4 +286,4 @@ class GeoRSCLIPFT(TrainedCLIP):
     @property
     def departures(self) -> list[str]:
         """The unknown parts of the recipe."""
-        return [*super().departures, "augmentation and schedule of the benchmark, those of the authors are not known"]
+        return [*super().departures, "augmentation of the benchmark, schedule of CLIP; the authors' are not known"]

@@ -12,9 +12,10 @@ from rsitr.params import REPLACED_BY_PHASES
 from rsitr.records.cell import Published
 
 
-def configure(cls: type[Method], variant: str, settings: dict[str, Any]) -> MethodConfig:
-    """Defaults, then variant, then the settings of params.yaml."""
-    given = cls.variants.get(variant, {}) | settings
+def configure(cls: type[Method], variant: str, settings: dict[str, Any], dataset: str = "") -> MethodConfig:
+    """Defaults, what the authors set on ``dataset``, then variant, then the settings of params.yaml."""
+    published = cls.of_dataset.get(dataset, {}) | cls.variants.get(variant, {})
+    given = published | cls.of_dataset.get(f"{dataset}@{variant}", {}) | settings
     try:
         config = cls.Config.model_validate(given)
     except ValidationError as error:
@@ -30,18 +31,22 @@ def configure(cls: type[Method], variant: str, settings: dict[str, Any]) -> Meth
 
 
 def published_row(cls: type[Method], variant: str, config: MethodConfig) -> Published | None:
-    """The published row that a configuration stands for; a row of sentence queries stands for no others."""
+    """The published row that a configuration stands for, or departs from.
+
+    A variant of the method's own that claims no row has none; settings of params.yaml have the row of the default, if
+    they ask the same queries.
+    """
     if variant in cls.published:
         return cls.published[variant]
-    return cls.published.get("") if config.query == "sentence" else None
+    return None if variant in cls.variants or config.query != "sentence" else cls.published.get("")
 
 
-def changed_settings(cls: type[Method], variant: str, config: MethodConfig) -> list[str]:
-    """Each field in which ``config`` differs from the configuration that the published row stands for.
+def changed_settings(cls: type[Method], variant: str, config: MethodConfig, dataset: str = "") -> list[str]:
+    """Each field in which ``config`` differs from the configuration that the published row on ``dataset`` stands for.
 
     Where the phases differ, the courses of training stand for all that makes them up.
     """
-    reference = configure(cls, variant, {})
+    reference = configure(cls, variant, {}, dataset)
     ours, theirs = config.model_dump(), reference.model_dump()
     if (
         isinstance(config, TrainingConfig)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, ClassVar, Literal, Self
 
+import timm
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -19,8 +20,8 @@ from rsitr.nn.text import FrozenTransformer, GRUEncoder, TextEncoder, Transforme
 class ImageTowerConfig(TrainingConfig):
     """Which backbone the image tower has."""
 
-    image_backbone: str = "resnet18"
-    """Any image model of timm."""
+    image_backbone: str = "resnet18.tv_in1k"
+    """Any image model of timm; a name with a tag says which of its pretrained weights ``timm`` means."""
     image_weights: str = "timm"
     """``timm``, ``none``, or a file: path, mirror://path, package://name/path."""
     image_size: int = Field(224, ge=16)
@@ -55,11 +56,21 @@ class DualEncoderConfig(ImageTowerConfig):
     """Of the pooled image features, and of a GRU's word vectors."""
 
 
+SAME_IMAGE = "captions of one image are never negatives of each other; in the authors' code all but the pair itself are"
+
+
 class TwoTowers(Method):
     """Two towers into one embedding space, whatever they are, and a triplet loss."""
 
     text: TextEncoder
     triplet_loss: TripletLoss
+
+    @property
+    def departures(self) -> list[str]:
+        """Weights that timm chooses, and negatives that are none."""
+        hinge = isinstance(self.config, TripletConfig) and getattr(self.config, "objective", "triplet") == "triplet"
+        loss = [SAME_IMAGE] if hinge else []
+        return [*super().departures, *chosen_weights(self.config), *loss]
 
     def tokenize(self, captions: list[str]) -> Tensor:
         """Token indices [B, L]."""
@@ -150,6 +161,15 @@ def backbone_arguments(config: ImageTowerConfig, part: str = "image") -> dict[st
     """The backbone that a configuration describes for a part of a method, as arguments of ``ImageBackbone``."""
     own = {name: getattr(config, f"{part}_{name}") for name in ("weights", "size", "mean", "std", "options")}
     return {"name": getattr(config, f"{part}_backbone")} | own
+
+
+def chosen_weights(config: Any, part: str = "image") -> list[str]:
+    """The pretrained weights of a part's backbone, where its name leaves the choice of them to timm."""
+    name = getattr(config, f"{part}_backbone")
+    default = (
+        timm.get_pretrained_cfg(name) if getattr(config, f"{part}_weights") == "timm" and "." not in name else None
+    )
+    return [f"the weights {name}.{default.tag}, timm's choice for the {part} backbone"] if default else []
 
 
 def build_text_encoder(config: DualEncoderConfig, corpus: Corpus) -> TextEncoder:

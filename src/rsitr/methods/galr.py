@@ -10,7 +10,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsitr.methods.base import method
+from rsitr.methods.base import method, those
 from rsitr.methods.dual_encoder import DualEncoderConfig, PyramidEncoder
 from rsitr.methods.triplet import TripletConfig
 from rsitr.nn.pyramid import Form
@@ -116,6 +116,7 @@ class GaLRConfig(DualEncoderConfig, TripletConfig):
 
     epochs: int = Field(70, ge=1)
     batch_size: int = Field(100, ge=2)
+    clip_norm: float | None = None
     step_epochs: int = Field(20, ge=1)
     step_factor: float = Field(0.7, gt=0)
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "rotate-crop"
@@ -160,7 +161,8 @@ class GaLR(PyramidEncoder):
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "released": {"form": "released", "low_levels": 2, "text_width": 2400, "text_head": True},
     }
-    published: ClassVar[dict[str, Published]] = {"": ROW, "released": ROW}
+    of_dataset: ClassVar[dict[str, dict[str, Any]]] = {"rsitmd": {"epochs": 20}}
+    published: ClassVar[dict[str, Published]] = {"": ROW}
 
     def __init__(self, config: GaLRConfig, text: TextEncoder):
         super().__init__(config, text)
@@ -172,8 +174,16 @@ class GaLR(PyramidEncoder):
 
     @property
     def departures(self) -> list[str]:
-        """From the published local branch."""
-        return ["local branch on cells of the last feature map instead of detected objects"]
+        """From the paper, or for ``released`` from the authors' code."""
+        config = self.config
+        found = {
+            "local branch on cells of the last feature map instead of detected objects": True,
+            "no multivariate re-ranking, which the published row has": True,
+            "a GRU as wide as the skip-thoughts of the authors' code": config.text_head,
+            "weights of both parts in MIDF; the authors' code gives both that of the global part": config.form
+            == "paper",
+        }
+        return [*super().departures, *those(found)]
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Embeddings [B, width] of unit length."""

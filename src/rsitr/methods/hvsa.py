@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 from pydantic import Field
@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.methods.base import Batch, method, token_images
-from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
+from rsitr.methods.dual_encoder import SAME_IMAGE, DualEncoder, DualEncoderConfig
 from rsitr.nn.losses import same_image
 from rsitr.nn.text import TextEncoder
 from rsitr.records.cell import Published
@@ -103,6 +103,7 @@ class HVSAConfig(DualEncoderConfig):
 
     epochs: int = Field(50, ge=1)
     batch_size: int = Field(256, ge=2)
+    clip_norm: float | None = None
     optimizer: Literal["adam", "adamw", "sgd"] = "adamw"
     learning_rate: float = Field(1e-3, gt=0)
     weight_decay: float = Field(0.01, ge=0)
@@ -137,6 +138,7 @@ class HVSA(DualEncoder):
 
     Config: ClassVar[type[HVSAConfig]] = HVSAConfig
     config: HVSAConfig
+    of_dataset: ClassVar[dict[str, dict[str, Any]]] = {"rsitmd": {"learning_rate": 5e-4}}
     published: ClassVar[dict[str, Published]] = {"": Published(paper="pir2024", table="table1", method="hvsa")}
 
     def __init__(self, config: HVSAConfig, text: TextEncoder):
@@ -147,8 +149,14 @@ class HVSA(DualEncoder):
 
     @property
     def departures(self) -> list[str]:
-        """From the published text tower."""
-        return ["text from words instead of skip-thoughts"]
+        """From the authors' code, and from what Table I of PIR prints."""
+        return [
+            *super().departures,
+            SAME_IMAGE,
+            "text from words instead of skip-thoughts",
+            "ResNet-18, as in the authors' code; PIR's Table I prints ResNet-50",
+            "a warm-up in steps; the authors' code raises the rate once an epoch",
+        ]
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Embeddings [B, width] of unit length."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.captions.words import Vocabulary
-from rsitr.methods.base import Batch, Corpus, method, token_images
+from rsitr.methods.base import Batch, Corpus, method, those, token_images
 from rsitr.methods.distillation import DistillationConfig, with_teacher
 from rsitr.methods.dual_encoder import ImageTowerConfig, TwoTowers, backbone_arguments
 from rsitr.methods.lw_mcr_blocks import NAME, BilinearEmbedding, SqueezeNet, TextCNN
@@ -23,6 +23,8 @@ class LWMCRConfig(ImageTowerConfig, TripletConfig, DistillationConfig):
 
     epochs: int = Field(50, ge=1)
     batch_size: int = Field(100, ge=2)
+    clip_norm: float | None = None
+    """As in the code of AMFMN and GaLR, which have the same authors."""
     step_epochs: int = Field(20, ge=1)
     step_factor: float = Field(0.7, gt=0)
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "rotate-crop"
@@ -98,8 +100,13 @@ class LWMCR(TwoTowers):
 
     @property
     def departures(self) -> list[str]:
-        """From the published distillation."""
-        return ["scores of the teacher instead of its hidden layers"] if self.config.teacher else []
+        """From the paper and its distillation."""
+        found = {
+            "scores of the teacher instead of its hidden layers": bool(self.config.teacher),
+            "no training with unlabelled images": bool(self.config.teacher),
+            "full convolutions, as in the authors' code; the abstract says grouped ones": True,
+        }
+        return [*super().departures, *those(found)]
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Embeddings [B, width] of unit length."""

@@ -25,6 +25,7 @@ class MTFNConfig(DualEncoderConfig, TripletConfig):
 
     phases: tuple[Phase, ...] = COURSE
     batch_size: int = Field(100, ge=2)
+    clip_norm: float | None = None
     step_factor: float = Field(1.0, gt=0)
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "rotate-crop"
     image_size: int = Field(256, ge=16)
@@ -67,6 +68,16 @@ class MTFN(DualEncoder):
         self.image_factors = nn.Linear(config.width, config.rank * config.width)
         self.text_factors = nn.Linear(config.width, config.rank * config.width)
         self.classifier = nn.Linear(config.width, 1)
+
+    @property
+    def departures(self) -> list[str]:
+        """From the paper and from AMFMN's comparison."""
+        return [
+            *super().departures,
+            "the last state of a GRU instead of skip-thoughts, which are pretrained on books",
+            "no text-text branch, which only serves the re-ranking",
+            "training of the authors' code, augmentation of AMFMN, which does not state that of its comparison",
+        ]
 
     def encode_images(self, images: Tensor) -> Tensor:
         """The bilinear form applied to the image, [B, width + 1]: what (t, 1) is multiplied with."""

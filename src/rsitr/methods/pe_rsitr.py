@@ -117,13 +117,13 @@ class PERSITR(TrainedCLIP):
     An adapter runs parallel to the normalisation and MLP of each block of both towers, from the state after attention:
     down to 64, ReLU, dropout .5, up again, with 64 of the numbers from a projection that the towers share. It starts at
     zero, so training starts from CLIP itself. The hybrid multi-modal contrastive loss (HMMC), for which each input is
-    encoded twice under different dropout, is not public. Here the loss is PIR's Eq. 15.
+    encoded twice under different dropout, is not rebuilt. Here the loss is PIR's Eq. 15 instead.
     """
 
     Config: ClassVar[type[PERSITRConfig]] = PERSITRConfig
     config: PERSITRConfig
     variants: ClassVar[dict[str, dict[str, Any]]] = {"released": {"form": "released"}}
-    published: ClassVar[dict[str, Published]] = {"": ROW, "released": ROW}
+    published: ClassVar[dict[str, Published]] = {"": ROW}
 
     def __init__(self, config: PERSITRConfig):
         super().__init__(config)
@@ -139,7 +139,7 @@ class PERSITR(TrainedCLIP):
     @property
     def departures(self) -> list[str]:
         """The loss."""
-        return [*super().departures, "contrastive loss (PIR, Eq. 15) instead of HMMC, which is not public"]
+        return [*super().departures, "contrastive loss (PIR, Eq. 15) instead of HMMC, with inputs encoded once"]
 
     def learned_state(self) -> dict[str, Tensor]:
         """Adapters and temperature; CLIP's weights are stored only where they came from."""

@@ -15,20 +15,21 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.errors import Unsupported
-from rsitr.methods.base import Batch, Corpus, Optimizer, method, token_images
-from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig, backbone_arguments
+from rsitr.methods.base import Batch, Corpus, Optimizer, method, those, token_images
+from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig, backbone_arguments, chosen_weights
 from rsitr.methods.pir_blocks import Instructed, InstructedBackbone, SpatialPAE, TemporalPAE
+from rsitr.methods.vse import CLIP_MEAN, CLIP_STD, SWIN, from_pir_code
 from rsitr.nn.affiliation import affiliation_loss, class_numbers, prefix
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.belief import belief_matrix, select, weigh
-from rsitr.nn.losses import contrastive_loss, temperature_parameter
+from rsitr.nn.losses import Temperature, TemperatureForm, contrastive_loss
 from rsitr.nn.text import TextEncoder
 from rsitr.nn.token_sequence import image_sequence, text_sequence
 from rsitr.records.cell import Published
 
 
 class PIRConfig(DualEncoderConfig):
-    """Defaults of section V-C: Swin-T and BERT, a ResNet-50 trained on AID for the instruction."""
+    """Defaults of section V-C and of the authors' code: Swin-T and BERT, a ResNet-50 trained on AID to instruct."""
 
     epochs: int = Field(50, ge=1)
     batch_size: int = Field(256, ge=2)
@@ -36,10 +37,14 @@ class PIRConfig(DualEncoderConfig):
     learning_rate: float = Field(6e-5, gt=0)
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = Field(0.01, ge=0)
+    decays: Literal["all", "matrices"] = "matrices"
+    clip_norm: float | None = None
     schedule: Literal["step", "linear", "cosine"] = "linear"
     warmup: float = Field(0.1, ge=0, lt=1)
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "randaugment"
-    image_backbone: str = "swin_tiny_patch4_window7_224"
+    image_backbone: str = SWIN
+    image_mean: tuple[float, ...] | None = CLIP_MEAN
+    image_std: tuple[float, ...] | None = CLIP_STD
     text_encoder: Literal["gru", "bigru", "transformer"] = "transformer"
     text_weights: str = "google-bert/bert-base-uncased"
     text_width: int = Field(512, ge=1)
@@ -47,6 +52,8 @@ class PIRConfig(DualEncoderConfig):
     width: int = Field(512, ge=1)
     temperature: float = Field(0.07, gt=0)
     """Initial, for both losses; each learns its own."""
+    temperature_form: TemperatureForm = "raw"
+    """What is learned: the temperature itself, as in the authors' code, or its logarithm."""
     spatial: bool = True
     """Spatial-PAE on the image, and with it belief and instruction."""
     temporal: bool = True
@@ -89,14 +96,14 @@ class PIR(DualEncoder):
         super().__init__(config, text)
         width, shape = config.width, (config.heads, config.attention_dropout)
         self.text_head = nn.Linear(text.width, width)
-        self.log_temperature = temperature_parameter(config.temperature)
+        self.temperature = Temperature(config.temperature, config.temperature_form)
         if isinstance(self.backbone, InstructedBackbone):
             self.instruction_head = nn.Linear(self.backbone.instruction_width, width)
             self.spatial = SpatialPAE(width, config.spatial_layers, *shape)
         if config.temporal:
             self.temporal = TemporalPAE(width, config.temporal_layers, *shape)
         if config.affiliation:
-            self.log_centre_temperature = temperature_parameter(config.temperature)
+            self.centre_temperature = Temperature(config.temperature, config.temperature_form)
 
     @classmethod
     def build(cls, config: Any, corpus: Corpus) -> Self:
@@ -116,9 +123,20 @@ class PIR(DualEncoder):
 
     @property
     def departures(self) -> list[str]:
-        """An instruction that knows nothing."""
-        without_prior = self.config.spatial and self.config.instruction_weights == "none"
-        return ["random instruction encoder"] if without_prior else []
+        """From the paper and its authors' code."""
+        config, spatial = self.config, self.config.spatial
+        width = self.backbone.instruction_width if isinstance(self.backbone, InstructedBackbone) else 0
+        found = {
+            "random instruction encoder": spatial and config.instruction_weights == "none",
+            "a scene classifier trained here, not the authors', with its own pixel statistics": spatial
+            and config.instruction_weights != "none",
+            f"instructions of {width} numbers; section V-C says 1024": spatial and width != 1024,
+            "one dropout of attention weights for all places of Spatial-PAE": spatial and config.attention_dropout > 0,
+            "classes as the dataset states them; the authors read them from file names": config.affiliation > 0
+            and config.labels == "class",
+        }
+        chosen = chosen_weights(config, "instruction") if spatial else []
+        return [*super().departures, *those(found), *chosen, *from_pir_code(config)]
 
     @abstractmethod
     def believe(self, tokens: Tensor, belief: Tensor) -> Tensor:
@@ -156,11 +174,11 @@ class PIR(DualEncoder):
     def loss(self, batch: Batch) -> Tensor:
         """Eq. 17: Eq. 15 and the weighted affiliation loss."""
         images, texts = self.encode_images(batch.images), self.encode_texts(batch.tokens)
-        loss = contrastive_loss((images @ texts.t()).float(), batch.image_ids, self.log_temperature.exp())
+        loss = contrastive_loss((images @ texts.t()).float(), batch.image_ids, self.temperature())
         if not self.config.affiliation:
             return loss
-        classes, temperature = self.classes[batch.image_ids], self.log_centre_temperature.exp()
-        return loss + self.config.affiliation * affiliation_loss(images, texts, classes, temperature)
+        affiliated = affiliation_loss(images, texts, self.classes[batch.image_ids], self.centre_temperature())
+        return loss + self.config.affiliation * affiliated
 
 
 def classes_of(config: PIRConfig, corpus: Corpus) -> Tensor:
@@ -191,7 +209,7 @@ INSTRUCTORS = {
     "resnet50": "resnet50",
     "resnet101": "resnet101",
     "vit": "vit_base_patch16_224",
-    "swin-t": "swin_tiny_patch4_window7_224",
+    "swin-t": SWIN,
 }
 """What Table V calls an instruction encoder -> its name in timm."""
 PRIORS = {
@@ -236,7 +254,7 @@ class PIRHard(PIR):
         | {"random-prior": {"instruction_weights": "none"}, "prefix-labels": {"labels": "prefix"}}
     )
     published: ClassVar[dict[str, Published]] = (
-        {"": _row("table1"), "prefix-labels": _row("table1")}
+        {"": _row("table1")}
         | {name: _row("table3", printed) for name, (printed, _) in ABLATION.items()}
         | {f"keep-{size}": _row("table4", f"k={size} hard") for size in FILTER_SIZES}
         | {
@@ -256,7 +274,7 @@ class PIRSoft(PIR):
     """PIR-ITR (J. Pan et al., "PIR", 2024) with the soft belief strategy: section IV-B, Eqs. 3, 5 and 6; Table I.
 
     All tokens are kept in their original order, weighted by belief and rank, so that S-PAE ends with the mean token.
-    Eqs. 5 and 6 are reconstructions (``rsitr.nn.belief``).
+    The formulas are reconstructions, made from the prose and the code of PIR-CLIP (``rsitr.nn.belief``).
     """
 
     variants: ClassVar[dict[str, dict[str, Any]]] = {
@@ -265,8 +283,13 @@ class PIRSoft(PIR):
     }
     published: ClassVar[dict[str, Published]] = {
         "": Published(paper="pir2024", table="table1", method="pir-itr-soft"),
-        "prefix-labels": Published(paper="pir2024", table="table1", method="pir-itr-soft"),
     }
+
+    @property
+    def departures(self) -> list[str]:
+        """The formulas, besides those of ``PIR``."""
+        equations = "reconstructions of Eqs. 5 and 6, made from the prose and the code of PIR-CLIP"
+        return [*super().departures, *([equations] if self.config.spatial else [])]
 
     def believe(self, tokens: Tensor, belief: Tensor) -> Tensor:
         """Eqs. 5 and 6."""

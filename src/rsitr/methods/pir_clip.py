@@ -8,8 +8,9 @@ from pydantic import Field
 from torch import Tensor
 
 from rsitr.errors import Unsupported
-from rsitr.methods.base import Batch, Corpus, Phase, method
+from rsitr.methods.base import Batch, Corpus, Phase, method, those
 from rsitr.methods.clip import CLIPTuningConfig, TrainedCLIP
+from rsitr.methods.vse import RANDAUGMENT
 from rsitr.nn.affiliation import affiliation_loss, class_numbers
 from rsitr.nn.clip_models import BuiltCLIP, create_clip
 from rsitr.nn.instructed_vit import Form, Instruction
@@ -17,7 +18,7 @@ from rsitr.nn.losses import temperature_parameter
 from rsitr.records.cell import Published
 
 TEMPERATURE = 0.07
-"""Of the affiliation loss, initially (section V-B)."""
+"""Of the affiliation loss, initially (section V-C)."""
 LEARNS = (
     "backbone.visual.vit.",
     "backbone.visual.to_token.",
@@ -26,11 +27,11 @@ LEARNS = (
     "log_temperature",
     "log_centre_temperature",
 )
-"""Name prefixes of what learns: all but the instruction layers before the attention pool (section V-B)."""
+"""Name prefixes of what learns: all but the instruction layers before the attention pool (section V-C)."""
 
 
 class PIRCLIPConfig(CLIPTuningConfig):
-    """Defaults of section V-B, stage 2."""
+    """Defaults of section V-C, stage 2."""
 
     model: str = "ViT-B-32"
     """Any model of open_clip with a ViT, or of ``rsitr.nn.clip_models``."""
@@ -77,9 +78,27 @@ class PIRCLIP(TrainedCLIP):
     }
     published: ClassVar[dict[str, Published]] = {
         "": _row("table2", "train=own"),
-        "released": _row("table2", "train=own"),
         "no-affiliation": _row("table3", "+S-PAE"),
     }
+
+    @property
+    def departures(self) -> list[str]:
+        """From the paper, and for ``released`` from the authors' code."""
+        config, released = self.config, self.config.belief == "released"
+        affiliated, untrained = released and config.affiliation > 0, config.instruction.weights == "none"
+        found = {
+            "an instruction encoder that was not trained on scenes and says the same of all images": untrained,
+            "a scene classifier trained here, not the authors'": not untrained,
+            "stage 1 of this benchmark, not the authors' weights": config.weights != "none",
+            "random weights, without stage 1": config.weights == "none",
+            "reconstructions of Eqs. 5 and 6, made from the prose and the authors' code": not released,
+            "text-to-centre term over the captions of a centre; the authors' code has it row by row": affiliated,
+            "a temperature for the affiliation loss; the authors' code has one logit scale for both": affiliated,
+            RANDAUGMENT: config.augment == "randaugment",
+            "captions of one image as positives of each other; the authors' code has the diagonal": released,
+            "warm-up of a tenth and linear decay; the authors' code has 10,000 steps and a cosine": released,
+        }
+        return [*super().departures, *those(found)]
 
     def __init__(self, config: PIRCLIPConfig):
         super().__init__(config)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.captions.words import Vocabulary
-from rsitr.methods.base import Corpus, Phase, method, token_images
+from rsitr.methods.base import Corpus, Phase, method, those, token_images
 from rsitr.methods.dual_encoder import ImageTowerConfig, TwoTowers, backbone_arguments
 from rsitr.methods.swan_blocks import HEADS, SFGS, TCGE, VMSF, load_word_vectors
 from rsitr.methods.triplet import TripletConfig, TripletLoss
@@ -28,6 +28,7 @@ class SWANConfig(ImageTowerConfig, TripletConfig):
     phases: tuple[Phase, ...] = (Phase(epochs=50, learning_rate=2e-4, learns=LEARNS),)
     """The backbone stays as it is, and sees augmented images."""
     batch_size: int = Field(100, ge=2)
+    clip_norm: float | None = None
     step_epochs: int = Field(20, ge=1)
     step_factor: float = Field(0.7, gt=0)
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "rotate-crop"
@@ -77,7 +78,7 @@ class SWAN(TwoTowers):
     backbone: PyramidBackbone
     text: GRUEncoder
     variants: ClassVar[dict[str, dict[str, Any]]] = {"released": {"form": "released"}}
-    published: ClassVar[dict[str, Published]] = {"": _row(), "released": _row()}
+    published: ClassVar[dict[str, Published]] = {"": _row()}
 
     def __init__(self, config: SWANConfig, vocabulary: Vocabulary):
         super().__init__()
@@ -116,8 +117,10 @@ class SWAN(TwoTowers):
             "SFGS on the first level of the backbone instead of its stem": config.low_levels == 2,
             "learned word vectors instead of GloVe's": not config.word_vectors,
             "mean over words and their groups instead of the last word": config.form == "paper",
+            "scores of attention not rounded down, unlike in the authors' code": config.form == "paper",
+            "padding counts in neither norm nor attention of the text, unlike in the authors' code": True,
         }
-        return [what for what, true in found.items() if true]
+        return [*super().departures, *those(found)]
 
     def encode_images(self, images: Tensor) -> Tensor:
         """Embeddings [B, width] of unit length."""

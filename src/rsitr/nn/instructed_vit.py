@@ -18,7 +18,7 @@ Form = Literal["paper", "released"]
 
 
 class Instruction(BaseModel):
-    """The instruction encoder. Defaults: the ResNet-50 of CLIP (J. Pan et al., 'PIR', 2024, section V-B)."""
+    """The instruction encoder. Defaults: the ResNet-50 of CLIP (J. Pan et al., 'PIR', 2024, section V-C)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -44,7 +44,7 @@ class InstructedViT(nn.Module):
     """A ViT of open_clip whose patches an instruction weights; it joins them as the first token, which is pooled.
 
     PIR, section IV-C3. It takes the place of ``visual`` in a CLIP model. The instruction encoder is open_clip's
-    ``ModifiedResNet``; everything before its attention pool never learns and keeps its batch statistics (section V-B).
+    ``ModifiedResNet``; everything before its attention pool never learns and keeps its batch statistics (section V-C).
     Raises ``ParamsError`` unless the tower is a ViT that pools one token.
     """
 

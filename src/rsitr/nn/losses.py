@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 CERTAIN = 1e-6
@@ -92,6 +92,33 @@ def collapse(embeddings: Tensor) -> float:
     total = directions.sum(0)
     count = len(embeddings)
     return float((total @ total - count) / max(count * (count - 1), 1))
+
+
+TemperatureForm = Literal["logarithm", "raw"]
+LEAST_TEMPERATURE = 1e-3
+"""A raw temperature is kept above it, or a step could make it negative."""
+
+
+class Temperature(nn.Module):
+    """A learned temperature, kept as its logarithm or as the number itself (``raw``).
+
+    A step of Adam changes a parameter by about the learning rate, so a logarithm moves by a share of the temperature
+    and a raw one by an amount: at a temperature of .07, 1 / .07 = 14 times faster.
+    """
+
+    def __init__(self, initial: float, form: TemperatureForm):
+        super().__init__()
+        self.form = form
+        start = torch.tensor(float(initial))
+        self.value = nn.Parameter(start.log() if form == "logarithm" else start)
+
+    def forward(self) -> Tensor:
+        """The positive scalar that cosines are divided by."""
+        if self.form == "logarithm":
+            return self.value.exp()
+        with torch.no_grad():
+            self.value.clamp_(min=LEAST_TEMPERATURE)
+        return self.value
 
 
 def temperature_parameter(initial: float) -> torch.nn.Parameter:

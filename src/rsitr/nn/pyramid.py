@@ -80,30 +80,43 @@ CHANNELS = 3
 """Of the low and of the high features after their convolutions."""
 
 
+def halvings(channels: int, stride: int) -> nn.Sequential:
+    """Eq. 14 as layers, each a 3 x 3 convolution to half the side and a PReLU; ``stride`` is a power of two."""
+    widths = [channels, *[CHANNELS] * (stride.bit_length() - 1)]
+    return nn.Sequential(
+        *(nn.Sequential(nn.Conv2d(before, after, 3, 2, padding=1), nn.PReLU()) for before, after in pairwise(widths))
+    )
+
+
+def single(channels: int, stride: int) -> nn.Conv2d:
+    """One 3 x 3 convolution; from a stride of three upwards it reaches the size without padding."""
+    return nn.Conv2d(channels, CHANNELS, 3, stride, padding=int(stride < 3))
+
+
 class MVSA(nn.Module):
     """Multiscale visual self-attention, which of an image's features its maps of all levels let through: AMFMN, section
     III-C, Eqs. 14-19.
 
     ``released`` is what the authors' code does instead of the ``paper``: no PReLU, no L2 norm, and the mean of Eq. 16
-    is that of the transformed high features. Both need what the paper leaves out, a linear layer from the cells of the
-    attention to the width of the features.
+    is that of the transformed high features. The paper shrinks the low features by 3 x 3 convolution layers, here each
+    to half the side and with the PReLU of Eq. 14; the code has a single one. Both forms need what the paper leaves out,
+    a linear layer from the cells of the attention to the width of the features.
     """
 
     def __init__(self, low: list[Shape], high: list[Shape], width: int, form: Form):
         super().__init__()
         self.form = form
         (_, self.low_side, _), (_, self.high_side, _) = low[0], high[0]
-        stride = self.low_side // self.high_side
-        # From a stride of three upwards a 3 x 3 kernel reaches the size without padding.
-        self.low = nn.Conv2d(sum(shape[0] for shape in low), CHANNELS, 3, stride, padding=int(stride < 3))
+        channels, stride = sum(shape[0] for shape in low), self.low_side // self.high_side
+        self.low = halvings(channels, stride) if form == "paper" else single(channels, stride)
         self.high = nn.Conv2d(sum(shape[0] for shape in high), CHANNELS, 1)
-        self.low_act, self.high_act = (nn.PReLU() if form == "paper" else nn.Identity() for _ in range(2))
+        self.high_act = nn.PReLU() if form == "paper" else nn.Identity()
         self.content, self.gate = nn.Conv2d(2 * CHANNELS, 1, 1), nn.Conv2d(2 * CHANNELS, 1, 1)
         self.mask = nn.Linear(self.high_side**2, width)
 
     def attention(self, maps: Pyramid) -> Tensor:
         """Eq. 19, the gated map [B, h, w] at the size of the larger high features."""
-        below = self.low_act(self.low(_together(maps.low)))
+        below = self.low(_together(maps.low))
         above = self.high_act(self._high(maps.high))
         mean = _mean(maps.high) if self.form == "paper" else above.mean(1, keepdim=True)
         joint = torch.cat([below, above], 1) + mean

@@ -14,7 +14,7 @@ from rsitr.records.artefact import Outcome
 
 
 class PretrainSpec(BaseModel):
-    """A run of pre-training. Defaults: stage 1 of PIR-CLIP (J. Pan et al., 'PIR', 2024, section V-B)."""
+    """A run of pre-training. Defaults: stage 1 of PIR-CLIP (J. Pan et al., 'PIR', 2024, section V-C)."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

@@ -78,7 +78,7 @@ class CellData(NamedTuple):
 
 def configuration(spec: Spec) -> MethodConfig:
     """The typed configuration of a cell."""
-    return configure(get_method(spec.cell.method_name), spec.cell.variant, spec.settings)
+    return configure(get_method(spec.cell.method_name), spec.cell.variant, spec.settings, spec.cell.dataset)
 
 
 def load_data(spec: Spec) -> CellData:

@@ -67,13 +67,21 @@ def make_optimizer(method: Method, config: TrainingConfig, phase: Phase) -> torc
     backbone = [parameter for name, parameter in named if name.startswith("backbone.")]
     rest = [parameter for name, parameter in named if not name.startswith("backbone.")]
     rate = phase.learning_rate
-    groups = [(rest, rate), (backbone, config.backbone_learning_rate or rate)]
+    rates = [(rest, rate), (backbone, config.backbone_learning_rate or rate)]
+    groups = [(part, base, decay) for some, base in rates for part, decay in by_decay(some, config)]
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[phase.optimizer]
     return kind(
-        [{"params": parameters, "lr": base, "base": base} for parameters, base in groups if parameters],
-        weight_decay=config.weight_decay,
+        [{"params": part, "lr": base, "base": base, "weight_decay": decay} for part, base, decay in groups if part],
         **(NESTEROV if phase.optimizer == "sgd" else {"betas": config.betas}),
     )
+
+
+def by_decay(parameters: list[nn.Parameter], config: TrainingConfig) -> list[tuple[list[nn.Parameter], float]]:
+    """Parameters in groups, each with its weight decay."""
+    if config.decays == "all":
+        return [(parameters, config.weight_decay)]
+    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
+    return [(matrices, config.weight_decay), ([parameter for parameter in parameters if parameter.ndim < 2], 0.0)]
 
 
 def train_what_learns(method: Method) -> None:
@@ -113,8 +121,8 @@ class Trainer:
         self.optimizer = make_optimizer(method, self.config, self.phase)
         # bfloat16 needs no loss scaling; older GPUs have float16 only.
         half = torch.bfloat16 if device == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
-        self.autocast = torch.autocast(device.split(":")[0], half, enabled=device != "cpu")
-        self.scaler = torch.amp.GradScaler(device.split(":")[0], enabled=half is torch.float16)
+        self.autocast = torch.autocast(device.split(":")[0], half, enabled=device != "cpu" and self.config.autocast)
+        self.scaler = torch.amp.GradScaler(device.split(":")[0], enabled=self.config.autocast and half is torch.float16)
         self.steps_per_epoch = len(sample_order(self.train, self.config, self.seed, 0))
         self.step = 0
         self.loss_sum = 0.0
@@ -213,12 +221,13 @@ class Trainer:
         value = loss.item()
         if not math.isfinite(value):
             raise TrainingDiverged(
-                f"the loss became {value} at step {self.step}: lower learning_rate, or clip_norm, in params.yaml"
+                f"the loss became {value} at step {self.step}: lower learning_rate, or set clip_norm, in params.yaml"
             )
         self.method.zero_grad()  # of all: what no longer learns must not count in the norm that is clipped
         self.scaler.scale(loss).backward()
         self.scaler.unscale_(self.optimizer)
-        nn.utils.clip_grad_norm_(self.method.parameters(), self.config.clip_norm)
+        if self.config.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.method.parameters(), self.config.clip_norm)
         self.scaler.step(self.optimizer)
         self.scaler.update()
         self.step += 1
@@ -342,7 +351,8 @@ def describe_method(method: Method, spec: Spec, data: CellData, report: TrainRep
     report.config = method.config.model_dump(mode="json")
     report.published = published_row(cls, spec.cell.variant, method.config)
     if report.published:
-        report.deviations = method.departures + changed_settings(cls, spec.cell.variant, method.config)
+        changed = changed_settings(cls, spec.cell.variant, method.config, spec.cell.dataset)
+        report.deviations = method.departures + changed
         if data.facts.origin == "mirror":
             report.deviations.append("images of the mirror, re-encoded, instead of the official files")
     report.parameters = {"total": sum(parameter.numel() for parameter in method.parameters())}

@@ -25,17 +25,18 @@ TABLE_2 = PaperTable(
     name="amfmn-table-2",
     title="AMFMN, Table II: sentences",
     caption=(
-        "Retrieval with sentences on the test splits, in percent. Rows below the line are not in the paper: the form "
-        "of VSE++ that its authors compared with, attention over one token of the image and one of the text instead "
-        "of regions and words, and two later methods of the same authors."
+        "Retrieval with sentences on the test splits, in percent. Below the line: the form of VSE++ that the paper's "
+        "authors compared with, and attention over one token of the image and one of the text instead of regions and "
+        "words, as in their CAMP; these produced the printed rows. SCAN over one token and two later methods of the "
+        "same authors are not in the paper."
     ),
     datasets=DATASETS,
     rows=(
         *(_row("table2", name, name.lower().replace(" ", "-")) for name in COMPARED),
-        PaperRow("VSE++ as compared", "vse++@amfmn", rule=True),
+        _row("table2", "VSE++ as compared", "vse++@amfmn", rule=True),
         PaperRow("SCAN t2i, one token", "scan-t2i@single-token"),
-        PaperRow("CAMP-triplet, one token", "camp-triplet@single-token"),
-        PaperRow("CAMP-bce, one token", "camp-bce@single-token"),
+        _row("table2", "CAMP-triplet, one token", "camp-triplet@single-token"),
+        _row("table2", "CAMP-bce, one token", "camp-bce@single-token"),
         PaperRow("GaLR", "galr"),
         PaperRow("LW-MCR", "lw-mcr"),
     ),

@@ -64,13 +64,17 @@ class Slowly:
         return sigmoid(unit(self.linear("image_part", image)) @ unit(text)) * text
 
     def score(self, image: np.ndarray, text: np.ndarray) -> float:
+        fused = self.fused(image, text)
+        return image @ fused if self.config.score == "dot" else unit(image) @ unit(fused)
+
+    def fused(self, image: np.ndarray, text: np.ndarray) -> np.ndarray:
         if text.ndim == 1:
-            return unit(image) @ unit(self.guided(image, text))
+            return self.guided(image, text)
         sentence, keywords = (self.guided(image, part) for part in text)
         if self.config.fusion == "mean":
-            return unit(image) @ unit(sentence + keywords)
+            return (sentence + keywords) / 2
         weight = sigmoid(self.linear("gate", np.concatenate([unit(sentence), unit(keywords)])))
-        return unit(image) @ unit(weight * sentence + (1 - weight) * keywords)
+        return weight * sentence + (1 - weight) * keywords
 
 
 @pytest.mark.parametrize("name", ["amfmn-soft", "amfmn-fusion", "amfmn-sim"])
@@ -80,6 +84,10 @@ class Slowly:
         {},
         {"form": "released"},
         {"guided": False},
+        {"score": "dot"},
+        {"score": "dot", "form": "released"},
+        {"score": "dot", "guided": False},
+        {"score": "dot", "query": "joint"},
         {"query": "joint"},
         {"query": "joint", "form": "released"},
         {"query": "joint", "fusion": "mean"},
@@ -100,6 +108,7 @@ def test_scores_are_the_equations(name: str, settings: dict[str, Any], tiny_sett
 
 def test_the_gate_of_one_number_cancels_and_is_not_made(tiny_settings: dict[str, Any]) -> None:
     assert not hasattr(build("amfmn-sim", tiny_settings), "image_part")
+    assert hasattr(build("amfmn-sim", tiny_settings, score="dot"), "image_part")
     assert hasattr(build("amfmn-sim", tiny_settings, query="joint"), "image_part")
 
 
@@ -131,6 +140,27 @@ def test_a_joint_query_has_a_vector_for_the_sentence_and_one_for_the_keywords(
     torch.testing.assert_close(texts[0, 1], expected)
     torch.testing.assert_close(texts[0, 0], texts[2, 0])
     assert not torch.allclose(texts[0, 1], texts[2, 1])
+
+
+def test_a_sentence_feeds_the_keyword_branch_where_both_work(tiny_settings: dict[str, Any]) -> None:
+    """Section V-C: two vectors of "a red dot", the second that of its keyword, "red dot"."""
+    method = build("amfmn-sim", tiny_settings, branches="both")
+    tokens = method.tokenize(["a red dot"])
+    assert tokens.shape == (1, 2, 3)
+    assert torch.equal(tokens[0, 1], method.text.text.tokenize(["red dot", "a red dot"])[0])
+    with torch.inference_mode():
+        texts = method.encode_texts(tokens)
+        assert texts.shape == (1, 2, 16)
+        assert method.score(vectors(3, 16), texts).shape == (3, 1)
+    said = " ".join(method.departures)
+    assert "keyword branch" not in said
+    assert "keyword branch" in " ".join(build("amfmn-sim", tiny_settings).departures)
+
+
+def test_a_fixed_margin_sums_over_all_negatives() -> None:
+    cls = get_method("amfmn-sim")
+    assert {configure(cls, f"alpha-{margin}", {}).negatives for margin in (0.4, 0.6, 0.8)} == {"all"}
+    assert configure(cls, "", {}).negatives == "hardest"
 
 
 def test_keywords_alone_are_the_sentence_of_a_joint_query(tiny_settings: dict[str, Any]) -> None:

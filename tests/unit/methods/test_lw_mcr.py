@@ -59,7 +59,8 @@ def test_the_loss_adds_the_divergence_from_the_teacher(teacher):
     if teacher:
         expected = expected + 3 * distillation_loss(scores, given, 0.5)
     torch.testing.assert_close(found, expected)
-    assert bool(method.departures) is bool(teacher)
+    assert ("scores of the teacher instead of its hidden layers" in method.departures) is bool(teacher)
+    assert ("no training with unlabelled images" in method.departures) is bool(teacher)
 
 
 def test_settings_of_another_backbone_are_refused():

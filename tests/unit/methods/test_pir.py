@@ -98,17 +98,17 @@ def test_the_baseline_is_vse(build) -> None:
         ("baseline", set()),
         ("spatial", {"spatial", "instruction_head"}),
         ("temporal", {"temporal"}),
-        ("affiliation", {"log_centre_temperature"}),
+        ("affiliation", {"centre_temperature"}),
         ("spatial-temporal", {"spatial", "instruction_head", "temporal"}),
-        ("spatial-affiliation", {"spatial", "instruction_head", "log_centre_temperature"}),
-        ("temporal-affiliation", {"temporal", "log_centre_temperature"}),
-        ("", {"spatial", "instruction_head", "temporal", "log_centre_temperature"}),
+        ("spatial-affiliation", {"spatial", "instruction_head", "centre_temperature"}),
+        ("temporal-affiliation", {"temporal", "centre_temperature"}),
+        ("", {"spatial", "instruction_head", "temporal", "centre_temperature"}),
     ],
 )
 def test_a_variant_of_the_ablation_has_its_parts_and_no_others(build, variant: str, parts: set[str]) -> None:
     method = build(variant=variant)
     found = {name.split(".")[0] for name in method.state_dict()}
-    assert found - {"backbone", "text", "image_head", "text_head", "log_temperature"} == parts
+    assert found - {"backbone", "text", "image_head", "text_head", "temperature"} == parts
     # Without S-PAE nothing asks for an instruction, and the cached tokens are those of ``vse``.
     assert isinstance(method.backbone, InstructedBackbone) == ("spatial" in parts)
 
@@ -171,9 +171,16 @@ def test_saliency_is_the_belief_in_each_cell(build) -> None:
     torch.testing.assert_close(found.amax((1, 2)), torch.ones(4))
 
 
-def test_a_random_instruction_is_stated(build) -> None:
-    assert build().departures == ["random instruction encoder"]
-    assert build(variant="temporal").departures == []
+def test_what_the_instruction_departs_in_is_stated(build) -> None:
+    said, without = {*build().departures}, {*build(variant="temporal").departures}
+    width = build().backbone.instruction_width
+    assert said - without == {
+        "random instruction encoder",
+        f"instructions of {width} numbers; section V-C says 1024",
+        "one dropout of attention weights for all places of Spatial-PAE",
+        "classes as the dataset states them; the authors read them from file names",
+    }
+    assert "the temperature learned as a logarithm" in {*build(temperature_form="logarithm").departures} - said
     assert configure(get_method("pir-itr-soft"), "random-prior", {}).instruction_weights == "none"
 
 

@@ -9,6 +9,8 @@ import torch
 from torch.nn import functional as F
 
 from rsitr.nn.losses import (
+    LEAST_TEMPERATURE,
+    Temperature,
     collapse,
     contrastive_loss,
     distillation_loss,
@@ -157,6 +159,25 @@ def test_collapse_is_the_mean_cosine_of_different_rows(embeddings, expected):
 
 def test_temperature_is_kept_as_logarithm():
     assert temperature_parameter(0.07).item() == pytest.approx(math.log(0.07))
+
+
+@pytest.mark.parametrize(("form", "after"), [("raw", 0.06), ("logarithm", 0.07 * math.exp(-0.01))])
+def test_a_step_of_a_hundredth_moves_a_temperature_by_its_form(form, after):
+    temperature = Temperature(0.07, form)
+    optimizer = torch.optim.SGD(temperature.parameters(), lr=0.01)
+    temperature.value.grad = torch.tensor(1.0)
+    assert temperature().item() == pytest.approx(0.07)
+    optimizer.step()
+    assert temperature().item() == pytest.approx(after)
+
+
+def test_a_raw_temperature_stays_positive():
+    temperature = Temperature(0.07, "raw")
+    with torch.no_grad():
+        temperature.value.fill_(-1)
+    assert temperature().item() == pytest.approx(LEAST_TEMPERATURE)
+    temperature().backward()
+    assert temperature.value.grad.item() == 1
 
 
 def test_distillation_by_hand():

@@ -64,18 +64,18 @@ def test_a_backbone_or_size_that_does_not_fit_is_refused(name: str, size: int, l
 
 
 def maps() -> Pyramid:
-    """Low features of 13 x 13 and high ones of 4 x 4, as 3 x 3 windows in steps of 3 make them, with odd channels."""
+    """Low features of 16 x 16 and high ones of 4 x 4, with odd channels."""
     generator = torch.Generator().manual_seed(0)
 
     def level(channels: int, side: int) -> Tensor:
         return torch.randn(2, channels, side, side, generator=generator, dtype=torch.float64)
 
-    return Pyramid([level(2, 12), level(3, 6)], [level(4, 4), level(5, 2)])
+    return Pyramid([level(2, 16), level(3, 8)], [level(4, 4), level(5, 2)])
 
 
 def build(form: Any) -> MVSA:
     with seeded(1):
-        return MVSA([(2, 12, 12), (3, 6, 6)], [(4, 4, 4), (5, 2, 2)], 7, form).double()
+        return MVSA([(2, 16, 16), (3, 8, 8)], [(4, 4, 4), (5, 2, 2)], 7, form).double()
 
 
 def larger(level: np.ndarray, side: int) -> np.ndarray:
@@ -92,21 +92,48 @@ def sigmoid(value: float) -> float:
     return 1 / (1 + np.exp(-value))
 
 
+def halved(maps: np.ndarray, weights: dict[str, np.ndarray], layer: str) -> np.ndarray:
+    """Eq. 14 once: 3 x 3 windows in steps of two, and a PReLU."""
+    side, framed = maps.shape[1] // 2, np.pad(maps, ((0, 0), (1, 1), (1, 1)))
+    kernel, bias, slope = (
+        weights[f"{layer}.0.weight"],
+        weights[f"{layer}.0.bias"],
+        float(weights[f"{layer}.1.weight"][0]),
+    )
+    return np.array(
+        [
+            [
+                [
+                    prelu((kernel[c] * framed[:, 2 * y : 2 * y + 3, 2 * x : 2 * x + 3]).sum() + bias[c], slope)
+                    for x in range(side)
+                ]
+                for y in range(side)
+            ]
+            for c in range(3)
+        ]
+    )
+
+
 def slowly(mvsa: MVSA, low: list[np.ndarray], high: list[np.ndarray], form: str) -> np.ndarray:
     """Eqs. 7-9 and 14-19 for one image, cell by cell."""
     weights = {name: value.detach().numpy() for name, value in mvsa.state_dict().items()}
-    below = np.concatenate([low[0], larger(low[1], 12)])
+    below = np.concatenate([low[0], larger(low[1], 16)])
     above = np.concatenate([high[0], larger(high[1], 4)])
-    slopes = [float(weights[f"{name}_act.weight"][0]) if form == "paper" else 1.0 for name in ("low", "high")]
+    slope = float(weights["high_act.weight"][0]) if form == "paper" else 1.0
+    if form == "paper":
+        # Two layers, to 8 x 8 and to 4 x 4, each framed by zeros.
+        below = halved(halved(below, weights, "low.0"), weights, "low.1")
     attention = np.zeros((4, 4))
     for y in range(4):
         for x in range(4):
-            window = below[:, 3 * y : 3 * y + 3, 3 * x : 3 * x + 3]
-            first = [
-                prelu((weights["low.weight"][c] * window).sum() + weights["low.bias"][c], slopes[0]) for c in range(3)
-            ]
+            window = below[:, 4 * y : 4 * y + 3, 4 * x : 4 * x + 3]
+            first = (
+                below[:, y, x]
+                if form == "paper"
+                else [(weights["low.weight"][c] * window).sum() + weights["low.bias"][c] for c in range(3)]
+            )
             second = [
-                prelu((weights["high.weight"][c, :, 0, 0] * above[:, y, x]).sum() + weights["high.bias"][c], slopes[1])
+                prelu((weights["high.weight"][c, :, 0, 0] * above[:, y, x]).sum() + weights["high.bias"][c], slope)
                 for c in range(3)
             ]
             mean = above[:, y, x].mean() if form == "paper" else np.mean(second)

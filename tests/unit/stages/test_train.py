@@ -101,14 +101,43 @@ def test_the_backbone_has_a_rate_of_its_own_or_none(project, make_spec):
 
     def rates(**settings):
         config = method.config.model_copy(update=settings)
-        groups = make_optimizer(method, config, config.course[0]).param_groups
-        return {group["lr"]: sum(p.numel() for p in group["params"]) for group in groups}
+        found: dict[float, int] = {}
+        for group in make_optimizer(method, config, config.course[0]).param_groups:
+            found[group["lr"]] = found.get(group["lr"], 0) + sum(p.numel() for p in group["params"])
+        return found
 
     backbone = sum(p.numel() for p in method.backbone.parameters())
     total = sum(p.numel() for p in method.parameters())
     assert rates(backbone_learning_rate=1e-5) == {0.01: total - backbone, 1e-5: backbone}
     assert rates(freeze_backbone=True) == {0.01: total - backbone}
     assert not any(p.requires_grad for p in method.backbone.parameters())
+
+
+def test_weight_decay_spares_biases_and_gains_where_it_is_told_to(project, make_spec):
+    method = build(project, make_spec).method
+    matrices = sum(p.numel() for p in method.parameters() if p.ndim > 1)
+    total = sum(p.numel() for p in method.parameters())
+
+    def decays(**settings):
+        config = method.config.model_copy(update={"weight_decay": 0.25, **settings})
+        found: dict[float, int] = {}
+        for group in make_optimizer(method, config, config.course[0]).param_groups:
+            found[group["weight_decay"]] = found.get(group["weight_decay"], 0) + sum(p.numel() for p in group["params"])
+        return found
+
+    assert decays(decays="all") == {0.25: total}
+    assert decays(decays="matrices") == {0.25: matrices, 0.0: total - matrices}
+
+
+@pytest.mark.parametrize(("clip_norm", "clipped"), [(None, []), (0.5, [0.5])])
+def test_gradients_are_clipped_where_a_norm_is_set(clip_norm, clipped, project, make_spec, monkeypatch):
+    norms = []
+    monkeypatch.setattr(training.nn.utils, "clip_grad_norm_", lambda parameters, norm: norms.append(norm))
+    trainer = build(project, make_spec, clip_norm=clip_norm)
+    batch = sample_order(trainer.train, trainer.config, 0, 0)[0]
+    pictures = next(iter(trainer.inputs.batches([trainer.train.image_of[batch]], 0)))
+    trainer.train_step(batch, pictures)
+    assert norms == clipped
 
 
 def test_adam_has_the_betas_of_the_configuration(project, make_spec):
@@ -290,7 +319,7 @@ def gathered(trainer) -> dict[str, float]:
 
 
 def test_a_phase_that_changes_the_rate_alone_keeps_the_optimiser(project, make_spec):
-    trainer = build(project, make_spec, phases=RATES, schedule="step", backbone_learning_rate=0.5)
+    trainer = build(project, make_spec, phases=RATES, schedule="step", backbone_learning_rate=0.5, decays="all")
     kept = trainer.optimizer
     trainer.run()
     assert [round(entry.learning_rate, 9) for entry in trainer.history] == [0.01, 0.001, 0.02]
