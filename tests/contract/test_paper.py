@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from rsitr.methods import get_method, registry
+from rsitr.methods.configure import changed_settings, configure
 from rsitr.params import Params, load_params
 from rsitr.tables.published import lookup
 
@@ -28,3 +29,25 @@ def test_every_published_configuration_is_in_the_matrix(name, params):
         if lookup(row, dataset)
     }
     assert wanted <= matrix
+
+
+@pytest.mark.parametrize(
+    ("dataset", "method", "field", "value"),
+    [
+        ("rsitmd", "hvsa", "learning_rate", 5e-4),
+        ("rsicd", "hvsa", "learning_rate", 1e-3),
+        ("rsitmd", "galr", "epochs", 20),
+        ("rsicd", "galr", "epochs", 70),
+        ("rsitmd", "galr@released", "epochs", 20),
+        ("rsitmd", "georsclip-ft", "warmup", 0.4),
+        ("rsicd", "georsclip-ft", "warmup", 0.2),
+        ("rsitmd", "amfmn-sim", "learning_rate", 1e-4),
+    ],
+)
+def test_a_cell_has_the_settings_that_its_authors_have_for_the_dataset(dataset, method, field, value, params):
+    cell = next(cell for cell in params.cells("paper") if (cell.dataset, cell.method) == (dataset, method))
+    cls = get_method(cell.method_name)
+    overlay = params.overlay(cell, cls.Config.model_fields)
+    config = configure(cls, cell.variant, overlay, dataset)
+    assert getattr(config, field) == value
+    assert changed_settings(cls, cell.variant, config, dataset) == []

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from rsitr.methods.base import Batch, Corpus, Phase, method, those, token_images
 from rsitr.methods.camp_message_passing import MessagePassing, ReleasedMessagePassing, score_in_blocks
-from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
+from rsitr.methods.dual_encoder import SAME_IMAGE, DualEncoder, DualEncoderConfig
 from rsitr.methods.triplet import TripletConfig
 from rsitr.nn.losses import matching_loss
 from rsitr.nn.text import TextEncoder
@@ -167,6 +167,11 @@ class CAMPBCE(CAMP):
     config: CAMPBCEConfig
     variants: ClassVar[dict[str, dict[str, Any]]] = VARIANTS
     published: ClassVar[dict[str, Published]] = {"single-token": BCE_ROW}
+
+    @property
+    def departures(self) -> list[str]:
+        """The negatives."""
+        return [*super().departures, SAME_IMAGE]
 
     def loss(self, batch: Batch) -> Tensor:
         """L_BCE-h of section 3.4."""
