@@ -205,6 +205,9 @@ class CLIPTuningConfig(CLIPTrainingConfig):
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "randaugment"
 
 
+POSITIVES = "captions of one image as positives of each other; in CLIP's loss they are negatives"
+
+
 class TrainedCLIP(CLIPEncoder):
     """Both towers and the temperature learn; the latter starts at that of the weights.
 
@@ -249,7 +252,8 @@ class CLIPFT(TrainedCLIP):
     @property
     def departures(self) -> list[str]:
         """The unknown recipe."""
-        return [*super().departures, "the recipe of PIR-CLIP's second stage; the paper states none for this row"]
+        recipe = "the recipe of PIR-CLIP's second stage; the paper states none for this row"
+        return [*super().departures, POSITIVES, recipe]
 
 
 class GeoRSCLIPFTConfig(CLIPTrainingConfig):
@@ -286,4 +290,5 @@ class GeoRSCLIPFT(TrainedCLIP):
     @property
     def departures(self) -> list[str]:
         """The unknown parts of the recipe."""
-        return [*super().departures, "augmentation of the benchmark, schedule of CLIP; the authors' are not known"]
+        unknown = "augmentation of the benchmark, schedule of CLIP; the authors' are not known"
+        return [*super().departures, POSITIVES, unknown]

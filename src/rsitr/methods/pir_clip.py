@@ -87,7 +87,7 @@ class PIRCLIP(TrainedCLIP):
         config, released = self.config, self.config.belief == "released"
         affiliated, untrained = released and config.affiliation > 0, config.instruction.weights == "none"
         found = {
-            "an instruction encoder that was not trained on scenes and says the same of all images": untrained,
+            "an instruction encoder not trained on scenes, which says nearly the same of all images": untrained,
             "a scene classifier trained here, not the authors'": not untrained,
             "stage 1 of this benchmark, not the authors' weights": config.weights != "none",
             "random weights, without stage 1": config.weights == "none",
