@@ -9,6 +9,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
@@ -156,6 +157,9 @@ class Method(nn.Module, ABC):
     unit_length: ClassVar[bool] = True
     """Whether embeddings that are compared by their dot product have length one, so that it is a cosine."""
 
+    tasks: Mapping[str, Tensor] = MappingProxyType({})
+    """What ``total`` has summed last, by task, without gradient; empty for a method whose loss is not such a sum."""
+
     config: MethodConfig
     pixels: PixelFormat
     backbone: nn.Module
@@ -211,9 +215,35 @@ class Method(nn.Module, ABC):
         """Whether scoring is more than a dot product, so that no index of embeddings can answer a query."""
         return type(self).score is not Method.score
 
+    def filter_images(self, images: Tensor) -> Tensor:
+        """Unit vectors [I, D] of encoded images, for a method that can be its own filter in two-stage retrieval.
+
+        Their dot products with ``filter_texts`` are the cheap score of its shortlists.
+        """
+        raise NotImplementedError(f"{self.name} has no cheap score besides its own")
+
+    def filter_texts(self, texts: Tensor) -> Tensor:
+        """Unit vectors [T, D] of encoded texts."""
+        raise NotImplementedError(f"{self.name} has no cheap score besides its own")
+
+    @classmethod
+    def filters_itself(cls) -> bool:
+        """Whether the method has a cheap score besides ``score``."""
+        return cls.filter_images is not Method.filter_images
+
     def loss(self, batch: Batch) -> Tensor:
         """Scalar training loss."""
         raise NotImplementedError(f"{self.name} is not trained")
+
+    def total(self, **tasks: Tensor) -> Tensor:
+        """The sum of the losses of the tasks; the history of a training has the mean of each.
+
+        A loss called ``contrastive`` is an InfoNCE over the batch: one that stays at the logarithm of its size is
+        an alarm (``rsitr.stages.alarms``).
+        """
+        self.tasks = {name: loss.detach() for name, loss in tasks.items()}
+        first, *others = tasks.values()
+        return sum(others, start=first)
 
     @property
     def departures(self) -> list[str]:

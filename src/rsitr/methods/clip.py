@@ -227,7 +227,8 @@ class TrainedCLIP(CLIPEncoder):
 
     def loss(self, batch: Batch) -> Tensor:
         """Eq. 15 of PIR."""
-        return self.contrast(self.encode_images(batch.images), self.encode_texts(batch.tokens), batch.image_ids)
+        images, texts = self.encode_images(batch.images), self.encode_texts(batch.tokens)
+        return self.total(contrastive=self.contrast(images, texts, batch.image_ids))
 
     def contrast(self, images: Tensor, texts: Tensor, image_ids: Tensor) -> Tensor:
         """Eq. 15 of embeddings [B, D], with a temperature no lower than its minimum."""

@@ -21,11 +21,10 @@ class DistillationConfig(MethodConfig):
     """What the scores of student and teacher are divided by."""
 
 
-def with_teacher(loss: Tensor, scores: Tensor, batch: Batch, config: DistillationConfig) -> Tensor:
-    """The loss plus the teacher's share, where the configuration has a teacher; ``scores`` [B, B] as in the batch."""
+def teacher_tasks(scores: Tensor, batch: Batch, config: DistillationConfig) -> dict[str, Tensor]:
+    """The teacher's share of the loss, where the configuration has a teacher; ``scores`` [B, B] as in the batch."""
     if not config.teacher:
-        return loss
+        return {}
     assert batch.teacher is not None
-    return loss + config.distillation * distillation_loss(
-        scores.float(), batch.teacher, config.distillation_temperature
-    )
+    divergence = distillation_loss(scores.float(), batch.teacher, config.distillation_temperature)
+    return {"distillation": config.distillation * divergence}

@@ -41,7 +41,8 @@ class DualEncoderConfig(ImageTowerConfig):
     text_weights: str = ""
     """Of a transformer: a repository of the hub, path, mirror://path, package://name/path."""
     freeze_text: bool = False
-    """Keep a transformer fixed and encode each training caption once."""
+    """Keep a transformer fixed and encode each training caption once. A caption's vector is then the mean over its
+    tokens instead of [CLS]."""
     text_pool: Literal["last", "mean"] = "last"
     """Of a GRU: the final state, or the mean over words."""
     text_width: int = Field(1024, ge=1)

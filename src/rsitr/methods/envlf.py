@@ -13,6 +13,7 @@ from rsitr.methods.fusion_encoder import FusionConfig, FusionMethod
 from rsitr.nn.bert_halves import Halves
 from rsitr.nn.fusion_tasks import WordHead, draw_pairs
 from rsitr.nn.losses import contrastive_loss, temperature_parameter
+from rsitr.nn.text import mean_state
 from rsitr.nn.token_sequence import TransformerLayers, image_sequence
 
 
@@ -49,12 +50,13 @@ class EnVLF(FusionMethod):
     - images: a ResNet-50 whose map is the input of the vision transformer, two plain layers without positions of their
       own (nn.token_sequence); the state of the whole comes first, then the local ones;
     - texts and multimodal encoder: the halves of a BERT, as MTGFE has them (X. Zhang et al., 2023, section 3.1.2, 3.2);
-    - alignment: symmetric InfoNCE (PIR, Eq. 15) on the first states of both sides, each through a linear layer;
+    - alignment: symmetric InfoNCE (PIR, Eq. 15) on one vector of each side through a linear layer: the first state, or
+      the mean of the words' states where the encoder of texts is frozen (its [CLS] has not learned to sum up);
     - tasks, with equal weights: alignment, image-text matching, masked words (MTGFE, section 3.3); negatives for
       matching are drawn in proportion to how similar the alignment finds them, as a re-ranker would meet them.
 
-    A record scores all pairs with the multimodal encoder. The paper's retrieval, which re-ranks the top results of a
-    cheap score, is two-stage retrieval with this method as the scorer; ``align`` is that cheap score.
+    The record of a cell scores all pairs with the multimodal encoder. The paper's retrieval, which re-ranks the top
+    results, is two-stage retrieval with this method as scorer and as filter: shortlists come from the alignment.
     """
 
     Config: ClassVar[type[EnVLFConfig]] = EnVLFConfig
@@ -78,11 +80,18 @@ class EnVLF(FusionMethod):
         tokens = super().encode_images(images)
         return self.local(image_sequence(tokens, self.config.image_pool, nn.Identity()))
 
+    def filter_images(self, images: Tensor) -> Tensor:
+        """Where encoded images are in the space of the alignment, [I, width], length one."""
+        return F.normalize(self.image_align(images[:, 0]), dim=1)
+
+    def filter_texts(self, texts: Tensor) -> Tensor:
+        """Where encoded texts are in it, [C, width]."""
+        captions = mean_state(texts, texts.any(2)) if self.config.freeze_text else texts[:, 0]
+        return F.normalize(self.text_align(captions), dim=1)
+
     def align(self, images: Tensor, texts: Tensor) -> Tensor:
         """Cosines [I, C] of images and texts from their encodings, without the multimodal encoder."""
-        sides = (self.image_align(images[:, 0]), self.text_align(texts[:, 0]))
-        pictures, captions = (F.normalize(side, dim=1) for side in sides)
-        return pictures @ captions.t()
+        return self.filter_images(images) @ self.filter_texts(texts).t()
 
     def loss(self, batch: Batch) -> Tensor:
         """The sum of alignment, matching and masked words."""
@@ -91,4 +100,5 @@ class EnVLF(FusionMethod):
         memory, pairs = self.fusion.memory(images), draw_pairs(batch.image_ids, scores / temperature)
         matching = self.matching.loss(self.fuse(texts, batch.tokens, memory, pairs), pairs.match)
         words = self.word_loss(batch.tokens, memory)
-        return contrastive_loss(scores, batch.image_ids, temperature) + matching + words
+        contrastive = contrastive_loss(scores, batch.image_ids, temperature)
+        return self.total(contrastive=contrastive, matching=matching, words=words)

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from rsitr.captions.words import Vocabulary
 from rsitr.methods.base import Batch, Corpus, method, those, token_images
-from rsitr.methods.distillation import DistillationConfig, with_teacher
+from rsitr.methods.distillation import DistillationConfig, teacher_tasks
 from rsitr.methods.dual_encoder import ImageTowerConfig, TwoTowers, backbone_arguments
 from rsitr.methods.lw_mcr_blocks import NAME, BilinearEmbedding, SqueezeNet, TextCNN
 from rsitr.methods.triplet import TripletConfig, TripletLoss
@@ -120,7 +120,7 @@ class LWMCR(TwoTowers):
     def loss(self, batch: Batch) -> Tensor:
         """The triplet loss, and the divergence from the teacher's scores where there is one."""
         scores = self.batch_scores(batch)
-        return with_teacher(self.triplet_loss(scores, batch), scores, batch, self.config)
+        return self.total(triplet=self.triplet_loss(scores, batch), **teacher_tasks(scores, batch, self.config))
 
 
 def image_maps(config: LWMCRConfig) -> SqueezeNet | PyramidBackbone:

@@ -172,12 +172,12 @@ class MTGFE(FusionMethod):
         memory = self.fusion.memory(self.encode_images(self.make_view(images)))
         texts, pairs = self.encode_texts(batch.tokens), draw_pairs(batch.image_ids)
         fused = self.fuse(texts, batch.tokens, memory, pairs)
-        loss = self.matching.loss(fused, pairs.match)
+        tasks = {"matching": self.matching.loss(fused, pairs.match)}
         if self.config.mlm:
-            loss = loss + self.word_loss(batch.tokens, memory)
+            tasks["words"] = self.word_loss(batch.tokens, memory)
         if self.config.mvjrc:
             count = len(batch.tokens)
             matching = Pairs(*(part[:count] for part in pairs))
             other = self.fusion.memory(self.encode_images(self.make_view(images)))
-            loss = loss + self.view_heads.loss(fused[:count], self.fuse(texts, batch.tokens, other, matching))
-        return loss
+            tasks["views"] = self.view_heads.loss(fused[:count], self.fuse(texts, batch.tokens, other, matching))
+        return self.total(**tasks)

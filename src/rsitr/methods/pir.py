@@ -175,11 +175,11 @@ class PIR(DualEncoder):
     def loss(self, batch: Batch) -> Tensor:
         """Eq. 17: Eq. 15 and the weighted affiliation loss."""
         images, texts = self.encode_images(batch.images), self.encode_texts(batch.tokens)
-        loss = contrastive_loss((images @ texts.t()).float(), batch.image_ids, self.temperature())
+        contrastive = contrastive_loss((images @ texts.t()).float(), batch.image_ids, self.temperature())
         if not self.config.affiliation:
-            return loss
+            return self.total(contrastive=contrastive)
         affiliated = affiliation_loss(images, texts, self.classes[batch.image_ids], self.centre_temperature())
-        return loss + self.config.affiliation * affiliated
+        return self.total(contrastive=contrastive, affiliation=self.config.affiliation * affiliated)
 
 
 def classes_of(config: PIRConfig, corpus: Corpus) -> Tensor:

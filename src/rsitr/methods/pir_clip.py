@@ -123,8 +123,9 @@ class PIRCLIP(TrainedCLIP):
     def loss(self, batch: Batch) -> Tensor:
         """Eq. 17: Eq. 15 and the weighted affiliation loss."""
         images, texts = self.encode_images(batch.images), self.encode_texts(batch.tokens)
-        loss = self.contrast(images, texts, batch.image_ids)
+        contrastive = self.contrast(images, texts, batch.image_ids)
         if not self.config.affiliation:
-            return loss
+            return self.total(contrastive=contrastive)
         classes, temperature = self.classes[batch.image_ids], self.log_centre_temperature.exp()
-        return loss + self.config.affiliation * affiliation_loss(images, texts, classes, temperature)
+        affiliation = self.config.affiliation * affiliation_loss(images, texts, classes, temperature)
+        return self.total(contrastive=contrastive, affiliation=affiliation)

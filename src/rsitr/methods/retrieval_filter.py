@@ -51,8 +51,9 @@ class FilterConfig(DualEncoderConfig, DistillationConfig):
     of a match. ``lists``: which caption an image has and which image a caption has, for any teacher."""
 
 
-def filter_loss(scores: Tensor, batch: Batch, config: FilterConfig, shift: Tensor | float = 0.0) -> Tensor:
-    """Eq. 11 over a batch; ``scores`` [B, B] are logits, to which ``shift`` is added where pairs are compared."""
+def filter_tasks(scores: Tensor, batch: Batch, config: FilterConfig, shift: Tensor | float = 0.0) -> dict[str, Tensor]:
+    """The parts of Eq. 11, weighted; ``scores`` [B, B] are logits, to which ``shift`` is added where pairs are
+    compared."""
     scores = scores.float()
     pairs = config.compare == "pairs"
     if pairs:
@@ -60,11 +61,11 @@ def filter_loss(scores: Tensor, batch: Batch, config: FilterConfig, shift: Tenso
     else:
         truth = contrastive_loss(scores, batch.image_ids, scores.new_ones(()))
     if not config.teacher:
-        return truth
+        return {"truth": truth}
     assert batch.teacher is not None
     teacher = batch.teacher / config.distillation_temperature
     soft = pair_divergence(scores + shift, teacher) if pairs else distillation_loss(scores, teacher, 1.0)
-    return config.distillation * soft + config.truth * truth
+    return {"distillation": config.distillation * soft, "truth": config.truth * truth}
 
 
 def pair_divergence(scores: Tensor, teacher: Tensor) -> Tensor:
@@ -172,7 +173,7 @@ class RetrievalFilter(DualEncoder):
 
     def loss(self, batch: Batch) -> Tensor:
         """Eq. 11 over all pairs of the batch."""
-        return filter_loss(self.batch_scores(batch), batch, self.config)
+        return self.total(**filter_tasks(self.batch_scores(batch), batch, self.config))
 
 
 class DistilledDualConfig(FilterConfig):
@@ -215,4 +216,4 @@ class DistilledDual(DualEncoder):
         """Eq. 11 over the batch, of lists or of pairs."""
         cosines = self.batch_scores(batch).float()
         shift = self.shift if self.config.compare == "pairs" else 0.0
-        return filter_loss(cosines / self.log_temperature.exp(), batch, self.config, shift)
+        return self.total(**filter_tasks(cosines / self.log_temperature.exp(), batch, self.config, shift))

@@ -35,6 +35,11 @@ class TextEncoder(nn.Module):
         raise NotImplementedError
 
 
+def mean_state(states: Tensor, used: Tensor) -> Tensor:
+    """Mean [B, width] of the states [B, L, width] at the places that are ``used``, bool [B, L]; 0 where none is."""
+    return (states * used[..., None]).sum(1) / used.sum(1, keepdim=True).clamp(min=1)
+
+
 def word_indices(vocabulary: Vocabulary, captions: list[str], max_words: int) -> Tensor:
     """Indices [B, L] of the words of captions, padded with 0 to the longest of them."""
     rows = [torch.tensor(vocabulary.encode(caption, max_words)) for caption in captions]
@@ -167,8 +172,12 @@ class FrozenText(TextEncoder):
         return self.encoder.to(tokens.device)(tokens)
 
     def pool(self, states: Tensor, tokens: Tensor) -> Tensor:
-        """State of the first token, [CLS]."""
-        return self.encoder.pool(states, tokens)
+        """Mean over all tokens, [CLS] and [SEP] included.
+
+        The state of [CLS] says something of the caption only where an encoder was trained to make it do so, and may be
+        the same for all captions otherwise: after three layers of MiniLM, whose own vectors are means, it is.
+        """
+        return mean_state(states, tokens != self.encoder.tokenizer.pad_token_id)
 
 
 class FrozenTransformer(FrozenText):

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from rsitr.errors import ParamsError
-from rsitr.nn.text import GRUEncoder, TextEncoder
+from rsitr.nn.text import FrozenText, GRUEncoder, TextEncoder
 
 
 def image_sequence(tokens: Tensor, pool: Literal["mean", "first"], dropout: nn.Module) -> Tensor:
@@ -23,10 +23,11 @@ def image_sequence(tokens: Tensor, pool: Literal["mean", "first"], dropout: nn.M
 def text_sequence(encoder: TextEncoder, tokens: Tensor) -> tuple[Tensor, Tensor]:
     """States of captions [B, L, width] and where they are padding [B, L]; a GRU's pooled state comes before its states.
 
-    A transformer's first state is already its pooled state.
+    Nor is the mean that stands for a caption of a frozen transformer one of its states. The first state of one that
+    learns is already its pooled state.
     """
     states, padding = encoder(tokens), tokens == 0
-    if isinstance(encoder, GRUEncoder):
+    if isinstance(encoder, GRUEncoder | FrozenText):
         states = torch.cat([encoder.pool(states, tokens)[:, None], states], 1)
         padding = torch.cat([torch.zeros_like(padding[:, :1]), padding], 1)
     return states, padding

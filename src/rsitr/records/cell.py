@@ -137,6 +137,10 @@ class Epoch(BaseModel):
     learning_rate: float
     image_cosine: float
     """Mean cosine of different images: 1 means that all have one embedding."""
+    text_cosine: float | None = None
+    """The same of different captions; None in a history written before it was taken."""
+    tasks: dict[str, float] = {}
+    """The parts of ``loss`` by task; empty for a method with one, and in a history written before."""
 
 
 class TrainReport(BaseModel):
@@ -224,6 +228,10 @@ def current_weights_sha(cell: CellId) -> str | None:
 
 
 def write_history(path: Path, history: Sequence[Epoch]) -> None:
-    """Loss and validation mR of every epoch."""
-    rows = [(str(e.epoch), f"{e.loss:.5f}", f"{e.val_mr:.4f}", f"{e.learning_rate:.3e}") for e in history]
-    write_csv(path, ("epoch", "loss", "val_mr", "learning_rate"), rows)
+    """Loss and validation mR of every epoch, and the loss of every task in a column of its own."""
+    tasks = list(dict.fromkeys(name for epoch in history for name in epoch.tasks))
+    rows = []
+    for e in history:
+        parts = [f"{e.tasks[name]:.5f}" if name in e.tasks else "" for name in tasks]
+        rows.append((str(e.epoch), f"{e.loss:.5f}", f"{e.val_mr:.4f}", f"{e.learning_rate:.3e}", *parts))
+    write_csv(path, ("epoch", "loss", "val_mr", "learning_rate", *tasks), rows)

@@ -34,6 +34,7 @@ from rsitr.records.paths import Paths
 from rsitr.records.prior import SceneRecord
 from rsitr.records.provenance import forget_peak, machine, peak_memory_mib, sha256_file
 from rsitr.retrieval.recall import recall
+from rsitr.stages import alarms
 from rsitr.stages.course import choice_start, learning_rate_factor, phase_at
 from rsitr.stages.encode import Scores, encode
 from rsitr.stages.resume import read_state, write_state
@@ -41,7 +42,6 @@ from rsitr.stages.setup import CellData, build_method, device_of, image_inputs, 
 from rsitr.stages.teacher import Teacher
 
 SAVE_SECONDS = 60
-COLLAPSED, COLLAPSED_EPOCHS = 0.999, 3
 NESTEROV: dict[str, Any] = {"momentum": 0.9, "nesterov": True}
 
 
@@ -126,6 +126,7 @@ class Trainer:
         self.steps_per_epoch = len(sample_order(self.train, self.config, self.seed, 0))
         self.step = 0
         self.loss_sum = 0.0
+        self.task_sums: dict[str, float | Tensor] = {}
         self.history: list[Epoch] = []
         self.best: dict[str, Tensor] = {}
         self.seconds = 0.0
@@ -153,6 +154,7 @@ class Trainer:
             "random": torch.random.get_rng_state(),
             "cuda_random": torch.cuda.get_rng_state(self.device) if self.device != "cpu" else None,
             "progress": [self.step, self.loss_sum, self.seconds],
+            "tasks": {name: float(total) for name, total in self.task_sums.items()},
             "history": [epoch.model_dump() for epoch in self.history],
             "best": self.best,
         }
@@ -165,6 +167,7 @@ class Trainer:
             return False
         self.method.load_learned_state(state["model"])
         self.step, self.loss_sum, self.seconds = state["progress"]
+        self.task_sums = state["tasks"]
         # A state saved at the end of a phase has that phase's optimiser: the next one starts its own.
         self.start_phase(max(self.step - 1, 0) // self.steps_per_epoch)
         self.optimizer.load_state_dict(state["optimizer"])
@@ -232,10 +235,12 @@ class Trainer:
         self.scaler.update()
         self.step += 1
         self.loss_sum += value
+        for name, share in self.method.tasks.items():  # stays on the device: nobody waits for it
+            self.task_sums[name] = self.task_sums.get(name, 0.0) + share.double()
         return value
 
     def end_epoch(self, epoch: int, progress: Progress) -> None:
-        """Score the selecting split, remember the best weights, sound the alarm on collapse."""
+        """Score the selecting split, remember the best weights, sound the alarms."""
         encoded = encode(self.method, self.select, self.select_inputs, self.device)
         if not torch.isfinite(encoded.images).all() or not torch.isfinite(encoded.texts).all():
             raise TrainingDiverged(
@@ -243,26 +248,27 @@ class Trainer:
             )
         mean_recall = recall(Scores(self.method, encoded, self.device).rank(self.select.image_of)).mr
         rate = self.optimizer.param_groups[0]["lr"]
-        loss = self.loss_sum / self.steps_per_epoch
-        cosine = collapse(encoded.images)
-        entry = Epoch(epoch=epoch + 1, loss=loss, val_mr=mean_recall, learning_rate=rate, image_cosine=cosine)
+        entry = Epoch(
+            epoch=epoch + 1,
+            loss=self.loss_sum / self.steps_per_epoch,
+            tasks={name: float(total) / self.steps_per_epoch for name, total in self.task_sums.items()},
+            val_mr=mean_recall,
+            learning_rate=rate,
+            image_cosine=collapse(encoded.images),
+            text_cosine=collapse(encoded.texts),
+        )
         self.history.append(entry)
-        self.loss_sum = 0.0
+        self.loss_sum, self.task_sums = 0.0, {}
         if mean_recall >= max(entry.val_mr for entry in self.candidates):
             self.best = {
                 name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
                 for name, value in self.method.learned_state().items()
             }
         progress.say(
-            f"epoch {epoch + 1}: loss {loss:.4f}, {self.config.selection} mR {mean_recall:.2f}, "
-            f"mean cosine of different images {cosine:.3f}"
+            f"epoch {epoch + 1}: loss {entry.loss:.4f}, {self.config.selection} mR {mean_recall:.2f}, "
+            f"mean cosine of different images {entry.image_cosine:.3f}, of texts {entry.text_cosine:.3f}"
         )
-        recent = self.history[-COLLAPSED_EPOCHS:]
-        if len(recent) == COLLAPSED_EPOCHS and all(entry.image_cosine > COLLAPSED for entry in recent):
-            raise TrainingDiverged(
-                f"all images have had one embedding for {COLLAPSED_EPOCHS} epochs (mean cosine {cosine:.4f}): lower "
-                "learning_rate, raise batch_size, or train on all negatives"
-            )
+        alarms.check(self.history, len(sample_order(self.train, self.config, self.seed, epoch)[0]))
 
     @property
     def candidates(self) -> list[Epoch]:

@@ -62,6 +62,15 @@ def test_alignment_is_a_cosine_of_the_first_states(build) -> None:
     torch.testing.assert_close(method.align(changed, texts), found)
 
 
+@torch.no_grad()
+def test_a_frozen_encoder_of_texts_is_aligned_by_the_mean_of_its_words(build) -> None:
+    method = build(freeze_text=True).eval()
+    images, texts = torch.rand(3, 5, 16), torch.rand(2, 4, 16)
+    texts[1, 3] = 0.0
+    means = torch.stack([texts[0].mean(0), texts[1, :3].mean(0)])[:, None]
+    torch.testing.assert_close(method.align(images, texts), build().eval().align(images, means))
+
+
 def test_tasks_are_added_and_negatives_come_from_the_alignment(build, monkeypatch) -> None:
     method = build().eval()
     batch = batch_of(method)

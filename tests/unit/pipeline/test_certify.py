@@ -313,7 +313,7 @@ def unknown(lab: Lab) -> Certified:
     lab.commit(
         "BASE",
         ("methods/vse.py", "if batch.epoch > 50", "if batch.epoch > 60"),
-        ("stages/train.py", "COLLAPSED, COLLAPSED_EPOCHS = 0.999, 3", "COLLAPSED, COLLAPSED_EPOCHS = 0.999, 4"),
+        ("stages/alarms.py", "COLLAPSED, COLLAPSED_EPOCHS = 0.999, 3", "COLLAPSED, COLLAPSED_EPOCHS = 0.999, 4"),
         (
             "methods/chance.py",
             "        return F.normalize(",
@@ -335,7 +335,7 @@ def test_a_limit_of_epochs_is_named(unknown: Certified) -> None:
 
 
 def test_a_constant_that_acts_late_is_named(unknown: Certified) -> None:
-    reason = "rsitr.stages.train.COLLAPSED_EPOCHS has another value, and acts wherever it is used"
+    reason = "rsitr.stages.alarms.COLLAPSED_EPOCHS has another value, and acts wherever it is used"
     assert unknown[0][VSEPP].reason == f"trained: {reason}"
 
 
@@ -348,7 +348,7 @@ def test_a_branch_that_never_runs_is_named(unknown: Certified) -> None:
 def test_what_differs_by_itself_and_what_has_no_data_is_refused(lab: Lab) -> None:
     base = lab.commit(
         "BASE",
-        ("methods/vse.py", "return contrastive_loss(", "return (time.perf_counter_ns() % 1000) + contrastive_loss("),
+        ("methods/vse.py", "return self.total(", "return (time.perf_counter_ns() % 1000) + self.total("),
         ("methods/vse.py", "from typing import", "import time\nfrom typing import"),
     )
     lab.commit(base, *TAKEN_OUT)

@@ -165,7 +165,7 @@ def test_an_edit_while_something_is_computed_keeps_no_record(project, tmp_path, 
     spec = spec_of(load_params(), VSE)
     check = entry.CodeCheck(spec)
     check.again()
-    file = package / "stages" / "train.py"
+    file = package / "stages" / "alarms.py"
     text = file.read_text(encoding="utf-8")
     file.write_text(text + "# A comment computes nothing.\n", encoding="utf-8")
     check.again()

@@ -132,7 +132,7 @@ def test_the_record_of_a_trained_cell(trained):
     # No two captions of the six test images are alike, so everything can be found. All other metrics are in the ranks.
     assert record.metrics == {f"ceiling_{field.name}": 100 for field in fields(RecallReport)}
     history = (folder / "history.csv").read_text(encoding="utf-8").splitlines()
-    assert history[0] == "epoch,loss,val_mr,learning_rate"
+    assert history[0] == "epoch,loss,val_mr,learning_rate,contrastive"
     assert len(history) == 2
     first = (folder / "ranks.parquet").read_bytes()
     assert evaluate(trained).metrics == record.metrics

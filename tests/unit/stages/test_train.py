@@ -550,11 +550,35 @@ def test_alarm_when_the_embeddings_are_not_finite(project, make_spec, monkeypatc
 
 def test_alarm_when_all_images_have_one_embedding_for_three_epochs(project, make_spec, monkeypatch):
     cosines = iter([0.9995, 0.5, 0.9995, 0.9995, 0.9995, 0.2])
-    monkeypatch.setattr(training, "collapse", lambda images: next(cosines))
+    monkeypatch.setattr(training, "collapse", lambda encoded: next(cosines) if len(encoded) == 6 else 0.0)
     report = train(make_spec("vse", epochs=6))
     assert report.outcome.status == "failed"
     assert "all images have had one embedding for 3 epochs (mean cosine 0.9995)" in report.outcome.reason
     assert next(cosines) == 0.2  # epochs 3 to 5 sound the alarm, 1 does not count
+
+
+def test_alarm_when_all_texts_have_one_embedding(project, make_spec, monkeypatch):
+    monkeypatch.setattr(training, "collapse", lambda encoded: 0.99995 if len(encoded) == 12 else 0.0)
+    assert "all texts have had one embedding" in train(make_spec("vse", epochs=4)).outcome.reason
+
+
+def test_alarm_when_no_text_finds_its_image(project, make_spec, monkeypatch):
+    """Of batches of 8 captions, nothing that says the same of all of them can do better than chance."""
+    monkeypatch.setattr(training, "collapse", lambda encoded: 0.0)
+    monkeypatch.setattr(VSE, "encode_texts", lambda self, tokens: self.text_head.weight[:1].expand(len(tokens), -1))
+    reason = train(make_spec("vse", epochs=30)).outcome.reason
+    assert "the contrastive loss has stayed at chance for 3 epochs" in reason
+    assert "ln 8 is 2.0794" in reason
+
+
+def test_the_history_has_the_loss_of_every_task(project, make_spec):
+    """PIR's tasks are two; their means are over the steps of an epoch, as that of the loss is."""
+    report = train(make_spec("pir-itr-soft", epochs=2, instruction_weights="none"))
+    assert report.outcome.status == "ok", report.outcome
+    for epoch in report.history:
+        assert list(epoch.tasks) == ["contrastive", "affiliation"]
+        assert sum(epoch.tasks.values()) == pytest.approx(epoch.loss, rel=1e-6)
+    assert [epoch.tasks for epoch in train(make_spec("vse++", epochs=1)).history] == [{}]
 
 
 def test_a_failed_cell_leaves_files_that_say_so(project, make_spec, monkeypatch):
