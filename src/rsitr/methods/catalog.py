@@ -25,7 +25,7 @@ from rsitr.records.remembered import cache_file, forget_old
 
 @cache
 def schemas() -> dict[str, Any]:
-    """Name of each method -> {schema, variants, summary}, kept in the user's cache while the sources are the same.
+    """Name of each method -> {schema, variants, filters_itself, summary}, kept in the user's cache while sources stay.
 
     Variants are their overlays by name.
     """
@@ -85,6 +85,7 @@ def _describe() -> dict[str, Any]:
         name: {
             "schema": cls.Config.model_json_schema(),
             "variants": cls.variants,
+            "filters_itself": cls.filters_itself(),
             "summary": (cls.__doc__ or "").strip().splitlines()[0],
         }
         for name, cls in found.items()

@@ -68,7 +68,7 @@ def check_two_stages(params: Params, experiment: str) -> None:
                     f"seed {cell.seed}: add it to experiments.{experiment}.matrix, or correct the name"
                 )
         scorer, chosen = wanted.cells
-        if scorer == chosen:
+        if scorer == chosen and not schemas()[scorer.method_name]["filters_itself"]:
             raise ParamsError(f"{place}: {wanted.scorer} cannot be its own filter: name a cheaper method as the filter")
         if query(params, scorer) != query(params, chosen):
             raise ParamsError(f"{place}: {wanted.scorer} and {wanted.filter} read different queries (`query`)")

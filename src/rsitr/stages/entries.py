@@ -29,6 +29,7 @@ PRIOR = (
 )
 TWO_STAGE = (
     *("rsitr.stages.two_stage.ready", "rsitr.stages.two_stage.same_texts", "rsitr.stages.two_stage.filter_scores"),
+    *("rsitr.stages.two_stage.own_filter", "rsitr.stages.two_stage.unrecorded"),
     *("rsitr.stages.two_stage.Pairs", "rsitr.stages.two_stage.Clock", "rsitr.stages.two_stage.encode_seconds"),
     *("rsitr.retrieval.two_stage.two_stage", "rsitr.retrieval.recall.recall"),
 )

@@ -1,8 +1,9 @@
 """Two-stage retrieval on a test split: ranks at every length of the shortlists, and the time of a query.
 
-Recalls of the scorer and of the filter alone are those of their cells' records, made with the same weights. Times are
-taken here and now, side by side, query by query: the whole gallery by the scorer, the whole gallery by the filter, the
-shortlist by the scorer. All that is known of the gallery beforehand, its encodings, is computed beforehand.
+Recalls of the scorer and of the filter alone are those of their cells' records, made with the same weights; where a
+method is its own filter, those of its cheap score are computed here. Times are taken here and now, side by side, query
+by query: the whole gallery by the scorer, the whole gallery by the filter, the shortlist by the scorer. All that is
+known of the gallery beforehand, its encodings, is computed beforehand.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from torch import Tensor
 from rsitr.datasets.splits import SplitData
 from rsitr.errors import Unsupported
 from rsitr.methods.base import Method
+from rsitr.methods.own_filter import OwnFilter
 from rsitr.progress import Progress
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import Record, Spec, read_report
@@ -32,7 +34,7 @@ from rsitr.retrieval.recall import RecallReport, recall
 from rsitr.retrieval.rerank import dot_product
 from rsitr.retrieval.tiles import Score
 from rsitr.retrieval.two_stage import shortlist, two_stage
-from rsitr.stages.encode import PAIR_NUMBERS, Encoded, encode, score_all
+from rsitr.stages.encode import PAIR_NUMBERS, Encoded, Scores, encode, score_all
 from rsitr.stages.evaluate import blank_image
 from rsitr.stages.model import load_method
 from rsitr.stages.setup import image_inputs, load_data, prepare
@@ -74,6 +76,18 @@ def ready(spec: Spec, device: str) -> Side:
     split = data.splits["test"]
     method = load_method(spec, data, device)
     return Side(method, split, encode(method, split, image_inputs(method, split, data.splits, device), device))
+
+
+def own_filter(side: Side) -> Side:
+    """The cheap score of a method that is its own filter, with what it makes of the encodings that are there."""
+    method, (images, texts, place) = side.method, side.encoded
+    device = next(method.parameters()).device
+    encoded = Encoded(
+        method.filter_images(images.to(device)).float().cpu(),
+        method.filter_texts(texts.to(device)).float().cpu(),
+        place,
+    )
+    return Side(OwnFilter(method).eval(), side.split, encoded)
 
 
 def same_texts(scorer: Encoded, chosen: Encoded) -> tuple[Encoded, Encoded, npt.NDArray[np.int64]]:
@@ -243,6 +257,12 @@ def alone(spec: Spec, seconds: Seconds) -> Way:
     return Way(metrics={name: metrics[name] for name in names}, seconds=seconds)
 
 
+def unrecorded(side: Side, seconds: Seconds, device: str) -> Way:
+    """A method's cheap score alone, which has no record of a cell."""
+    ranks = Scores(side.method, side.encoded, device).rank(side.split.image_of)
+    return Way(metrics=asdict(recall(ranks)), seconds=seconds)
+
+
 @torch.inference_mode()
 def measure(spec: TwoStageSpec, record: TwoStageRecord) -> None:
     """Fill ``record`` in; raises ``Unsupported`` where a cell cannot be used."""
@@ -251,7 +271,8 @@ def measure(spec: TwoStageSpec, record: TwoStageRecord) -> None:
     device = prepare(spec.scorer)
     record.machine = machine(device)
     begun = time.perf_counter()
-    scorer, chosen = ready(spec.scorer, device), ready(spec.filter, device)
+    scorer, itself = ready(spec.scorer, device), spec.filter.cell == spec.scorer.cell
+    chosen = own_filter(scorer) if itself else ready(spec.filter, device)
     split = scorer.split
     record.seconds["encode"] = round(time.perf_counter() - begun, 2)
     first, second, text_of = same_texts(scorer.encoded, chosen.encoded)
@@ -274,7 +295,8 @@ def measure(spec: TwoStageSpec, record: TwoStageRecord) -> None:
     clock = Clock(pairs, Pairs(chosen.method, second, device))
     record.timed = clock.timed
     record.exhaustive = alone(spec.scorer, clock.all_pairs())
-    record.filtered = alone(spec.filter, clock.filter_alone())
+    cheap = clock.filter_alone()
+    record.filtered = unrecorded(chosen, cheap, device) if itself else alone(spec.filter, cheap)
     record.points = [clock.point(k, asdict(recall(each))) for k, each in zip(spec.shortlists, ranks, strict=True)]
     caption = split.captions[0]
     record.encode_seconds = {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import fields
+from dataclasses import asdict, fields
 
 import pytest
 import torch
@@ -24,7 +24,8 @@ from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
 from rsitr.records.two_stage import TwoStageRecord
 from rsitr.retrieval.rank_files import metrics_of, read_ranks
-from rsitr.retrieval.recall import RecallReport
+from rsitr.retrieval.ranks import rank_scores
+from rsitr.retrieval.recall import RecallReport, recall
 from rsitr.stages import two_stage as stage
 from rsitr.stages.encode import Encoded, score_all
 from rsitr.stages.evaluate import evaluate
@@ -50,7 +51,7 @@ def arrange(project):
     def arranged(*blocks) -> Params:
         raw = yaml.safe_load((project / "params.yaml").read_text())
         tiny = raw["experiments"]["tiny"]
-        methods = [*METHODS, "vse++@keywords", "mtgfe", "retrieval-filter@paper"]
+        methods = [*METHODS, "vse++@keywords", "mtgfe", "retrieval-filter@paper", "envlf"]
         tiny["matrix"] = [{"datasets": ["scenes-b"], "methods": methods, "seeds": [0]}]
         tiny["two_stage"] = list(blocks)
         tiny["settings"]["all"]["epochs"] = 1
@@ -58,6 +59,7 @@ def arrange(project):
             "retrieval-filter": {"teacher": "scan-t2i", "compare": "lists", "distillation_temperature": 0.1},
             "distilled-dual": {"teacher": "scan-t2i", "distillation_temperature": 0.1},
             "mtgfe": {"text_weights": "none", "text_options": BERT},
+            "envlf": {"text_weights": "none", "text_options": BERT, "heads": 2},
             "retrieval-filter@paper": {"teacher": "mtgfe", "compare": "pairs", "distillation_temperature": 1.0},
         }
         (project / "params.yaml").write_text(yaml.safe_dump(raw))
@@ -120,6 +122,26 @@ def test_mtgfe_and_its_filter(arrange):
     record = stage.run(spec)
     assert record.outcome.status == "ok", record.outcome.traceback
     assert record.points[-1].metrics == record.exhaustive.metrics
+
+
+def test_a_method_may_be_its_own_filter(arrange):
+    """EnVLF: its alignment makes the shortlists, its multimodal encoder sorts them."""
+    params = arrange(block("envlf", scorer="envlf", shortlists=[1, 3, 99]))
+    made(params, "envlf")
+    (spec,) = two_stage_specs(params, "tiny")
+    record = stage.run(spec)
+    assert record.outcome.status == "ok", record.outcome.traceback
+    assert record.used["scorer"] == record.used["filter"]
+    side = stage.ready(spec.scorer, "cpu")
+    with torch.inference_mode():
+        cosines = side.method.align(side.encoded.images, side.encoded.texts)
+    aligned = rank_scores(lambda images, texts: cosines[images][:, side.encoded.place[texts]], side.split.image_of)
+    assert record.filtered.metrics == asdict(recall(aligned))
+    assert record.filtered.metrics["mr"] != record.exhaustive.metrics["mr"]
+    # One candidate cannot be sorted, and everything is.
+    assert record.points[0].metrics == record.filtered.metrics
+    assert record.points[-1].metrics == record.exhaustive.metrics
+    assert Present().stale(spec) == []
 
 
 @pytest.mark.parametrize("room", [2**24, 300])
