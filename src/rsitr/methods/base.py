@@ -80,6 +80,8 @@ class TrainingConfig(MethodConfig):
     step_factor: float = Field(0.1, gt=0)
     warmup: float = Field(0.0, ge=0, lt=1)
     """Share of all steps during which the rate rises linearly from zero."""
+    warmup_steps: int | None = Field(None, ge=1)
+    """The same as a number of steps, instead of the share; training that is no longer is all warm-up."""
     phases: tuple[Phase, ...] = ()
     """Instead of ``epochs``, ``optimizer`` and ``learning_rate``, where training changes along the way."""
     clip_norm: float | None = Field(2.0, gt=0)
@@ -96,6 +98,9 @@ class TrainingConfig(MethodConfig):
     selection_images: int | None = Field(None, ge=2)
     """Choose the epoch on this many images of that split, spread evenly over it; None for all. For pair scores that are
     too expensive to compute for the whole split after every epoch."""
+    choose: Literal["best", "last"] = "best"
+    """``last`` keeps the weights of the last epoch whatever that split says, as where too few of its images are
+    scored to tell epochs apart."""
 
     @property
     def course(self) -> tuple[Phase, ...]:

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from rsitr.methods.base import Batch, method
 from rsitr.methods.fusion_encoder import FusionConfig, FusionMethod
 from rsitr.nn.bert_halves import Halves
-from rsitr.nn.fusion_tasks import WordHead, draw_pairs
+from rsitr.nn.fusion_tasks import WordHead
 from rsitr.nn.losses import contrastive_loss, temperature_parameter
 from rsitr.nn.text import mean_state
 from rsitr.nn.token_sequence import TransformerLayers, image_sequence
@@ -97,7 +97,7 @@ class EnVLF(FusionMethod):
         """The sum of alignment, matching and masked words."""
         images, texts = self.encode_images(batch.images), self.encode_texts(batch.tokens)
         scores, temperature = self.align(images, texts).float(), self.log_temperature.exp()
-        memory, pairs = self.fusion.memory(images), draw_pairs(batch.image_ids, scores / temperature)
+        memory, pairs = self.fusion.memory(images), self.draw(batch, scores / temperature)
         matching = self.matching.loss(self.fuse(texts, batch.tokens, memory, pairs), pairs.match)
         words = self.word_loss(batch.tokens, memory)
         contrastive = contrastive_loss(scores, batch.image_ids, temperature)

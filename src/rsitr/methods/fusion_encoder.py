@@ -10,12 +10,12 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import Field
 from torch import Tensor, nn
 
-from rsitr.methods.base import Corpus, Method, Optimizer, token_images
+from rsitr.methods.base import Batch, Corpus, Method, Optimizer, token_images
 from rsitr.methods.dual_encoder import ImageTowerConfig, backbone_arguments
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.bert_halves import RANDOM, Halves, RandomTransformer, halves
 from rsitr.nn.fusion import FusionEncoder, Memory, score_captions
-from rsitr.nn.fusion_tasks import MatchingHead, Pairs, WordHead, mask_words
+from rsitr.nn.fusion_tasks import MatchingHead, Pairs, WordHead, draw_pairs, mask_words
 from rsitr.nn.text import FrozenText, TransformerEncoder
 
 
@@ -28,8 +28,7 @@ class FusionConfig(ImageTowerConfig):
     learning_rate: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.02, ge=0)
     schedule: Literal["step", "linear", "cosine"] = "cosine"
-    warmup: float = Field(0.025, ge=0, lt=1)
-    """The paper's 1,000 iterations, as a share of those that RSITMD takes."""
+    warmup_steps: int | None = Field(1000, ge=1)
     text_weights: str = "google-bert/bert-base-uncased"
     """Of a BERT: a repository of the hub, path, mirror://path, package://name/path, or ``none`` for random ones."""
     text_options: dict[str, Any] = Field({})
@@ -38,6 +37,8 @@ class FusionConfig(ImageTowerConfig):
     """Words rarer than this in the training captions are unknown to a BERT with random weights."""
     text_layers: int | None = Field(None, ge=1)
     """Layers that read only the caption; None for half of them. The others are the fusion encoder."""
+    spare_identical: bool = False
+    """Do not draw an image as a negative of a caption that is also said of it; the paper draws any other image."""
     freeze_text: bool = False
     """Keep the layers that read only the caption fixed, and the word vectors with them."""
     max_words: int = Field(64, ge=1)
@@ -104,6 +105,10 @@ class FusionMethod(Method):
         """The states of a pair's caption; anything larger is computed in parts of its own size."""
         return words * width
 
+    def draw(self, batch: Batch, scores: Tensor | None = None) -> Pairs:
+        """The pairs of a batch that matching learns from, as ``draw_pairs``."""
+        return draw_pairs(batch.image_ids, scores, batch.tokens if self.config.spare_identical else None)
+
     def fuse(self, texts: Tensor, tokens: Tensor, memory: list[Memory], pairs: Pairs) -> Tensor:
         """u_cls [P, D] of pairs of a batch; ``texts`` [B, L, D] are the states of ``tokens`` [B, L]."""
         answers = [layer.of(pairs.images) for layer in memory]
@@ -134,9 +139,9 @@ class FusionMethod(Method):
         return squares(nn.utils.rnn.pad_sequence(maps, batch_first=True))
 
     def pieces(self, tokens: Tensor) -> list[list[str]]:
-        """The word pieces of captions [B, L], an empty one in place of each [CLS], [SEP] and [PAD]."""
+        """The word pieces of captions [B, L], [CLS] among them (section 4.4.1), an empty one for [SEP] and [PAD]."""
         tokenizer: Any = self.reader.tokenizer
-        marks = {tokenizer.cls_token_id, tokenizer.sep_token_id, tokenizer.pad_token_id}
+        marks = {tokenizer.sep_token_id, tokenizer.pad_token_id}
         return [
             ["" if token in marks else tokenizer.convert_ids_to_tokens(token) for token in row]
             for row in tokens.tolist()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, ClassVar, Literal
 
 import torch
@@ -13,32 +14,50 @@ from torchvision.transforms import v2
 from rsitr.methods.base import Batch, method, token_images
 from rsitr.methods.fusion_encoder import FusionConfig, FusionMethod
 from rsitr.nn.bert_halves import Halves
-from rsitr.nn.fusion_tasks import Pairs, WordHead, draw_pairs
+from rsitr.nn.fusion_tasks import Pairs, WordHead, gradient_ratio
 from rsitr.nn.pixels import PixelFormat
 from rsitr.records.cell import Published
 
-OPERATIONS = (
-    "Identity",
-    "AutoContrast",
-    "Equalize",
-    "Brightness",
-    "Sharpness",
-    "ShearY",
-    "TranslateX",
-    "TranslateY",
-    "Rotate",
-)
-"""Section 4.2."""
 AT_A_TIME, MAGNITUDE = 2, 7
-"""Section 4.2; the magnitude is on torchvision's scale from 0 to 30; the paper states none."""
+"""Section 4.2."""
+SCALE, PROBABILITY, GREY = 10, 0.5, 128 / 255
+"""Where the paper is silent, those of ALBEF's code (J. Li et al., 2021), whose operations the paper's are but for
+ShearX: the largest magnitude, how often a drawn operation is applied, and what an image that was moved leaves."""
 NARROWING = 4
 """Ratio of the projection's width to that inside the predictor, as in SimSiam; the paper states none."""
 
 
-class MildRandAugment(v2.RandAugment):
-    """RandAugment with only the nine operations of section 4.2."""
+def _up_to(largest: float, least: float = 0.0, *, signed: bool) -> tuple[Callable[..., Tensor], bool]:
+    """What magnitudes 0 ... ``SCALE`` mean, and whether the sign is drawn."""
+    return lambda bins, height, width: least + torch.arange(bins) * (largest - least) / (bins - 1), signed
 
-    _AUGMENTATION_SPACE: ClassVar = {name: v2.RandAugment._AUGMENTATION_SPACE[name] for name in OPERATIONS}
+
+def _nothing(bins: int, height: int, width: int) -> None:
+    """An operation without a magnitude."""
+
+
+class MildRandAugment(v2.RandAugment):
+    """RandAugment with only the nine operations of section 4.2, on ALBEF's scale: at most .3 of shear, 10 pixels, 30
+    degrees, and .1 to 1.9 times the brightness or sharpness."""
+
+    _AUGMENTATION_SPACE: ClassVar = {
+        "Identity": (_nothing, False),
+        "AutoContrast": (_nothing, False),
+        "Equalize": (_nothing, False),
+        "Brightness": _up_to(0.9, -0.9, signed=False),
+        "Sharpness": _up_to(0.9, -0.9, signed=False),
+        "ShearY": _up_to(0.3, signed=True),
+        "TranslateX": _up_to(10, signed=True),
+        "TranslateY": _up_to(10, signed=True),
+        "Rotate": _up_to(30, signed=True),
+    }
+
+    def __init__(self) -> None:
+        super().__init__(AT_A_TIME, MAGNITUDE, SCALE + 1, v2.InterpolationMode.BILINEAR, GREY)
+
+    def _get_random_item(self, dct: dict[str, Any]) -> tuple[str, Any]:
+        drawn = super()._get_random_item(dct)
+        return drawn if torch.rand(()) < PROBABILITY else ("Identity", dct["Identity"])
 
 
 class Views(nn.Module):
@@ -51,7 +70,7 @@ class Views(nn.Module):
     def __init__(self, pixels: PixelFormat, dropped: float):
         super().__init__()
         self.dropped = dropped
-        self.augment = MildRandAugment(AT_A_TIME, MAGNITUDE)
+        self.augment = MildRandAugment()
         mean, std = (torch.tensor(values)[:, None, None] for values in (pixels.mean, pixels.std))
         self.register_buffer("mean", mean, persistent=False)
         self.register_buffer("std", std, persistent=False)
@@ -110,6 +129,9 @@ class MTGFEConfig(FusionConfig):
     image_backbone: str = "deit_base_patch16_224"
     mlm: bool = True
     """Masked language modelling, in addition to image-text matching."""
+    word_weight: Literal["equal", "gradient"] = "equal"
+    """``equal`` as in the paper's sum; ``gradient``: masked words weigh as much as makes their gradient at the last
+    fusion layer as large as that of matching, which they otherwise exceed several times."""
     mvjrc: bool = True
     """Multi-view joint representations contrast, in addition to image-text matching."""
     views: Literal["pixels", "tokens"] = "pixels"
@@ -131,7 +153,7 @@ class MTGFE(FusionMethod):
     L = L_mlm + L_mvjrc + L_itm; the score is that of image-text matching. The image model is DeiT's ViT-B/16, whose
     ImageNet-1k weights the paper cites. Where the paper is silent: the word head is BERT's, on its word vectors; the
     heads of the views have SimSiam's proportions; matching and masked words see the first of the two views, or the only
-    one if a variant needs just one; the strength of RandAugment is on torchvision's scale.
+    one if a variant needs just one; RandAugment is on the scale of ALBEF's code.
 
     The dual encoder with the same backbones is ``vse`` with image_backbone deit_base_patch16_224 and image_pool first,
     or as here in an experiment's settings, text_encoder transformer, and the same text_weights and freeze_text.
@@ -143,6 +165,7 @@ class MTGFE(FusionMethod):
         "itm": {"mlm": False, "mvjrc": False},
         "itm-mlm": {"mvjrc": False},
         "itm-mvjrc": {"mlm": False},
+        "balanced": {"word_weight": "gradient"},
     }
     published: ClassVar[dict[str, Published]] = {
         "": _row("table2"),
@@ -161,20 +184,33 @@ class MTGFE(FusionMethod):
 
     @property
     def departures(self) -> list[str]:
-        """Views that are not made from pixels."""
-        of_tokens = self.config.freeze_backbone or self.config.views == "tokens"
-        return ["views by dropout of the backbone's tokens instead of RandAugment"] if of_tokens else []
+        """Where it is certain or likely that the authors did something else, with the sections that say so."""
+        config = self.config
+        of_tokens = config.freeze_backbone or config.views == "tokens"
+        said = {
+            "views by dropout of the backbone's tokens instead of RandAugment": of_tokens,
+            "one GPU, where the batch of section 4.2 may be that of each of four": True,
+            "word head of BERT on its word vectors instead of a fully connected one (section 3.3.1)": config.mlm,
+            "masked words weighted by gradients instead of an equal sum (Eq. 8)": config.word_weight == "gradient",
+        }
+        return [departure for departure, holds in said.items() if holds]
+
+    def weighted(self, words: Tensor, matching: Tensor) -> Tensor:
+        """The loss of masked words as it enters the sum."""
+        if self.config.word_weight == "equal":
+            return words
+        return words * gradient_ratio(matching, words, list(self.fusion.layers[-1].parameters()))
 
     def loss(self, batch: Batch) -> Tensor:
         """The sum of the tasks (section 3.3)."""
         of_tokens = self.config.views == "tokens"
         images = token_images(batch.images, self.backbone) if of_tokens else batch.images
         memory = self.fusion.memory(self.encode_images(self.make_view(images)))
-        texts, pairs = self.encode_texts(batch.tokens), draw_pairs(batch.image_ids)
+        texts, pairs = self.encode_texts(batch.tokens), self.draw(batch)
         fused = self.fuse(texts, batch.tokens, memory, pairs)
         tasks = {"matching": self.matching.loss(fused, pairs.match)}
         if self.config.mlm:
-            tasks["words"] = self.word_loss(batch.tokens, memory)
+            tasks["words"] = self.weighted(self.word_loss(batch.tokens, memory), tasks["matching"])
         if self.config.mvjrc:
             count = len(batch.tokens)
             matching = Pairs(*(part[:count] for part in pairs))

@@ -144,7 +144,7 @@ class RetrievalFilter(DualEncoder):
     encodings of the two sides, so a pair costs an addition and two small products.
 
     In the paper the student has the unimodal encoders of its teacher. Here they are its own, of the same kind: the same
-    ones where both keep pretrained encoders frozen.
+    image encoder where both keep a pretrained one frozen, and a whole text encoder where the teacher has half of one.
     """
 
     Config: ClassVar[type[RetrievalFilterConfig]] = RetrievalFilterConfig
@@ -154,6 +154,13 @@ class RetrievalFilter(DualEncoder):
         super().__init__(config, text)
         self.text_head = nn.Linear(text.width, config.width, bias=False)
         self.pair = PairMLP(config.width)
+
+    @property
+    def departures(self) -> list[str]:
+        """What it looks at."""
+        own = ["encoders of its own instead of its teacher's features (section 3.4)"]
+        pooled = ["mean over the tokens of a frozen text encoder instead of w_cls (section 3.4)"]
+        return own + (pooled if self.config.freeze_text else [])
 
     def encode_images(self, images: Tensor) -> Tensor:
         """The image's part of the first layer [B, width]."""

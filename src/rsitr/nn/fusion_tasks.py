@@ -1,11 +1,12 @@
 """The tasks that train a fusion encoder: MTGFE (X. Zhang et al., 2023), section 3.3.
 
-Masked language modelling with the image (section 3.3.1, Eq. 3), where BERT's rule decides what is masked (J. Devlin et
-al., 2019, section 3.1 and appendix A.1), and image-text matching on the fused class token (section 3.3.3, Eq. 7).
+Masked language modelling with the image (sections 3.1.2 and 3.3.1, Eq. 3), and image-text matching on the fused class
+token (section 3.3.3, Eq. 7).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -15,8 +16,7 @@ from torch.nn import functional as F
 from rsitr.nn.losses import same_image
 
 SHARE = 0.15
-MASKED, REPLACED = 0.8, 0.1
-"""Of the chosen tokens; the rest stay as they are."""
+"""Of the tokens are masked."""
 
 
 class Masked(NamedTuple):
@@ -29,10 +29,9 @@ class Masked(NamedTuple):
 
 
 def mask_words(tokens: Tensor, tokenizer: Any) -> Masked:
-    """Choose 15 % of the tokens [B, L] of each caption, at least one, and hide them.
+    """Choose 15 % of the tokens [B, L] of each caption, at least one; each of them becomes [MASK] (section 3.1.2).
 
-    80 % of them become [MASK], 10 % any token of the vocabulary, 10 % stay. [CLS], [SEP], [PAD] and [UNK] are never
-    chosen, so a caption of nothing else has no token to guess.
+    [CLS], [SEP], [PAD] and [UNK] are never chosen, so a caption of nothing else has no token to guess.
     """
     special = torch.tensor(tokenizer.all_special_ids, device=tokens.device)
     words = ~torch.isin(tokens, special)
@@ -40,11 +39,7 @@ def mask_words(tokens: Tensor, tokenizer: Any) -> Masked:
     wanted = torch.minimum((SHARE * count).round().clamp(min=1), count)
     order = torch.rand(tokens.shape, device=tokens.device).masked_fill(~words, 2.0).argsort(1)
     chosen = order.argsort(1) < wanted
-    fate = torch.rand(tokens.shape, device=tokens.device)
-    hidden = torch.where(chosen & (fate < MASKED), tokenizer.mask_token_id, tokens)
-    others = torch.randint(len(tokenizer), tokens.shape, device=tokens.device)
-    replaced = chosen & (fate >= MASKED) & (fate < MASKED + REPLACED)
-    return Masked(torch.where(replaced, others, hidden), chosen)
+    return Masked(tokens.masked_fill(chosen, tokenizer.mask_token_id), chosen)
 
 
 class WordHead(nn.Module):
@@ -65,6 +60,21 @@ class WordHead(nn.Module):
         return F.cross_entropy(logits, words, reduction="sum") / max(len(words), 1)
 
 
+def gradient_ratio(first: Tensor, second: Tensor, shared: Sequence[nn.Parameter]) -> Tensor:
+    """The norm of one loss's gradient at ``shared`` parameters, divided by that of another; without gradient itself.
+
+    A loss multiplied by it pulls at the shared weights as hard as the first (after Z. Chen et al., GradNorm, 2018,
+    section 3, which looks at the last layer that tasks share). 1 where no gradients are taken.
+    """
+    if not (torch.is_grad_enabled() and first.requires_grad and second.requires_grad):
+        return first.new_ones(())
+    one, other = (
+        torch.stack([part.float().norm() for part in torch.autograd.grad(loss, shared, retain_graph=True)]).norm()
+        for loss in (first, second)
+    )
+    return one / other.clamp(min=torch.finfo(other.dtype).tiny)
+
+
 class Pairs(NamedTuple):
     """Pairs of a batch by the positions of their image and caption, and whether they match."""
 
@@ -74,14 +84,17 @@ class Pairs(NamedTuple):
     """int64, 1 or 0"""
 
 
-def draw_pairs(image_ids: Tensor, scores: Tensor | None = None) -> Pairs:
+def draw_pairs(image_ids: Tensor, scores: Tensor | None = None, tokens: Tensor | None = None) -> Pairs:
     """The B matching pairs, then each image with a caption and each caption with an image drawn among its negatives.
 
     Captions of one image are not negatives of each other, nor is a copy of the image; a sample without a negative, as
     in a batch of a single image, gives only its matching pair. ``scores`` [B, B] are logits, image i against caption j;
-    negatives are drawn in proportion to their exponentials. Without ``scores`` all are equally likely.
+    negatives are drawn in proportion to their exponentials. Without ``scores`` all are equally likely. With ``tokens``
+    [B, L], captions of the same tokens are not negatives of each other's images either.
     """
     possible = ~same_image(image_ids)
+    if tokens is not None:
+        possible &= (tokens[:, None] != tokens[None]).any(2)
     everyone = torch.arange(len(image_ids), device=image_ids.device)
     having = everyone[possible.any(1)]
     if not len(having):

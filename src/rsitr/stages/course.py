@@ -30,7 +30,7 @@ def choice_start(config: TrainingConfig, epochs: int) -> int:
 def learning_rate_factor(config: TrainingConfig, epochs: int, step: int, steps_per_epoch: int) -> float:
     """What the base rate of a phase of ``epochs`` is multiplied by at its optimiser step ``step`` (0-based)."""
     total = epochs * steps_per_epoch
-    warmup = int(config.warmup * total)
+    warmup = int(config.warmup * total) if config.warmup_steps is None else config.warmup_steps
     if step < warmup:
         return (step + 1) / warmup
     if config.schedule == "step":

@@ -259,7 +259,7 @@ class Trainer:
         )
         self.history.append(entry)
         self.loss_sum, self.task_sums = 0.0, {}
-        if mean_recall >= max(entry.val_mr for entry in self.candidates):
+        if self.config.choose == "last" or mean_recall >= max(entry.val_mr for entry in self.candidates):
             self.best = {
                 name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
                 for name, value in self.method.learned_state().items()
@@ -276,7 +276,9 @@ class Trainer:
         return self.history[choice_start(self.config, len(self.history)) :]
 
     def chosen_epoch(self) -> int:
-        """The epoch whose weights ``best`` holds: the last of those with the highest mR."""
+        """The epoch whose weights ``best`` holds: the last of those with the highest mR, or the last of all."""
+        if self.config.choose == "last":
+            return self.history[-1].epoch
         return max(self.candidates, key=lambda entry: (entry.val_mr, entry.epoch)).epoch
 
 

@@ -128,7 +128,7 @@ def test_the_pictures_of_mtgfe(project, make_spec, tiny_bert, monkeypatch):
         assert [reading.label for reading in readings] == list(names)
         assert readings[0].words == readings[1].words
         for reading in readings:
-            assert reading.words[0] == "a"
+            assert reading.words[:2] == ("[CLS]", "a")
             assert reading.maps.shape[0] == len(reading.words)
             np.testing.assert_allclose(reading.maps.sum((1, 2)), 1, atol=1e-5)
         assert not np.allclose(readings[0].maps, readings[1].maps)

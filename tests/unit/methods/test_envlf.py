@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from rsitr.methods import envlf as module
+from rsitr.methods import fusion_encoder as module
 from rsitr.methods.base import Batch, Corpus
 from rsitr.methods.configure import configure
 from rsitr.methods.envlf import EnVLF
@@ -76,7 +76,7 @@ def test_tasks_are_added_and_negatives_come_from_the_alignment(build, monkeypatc
     batch = batch_of(method)
     seen: list[torch.Tensor] = []
 
-    def pairs_of(image_ids: torch.Tensor, scores: torch.Tensor) -> Pairs:
+    def pairs_of(image_ids: torch.Tensor, scores: torch.Tensor, tokens: None) -> Pairs:
         seen.append(scores)
         return Pairs(torch.tensor([0, 1]), torch.tensor([0, 2]), torch.tensor([1, 0]))
 

@@ -88,7 +88,24 @@ class TestTasks:
                 losses.append(method.word_loss(batch.tokens, method.fusion.memory(method.encode_images(images))).item())
         assert losses[0] != losses[1]
 
-    @pytest.mark.parametrize("variant", ["", "itm", "itm-mlm", "itm-mvjrc"])
+    def test_balanced_words_pull_as_hard_as_matching(self, build, monkeypatch) -> None:
+        """Two losses whose gradients at the last layer are known: of norm 2 and 10."""
+        method = build("balanced", mvjrc=False).train()
+        weight = next(method.fusion.layers[-1].parameters())
+        rest = 0.0 * sum(part.sum() for part in method.fusion.layers[-1].parameters())
+        first = weight.flatten()[0]
+        monkeypatch.setattr(method.matching, "loss", lambda *_: 2 * first + rest)
+        monkeypatch.setattr(method, "word_loss", lambda *_: 10 * first + 3.0 + rest)
+        loss = method.loss(batch_of(method))
+        value = first.item()
+        assert loss.item() == pytest.approx(2 * value + (10 * value + 3) / 5, abs=1e-5)
+        assert method.tasks["words"].item() == pytest.approx((10 * value + 3) / 5, abs=1e-5)
+        loss.backward()
+        assert weight.grad.flatten()[0].item() == pytest.approx(4.0)
+        with torch.no_grad():
+            assert method.loss(batch_of(method)).item() == pytest.approx(12 * value + 3, abs=1e-5)
+
+    @pytest.mark.parametrize("variant", ["", "itm", "itm-mlm", "itm-mvjrc", "balanced"])
     def test_a_batch_of_one_image(self, build, variant) -> None:
         method = build(variant).train()
         for ids in ((2, 2, 2), (2,)):
@@ -182,15 +199,19 @@ class TestWordAttention:
         assert squares(torch.zeros(1, 1, 4)).equal(torch.zeros(1, 1, 2, 2))
 
 
-def test_departures() -> None:
+def test_departures(build) -> None:
     assert MTGFE.published[""].table == "table2"
+    gpu, head, weighted = build("balanced").departures
+    assert build().departures == [gpu, head]
+    assert build("itm").departures == [gpu]
+    assert "Eq. 8" in weighted
     assert {published.variant for published in MTGFE.published.values()} == {"", "ITM", "ITM+MLM", "ITM+MVJRC"}
 
 
 def test_views_of_tokens_say_so_and_take_one_pass_of_the_backbone(build, monkeypatch) -> None:
-    said = ["views by dropout of the backbone's tokens instead of RandAugment"]
-    assert build().departures == []
-    assert build(freeze_backbone=True).departures == said
+    said = "views by dropout of the backbone's tokens instead of RandAugment"
+    assert said not in build().departures
+    assert build(freeze_backbone=True).departures == [said, *build().departures]
     passes = []
     for views in ("pixels", "tokens"):
         method = build(views=views).train()
@@ -199,4 +220,4 @@ def test_views_of_tokens_say_so_and_take_one_pass_of_the_backbone(build, monkeyp
         method.loss(batch_of(method)).backward()
         passes.append(len(seen))
     assert passes == [2, 1]
-    assert method.departures == said
+    assert method.departures[0] == said

@@ -5,17 +5,48 @@ from __future__ import annotations
 import pytest
 import torch
 from torch.nn import functional as F
+from torchvision.transforms import v2
 
-from rsitr.methods.mtgfe import OPERATIONS, MildRandAugment, ViewHeads, Views
+from rsitr.methods.mtgfe import MildRandAugment, ViewHeads, Views
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.seeds import seeded
 
 PIXELS = PixelFormat(16, (0.5, 0.4, 0.3), (0.2, 0.25, 0.3), "bicubic")
 
 
-def test_nine_operations() -> None:
-    assert list(MildRandAugment._AUGMENTATION_SPACE) == list(OPERATIONS)
-    assert len(OPERATIONS) == 9
+def test_nine_operations_on_the_scale_of_albef(monkeypatch) -> None:
+    """Magnitude 7 of 10: 1.36 times the brightness, .21 of shear, 7 pixels and 21 degrees, either way."""
+    seen: set[tuple[str, float]] = set()
+    augment = MildRandAugment()
+
+    def apply(image, name, magnitude, **how):
+        assert how == {"interpolation": v2.InterpolationMode.BILINEAR, "fill": augment._fill}
+        seen.add((name, round(magnitude, 6)))
+        return image
+
+    monkeypatch.setattr(augment, "_apply_image_or_video_transform", apply)
+    with seeded(0):
+        for _ in range(300):
+            augment(torch.rand(3, 8, 8))
+    plain = {(name, 0.0) for name in ("Identity", "AutoContrast", "Equalize")}
+    levels = {("Brightness", 0.36), ("Sharpness", 0.36)}
+    moved = {"ShearY": 0.21, "TranslateX": 7.0, "TranslateY": 7.0, "Rotate": 21.0}
+    assert seen == plain | levels | {(name, sign * size) for name, size in moved.items() for sign in (1, -1)}
+
+
+def test_two_operations_each_half_of_the_time(monkeypatch) -> None:
+    applied: list[str] = []
+    augment = MildRandAugment()
+    monkeypatch.setattr(
+        augment, "_apply_image_or_video_transform", lambda image, name, *_, **__: applied.append(name) or image
+    )
+    with seeded(0):
+        for _ in range(1000):
+            augment(torch.rand(3, 8, 8))
+    assert len(applied) == 2000
+    # Half of all, and a ninth of the other half: 1,111 +- 4 standard deviations of 22.
+    assert 1022 <= applied.count("Identity") <= 1200
+    assert 67 <= applied.count("Rotate") <= 155
 
 
 def test_views_of_pixels() -> None:

@@ -96,6 +96,12 @@ def test_the_filter_weighs_divergence_and_truth(build):
         )
 
 
+def test_what_it_looks_at_is_a_departure(build):
+    assert build("retrieval-filter").departures == [
+        "encoders of its own instead of its teacher's features (section 3.4)"
+    ]
+
+
 def test_without_a_teacher_the_truth_alone_counts(build):
     method = build("retrieval-filter", teacher="").eval()
     batch = batch_of(method)

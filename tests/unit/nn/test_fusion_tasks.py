@@ -54,6 +54,20 @@ def test_negatives_in_proportion_to_what_is_taken_for_alike() -> None:
     assert images[2] == 0
 
 
+def test_identical_captions_may_be_spared() -> None:
+    """Samples 0 and 2 say the same of different images: only sample 1 is a negative of either, and both are of it."""
+    image_ids, tokens = torch.tensor([7, 8, 9]), torch.tensor([[2, 5, 3], [2, 6, 3], [2, 5, 3]])
+    with seeded(0):
+        drawn = [draw_pairs(image_ids, tokens=tokens) for _ in range(30)]
+        plain = [draw_pairs(image_ids) for _ in range(30)]
+    for pairs in drawn:
+        assert [pairs.texts[3].item(), pairs.texts[5].item()] == [1, 1]
+        assert [pairs.images[6].item(), pairs.images[8].item()] == [1, 1]
+    assert {pairs.texts[4].item() for pairs in drawn} == {0, 2}
+    assert {pairs.texts[3].item() for pairs in plain} == {1, 2}
+    assert draw_pairs(torch.tensor([1, 2]), tokens=tokens[[0, 2]]).match.tolist() == [1, 1]
+
+
 def test_a_batch_of_one_image_has_matching_pairs_alone() -> None:
     pairs = draw_pairs(torch.tensor([3, 3, 3]))
     assert pairs.images.tolist() == pairs.texts.tolist() == [0, 1, 2]

@@ -1,4 +1,4 @@
-"""Masked language modelling: BERT's rule, and the loss by hand."""
+"""Masked language modelling: which tokens are hidden, and the loss by hand."""
 
 from __future__ import annotations
 
@@ -35,15 +35,9 @@ def test_what_becomes_of_them(encoder) -> None:
     tokens = encoder.tokenize([WORDS]).expand(3000, -1)
     with seeded(0):
         masked = mask_words(tokens, encoder.tokenizer)
-    before, after = tokens[masked.chosen], masked.tokens[masked.chosen]
-    hidden = (after == 4).float().mean().item()
-    kept = (after == before).float().mean().item()
-    # A token of the 15 stands for itself once in 15 times, and for [MASK] as often.
-    assert math.isclose(hidden, 0.8 + 0.1 / 15, abs_tol=0.02)
-    assert math.isclose(kept, 0.1 + 0.1 / 15, abs_tol=0.02)
+    assert (masked.tokens[masked.chosen] == 4).all()
     places = masked.chosen.float().mean(0)[1:-1]
     torch.testing.assert_close(places, torch.full((10,), 0.2), atol=0.03, rtol=0)
-    assert set(after.tolist()) == set(range(15))
 
 
 def test_loss_by_hand(encoder) -> None:

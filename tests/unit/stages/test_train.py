@@ -88,6 +88,14 @@ def test_learning_rate(settings, step, expected):
     assert learning_rate_factor(config, config.epochs, step, steps_per_epoch=10) == pytest.approx(expected)
 
 
+def test_a_warm_up_counted_in_steps():
+    """1,000 steps are 6.4 % of MTGFE's 60 epochs on UCM-Captions, and all of a training that is no longer."""
+    config = TrainingConfig(schedule="cosine", warmup=0.5, warmup_steps=4, epochs=1)
+    rates = [learning_rate_factor(config, 1, step, steps_per_epoch=8) for step in range(8)]
+    assert rates == pytest.approx([0.25, 0.5, 0.75, 1, 1, 0.8535534, 0.5, 0.1464466])
+    assert learning_rate_factor(config, 1, 2, steps_per_epoch=3) == 0.75
+
+
 def build(project, make_spec, seed=0, **settings):
     """A trainer of the tiny project, before its first step."""
     spec = make_spec("vse", seed, **settings)
@@ -227,6 +235,25 @@ def test_of_equal_epochs_the_last_is_chosen(project, make_spec):
         Epoch(epoch=n, loss=1, val_mr=mr, learning_rate=1, image_cosine=0) for n, mr in ((1, 5), (2, 7), (3, 7), (4, 6))
     ]
     assert trainer.chosen_epoch() == 3
+
+
+def test_the_last_epoch_is_kept_where_so_configured(project, make_spec, monkeypatch):
+    marks = iter([40.0, 20.0, 10.0])
+    monkeypatch.setattr(training, "recall", lambda ranks: SimpleNamespace(mr=next(marks)))
+    spec = make_spec(choose="last")
+    trainer_end = Trainer.end_epoch
+    states = []
+
+    def end_epoch(self, epoch, progress):
+        trainer_end(self, epoch, progress)
+        states.append({name: value.clone() for name, value in self.method.learned_state().items()})
+
+    monkeypatch.setattr(Trainer, "end_epoch", end_epoch)
+    report = train(spec)
+    assert report.selection == {"split": "val", "epoch": 3, "mr": 10.0, "epochs": 3, "images": 6}
+    kept = load_file(checkpoint(spec))
+    assert all(torch.equal(kept[name], value) for name, value in states[-1].items())
+    assert not torch.equal(kept["image_head.weight"], states[0]["image_head.weight"])
 
 
 HEAD = {"epochs": 1, "learning_rate": 0.01, "learns": ["image_head."], "from_best": True}
