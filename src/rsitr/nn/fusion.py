@@ -8,6 +8,7 @@ meets an image once for all images.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -17,6 +18,9 @@ from torch.nn import functional as F
 NUMBERS = {"cpu": 2**22}
 """Of the hidden layer of the feed-forward part, while pairs are scored: 16 MiB, small enough for a core's cache to
 help."""
+PACKED = 128
+"""Tokens of captions that attend to themselves in one product. A batch of captions of one length with fewer costs more
+in the calls than in the numbers; with more, what captions would say to each other, and is masked, costs too much."""
 GPU_NUMBERS = 2**26
 """The same on a GPU, where larger steps are faster: 256 MiB."""
 
@@ -80,20 +84,29 @@ class FusionLayer(nn.Module):
         self.attention, self.intermediate, self.output = layer.attention, layer.intermediate, layer.output
         self.cross = CrossAttention(shape)
 
-    def forward(self, states: Tensor, memory: Memory, padding: Tensor | None, *, first_only: bool) -> Tensor:
-        """States [I, C, L, D], or those of the first token alone; ``padding`` [I or 1, C, L] is true without token."""
-        states = self.cross(self.read(states, padding, first_only=first_only), memory)
+    def forward(
+        self, states: Tensor, memory: Memory, padding: Tensor | None, *, first_only: bool, starts: Tensor | None = None
+    ) -> Tensor:
+        """States [I, C, L, D], or those of the first tokens alone; ``padding`` and ``starts`` as in
+        ``FusionEncoder``."""
+        states = self.cross(self.read(states, padding, first_only=first_only, starts=starts), memory)
         return self.output(self.intermediate(states), states)
 
-    def read(self, states: Tensor, padding: Tensor | None, *, first_only: bool = False) -> Tensor:
+    def read(
+        self, states: Tensor, padding: Tensor | None, *, first_only: bool = False, starts: Tensor | None = None
+    ) -> Tensor:
         """The caption's self-attention, before it meets an image."""
         own, flat = self.attention.self, states.flatten(0, 1)
-        asking = flat[:, :1] if first_only else flat
+        firsts = slice(1) if starts is None else starts
+        asking = flat[:, firsts] if first_only else flat
         query, key, value = (
             split_heads(linear(part), self.heads)
             for linear, part in ((own.query, asking), (own.key, flat), (own.value, flat))
         )
         mask = None if padding is None else ~padding.expand(len(states), -1, -1).flatten(0, 1)[:, None, None, :]
+        if starts is not None:
+            caption = torch.bucketize(torch.arange(flat.shape[1], device=flat.device), starts, right=True)
+            mask = (caption[:, None] == caption)[firsts if first_only else slice(None)]
         found = attend(query, key, value, mask, own.dropout.p if self.training else 0.0)
         return self.attention.output(found, asking).unflatten(0, states.shape[:2])
 
@@ -112,15 +125,26 @@ class FusionEncoder(nn.Module):
         return [layer.cross.memory(images) for layer in layers]
 
     def forward(
-        self, states: Tensor, memory: list[Memory], padding: Tensor | None = None, *, first_only: bool = False
+        self,
+        states: Tensor,
+        memory: list[Memory],
+        padding: Tensor | None = None,
+        *,
+        first_only: bool = False,
+        starts: Tensor | None = None,
     ) -> Tensor:
         """U [I, C, L, D] of states [I or 1, C, L, D]; ``padding`` [I or 1, C, L] is true where there is no token.
 
-        ``first_only``: u_cls alone, [I, C, D], for which the last layer skips what u_cls does not need.
+        ``first_only``: u_cls alone, [I, C, D], for which the last layer skips what u_cls does not need. ``starts``
+        [P]: ``states`` [I or 1, 1, L, D] are P captions in a row, which begin there and attend each to itself; u_cls
+        are then [I, P, D].
         """
         for layer, each in zip(self.layers, memory, strict=True):
-            states = layer(states, each, padding, first_only=first_only and layer is self.layers[-1])
-        return states[:, :, 0] if first_only else states
+            last = layer is self.layers[-1]
+            states = layer(states, each, padding, first_only=first_only and last, starts=starts)
+        if not first_only:
+            return states
+        return states[:, :, 0] if starts is None else states[:, 0]
 
     def attention(self, states: Tensor, memory: list[Memory], layer: int) -> Tensor:
         """Weights [I, C, L, N] of the cross-attention in one layer, which may count from the end, without padding."""
@@ -145,20 +169,55 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropo
 def score_captions(fusion: FusionEncoder, head: nn.Module, images: Tensor, texts: Tensor) -> Tensor:
     """[I, C]: the numbers [I, C] that ``head`` makes of u_cls [I, C, D] of every image and caption.
 
-    ``images`` [I, N, D]; ``texts`` [C, L, D] are the tokens of captions, zero where there is none. Captions of one
-    length form a batch, so no padding is computed or has to be masked.
+    ``images`` [I, N, D]; ``texts`` [C, L, D] are the tokens of captions, zero where there is none.
     """
     limit = NUMBERS.get(images.device.type, GPU_NUMBERS) // fusion.hidden
-    lengths = texts.any(2).sum(1)
-    groups = [
-        (chosen, texts[chosen, :length][None])
-        for length in lengths.unique().tolist()
-        for chosen in torch.nonzero(lengths == length).squeeze(1).split(max(1, limit // max(length, 1)))
-    ]
-    tokens = max(len(chosen) * group.shape[2] for chosen, group in groups)
+    groups = list(_groups(texts, limit))
+    tokens = max(group.states.shape[1] * group.states.shape[2] for group in groups)
     scores = texts.new_empty(len(images), len(texts))
     for part in torch.arange(len(images)).split(max(1, limit // tokens)):
         memory = fusion.memory(images[part])
-        for chosen, group in groups:
-            scores[part[:, None], chosen] = head(fusion(group, memory, first_only=True)).to(scores.dtype)
+        for chosen, states, starts in groups:
+            fused = fusion(states, memory, first_only=True, starts=starts)
+            scores[part[:, None], chosen] = head(fused).to(scores.dtype)
     return scores
+
+
+class _Group(NamedTuple):
+    """Captions that are computed together, without a place that is padding."""
+
+    captions: Tensor
+    """int64 [P]"""
+    states: Tensor
+    """[1, P, L, D] of one length, or [1, 1, L, D] in a row"""
+    starts: Tensor | None
+    """Where those in a row begin."""
+
+
+def _groups(texts: Tensor, limit: int) -> Iterator[_Group]:
+    """Batches of captions of one length, and the few of other lengths in rows, of at most ``limit`` tokens each."""
+    lengths = texts.any(2).sum(1)
+    few: list[int] = []
+    for length in lengths.unique().tolist():
+        chosen = torch.nonzero(lengths == length).squeeze(1)
+        if len(chosen) * length < PACKED:
+            few += chosen.tolist()
+            continue
+        for part in chosen.split(max(1, limit // length)):
+            yield _Group(part, texts[part, :length][None], None)
+    for row in _rows(few, lengths.tolist(), min(PACKED, limit)):
+        own = lengths[row]
+        states = torch.cat([texts[place, :length] for place, length in zip(row, own.tolist(), strict=True)])
+        yield _Group(torch.tensor(row, device=texts.device), states[None, None], own.cumsum(0) - own)
+
+
+def _rows(captions: list[int], lengths: list[int], limit: int) -> Iterator[list[int]]:
+    """Captions in rows of at most ``limit`` tokens, or of one caption."""
+    row: list[int] = []
+    for place in captions:
+        if row and sum(lengths[each] for each in row) + lengths[place] > limit:
+            yield row
+            row = []
+        row.append(place)
+    if row:
+        yield row

@@ -173,6 +173,26 @@ def test_blocks_and_padding_change_nothing(encoder, lengths, count, numbers) -> 
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("packed", [1, 7, 128])
+def test_captions_in_a_row_attend_each_to_itself(encoder, packed, monkeypatch) -> None:
+    """Of five lengths, in batches of one length, in rows of at most 7 tokens, or in one row."""
+    fusion, head = encoder
+    images, texts = pictures(3), captions([3, 1, 4, 3, 2, 5])
+    alone = [score_captions(fusion, head, images, text[None]) for text in texts]
+    monkeypatch.setattr(module, "PACKED", packed)
+    seen: list[int] = []
+    fusion.layers[0].attention.output.register_forward_hook(lambda _, given, __: seen.append(given[0].shape[1]))
+    assert_near(score_captions(fusion, head, images, texts), torch.cat(alone, 1), 1e-12)
+    fusion.layers[0].attention.output._forward_hooks.clear()
+    # Rows of 1 + 2 + 3, 3 + 4 and 5 tokens.
+    assert seen == {1: [1, 2, 3, 4, 5], 7: [6, 7, 5], 128: [18]}[packed]
+    memory, flat = fusion.memory(images), torch.cat([texts[0, :3], texts[4, :2]])[None, None]
+    starts = torch.tensor([0, 3])
+    whole = fusion(flat, memory, starts=starts)
+    assert_near(fusion(flat, memory, first_only=True, starts=starts), whole[:, 0, starts], 1e-12)
+
+
+@torch.no_grad()
 def test_memory_is_bounded(encoder, monkeypatch) -> None:
     fusion, head = encoder
     seen = []
