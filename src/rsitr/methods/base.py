@@ -195,6 +195,13 @@ class Method(nn.Module, ABC):
     def encode_texts(self, tokens: Tensor) -> Tensor:
         """Embeddings [B, D] or fragments [B, L, D], as those of images."""
 
+    def gallery(self, images: Tensor) -> Any:
+        """Encoded images in the form in which ``score`` answers soonest, for images that are asked again and again.
+
+        It has a length, and can be indexed by a slice or by positions.
+        """
+        return images
+
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
         """Scores [I, C] of every image against every caption, from their encodings; higher is more similar.
 

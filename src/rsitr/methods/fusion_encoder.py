@@ -14,7 +14,7 @@ from rsitr.methods.base import Batch, Corpus, Method, Optimizer, token_images
 from rsitr.methods.dual_encoder import ImageTowerConfig, backbone_arguments
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.bert_halves import RANDOM, Halves, RandomTransformer, halves
-from rsitr.nn.fusion import FusionEncoder, Memory, score_captions
+from rsitr.nn.fusion import FusionEncoder, Gallery, Memory, score_captions
 from rsitr.nn.fusion_tasks import MatchingHead, Pairs, WordHead, draw_pairs, mask_words
 from rsitr.nn.text import FrozenText, TransformerEncoder
 
@@ -97,7 +97,11 @@ class FusionMethod(Method):
         """W [B, L, D]: the states of the lower half; those of padding are zero."""
         return self.text(tokens) * (tokens != 0)[..., None]
 
-    def score(self, images: Tensor, texts: Tensor) -> Tensor:
+    def gallery(self, images: Tensor) -> Gallery | Tensor:
+        """Their keys and values, where these fit into memory."""
+        return self.fusion.gallery(images)
+
+    def score(self, images: Tensor | Gallery, texts: Tensor) -> Tensor:
         """Log-odds of a match [I, C], from the fusion encoder for every pair."""
         return score_captions(self.fusion, self.matching, images, texts)
 

@@ -25,6 +25,10 @@ GPU_NUMBERS = 2**26
 """The same on a GPU, where larger steps are faster: 256 MiB."""
 
 
+KEPT, GPU_KEPT = {"cpu": 2**29}, 2**32
+"""Keys and values that a gallery may keep: 2 GiB, on a GPU 16."""
+
+
 class Memory(NamedTuple):
     """Keys and values of images in one layer."""
 
@@ -35,6 +39,19 @@ class Memory(NamedTuple):
     def of(self, images: Tensor) -> Memory:
         """Those of some images, by position."""
         return Memory(self.keys[images], self.values[images])
+
+
+class Gallery:
+    """Images as their keys and values in every layer, for those that are asked again and again."""
+
+    def __init__(self, layers: list[Memory]):
+        self.layers = layers
+
+    def __len__(self) -> int:
+        return len(self.layers[0].keys)
+
+    def __getitem__(self, images: slice | Tensor) -> Gallery:
+        return Gallery([Memory(layer.keys[images], layer.values[images]) for layer in self.layers])
 
 
 class CrossAttention(nn.Module):
@@ -124,6 +141,11 @@ class FusionEncoder(nn.Module):
         layers: Any = self.layers
         return [layer.cross.memory(images) for layer in layers]
 
+    def gallery(self, images: Tensor) -> Gallery | Tensor:
+        """Image tokens [I, N, D] with their keys and values computed, or as they are where these are too many."""
+        fits = 2 * len(self.layers) * images.numel() <= KEPT.get(images.device.type, GPU_KEPT)
+        return Gallery(self.memory(images)) if fits else images
+
     def forward(
         self,
         states: Tensor,
@@ -166,17 +188,18 @@ def attend(query: Tensor, key: Tensor, value: Tensor, mask: Tensor | None, dropo
     return found.transpose(1, 2).flatten(2)
 
 
-def score_captions(fusion: FusionEncoder, head: nn.Module, images: Tensor, texts: Tensor) -> Tensor:
+def score_captions(fusion: FusionEncoder, head: nn.Module, images: Tensor | Gallery, texts: Tensor) -> Tensor:
     """[I, C]: the numbers [I, C] that ``head`` makes of u_cls [I, C, D] of every image and caption.
 
     ``images`` [I, N, D]; ``texts`` [C, L, D] are the tokens of captions, zero where there is none.
     """
-    limit = NUMBERS.get(images.device.type, GPU_NUMBERS) // fusion.hidden
+    limit = NUMBERS.get(texts.device.type, GPU_NUMBERS) // fusion.hidden
     groups = list(_groups(texts, limit))
     tokens = max(group.states.shape[1] * group.states.shape[2] for group in groups)
     scores = texts.new_empty(len(images), len(texts))
     for part in torch.arange(len(images)).split(max(1, limit // tokens)):
-        memory = fusion.memory(images[part])
+        some = images[part]
+        memory = some.layers if isinstance(some, Gallery) else fusion.memory(some)
         for chosen, states, starts in groups:
             fused = fusion(states, memory, first_only=True, starts=starts)
             scores[part[:, None], chosen] = head(fused).to(scores.dtype)

@@ -123,7 +123,9 @@ class Pairs:
 
     def __init__(self, method: Method, encoded: Encoded, device: str):
         self.method = method
-        self.images, self.texts = encoded.images.to(device), encoded.texts.to(device)
+        self.images, self.texts = method.gallery(encoded.images.to(device)), encoded.texts.to(device)
+        self.fragments = encoded.images.shape[1] if encoded.images.ndim == 3 else 1
+        self.width = encoded.images.shape[-1]
         self.words = _used(encoded.texts)
 
     def of_image(self, image: int, texts: Tensor | None = None) -> Tensor:
@@ -146,8 +148,7 @@ class Pairs:
 
     def _parts(self, items: int | Tensor, words: Tensor) -> Iterator[slice | Tensor]:
         """Items of a gallery, or the first so many, in blocks that fit into memory with texts of so many ``words``."""
-        fragments = self.images.shape[1] if self.images.ndim == 3 else 1
-        size = max(1, PAIR_NUMBERS // self.method.pair_numbers(fragments, int(words.max()), self.images.shape[-1]))
+        size = max(1, PAIR_NUMBERS // self.method.pair_numbers(self.fragments, int(words.max()), self.width))
         if isinstance(items, Tensor):
             yield from items.split(size)
         else:

@@ -216,6 +216,27 @@ def test_an_image_answers_once_for_all_captions(encoder) -> None:
 
 
 @torch.no_grad()
+def test_a_gallery_has_its_answers_ready(encoder, monkeypatch) -> None:
+    """Keys and values are 2 x 2 layers x 3 x 5 x 8 numbers; no more are kept than may be."""
+    fusion, head = encoder
+    images, texts = pictures(3), captions([2, 3, 4])
+    gallery = fusion.gallery(images)
+    seen: list[int] = []
+    fusion.layers[0].cross.key.register_forward_hook(lambda *_: seen.append(1))
+    chosen = torch.tensor([2, 0])
+    found = [score_captions(fusion, head, gallery[part], texts) for part in (slice(None), chosen)]
+    fusion.layers[0].cross.key._forward_hooks.clear()
+    assert seen == []
+    expected = score_captions(fusion, head, images, texts)
+    assert_near(found[0], expected, 1e-12)
+    assert_near(found[1], expected[chosen], 1e-12)
+    monkeypatch.setattr(module, "KEPT", {"cpu": 479})
+    assert fusion.gallery(images) is images
+    monkeypatch.setattr(module, "KEPT", {"cpu": 480})
+    assert len(fusion.gallery(images)) == 3
+
+
+@torch.no_grad()
 def test_the_first_token_alone_is_the_first_of_all(encoder) -> None:
     fusion, _ = encoder
     memory, texts = fusion.memory(pictures(2)), captions([3, 3])[None]
