@@ -9,7 +9,7 @@ from torch import Tensor
 
 from rsitr.errors import Unsupported
 from rsitr.methods.base import Batch, Corpus, Phase, method, those
-from rsitr.methods.clip import CLIPTuningConfig, TrainedCLIP
+from rsitr.methods.clip import B32, CLIPTuningConfig, TrainedCLIP
 from rsitr.methods.vse import RANDAUGMENT
 from rsitr.nn.affiliation import affiliation_loss, class_numbers
 from rsitr.nn.clip_models import BuiltCLIP, create_clip
@@ -38,6 +38,8 @@ class PIRCLIPConfig(CLIPTuningConfig):
     weights: str = "checkpoints/pretraining/pir-clip/model.safetensors"
     """What stage 1 (``rsitr pretrain``) wrote: path, mirror://path, package://name/path; ``none``: random. A
     pretrained tag of open_clip is a plain CLIP, whose instruction starts at random or with its own weights."""
+    spatial: bool = True
+    """Whether an instruction weights the patches (Spatial-PAE in Table III); a plain CLIP without it."""
     instruction: Instruction = Instruction()
     """The instruction encoder, as it was in stage 1."""
     belief: Form = "paper"
@@ -48,8 +50,8 @@ class PIRCLIPConfig(CLIPTuningConfig):
     @property
     def course(self) -> tuple[Phase, ...]:
         """A single phase leaves out the fixed layers; configured phases state themselves what learns."""
-        if self.phases:
-            return self.phases
+        if self.phases or not self.spatial:
+            return super().course
         return tuple(phase.model_copy(update={"learns": LEARNS}) for phase in super().course)
 
 
@@ -66,6 +68,10 @@ class PIRCLIP(TrainedCLIP):
     contrastive loss of Eq. 15 starting at the temperature of the weights, and the affiliation loss. ``released``
     weights them as the public code does. ``freeze_backbone`` keeps the image tower fixed and computes its embeddings
     once.
+
+    The ablations of Table III: ``no-affiliation`` is its +S-PAE. ``affiliation`` is +L_A, without an instruction; it
+    begins at OpenAI's weights, as the row CLIP-baseline below which it stands: that row has the numbers of CLIP-FT in
+    Table II (``clip-ft``), though section V-E says that only the modules are left out.
     """
 
     Config: ClassVar[type[PIRCLIPConfig]] = PIRCLIPConfig
@@ -75,10 +81,12 @@ class PIRCLIP(TrainedCLIP):
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "released": {"belief": "released"},
         "no-affiliation": {"affiliation": 0.0},
+        "affiliation": {"spatial": False, "model": B32, "weights": "openai"},
     }
     published: ClassVar[dict[str, Published]] = {
         "": _row("table2", "train=own"),
         "no-affiliation": _row("table3", "+S-PAE"),
+        "affiliation": _row("table3", "+L_A"),
     }
 
     @property
@@ -107,8 +115,9 @@ class PIRCLIP(TrainedCLIP):
 
     @staticmethod
     def make_model(config: Any) -> BuiltCLIP:
-        """A CLIP with an instructed image tower."""
-        return create_clip(config.model, config.weights, config.instruction, config.belief, config.unmatched)
+        """A CLIP, with an instructed image tower unless the configuration leaves that out."""
+        instruction = config.instruction if config.spatial else None
+        return create_clip(config.model, config.weights, instruction, config.belief, config.unmatched)
 
     @classmethod
     def build(cls, config: Any, corpus: Corpus) -> Self:

@@ -44,6 +44,7 @@ class VSEpp(DualEncoder):
     }
     published: ClassVar[dict[str, Published]] = {
         "amfmn": Published(paper="amfmn2022", table="table2", method="vse++"),
+        "keywords": Published(paper="amfmn2022", table="table3", method="vse++"),
     }
 
     @classmethod

@@ -103,6 +103,13 @@ TABLE_2 = PaperTable(
 
 MODULES = {"S-PAE": "spatial", "T-PAE": "temporal", "L_A": "affiliation"}
 """Spatial-PAE, Temporal-PAE, affiliation loss: as the paper and variants name them."""
+REMARKS = {
+    "CLIP-baseline": "the text says that this is PIR-CLIP without its modules, other conditions being the same; the "
+    "same seven values are printed for CLIP-FT, trained from WIT, in Table II"
+}
+"""By label in Table III."""
+NAMED = {"pir-clip@baseline": "clip-ft", "pir-clip@spatial": "pir-clip@no-affiliation"}
+"""What a row would be called after its modules -> what ours is called."""
 
 
 def _ablation(model: str, method: str, whole: str, combinations: tuple[str, ...], base: str) -> list[PaperRow]:
@@ -115,10 +122,10 @@ def _ablation(model: str, method: str, whole: str, combinations: tuple[str, ...]
         parts = [module for module, letter in zip(MODULES, "STA", strict=True) if letter in letters]
         label = "".join(f"+{part}" for part in parts) or base or "baseline"
         variant = "-".join(MODULES[part] for part in parts) or "baseline"
-        ours = method if letters == whole else f"{method}@{variant}"
+        ours = method if letters == whole else NAMED.get(f"{method}@{variant}", f"{method}@{variant}")
         facts = (model, *("✓" if part in parts else "" for part in MODULES))
-        row = partial(_row, "table3", variant=label) if base else PaperRow
-        rows.append(row(label, ours, facts=facts, rule=not parts))
+        row = partial(_row, "table3", printed=method, variant=label) if base else PaperRow
+        rows.append(row(label, ours, facts=facts, rule=not parts, remark=REMARKS.get(label, "")))
     return rows
 
 

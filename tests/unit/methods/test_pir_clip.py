@@ -10,7 +10,10 @@ from torch.nn import functional as F
 
 from rsitr.errors import ParamsError, Unsupported, WeightsUnavailable
 from rsitr.methods.base import Batch, Corpus, Phase
+from rsitr.methods.clip import CLIPFT
+from rsitr.methods.configure import configure
 from rsitr.methods.pir_clip import LEARNS, PIRCLIP, PIRCLIPConfig
+from rsitr.nn.affiliation import affiliation_loss
 from rsitr.nn.clip_models import create_clip
 from rsitr.nn.instructed_vit import Instruction
 from rsitr.nn.seeds import seeded
@@ -80,6 +83,24 @@ def test_the_affiliation_loss_is_added_with_its_weight(tiny_clip):
         alone = built.loss(batch) - 0.5 * affiliation
         built.config = built.config.model_copy(update={"affiliation": 0.0})
         torch.testing.assert_close(alone, built.loss(batch))
+
+
+def test_without_instruction_and_affiliation_it_is_fine_tuned_clip(tiny_clip):
+    """Rows of PIR's Table III: +L_A is the CLIP-baseline with the affiliation loss, and nothing else."""
+    small = {"model": tiny_clip, "weights": "none", "batch_size": 3}
+    config = configure(PIRCLIP, "affiliation", small)
+    with seeded(0):
+        built = PIRCLIP.build(config, CORPUS).eval()
+    with seeded(0):
+        baseline = CLIPFT.build(CLIPFT.Config(**small), CORPUS).eval()
+    assert [phase.learns for phase in config.course] == [()]
+    added = {name for name in built.state_dict() if name not in baseline.state_dict()}
+    assert added == {"log_centre_temperature"}
+    batch = Batch(torch.rand(3, 3, 32, 32), built.tokenize(CAPTIONS), torch.arange(3), torch.arange(3), 0)
+    with torch.inference_mode():
+        images, texts = built.encode_images(batch.images), built.encode_texts(batch.tokens)
+        affiliation = affiliation_loss(images, texts, built.classes, torch.tensor(0.07))
+        torch.testing.assert_close(built.loss(batch), baseline.loss(batch) + affiliation)
 
 
 def test_a_dataset_without_classes_has_no_affiliation():

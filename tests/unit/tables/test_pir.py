@@ -46,7 +46,7 @@ ROWS = {
     "pir-itr-hard@spatial-temporal pir-itr-hard@spatial-affiliation pir-itr-hard@temporal-affiliation pir-itr-hard "
     "pir-itr-soft@baseline pir-itr-soft@spatial pir-itr-soft@temporal pir-itr-soft@affiliation "
     "pir-itr-soft@spatial-temporal pir-itr-soft@spatial-affiliation pir-itr-soft@temporal-affiliation pir-itr-soft "
-    "pir-clip@baseline pir-clip@spatial pir-clip@affiliation pir-clip",
+    "clip-ft pir-clip@no-affiliation pir-clip@affiliation pir-clip",
     4: "pir-itr-hard@keep-10 pir-itr-hard@keep-20 pir-itr-hard@keep-30 pir-itr-hard pir-itr-hard@keep-50 pir-itr-soft",
     5: "pir-itr-hard@vgg16-aid pir-itr-hard@vgg19-aid pir-itr-hard pir-itr-hard@resnet101-aid pir-itr-hard@vit-aid "
     "pir-itr-hard@swin-t-aid pir-itr-hard@vgg16-imagenet pir-itr-hard@resnet50-imagenet pir-itr-hard@swin-t-imagenet "
