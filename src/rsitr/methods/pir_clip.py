@@ -94,12 +94,13 @@ class PIRCLIP(TrainedCLIP):
         """From the paper, and for ``released`` from the authors' code."""
         config, released = self.config, self.config.belief == "released"
         affiliated, untrained = released and config.affiliation > 0, config.instruction.weights == "none"
+        instructed = config.spatial
         found = {
-            "an instruction encoder not trained on scenes, which says nearly the same of all images": untrained,
-            "a scene classifier trained here, not the authors'": not untrained,
-            "stage 1 of this benchmark, not the authors' weights": config.weights != "none",
+            "an instruction encoder not trained on scenes, which says nearly the same of all images": instructed and untrained,
+            "a scene classifier trained here, not the authors'": instructed and not untrained,
+            "stage 1 of this benchmark, not the authors' weights": instructed and config.weights != "none",
             "random weights, without stage 1": config.weights == "none",
-            "reconstructions of Eqs. 5 and 6, made from the prose and the authors' code": not released,
+            "reconstructions of Eqs. 5 and 6, made from the prose and the authors' code": instructed and not released,
             "text-to-centre term over the captions of a centre; the authors' code has it row by row": affiliated,
             "a temperature for the affiliation loss; the authors' code has one logit scale for both": affiliated,
             RANDAUGMENT: config.augment == "randaugment",

@@ -16,6 +16,7 @@ from rsitr.records.prior import PriorSpec
 
 TRAINED, SCORED = "trained", "scored"
 """The parts of a cell's code: what an edit of evaluation touches asks for no training."""
+UNCLAIMED = "the method names no published row for this configuration"
 
 
 class Spec(ArtefactSpec):

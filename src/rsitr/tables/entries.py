@@ -13,10 +13,10 @@ from statistics import mean
 from typing import Any
 
 from rsitr.params import INSTRUCTION, CellId, Params, prior_of
-from rsitr.records.cell import Published, Record
+from rsitr.records.cell import UNCLAIMED, Published, Record
 from rsitr.records.files import read_csv
 from rsitr.retrieval.rank_files import metrics_of, read_ranks
-from rsitr.tables.not_rebuilt import not_rebuilt
+from rsitr.tables.not_rebuilt import NotRebuilt
 from rsitr.tables.published import lookup
 
 Overlap = tuple[int, int] | None
@@ -94,6 +94,8 @@ class Entry:
     """With what each prior named in the records learned from; its name leaves out ``scenes://``."""
     differs: str = ""
     """How the published row's configuration differs from ours, whatever ours is."""
+    missing: NotRebuilt | None = None
+    """Why nobody can rebuild it."""
 
     @cached_property
     def records(self) -> list[Record]:
@@ -117,7 +119,7 @@ class Entry:
         ``absent`` if nothing was expected, ``not rebuilt`` if nobody can rebuild the method.
         """
         if not self.runs:
-            return "not rebuilt" if self.method in not_rebuilt() else "absent"
+            return "not rebuilt" if self.missing else "absent"
         if self.complete:
             return "stale" if self.staleness else "ok"
         found = {run.status for run in self.runs}
@@ -127,7 +129,7 @@ class Entry:
     def reason(self) -> str:
         """Why the entry is NA, with the seeds if they differ; empty if complete."""
         if not self.runs:
-            return not_rebuilt()[self.method].text if self.method in not_rebuilt() else NOT_EXPECTED
+            return self.missing.text if self.missing else NOT_EXPECTED
         return self._by_seed({run.cell.seed: run.reason for run in self.runs})
 
     @property
@@ -176,7 +178,7 @@ class Entry:
         """Where the configuration differs from the published one."""
         known = dict.fromkeys(text for record in self.present for text in record.deviations)
         if self.key and any(record.published is None for record in self.records):
-            known["the method names no published row for this configuration"] = None
+            known[UNCLAIMED] = None
         return [*known, *filter(None, [self.differs])]
 
     @cached_property

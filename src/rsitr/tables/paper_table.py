@@ -19,7 +19,7 @@ from rsitr.tables import tidy
 from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import Entry
 from rsitr.tables.layout import Cell, Group, Note, Row, Table, noted, write_tables
-from rsitr.tables.not_rebuilt import not_rebuilt
+from rsitr.tables.not_rebuilt import NotRebuilt, unavailable
 from rsitr.tables.published import discrepancy, lookup
 from rsitr.tables.view import HEADERS, View, best_of, is_time, seeds, written
 
@@ -32,7 +32,7 @@ class PaperRow:
 
     label: str
     method: str
-    """``name`` or ``name@variant``; for a method that nobody can rebuild (``not_rebuilt``) the published name."""
+    """``name`` or ``name@variant``; for a row that nobody can rebuild (``not_rebuilt``) the published name."""
     published: Published | None = None
     """Its numbers; None for a row that the paper does not have."""
     facts: tuple[str, ...] = ()
@@ -43,6 +43,11 @@ class PaperRow:
     """How the configuration behind the printed numbers differs from ours, so that no difference is shown."""
     rule: bool = False
     """Whether a line above sets the row apart."""
+
+    @property
+    def missing(self) -> NotRebuilt | None:
+        """Why nobody can rebuild it."""
+        return unavailable(self.published)
 
 
 def printed_row(
@@ -81,7 +86,7 @@ class PaperTable:
     printed: Mapping[str, str] = field(default_factory=lambda: HEADERS)
     """Metrics of ``published.csv`` and their headers."""
     difference: str = "mr"
-    """The metric for which ours minus theirs is shown; empty if the two are not comparable."""
+    """The metric for which ours minus theirs is shown; empty for times, which are not comparable."""
 
     def concerns(self, methods: Sequence[str]) -> bool:
         """Whether any of its rows is one of these methods, so that there is anything to compare with the paper."""
@@ -129,7 +134,8 @@ class _Rebuilt(View):
         """Our entry of a row, with the published row if it is to be compared with one."""
         compared = self.subtracts(dataset) and self.numbers(row, dataset)
         entry = self.entry(dataset, row.method)
-        return replace(entry, key=row.published, differs=row.differs) if compared else replace(entry, key=None)
+        entry = replace(entry, key=row.published if compared else None, missing=row.missing)
+        return replace(entry, differs=row.differs) if compared else entry
 
     def groups(self, dataset: str) -> Iterator[Group]:
         """Columns of a dataset: ours, and those of the paper."""
@@ -178,7 +184,8 @@ class _Rebuilt(View):
         """The table as in the paper: all rows and datasets, each row with its method and its facts."""
         rows = []
         for row in self.spec.rows:
-            facts = map(Cell, ("" if row.method in not_rebuilt() else row.method, *row.facts))
+            known = row.method in self.experiment.methods or not row.missing
+            facts = map(Cell, (row.method if known else "", *row.facts))
             numbers = chain(*(self.cells(row, dataset) for dataset in self.shown))
             rows.append(Row(row.label, (*facts, *numbers), row.rule))
         groups = (Group("", ("method", *self.spec.facts)), *chain(*map(self.groups, self.shown)))

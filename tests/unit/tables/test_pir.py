@@ -7,15 +7,10 @@ import sys
 
 import pytest
 
-from rsitr.errors import DatasetError
 from rsitr.figures import curves
-from rsitr.methods import registry
 from rsitr.records.cell import Published
-from rsitr.tables import not_rebuilt as unavailable
 from rsitr.tables import pir_curves
-from rsitr.tables.not_rebuilt import not_rebuilt
 from rsitr.tables.pir import TABLES
-from rsitr.tables.published import load
 from tests.helpers.lab import PaperLab, params, placed_numbers, printed_numbers
 
 BY_NUMBER = {int(table.name[-1]): table for table in TABLES}
@@ -87,7 +82,9 @@ def test_who_cannot_be_rebuilt_keeps_the_published_row_with_the_typed_reason(lab
         assert row["rsicd mR"].startswith("NA [")
         assert row["rsicd Δ mR"] == row["rsicd seeds"] == row["rsicd mR"]
     assert lab.note(rows["DOVE"]["rsicd mR"]).startswith(REGIONS)
-    assert lab.note(rows["KCR"]["rsicd mR"]) == "not rebuilt (internals not public): " + not_rebuilt()["kcr"].reason
+    assert lab.note(rows["KCR"]["rsicd mR"]) == (
+        "not rebuilt (internals not public): what is public of it does not say how to build it"
+    )
     assert lab.note(rows["KCR"]["rsitmd published mR"]) == "not in the paper"
     # One that could be there and is not is another thing.
     assert rows["SWAN"]["method"] == "swan"
@@ -100,6 +97,19 @@ def test_who_cannot_be_rebuilt_keeps_the_published_row_with_the_typed_reason(lab
     }
     assert long["dove"]["published"] == "22.72"
     assert long["dove"]["reason"].startswith(REGIONS)
+
+
+def test_what_no_cell_can_train_on_yet_says_so(lab):
+    key = Published(paper="pir2024", table="table2", method="clip")
+    lab.put("rsicd", "clip", 0, 14.0, published=key)
+    lab.build(BY_NUMBER[2], params((["rsicd"], ["clip"], [0])))
+    mean = [row for row in lab.long() if (row["dataset"], row["metric"]) == ("rsicd", "mr")]
+    rows = {(row["method"], row["variant"]): row for row in mean}
+    for variant, value in (("ret-2", "39.95"), ("ret-3", "41.73")):
+        row = rows["pir-clip", variant]
+        assert (row["status"], row["published"]) == ("not rebuilt", value)
+        assert row["reason"].startswith("not rebuilt (joint training): fine-tuned on RET-2 or RET-3")
+    assert rows["pir-clip", ""]["status"] == "absent"
 
 
 def test_slips_of_the_paper_stand_as_printed_with_a_footnote(lab):
@@ -140,30 +150,6 @@ def test_a_pair_of_towers_is_compared_with_the_row_of_its_training_data(lab):
     lab.build(BY_NUMBER[2], params((["rsicd"], ["georsclip@ret-2"], [0])))
     row = next(row for row in lab.long() if (row["variant"], row["metric"]) == ("ret-2", "mr"))
     assert (row["dataset"], row["published"], row["delta"]) == ("rsicd", "38.87", "1.13")
-
-
-def test_the_file_of_the_unavailable():
-    names = {"camera", "kcr", "dove", "sam", "mafa-net", "fbclm"}
-    assert set(not_rebuilt()) == names
-    assert {line.kind for line in not_rebuilt().values()} == {"internals", "regions"}
-    assert not names & set(registry())
-    assert names <= set(load()["method"])
-
-
-@pytest.mark.parametrize(
-    ("lines", "message"),
-    [
-        ("a,secret,why", "line 2: kind: Input should be"),
-        ("a,regions,", "line 2: reason: String should have at least 1"),
-        ("a,regions,why\na,regions,why", "line 3: a is named twice"),
-    ],
-)
-def test_a_faulty_line_is_named(lines, message, tmp_path, monkeypatch):
-    path = tmp_path / "not_rebuilt.csv"
-    path.write_text(f"method,kind,reason\n{lines}\n", encoding="utf-8")
-    monkeypatch.setattr(unavailable, "FILE", path)
-    with pytest.raises(DatasetError, match=message):
-        not_rebuilt.__wrapped__()
 
 
 def test_the_names_of_the_tables_cost_no_library():
