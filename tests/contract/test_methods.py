@@ -19,7 +19,7 @@ from rsitr.datasets.table import DatasetFacts
 from rsitr.errors import ParamsError
 from rsitr.methods import entry, get_method, registry
 from rsitr.methods.base import Batch, Corpus, Method, MethodConfig, TrainingConfig
-from rsitr.methods.configure import changed_settings, configure, published_row
+from rsitr.methods.configure import changed_settings, configure, departures, published_row
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.seeds import seeded
 from rsitr.params import NAME, REPLACED_BY_PHASES
@@ -129,6 +129,12 @@ class TestConfiguration:
         if variant:
             assert re.fullmatch(NAME, variant)
             assert config != configure(cls, "", {})
+
+    def test_departures_are_known_before_it_is_built(self, name: str, variant: str, build: Any) -> None:
+        """They are read from the configuration alone; the table ``coverage`` needs no weights."""
+        method = build(name, variant)
+        assert departures(type(method), method.config) == method.departures
+        assert all(departures(type(method), configure(type(method), variant, {})))
 
     def test_encoders(self, name: str, variant: str, build: Any) -> None:
         method = build(name, variant).eval()

@@ -28,7 +28,7 @@ rule tables:
         "rsitr tables {params.name} --only records {params.strict} > {log} 2>&1"
 
 
-# From canonical tables alone, or with the near duplicates between them, or from what the datasets' modules state.
+# From canonical tables alone, or with the near duplicates between them, or from what params.yaml and modules state.
 for table in (
     *GRAPH.tables("canonical"),
     *GRAPH.tables("near duplicates"),
@@ -54,6 +54,7 @@ for table in (
             cpu=GRAPH.few_threads,
         params:
             code=GRAPH.code_of(table),
+            stated=GRAPH.stated(table),
             table=table.name,
             name=GRAPH.name,
         shell:

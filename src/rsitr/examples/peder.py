@@ -12,13 +12,14 @@ from rsitr.datasets.splits import SplitData, caption_name
 from rsitr.errors import WeightsUnavailable
 from rsitr.examples.panels import caption_of, different, draw_embeddings, encoded_test, first_caption, pixels_of
 from rsitr.records.artefact import Outcome
-from rsitr.records.cell import Published, Spec
+from rsitr.records.cell import Spec
 from rsitr.records.study import CLIP_ONLY, TWO_ENCODERS
 from rsitr.stages.clip_probabilities import Asked, probabilities, ready
 from rsitr.stages.encode import Encoded
 from rsitr.stages.model import Trained
 from rsitr.stages.setup import load_data, prepare
 from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
+from rsitr.tables.peder import PROBABILITIES_KEY
 from rsitr.tables.published import lookup
 
 IMAGES = 5
@@ -134,8 +135,7 @@ def _printed_table(columns: list[Column], shown: SplitData) -> Table:
         about = ABOUT_PRINTED.format(name=shown.classes[place])
         groups.insert(0, Group(shown.image_ids[place], tuple(head for head, _ in columns)))
         cells = [_percentages(asked, pixels_of(shown, place), list(CAPTIONS)) for _, asked in columns]
-    metric = "i2t_probability_pct"
-    key = Published(paper="peder2025", table="fig4.1-i2t", method="peder")
+    metric, key = "i2t_probability_pct", PROBABILITIES_KEY
     rows = []
     for number, caption in enumerate(CAPTIONS):
         keys = [key.model_copy(update={"variant": f"caption={caption}", "backbone": name}) for name in PRINTED]

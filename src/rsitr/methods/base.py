@@ -259,7 +259,11 @@ class Method(nn.Module, ABC):
 
     @property
     def departures(self) -> list[str]:
-        """Every way in which this configuration is not the published method; every record repeats it."""
+        """Every way in which this configuration is not the published method; every record repeats it.
+
+        It is asked of a method that is not built, too (``rsitr.methods.configure.departures``), which has its
+        ``config`` and nothing else.
+        """
         config = self.config
         found = {
             "autocast to bfloat16 in training, on GPUs": isinstance(config, TrainingConfig) and config.autocast,

@@ -25,9 +25,10 @@ from rsitr.records.remembered import cache_file, forget_old
 
 @cache
 def schemas() -> dict[str, Any]:
-    """Name of each method -> {schema, variants, filters_itself, summary}, kept in the user's cache while sources stay.
+    """Name of each method -> {schema, variants, filters_itself, summary, trainable, differences}, kept in the user's
+    cache while the sources are the same.
 
-    Variants are their overlays by name.
+    Variants are their overlays by name; differences from what was published are by variant, '' being the defaults.
     """
     path = cache_file("methods", sources().digest, ".json")
     with suppress(OSError, ValueError):
@@ -79,6 +80,7 @@ def _check_settings_names(params: Params, cells: Iterable[CellId]) -> None:
 
 def _describe() -> dict[str, Any]:
     from rsitr.methods import get_method
+    from rsitr.methods.configure import differences
 
     found = {name: get_method(name) for name in registry()}
     return {
@@ -87,6 +89,8 @@ def _describe() -> dict[str, Any]:
             "variants": cls.variants,
             "filters_itself": cls.filters_itself(),
             "summary": (cls.__doc__ or "").strip().splitlines()[0],
+            "trainable": cls.trainable,
+            "differences": {variant: differences(cls, variant) for variant in ("", *cls.variants)},
         }
         for name, cls in found.items()
     }

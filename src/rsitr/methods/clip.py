@@ -5,6 +5,7 @@ dataset, from the weights of OpenAI or of GeoRSCLIP.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -47,6 +48,8 @@ class CLIPEncoder(Method):
     Config: ClassVar[type[CLIPEncoderConfig]] = CLIPEncoderConfig
     config: CLIPEncoderConfig
     backbone: ImageTower
+    left_out: Sequence[str] = ()
+    """The tensors of the weights that the model has no place for; known once it is built."""
     trainable = False
 
     def __init__(self, config: CLIPEncoderConfig):

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import ValidationError
+from torch import nn
 
 from rsitr.errors import ParamsError
 from rsitr.methods.base import Method, MethodConfig, TrainingConfig
 from rsitr.params import REPLACED_BY_PHASES
-from rsitr.records.cell import Published
+from rsitr.records.cell import UNCLAIMED, Published
 
 
 def configure(cls: type[Method], variant: str, settings: dict[str, Any], dataset: str = "") -> MethodConfig:
@@ -39,6 +40,21 @@ def published_row(cls: type[Method], variant: str, config: MethodConfig) -> Publ
     if variant in cls.published:
         return cls.published[variant]
     return None if variant in cls.variants or config.query != "sentence" else cls.published.get("")
+
+
+def departures(cls: type[Method], config: MethodConfig) -> list[str]:
+    """``Method.departures`` of a configuration, without building it: weights that a model leaves out are not known."""
+    method = cls.__new__(cls)
+    nn.Module.__init__(method)
+    method.config = config
+    return method.departures
+
+
+def differences(cls: type[Method], variant: str) -> list[str]:
+    """What keeps a variant, in its own configuration, from being compared with a published row."""
+    config = configure(cls, variant, {})
+    unclaimed = [] if published_row(cls, variant, config) else [UNCLAIMED]
+    return departures(cls, config) + unclaimed
 
 
 def changed_settings(cls: type[Method], variant: str, config: MethodConfig, dataset: str = "") -> list[str]:

@@ -125,13 +125,12 @@ class PIR(DualEncoder):
     def departures(self) -> list[str]:
         """From the paper and its authors' code."""
         config, spatial = self.config, self.config.spatial
-        width = self.backbone.instruction_width if isinstance(self.backbone, InstructedBackbone) else 0
-        wide = config.instruction_backbone.startswith("resnet50") and width != 1024
+        resnet = config.instruction_backbone.startswith("resnet50")
         found = {
             "random instruction encoder": spatial and config.instruction_weights == "none",
             "a scene classifier trained here, not the authors'": spatial and "scenes://" in config.instruction_weights,
             "pixel statistics of the instruction encoder's own, not CLIP's": spatial,
-            f"instructions of {width} numbers; section V-C says 1024": spatial and wide,
+            "instructions of 2,048 numbers; section V-C says 1,024": spatial and resnet,
             "one dropout of attention weights for all places of Spatial-PAE": spatial and config.attention_dropout > 0,
             "classes as the dataset states them; the authors read them from file names": config.affiliation > 0
             and config.labels == "class",

@@ -12,6 +12,7 @@ from typing import Any, get_args
 from rsitr.datasets import registry as datasets
 from rsitr.datasets.protocols import joint_protocols
 from rsitr.errors import ParamsError
+from rsitr.methods import registry as methods
 from rsitr.params import Dedup, Experiment, load_params
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.inputs import caption_files, priors
@@ -236,9 +237,17 @@ class Graph:
         return code(*sorted(table.build.__module__ for table in self.tables(made_from)))
 
     def code_of(self, table: Declared) -> str:
-        """The same of one table; that of sources lists what the modules of all datasets state."""
-        stated = {dataset.__module__ for dataset in datasets().values()} if table.made_from == "sources" else set()
-        return code(*sorted({table.build.__module__, *stated}))
+        """The same of one table; one of sources lists what the modules of datasets, methods and tables state."""
+        modules = {table.build.__module__}
+        if table.made_from == "sources":
+            modules |= {dataset.__module__ for dataset in datasets().values()}
+            modules |= {method.module for method in methods().values()}
+            modules |= {other.shows.__module__ for other in registry().values()}
+        return code(*sorted(modules))
+
+    def stated(self, table: Declared) -> dict[str, Any]:
+        """What params.yaml states about the experiment, for a table without any other input."""
+        return self.experiment.model_dump(mode="json") if table.made_from == "sources" else {}
 
     def table_inputs(self, table: Declared) -> list[str]:
         """What a table that is not of records is made from."""

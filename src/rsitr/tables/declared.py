@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from rsitr.errors import ParamsError
-from rsitr.params import CellId, Experiment
+from rsitr.params import CellId, Experiment, Params
 from rsitr.tables.layout import Table, write_tables
 
 if TYPE_CHECKING:
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from rsitr.tables.view import View
 
 Source = Literal["records", "canonical", "near duplicates", "sources"]
-"""Records of artefacts; canonical tables alone; these and the pairs of near duplicates; the modules of the datasets."""
+"""Records of artefacts; canonical tables alone; these and the pairs of near duplicates; what params.yaml and the
+modules of datasets and methods state."""
 GROUPS: dict[str, Source] = {"facts": "canonical", "records": "records"}
 """Names of groups of tables that are made from the same."""
 
@@ -32,6 +33,7 @@ class _Material(Protocol):
 
     name: str
     experiment: Experiment
+    params: Params
     out: Path
 
     def write_overlaps(self) -> Path: ...
@@ -53,6 +55,21 @@ class _Material(Protocol):
     def threads(self) -> int: ...
 
 
+class Shown(NamedTuple):
+    """Printed values that a table shows next to a number of ours."""
+
+    table: str
+    """Name of its files."""
+    values: Sequence[tuple[int, str]]
+    """Place of the row in ``published.csv``, and metric."""
+    dataset: str
+    """Empty for numbers that the paper gives for all datasets together, or without any."""
+    method: str = ""
+    """That of our cells; empty where the number is a measure of something else."""
+    differs: str = ""
+    """Why the two are not comparable, whatever the configuration."""
+
+
 @dataclass(frozen=True)
 class Declared:
     """A table, or a few that belong together."""
@@ -68,6 +85,8 @@ class Declared:
     """Whether the table is part of an experiment."""
     listed: Callable[[Experiment], Iterable[str]] | None = None
     """Names of its files, if they are not those of one table in every format."""
+    shows: Callable[[Experiment], Iterable[Shown]] = lambda experiment: ()
+    """The printed values that it shows next to ours."""
 
     def files(self, experiment: Experiment) -> list[str]:
         """Names of its files; none where it is not part of an experiment."""

@@ -10,11 +10,11 @@ import pandas as pd
 from rsitr.datasets.table import read_table
 from rsitr.errors import DatasetError
 from rsitr.records.cell import Published
-from rsitr.tables.declared import sheet
+from rsitr.tables.declared import Shown, sheet
 from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted
 from rsitr.tables.mtgfe import DATASETS, TABLE_2
 from rsitr.tables.paper_table import NOT_PRINTED
-from rsitr.tables.published import lookup
+from rsitr.tables.published import lookup, places
 from rsitr.tables.view import ABSENT
 
 PRINTED = {
@@ -27,6 +27,7 @@ CAPTION = (
     "captions per image: the most frequent number, with the range if images differ; side: the longer side of the "
     "images, likewise."
 )
+PAPER = Published(paper="mtgfe2023", table="table1", method="dataset")
 REMARKS = {"sydney": "613 images of 5 captions are 3,065; 6,035 is printed"}
 UNNUMBERED = "no class is stated for any image"
 
@@ -66,7 +67,7 @@ def _theirs(dataset: str) -> list[Cell]:
     """What the paper prints about a dataset; nothing for others."""
     if dataset not in DATASETS:
         return [noted("–", NOT_PRINTED)] * len(COLUMNS)
-    values = lookup(Published(paper="mtgfe2023", table="table1", method="dataset"), dataset, tuple(PRINTED))
+    values = lookup(PAPER, dataset, tuple(PRINTED))
     remarks = {"captions": REMARKS.get(dataset, "")}
     return [noted(f"{values[metric]:g}", remarks.get(metric, "")) for metric in PRINTED]
 
@@ -95,4 +96,5 @@ TABLE = sheet(
     made_from="canonical",
     # Only where the comparison of the paper's Table 2 is made do its datasets matter.
     concerns=lambda experiment: TABLE_2.concerns(experiment.methods),
+    shows=lambda experiment: (Shown("mtgfe-table-1", places(PAPER, name, [*PRINTED]), name) for name in DATASETS),
 )

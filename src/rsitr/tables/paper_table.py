@@ -16,14 +16,15 @@ from typing import Any
 from rsitr.params import Experiment
 from rsitr.records.cell import Published
 from rsitr.tables import tidy
-from rsitr.tables.declared import Declared, rendered
+from rsitr.tables.declared import Declared, Shown, rendered
 from rsitr.tables.entries import Entry
 from rsitr.tables.layout import Cell, Group, Note, Row, Table, noted, write_tables
 from rsitr.tables.not_rebuilt import NotRebuilt, unavailable
-from rsitr.tables.published import discrepancy, lookup
+from rsitr.tables.published import discrepancy, lookup, places
 from rsitr.tables.view import HEADERS, View, best_of, is_time, seeds, written
 
 NOT_PRINTED = "not in the paper"
+OTHER_HARDWARE = "times on other hardware"
 
 
 @dataclass(frozen=True)
@@ -91,6 +92,15 @@ class PaperTable:
     def concerns(self, methods: Sequence[str]) -> bool:
         """Whether any of its rows is one of these methods, so that there is anything to compare with the paper."""
         return any(row.method in methods for row in self.rows)
+
+    def shows(self) -> Iterator[Shown]:
+        """Every printed row with the method that is next to it."""
+        for row in self.rows:
+            if row.published:
+                differs = row.differs or ("" if self.difference else OTHER_HARDWARE)
+                for dataset in self.datasets:
+                    values = places(row.published, dataset, tuple(self.printed))
+                    yield Shown(self.name, values, dataset, row.method, differs)
 
 
 def _machine(facts: Mapping[str, Any]) -> str:
@@ -237,7 +247,12 @@ def declared(name: str, tables: Sequence[PaperTable], caption: str) -> Declared:
         concerned = (table for table in tables if table.concerns(experiment.methods))
         return [file for table in concerned for file in rendered(table.name, "long.csv")]
 
-    return Declared(name, lambda material: build(tables, material.view, material.out), caption, listed=files)
+    def shows(experiment: Experiment) -> Iterator[Shown]:
+        return chain(*(table.shows() for table in tables if table.concerns(experiment.methods)))
+
+    return Declared(
+        name, lambda material: build(tables, material.view, material.out), caption, listed=files, shows=shows
+    )
 
 
 def build(tables: Iterable[PaperTable], view: View, out_dir: Path) -> list[Path]:

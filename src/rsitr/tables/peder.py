@@ -7,20 +7,21 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from rsitr.params import CellId
+from rsitr.params import CellId, Experiment
 from rsitr.records.cell import Published
 from rsitr.records.paths import Paths
 from rsitr.records.study import CLIP_ONLY, TWO_ENCODERS, Study
 from rsitr.retrieval.failures import read_failures
 from rsitr.tables import paper_table
-from rsitr.tables.declared import Declared, rendered
+from rsitr.tables.declared import Declared, Shown, rendered
 from rsitr.tables.entries import Entries, Entry, Run
 from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
 from rsitr.tables.paper_table import PaperRow, PaperTable
-from rsitr.tables.published import lookup
+from rsitr.tables.published import lookup, places
 from rsitr.tables.view import View, averaged
 
 CLAIMS_KEY = Published(paper="peder2025", table="sec4-result", method="peder")
+PROBABILITIES_KEY = Published(paper="peder2025", table="fig4.1-i2t", method="peder")
 MEASURES = {
     **{"i2t_r1": "i2t R@1", "t2i_r1": "t2i R@1", "mr": "mR"},
     **{"map_i2t": "i2t mAP", "map_t2i": "t2i mAP", "map": "mAP", "dup_map": "mAP, identical captions count"},
@@ -203,6 +204,16 @@ def build(view: View, cells: Mapping[CellId, Sequence[str]], out_dir: Path) -> l
     ]
 
 
+def shows(experiment: Experiment) -> Iterator[Shown]:
+    """The claims, and the probabilities that ``rsitr.examples.peder`` shows."""
+    claimed = [metric for *_, metric, _ in _Claims.CLAIMS]
+    yield Shown(
+        "peder-claims", places(CLAIMS_KEY, "", claimed), "", differs="claimed without a dataset or a definition"
+    )
+    printed = places(PROBABILITIES_KEY, "", ["i2t_probability_pct"])
+    yield Shown("peder-probabilities", printed, "", differs="of an image that is not named; ours is of another")
+
+
 TABLE = Declared(
     "peder",
     lambda material: build(material.view, material.studied, material.out),
@@ -211,4 +222,5 @@ TABLE = Declared(
     listed=lambda experiment: chain(
         rendered("peder-measures", "long.csv"), rendered("peder-claims"), rendered("peder-failures")
     ),
+    shows=shows,
 )

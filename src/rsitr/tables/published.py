@@ -7,7 +7,7 @@ printed, even where they contradict themselves: ``checks`` lists those.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
@@ -38,6 +38,8 @@ UNITS = {
     **dict.fromkeys(("time_ms_i2t", "time_ms_t2i"), "ms"),
     **{"avg_sentence_length": "words", "image_size_px": "px", "params_m": "million"},
 }
+PAPER_SPLITS = {"amfmn2022": "amfmn-holdout", "mtgfe2023": "official", "pir2024": "swan"}
+"""Paper -> the split protocol (``rsitr.datasets.protocols``) that its own models were trained with."""
 ROUNDING = 0.01
 """How far a printed mR may be from the mean of printed recalls: each of the two is rounded by at most 0.005."""
 
@@ -108,6 +110,13 @@ def _of(key: Published, frame: pd.DataFrame) -> pd.DataFrame:
     for field, value in key.model_dump().items():
         frame = frame[frame[field].eq(value)] if value else frame
     return frame
+
+
+def places(key: Published, dataset: str, metrics: Sequence[str]) -> list[tuple[int, str]]:
+    """The values that a key fits on a dataset: place of the row in the file, from 0, and metric."""
+    rows = _of(key, load())
+    rows = rows[rows["dataset"].eq(dataset) & rows["metric"].isin(list(metrics))]
+    return list(zip(rows.index, rows["metric"], strict=True))
 
 
 @cache

@@ -14,9 +14,10 @@ from rsitr.datasets.table import read_table
 from rsitr.errors import DatasetError
 from rsitr.figures import similarity, statistics
 from rsitr.figures.near_duplicates import draw_notice
-from rsitr.tables.declared import Declared, rendered
+from rsitr.records.cell import Published
+from rsitr.tables.declared import Declared, Shown, rendered
 from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, command, labelled, noted, write
-from rsitr.tables.published import load
+from rsitr.tables.published import lookup, places
 
 
 class Column(NamedTuple):
@@ -43,6 +44,8 @@ PANELS = ("images", "sentence_length", "diversity", "similarity", "words", "clas
 """In the order of Fig. 9."""
 SPLITS = {"similarity": "val", "similarity_test": "test"}
 """Fig. 7 and Fig. 9(d) are of the validation splits (section IV-A); methods are compared on the test splits."""
+PAPER = Published(paper="amfmn2022", table="fig9", method="dataset")
+PRINTED = tuple(column.published for column in COLUMNS.values() if column.published)
 PUBLISHED_PART = {"sydney": ("train", "val")}
 """Splits that the paper counts, if not all."""
 CAPTION = (
@@ -111,8 +114,7 @@ def _signed(difference: float, form: str) -> str:
 
 def published_numbers(dataset: str) -> dict[str, float]:
     """What Fig. 9 prints for a dataset, by column; empty if it has nothing."""
-    frame = load().query("paper == 'amfmn2022' and table == 'fig9' and dataset == @dataset")
-    values = dict(zip(frame["metric"], frame["value"], strict=True))
+    values = lookup(PAPER, dataset, PRINTED)
     return {key: values[column.published] for key, column in COLUMNS.items() if column.published in values}
 
 
@@ -225,4 +227,5 @@ TABLE = Declared(
     "similarity (Fig. 7).",
     "canonical",
     listed=lambda experiment: [*rendered("statistics", "png"), "similarity.png"],
+    shows=lambda experiment: (Shown("statistics", places(PAPER, name, PRINTED), name) for name in experiment.datasets),
 )
