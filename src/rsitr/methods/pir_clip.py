@@ -96,7 +96,8 @@ class PIRCLIP(TrainedCLIP):
         affiliated, untrained = released and config.affiliation > 0, config.instruction.weights == "none"
         instructed = config.spatial
         found = {
-            "an instruction encoder not trained on scenes, which says nearly the same of all images": instructed and untrained,
+            "an instruction encoder not trained on scenes, which says nearly the same of all images": instructed
+            and untrained,
             "a scene classifier trained here, not the authors'": instructed and not untrained,
             "stage 1 of this benchmark, not the authors' weights": instructed and config.weights != "none",
             "random weights, without stage 1": config.weights == "none",
