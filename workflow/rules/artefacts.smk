@@ -179,3 +179,19 @@ rule certified:
         name=GRAPH.name,
     shell:
         "rsitr certify {params.base} --experiment {params.name} 2>&1 | tee {log}"
+
+
+# Every configuration for a few steps on this machine, before a GPU is spent on it. It keeps its own reports.
+rule rehearsal:
+    log:
+        f"results/logs/rehearsal-{GRAPH.name}.log",
+    conda:
+        "../envs/rsitr.yaml"
+    threads: GRAPH.threads
+    resources:
+        mem_mb=GRAPH.memory,
+        cpu=GRAPH.threads,
+    params:
+        name=GRAPH.name,
+    shell:
+        "rsitr rehearse {params.name} 2>&1 | tee {log}"

@@ -20,6 +20,9 @@ from rsitr.cli.pictures import attention, examples, locate
 from rsitr.errors import ParamsError
 from rsitr.params import load_params
 from rsitr.pipeline.freshness import Present
+from rsitr.pipeline.rehearsal import MINUTES, figures, planned
+from rsitr.pipeline.rehearsal import rehearse as rehearsed
+from rsitr.pipeline.rehearsal import summary as rehearsal_summary
 from rsitr.pipeline.run import run as run_artefact
 from rsitr.pipeline.snakemake import snakemake
 from rsitr.pipeline.specs import artefacts, check_cell, find, prior_spec, spec_of
@@ -202,6 +205,33 @@ def pretrain(
         f"{wanted.out}: {record.steps} steps, loss {record.history[-1].loss:.4f}, "
         f"{record.samples_per_second:.1f} samples/s" + (f", left out: {left_out}" if left_out else "")
     )
+
+
+@app.command()
+def rehearse(
+    experiment: ExperimentArgument = None,
+    minutes: Annotated[float, typer.Option(min=0.1, help="That one configuration may take.")] = MINUTES,
+    only: Annotated[
+        list[str] | None, typer.Option(help="An item, as cells/demo/scenes-a/vse/0; several times.")
+    ] = None,
+) -> None:
+    """Run a few steps of every configuration on this CPU, at real shapes, with made-up weights and drawn data.
+
+    An interrupted run continues. Nothing is downloaded, and no result is touched.
+    """
+    params, name = opened(experiment)
+    specs = planned(params, name, only or ())
+    found = rehearsed(specs, minutes)
+    reports = {report.item: report for report in found}
+    columns = ("parameters", "peak MiB", "s", "s/step", "real steps", "h on this CPU")
+    table = Table("configuration", "outcome", *(Column(each, justify="right") for each in columns))
+    for spec in specs:
+        if report := reports.get(spec.item):
+            table.add_row(escape(spec.item), report.outcome.status, *figures(spec, report))
+    show(table)
+    print(rehearsal_summary(specs, found))
+    if any(report.outcome.status == "failed" for report in found):
+        raise typer.Exit(1)
 
 
 @app.command()

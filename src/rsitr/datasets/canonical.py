@@ -75,8 +75,13 @@ def data_sha(frame: pd.DataFrame) -> str:
 
 def build_dataset(dataset: Dataset, root: Path, origin: str, licence: str, out: Path) -> DatasetFacts:
     """Parse the extracted files under ``root`` into ``out``; the only way a raw dataset becomes canonical."""
-    frame = rows_to_frame(dataset.parse(root), root)
     source = dataset.name, dataset.title, origin, licence, dataset.synthetic
+    return write_rows(dataset.parse(root), source, root, out)
+
+
+def write_rows(rows: Iterable[Row], source: tuple[str, str, str, str, bool], root: Path, out: Path) -> DatasetFacts:
+    """The canonical table of some rows; ``source`` begins its ``DatasetFacts``: name, title ... synthetic."""
+    frame = rows_to_frame(rows, root)
     facts = DatasetFacts(*source, root.as_posix(), data_sha(frame))
     write_table(pa.Table.from_pandas(frame, CANONICAL_SCHEMA, preserve_index=False), facts, out)
     return facts

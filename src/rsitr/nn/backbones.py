@@ -9,7 +9,7 @@ import torch
 from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 
-from rsitr.errors import ParamsError
+from rsitr.errors import ParamsError, WeightsMismatch
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.weights import load_weights, require_hub, resolve
 
@@ -59,7 +59,16 @@ def _create(name: str, weights: str, size: int, options: dict[str, Any]) -> Any:
         if default is None or not default.hf_hub_id:
             raise ParamsError(f"timm names no pretrained weights for {name}: give a file or `none`")
         require_hub(default.hf_hub_id, HUB_FILES)
-        return timm.create_model(name, pretrained=True, num_classes=0, **options)
+        try:
+            # With the classifier of the file: without it timm leaves what the file lacks at random, and only warns.
+            whole: Any = timm.create_model(name, pretrained=True, **options)
+        except RuntimeError as error:
+            raise WeightsMismatch(
+                f"the pretrained weights {default.hf_hub_id} do not fit {name}: {error}; name a file that does, or a "
+                "backbone whose weights timm has"
+            ) from None
+        whole.reset_classifier(0)
+        return whole
     model: Any = timm.create_model(name, pretrained=False, num_classes=0, **options)
     if weights != "none":
         classifier = model.default_cfg.get("classifier", ())

@@ -119,9 +119,15 @@ class TransformerEncoder(TextEncoder):
         source = _locate(weights)
         try:
             self.tokenizer = AutoTokenizer.from_pretrained(source)
-            self.model = AutoModel.from_pretrained(source, add_pooling_layer=False)
+            self.model, loaded = AutoModel.from_pretrained(source, add_pooling_layer=False, output_loading_info=True)
         except (OSError, ValueError, KeyError) as error:
             raise WeightsMismatch(f"{weights} holds no text encoder that transformers can load: {error}") from None
+        # transformers leaves what the file does not have at random, and only warns.
+        if missing := sorted(loaded["missing_keys"]):
+            raise WeightsMismatch(
+                f"{weights} lacks {len(missing)} tensors of its own architecture {missing[:3]}: name a repository or "
+                "folder whose weights are complete"
+            )
         # The tokenizer adds [CLS] and [SEP].
         self.max_tokens = min(max_words + 2, self.model.config.max_position_embeddings)
         self.width = self.model.config.hidden_size

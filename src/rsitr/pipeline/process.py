@@ -62,17 +62,18 @@ def _begin(spec: ArtefactSpec, arguments: list[str]) -> subprocess.Popen[bytes] 
     threads = _threads(spec.threads)
     with suppress(OSError):
         return Forked(arguments, threads)
-    return subprocess.Popen([sys.executable, "-m", "rsitr.stages", *arguments], env=_environment(threads))
+    return subprocess.Popen([sys.executable, "-m", "rsitr.stages", *arguments], env=environment(threads))
 
 
 def warm_up(threads: int) -> None:
     """Start the process from which those of artefacts are forked, where they compute with so many threads."""
-    start(_threads(threads), _environment(_threads(threads)))
+    start(_threads(threads), environment(threads))
 
 
 def _threads(wanted: int) -> int:
     return min(wanted, os.cpu_count() or 1)
 
 
-def _environment(threads: int) -> dict[str, str]:
-    return os.environ | PATIENCE | dict.fromkeys(THREAD_VARIABLES, str(threads)) | HOARD
+def environment(threads: int) -> dict[str, str]:
+    """Of a process that computes with so many threads, or as many as there are."""
+    return os.environ | PATIENCE | dict.fromkeys(THREAD_VARIABLES, str(_threads(threads))) | HOARD

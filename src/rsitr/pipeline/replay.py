@@ -26,8 +26,8 @@ from unittest.mock import patch
 from rsitr.errors import ParamsError
 from rsitr.params import Params, load_params
 from rsitr.pipeline.coverage import Coverage
-from rsitr.pipeline.slices import SlicedData, damage, short_cell, short_prior
-from rsitr.pipeline.specs import artefacts, find, open_params
+from rsitr.pipeline.slices import SlicedData, damage
+from rsitr.pipeline.specs import configurations, find, open_params
 from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec
 from rsitr.records.files import write_text
@@ -37,6 +37,7 @@ from rsitr.records.provenance import sha256_json
 from rsitr.records.study import StudySpec
 from rsitr.records.two_stage import TwoStageSpec
 from rsitr.stages.entries import entries
+from rsitr.stages.small import Killed, short_cell, short_prior
 
 KILLED_AT = 3
 """The step of a training that does not come back from its first run."""
@@ -48,17 +49,10 @@ TILE, PAIRS = 24, 2**20
 
 def plan(params: Params, experiment: str) -> list[dict[str, Any]]:
     """Everything of an experiment, each configuration once: of its first seed."""
-    first: dict[str, ArtefactSpec] = {}
-    for spec in artefacts(params, experiment):
-        first.setdefault(spec.configuration, spec)
     return [
         {"name": spec.item, "configuration": each, "entries": entries(spec), "identities": spec.code}
-        for each, spec in first.items()
+        for each, spec in configurations(params, experiment).items()
     ]
-
-
-class Killed(BaseException):
-    """Training stops here, as if its process had been killed."""
 
 
 Trace = list[tuple[str, str]]
@@ -81,7 +75,7 @@ class Replayer:
     """Replays artefacts in this folder, with the data below ``root``."""
 
     def __init__(self, params: Params, root: Path):
-        self.params, self.data = params, SlicedData(params, root)
+        self.params, self.data = params, SlicedData(root)
         self.traces: dict[str, Trace] = {}
 
     def replay(self, name: str) -> Trace:

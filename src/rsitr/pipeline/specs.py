@@ -109,6 +109,14 @@ def artefacts(params: Params, experiment: str) -> Iterator[ArtefactSpec]:
     yield from (study_spec(params, cell) for cell in study_cells(params, experiment))
 
 
+def configurations(params: Params, experiment: str) -> dict[str, ArtefactSpec]:
+    """Every artefact of an experiment by its configuration, each once: of its first seed."""
+    first: dict[str, ArtefactSpec] = {}
+    for spec in artefacts(params, experiment):
+        first.setdefault(spec.configuration, spec)
+    return first
+
+
 def find(params: Params, item: str) -> ArtefactSpec | None:
     """The artefact that is called ``item`` (``ArtefactSpec.item``), or None."""
     experiment = item.split("/")[1] if item.count("/") > 1 else ""

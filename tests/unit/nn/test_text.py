@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 from rsitr.captions.words import PAD, Vocabulary
 from rsitr.errors import WeightsMismatch, WeightsUnavailable
@@ -151,3 +153,15 @@ def test_without_network_pretrained_weights_are_unavailable_at_once(tmp_path, mo
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     result = subprocess.run([sys.executable, "-c", OFFLINE], capture_output=True, text=True, timeout=120)
     assert result.stdout.split() == ["unavailable"] * 3, result.stderr
+
+
+def test_a_file_without_some_of_its_tensors_is_refused(tmp_path, tiny_bert):
+    """transformers itself leaves them at random and warns, whatever the file calls them."""
+    shutil.copytree(tiny_bert, tmp_path / "bert")
+    path = tmp_path / "bert" / "model.safetensors"
+    state = load_file(path)
+    name = "encoder.layer.1.output.dense.weight"
+    state[f"other.{name}"] = state.pop(name)
+    save_file(state, path, metadata={"format": "pt"})
+    with pytest.raises(WeightsMismatch, match=rf"bert lacks 1 tensors of its own architecture \['{name}'\]: name a"):
+        TransformerEncoder(str(tmp_path / "bert"), max_words=3)

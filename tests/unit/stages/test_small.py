@@ -1,0 +1,53 @@
+"""What replays and rehearsals run: settings that take the place of a cell's own."""
+
+from __future__ import annotations
+
+import pytest
+
+from rsitr.params import CellId, PriorId, load_params
+from rsitr.pipeline.specs import prior_spec, spec_of
+from rsitr.stages.setup import configuration
+from rsitr.stages.small import REPLAYED, Size, short_cell, short_prior, shortened
+
+PARAMS = load_params()
+REHEARSED = Size(batch=4, selecting=8, decay=False)
+
+
+def of(method: str, dataset: str = "rsicd", experiment: str = "paper"):
+    return spec_of(PARAMS, CellId(experiment, dataset, method, 0))
+
+
+def test_a_phase_lasts_an_epoch():
+    spec = of("camp-triplet")
+    before, after = configuration(spec), configuration(short_cell(spec, REHEARSED))
+    assert len(before.phases) > 1
+    assert [phase.epochs for phase in after.phases] == [1] * len(before.phases)
+    same = {"exclude": {"epochs"}}
+    assert [each.model_dump(**same) for each in after.phases] == [each.model_dump(**same) for each in before.phases]
+    assert after.batch_size == 4
+
+
+@pytest.mark.parametrize(("size", "epochs"), [(REPLAYED, 2), (REHEARSED, 1)])
+def test_a_replay_meets_the_second_rate_and_a_rehearsal_does_not(size: Size, epochs: int):
+    assert configuration(of("amfmn-sim")).schedule == "step"
+    changed = shortened(of("amfmn-sim"), size)
+    assert (changed["epochs"], changed["step_epochs"]) == (epochs, 1)
+
+
+def test_a_loss_that_changes_late_gets_both_its_epochs():
+    changed = shortened(of("vse++", "ucm", "laptop"), REHEARSED)
+    assert (changed["epochs"], changed["all_negatives_epochs"]) == (2, 1)
+
+
+def test_what_a_cell_rests_on_is_shortened_too():
+    spec = short_cell(of("retrieval-filter"), REHEARSED)
+    assert spec.teacher is not None
+    assert configuration(spec.teacher).batch_size == 4
+    prior = short_cell(of("pir-itr-hard"), REHEARSED).prior
+    assert prior is not None
+    assert (prior.prior.settings.epochs, prior.prior.settings.batch_size) == (1, 4)
+    assert prior == short_prior(prior_spec(PARAMS, PriorId("paper", "resnet50-aid")), REHEARSED)
+
+
+def test_what_does_not_train_has_nothing_to_shorten():
+    assert shortened(of("clip"), REHEARSED) == {}
