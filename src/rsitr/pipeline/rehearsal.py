@@ -59,12 +59,12 @@ def planned(params: Params, experiment: str, only: Collection[str] = ()) -> list
             "retrieval or a study by its kind, its place and its first seed, as `rsitr status` lists them"
         )
     times: Counter[Any] = Counter()
-    rank: dict[str, tuple[int, int]] = {}
+    rank: dict[str, tuple[int, int, bool]] = {}
     for spec in found:
         own, family = (spec.method, spec.cell.method_name) if isinstance(spec, Spec) else (spec.item, spec.kind)
         if not times[own]:
             times[family, ""] += 1
-        rank[spec.item] = times[own], times[family, ""]
+        rank[spec.item] = times[own], times[family, ""], not isinstance(spec, Spec)
         times[own] += 1
     return [spec for spec in sorted(found, key=lambda spec: rank[spec.item]) if not only or spec.item in only]
 

@@ -18,8 +18,8 @@ from rsitr.stages.small import SmallData
 
 SIDE = 256
 """Pixels, as most sets have."""
-IMAGES = 8
-"""Of each split, two of each class."""
+IMAGES, CAPTIONS = 8, 2
+"""Of each split, two of each class; and of each image. All pairs of both are scored twice."""
 SCENE_SETS = ("aid", "resisc45")
 """Sets with classes and no captions, whose images are all in train."""
 WITHOUT_CLASSES = ("sydney",)
@@ -31,7 +31,7 @@ class DrawnData(SmallData):
     """Drawn data below ``data`` in this folder. It has classes, captions and keywords where the real set has them."""
 
     def canonical(self, dataset: str) -> None:
-        """Eight drawn images of each split, with five captions each."""
+        """Eight drawn images of each split, with two captions each."""
         if Paths.dataset(dataset).is_file():
             return
         root = Paths.extracted(dataset)
@@ -54,7 +54,7 @@ def rows(dataset: str, root: Path) -> Iterator[Row]:
                 name,
                 split,
                 "" if dataset in WITHOUT_CLASSES else class_name,
-                [] if dataset in SCENE_SETS else captions(scene, rng),
+                [] if dataset in SCENE_SETS else captions(scene, rng)[:CAPTIONS],
                 keywords(scene, rng) if dataset in WITH_KEYWORDS else [],
             )
 

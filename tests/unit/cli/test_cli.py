@@ -23,6 +23,7 @@ from rsitr.records.artefact import Outcome
 from rsitr.records.cell import TrainReport, trained_identities
 from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
+from rsitr.records.rehearsal import Rehearsed
 from tests.helpers.commands import refused, run
 
 CELL = CellId("tiny", "scenes-b", "vse", 0)
@@ -39,7 +40,7 @@ ALL = commands(typer.main.get_command(app))
 
 def test_the_commands_of_the_pipeline_are_there():
     expected = [("data", name) for name in ("list", "fetch", "verify", "build", "clean", "audit", "export")]
-    expected += [(name,) for name in ("run", "train", "evaluate", "tables", "status", "retry", "certify")]
+    expected += [(name,) for name in ("run", "train", "evaluate", "tables", "status", "retry", "rehearse", "certify")]
     assert set(expected) <= set(ALL)
 
 
@@ -209,6 +210,37 @@ def test_the_outcome_is_printed(ran, said, project, monkeypatch):
     assert run("run", f"cells/{CELL.path}").stdout == f"tiny/scenes-b/vse/0: {said} (no weights)\n"
     item = f"cells/{CELL.path}"
     assert asked == [(item, ("train",)), (item, ("evaluate",)), (item,)]
+
+
+@pytest.mark.parametrize("status", ["ok", "skipped", "failed"])
+def test_a_rehearsal_lists_what_it_found_and_fails_where_something_failed(status, project, monkeypatch):
+    outcome = Outcome(status=status, reason="" if status == "ok" else "a reason")
+    asked = []
+
+    def rehearsed(specs, minutes):
+        asked.append((specs[0].item, minutes))
+        return [Rehearsed(item=specs[0].item, outcome=outcome, parameters=123, seconds=4)]
+
+    monkeypatch.setattr(cli, "rehearsed", rehearsed)
+    result = run("rehearse", "--minutes", "3")
+    first, minutes = asked[0]
+    assert (minutes, result.exit_code) == (3, int(status == "failed"))
+    assert [*one_row_of(result.stdout, first)] == [first, status, "123", "", "4", "", "", ""]
+    counts = {"ok": "1 ok, 0 failed, 0 left out", "failed": "0 ok, 1 failed, 0 left out"}
+    assert f"{counts.get(status, '0 ok, 0 failed, 1 left out')}, 1 not rehearsed yet" in result.stdout
+    assert (f"{first}: {status} (4 s, 0.0 M parameters): a reason" in result.stdout) == (status != "ok")
+
+
+def one_row_of(text: str, first: str) -> list[str]:
+    """The cells of the line of a table that begins with ``first``."""
+    (line,) = (line for line in text.splitlines() if line.startswith(f"│ {first} "))
+    return [cell.strip() for cell in line.strip("│").split("│")]
+
+
+def test_a_configuration_that_does_not_exist_is_not_rehearsed(project):
+    assert "cells/tiny/x/vse/0 is not a configuration of tiny: name a cell" in refused(
+        "rehearse", "--only", "cells/tiny/x/vse/0"
+    )
 
 
 @pytest.mark.parametrize("arguments", [("tables",), ("data", "clean", "scenes-b")], ids=["tables", "clean"])
