@@ -42,6 +42,7 @@ class Rehearsed(BaseModel):
 
     @property
     def place(self) -> str:
-        """File, line and function in which an error was raised; empty where there was none."""
-        lines = [line.strip() for line in self.outcome.traceback.splitlines() if line.strip().startswith('File "rsitr')]
-        return lines[-1].removeprefix("File ") if lines else ""
+        """File, line and function of an error, of this package as far as the traceback shows it; empty without one."""
+        lines = [line.strip() for line in self.outcome.traceback.splitlines() if line.strip().startswith('File "')]
+        own = [line for line in lines if line.startswith('File "rsitr')]
+        return (own or lines or [""])[-1].removeprefix("File ")

@@ -24,6 +24,7 @@ from torch import Tensor
 from rsitr.errors import RecordError
 from rsitr.methods.base import TrainingConfig
 from rsitr.nn.clip_models import create_clip
+from rsitr.nn.seeds import seeded
 from rsitr.records.artefact import ArtefactSpec, Outcome
 from rsitr.records.cell import Spec
 from rsitr.records.files import read_json, replacing, write_json
@@ -37,7 +38,7 @@ from rsitr.stages.__main__ import SPECS
 from rsitr.stages.drawn import DrawnData, words
 from rsitr.stages.setup import configuration
 from rsitr.stages.small import Killed, Size, short_cell, short_prior
-from rsitr.stages.stand_ins import StandIns, made_up, shapes, standing_in
+from rsitr.stages.stand_ins import StandIns, standing_in
 from rsitr.stages.warm import die_with_parent
 
 STEPS = 2
@@ -221,10 +222,11 @@ def write_stage_one(config: Any) -> None:
     location = getattr(config, "weights", "")
     if not location.startswith(PRETRAINED_HERE) or Path(location).is_file():
         return
-    model = shapes(lambda: create_clip(config.model, "none", config.instruction, config.belief).model)
+    with seeded(0):
+        model = create_clip(config.model, "none", config.instruction, config.belief).model
     Path(location).parent.mkdir(parents=True, exist_ok=True)
     with replacing(Path(location)) as partial:
-        save_file(made_up(model), partial)
+        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial)
 
 
 def main(arguments: list[str]) -> None:

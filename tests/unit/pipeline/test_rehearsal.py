@@ -70,6 +70,8 @@ def test_the_summary_says_what_failed_and_what_was_left_out():
     trace = 'Traceback\n  File "rsitr/nn/text.py", line 7, in forward\n    x = y\nKeyError: 1'
     failed = report(outcome=Outcome(status="failed", reason="KeyError: 1", traceback=trace), parameters=1_234_567)
     left_out = Rehearsed(item="cells/y", outcome=Outcome(status="skipped", reason="no names and shapes"), seconds=3)
+    elsewhere = report(outcome=Outcome(status="failed", reason="x", traceback='  File "torch/a.py", line 1, in b'))
+    assert elsewhere.place == '"torch/a.py", line 1, in b'
     ended = Rehearsed(item="cells/z", seconds=2, peak_memory_mib=700)
     assert line(ended) == "cells/z: ok (2 s, 700 MiB)"
     assert summary([None] * 4, [ended, left_out, failed]).splitlines() == [

@@ -5,10 +5,13 @@ from __future__ import annotations
 import pytest
 import torch
 
+from rsitr.errors import WeightsMismatch
+from rsitr.methods.pir_clip import PIRCLIP, PIRCLIPConfig
+from rsitr.nn.instructed_vit import Instruction
 from rsitr.params import CellId, parse_params
 from rsitr.pipeline.specs import spec_of
 from rsitr.stages import evaluate, train
-from rsitr.stages.rehearse import Rehearsal, digest
+from rsitr.stages.rehearse import Rehearsal, digest, write_stage_one
 from tests.helpers.project_copy import TINY
 
 
@@ -84,3 +87,16 @@ def test_a_digest_is_of_every_bit():
     ]
     assert digest(state) == digest(same)
     assert len({digest(each) for each in [state, *others]}) == 1 + len(others)
+
+
+def test_the_first_stage_of_pir_clip_is_made_up_and_loaded(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    small = {"model": "tiny-64", "instruction": Instruction(layers=(1, 1, 1, 1), width=16)}
+    config = PIRCLIPConfig(**small)
+    write_stage_one(config)
+    built = PIRCLIP.make_model(config)
+    assert built.left_out == []
+    with pytest.raises(WeightsMismatch, match="belongs to another architecture"):
+        PIRCLIP.make_model(PIRCLIPConfig(model="tiny-64", instruction=Instruction(layers=(2, 1, 1, 1), width=16)))
+    write_stage_one(PIRCLIPConfig(weights="none"))
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["model.safetensors"]
