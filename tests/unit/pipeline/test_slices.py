@@ -1,0 +1,81 @@
+"""The data of a replay: slices of canonical tables, what is made from them, and that damage is met once."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from rsitr.datasets import get_dataset
+from rsitr.datasets.canonical import build_dataset
+from rsitr.datasets.table import read_table
+from rsitr.params import CellId, parse_params
+from rsitr.pipeline import slices
+from rsitr.pipeline.replay import Replayer
+from rsitr.pipeline.slices import SlicedData
+from rsitr.pipeline.specs import spec_of
+from rsitr.records.paths import Paths
+from tests.helpers.project_copy import TINY
+
+COUNTS = {"train": 12, "val": 6, "test": 5}
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """A folder with the canonical table of a generated set."""
+    folder = tmp_path_factory.mktemp("root")
+    images = folder / Paths.extracted("scenes-b")
+    images.parent.mkdir(parents=True)
+    get_dataset("scenes-b").prepare(images)
+    build_dataset(get_dataset("scenes-b"), images, "generated", "none", folder / Paths.dataset("scenes-b"))
+    return folder
+
+
+@pytest.fixture
+def params(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(slices, "IMAGES", COUNTS)
+    return parse_params(TINY)
+
+
+def cell(params, method="vse", **changes):
+    spec = spec_of(params, CellId("tiny", "scenes-b", method, 0))
+    return spec.model_copy(update={"settings": spec.settings | changes})
+
+
+def test_a_slice_has_so_many_images_of_each_split(root, params, monkeypatch):
+    damaged = []
+    monkeypatch.setattr(slices, "damage", damaged.append)
+    data, spec = SlicedData(root), cell(params)
+    data.clean(spec)
+    rows = read_table(spec.clean)[0].to_pylist()
+    assert Counter(row["split"] for row in rows) == COUNTS
+    assert all(Path(read_table(spec.clean)[1].root, row["path"]).is_file() for row in rows)
+    assert spec.keywords.is_file()
+    assert not spec.similarity.exists()
+    data.clean(spec)
+    assert damaged == [spec.clean], "once"
+
+
+def test_a_dynamic_margin_gets_its_matrix_whole_after_damage(root, params):
+    spec = cell(params, "vse++", margin_type="dynamic")
+    data, whole = SlicedData(root), []
+    for _ in range(2):
+        data.clean(spec)
+        whole.append({path.name: path.read_bytes() for path in spec.similarity.glob("*.npy")})
+    assert whole[0] == whole[1] != {}
+    assert not any(content.endswith(bytes(64)) for content in whole[0].values())
+
+
+def test_two_replays_of_a_cell_have_one_trace(root, params, tmp_path, monkeypatch):
+    traces = []
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        traces.append(Replayer(params, root).trace(cell(params, batch_size=4)))
+    assert traces[0] == traces[1]
+    said = dict(traces[0])
+    assert said["status"] == "ok"
+    assert {"initial weights", "loss", "weights", "encodings", "ranks in small tiles"} <= {*said}
+    assert [name for name, _ in traces[0]].count("loss") >= 3
