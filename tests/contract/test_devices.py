@@ -106,6 +106,9 @@ def fake_gpu() -> Iterator[None]:
         stack.enter_context(patch.object(TripletLoss, "margins", lambda self, batch: torch.empty(4, 4)))
         stack.enter_context(patch("rsitr.methods.scan._by_length", unsorted))
         stack.enter_context(patch("rsitr.methods.scan._trimmed", lambda fragments: fragments))
+        # Or autocast would do nothing.
+        stack.enter_context(patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False))
+        stack.enter_context(patch("torch.cuda.is_bf16_supported", lambda including_emulation=True: True))
         stack.enter_context(FakeTensorMode(allow_non_fake_inputs=False))
         yield
 
