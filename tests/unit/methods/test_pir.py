@@ -181,7 +181,7 @@ def test_what_the_instruction_departs_in_is_stated(build) -> None:
     }
     # Stated of the paper's own encoder alone.
     wide = {*build(instruction_backbone="resnet50").departures} - {*build().departures}
-    assert wide == {"instructions of 2048 numbers; section V-C says 1024"}
+    assert wide == {"instructions of 2,048 numbers; section V-C says 1,024"}
     assert "the temperature learned as a logarithm" in {*build(temperature_form="logarithm").departures} - without
     assert configure(get_method("pir-itr-soft"), "random-prior", {}).instruction_weights == "none"
 
