@@ -80,4 +80,4 @@ def print_rows(title: str, rows: Sequence[Row]) -> None:
 
 
 def _shown(cell: str | float | None) -> str:
-    return "" if cell is None else f"{cell:.4g}" if isinstance(cell, float) else cell
+    return "" if cell is None else f"{cell:.4g}" if isinstance(cell, float | int) else cell
