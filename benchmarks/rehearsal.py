@@ -41,7 +41,7 @@ def main() -> None:
         *((status, "count", counts[status]) for status in ("ok", "failed", "skipped")),
         ("not rehearsed", "count", len(specs) - len(found)),
         ("time of all", "s", sum(report.seconds for report in found)),
-        ("largest peak memory", "MiB", max(report.peak_memory_mib or 0 for report in found)),
+        ("largest peak memory", "MiB", max((report.peak_memory_mib or 0 for report in found), default=0)),
     ]
     rows = [Row(name, metric, unit, float(value), "", None, machine()) for metric, unit, value in measured]
     write_rows(RESULT, rows)

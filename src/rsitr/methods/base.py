@@ -196,7 +196,7 @@ class Method(nn.Module, ABC):
         """Embeddings [B, D] or fragments [B, L, D], as those of images."""
 
     def gallery(self, images: Tensor) -> Any:
-        """Encoded images in the form in which ``score`` answers soonest, for images that are asked again and again.
+        """Encoded images in the form that ``score`` handles fastest, for images that many queries are compared with.
 
         It has a length, and can be indexed by a slice or by positions.
         """
@@ -250,7 +250,7 @@ class Method(nn.Module, ABC):
     def total(self, **tasks: Tensor) -> Tensor:
         """The sum of the losses of the tasks; the history of a training has the mean of each.
 
-        A loss called ``contrastive`` is an InfoNCE over the batch: one that stays at the logarithm of its size is
+        A loss called ``contrastive`` is an InfoNCE over the batch: one that stays at the logarithm of its size raises
         an alarm (``rsitr.stages.alarms``).
         """
         self.tasks = {name: loss.detach() for name, loss in tasks.items()}

@@ -34,6 +34,7 @@ from rsitr.records.artefact import Outcome
 from rsitr.records.files import read_json, replacing, write_csv, write_json
 from rsitr.records.identity import code_sha
 from rsitr.records.provenance import library_versions, machine, peak_memory_mib, sha256_file, sha256_json
+from rsitr.stages.decay import by_decay
 from rsitr.stages.resume import read_state, write_state
 
 CACHE = Path("cache")
@@ -57,10 +58,12 @@ def learning_rate_factor(spec: PretrainSpec, step: int, steps: int) -> float:
 
 def make_optimizer(model: nn.Module, spec: PretrainSpec) -> torch.optim.Optimizer:
     """AdamW that decays only matrices."""
-    learning = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = {"params": [each for each in learning if each.ndim >= 2], "weight_decay": spec.weight_decay}
-    others = {"params": [each for each in learning if each.ndim < 2], "weight_decay": 0.0}
-    return torch.optim.AdamW([matrices, others], lr=spec.learning_rate, betas=spec.betas)
+    learning = (parameter for parameter in model.parameters() if parameter.requires_grad)
+    groups = [
+        {"params": part, "weight_decay": decay}
+        for part, decay in by_decay(learning, spec.weight_decay, matrices_alone=True)
+    ]
+    return torch.optim.AdamW(groups, lr=spec.learning_rate, betas=spec.betas)
 
 
 class Pretrainer:

@@ -36,6 +36,7 @@ from rsitr.records.provenance import forget_peak, machine, peak_memory_mib, sha2
 from rsitr.retrieval.recall import recall
 from rsitr.stages import alarms
 from rsitr.stages.course import choice_start, learning_rate_factor, phase_at
+from rsitr.stages.decay import by_decay
 from rsitr.stages.encode import Scores, encode
 from rsitr.stages.resume import read_state, write_state
 from rsitr.stages.setup import CellData, build_method, device_of, image_inputs, load_data
@@ -68,20 +69,17 @@ def make_optimizer(method: Method, config: TrainingConfig, phase: Phase) -> torc
     rest = [parameter for name, parameter in named if not name.startswith("backbone.")]
     rate = phase.learning_rate
     rates = [(rest, rate), (backbone, config.backbone_learning_rate or rate)]
-    groups = [(part, base, decay) for some, base in rates for part, decay in by_decay(some, config)]
+    apart = config.decays == "matrices"
+    groups = [
+        (part, base, decay)
+        for some, base in rates
+        for part, decay in by_decay(some, config.weight_decay, matrices_alone=apart)
+    ]
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[phase.optimizer]
     return kind(
         [{"params": part, "lr": base, "base": base, "weight_decay": decay} for part, base, decay in groups if part],
         **(NESTEROV if phase.optimizer == "sgd" else {"betas": config.betas}),
     )
-
-
-def by_decay(parameters: list[nn.Parameter], config: TrainingConfig) -> list[tuple[list[nn.Parameter], float]]:
-    """Parameters in groups, each with its weight decay."""
-    if config.decays == "all":
-        return [(parameters, config.weight_decay)]
-    matrices = [parameter for parameter in parameters if parameter.ndim > 1]
-    return [(matrices, config.weight_decay), ([parameter for parameter in parameters if parameter.ndim < 2], 0.0)]
 
 
 def train_what_learns(method: Method) -> None:
@@ -123,7 +121,8 @@ class Trainer:
         half = torch.bfloat16 if device == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
         self.autocast = torch.autocast(device.split(":")[0], half, enabled=device != "cpu" and self.config.autocast)
         self.scaler = torch.amp.GradScaler(device.split(":")[0], enabled=self.config.autocast and half is torch.float16)
-        self.steps_per_epoch = len(sample_order(self.train, self.config, self.seed, 0))
+        first = sample_order(self.train, self.config, self.seed, 0)
+        self.steps_per_epoch, self.batch_size = len(first), len(first[0])
         self.step = 0
         self.loss_sum = 0.0
         self.task_sums: dict[str, float | Tensor] = {}
@@ -268,7 +267,7 @@ class Trainer:
             f"epoch {epoch + 1}: loss {entry.loss:.4f}, {self.config.selection} mR {mean_recall:.2f}, "
             f"mean cosine of different images {entry.image_cosine:.3f}, of texts {entry.text_cosine:.3f}"
         )
-        alarms.check(self.history, len(sample_order(self.train, self.config, self.seed, epoch)[0]))
+        alarms.check(self.history, self.batch_size)
 
     @property
     def candidates(self) -> list[Epoch]:

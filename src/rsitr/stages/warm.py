@@ -60,9 +60,10 @@ class Forked:
         """``python -m rsitr.stages`` with some arguments; raises ``OSError`` where no warm process forks it."""
         self.line = socket.socket(socket.AF_UNIX)
         self.line.connect(address(threads))
-        if _is_own(self.line):
-            socket.send_fds(self.line, [json.dumps(arguments).encode()], [0, 1, 2])
-        if not _is_own(self.line) or not self.line.recv(len(READY)):
+        if not _is_own(self.line):
+            raise ConnectionError("another user listens at the address of the warm process")
+        socket.send_fds(self.line, [json.dumps(arguments).encode()], [0, 1, 2])
+        if not self.line.recv(len(READY)):
             raise ConnectionError("the warm process could not start")
 
     def terminate(self) -> None:

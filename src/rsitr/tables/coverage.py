@@ -1,4 +1,4 @@
-"""What became of every number that the papers print: a number of ours is next to it, or why none is.
+"""What became of every number that the papers print: one of ours is next to it, or there is a reason why not.
 
 The experiment decides, not its records: nothing has to be run to know what it can be compared with.
 """
@@ -58,7 +58,7 @@ class Covered:
     table: str = ""
     """The table of ours that shows both."""
     why: tuple[str, ...] = ()
-    """Why the two are not comparable, or why there is no number of ours."""
+    """The reasons why the two cannot be compared, or why we have no number."""
 
 
 def cover(params: Params, name: str) -> dict[Value, Covered]:

@@ -144,7 +144,7 @@ def test_a_line_to_another_user_is_not_used(serve, monkeypatch, capfd):
     serve(print)
     forked().wait()
     monkeypatch.setattr(warm, "_is_own", lambda line: False)
-    with pytest.raises(ConnectionError, match="could not start"):
+    with pytest.raises(ConnectionError, match="another user listens"):
         Forked(["cells"], 1)
     assert capfd.readouterr().out == "[]\n"
 
