@@ -116,7 +116,7 @@ def graph(name: str, project: Path) -> list[Row]:
 
 def step_rate(project: Path) -> list[Row]:
     """Case ``step-rate``: steps a second of the training loop and of a plain one, in turns; the best of each counts."""
-    run("snakemake", "--cores", "2", "data/canonical/scenes-a/clean-remoteclip.parquet", cwd=project)
+    run("snakemake", "--cores", "2", "data/canonical/scenes-a/clean-official-remoteclip.parquet", cwd=project)
     os.chdir(project)
     torch.set_num_threads(1)
     spec = spec_of(load_params(), CELL)

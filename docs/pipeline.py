@@ -92,7 +92,7 @@ def main() -> None:
     ):
         step(rule, source, target)
 
-    # Training and evaluation read the cleaned view: one line down from it, one arrow into each.
+    # Training and evaluation read the clean table: one line down from it, one arrow into each.
     gap, top = 2.5, ROWS[1] + HEIGHT
     first, second, last = (box.left + WIDTH / 2 for box in (CHECKPOINT, RECORD, CLEAN))
     axes.plot([last, last, first], [ROWS[0], gap, gap], color=ARROW, linewidth=1.6, solid_capstyle="butt")

@@ -20,7 +20,7 @@ from rsitr.datasets.karpathy import karpathy_rows
 from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts
 from rsitr.dedup.clean import clean
 from rsitr.methods import catalog
-from rsitr.params import REPLACED_BY_PHASES
+from rsitr.params import REPLACED_BY_PHASES, CleanId
 from rsitr.records.cell import SCORED, TRAINED, Spec
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
@@ -147,7 +147,7 @@ def template(tmp_path_factory: pytest.TempPathFactory, schema_cache: dict[str, A
     where = Paths.extracted("scenes-b").as_posix()
     facts = DatasetFacts("scenes-b", "Shapes", "generated", "Apache-2.0", True, where, data_sha(frame))
     table = pa.Table.from_pandas(frame, CLEAN_SCHEMA, preserve_index=False)
-    write_table(table, facts, folder / Paths.clean("scenes-b", "none"))
+    write_table(table, facts, folder / Paths.clean(CleanId("scenes-b")))
     matrix = [{"datasets": ["scenes-b"], "methods": ["chance", "vse"], "seeds": [0, 1]}]
     tiny = {"title": "Tiny", "matrix": matrix, "settings": {"all": TINY_SETTINGS}}
     params = {"experiment": "tiny", "experiments": {"tiny": tiny}}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container
-from itertools import combinations_with_replacement
+from itertools import combinations_with_replacement, product
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Self, TypeVar
 
@@ -25,12 +25,16 @@ REPLACED_BY_PHASES = ("epochs", "optimizer", "learning_rate")
 INSTRUCTION = "instruction_weights"
 """The setting in which a method names the weights of its instruction encoder, possibly those of a prior."""
 
-
 T = TypeVar("T")
 Name = Annotated[str, Field(pattern=rf"^{NAME}$")]
 """Of an experiment, a dataset, a prior: it becomes part of paths and of commands."""
 Dedup = Literal["none", "remoteclip", "copies"]
 """Rules that define near duplicates: nothing is one, 64-bit hashes are close, or pixels agree."""
+SplitProtocol = Literal["official", "swan", "amfmn-holdout", "ret-2", "ret-3"]
+"""Names of the split protocols (``rsitr.datasets.protocols``)."""
+OFFICIAL: SplitProtocol = "official"
+JOINT: dict[str, tuple[str, ...]] = {"ret-2": ("rsicd", "rsitmd"), "ret-3": ("rsicd", "rsitmd", "ucm")}
+"""Split protocols that train on several datasets at once, with these."""
 
 
 class CellId(NamedTuple):
@@ -58,6 +62,19 @@ class CellId(NamedTuple):
         return self.method.partition("@")[2]
 
 
+class CleanId(NamedTuple):
+    """The identity of a clean table: a dataset in the splits of a protocol, without some near duplicates."""
+
+    dataset: str
+    split_protocol: str = OFFICIAL
+    dedup: str = "none"
+
+    @property
+    def name(self) -> str:
+        """What it is among those of its dataset."""
+        return f"{self.split_protocol}-{self.dedup}"
+
+
 class TwoStageId(NamedTuple):
     """The identity of a two-stage retrieval: two cells of one dataset and seed."""
 
@@ -77,10 +94,8 @@ class TwoStageId(NamedTuple):
     @property
     def cells(self) -> tuple[CellId, CellId]:
         """Those of the scorer and of the filter."""
-        return (
-            CellId(self.experiment, self.dataset, self.scorer, self.seed),
-            CellId(self.experiment, self.dataset, self.filter, self.seed),
-        )
+        place = self.experiment, self.dataset
+        return CellId(*place, self.scorer, self.seed), CellId(*place, self.filter, self.seed)
 
 
 class PriorId(NamedTuple):
@@ -97,9 +112,7 @@ class PriorId(NamedTuple):
 
 def prior_of(weights: str) -> PriorId | None:
     """The prior that a weights setting names, ``scenes://EXPERIMENT/NAME``; None for weights from elsewhere.
-
-    Raises ``ParamsError`` for an address that is not of that form.
-    """
+    Raises ``ParamsError`` for an address that is not of that form."""
     scheme, _, rest = weights.partition("://")
     if scheme != SCENES:
         return None
@@ -119,13 +132,16 @@ class Block(_Strict):
     datasets: Annotated[list[Name], Field(min_length=1)]
     methods: Annotated[list[str], Field(min_length=1)]
     seeds: Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
+    split_protocol: SplitProtocol = OFFICIAL
+    """Which images are train and which val; the test split is the official one in all of them."""
+    dedup: Dedup | None = None
+    """As that of the experiment, which it replaces here."""
 
     @field_validator("methods")
     @classmethod
     def _method_names(cls, methods: list[str]) -> list[str]:
-        for method in methods:
-            if not re.fullmatch(METHOD, method):
-                raise ValueError(f"{method!r} is not of the form name or name@variant (lower-case, digits, + . -)")
+        if wrong := [method for method in methods if not re.fullmatch(METHOD, method)]:
+            raise ValueError(f"{wrong[0]!r} is not of the form name or name@variant (lower-case, digits, + . -)")
         return methods
 
 
@@ -190,9 +206,8 @@ class Prior(_Strict):
     @property
     def compared(self) -> list[tuple[str, str]]:
         """Pairs of datasets whose tables of near duplicates say which images are left out; none if none are."""
-        if not self.without or self.dedup != "copies":
-            return []
-        return list(combinations_with_replacement(sorted(self.named), 2))
+        pairs = combinations_with_replacement(sorted(self.named), 2)
+        return list(pairs) if self.without and self.dedup == "copies" else []
 
 
 class TwoStage(_Strict):
@@ -217,8 +232,8 @@ class Experiment(_Strict):
     title: str
     matrix: Annotated[list[Block], Field(min_length=1)]
     dedup: Dedup = "none"
-    """Which duplicates leave the training set: none (published protocol), those by 64-bit pHash within Hamming distance
-    2, or those whose pixels agree under some crop, flip or turn."""
+    """Which duplicates leave the training set: none (what papers do with one dataset), those by 64-bit pHash within
+    Hamming distance 2, or those whose pixels agree under some crop, flip or turn."""
     pretraining: list[Name] = []
     """Datasets outside the matrix that models are pretrained on; their overlap with the test sets is reported."""
     priors: dict[Name, Prior] = {}
@@ -259,7 +274,8 @@ class Experiment(_Strict):
     @property
     def sources(self) -> list[str]:
         """Datasets outside the matrix that anything is trained on or kept separate from, in order of first mention."""
-        named = [name for prior in self.priors.values() for name in prior.named]
+        named = [name for block in self.matrix for name in JOINT.get(block.split_protocol, ())]
+        named += [name for prior in self.priors.values() for name in prior.named]
         return [name for name in dict.fromkeys([*self.pretraining, *named]) if name not in self.datasets]
 
     @property
@@ -316,18 +332,25 @@ class Params(_Strict):
         """Whether the matrix has a cell."""
         return cell in self._places(cell.experiment)
 
-    def _places(self, experiment: str) -> dict[CellId, None]:
-        blocks = self[experiment].matrix
-        return self.once(
-            ("cells", experiment),
-            lambda: {
-                CellId(experiment, dataset, method, seed): None
-                for block in blocks
-                for dataset in block.datasets
-                for method in block.methods
-                for seed in block.seeds
-            },
-        )
+    def clean(self, cell: CellId) -> CleanId:
+        """The clean table that a cell reads; one that is not of the matrix reads the official splits."""
+        return self._places(cell.experiment).get(cell) or CleanId(cell.dataset, dedup=self[cell.experiment].dedup)
+
+    def _places(self, experiment: str) -> dict[CellId, CleanId]:
+        """The cells of the matrix with their clean tables; raises ``ParamsError`` for a cell with two of them."""
+
+        def places() -> dict[CellId, CleanId]:
+            found: dict[CellId, CleanId] = {}
+            for block in self[experiment].matrix:
+                for dataset, method, seed in product(block.datasets, block.methods, block.seeds):
+                    cell = CellId(experiment, dataset, method, seed)
+                    clean = CleanId(dataset, block.split_protocol, block.dedup or self[experiment].dedup)
+                    if found.setdefault(cell, clean) != clean:
+                        both = f"{found[cell].name} and {clean.name}"
+                        raise ParamsError(f"{cell.path} has two training sets, {both}: name a variant for one of them")
+            return found
+
+        return self.once(("cells", experiment), places)
 
     def two_stages(self, experiment: str) -> dict[TwoStageId, list[int]]:
         """Every two-stage retrieval of an experiment with the lengths of its shortlists, those of all its blocks."""

@@ -109,7 +109,6 @@ def test_counts_of_a_status_are_those_of_its_reasons(paper: dict[Value, Covered]
     assert {kind: counted[kind] for kind in KINDS} == {
         "internals": 7 * (1 + 3 + 3 + 4),  # kcr; sam and mafa-net on three datasets; fbclm
         "regions": 2 * (2 * 7 + 1),  # camera and dove
-        "joint": 4 * 8,  # pir-clip on RET-2 and RET-3, on two datasets
         "validation": 7,
         "copied": 7 * 18,
         "contradicted": 1,

@@ -11,10 +11,13 @@ import yaml
 
 from rsitr.errors import ParamsError
 from rsitr.methods import catalog
-from rsitr.params import CellId, load_params, parse_params
+from rsitr.params import CellId, CleanId, load_params, parse_params
 from rsitr.pipeline.specs import open_params
 from rsitr.records.code import Sources
 
+MATRIX = "experiments.lab.matrix"
+BLOCK = {"datasets": ["ucm"], "methods": ["vse"], "seeds": [0]}
+JOINT = BLOCK | {"split_protocol": "ret-3"}
 GOOD = {
     "experiment": "lab",
     "experiments": {
@@ -58,6 +61,33 @@ def test_cells_come_in_table_order_and_once():
 def test_datasets_and_methods_come_in_order_of_first_mention():
     lab = parse_params(GOOD)["lab"]
     assert (lab.datasets, lab.methods) == (["scenes-a", "scenes-b"], ["vse", "chance"])
+
+
+def test_a_block_says_what_its_cells_are_trained_on():
+    raw = edited("experiments.lab.matrix.0.split_protocol", "swan")
+    raw["experiments"]["lab"] |= {"dedup": "copies"}
+    raw["experiments"]["lab"]["matrix"][1] |= {"methods": ["chance"], "dedup": "none"}
+    params = parse_params(raw)
+    found = {cell.path: params.clean(cell).name for cell in params.cells("lab") if cell.seed == 1}
+    assert found == {
+        "lab/scenes-a/vse/1": "swan-copies",
+        "lab/scenes-b/vse/1": "swan-copies",
+        "lab/scenes-a/chance/1": "official-none",
+    }
+    # Outside the matrix: what the experiment says.
+    assert params.clean(CellId("lab", "scenes-b", "vse", 9)) == CleanId("scenes-b", "official", "copies")
+
+
+def test_a_cell_is_trained_on_one_set():
+    params = parse_params(edited("experiments.lab.matrix.0.split_protocol", "swan"))
+    with pytest.raises(ParamsError, match="lab/scenes-a/vse/1 has two training sets, swan-none and official-none"):
+        params.cells("lab")
+
+
+def test_members_of_a_joint_set_are_sources():
+    raw = edited("experiments.lab.matrix.0.split_protocol", "ret-3")
+    raw["experiments"]["lab"]["matrix"][0]["datasets"] = ["ucm"]
+    assert parse_params(raw)["lab"].sources == ["rsicd", "rsitmd"]
 
 
 def test_identity_of_a_cell():
@@ -185,6 +215,17 @@ def test_the_file_of_the_project_is_valid(schema_cache, request):
         ("experiments.lab.settings.methods.vse", {"optimizer": "sgd"}, "method vse: optimizer: 'sgd' is not one of"),
         ("experiments.lab.settings.methods.vse", {"epoch": 3}, "method vse: vse: Additional properties are not"),
         ("experiments.lab.settings.methods.clip", {}, "settings.methods names ['clip'], which its matrix does not"),
+        (
+            MATRIX,
+            [BLOCK | {"split_protocol": "swan"}],
+            "split protocol swan is not defined on ucm: use it on rsicd, r",
+        ),
+        (MATRIX, [JOINT | {"methods": ["vse@keywords"]}], "lab/ucm/vse@keywords/0 reads keywords, and ret-3 trains on"),
+        (
+            MATRIX,
+            [JOINT | {"methods": ["lw-mcr@distilled"]}, BLOCK | {"methods": ["amfmn-soft"]}],
+            "amfmn-soft learns from official-none and cannot teach lw-mcr@distilled, which learns from ret-3-none: gi",
+        ),
         ("experiments.lab.settings.datasets.ucm", {}, "settings.datasets names ['ucm'], which its matrix does not"),
     ],
 )
@@ -192,6 +233,8 @@ def test_methods_datasets_and_settings_are_checked_before_anything_runs(path, va
     raw = edited(path, value)
     if "vse@vit-bert" not in value:
         raw["experiments"]["lab"]["settings"]["methods"].pop("vse@vit-bert", None)
+    if path == MATRIX:
+        raw["experiments"]["lab"]["settings"] = {}
     with pytest.raises(ParamsError) as caught:
         open_params(raw)
     assert message in str(caught.value)

@@ -98,4 +98,4 @@ def test_shards_of_a_comparison_give_what_one_job_gives(project: Project) -> Non
     project.snakemake("data")
     assert path.read_bytes() == whole
     assert len(list((path.parent / "scenes-b").glob("*-of-3.parquet"))) == 3
-    assert (project.path / "data/canonical/scenes-b/clean-copies.parquet").is_file()
+    assert (project.path / "data/canonical/scenes-b/clean-official-copies.parquet").is_file()

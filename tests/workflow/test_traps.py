@@ -109,7 +109,7 @@ def test_a_damaged_table_is_named_and_the_next_run_makes_it_again_and_nothing_el
     params = copy.deepcopy(TINY)
     params["experiments"]["tiny"]["matrix"].append({"datasets": ["scenes-b"], "methods": ["chance"], "seeds": [1]})
     project.params(params)
-    table = project.path / "data/canonical/scenes-b/clean-remoteclip.parquet"
+    table = project.path / "data/canonical/scenes-b/clean-official-remoteclip.parquet"
     whole = table.read_bytes()
     table.write_bytes(whole[:200] + bytes(100) + whole[300:])
     cells = [project.path / "results/cells/tiny/scenes-b" / name / "0/cell.json" for name in ("chance", "vse")]
@@ -117,7 +117,7 @@ def test_a_damaged_table_is_named_and_the_next_run_makes_it_again_and_nothing_el
     failed = project.snakemake("all", check=False) + "".join(
         path.read_text() for path in (project.path / "results/logs").rglob("*.log")
     )
-    assert "clean-remoteclip.parquet is damaged (" in failed
+    assert "clean-official-remoteclip.parquet is damaged (" in failed
     assert "run again, which makes it again" in failed
     assert table.with_name(f"{table.name}.damaged").is_file()
     project.snakemake("all", "--rerun-incomplete")  # of what ran when the table went

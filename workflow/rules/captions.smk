@@ -4,15 +4,15 @@
 # How similar training captions are, for the losses with a dynamic margin.
 rule similarity:
     input:
-        "data/canonical/{dataset}/clean-{dedup}.parquet",
+        "data/canonical/{dataset}/clean-{split}-{dedup}.parquet",
     output:
         # Not removed before the job: an interrupted one continues.
-        matrix=update("data/similarity/{dataset}/{dedup}/{measure}.npy"),
-        note=update("data/similarity/{dataset}/{dedup}/{measure}.json"),
+        matrix=update("data/similarity/{dataset}/{split}-{dedup}/{measure}.npy"),
+        note=update("data/similarity/{dataset}/{split}-{dedup}/{measure}.json"),
     log:
-        "results/logs/similarity/{dataset}/{dedup}-{measure}.log",
+        "results/logs/similarity/{dataset}/{split}-{dedup}-{measure}.log",
     benchmark:
-        "results/timing/similarity/{dataset}/{dedup}-{measure}.tsv"
+        "results/timing/similarity/{dataset}/{split}-{dedup}-{measure}.tsv"
     priority: EARLY
     conda:
         "../envs/rsitr.yaml"
@@ -24,7 +24,7 @@ rule similarity:
         code=lambda wildcards: measure_code(wildcards.measure),
     shell:
         "rsitr captions similarity {wildcards.dataset} {wildcards.measure}"
-        " --dedup {wildcards.dedup} --threads {threads} > {log} 2>&1"
+        " --split-protocol {wildcards.split} --dedup {wildcards.dedup} --threads {threads} > {log} 2>&1"
 
 
 rule keywords:

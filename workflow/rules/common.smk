@@ -1,9 +1,10 @@
 # What the rules share. What it takes to know it is in rsitr.pipeline.targets.
 import sys
 from pathlib import Path
+from typing import get_args
 
 from rsitr.gpus import cells_per_gpu, gpus
-from rsitr.params import NAME
+from rsitr.params import NAME, CleanId, Dedup, SplitProtocol
 from rsitr.pipeline.pictures import PAPERS
 from rsitr.pipeline.scheduler import force
 from rsitr.pipeline.status import cores, machine_memory_mb
@@ -32,7 +33,8 @@ if workflow.is_main_process and GRAPH.notice():
 wildcard_constraints:
     experiment=NAME,
     dataset=NAME,
-    dedup=NAME,
+    dedup="|".join(get_args(Dedup)),
+    split="|".join(get_args(SplitProtocol)),
     first=NAME,
     second=NAME,
     protocol=NAME,
@@ -41,10 +43,11 @@ wildcard_constraints:
     measure=NAME,
 
 
-def near_duplicates_inside(wildcards):
-    """What the clean protocol `copies` reads as well as the canonical table."""
-    inside = Paths.near_duplicates(wildcards.dataset, wildcards.dataset)
-    return [str(inside)] if wildcards.dedup == "copies" else []
+def clean_inputs(wildcards):
+    """What a clean table is made from."""
+    return GRAPH.clean_inputs(
+        CleanId(wildcards.dataset, wildcards.split, wildcards.dedup)
+    )
 
 
 def near_duplicate_shards(wildcards):

@@ -43,14 +43,13 @@ rule canonical:
 
 rule clean:
     input:
-        "data/canonical/{dataset}/dataset.parquet",
-        near_duplicates_inside,
+        clean_inputs,
     output:
-        "data/canonical/{dataset}/clean-{dedup}.parquet",
+        "data/canonical/{dataset}/clean-{split}-{dedup}.parquet",
     log:
-        "results/logs/clean/{dataset}-{dedup}.log",
+        "results/logs/clean/{dataset}-{split}-{dedup}.log",
     benchmark:
-        "results/timing/clean/{dataset}-{dedup}.tsv"
+        "results/timing/clean/{dataset}-{split}-{dedup}.tsv"
     priority: EARLY
     conda:
         "../envs/rsitr.yaml"
@@ -60,7 +59,8 @@ rule clean:
     params:
         code=code("rsitr.dedup.clean"),
     shell:
-        "rsitr data clean {wildcards.dataset} --dedup {wildcards.dedup} > {log} 2>&1"
+        "rsitr data clean {wildcards.dataset} --split-protocol {wildcards.split}"
+        " --dedup {wildcards.dedup} > {log} 2>&1"
 
 
 rule data:

@@ -10,9 +10,9 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from rsitr.cli.common import Commands, ThreadsOption, show
+from rsitr.cli.common import Commands, DedupOption, SplitOption, ThreadsOption, show
 from rsitr.errors import ParamsError
-from rsitr.params import Dedup
+from rsitr.params import OFFICIAL, CleanId
 from rsitr.records.paths import Paths
 
 captions = Commands(help="Similarity of captions, statistics of datasets, keywords.", no_args_is_help=True)
@@ -22,7 +22,8 @@ captions = Commands(help="Similarity of captions, statistics of datasets, keywor
 def captions_similarity(
     dataset: str,
     measure: Annotated[str, typer.Argument(help="bleu-1 to bleu-4, meteor, or released.")],
-    dedup: Annotated[Dedup, typer.Option(help="Which cleaned view of the dataset.")] = "none",
+    split_protocol: SplitOption = OFFICIAL,
+    dedup: DedupOption = "none",
     threads: ThreadsOption = 2,
 ) -> None:
     """Compute how similar every distinct training caption is to the captions of every training image.
@@ -32,8 +33,9 @@ def captions_similarity(
     from rsitr.captions.similarity import CaptionSet, write_matrix
     from rsitr.datasets.splits import load_splits
 
-    train = load_splits(Paths.clean(dataset, dedup))[0]["train"]
-    out = Paths.similarity(dataset, dedup) / f"{measure}.npy"
+    clean = CleanId(dataset, split_protocol, dedup)
+    train = load_splits(Paths.clean(clean))[0]["train"]
+    out = Paths.similarity(clean) / f"{measure}.npy"
     new = write_matrix(measure, CaptionSet.of(train.captions, train.image_of), out, threads)
     print(f"{out}: {'computed' if new else 'was there already'}")
 

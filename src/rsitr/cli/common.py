@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from rsitr.errors import Damaged, ParamsError, RsitrError
-from rsitr.params import CellId, Params, load_params
+from rsitr.params import CellId, Dedup, Params, SplitProtocol, load_params
 from rsitr.pipeline.specs import open_params
 from rsitr.records.files import set_aside
 
@@ -27,6 +27,8 @@ DatasetOption = Annotated[
     str | None, typer.Option("--dataset", help="What it was trained on [the experiment's first].")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of the training.")]
+SplitOption = Annotated[SplitProtocol, typer.Option("--split-protocol", help="Which images are train and val.")]
+DedupOption = Annotated[Dedup, typer.Option("--dedup", help="The rule by which near duplicates leave training.")]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads to divide the work among.")]
 
 

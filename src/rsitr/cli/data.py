@@ -10,8 +10,8 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from rsitr.cli.common import Commands, show
-from rsitr.params import Dedup
+from rsitr.cli.common import Commands, DedupOption, SplitOption, show
+from rsitr.params import OFFICIAL, CleanId
 from rsitr.records.files import write_csv
 from rsitr.records.paths import Paths
 
@@ -49,14 +49,13 @@ def data_build(dataset: str) -> None:
 
 
 @data.command("clean")
-def data_clean(
-    dataset: str, dedup: Annotated[Dedup, typer.Option(help="Which duplicates leave training.")] = "none"
-) -> None:
-    """Write the cleaned view of a dataset: which images are used, and why each other one is not."""
+def data_clean(dataset: str, split_protocol: SplitOption = OFFICIAL, dedup: DedupOption = "none") -> None:
+    """Write a clean table of a dataset: which images are used for what, and why each other one is not."""
     from rsitr.dedup.clean import write_clean
 
-    facts = write_clean(Paths.dataset(dataset), dedup, Paths.clean(dataset, dedup))
-    print(f"{Paths.clean(dataset, dedup)}: data {facts.data_sha[:12]}")
+    wanted = CleanId(dataset, split_protocol, dedup)
+    facts = write_clean(wanted)
+    print(f"{Paths.clean(wanted)}: data {facts.data_sha[:12]}")
 
 
 @data.command("verify")
@@ -99,12 +98,13 @@ def data_export(
 def data_shards(
     dataset: str,
     out: Annotated[Path, typer.Option(help="A new folder.")],
-    dedup: Annotated[Dedup, typer.Option(help="Which duplicates have left training.")] = "none",
+    split_protocol: SplitOption = OFFICIAL,
+    dedup: DedupOption = "none",
 ) -> None:
     """Write the training images that are kept and their captions as webdataset shards, for `rsitr pretrain`."""
     from rsitr.pretraining.shards import write_training_shards
 
-    print(f"{out}: {write_training_shards(Paths.clean(dataset, dedup), out)} shards")
+    print(f"{out}: {write_training_shards(Paths.clean(CleanId(dataset, split_protocol, dedup)), out)} shards")
 
 
 @data.command("audit")

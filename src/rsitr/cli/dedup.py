@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Annotated
 
@@ -57,13 +56,9 @@ def dedup_joint(
     protocol: str, rule: Annotated[Dedup, typer.Option(help="What near duplicates are.")] = "copies"
 ) -> None:
     """Build the training set of a joint split protocol, ret-2 or ret-3, without any member's test images."""
-    from rsitr.dedup.joint import build_joint, joint_protocol
+    from rsitr.dedup.joint import build_joint
 
-    members = joint_protocol(protocol).datasets
-    tables = {name: Paths.dataset(name) for name in members}
-    pairs = combinations_with_replacement(members, 2)
-    near_duplicates = [path for path in (Paths.near_duplicates(*pair) for pair in pairs) if path.is_file()]
-    facts = build_joint(protocol, rule, tables, near_duplicates, Paths.joint(protocol, rule))
+    facts = build_joint(protocol, rule)
     absent = f", no images at hand of {', '.join(facts.absent)}" if facts.absent else ""
     print(f"{Paths.joint(protocol, rule)}: data {facts.data_sha[:12]}{absent}")
 

@@ -1,4 +1,4 @@
-"""The canonical table: every dataset as one parquet file of one schema, and the cleaned view that methods read."""
+"""The canonical table: every dataset as one parquet file of one schema, and the clean tables that methods read."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Split protocols by name: which images a paper trained, selected and tested on.
 
 They all keep the official test split and differ in what they do with the rest. A protocol is a pure function of
-the official splits, the dataset and a seed, so an assignment never has to be stored.
+the official splits and the dataset, so an assignment never has to be stored.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rsitr.datasets.base import Source, Split
 from rsitr.errors import DatasetError, ParamsError
+from rsitr.params import JOINT, CleanId
 
 SWAN = "jaychempan/SWAN/1c3b2177075c57e4adfd67d18e14fd263a585ec4"
 """Of the authors (ICMR 2023)."""
@@ -35,35 +36,47 @@ class Protocol:
     """The authors' own list is used; otherwise their rule, with our own draws."""
     used_by: Mapping[str, str]
     """Dataset -> the papers that used it there."""
-    assign: Callable[[str, Mapping[str, Split], int], Splits]
-    """Splits of ``(dataset, official splits, seed)``."""
+    assign: Callable[[str, Mapping[str, Split]], Splits]
+    """Splits of ``(dataset, official splits)``."""
     datasets: tuple[str, ...] = ()
     """Those it is defined on; empty means any."""
-    joint: bool = False
-    """One training set is the union of the train splits of all these datasets."""
     listed: bool = False
     """Where ``VAL_LIST`` is among a dataset's files, nothing is drawn."""
+
+    @property
+    def joint(self) -> bool:
+        """Whether one training set is the union of the train splits of all its datasets."""
+        return self.name in JOINT
+
+    @property
+    def dedup(self) -> str:
+        """The rule by which the papers that use it leave out near duplicates."""
+        return "remoteclip" if self.joint else "none"
 
     def defined_on(self, dataset: str) -> bool:
         """Whether the dataset can be split by this protocol."""
         return not self.datasets or dataset in self.datasets
 
+    def check(self, dataset: str) -> None:
+        """Raise ``ParamsError`` unless the protocol is defined on the dataset."""
+        if not self.defined_on(dataset):
+            known = ", ".join(self.datasets)
+            raise ParamsError(f"split protocol {self.name} is not defined on {dataset}: use it on {known}")
+
     def is_exact(self, root: Path) -> bool:
         """Whether the authors' own lists are used, given the folder of a dataset's files."""
         return self.exact or (self.listed and (root / VAL_LIST).is_file())
 
-    def splits(self, dataset: str, official: Mapping[str, Split], seed: int = 0, root: Path | None = None) -> Splits:
+    def splits(self, dataset: str, official: Mapping[str, Split], root: Path | None = None) -> Splits:
         """Splits of a dataset; raises ``ParamsError`` if the protocol is not defined on it.
 
-        ``official`` maps every image to its official split; ``seed`` matters to protocols that draw because the
-        authors' list is not under ``root``. Raises ``DatasetError`` when that list is of other images.
+        ``official`` maps every image to its official split. A protocol whose authors have a list draws by their rule
+        where that is not under ``root``. Raises ``DatasetError`` when the list is of other images.
         """
-        if not self.defined_on(dataset):
-            known = ", ".join(self.datasets)
-            raise ParamsError(f"split protocol {self.name} is not defined on {dataset}: use it on {known}")
+        self.check(dataset)
         if root and self.listed and (root / VAL_LIST).is_file():
             return _listed(root / VAL_LIST, official)
-        return self.assign(dataset, official, seed)
+        return self.assign(dataset, official)
 
     def training_set(self, official: Mapping[str, Mapping[str, Split]]) -> list[tuple[str, str]]:
         """(dataset, image id) of everything that one model is trained on under a joint protocol.
@@ -123,13 +136,13 @@ def _drawn(official: Mapping[str, Split], key: str, whole: Callable[[float], int
     return _with_val(official, val)
 
 
-def _without_val(dataset: str, official: Mapping[str, Split], seed: int) -> Splits:
+def _without_val(dataset: str, official: Mapping[str, Split]) -> Splits:
     """RSITMD's authors split it into train and test only, so the val split in copies of it is part of train."""
     return _with_val(official, ()) if dataset == "rsitmd" else dict(official)
 
 
 _MTGFE, _AMFMN, _PIR = "MTGFE 2023", "AMFMN 2022", "SWAN 2023; PIR 2023, 2024 (the same counts)"
-_RET2, _RET3 = ("rsicd", "rsitmd"), ("rsicd", "rsitmd", "ucm")
+_RSICD_RSITMD = ("rsicd", "rsitmd")
 
 PROTOCOLS = {
     protocol.name: protocol
@@ -140,53 +153,52 @@ PROTOCOLS = {
             "a val split drawn from train",
             exact=True,
             used_by={"rsicd": _MTGFE, "rsitmd": f"{_MTGFE}, without val", "ucm": _MTGFE, "sydney": _MTGFE},
-            assign=lambda dataset, official, seed: dict(official),
+            assign=lambda dataset, official: dict(official),
         ),
         Protocol(
             name="swan",
             definition="official train and val together, re-split at 80:20, on RSITMD within each class; by the "
             "authors' lists (github.com/jaychempan/SWAN, fix_data) where they were fetched with the dataset, otherwise "
-            "by our own draws, one for each seed, here seed 0; the paper swaps the val and test counts of RSITMD",
+            "by a draw of our own; the paper swaps the val and test counts of RSITMD",
             exact=False,
-            used_by=dict.fromkeys(_RET2, _PIR),
-            assign=lambda dataset, official, seed: _drawn(
-                official, f"swan/{seed}/{dataset}", round, by_class=dataset == "rsitmd"
-            ),
+            used_by=dict.fromkeys(_RSICD_RSITMD, _PIR),
+            assign=lambda dataset, official: _drawn(official, f"swan/0/{dataset}", round, dataset == "rsitmd"),
             listed=True,
-            datasets=_RET2,
+            datasets=_RSICD_RSITMD,
         ),
         Protocol(
             name="amfmn-holdout",
             definition="official train and val together, re-split at 80:20 in each of 5 repetitions, as in AMFMN's "
-            "code; its draws were not seeded, so these are ours, one for each seed, here seed 0; the paper states "
-            "80:10:10",
+            "code; its draws were not seeded, so that all our cells read one draw of ours; the paper states 80:10:10",
             exact=False,
-            used_by=dict.fromkeys(_RET2, f"{_AMFMN}; GaLR 2022") | dict.fromkeys(("ucm", "sydney"), _AMFMN),
-            assign=lambda dataset, official, seed: _drawn(official, f"{seed}/{dataset}", int),
+            used_by=dict.fromkeys(_RSICD_RSITMD, f"{_AMFMN}; GaLR 2022") | dict.fromkeys(("ucm", "sydney"), _AMFMN),
+            assign=lambda dataset, official: _drawn(official, f"0/{dataset}", int),
             datasets=("rsicd", "rsitmd", "ucm", "sydney"),
         ),
         Protocol(
             name="ret-2",
             definition="one training set from the authors' train splits of RSICD and RSITMD, before de-duplication",
             exact=True,
-            used_by=dict.fromkeys(_RET2, "GeoRSCLIP 2023; PIR-CLIP 2024"),
+            used_by=dict.fromkeys(JOINT["ret-2"], "GeoRSCLIP 2023; PIR-CLIP 2024"),
             assign=_without_val,
-            datasets=_RET2,
-            joint=True,
+            datasets=JOINT["ret-2"],
         ),
         Protocol(
             name="ret-3",
             definition="one training set from the authors' train splits of RSICD, RSITMD and UCM-Captions, before "
             "de-duplication",
             exact=True,
-            used_by=dict.fromkeys(_RET3, "RemoteCLIP 2023; PIR-CLIP 2024"),
+            used_by=dict.fromkeys(JOINT["ret-3"], "RemoteCLIP 2023; PIR-CLIP 2024"),
             assign=_without_val,
-            datasets=_RET3,
-            joint=True,
+            datasets=JOINT["ret-3"],
         ),
     )
 }
 """Every split protocol by name."""
+PAPER_SPLITS = {"amfmn2022": "amfmn-holdout", "mtgfe2023": "official", "pir2024": "swan"}
+"""Paper -> the protocol that its own models were trained with, but for those of joint training sets."""
+NO_VAL = "mtgfe2023"
+"""Which trained on RSITMD's val split as well (MTGFE, section 4.3)."""
 
 
 def get_protocol(name: str) -> Protocol:
@@ -201,5 +213,22 @@ def joint_protocols(datasets: Sequence[str] | None = None) -> dict[str, tuple[st
 
     With ``datasets`` given, only those whose members are all among them.
     """
-    joint = {name: protocol.datasets for name, protocol in PROTOCOLS.items() if protocol.joint}
-    return {name: members for name, members in joint.items() if datasets is None or {*members} <= {*datasets}}
+    return {name: members for name, members in JOINT.items() if datasets is None or {*members} <= {*datasets}}
+
+
+def differences(paper: str, variant: str, clean: CleanId) -> list[str]:
+    """How training on a clean table differs from what a paper did for one of its rows, in words; empty if it does not.
+
+    ``variant`` is the row's in published.csv. Nothing is known about the splits of a paper outside ``PAPER_SPLITS``.
+    """
+    joint = variant.removeprefix("train=").lower()
+    published = PROTOCOLS.get(joint if joint in JOINT else PAPER_SPLITS.get(paper, ""))
+    found = []
+    if published and published.name != clean.split_protocol:
+        found.append(f"trained with the split protocol {clean.split_protocol} instead of {published.name}")
+    elif published and clean.dataset == "rsitmd" and (published.joint or paper == NO_VAL):
+        found.append("trained without the images of the val split")
+    rule = published.dedup if published else "none"
+    if clean.dedup != rule:
+        found.append(f"trained with the de-duplication rule {clean.dedup} instead of {rule}")
+    return found

@@ -5,6 +5,7 @@ Results name a caption ``IMAGE#K``, so that they state which one they mean witho
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,8 @@ import numpy as np
 
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
+from rsitr.params import JOINT, CleanId
+from rsitr.records.paths import Paths
 
 
 class SplitData(NamedTuple):
@@ -56,13 +59,27 @@ def load_splits(clean: Path) -> tuple[dict[str, SplitData], DatasetFacts, dict[s
         counts = [len(row["captions"]) for row in kept]
         splits[split] = SplitData(
             [row["image_id"] for row in kept],
-            [Path(facts.root) / row["path"] for row in kept],
+            [Path(os.path.normpath(Path(facts.root, row["path"]))) for row in kept],
             [row["sha256"] for row in kept],
             [caption for row in kept for caption in row["captions"]],
             np.repeat(np.arange(len(kept)), counts),
             tuple(row["class_name"] or "" for row in kept),
         )
     return splits, facts, dict(left_out)
+
+
+def member_of(clean: CleanId, image_id: str) -> str:
+    """The dataset of an image of a clean table; a training image of a joint one is called ``dataset/image_id``."""
+    joined = clean.split_protocol in JOINT and image_id.partition("/")[0] in JOINT[clean.split_protocol]
+    return image_id.partition("/")[0] if joined else clean.dataset
+
+
+def training_images(clean: CleanId) -> list[tuple[str, str]]:
+    """(dataset, image id) of what is trained on with a clean table."""
+    table, _ = read_table(Paths.clean(clean))
+    rows = table.select(["image_id", "split", "keep"]).to_pylist()
+    kept = (row["image_id"] for row in rows if row["keep"] and row["split"] == "train")
+    return [(member, name.removeprefix(f"{member}/")) for name in kept for member in [member_of(clean, name)]]
 
 
 def caption_name(split: SplitData, caption: int) -> str:

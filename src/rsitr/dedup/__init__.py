@@ -1,1 +1,1 @@
-"""Near-duplicate images: fingerprints, groups, and the cleaned view of a dataset."""
+"""Near-duplicate images: fingerprints, groups, and the clean tables of a dataset."""

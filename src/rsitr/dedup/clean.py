@@ -1,7 +1,8 @@
-"""The cleaned view of a dataset: which images a method may read, and why not the others."""
+"""Clean tables: which images of a dataset a method may read, as train, val or test, and why not the others."""
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import get_args
 
@@ -10,12 +11,13 @@ import pandas as pd
 import pyarrow as pa
 
 from rsitr.datasets.canonical import data_sha
+from rsitr.datasets.protocols import get_protocol
 from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, read_table
 from rsitr.dedup.groups import PRECEDENCE, linked, near_pairs
 from rsitr.dedup.pairs import current_near_duplicates
-from rsitr.errors import ParamsError
-from rsitr.params import Dedup
-from rsitr.records.parquet import write_table
+from rsitr.errors import DatasetError, ParamsError
+from rsitr.params import CleanId, Dedup
+from rsitr.records.parquet import read_facts, read_rows, write_table
 from rsitr.records.paths import Paths
 
 PROTOCOLS = get_args(Dedup)
@@ -66,16 +68,51 @@ def _groups(frame: pd.DataFrame, near_duplicates: pd.DataFrame | None) -> np.nda
     return np.array([number.get(row, len(number) + row) for row in range(len(frame))], dtype=np.int32)
 
 
-def write_clean(dataset_table: Path, dedup: str, out: Path) -> DatasetFacts:
-    """Write the cleaned view of a canonical table to ``out``; its data hash covers what methods can see.
+def write_clean(wanted: CleanId, *, listed: bool = True) -> DatasetFacts:
+    """Write a clean table from what it needs of the project; its data hash covers what methods can see.
 
-    ``copies`` reads the dataset's table of near duplicates; raises ``DatasetError`` if that is from other data.
+    ``copies`` reads the dataset's table of near duplicates, and a joint split protocol its training set under the same
+    rule; raises ``DatasetError`` if one of them is from other data. ``listed`` is false for a part of a dataset, which
+    the authors' list of val images does not fit: their rule draws.
     """
-    table, facts = read_table(dataset_table)
-    pairs, within = None, Paths.near_duplicates(facts.name, facts.name)
-    if dedup == "copies":
+    protocol = get_protocol(wanted.split_protocol)
+    protocol.check(wanted.dataset)
+    table, facts = read_table(Paths.dataset(wanted.dataset))
+    frame, pairs = table.to_pandas(), None
+    if not protocol.joint:
+        official = dict(zip(frame["image_id"], frame["split"], strict=True))
+        root = Path(facts.root) if listed else None
+        frame["split"] = frame["image_id"].map(protocol.splits(wanted.dataset, official, root))
+    if wanted.dedup == "copies":
+        within = Paths.near_duplicates(facts.name, facts.name)
         pairs, _ = current_near_duplicates(within, {facts.name: facts.data_sha})
-    cleaned = clean(table.to_pandas(), dedup, pairs)
+    cleaned = clean(frame, wanted.dedup, pairs)
+    if protocol.joint:
+        cleaned = _with_joint(cleaned, facts, wanted)
     facts = facts._replace(data_sha=data_sha(cleaned[SEEN]), parent_sha=facts.data_sha)
-    write_table(pa.Table.from_pandas(cleaned, CLEAN_SCHEMA, preserve_index=False), facts, out)
+    write_table(pa.Table.from_pandas(cleaned, CLEAN_SCHEMA, preserve_index=False), facts, Paths.clean(wanted))
     return facts
+
+
+def _with_joint(own: pd.DataFrame, facts: DatasetFacts, wanted: CleanId) -> pd.DataFrame:
+    """The val and test images of a clean frame, and the joint training set without those val images.
+
+    A training image is called ``dataset/image_id``. RSITMD's val images are part of the published training sets; here
+    they choose the epoch instead.
+    """
+    path = Paths.joint(wanted.split_protocol, wanted.dedup)
+    header, train = read_facts(path), read_rows(path).to_pandas()
+    members = dict(zip(header["datasets"], zip(header["roots"], header["parent_shas"], strict=True), strict=True))
+    if members[wanted.dataset][1] != facts.data_sha:
+        raise DatasetError(f"{path} was built from another table of {wanted.dataset}: build it again")
+    own = own[own["split"] != "train"]
+    held_out = train["dataset"].eq(wanted.dataset) & train["image_id"].isin(own["image_id"])
+    train = train[~held_out].assign(split="train", width=0, height=0, fingerprint="", problem="")
+    train["image_id"] = train["dataset"] + "/" + train["image_id"]
+    train["path"] = [
+        os.path.relpath(Path(members[member][0], name), facts.root)
+        for member, name in zip(train["dataset"], train["path"], strict=True)
+    ]
+    # Groups of the two frames are numbered apart.
+    train["duplicate_group"] += len(own) + own["duplicate_group"].max()
+    return pd.concat([train[CLEAN_SCHEMA.names], own[CLEAN_SCHEMA.names]], ignore_index=True)

@@ -7,7 +7,7 @@ duplicates shared by two train splits stay in both; ``shared`` counts them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import NamedTuple
@@ -165,10 +165,11 @@ def shared(frame: pd.DataFrame) -> Counter[str]:
     return Counter(kept.loc[datasets > 1, "dataset"])
 
 
-def build_joint(
-    protocol: str, rule: str, tables: Mapping[str, Path], near_duplicates: Sequence[Path], out: Path
-) -> JointFacts:
-    """Write the joint training set of a protocol under a rule to ``out``; the arguments and errors are ``join``'s."""
-    frame, facts = join(protocol, rule, tables, near_duplicates)
-    write_table(pa.Table.from_pandas(frame, SCHEMA, preserve_index=False), facts, out)
+def build_joint(protocol: str, rule: str) -> JointFacts:
+    """Write the joint training set of a protocol under a rule, from its members' tables; the errors are ``join``'s."""
+    members = joint_protocol(protocol).datasets
+    pairs = combinations_with_replacement(members, 2)
+    near_duplicates = [path for path in (Paths.near_duplicates(*pair) for pair in pairs) if path.is_file()]
+    frame, facts = join(protocol, rule, {name: Paths.dataset(name) for name in members}, near_duplicates)
+    write_table(pa.Table.from_pandas(frame, SCHEMA, preserve_index=False), facts, Paths.joint(protocol, rule))
     return facts

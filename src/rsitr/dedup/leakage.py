@@ -51,13 +51,13 @@ class Overlap(NamedTuple):
 
 
 class _Dataset:
-    """What a canonical or clean table says about a dataset as a source and as a test set."""
+    """What a canonical table says about a dataset as a source and as a test set."""
 
     def __init__(self, name: str, path: Path):
         table, facts = read_table(path)
-        self.name, self.data_sha = name, facts.parent_sha or facts.data_sha
+        self.name, self.data_sha = name, facts.data_sha
         ids, split = table["image_id"].to_numpy(), table["split"].to_numpy()
-        usable = table["keep"].to_numpy() if "keep" in table.column_names else table["problem"].to_numpy() == ""
+        usable = table["problem"].to_numpy() == ""
         described = pc.list_value_length(table["captions"]).to_numpy() > 0
         is_test = split == "test"
         parts = {part: split == part for part in ("train", "val") if part in split} if is_test.any() else {WHOLE: True}
@@ -70,11 +70,10 @@ class _Dataset:
 def overlaps(tables: Mapping[str, Path], near_duplicates: Mapping[Pair, Path], rule: str) -> list[Overlap]:
     """The overlap of every test set with every source under a rule, in the order of the tables: source, then test set.
 
-    ``tables`` are canonical tables by dataset, or clean ones, whose images that are not kept are ignored. A test set is
-    the test split of a dataset with captions; sources are the train and val splits of all datasets, and datasets
-    without a test split as a whole. What cannot be compared is unknown, with the reason: no local images, or near
-    within or between the two sets that were not searched for or come from other data. Raises ``DatasetError`` if a
-    table is missing and ``ParamsError`` for an unknown rule.
+    ``tables`` are canonical tables by dataset. A test set is the test split of a dataset with captions; sources are the
+    train and val splits of all datasets, and datasets without a test split as a whole. What cannot be compared is
+    unknown, with the reason: no local images, or near duplicates within or between the two sets that were not searched
+    for or come from other data. Raises ``DatasetError`` if a table is missing and ``ParamsError`` for an unknown rule.
     """
     sets, groups, wrong = _linked(tables, near_duplicates, rule)
     return [
@@ -127,19 +126,6 @@ def _overlap(source: _Dataset, split: str, test: _Dataset, rule: str, groups: Gr
     images = {image_id: first[group] for image_id, group in group_of.items() if group in first}
     sizes = len(test.test), len(source.sources[split])
     return Overlap(source.name, split, test.name, rule, None if unknown else images, *sizes, unknown)
-
-
-def leaks(tables: Mapping[str, Path], near_duplicates: Mapping[Pair, Path], rule: str) -> dict[str, tuple[int, int]]:
-    """By dataset, how many test images have a near duplicate in its own training split, and out of how many.
-
-    Leaves out datasets for which that is unknown, or without a training or test split. With clean tables instead of
-    canonical ones, removed training images are ignored.
-    """
-    return {
-        overlap.test: (len(overlap.images), overlap.of)
-        for overlap in overlaps(tables, near_duplicates, rule)
-        if overlap.source == overlap.test and overlap.source_split == "train" and overlap.images is not None
-    }
 
 
 def leaks_of(

@@ -71,7 +71,8 @@ class PIRCLIP(TrainedCLIP):
 
     The ablations of Table III: ``no-affiliation`` is its +S-PAE. ``affiliation`` is +L_A, without an instruction; it
     begins at OpenAI's weights, as the row CLIP-baseline below which it stands: that row has the numbers of CLIP-FT in
-    Table II (``clip-ft``), though section V-E says that only the modules are left out.
+    Table II (``clip-ft``), though section V-E says that only the modules are left out. ``ret-2`` and ``ret-3`` are the
+    rows of Table II that train on several datasets at once: params.yaml gives them the split protocol of that name.
     """
 
     Config: ClassVar[type[PIRCLIPConfig]] = PIRCLIPConfig
@@ -82,11 +83,15 @@ class PIRCLIP(TrainedCLIP):
         "released": {"belief": "released"},
         "no-affiliation": {"affiliation": 0.0},
         "affiliation": {"spatial": False, "model": B32, "weights": "openai"},
+        "ret-2": {},
+        "ret-3": {},
     }
     published: ClassVar[dict[str, Published]] = {
         "": _row("table2", "train=own"),
         "no-affiliation": _row("table3", "+S-PAE"),
         "affiliation": _row("table3", "+L_A"),
+        "ret-2": _row("table2", "train=RET-2"),
+        "ret-3": _row("table2", "train=RET-3"),
     }
 
     @property

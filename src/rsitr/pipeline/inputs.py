@@ -9,6 +9,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 from typing import Any
 
+from rsitr.datasets.protocols import get_protocol
 from rsitr.errors import ParamsError
 from rsitr.methods.catalog import schemas
 from rsitr.params import INSTRUCTION, CellId, Params, PriorId, prior_of
@@ -33,7 +34,8 @@ def query(params: Params, cell: CellId) -> str:
 def teacher(params: Params, cell: CellId) -> CellId | None:
     """The cell of the same dataset and seed whose scores a cell learns from, if any.
 
-    Raises ``ParamsError`` unless that cell is in the matrix, reads the same queries and has itself no teacher.
+    Raises ``ParamsError`` unless that cell is in the matrix, reads the same images and queries and has itself no
+    teacher.
     """
     name, query = setting(params, cell, "teacher", "query")
     if not name:
@@ -49,12 +51,28 @@ def teacher(params: Params, cell: CellId) -> CellId | None:
         raise ParamsError(
             f"{name} cannot teach {cell.method}, for it learns from {further} itself: name another teacher"
         )
+    if params.clean(found) != params.clean(cell):
+        raise ParamsError(
+            f"{name} learns from {params.clean(found).name} and cannot teach {cell.method}, which learns from "
+            f"{params.clean(cell).name}: give both the same `split_protocol` and `dedup` in {place}.matrix"
+        )
     if taught_queries != query:
         raise ParamsError(
             f"{name} reads the queries `{taught_queries}` and cannot teach {cell.method}, which reads `{query}`: "
             "name a teacher with the same `query`"
         )
     return found
+
+
+def check_split(params: Params, cell: CellId) -> None:
+    """Raise ``ParamsError`` unless the split protocol of a cell is defined on its dataset and has what queries need."""
+    protocol = get_protocol(params.clean(cell).split_protocol)
+    protocol.check(cell.dataset)
+    if protocol.joint and query(params, cell) != "sentence":
+        raise ParamsError(
+            f"{cell.path} reads keywords, and {protocol.name} trains on several datasets, of which only captions are "
+            "read: give it another split protocol"
+        )
 
 
 def check_two_stages(params: Params, experiment: str) -> None:
@@ -100,7 +118,7 @@ def measures(params: Params, cell: CellId) -> list[str]:
 
 def caption_files(params: Params, cell: CellId) -> list[Path]:
     """What a cell reads that was made from captions: the matrices behind ``measures``, and keywords."""
-    folder = Paths.similarity(cell.dataset, params[cell.experiment].dedup)
+    folder = Paths.similarity(params.clean(cell))
     mode = query(params, cell)
     keywords = [] if mode == "sentence" else [Paths.keywords(cell.dataset)]
     # The matrices are of the captions as they are, and keywords alone are other queries.

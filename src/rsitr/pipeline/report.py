@@ -16,7 +16,7 @@ from rsitr.pipeline.status import cores, refuse
 from rsitr.records.paths import Paths
 from rsitr.tables import leakage, two_stage
 from rsitr.tables.declared import Declared, chosen
-from rsitr.tables.entries import Overlaps, collect
+from rsitr.tables.entries import Overlap, Overlaps, collect
 from rsitr.tables.two_stage import Series
 from rsitr.tables.view import View
 
@@ -87,23 +87,25 @@ class Material:
     def training_overlaps(self) -> Overlaps:
         """How many test images have a near duplicate in what is trained on, and of how many; None where not known.
 
-        By dataset and prior, for the images that the prior learns from; without a prior, for its own training split.
+        By dataset and what is learned from: the name of a clean table of its own, or the place of a prior.
         """
-        from rsitr.dedup.leakage import leaks, leaks_of
+        from rsitr.datasets.splits import training_images
+        from rsitr.dedup.leakage import leaks_of
         from rsitr.dedup.prior_images import select
 
-        datasets = self.experiment.datasets
-        clean = _here((name, Paths.clean(name, self.experiment.dedup)) for name in datasets)
-        tables = {**self.compared, **clean}
-        trained = leaks(tables, self.near_duplicates, "copies")
-        found = {(name, ""): trained.get(name) if name in clean else None for name in datasets}
+        def leaked(images: list[tuple[str, str]]) -> Mapping[str, Overlap]:
+            return leaks_of(images, self.compared, self.near_duplicates, "copies") if images else {}
+
+        found = {}
+        for clean in dict.fromkeys(map(self.params.clean, self.params.cells(self.name))):
+            images = training_images(clean) if Paths.clean(clean).is_file() else []
+            found[clean.dataset, clean.name] = leaked(images).get(clean.dataset)
         for prior in priors(self.params, self.name):
             try:
-                images = [image[:2] for image in select(prior_spec(self.params, prior)).train]
-                seen = leaks_of(images, tables, self.near_duplicates, "copies")
+                seen = leaked([image[:2] for image in select(prior_spec(self.params, prior)).train])
             except (DatasetError, Unsupported):
                 seen = {}  # a prior that cannot be trained has seen nothing, and what it would see is not known
-            found |= {(name, prior.path): seen.get(name) for name in datasets}
+            found |= {(name, prior.path): seen.get(name) for name in self.experiment.datasets}
         return found
 
     @property

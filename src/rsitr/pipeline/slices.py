@@ -68,7 +68,7 @@ class SlicedData(SmallData):
             damage(spec.clean)
             with suppress(Damaged):
                 read_table(spec.clean)
-            write_clean(Paths.dataset(spec.dataset), spec.dedup, spec.clean)
+            write_clean(spec.clean_id, listed=False)
 
     def matrix(self, measure: str, captions: Any, path: Path) -> None:
         """Also, once, over a damaged one."""

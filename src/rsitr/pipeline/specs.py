@@ -8,7 +8,16 @@ from typing import Any, TypeVar
 from rsitr.datasets import get_dataset
 from rsitr.methods.catalog import check, schemas
 from rsitr.params import CellId, Params, PriorId, parse_params
-from rsitr.pipeline.inputs import check_two_stages, prior, priors, query, study_cells, study_partner, teacher
+from rsitr.pipeline.inputs import (
+    check_split,
+    check_two_stages,
+    prior,
+    priors,
+    query,
+    study_cells,
+    study_partner,
+    teacher,
+)
 from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec
 from rsitr.records.identity import LOCK, installed, locked
@@ -26,6 +35,7 @@ def open_params(config: dict[str, Any]) -> Params:
     cells = params.cells(params.experiment)
     check(params, cells)
     for cell in cells:
+        check_split(params, cell)
         teacher(params, cell)
     # Raises for one without a file here.
     named = [name for each in map(params.prior, priors(params, params.experiment)) for name in each.named]
@@ -46,17 +56,16 @@ def spec_of(params: Params, cell: CellId) -> Spec:
 
 
 def _spec_of(params: Params, cell: CellId) -> Spec:
-    experiment = params[cell.experiment]
+    clean = params.clean(cell)
     fields = schemas()[cell.method_name]["schema"].get("properties", {})
     settings = params.overlay(cell, fields)
     taught_by, begun_as = teacher(params, cell), prior(params, cell)
     spec = Spec(
-        **cell._asdict(),
+        **cell._asdict() | clean._asdict(),
         settings=settings,
-        dedup=experiment.dedup,
         query=query(params, cell),
         packages=packages_of(settings),
-        threads=experiment.threads,
+        threads=params[cell.experiment].threads,
         code={},
         teacher=spec_of(params, taught_by) if taught_by else None,
         prior=prior_spec(params, begun_as) if begun_as else None,

@@ -13,7 +13,7 @@ from rsitr.datasets import registry as datasets
 from rsitr.datasets.protocols import joint_protocols
 from rsitr.errors import ParamsError
 from rsitr.methods import registry as methods
-from rsitr.params import Dedup, Experiment, load_params
+from rsitr.params import JOINT, CleanId, Dedup, Experiment, load_params
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.inputs import caption_files, priors
 from rsitr.pipeline.pictures import PAPERS
@@ -171,7 +171,7 @@ class Graph:
     @cached_property
     def clean(self) -> list[str]:
         """The clean tables of the matrix."""
-        return _names(Paths.clean(dataset, self.experiment.dedup) for dataset in self.experiment.datasets)
+        return _names(Paths.clean(self.params.clean(cell)) for cell in self.params.cells(self.name))
 
     @cached_property
     def data(self) -> list[str]:
@@ -261,6 +261,12 @@ class Graph:
             return []
         names = ("leakage.training.csv", "leakage.long.csv", "leakage.images.csv")
         return [f"{Paths.tables(self.name)}/{name}" for name in names]
+
+    def clean_inputs(self, wanted: CleanId) -> list[str]:
+        """What a clean table is made from: the canonical one, near duplicates inside it, a joint training set."""
+        within = [Paths.near_duplicates(wanted.dataset, wanted.dataset)] if wanted.dedup == "copies" else []
+        joint = [Paths.joint(wanted.split_protocol, wanted.dedup)] if wanted.split_protocol in JOINT else []
+        return _names([Paths.dataset(wanted.dataset), *within, *joint])
 
     def joint_members(self, protocol: str, dedup: str) -> list[str]:
         """Canonical tables of the members of a joint protocol, and the near duplicates inside and between them."""

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from rsitr.params import CellId
+from rsitr.params import OFFICIAL, CellId, CleanId
 from rsitr.records.artefact import PARAMETERS, ArtefactRecord, ArtefactSpec, Outcome
 from rsitr.records.files import read_json, write_csv
 from rsitr.records.paths import Paths
@@ -32,6 +32,7 @@ class Spec(ArtefactSpec):
     settings: dict[str, Any]
     """What params.yaml sets of the method's configuration."""
     dedup: str
+    split_protocol: str = OFFICIAL
     query: str = "sentence"
     """What a text query is (``rsitr.captions.queries``)."""
     packages: dict[str, str] = {}
@@ -57,14 +58,19 @@ class Spec(ArtefactSpec):
         return self.place
 
     @property
+    def clean_id(self) -> CleanId:
+        """The identity of the clean table that the cell reads."""
+        return CleanId(self.dataset, self.split_protocol, self.dedup)
+
+    @property
     def clean(self) -> Path:
-        """The cleaned view that the cell reads."""
-        return Paths.clean(self.dataset, self.dedup)
+        """The clean table that the cell reads."""
+        return Paths.clean(self.clean_id)
 
     @property
     def similarity(self) -> Path:
         """Folder of how similar its training captions are."""
-        return Paths.similarity(self.dataset, self.dedup)
+        return Paths.similarity(self.clean_id)
 
     @property
     def keywords(self) -> Path:
@@ -77,6 +83,7 @@ class Spec(ArtefactSpec):
         return [
             self.method,
             self.settings,
+            self.split_protocol,
             self.dedup,
             self.threads,
             self.packages,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rsitr.params import SCENES, CellId, PriorId, TwoStageId
+from rsitr.params import SCENES, CellId, CleanId, PriorId, TwoStageId
 
 
 class Paths:
@@ -66,14 +66,14 @@ class Paths:
         return Path("data/canonical", name, "dataset.parquet")
 
     @staticmethod
-    def clean(name: str, dedup: str) -> Path:
-        """The cleaned view under a de-duplication protocol."""
-        return Path("data/canonical", name, f"clean-{dedup}.parquet")
+    def clean(wanted: CleanId) -> Path:
+        """A clean table."""
+        return Path("data/canonical", wanted.dataset, f"clean-{wanted.name}.parquet")
 
     @staticmethod
-    def similarity(name: str, dedup: str) -> Path:
+    def similarity(clean: CleanId) -> Path:
         """Folder of ``<measure>.npy``: how similar the training captions of a clean table are."""
-        return Path("data/similarity", name, dedup)
+        return Path("data/similarity", clean.dataset, clean.name)
 
     @staticmethod
     def keywords(name: str) -> Path:

@@ -15,7 +15,7 @@ from rsitr.records.study import StudySpec
 from rsitr.records.two_stage import TwoStageSpec
 
 SHARED = ("rsitr.stages.setup.build_method", "rsitr.stages.setup.load_data", "rsitr.stages.setup.device_of")
-TRAIN = (*SHARED, "rsitr.stages.train.check_usable", "rsitr.stages.train.fit")
+TRAIN = (*SHARED, "rsitr.stages.setup.check_usable", "rsitr.stages.train.fit")
 SCORE = (
     *SHARED,
     "rsitr.retrieval.rank_files.write_ranks",

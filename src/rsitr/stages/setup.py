@@ -6,7 +6,7 @@ import os
 import time
 from itertools import product
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -14,7 +14,8 @@ from filelock import FileLock, Timeout
 
 from rsitr.captions.keyword_table import read_keywords
 from rsitr.captions.queries import as_queries
-from rsitr.datasets.splits import SplitData, load_splits
+from rsitr.datasets.protocols import get_protocol
+from rsitr.datasets.splits import SplitData, load_splits, member_of
 from rsitr.datasets.table import DatasetFacts
 from rsitr.errors import DatasetError, Unsupported
 from rsitr.gpus import cells_per_gpu
@@ -24,6 +25,7 @@ from rsitr.methods.configure import configure
 from rsitr.nn.features import cached_tokens
 from rsitr.nn.inputs import Inputs, PixelInputs, RowInputs, TokenInputs
 from rsitr.nn.seeds import derive, seeded
+from rsitr.params import JOINT
 from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec
 
@@ -96,6 +98,35 @@ def load_data(spec: Spec) -> CellData:
     keywords = dict(zip(table["image_id"].to_pylist(), table["keywords"].to_pylist(), strict=True))
     splits, without = as_queries(data.splits, mode, keywords)
     return CellData(splits, data.facts, data.left_out | without)
+
+
+def check_usable(spec: Spec, data: CellData) -> None:
+    """Raise ``Unsupported`` where a needed split, or a part of a joint training set, has no image; with the reasons."""
+    trainable = get_method(spec.cell.method_name).trainable
+    needed = ("train", "val", "test") if trainable else ("test",)
+    empty = [name for name in needed if not data.splits[name].paths]
+    if trainable and not empty:
+        here = {member_of(spec.clean_id, image_id) for image_id in data.splits["train"].image_ids}
+        empty = [f"train of {name}" for name in JOINT.get(spec.split_protocol, ()) if name not in here]
+    if empty:
+        why = ", ".join(f"{count} x {reason}" for reason, count in data.left_out.items()) or "the dataset has none"
+        raise Unsupported(f"no usable images in {', '.join(empty)}: {why}")
+
+
+def describe_data(spec: Spec, data: CellData) -> dict[str, Any]:
+    """What a record says about its data."""
+    exact = get_protocol(spec.split_protocol).is_exact(Path(data.facts.root))
+    return {
+        "origin": data.facts.origin,
+        "licence": data.facts.licence,
+        "synthetic": data.facts.synthetic,
+        "split_protocol": spec.split_protocol,
+        "split_list": "authors'" if exact else "drawn",
+        "dedup": spec.dedup,
+        "images": {name: len(split.paths) for name, split in data.splits.items()},
+        "captions": {name: len(split.captions) for name, split in data.splits.items()},
+        "left_out": data.left_out,
+    }
 
 
 def build_method(spec: Spec, data: CellData) -> Method:

@@ -6,9 +6,11 @@ Both run the real code on little data: some images of each split, an epoch for e
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from rsitr.params import JOINT
 from rsitr.records.cell import Spec
 from rsitr.records.paths import Paths
 from rsitr.records.prior import PriorSpec
@@ -89,15 +91,22 @@ class SmallData(ABC):
         write_near_duplicates(Paths.thumbnails(first), Paths.thumbnails(second), Paths.near_duplicates(first, second))
 
     def clean(self, spec: Spec) -> None:
-        """The cleaned view that a cell reads, the keywords and the similarity of its captions."""
+        """The clean table that a cell reads, the keywords and the similarity of its captions."""
         from rsitr.captions.keyword_table import build_keywords
         from rsitr.dedup.clean import write_clean
+        from rsitr.dedup.joint import build_joint
 
         self.canonical(spec.dataset)
         if not spec.clean.is_file():
+            members = JOINT.get(spec.split_protocol, ())
+            for member in members:
+                self.canonical(member)
             if spec.dedup == "copies":
-                self.near_duplicates((spec.dataset, spec.dataset))
-            write_clean(Paths.dataset(spec.dataset), spec.dedup, spec.clean)
+                for pair in combinations_with_replacement(sorted({spec.dataset, *members}), 2):
+                    self.near_duplicates(pair)
+            if members:
+                build_joint(spec.split_protocol, spec.dedup)
+            write_clean(spec.clean_id, listed=False)
         if not spec.keywords.is_file():
             build_keywords(Paths.dataset(spec.dataset), spec.keywords)
         self._similarity(spec)

@@ -18,9 +18,9 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
+from rsitr.datasets.protocols import differences
 from rsitr.datasets.splits import SplitData, spread_images
 from rsitr.errors import DatasetError, RecordError, TrainingDiverged, Unsupported
-from rsitr.methods import get_method
 from rsitr.methods.base import Batch, Method, Phase, TrainingConfig
 from rsitr.methods.configure import changed_settings, published_row
 from rsitr.nn.inputs import ChosenInputs, Inputs
@@ -39,7 +39,15 @@ from rsitr.stages.course import choice_start, learning_rate_factor, phase_at
 from rsitr.stages.decay import by_decay
 from rsitr.stages.encode import Scores, encode
 from rsitr.stages.resume import read_state, write_state
-from rsitr.stages.setup import CellData, build_method, device_of, image_inputs, load_data
+from rsitr.stages.setup import (
+    CellData,
+    build_method,
+    check_usable,
+    describe_data,
+    device_of,
+    image_inputs,
+    load_data,
+)
 from rsitr.stages.teacher import Teacher
 
 SAVE_SECONDS = 60
@@ -281,26 +289,6 @@ class Trainer:
         return max(self.candidates, key=lambda entry: (entry.val_mr, entry.epoch)).epoch
 
 
-def check_usable(data: CellData, trainable: bool) -> None:
-    """Raise ``Unsupported`` when a split that is needed has no image, with the reasons of those left out."""
-    needed = ("train", "val", "test") if trainable else ("test",)
-    if empty := [name for name in needed if not data.splits[name].paths]:
-        why = ", ".join(f"{count} x {reason}" for reason, count in data.left_out.items()) or "the dataset has none"
-        raise Unsupported(f"no usable images in {', '.join(empty)}: {why}")
-
-
-def describe_data(data: CellData) -> dict[str, Any]:
-    """What a record says about its data."""
-    return {
-        "origin": data.facts.origin,
-        "licence": data.facts.licence,
-        "synthetic": data.facts.synthetic,
-        "images": {name: len(split.paths) for name, split in data.splits.items()},
-        "captions": {name: len(split.captions) for name, split in data.splits.items()},
-        "left_out": data.left_out,
-    }
-
-
 def train(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> TrainReport:
     """Train a cell and write ``model.safetensors`` and ``train.json``; what goes wrong becomes part of the report.
 
@@ -312,8 +300,8 @@ def train(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> Trai
     forget_peak()
     try:
         data = load_data(spec)
-        report.data, report.data_sha = describe_data(data), data.facts.data_sha
-        check_usable(data, get_method(spec.cell.method_name).trainable)
+        report.data, report.data_sha = describe_data(spec, data), data.facts.data_sha
+        check_usable(spec, data)
         report.used = prior_used(spec)
         device = device_of(spec)
         report.machine = machine(device)
@@ -359,6 +347,8 @@ def describe_method(method: Method, spec: Spec, data: CellData, report: TrainRep
     report.published = published_row(cls, spec.cell.variant, method.config)
     if report.published:
         changed = changed_settings(cls, spec.cell.variant, method.config, spec.cell.dataset)
+        if cls.trainable:
+            changed += differences(report.published.paper, report.published.variant, spec.clean_id)
         report.deviations = method.departures + changed
         if data.facts.origin == "mirror":
             report.deviations.append("images of the mirror, re-encoded, instead of the official files")

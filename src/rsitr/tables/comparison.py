@@ -55,7 +55,7 @@ class Comparison(View):
         rows = (Row(m, tuple(chain(*(self.main_cells(d, m) for d in self.datasets)))) for m in self.methods)
         printed = {d: ("published mR", "Δ mR") if self.with_published(d) else () for d in self.datasets}
         groups = tuple(Group(self.heading(d), ("seeds", *HEADERS.values(), *printed[d])) for d in self.datasets)
-        caption += self.of_synthetic() + self.of_uncounted()
+        caption += self.of_splits() + self.of_synthetic() + self.of_uncounted()
         return Table("Recall", caption, "method", groups, tuple(rows))
 
     def duplicate_table(self) -> Table:

@@ -11,13 +11,13 @@ from typing import NamedTuple
 
 import pandas as pd
 
-from rsitr.datasets.protocols import get_protocol
+from rsitr.datasets.protocols import PAPER_SPLITS, get_protocol
 from rsitr.datasets.table import read_table
 from rsitr.errors import DatasetError
 from rsitr.params import Experiment
 from rsitr.tables.declared import Shown, sheet
 from rsitr.tables.layout import Cell, Group, Row, Table, noted
-from rsitr.tables.published import PAPER_SPLITS, load
+from rsitr.tables.published import load
 from rsitr.tables.view import ABSENT
 
 PLACES = {

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rsitr.datasets import registry as datasets
+from rsitr.datasets.protocols import differences
 from rsitr.methods.catalog import schemas
 from rsitr.params import CellId, Experiment, Params
 from rsitr.records.cell import UNCLAIMED
@@ -18,15 +19,11 @@ from rsitr.records.files import write_csv
 from rsitr.tables.declared import Declared, Shown, registry
 from rsitr.tables.layout import Cell, Group, Row, Table, write_tables
 from rsitr.tables.not_rebuilt import ELSEWHERE, KINDS, reasons
-from rsitr.tables.published import PAPER_SPLITS, SETTING, load
+from rsitr.tables.published import SETTING, load
 
 COMPARABLE, DIFFERENT, MEASURED, ABSENT = "comparable", "not comparable", "measured", "not in this experiment"
 STATUSES = {name: name for name in (COMPARABLE, DIFFERENT, MEASURED)} | KINDS | {ABSENT: ABSENT}
 """What a value can be -> the head of its column."""
-SPLIT = "official"
-"""The split protocol that cells train with."""
-NO_VAL = ("mtgfe2023", "rsitmd")
-"""Where a paper trained on the val split as well (MTGFE, section 4.3)."""
 CAPTION = (
     "How many of the numbers that the papers print have a number of this experiment next to them, whether it has run "
     "or not. Comparable: a cell stands for the row, in the published configuration as far as is known before it runs. "
@@ -84,12 +81,12 @@ def claimed(params: Params, name: str) -> dict[Value, Covered]:
     Where it shows several of ours, the one whose method names the row comes first.
     """
     experiment = params[name]
-    papers = load()["paper"].groupby(level=0).first()
+    printed = load()[["paper", "variant"]].groupby(level=0).first()
     found: dict[Value, Covered] = {}
     for table in registry().values():
         for shown in table.shows(experiment) if table.files(experiment) else ():
             if shown.values and _has(experiment, shown):
-                covered = _covered(params, name, shown, papers[shown.values[0][0]])
+                covered = _covered(params, name, shown, *printed.loc[shown.values[0][0]])
                 for value in shown.values:
                     if value not in found or UNCLAIMED in found[value].why:
                         found[value] = covered
@@ -103,19 +100,19 @@ def _has(experiment: Experiment, shown: Shown) -> bool:
     return any(shown.method in block.methods and shown.dataset in ("", *block.datasets) for block in experiment.matrix)
 
 
-def _covered(params: Params, name: str, shown: Shown, paper: str) -> Covered:
-    """What a table shows next to a number of the paper."""
+def _covered(params: Params, name: str, shown: Shown, paper: str, row: str) -> Covered:
+    """What a table shows next to a number of a paper, of the variant ``row`` in published.csv."""
     why = [shown.differs] if shown.differs else []
     if shown.method:
         cells = (cell for cell in params.cells(name) if cell.method == shown.method)
-        why += _differences(params, next(cell for cell in cells if shown.dataset in ("", cell.dataset)), paper)
+        why += _differences(params, next(cell for cell in cells if shown.dataset in ("", cell.dataset)), paper, row)
     same = COMPARABLE if shown.method else MEASURED
     return Covered(DIFFERENT if why else same, shown.method or shown.table, shown.table, tuple(why))
 
 
-def _differences(params: Params, cell: CellId, paper: str) -> Iterator[str]:
+def _differences(params: Params, cell: CellId, paper: str, row: str) -> Iterator[str]:
     """In what a cell differs from the paper, as far as that is known before it runs."""
-    facts, experiment = schemas()[cell.method_name], params[cell.experiment]
+    facts = schemas()[cell.method_name]
     # A variant that params.yaml alone knows is the method in other settings.
     variant = cell.variant if cell.variant in facts["variants"] else ""
     yield from facts["differences"][variant]
@@ -124,14 +121,8 @@ def _differences(params: Params, cell: CellId, paper: str) -> Iterator[str]:
     settings = params.overlay(cell, fields)
     if any(value != published[field] for field, value in settings.items()):
         yield "other settings in params.yaml"
-    if not facts["trainable"]:
-        return
-    if (paper, cell.dataset) == NO_VAL:
-        yield "trained without the images of the val split"
-    elif PAPER_SPLITS.get(paper, SPLIT) != SPLIT:
-        yield f"trained with the split protocol {SPLIT} instead of {PAPER_SPLITS[paper]}"
-    if experiment.dedup != "none":
-        yield f"trained without near duplicates ({experiment.dedup})"
+    if facts["trainable"]:
+        yield from differences(paper, row, params.clean(cell))
 
 
 def _counts(found: Mapping[Value, Covered]) -> Table:

@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from rsitr.params import INSTRUCTION, CellId, Params, prior_of
+from rsitr.params import INSTRUCTION, CellId, CleanId, Params, prior_of
 from rsitr.records.cell import UNCLAIMED, Published, Record
 from rsitr.records.files import read_csv
 from rsitr.retrieval.rank_files import metrics_of, read_ranks
@@ -22,7 +22,7 @@ from rsitr.tables.published import lookup
 Overlap = tuple[int, int] | None
 """Test images with a near duplicate in given training images, and all test images; None if unknown."""
 Overlaps = Mapping[tuple[str, str], Overlap]
-"""Dataset and prior -> ``Entry.prior_overlaps``; dataset and no prior -> ``Entry.overlap``."""
+"""Dataset and place of a prior -> ``Entry.prior_overlaps``; dataset and name of a clean table -> ``Entry.overlap``."""
 NOT_EXPECTED = "not part of this experiment"
 
 
@@ -87,13 +87,15 @@ class Entry:
     runs: tuple[Run, ...] = ()
     """One for each seed; none if the method or the dataset is not part of the experiment."""
     overlap: Overlap = None
-    """With the dataset's own training split."""
+    """With what it is trained on."""
     key: Published | None = None
     """The published row that it is compared with."""
     prior_overlaps: Mapping[str, Overlap] = field(default_factory=dict)
     """With what each prior named in the records learned from; its name leaves out ``scenes://``."""
     differs: str = ""
     """How the published row's configuration differs from ours, whatever ours is."""
+    clean: CleanId | None = None
+    """The clean table that its cells read."""
     missing: NotRebuilt | None = None
     """Why nobody can rebuild it."""
 
@@ -221,17 +223,19 @@ def collect(
         folder = cells_dir / cell.path
         run = Run(cell, Record.read(folder / "cell.json"), [*stale.get(cell, ())], folder)
         pairs.setdefault((cell.dataset, cell.method), []).append(run)
-    return {
-        (dataset, method): Entry(
+    found = {}
+    for (dataset, method), runs in pairs.items():
+        clean = params.clean(runs[0].cell)
+        found[dataset, method] = Entry(
             dataset,
             method,
             tuple(sorted(runs, key=lambda run: run.cell.seed)),
-            overlaps.get((dataset, "")),
+            overlaps.get((dataset, clean.name)),
             _stated(dataset, runs),
             {name: overlaps.get((dataset, name)) for name in _priors(runs)},
+            clean=clean,
         )
-        for (dataset, method), runs in pairs.items()
-    }
+    return found
 
 
 def config_of(entry: Entry) -> dict[str, Any]:

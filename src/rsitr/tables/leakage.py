@@ -129,17 +129,17 @@ def build(
 def write_training(overlaps: Overlaps, path: Path) -> Path:
     """Write how many test images have a near duplicate in what is trained on, and out of how many.
 
-    One row for each dataset and its own training split, and one for each dataset and prior. Blank if unknown.
+    One row for each dataset and clean table of it, and one for each dataset and prior. Blank if unknown.
     """
-    rows = [(dataset, *(overlap or ("", "")), prior) for (dataset, prior), overlap in overlaps.items()]
-    write_csv(path, ("dataset", "images", "of", "prior"), rows, sealed=True)
+    rows = [(dataset, *(overlap or ("", "")), learned) for (dataset, learned), overlap in overlaps.items()]
+    write_csv(path, ("dataset", "images", "of", "training"), rows, sealed=True)
     return path
 
 
 def read_training(path: Path) -> Overlaps:
     """What ``write_training`` wrote."""
     return {
-        (row["dataset"], row["prior"]): (int(row["images"]), int(row["of"])) if row["of"] else None
+        (row["dataset"], row["training"]): (int(row["images"]), int(row["of"])) if row["of"] else None
         for row in read_csv(path, sealed=True)
     }
 

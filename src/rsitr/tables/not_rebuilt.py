@@ -17,18 +17,17 @@ from rsitr.errors import DatasetError
 from rsitr.records.cell import Published
 
 FILE = Path(__file__).with_name("not_rebuilt.csv")
-Kind = Literal["internals", "regions", "joint", "validation", "copied", "contradicted"]
+Kind = Literal["internals", "regions", "validation", "copied", "contradicted"]
 KINDS: dict[Kind, str] = {
     "internals": "internals not public",
     "regions": "regions not public",
-    "joint": "joint training",
     "validation": "validation split",
     "copied": "copied",
     "contradicted": "contradicted",
 }
-"""Why there is no cell, in words: how the method works or the detected regions that it reads are not public; it is
-trained on several datasets at once; its numbers are of the validation split. The last two say where the number comes
-from, another paper, or a text that another number of the paper contradicts."""
+"""Why there is no cell, in words: how the method works or the detected regions that it reads are not public; its
+numbers are of the validation split. The last two say where the number comes from, another paper, or a text that another
+number of the paper contradicts."""
 ELSEWHERE = ("copied", "contradicted")
 """Kinds of rows that are no experiment of their own, whatever is shown next to them."""
 KEY = ("paper", "table", "method", "variant", "dataset")

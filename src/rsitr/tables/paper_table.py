@@ -218,7 +218,7 @@ class _Rebuilt(View):
         if any(map(self.subtracts, self.shown)):
             text += f" Δ {self.spec.measures[self.spec.difference]}: mean minus published value; "
             text += "n/c: the configurations are not comparable."
-        return text + self.of_synthetic() + ("" if self.timed else self.of_uncounted())
+        return text + self.of_splits() + self.of_synthetic() + ("" if self.timed else self.of_uncounted())
 
     def tables(self) -> list[Table]:
         """Everything, with the compared metric alone first, if there is one."""

@@ -38,8 +38,6 @@ UNITS = {
     **dict.fromkeys(("time_ms_i2t", "time_ms_t2i"), "ms"),
     **{"avg_sentence_length": "words", "image_size_px": "px", "params_m": "million"},
 }
-PAPER_SPLITS = {"amfmn2022": "amfmn-holdout", "mtgfe2023": "official", "pir2024": "swan"}
-"""Paper -> the split protocol (``rsitr.datasets.protocols``) that its own models were trained with."""
 ROUNDING = 0.01
 """How far a printed mR may be from the mean of printed recalls: each of the two is rounded by at most 0.005."""
 

@@ -12,7 +12,7 @@ from rsitr.tables.view import incomparable
 
 COLUMNS = (
     *("table", "dataset", "method", "variant", "metric", "seeds"),
-    *("mean", "std", "published", "delta", "status", "reason", "overlap", "prior_overlap"),
+    *("mean", "std", "published", "delta", "status", "reason", "overlap", "prior_overlap", "clean"),
 )
 
 
@@ -34,6 +34,7 @@ def row(table: str, entry: Entry, metric: str, published: float | None) -> tuple
         *(entry.status, "; ".join(filter(None, [entry.unavailable(metric), *doubts]))),
         str(entry.overlap[0]) if entry.trained and entry.overlap else "",
         "; ".join(f"{name}: {overlap[0]}" for name, overlap in entry.prior_overlaps.items() if overlap),
+        entry.clean.name if entry.clean else "",
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean, stdev
 
-from rsitr.params import Experiment
+from rsitr.params import OFFICIAL, Experiment
 from rsitr.tables.entries import NOT_EXPECTED, Entries, Entry
 from rsitr.tables.layout import Cell, Note, labelled, noted
 from rsitr.tables.published import METRICS
@@ -128,6 +128,15 @@ class View:
         """A sentence for a caption: which data is synthetic; empty if none."""
         found = [dataset for dataset in self.datasets if self.synthetic(dataset)]
         return f" Synthetic data ({', '.join(found)}): not comparable with any published number." if found else ""
+
+    def of_splits(self) -> str:
+        """A sentence for a caption: which cells have other splits than the official; empty if none has."""
+        found: dict[str, dict[str, None]] = {}
+        for entry in (entry for dataset in self.datasets for entry in self.of(dataset)):
+            if entry.clean and entry.clean.split_protocol != OFFICIAL:
+                found.setdefault(entry.clean.split_protocol, {})[entry.method] = None
+        named = "; ".join(f"{protocol}: {', '.join(methods)}" for protocol, methods in found.items())
+        return f" Train and val by another split protocol than the official one: {named}." if named else ""
 
     def of_uncounted(self) -> str:
         """A sentence for a caption: where near duplicates were not searched for; empty if they were everywhere."""

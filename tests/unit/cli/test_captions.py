@@ -12,6 +12,7 @@ from PIL import Image
 from rsitr.datasets.base import Row
 from rsitr.datasets.canonical import CANONICAL_SCHEMA, data_sha, rows_to_frame
 from rsitr.datasets.table import DatasetFacts
+from rsitr.params import CleanId
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 from tests.helpers.commands import refused, run
@@ -40,7 +41,7 @@ def ucm(tmp_path, monkeypatch):
 
 
 def test_similarity_of_the_training_captions():
-    path = "data/similarity/ucm/none/released.npy"
+    path = "data/similarity/ucm/official-none/released.npy"
     assert run("captions", "similarity", "ucm", "released").stdout == f"{path}: computed\n"
     matrix = np.load(path)
     # Two images; three distinct captions. Each is one of its image's own, but for "a port" only half of the entities
@@ -48,12 +49,12 @@ def test_similarity_of_the_training_captions():
     assert matrix.shape == (2, 3)
     assert matrix[0, 1] == np.float16((1 + (1 / 4 + 1) / 2) / 2)
     assert (matrix[0, 2], matrix[1, 2]) == (0, 1)
-    assert json.loads((Paths.similarity("ucm", "none") / "released.json").read_text())["rows"] == 2
+    assert json.loads((Paths.similarity(CleanId("ucm")) / "released.json").read_text())["rows"] == 2
     assert run("captions", "similarity", "ucm", "released").stdout == f"{path}: was there already\n"
 
 
 def test_similarity_needs_a_cleaned_view():
-    assert "clean-copies.parquet is missing: build it with" in refused(
+    assert "clean-official-copies.parquet is missing: build it with" in refused(
         "captions", "similarity", "ucm", "bleu-4", "--dedup", "copies"
     )
 

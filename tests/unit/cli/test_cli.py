@@ -15,7 +15,7 @@ from rsitr import __version__, cli
 from rsitr.captions.audit import audit
 from rsitr.cli import app
 from rsitr.datasets.table import read_table
-from rsitr.params import CellId, load_params
+from rsitr.params import CellId, CleanId, load_params
 from rsitr.pipeline.run import Result
 from rsitr.pipeline.specs import spec_of
 from rsitr.pipeline.status import Row
@@ -145,7 +145,7 @@ def test_list_shows_every_dataset():
 
 def test_audit_prints_every_fault_and_writes_the_findings(project, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
-    shutil.copy(Paths.clean("scenes-b", "none"), Paths.dataset("scenes-b"))
+    shutil.copy(Paths.clean(CleanId("scenes-b")), Paths.dataset("scenes-b"))
     output = run("data", "audit", "scenes-b", "--out", "new/found.csv").stdout
     # Of 48 captions half are unique; "A red dot." and its like stand on two images each, one of them in train.
     line = next(line for line in output.splitlines() if "shared-across-splits" in line)
@@ -246,7 +246,7 @@ def test_a_configuration_that_does_not_exist_is_not_rehearsed(project):
 @pytest.mark.parametrize("arguments", [("tables",), ("data", "clean", "scenes-b")], ids=["tables", "clean"])
 def test_a_folder_that_cannot_be_written(arguments, project):
     """A file where a folder should be stops even root."""
-    table = Paths.clean("scenes-b", "none").read_bytes()
+    table = Paths.clean(CleanId("scenes-b")).read_bytes()
     shutil.rmtree("data/canonical")
     Path("data/canonical").write_bytes(b"")
     Path("results").write_bytes(b"")
@@ -255,7 +255,7 @@ def test_a_folder_that_cannot_be_written(arguments, project):
         Path("data/canonical").unlink()
         Paths.dataset("scenes-b").parent.mkdir(parents=True)
         Paths.dataset("scenes-b").write_bytes(table)
-        Paths.clean("scenes-b", "none").mkdir()
+        Paths.clean(CleanId("scenes-b")).mkdir()
     assert "check that the folder exists, is writable and has free space" in refused(*arguments)
 
 
@@ -295,7 +295,7 @@ def test_tables_of_data_that_is_not_here_are_left_and_named(project):
 
 
 def test_tables_of_captions_are_built_where_the_canonical_table_is(project):
-    shutil.copy(Paths.clean("scenes-b", "none"), Paths.dataset("scenes-b"))
+    shutil.copy(Paths.clean(CleanId("scenes-b")), Paths.dataset("scenes-b"))
     lines = run("tables", "--only", "facts").stdout.splitlines()
     names = ("ceiling", "datasets", "mtgfe-table-1", "splits", "statistics")
     expected = {f"{name}.{kind}" for name in names for kind in ("csv", "md", "tex", "html")}
@@ -306,7 +306,7 @@ def test_a_table_keeps_the_rows_of_a_dataset_whose_data_is_not_here(project):
     raw = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     raw["experiments"]["tiny"]["matrix"][0]["datasets"] = ["scenes-a", "scenes-b"]
     Path("params.yaml").write_text(yaml.safe_dump(raw), encoding="utf-8")
-    shutil.copy(Paths.clean("scenes-b", "none"), Paths.dataset("scenes-b"))
+    shutil.copy(Paths.clean(CleanId("scenes-b")), Paths.dataset("scenes-b"))
     table = Paths.tables("tiny") / "datasets.csv"
     assert str(table) in run("tables", "--only", "datasets").stdout, "there is nothing to lose"
     table.write_text("from git\n", encoding="utf-8")

@@ -12,6 +12,7 @@ from PIL import Image
 
 from rsitr.datasets.table import read_table
 from rsitr.dedup.pairs import read_near_duplicates
+from rsitr.params import CleanId
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 from tests.helpers.commands import refused, run
@@ -59,7 +60,7 @@ def test_shards_are_gathered():
 def test_a_training_image_leaves_for_its_copy_in_test():
     run("dedup", "pairs", "rsicd")
     assert run("data", "clean", "rsicd", "--dedup", "copies").exit_code == 0
-    cleaned = read_table(Paths.clean("rsicd", "copies"))[0].to_pandas().set_index("image_id")
+    cleaned = read_table(Paths.clean(CleanId("rsicd", dedup="copies")))[0].to_pandas().set_index("image_id")
     assert cleaned["reason"].to_dict() == {"crop.png": "", "one.png": "near duplicate in test", "other.png": ""}
     assert cleaned.loc["crop.png", "duplicate_group"] == cleaned.loc["one.png", "duplicate_group"]
     assert cleaned["duplicate_group"].nunique() == 2

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import hashlib
 from collections import Counter
+from typing import get_args
 
 import pandas as pd
 import pyarrow as pa
@@ -14,9 +15,10 @@ from hypothesis import strategies as st
 
 from rsitr.datasets import registry
 from rsitr.datasets.karpathy import SPLITS, karpathy_rows
-from rsitr.datasets.protocols import PROTOCOLS, get_protocol
+from rsitr.datasets.protocols import PAPER_SPLITS, PROTOCOLS, differences, get_protocol
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.errors import DatasetError, ParamsError
+from rsitr.params import CleanId, SplitProtocol
 from rsitr.records.parquet import write_table
 from rsitr.tables import splits
 from tests.helpers.lab import written
@@ -30,7 +32,7 @@ def counts(assigned):
 
 
 def test_official_changes_nothing():
-    assert get_protocol("official").splits("anything", TEN, seed=3) == TEN
+    assert get_protocol("official").splits("anything", TEN) == TEN
 
 
 def test_the_holdout_takes_the_images_whose_hashes_come_first():
@@ -44,10 +46,10 @@ def test_the_holdout_takes_the_images_whose_hashes_come_first():
     assert get_protocol("amfmn-holdout").splits("ucm", TEN) == expected
 
 
-@given(st.dictionaries(st.text(min_size=1), st.sampled_from(SPLITS), min_size=1), st.integers(0, 99))
-def test_a_holdout_keeps_test_and_splits_the_rest_at_four_to_one(official, seed):
+@given(st.dictionaries(st.text(min_size=1), st.sampled_from(SPLITS), min_size=1))
+def test_a_holdout_keeps_test_and_splits_the_rest_at_four_to_one(official):
     protocol = get_protocol("amfmn-holdout")
-    assigned = protocol.splits("sydney", official, seed)
+    assigned = protocol.splits("sydney", official)
     assert list(assigned) == list(official)
     assert {key for key, split in assigned.items() if split == "test"} == {
         key for key, split in official.items() if split == "test"
@@ -56,16 +58,50 @@ def test_a_holdout_keeps_test_and_splits_the_rest_at_four_to_one(official, seed)
     assert counts(assigned)[:2] == [rest * 4 // 5, rest - rest * 4 // 5]
     # Neither the order of the images nor where they were before matters.
     moved = {key: "test" if split == "test" else "train" for key, split in reversed(official.items())}
-    assert protocol.splits("sydney", moved, seed) == assigned
+    assert protocol.splits("sydney", moved) == assigned
 
 
-def test_seeds_and_datasets_draw_differently():
+def test_protocols_and_datasets_draw_differently():
     official = {f"{n}.jpg": "train" for n in range(100)}
-    draws = [
-        tuple(get_protocol("amfmn-holdout").splits(dataset, official, seed).values())
-        for dataset, seed in (("ucm", 0), ("ucm", 1), ("sydney", 0))
-    ]
+    asked = [("amfmn-holdout", "rsicd"), ("amfmn-holdout", "sydney"), ("swan", "rsicd")]
+    draws = [tuple(get_protocol(name).splits(dataset, official).values()) for name, dataset in asked]
     assert len(set(draws)) == 3
+
+
+@pytest.mark.parametrize(
+    ("paper", "variant", "clean", "expected"),
+    [
+        ("pir2024", "", CleanId("rsicd", "swan"), []),
+        ("pir2024", "", CleanId("rsicd"), ["trained with the split protocol official instead of swan"]),
+        ("pir2024", "train=own", CleanId("rsitmd", "swan"), []),
+        ("pir2024", "train=RET-3", CleanId("rsicd", "ret-3", "remoteclip"), []),
+        (
+            "pir2024",
+            "train=RET-2",
+            CleanId("rsitmd", "ret-2", "copies"),
+            [
+                "trained without the images of the val split",
+                "trained with the de-duplication rule copies instead of remoteclip",
+            ],
+        ),
+        ("mtgfe2023", "", CleanId("rsicd"), []),
+        ("mtgfe2023", "", CleanId("rsitmd"), ["trained without the images of the val split"]),
+        ("peder2025", "", CleanId("rsicd", "swan"), []),
+        (
+            "peder2025",
+            "",
+            CleanId("rsicd", dedup="copies"),
+            ["trained with the de-duplication rule copies instead of none"],
+        ),
+    ],
+)
+def test_what_differs_from_the_training_set_of_a_paper(paper, variant, clean, expected):
+    assert differences(paper, variant, clean) == expected
+
+
+def test_every_protocol_can_be_named_in_params():
+    assert tuple(PROTOCOLS) == get_args(SplitProtocol)
+    assert {*PAPER_SPLITS.values()} <= {*PROTOCOLS}
 
 
 def test_the_authors_list_is_used_where_it_was_fetched(tmp_path):
@@ -106,7 +142,6 @@ def test_swan_draws_rsitmd_within_each_class():
     assert assigned["port_99.tif"] == "test"
     # One pool on RSICD, whose names are not all made of a class: 80 % of 15.
     assert counts(get_protocol("swan").splits("rsicd", official)) == [12, 3, 0]
-    assert get_protocol("swan").splits("rsitmd", official, 1) != get_protocol("swan").splits("rsitmd", official)
 
 
 @pytest.mark.parametrize(("name", "dataset"), [("swan", "ucm"), ("ret-2", "ucm"), ("amfmn-holdout", "scenes-a")])

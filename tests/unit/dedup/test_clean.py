@@ -18,7 +18,9 @@ from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, read_table
 from rsitr.dedup.clean import clean, write_clean
 from rsitr.dedup.groups import linked, near_pairs
 from rsitr.errors import ParamsError
+from rsitr.params import CleanId
 from rsitr.records.parquet import write_table
+from rsitr.records.paths import Paths
 
 
 def mark(*bits: int) -> str:
@@ -130,14 +132,15 @@ def scenes_b(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def test_planted_copies_leave_training(scenes_b, tmp_path):
+def test_planted_copies_leave_training(scenes_b, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     images = rows_to_frame(scenes.ScenesB().parse(scenes_b), scenes_b)
-    table = tmp_path / "dataset.parquet"
     facts = DatasetFacts("scenes-b", "", "generated", "", True, scenes_b.as_posix(), "da7a")
-    write_table(pa.Table.from_pandas(images, DATASET_SCHEMA, preserve_index=False), facts, table)
-    written = {dedup: write_clean(table, dedup, tmp_path / f"{dedup}.parquet") for dedup in ("none", "remoteclip")}
+    table = pa.Table.from_pandas(images, DATASET_SCHEMA, preserve_index=False)
+    write_table(table, facts, Paths.dataset("scenes-b"))
+    written = {dedup: write_clean(CleanId("scenes-b", dedup=dedup)) for dedup in ("none", "remoteclip")}
     assert len({facts.data_sha, *(facts.data_sha for facts in written.values())}) == 3
-    cleaned = read_table(tmp_path / "remoteclip.parquet")[0].to_pandas().set_index("image_id")
+    cleaned = read_table(Paths.clean(CleanId("scenes-b", dedup="remoteclip")))[0].to_pandas().set_index("image_id")
     with (scenes_b / "duplicates.csv").open(encoding="utf-8", newline="") as file:
         truth = [pair for pair in csv.DictReader(file) if pair["of_dataset"] == "scenes-b"]
     found = {pair["image"]: cleaned.loc[pair["image"], "duplicate_group"] for pair in truth}
@@ -152,12 +155,14 @@ def test_planted_copies_leave_training(scenes_b, tmp_path):
     assert set(sizes[sizes > 1].index) <= set(found.values())
 
 
-def test_the_hash_of_a_clean_table_covers_what_methods_can_see(tmp_path):
+def test_the_hash_of_a_clean_table_covers_what_methods_can_see(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
     def written(**changes):
         frame = canonical_frame().assign(**changes)
         table = pa.Table.from_pandas(frame, DATASET_SCHEMA, preserve_index=False)
-        write_table(table, DatasetFacts("x", "X", "generated", "", True, "root", "0" * 64), tmp_path / "x.parquet")
-        return write_clean(tmp_path / "x.parquet", "none", tmp_path / "clean.parquet").data_sha
+        write_table(table, DatasetFacts("x", "X", "generated", "", True, "root", "0" * 64), Paths.dataset("x"))
+        return write_clean(CleanId("x")).data_sha
 
     assert written(width=99, fingerprint=mark(60)) == written()
     assert written(captions=[["another sentence"]] * 2) != written()

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import pyarrow.parquet as pq
 import pytest
 
 from rsitr.dedup.joint import DUPLICATE, build_joint, join, removed, shared
 from rsitr.errors import DatasetError, ParamsError
+from rsitr.records.paths import Paths
 from tests.helpers.dedup_tables import mark, put, put_near_duplicates
 
 A, B, C, D, E = ((first, first + 1, first + 2, first + 3) for first in (0, 10, 20, 30, 40))
@@ -41,6 +43,15 @@ def tables(tmp_path):
         "rsicd": put(tmp_path, "rsicd", RSICD, captions=blank),
         "rsitmd": put(tmp_path, "rsitmd", RSITMD),
     }
+
+
+@pytest.fixture
+def here(tables, tmp_path, monkeypatch):
+    """The tables where the project has them, below the working folder."""
+    monkeypatch.chdir(tmp_path)
+    for name, path in tables.items():
+        Paths.dataset(name).parent.mkdir(parents=True)
+        shutil.copy(path, Paths.dataset(name))
 
 
 def lacking(path, name, images):
@@ -156,10 +167,9 @@ def test_a_member_without_images_is_in_the_union_and_nothing_of_it_is_kept(table
     assert removed(frame).because["rsicd", "ucm"] == 1
 
 
-def test_what_is_written_is_what_was_joined(tables, tmp_path):
-    out = tmp_path / "joint" / "ret-3.parquet"
-    facts = build_joint("ret-3", "remoteclip", tables, [], out)
-    table = pq.ParquetFile(out).read()
+def test_what_is_written_is_what_was_joined(tables, here):
+    facts = build_joint("ret-3", "remoteclip")
+    table = pq.ParquetFile(Paths.joint("ret-3", "remoteclip")).read()
     frame, read = table.to_pandas(), json.loads(table.schema.metadata[b"rsitr"])
     joined, _ = join("ret-3", "remoteclip", tables)
     assert read == json.loads(json.dumps(facts._asdict()))

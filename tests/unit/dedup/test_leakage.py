@@ -7,11 +7,15 @@ import shutil
 
 import pytest
 
+from rsitr.datasets.splits import training_images
 from rsitr.dedup.clean import write_clean
-from rsitr.dedup.leakage import evidence, leaks, leaks_of, overlaps
+from rsitr.dedup.leakage import evidence, leaks_of, overlaps
 from rsitr.errors import DatasetError, ParamsError
+from rsitr.params import CleanId
 from rsitr.records.paths import Paths
 from tests.helpers.leaking_sets import ROWS, put_all, put_near_duplicates, put_table
+
+BIG = Paths.dataset("big")
 
 
 @pytest.fixture
@@ -141,30 +145,17 @@ def test_a_missing_table_and_an_unknown_rule_are_errors(sets, tmp_path):
         overlaps(tables | {"big": tmp_path / "none.parquet"}, near_duplicates, "copies")
 
 
-def test_the_leaks_of_a_dataset_are_those_of_its_own_training_split(sets):
-    tables, near_duplicates = sets
-    found = leaks(tables, near_duplicates, "copies")
-    assert (found["big"], found["small"]) == ((1, 3), (0, 1))
-    assert leaks(tables, {}, "remoteclip")["big"] == (1, 3)
-
-
-def test_leaks_that_are_not_known(sets):
-    tables, near_duplicates = sets
-    assert not {"gone", "prior"} & set(leaks(tables, near_duplicates, "copies"))
-    assert "big" not in leaks(tables, {}, "copies")
-
-
 def test_training_images_that_were_removed_do_not_leak(sets, tmp_path, monkeypatch):
     tables, near_duplicates = sets
     monkeypatch.chdir(tmp_path)
-    inside = Paths.near_duplicates("big", "big")
-    inside.parent.mkdir(parents=True)
-    shutil.copy(near_duplicates["big", "big"], inside)
+    for source, place in ((near_duplicates["big", "big"], Paths.near_duplicates("big", "big")), (tables["big"], BIG)):
+        place.parent.mkdir(parents=True)
+        shutil.copy(source, place)
     for dedup, expected in (("none", (1, 3)), ("remoteclip", (1, 3)), ("copies", (0, 3))):
-        path = tmp_path / f"clean-{dedup}.parquet"
-        write_clean(tables["big"], dedup, path)
+        wanted = CleanId("big", dedup=dedup)
+        write_clean(wanted)
         # By hashes only a leaves, which is like t2; t1 is still like b.
-        assert leaks({"big": path}, near_duplicates, "copies")["big"] == expected, dedup
+        assert leaks_of(training_images(wanted), tables, near_duplicates, "copies")["big"] == expected, dedup
 
 
 def lines(frame):

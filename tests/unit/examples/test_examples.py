@@ -21,6 +21,7 @@ from rsitr.examples.panels import picture
 from rsitr.figures import saliency, word_attention
 from rsitr.methods.mtgfe import MTGFE
 from rsitr.methods.vse import VSE
+from rsitr.params import CleanId
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 from rsitr.stages.model import Trained
@@ -33,7 +34,7 @@ SETTINGS = {"low_levels": 2, "margin_type": "fixed", "learning_rate": 0.003, "ep
 @pytest.fixture
 def keywords(project):
     """Keywords of all images but one test image, which has none."""
-    table, facts = read_table(Paths.clean("scenes-b", "none"))
+    table, facts = read_table(Paths.clean(CleanId("scenes-b")))
     rows = [
         {"image_id": row["image_id"], "split": row["split"], "origin": "dataset", "keywords": [row["captions"][1][2:]]}
         for row in table.select(["image_id", "split", "captions"]).to_pylist()

@@ -10,7 +10,7 @@ from rsitr.cli import scenes_report
 from rsitr.dedup.prior_images import select
 from rsitr.errors import ParamsError, RsitrError
 from rsitr.methods import catalog
-from rsitr.params import CellId, PriorId, load_params, parse_params, prior_of
+from rsitr.params import CellId, CleanId, PriorId, load_params, parse_params, prior_of
 from rsitr.pipeline import inputs as needs
 from rsitr.pipeline import report
 from rsitr.pipeline import run as running
@@ -310,7 +310,7 @@ def test_a_prior_that_is_killed_leaves_a_record(change, sets, processes):
 
 
 def test_what_a_prior_saw_of_the_test_sets_is_counted(change, sets):
-    Paths.clean("scenes-b", "none").unlink()  # of another table
+    Paths.clean(CleanId("scenes-b")).unlink()  # of another table
     expected = {("scenes-b", "tiny/mine"): (1, 2)}  # t is like b; u is like nothing; s is no test image
     share = {"settings": SETTINGS | {"held_out": 0.01}}
     assert expected.items() <= report.Material(change(share), "tiny").training_overlaps().items()

@@ -156,7 +156,7 @@ def test_a_damaged_checkpoint_is_set_aside_and_not_evaluated(spec, processes):
 def test_a_damaged_table_is_named_before_anything_is_computed(spec, processes):
     content = spec.clean.read_bytes()
     spec.clean.write_bytes(content[:100] + bytes(50) + content[150:])
-    with pytest.raises(Damaged, match=r"scenes-b/clean-none\.parquet is damaged \(") as caught:
+    with pytest.raises(Damaged, match=r"scenes-b/clean-official-none\.parquet is damaged \(") as caught:
         run(spec)
     assert (processes.ran, caught.value.path) == ([], spec.clean)
 

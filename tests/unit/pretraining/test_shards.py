@@ -16,6 +16,7 @@ from rsitr.datasets.rs5m import read_shard
 from rsitr.datasets.splits import load_splits
 from rsitr.errors import CorruptArchive, DatasetError
 from rsitr.nn.pixels import PixelFormat
+from rsitr.params import CleanId
 from rsitr.pretraining import shards
 from rsitr.pretraining.samples import Order, ShardSamples, parse_captions
 from rsitr.pretraining.shards import CAPTIONS, PROBLEMS, index_shards, write_training_shards
@@ -181,7 +182,7 @@ class TestSamples:
 
 class TestTrainingShards:
     def test_they_hold_the_training_images_and_captions(self, project, tmp_path):
-        clean = Paths.clean("scenes-b", "none")
+        clean = Paths.clean(CleanId("scenes-b"))
         assert write_training_shards(clean, tmp_path / "out") == 1
         train = load_splits(clean)[0]["train"]
         samples = list(read_shard(tmp_path / "out" / "train-000000.tar"))
@@ -196,4 +197,4 @@ class TestTrainingShards:
     def test_a_folder_in_use(self, project, tmp_path):
         (tmp_path / "file").touch()
         with pytest.raises(DatasetError, match="is not empty: name a new folder"):
-            write_training_shards(Paths.clean("scenes-b", "none"), tmp_path)
+            write_training_shards(Paths.clean(CleanId("scenes-b")), tmp_path)

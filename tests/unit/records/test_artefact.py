@@ -11,7 +11,7 @@ import pytest
 from pydantic import ValidationError
 
 from rsitr.errors import DatasetError, RecordError, TrainingDiverged, Unsupported, WeightsUnavailable
-from rsitr.params import CellId, Prior, PriorId, TwoStageId
+from rsitr.params import CellId, CleanId, Prior, PriorId, TwoStageId
 from rsitr.records import artefact
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import SCORED, TRAINED, Record, Spec, TrainReport, trained_identities
@@ -261,7 +261,9 @@ def test_places_follow_the_identity():
     cell = CellId("lab", "ucm", "vse++@amfmn", 2)
     assert Paths.checkpoint(cell) == Path("checkpoints/lab/ucm/vse++@amfmn/2")
     assert Paths.cell(cell) == Path("results/cells/lab/ucm/vse++@amfmn/2")
-    assert Paths.clean("ucm", "remoteclip") == Path("data/canonical/ucm/clean-remoteclip.parquet")
+    assert Paths.clean(CleanId("ucm", dedup="remoteclip")) == Path(
+        "data/canonical/ucm/clean-official-remoteclip.parquet"
+    )
     assert Paths.prior(PriorId("lab", "mine")) == Path("results/scenes/lab/mine")
     assert Paths.two_stage(TwoStageId("lab", "ucm", "a", "b", 0)) == Path(
         "results/two_stage/lab/ucm/a/b/0/two_stage.json"

@@ -14,7 +14,7 @@ from PIL import Image
 from rsitr.datasets.splits import SplitData
 from rsitr.errors import QueryError, RecordError, RsitrError
 from rsitr.examples import peder as examples
-from rsitr.params import CellId, parse_params
+from rsitr.params import CellId, CleanId, parse_params
 from rsitr.pipeline import run as running
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.inputs import study_cells, study_partner, study_shown
@@ -293,7 +293,7 @@ def test_the_temperature_of_a_clip_that_was_trained_is_its_own(project, make_spe
 
 def test_an_untrained_clip_is_asked_without_data(project, clip):
     expected = probabilities(ready(clip), pictures(1), CAPTIONS)
-    Paths.clean("scenes-b", "none").unlink()
+    Paths.clean(CleanId("scenes-b")).unlink()
     (Paths.checkpoint(clip.cell) / "model.safetensors").unlink()
     found = probabilities(ready(clip), pictures(1), CAPTIONS)
     np.testing.assert_array_equal(found.of_captions, expected.of_captions)

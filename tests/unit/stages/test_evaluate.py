@@ -13,6 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from rsitr.datasets.splits import SplitData, load_splits
 from rsitr.errors import RecordError
+from rsitr.params import CleanId
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import SCORED, TRAINED, TrainReport
 from rsitr.records.files import write_json
@@ -118,7 +119,7 @@ def test_the_record_of_a_trained_cell(trained):
     assert record.outcome == Outcome()
     assert record.identities == {"parameters": trained.params_sha, "trained": "0" * 64, "scored": "0" * 64}
     assert record.weights_sha == sha256_file(Paths.checkpoint(trained.cell) / "model.safetensors")
-    assert record.data_sha == load_splits(Paths.clean("scenes-b", "none"))[1].data_sha
+    assert record.data_sha == load_splits(Paths.clean(CleanId("scenes-b")))[1].data_sha
     assert record.selection["split"] == "val"
     assert set(record.seconds) == {"features", "train", "evaluate", "encode", "score", "inference"}
     assert set(record.peak_memory_mib) == {"train", "evaluate"}

@@ -20,6 +20,7 @@ from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import RecordError, Unsupported
 from rsitr.methods.base import Phase, TrainingConfig
 from rsitr.methods.vse import VSE
+from rsitr.params import CleanId
 from rsitr.records.cell import SCORED, TRAINED, Epoch, read_report, trained_identities
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
@@ -28,8 +29,8 @@ from rsitr.stages import setup
 from rsitr.stages import train as training
 from rsitr.stages.course import choice_start, learning_rate_factor
 from rsitr.stages.encode import Encoded
-from rsitr.stages.setup import CellData, load_data
-from rsitr.stages.train import Trainer, check_usable, make_optimizer, sample_order, train
+from rsitr.stages.setup import CellData, check_usable, load_data
+from rsitr.stages.train import Trainer, make_optimizer, sample_order, train
 
 FACTS = DatasetFacts("tiny", "Tiny", "generated", "none", True, "root", "sha")
 # Three images with 2, 1 and 3 captions.
@@ -157,9 +158,9 @@ def test_adam_has_the_betas_of_the_configuration(project, make_spec):
 
 def test_a_method_may_learn_from_the_classes_of_its_training_images(project, make_spec, monkeypatch):
     seen = []
-    build_vse = training.get_method("vse").build.__func__
+    build_vse = setup.get_method("vse").build.__func__
     monkeypatch.setattr(
-        training.get_method("vse"),
+        setup.get_method("vse"),
         "build",
         classmethod(lambda cls, *given: seen.append(given[1]) or build_vse(cls, *given)),
     )
@@ -512,7 +513,7 @@ def test_a_damaged_state_is_set_aside_and_costs_time_and_not_correctness(
 def test_only_the_same_training_is_continued(changed, continues, project, make_spec, monkeypatch, capsys):
     spec = make_spec()
     killed_at(2, spec, monkeypatch)
-    table = Paths.clean("scenes-b", "none")
+    table = Paths.clean(CleanId("scenes-b"))
     match changed:
         case "code of evaluation":
             spec = spec.model_copy(update={"code": spec.code | {SCORED: "1" * 64}})
@@ -644,10 +645,10 @@ def test_settings_that_a_method_does_not_have_fail_it(project, make_spec):
 
 
 def test_data_that_was_not_built_fails_it(project, make_spec):
-    Paths.clean("scenes-b", "none").unlink()
+    Paths.clean(CleanId("scenes-b")).unlink()
     report = train(make_spec())
     assert report.outcome.status == "failed"
-    assert "clean-none.parquet is missing: build it with `snakemake" in report.outcome.reason
+    assert "clean-official-none.parquet is missing: build it with `snakemake" in report.outcome.reason
 
 
 def test_a_method_without_training_has_an_empty_checkpoint(project, make_spec):
@@ -657,11 +658,11 @@ def test_a_method_without_training_has_an_empty_checkpoint(project, make_spec):
     assert load_file(checkpoint(spec)) == {}
 
 
-def test_a_split_without_images_is_unsupported_and_says_why():
+def test_a_split_without_images_is_unsupported_and_says_why(make_spec):
     empty = SplitData([], [], [], [], np.array([], dtype=np.int64), ())
     splits = {"train": SPLIT, "val": empty, "test": SPLIT}
-    check_usable(CellData(splits, FACTS, {}), trainable=False)
+    check_usable(make_spec("chance"), CellData(splits, FACTS, {}))
     with pytest.raises(Unsupported, match="no usable images in val: 58 x missing image"):
-        check_usable(CellData(splits, FACTS, {"missing image": 58}), trainable=True)
+        check_usable(make_spec("vse"), CellData(splits, FACTS, {"missing image": 58}))
     with pytest.raises(Unsupported, match="no usable images in test: the dataset has none"):
-        check_usable(CellData(splits | {"test": empty}, FACTS, {}), trainable=False)
+        check_usable(make_spec("chance"), CellData(splits | {"test": empty}, FACTS, {}))

@@ -158,7 +158,7 @@ def test_recalls_are_marked_where_test_images_leak_and_times_are_not(lab):
     fields = {"parameters": {"trainable": 1}, "seconds": {"encode": 1.0}}
     lab.put("ucm", "vse++", 0, 40.0, **fields)
     for number, expected in ((2, True), (7, False)):
-        lab.build(number, params((["ucm"], ["vse++"], [0])), {("ucm", ""): (3, 210)})
+        lab.build(number, params((["ucm"], ["vse++"], [0])), {("ucm", "official-none"): (3, 210)})
         assert ("‡" in lab.read("md")) is expected
         lab.build(number, params((["ucm"], ["vse++"], [0])))
         assert ("were not counted for ucm." in lab.read("md")) is expected

@@ -16,6 +16,7 @@ import pytest
 from rsitr.datasets.splits import SplitData
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.figures import comparison as figure
+from rsitr.params import parse_params
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import Published
 from rsitr.records.parquet import write_table
@@ -23,6 +24,9 @@ from rsitr.retrieval.rank_files import SplitRanks, write_ranks
 from rsitr.retrieval.recall import Ranks
 from rsitr.tables import comparison, datasets, tidy
 from tests.helpers.lab import Records, params, written
+
+OWN = "official-none"
+"""The clean table of a dataset's own splits."""
 
 VSEPP = Published(paper="amfmn2022", table="table2", method="vse++")  # on ucm: mR 36.93
 MTFN = Published(paper="amfmn2022", table="table2", method="mtfn")  # on ucm: mR 44.65
@@ -176,7 +180,10 @@ def test_the_tidy_table_has_every_metric_of_every_expected_pair(mixed):
     assert list(rows) == list(tidy.COLUMNS)
     assert len(rows) == 5 * 21  # three methods on ucm, two on scenes-a; recalls, duplicate-aware, ceilings
     assert list(rows["dataset"].unique()) == ["ucm", "scenes-a"]
-    shown = rows[rows["metric"].eq("mr")].drop(columns=["table", "metric", "prior_overlap"]).to_numpy().tolist()
+    assert set(rows["clean"]) == {"official-none"}
+    shown = (
+        rows[rows["metric"].eq("mr")].drop(columns=["table", "metric", "prior_overlap", "clean"]).to_numpy().tolist()
+    )
     assert shown == [
         ["ucm", "chance", "", "2", "3.0", "1.414214", "", "", "ok", "", ""],
         ["ucm", "vse++", "", "2", "41.0", "1.414214", "36.93", "4.07", "ok", "", ""],
@@ -327,7 +334,7 @@ def leaky(lab):
 
 
 def test_numbers_of_methods_that_saw_test_images_in_training_are_marked(leaky):
-    leaky.build(LEAKY, overlaps={("rsicd", ""): (1024, 1093), ("ucm", ""): (0, 210)})
+    leaky.build(LEAKY, overlaps={("rsicd", OWN): (1024, 1093), ("ucm", OWN): (0, 210)})
     note = "- <sup>‡1</sup> 1,024 of 1,093 test images with a near duplicate in train (rule copies)\n"
     text = leaky.read("md")
     assert text.count(note) == 2  # below either table
@@ -341,7 +348,7 @@ def test_numbers_of_methods_that_saw_test_images_in_training_are_marked(leaky):
 
 
 def test_the_tidy_table_counts_what_was_seen_in_training(leaky):
-    leaky.build(LEAKY, overlaps={("rsicd", ""): (1024, 1093), ("ucm", ""): (0, 210)})
+    leaky.build(LEAKY, overlaps={("rsicd", OWN): (1024, 1093), ("ucm", OWN): (0, 210)})
     rows = leaky.long()
     found = {place: set(group["overlap"]) for place, group in rows.groupby(["dataset", "method"])}
     assert found == {
@@ -351,7 +358,7 @@ def test_the_tidy_table_counts_what_was_seen_in_training(leaky):
     }
 
 
-@pytest.mark.parametrize("overlaps", [None, {("rsicd", ""): None, ("ucm", ""): (0, 210)}], ids=["none", "one"])
+@pytest.mark.parametrize("overlaps", [None, {("rsicd", OWN): None, ("ucm", OWN): (0, 210)}], ids=["none", "one"])
 def test_what_was_not_measured_is_said_once_and_marks_nothing(leaky, overlaps):
     leaky.build(LEAKY, overlaps=overlaps)
     text, named = leaky.read("md"), "rsicd" if overlaps else "rsicd, ucm"
@@ -369,7 +376,7 @@ def test_where_nothing_was_trained_nothing_had_to_be_measured(lab):
 
 def test_a_number_may_be_stale_and_leak(lab):
     lab.put("ucm", "vse", 0, 40.0, parameters=TRAINED, stale=["code"])
-    lab.build(params((["ucm"], ["vse"], [0])), overlaps={("ucm", ""): (3, 210)})
+    lab.build(params((["ucm"], ["vse"], [0])), overlaps={("ucm", OWN): (3, 210)})
     assert lab.cell("vse", "ucm mR") == "40.00 [†1] [‡2]"
 
 
@@ -443,3 +450,18 @@ def test_reading_tables_needs_neither_torch_nor_matplotlib():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "set()\n"
+
+
+def test_other_split_protocols_are_named_in_the_caption_and_the_rows(lab):
+    blocks = [
+        {"datasets": ["rsicd"], "methods": ["vse", "swan"], "seeds": [0], "split_protocol": "swan"},
+        {"datasets": ["rsicd"], "methods": ["chance"], "seeds": [0]},
+    ]
+    chosen = parse_params({"experiment": "lab", "experiments": {"lab": {"title": "Lab", "matrix": blocks}}})
+    lab.put("rsicd", "vse", 0, 20.0)
+    lab.build(chosen)
+    assert " Train and val by another split protocol than the official one: swan: vse, swan." in lab.read("md")
+    rows = lab.long()
+    assert dict(zip(rows["method"], rows["clean"], strict=True)) == {
+        **{"vse": "swan-none", "swan": "swan-none", "chance": "official-none"}
+    }

@@ -9,6 +9,9 @@ import pytest
 from rsitr.tables import comparison
 from tests.helpers.lab import Records, params
 
+OWN = "official-none"
+"""The clean table of a dataset's own splits."""
+
 CHOSEN = params((["ucm"], ["vse", "vse@clean"], [0]))
 
 
@@ -30,7 +33,7 @@ def build(tmp_path):
 
 
 def test_a_number_is_marked_where_its_prior_saw_test_images(build):
-    text, rows = build({("ucm", ""): (0, 210), ("ucm", "lab/aid"): (7, 210), ("ucm", "lab/aid-clean"): (0, 210)})
+    text, rows = build({("ucm", OWN): (0, 210), ("ucm", "lab/aid"): (7, 210), ("ucm", "lab/aid-clean"): (0, 210)})
     note = "7 of 210 test images with a near duplicate in the images of the prior lab/aid (rule copies)"
     assert text.count(f"<sup>‡1</sup> {note}\n") == 2  # below either table
     assert "lab/aid-clean" not in text
@@ -39,7 +42,7 @@ def test_a_number_is_marked_where_its_prior_saw_test_images(build):
 
 
 def test_what_is_not_known_of_a_prior_is_said(build):
-    text, rows = build({("ucm", ""): (0, 210), ("ucm", "lab/aid"): None, ("ucm", "lab/aid-clean"): (0, 210)})
+    text, rows = build({("ucm", OWN): (0, 210), ("ucm", "lab/aid"): None, ("ucm", "lab/aid-clean"): (0, 210)})
     assert "in what priors learned from were not counted for lab/aid (ucm).\n" in text
     assert "‡" not in text
     assert rows == {"vse": "", "vseclean": "lab/aid-clean: 0"}

@@ -14,6 +14,7 @@ from rsitr.records.cell import UNCLAIMED, Published
 from rsitr.tables import coverage
 from rsitr.tables.coverage import Covered, cover
 from rsitr.tables.declared import Declared, Shown
+from rsitr.tables.not_rebuilt import KEY, NotRebuilt
 from rsitr.tables.published import load, places
 from tests.helpers.lab import Reader, written
 
@@ -55,12 +56,25 @@ def test_what_is_trained_needs_the_images_of_the_paper_too() -> None:
         return [why for why in row(found, **key, dataset=dataset).why if why.startswith("trained ")]
 
     found = cover(lab("vse++@amfmn", "mtgfe", datasets=("rsicd", "rsitmd"), dedup="copies"), "lab")
-    duplicates = "trained without near duplicates (copies)"
+    duplicates = "trained with the de-duplication rule copies instead of none"
     assert trained(found, "rsicd", **VSEPP) == [SPLIT.format("amfmn-holdout"), duplicates]
     of_mtgfe = {"paper": "mtgfe2023", "table": "table2", "method": "mtgfe"}
     assert trained(found, "rsicd", **of_mtgfe) == [duplicates]
     assert trained(found, "rsitmd", **of_mtgfe) == ["trained without the images of the val split", duplicates]
     assert trained(cover(lab("mtgfe"), "lab"), "rsicd", **of_mtgfe) == []
+
+
+def test_a_block_may_train_as_the_paper_of_a_row() -> None:
+    blocks = [{"datasets": ["rsicd"], "methods": ["vse++@amfmn"], "seeds": [0], "split_protocol": "amfmn-holdout"}]
+    joint = {"datasets": ["rsicd"], "methods": ["pir-clip@ret-3"], "seeds": [0], "split_protocol": "ret-3"}
+    blocks.append(joint | {"dedup": "remoteclip"})
+    raw = {"experiment": "lab", "experiments": {"lab": {"title": "Lab", "matrix": blocks}}}
+    found = cover(parse_params(raw), "lab")
+    assert row(found, **VSEPP, dataset="rsicd").ours == "vse++@amfmn"
+    key = {"paper": "pir2024", "table": "table2", "method": "pir-clip", "dataset": "rsicd"}
+    assert row(found, **key, variant="train=RET-3").ours == "pir-clip@ret-3"
+    shown = [row(found, **VSEPP, dataset="rsicd"), row(found, **key, variant="train=RET-3")]
+    assert not [why for each in shown for why in each.why if why.startswith("trained ")]
 
 
 def test_a_method_says_itself_where_it_departs_and_a_table_where_a_row_differs() -> None:
@@ -86,13 +100,16 @@ def test_a_copied_row_is_copied_whatever_is_next_to_it() -> None:
     assert row(found, **COPIED, dataset="rsicd") == Covered("copied", why=("the row vse++ of AMFMN's Table II",))
 
 
-def test_a_cell_stands_before_a_reason_why_there_is_none() -> None:
-    """Whoever gets pir-clip to train on RET-3 need not touch the file of reasons."""
-    settings = {"methods": {"pir-clip@ret-3": {"weights": "none"}}}
-    found = cover(lab("pir-clip@ret-3", settings=settings), "lab")
+def test_a_cell_stands_before_a_reason_why_there_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever rebuilds a row need not touch the file of reasons."""
     key = {"paper": "pir2024", "table": "table2", "method": "pir-clip", "dataset": "rsicd"}
+    line = NotRebuilt(**key | {"dataset": "*"}, variant="train=RET-*", kind="internals", reason="why")
+    rows = load()[list(KEY)].reset_index().drop_duplicates().itertuples(index=False)
+    fitting = {place: line for place, *fields in rows if line.fits(tuple(fields))}
+    monkeypatch.setattr(coverage, "reasons", lambda: fitting)
+    found = cover(lab("pir-clip@ret-3"), "lab")
     assert row(found, **key, variant="train=RET-3").ours == "pir-clip@ret-3"
-    assert row(found, **key, variant="train=RET-2").status == "joint"
+    assert row(found, **key, variant="train=RET-2").status == "internals"
 
 
 def test_facts_of_datasets_are_measured_where_the_experiment_has_them() -> None:

@@ -12,6 +12,9 @@ from rsitr.records.files import seal_text
 from rsitr.tables import leakage
 from tests.helpers.leaking_sets import put_all, put_table
 
+OWN = "official-none"
+"""The clean table of a dataset's own splits."""
+
 FILES = [f"leakage.{suffix}" for suffix in ("csv", "md", "tex", "html", "long.csv", "images.csv", "png")]
 
 
@@ -149,23 +152,28 @@ def test_equal_input_gives_equal_bytes(sets, tmp_path):
 
 def test_what_is_trained_on_is_written_down_and_read_back(tmp_path):
     found = {
-        ("big", ""): (2, 3),
-        ("small", ""): (0, 1),
-        ("gone", ""): None,
+        ("big", OWN): (2, 3),
+        ("small", OWN): (0, 1),
+        ("gone", OWN): None,
         ("big", "lab/all"): (1, 3),
         ("gone", "lab/all"): None,
     }
     path = leakage.write_training(found, tmp_path / "training.csv")
-    expected = "dataset,images,of,prior\nbig,2,3,\nsmall,0,1,\ngone,,,\nbig,1,3,lab/all\ngone,,,lab/all\n"
+    lines = ["dataset,images,of,training", f"big,2,3,{OWN}", f"small,0,1,{OWN}", f"gone,,,{OWN}"]
+    expected = "\n".join([*lines, "big,1,3,lab/all", "gone,,,lab/all", ""])
     assert path.read_text(encoding="utf-8") == seal_text(expected)
     assert leakage.read_training(path) == found
 
 
 @pytest.mark.parametrize("damage", ["cut", "a line less", "a number"])
 def test_damaged_marks_are_not_believed(damage, tmp_path):
-    path = leakage.write_training({("big", ""): (2, 3), ("small", ""): (0, 1)}, tmp_path / "training.csv")
+    path = leakage.write_training({("big", OWN): (2, 3), ("small", OWN): (0, 1)}, tmp_path / "training.csv")
     text = path.read_text(encoding="utf-8")
-    changed = {"cut": text[:30], "a line less": text.replace("big,2,3,\n", ""), "a number": text.replace("2,3", "0,3")}
+    changed = {
+        "cut": text[:30],
+        "a line less": text.replace(f"big,2,3,{OWN}\n", ""),
+        "a number": text.replace("2,3", "0,3"),
+    }
     path.write_text(changed[damage], encoding="utf-8")
     with pytest.raises(RecordError, match=r"training\.csv is not what was written: restore it from git"):
         leakage.read_training(path)

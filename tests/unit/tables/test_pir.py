@@ -99,19 +99,6 @@ def test_who_cannot_be_rebuilt_keeps_the_published_row_with_the_typed_reason(lab
     assert long["dove"]["reason"].startswith(REGIONS)
 
 
-def test_what_no_cell_can_train_on_yet_says_so(lab):
-    key = Published(paper="pir2024", table="table2", method="clip")
-    lab.put("rsicd", "clip", 0, 14.0, published=key)
-    lab.build(BY_NUMBER[2], params((["rsicd"], ["clip"], [0])))
-    mean = [row for row in lab.long() if (row["dataset"], row["metric"]) == ("rsicd", "mr")]
-    rows = {(row["method"], row["variant"]): row for row in mean}
-    for variant, value in (("ret-2", "39.95"), ("ret-3", "41.73")):
-        row = rows["pir-clip", variant]
-        assert (row["status"], row["published"]) == ("not rebuilt", value)
-        assert row["reason"].startswith("not rebuilt (joint training): fine-tuned on RET-2 or RET-3")
-    assert rows["pir-clip", ""]["status"] == "absent"
-
-
 def test_slips_of_the_paper_stand_as_printed_with_a_footnote(lab):
     lab.put("rsicd", "vse", 0, 20.0, published=SOFT)
     lab.build(BY_NUMBER[1], params((["rsicd"], ["vse"], [0])))
