@@ -1,4 +1,8 @@
-"""The file from which a killed training continues."""
+"""The file from which a killed training continues.
+
+The state of a large model is gigabytes. It is hashed as it is written and as it is read, and no second copy of it is
+held in memory.
+"""
 
 from __future__ import annotations
 
@@ -15,13 +19,27 @@ from rsitr.records.files import replacing, set_aside
 DIGEST = hashlib.sha256().digest_size
 
 
+class HashedFile(io.BufferedWriter):
+    """A new file at ``path`` that knows the SHA-256 of what is written to it."""
+
+    def __init__(self, path: Path):
+        super().__init__(io.FileIO(path, "wb"))
+        self.sha256 = hashlib.sha256()
+
+    def write(self, data: Any) -> int:
+        """Write bytes and return how many."""
+        self.sha256.update(data)
+        return super().write(data)
+
+
 def write_state(path: Path, state: dict[str, Any]) -> None:
     """Write everything a continued run needs; ``identity`` says of what code, parameters and data it is."""
-    buffer = io.BytesIO()
-    torch.save(state, buffer)
-    with replacing(path) as partial, partial.open("wb") as file:
-        file.write(hashlib.sha256(buffer.getbuffer()).digest())
-        file.write(buffer.getbuffer())
+    with replacing(path) as partial, HashedFile(partial) as file:
+        file.seek(DIGEST)
+        torch.save(state, file)
+        digest = file.sha256.digest()
+        file.seek(0)
+        file.write(digest)
 
 
 def read_state(path: Path, identity: list[str]) -> dict[str, Any] | None:
@@ -31,9 +49,11 @@ def read_state(path: Path, identity: list[str]) -> dict[str, Any] | None:
     """
     if not path.is_file():
         return None
-    content = path.read_bytes()
-    if hashlib.sha256(content[DIGEST:]).digest() != content[:DIGEST]:
-        print(f"{set_aside(path)} is damaged: training begins again", file=sys.stderr)
-        return None
-    state: dict[str, Any] = torch.load(io.BytesIO(content[DIGEST:]), map_location="cpu", weights_only=True)
+    with path.open("rb") as file:
+        written = file.read(DIGEST)
+        if hashlib.file_digest(file, "sha256").digest() != written:
+            print(f"{set_aside(path)} is damaged: training begins again", file=sys.stderr)
+            return None
+        file.seek(DIGEST)
+        state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     return state if state["identity"] == identity else None
