@@ -136,7 +136,7 @@ def loop_rate(spec: Spec) -> float:
     """The project's loop: the steps of one epoch, without the validation that ends it."""
     method, data = prepare(spec)
     with tempfile.TemporaryDirectory() as folder:
-        trainer = Trainer(method, data, spec, "cpu", Path(folder) / "resume.pt", [])
+        trainer = Trainer(method, data, spec, "cpu", Path(folder) / "resume.pt", {})
         marks: list[float] = []
         trainer.end_epoch = lambda epoch, progress: marks.append(time.perf_counter())  # type: ignore[method-assign]
         started = time.perf_counter()

@@ -87,7 +87,7 @@ class TrainingConfig(MethodConfig):
     clip_norm: float | None = Field(2.0, gt=0)
     """The norm that the gradients of a step are scaled down to where theirs is larger; None leaves them as they are."""
     autocast: bool = True
-    """Train on GPUs under autocast, in bfloat16, or in float16 where a GPU has no bfloat16; False: in float32."""
+    """Train on GPUs under autocast to bfloat16; False: in float32."""
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "crop-flip"
     """``crop-flip``: random resized crop (.5 to 1) and horizontal flip; ``randaugment`` adds RandAugment(2, 7);
     ``rotate-crop``: a rotation by 0 to 90 degrees and a crop of 92 % of the side (AMFMN, section V-B)."""

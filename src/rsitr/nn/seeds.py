@@ -22,15 +22,19 @@ def seeded(seed: int, device: str = "cpu") -> Iterator[None]:
     No other generator is touched: a seed for every GPU, which ``torch.manual_seed`` sets, would end the stream that a
     training on one of them draws its dropout from.
     """
-    generators = [torch.default_generator]
-    if device != "cpu":
-        torch.cuda.init()
-        generators.append(torch.cuda.default_generators[torch.device(device).index or 0])
-    states = [generator.get_state() for generator in generators]
-    for generator in generators:
+    states = [generator.get_state() for generator in generators(device)]
+    for generator in generators(device):
         generator.manual_seed(seed)
     try:
         yield
     finally:
-        for generator, state in zip(generators, states, strict=True):
+        for generator, state in zip(generators(device), states, strict=True):
             generator.set_state(state)
+
+
+def generators(device: str) -> list[torch.Generator]:
+    """torch's generator of the CPU and, if it is a GPU, that of ``device``: what a training on it draws from."""
+    if device == "cpu":
+        return [torch.default_generator]
+    torch.cuda.init()
+    return [torch.default_generator, torch.cuda.default_generators[torch.device(device).index or 0]]

@@ -97,6 +97,7 @@ class Replayer:
     def _prior(self, whole: PriorSpec) -> Trace:
         from safetensors.numpy import load_file
 
+        from rsitr.stages import course
         from rsitr.stages import prior as train
 
         spec = short_prior(whole)
@@ -107,8 +108,8 @@ class Replayer:
         spoil(Paths.prior_weights(spec.id).parent)
         trace: Trace = [("settings", _json(spec.prior.settings.model_dump(mode="json")))]
         for total in (7, 400):
-            trace.append(("course", _hexed(train.learning_rate_factor(step, total) for step in range(total))))
-        with _recorded(train, train.SceneTrainer, trace):
+            trace.append(("course", _hexed(course.cosine(step, total, train.WARMUP) for step in range(total))))
+        with _recorded(train.SceneTrainer, trace):
             record = _twice(lambda: train.train(spec))
         trace += [("status", record.outcome.status), ("accuracy", repr(record.accuracy)), ("loss", repr(record.loss))]
         return [*trace, ("weights", _state(load_file(Paths.prior_weights(spec.id))))]
@@ -157,7 +158,7 @@ class Replayer:
             trace.append(("initial weights", _state(method.state_dict())))
             return method
 
-        with patch.object(train, "build_method", built), _recorded(train, train.Trainer, trace):
+        with patch.object(train, "build_method", built), _recorded(train.Trainer, trace):
             report = _twice(lambda: train.train(spec))
         trace.append(("status", report.outcome.status))
         if report.outcome.status == "failed":
@@ -248,8 +249,10 @@ def _hexed(values: Iterable[float]) -> str:
 
 
 @contextmanager
-def _recorded(module: Any, trainer: Any, trace: Trace) -> Iterator[None]:
+def _recorded(trainer: Any, trace: Trace) -> Iterator[None]:
     """Save after every step, write down every loss, and kill the first run in the middle of an epoch."""
+    from rsitr.stages import steps
+
     step, count = trainer.train_step, 0
 
     def recorded(self: Any, *arguments: Any) -> float:
@@ -261,7 +264,7 @@ def _recorded(module: Any, trainer: Any, trace: Trace) -> Iterator[None]:
         trace.append(("loss", float(loss).hex()))
         return loss
 
-    with patch.object(module, "SAVE_SECONDS", -1), patch.object(trainer, "train_step", recorded):
+    with patch.object(steps, "SAVE_SECONDS", -1), patch.object(trainer, "train_step", recorded):
         yield
 
 

@@ -21,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from rsitr.errors import DatasetError, ParamsError, RecordError, RsitrError, TrainingDiverged
+from rsitr.errors import DatasetError, ParamsError, RecordError, RsitrError
 from rsitr.nn.clip_models import create_clip
 from rsitr.nn.features import state_sha
 from rsitr.nn.seeds import derive, seeded
@@ -34,12 +34,13 @@ from rsitr.records.artefact import Outcome
 from rsitr.records.files import read_json, replacing, write_csv, write_json
 from rsitr.records.identity import code_sha
 from rsitr.records.provenance import library_versions, machine, peak_memory_mib, sha256_file, sha256_json
+from rsitr.stages.course import cosine
 from rsitr.stages.decay import by_decay
 from rsitr.stages.resume import read_state, write_state
+from rsitr.stages.steps import Steps
 
 CACHE = Path("cache")
 RECORD = "pretrain.json"
-SAVE_SECONDS = 60
 LARGEST_SCALE = math.log(100)
 """Of the logarithm of the inverse temperature (A. Radford et al., ICML 2021, section 2.5)."""
 IDENTITY = ("training_sha", "data_sha", "code_sha", "initial_sha")
@@ -48,19 +49,11 @@ NAMED = 20
 """How many broken samples the record names."""
 
 
-def learning_rate_factor(spec: PretrainSpec, step: int, steps: int) -> float:
-    """Factor of the learning rate at optimiser step ``step`` (0-based) of ``steps``."""
-    warmup = int(spec.warmup * steps)
-    if step < warmup:
-        return (step + 1) / warmup
-    return (1 + math.cos(math.pi * (step - warmup) / max(steps - warmup, 1))) / 2
-
-
 def make_optimizer(model: nn.Module, spec: PretrainSpec) -> torch.optim.Optimizer:
     """AdamW that decays only matrices."""
     learning = (parameter for parameter in model.parameters() if parameter.requires_grad)
     groups = [
-        {"params": part, "weight_decay": decay}
+        {"params": part, "weight_decay": decay, "base": spec.learning_rate}
         for part, decay in by_decay(learning, spec.weight_decay, matrices_alone=True)
     ]
     return torch.optim.AdamW(groups, lr=spec.learning_rate, betas=spec.betas)
@@ -86,18 +79,15 @@ class Pretrainer:
         self.steps_per_epoch = (spec.samples_per_epoch or len(index)) // spec.batch_size
         if not self.steps_per_epoch:
             raise ParamsError(f"samples_per_epoch is less than batch_size {spec.batch_size}: raise it")
-        self.steps = spec.epochs * self.steps_per_epoch
+        self.total = spec.epochs * self.steps_per_epoch
         self.shared = ranks.share(self.model)
         self.optimizer = make_optimizer(self.model, spec)
         self.loss = ClipLoss()
-        on_gpu = ranks.device != "cpu"
-        self.autocast = torch.autocast("cuda" if on_gpu else "cpu", torch.bfloat16, enabled=spec.bf16 and on_gpu)
         record.initial_sha = state_sha(self.model)
-        self.identity = [getattr(record, name) for name in IDENTITY]
         self.state_path = spec.out / "resume.pt"
-        self.losses: list[float] = []
+        self.steps = Steps(self.model, ranks.device, "lower learning_rate, or clip_norm", autocast=spec.bf16)
+        self.identity = {name: getattr(record, name) for name in IDENTITY} | {"arithmetic": self.steps.arithmetic}
         self.broken: dict[int, int] = {}
-        self.seconds = 0.0
         sizes = [(parameter.numel(), parameter.requires_grad) for parameter in self.model.parameters()]
         record.parameters = {
             "total": sum(size for size, _ in sizes),
@@ -112,9 +102,8 @@ class Pretrainer:
             "identity": self.identity,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "losses": self.losses,
+            "steps": self.steps.state(),
             "broken": self.broken,
-            "seconds": self.seconds,
             "history": [epoch.model_dump() for epoch in self.record.history],
         }
         write_state(self.state_path, state)
@@ -126,33 +115,32 @@ class Pretrainer:
             return False
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.losses, self.broken, self.seconds = state["losses"], state["broken"], state["seconds"]
+        self.steps.load(state["steps"])
+        self.broken = state["broken"]
         self.record.history = [PretrainEpoch(**epoch) for epoch in state["history"]]
         return True
 
     def run(self) -> None:
         """All steps, starting from the current state."""
-        first, spent = len(self.losses), self.seconds
-        begun = warm = saved = time.monotonic()
+        first, warm = len(self.steps.losses), time.monotonic()
         self.shared.train()
-        progress = Progress("pretrain", self.steps, first)
+        progress = Progress("pretrain", self.total, first)
         with progress if self.ranks.rank == 0 else nullcontext():
-            for step, batch in zip(range(first, self.steps), self.loader(range(first, self.steps)), strict=True):
-                value = self.train_step(step, batch)
+            for step, batch in zip(range(first, self.total), self.loader(range(first, self.total)), strict=True):
+                self.train_step(step, batch)
                 now = time.monotonic()
-                self.seconds = spent + now - begun
                 if step == first:
                     warm = now
                 else:
                     self.record.samples_per_second = (step - first) * self.spec.batch_size / (now - warm)
                 epoch, place = divmod(step + 1, self.steps_per_epoch)
                 if self.ranks.rank == 0:
-                    progress.advance(f"epoch {step // self.steps_per_epoch + 1}/{self.spec.epochs} loss {value:.4f}")
+                    at = f"epoch {step // self.steps_per_epoch + 1}/{self.spec.epochs}"
+                    progress.advance(f"{at} loss {self.steps.losses[-1]:.4f}")
                 if place == 0:
                     self.end_epoch(epoch, progress)
-                if place == 0 or now - saved > SAVE_SECONDS:
+                if place == 0 or self.steps.unsaved:
                     self.save()
-                    saved = time.monotonic()
 
     def loader(self, steps: range) -> DataLoader[Any]:
         """Batches of this process's part of each step."""
@@ -164,28 +152,19 @@ class Pretrainer:
             generator=torch.Generator(),
         )
 
-    def train_step(self, step: int, batch: Any) -> float:
+    def train_step(self, step: int, batch: Any) -> Tensor:
         """One optimiser step on this process's part of a batch; returns the loss of the whole batch."""
         pixels, tokens, problems = (part.to(self.ranks.device, non_blocking=True) for part in batch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = self.spec.learning_rate * learning_rate_factor(self.spec, step, self.steps)
-        # Dropout, if a model has any, is a function of step and process.
-        with seeded(derive(self.spec.seed, "step", step, self.ranks.rank), self.ranks.device), self.autocast:
-            images, texts, scale = self.shared(pixels, tokens)[:3]
         usable = self.usable(step, problems)
+        # Dropout, if a model has any, is a function of step and process.
+        with seeded(derive(self.spec.seed, "step", step, self.ranks.rank), self.ranks.device), self.steps.autocast:
+            images, texts, scale = self.shared(pixels, tokens)[:3]
         images, texts = (self.ranks.gather(features.float())[usable] for features in (images, texts))
-        loss = self.loss(images, texts, scale)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingDiverged(f"the loss became {value} at step {step}: lower learning_rate, or clip_norm")
-        self.optimizer.zero_grad()
-        loss.backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), self.spec.clip_norm)
-        self.optimizer.step()
+        factor = cosine(step, self.total, self.spec.warmup)
+        loss = self.steps.take(self.loss(images, texts, scale), self.optimizer, factor, self.spec.clip_norm)
         with torch.no_grad():
             self.model.logit_scale.clamp_(0, LARGEST_SCALE)
-        self.losses.append(value)
-        return value
+        return loss
 
     def usable(self, step: int, problems: Tensor) -> Tensor:
         """Boolean [batch_size]: which samples of the whole batch are usable; the broken ones are remembered."""
@@ -200,9 +179,9 @@ class Pretrainer:
 
     def end_epoch(self, epoch: int, progress: Progress) -> None:
         """A line for the history."""
-        loss = sum(self.losses[-self.steps_per_epoch :]) / self.steps_per_epoch
+        loss = self.steps.mean(self.steps_per_epoch)
         rate, temperature = self.optimizer.param_groups[0]["lr"], math.exp(-self.model.logit_scale.item())
-        seconds = self.seconds - sum(entry.seconds for entry in self.record.history)
+        seconds = self.steps.seconds - sum(entry.seconds for entry in self.record.history)
         line = PretrainEpoch(epoch=epoch, loss=loss, learning_rate=rate, temperature=temperature, seconds=seconds)
         self.record.history.append(line)
         if self.ranks.rank == 0:
@@ -215,7 +194,7 @@ class Pretrainer:
         self.record.skipped = dict(sorted(found.items()))
         named = sorted(self.broken.items())[:NAMED]
         self.record.skipped_samples = [f"{self.samples.name(one)}: {PROBLEMS[problem]}" for one, problem in named]
-        self.record.steps, self.record.seconds = len(self.losses), round(self.seconds, 2)
+        self.record.steps, self.record.seconds = len(self.steps.losses), round(self.steps.seconds, 2)
         self.record.peak_memory_mib["process"] = peak_memory_mib()
         if self.ranks.device != "cpu":
             self.record.peak_memory_mib["gpu"] = round(torch.cuda.max_memory_allocated() / 2**20)
@@ -238,7 +217,7 @@ def pretrain(spec: PretrainSpec) -> PretrainRecord:
             spec.out.mkdir(parents=True, exist_ok=True)
             (spec.out / RECORD).unlink(missing_ok=True)
             if trainer.restore() and ranks.rank == 0:
-                print(f"continuing at step {len(trainer.losses)} of {trainer.steps}", file=sys.stderr)
+                print(f"continuing at step {len(trainer.steps.losses)} of {trainer.total}", file=sys.stderr)
             ranks.wait()  # no process writes before all have read
             trainer.run()
         except Exception as error:
@@ -267,7 +246,7 @@ def _ended(spec: PretrainSpec, record: PretrainRecord) -> PretrainRecord | None:
 def _write(spec: PretrainSpec, record: PretrainRecord, trainer: Pretrainer | None) -> None:
     if trainer:
         trainer.finish()
-        write_csv(spec.out / "loss.csv", ("step", "loss"), list(enumerate(trainer.losses)))
+        write_csv(spec.out / "loss.csv", ("step", "loss"), list(enumerate(trainer.steps.losses)))
     ended = record.outcome.status == "ok"
     if trainer and ended:
         weights = {name: value.cpu().contiguous() for name, value in trainer.model.state_dict().items()}

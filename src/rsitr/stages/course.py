@@ -27,6 +27,15 @@ def choice_start(config: TrainingConfig, epochs: int) -> int:
     return start
 
 
+def cosine(step: int, total: int, warmup: float) -> float:
+    """What a base rate is multiplied by at a step (0-based) of ``total``: a linear rise over the share ``warmup`` of
+    them, then half a cosine to zero."""
+    rising = int(warmup * total)
+    if step < rising:
+        return (step + 1) / rising
+    return (1 + math.cos(math.pi * (step - rising) / max(total - rising, 1))) / 2
+
+
 def learning_rate_factor(config: TrainingConfig, epochs: int, step: int, steps_per_epoch: int) -> float:
     """What the base rate of a phase of ``epochs`` is multiplied by at its optimiser step ``step`` (0-based)."""
     total = epochs * steps_per_epoch

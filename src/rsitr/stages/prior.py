@@ -6,7 +6,6 @@ continues where it stopped and ends with the same weights, as those of cells do 
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections import Counter
@@ -19,7 +18,6 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.dedup.prior_images import SceneImage, Selection, select
-from rsitr.errors import TrainingDiverged
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.inputs import PixelInputs
 from rsitr.nn.seeds import derive, seeded
@@ -30,8 +28,10 @@ from rsitr.records.files import replacing, write_csv, write_json
 from rsitr.records.paths import Paths
 from rsitr.records.prior import ClassAccuracy, PriorSpec, SceneRecord
 from rsitr.records.provenance import library_versions, machine, peak_memory_mib, sha256_file
+from rsitr.stages.course import cosine
 from rsitr.stages.resume import read_state, write_state
 from rsitr.stages.setup import prepare
+from rsitr.stages.steps import Steps
 
 
 class SceneClassifier(nn.Module):
@@ -56,8 +56,8 @@ class SceneClassifier(nn.Module):
         return {name: value.detach().cpu().contiguous() for name, value in state.items()}
 
 
-SAVE_SECONDS = 60
 WARMUP = 0.1
+"""Share of the steps."""
 
 
 def sample_order(images: int, batch_size: int, seed: int, epoch: int) -> list[np.ndarray]:
@@ -67,23 +67,16 @@ def sample_order(images: int, batch_size: int, seed: int, epoch: int) -> list[np
     return list(order[: images // size * size].reshape(-1, size))
 
 
-def learning_rate_factor(step: int, total: int) -> float:
-    """What the base rates are multiplied by at a step (0-based): a linear rise, then a cosine to zero."""
-    warmup = int(WARMUP * total)
-    if step < warmup:
-        return (step + 1) / warmup
-    return (1 + math.cos(math.pi * (step - warmup) / max(total - warmup, 1))) / 2
-
-
 class SceneTrainer:
     """The state of a run, and how it is saved and restored."""
 
     def __init__(self, spec: PriorSpec, selection: Selection, device: str):
         self.seed, self.settings, self.device = spec.prior.seed, spec.prior.settings, device
         self.state_path = Paths.prior_weights(spec.id).with_name("resume.pt")
-        self.identity = [*spec.identities.values(), selection.data_sha]
         with seeded(derive(self.seed, "init")):
             self.model = SceneClassifier(self.settings, len(selection.classes)).to(device)
+        self.steps = Steps(self.model, device, "lower the learning rates of the prior")
+        self.identity = spec.identities | {"data": selection.data_sha, "arithmetic": self.steps.arithmetic}
         self.classes = selection.classes
         self.targets = self._targets(selection.train)
         paths = [image.path for image in selection.train]
@@ -97,9 +90,8 @@ class SceneTrainer:
             [{"params": list(parameters), "lr": rate, "base": rate} for parameters, rate in groups],
             weight_decay=self.settings.weight_decay,
         )
-        self.autocast = torch.autocast(device.split(":")[0], torch.bfloat16, enabled=device != "cpu")
         self.steps_per_epoch = len(sample_order(len(paths), self.settings.batch_size, self.seed, 0))
-        self.step, self.loss_sum, self.seconds = 0, 0.0, 0.0
+        self.step = 0
         self.history: list[float] = []
         torch.random.manual_seed(derive(self.seed, "train"))
 
@@ -113,9 +105,7 @@ class SceneTrainer:
             "identity": self.identity,
             "model": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
-            "random": torch.random.get_rng_state(),
-            "cuda_random": torch.cuda.get_rng_state(self.device) if self.device != "cpu" else None,
-            "progress": [self.step, self.loss_sum, self.seconds],
+            "steps": self.steps.state(),
             "history": self.history,
         }
         write_state(self.state_path, state)
@@ -127,54 +117,36 @@ class SceneTrainer:
             return False
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
-        torch.random.set_rng_state(state["random"])
-        if state["cuda_random"] is not None:
-            torch.cuda.set_rng_state(state["cuda_random"], self.device)
-        self.step, self.loss_sum, self.seconds = state["progress"]
+        self.steps.load(state["steps"])
+        self.step = len(self.steps.losses)
         self.history[:] = state["history"]
         return True
 
     def run(self) -> None:
         """All epochs, from wherever the state stands."""
         total = self.settings.epochs * self.steps_per_epoch
-        started = saved = time.monotonic()
-        spent = self.seconds
         with Progress("scenes", total, self.step) as progress:
             while self.step < total:
                 epoch, done = divmod(self.step, self.steps_per_epoch)
                 batches = sample_order(len(self.targets), self.settings.batch_size, self.seed, epoch)[done:]
                 self.model.train()
                 for batch, pixels in zip(batches, self.inputs.batches(batches, epoch), strict=True):
-                    loss = self.train_step(pixels, self.targets[batch], total)
-                    progress.advance(f"epoch {epoch + 1}/{self.settings.epochs} loss {loss:.4f}")
-                    self.seconds = spent + time.monotonic() - started
-                    if time.monotonic() - saved > SAVE_SECONDS and self.step % self.steps_per_epoch:
+                    self.train_step(pixels, self.targets[batch], total)
+                    progress.advance(f"epoch {epoch + 1}/{self.settings.epochs} loss {self.steps.losses[-1]:.4f}")
+                    if self.steps.unsaved and self.step % self.steps_per_epoch:
                         self.save()
-                        saved = time.monotonic()
-                self.history.append(self.loss_sum / self.steps_per_epoch)
-                self.loss_sum = 0.0
+                self.history.append(self.steps.mean(self.steps_per_epoch))
                 progress.say(f"epoch {epoch + 1}: loss {self.history[-1]:.4f}")
                 self.save()
-                saved = time.monotonic()
 
-    def train_step(self, pixels: Tensor, targets: Tensor, total: int) -> float:
+    def train_step(self, pixels: Tensor, targets: Tensor, total: int) -> Tensor:
         """One optimiser step on a batch; returns its cross-entropy."""
-        factor = learning_rate_factor(self.step, total)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base"] * factor
-        with self.autocast:
-            loss = F.cross_entropy(self.model(pixels.to(self.device)).float(), targets.to(self.device))
-        value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingDiverged(
-                f"the loss became {value} at step {self.step}: lower the learning rates of the prior"
-            )
-        self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        pixels, targets = (part.to(self.device, non_blocking=True) for part in (pixels, targets))
+        with self.steps.autocast:
+            loss = F.cross_entropy(self.model(pixels).float(), targets)
+        loss = self.steps.take(loss, self.optimizer, cosine(self.step, total, WARMUP))
         self.step += 1
-        self.loss_sum += value
-        return value
+        return loss
 
     @torch.inference_mode()
     def told(self, images: list[SceneImage]) -> np.ndarray:
@@ -250,7 +222,7 @@ def train_classifier(spec: PriorSpec, selection: Selection, record: SceneRecord)
     if trainer.restore():
         print(f"continuing at step {trainer.step}", file=sys.stderr)
     trainer.run()
-    record.seconds["train"] = round(trainer.seconds, 2)
+    record.seconds["train"] = round(trainer.steps.seconds, 2)
     started = time.perf_counter()
     right = trainer.told(selection.held_out)
     record.seconds["evaluate"] = round(time.perf_counter() - started, 2)

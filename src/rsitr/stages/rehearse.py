@@ -104,7 +104,8 @@ class Interrupted:
 
     def _keep(self, name: str, write: Callable[[Path, dict[str, Any]], None]) -> Callable[..., None]:
         def keep(path: Path, state: dict[str, Any]) -> None:
-            setattr(self, name, digest(state))
+            timeless = {part: value for part, value in state["steps"].items() if part != "seconds"}
+            setattr(self, name, digest(state | {"steps": timeless}))
             write(path, state)
 
         return keep

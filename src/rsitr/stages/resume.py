@@ -33,7 +33,7 @@ class HashedFile(io.BufferedWriter):
 
 
 def write_state(path: Path, state: dict[str, Any]) -> None:
-    """Write everything a continued run needs; ``identity`` says of what code, parameters and data it is."""
+    """Write everything a continued run needs; ``identity`` says of what code, parameters and data it is, by name."""
     with replacing(path) as partial, HashedFile(partial) as file:
         file.seek(DIGEST)
         torch.save(state, file)
@@ -42,10 +42,10 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
         file.write(digest)
 
 
-def read_state(path: Path, identity: list[str]) -> dict[str, Any] | None:
+def read_state(path: Path, identity: dict[str, str]) -> dict[str, Any] | None:
     """The state at ``path``, on the CPU: a GPU need not hold it twice. None where there is none of ``identity``.
 
-    One that is damaged is set aside, which costs time and not correctness.
+    One of another is left to be overwritten, one that is damaged is set aside; both cost time and not correctness.
     """
     if not path.is_file():
         return None
@@ -56,4 +56,8 @@ def read_state(path: Path, identity: list[str]) -> dict[str, Any] | None:
             return None
         file.seek(DIGEST)
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
-    return state if state["identity"] == identity else None
+    written = state["identity"]
+    if other := [name for name in identity if name not in written or written[name] != identity[name]]:
+        print(f"{path} is of other {', '.join(other)}: training begins again", file=sys.stderr)
+        return None
+    return state

@@ -6,7 +6,6 @@ augmentation are functions of (seed, epoch), and the state file holds everything
 
 from __future__ import annotations
 
-import math
 import sys
 import time
 from collections.abc import Callable
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from rsitr.datasets.protocols import differences
 from rsitr.datasets.splits import SplitData, spread_images
@@ -48,9 +47,9 @@ from rsitr.stages.setup import (
     image_inputs,
     load_data,
 )
+from rsitr.stages.steps import Steps
 from rsitr.stages.teacher import Teacher
 
-SAVE_SECONDS = 60
 NESTEROV: dict[str, Any] = {"momentum": 0.9, "nesterov": True}
 
 
@@ -109,7 +108,7 @@ class Trainer:
         spec: Spec,
         device: str,
         state_path: Path,
-        identity: list[str],
+        identity: dict[str, str],
         teacher: Teacher | None = None,
     ):
         assert isinstance(method.config, TrainingConfig)
@@ -118,25 +117,21 @@ class Trainer:
         self.train, whole = splits["train"], splits[self.config.selection]
         self.seed, self.state_path = spec.seed, state_path
         self.teacher = teacher
-        self.identity = identity
         self.inputs: Inputs = image_inputs(method, self.train, splits, device, seed=spec.seed, training=True)
         self.select, chosen = spread_images(whole, self.config.selection_images or len(whole.paths))
         self.select_inputs = ChosenInputs(image_inputs(method, whole, splits, device), chosen)
         self.epochs = sum(phase.epochs for phase in self.config.course)
         self.phase, self.phase_start = phase_at(self.config, 0)
         self.optimizer = make_optimizer(method, self.config, self.phase)
-        # bfloat16 needs no loss scaling; older GPUs have float16 only.
-        half = torch.bfloat16 if device == "cpu" or torch.cuda.is_bf16_supported() else torch.float16
-        self.autocast = torch.autocast(device.split(":")[0], half, enabled=device != "cpu" and self.config.autocast)
-        self.scaler = torch.amp.GradScaler(device.split(":")[0], enabled=self.config.autocast and half is torch.float16)
+        advice = "lower learning_rate, or set clip_norm, in params.yaml"
+        self.steps = Steps(method, device, advice, autocast=self.config.autocast)
+        self.identity = identity | {"arithmetic": self.steps.arithmetic}
         first = sample_order(self.train, self.config, self.seed, 0)
         self.steps_per_epoch, self.batch_size = len(first), len(first[0])
         self.step = 0
-        self.loss_sum = 0.0
         self.task_sums: dict[str, float | Tensor] = {}
         self.history: list[Epoch] = []
         self.best: dict[str, Tensor] = {}
-        self.seconds = 0.0
 
     def start_phase(self, epoch: int) -> None:
         """The optimiser of the phase that an epoch belongs to; a change of rate alone keeps what it has gathered."""
@@ -157,10 +152,7 @@ class Trainer:
             "identity": self.identity,
             "model": self.method.learned_state(),
             "optimizer": self.optimizer.state_dict(),
-            "scaler": self.scaler.state_dict(),
-            "random": torch.random.get_rng_state(),
-            "cuda_random": torch.cuda.get_rng_state(self.device) if self.device != "cpu" else None,
-            "progress": [self.step, self.loss_sum, self.seconds],
+            "steps": self.steps.state(),
             "tasks": {name: float(total) for name, total in self.task_sums.items()},
             "history": [epoch.model_dump() for epoch in self.history],
             "best": self.best,
@@ -173,15 +165,12 @@ class Trainer:
         if state is None:
             return False
         self.method.load_learned_state(state["model"])
-        self.step, self.loss_sum, self.seconds = state["progress"]
+        self.steps.load(state["steps"])
+        self.step = len(self.steps.losses)
         self.task_sums = state["tasks"]
         # A state saved at the end of a phase has that phase's optimiser: the next one starts its own.
         self.start_phase(max(self.step - 1, 0) // self.steps_per_epoch)
         self.optimizer.load_state_dict(state["optimizer"])
-        self.scaler.load_state_dict(state["scaler"])
-        torch.random.set_rng_state(state["random"])
-        if state["cuda_random"] is not None:
-            torch.cuda.set_rng_state(state["cuda_random"], self.device)
         self.history = [Epoch(**epoch) for epoch in state["history"]]
         self.best = state["best"]
         return True
@@ -189,8 +178,6 @@ class Trainer:
     def run(self) -> None:
         """All epochs, from wherever the state stands."""
         total = self.epochs * self.steps_per_epoch
-        started = saved = time.monotonic()
-        spent = self.seconds
         with Progress("train", total, self.step) as progress:
             while self.step < total:
                 epoch, done = divmod(self.step, self.steps_per_epoch)
@@ -202,52 +189,35 @@ class Trainer:
                 train_what_learns(self.method)
                 images = self.inputs.batches([self.train.image_of[batch] for batch in batches], epoch)
                 for batch, pictures in zip(batches, images, strict=True):
-                    loss = self.train_step(batch, pictures)
-                    progress.advance(f"epoch {epoch + 1}/{self.epochs} loss {loss:.4f}")
-                    self.seconds = spent + time.monotonic() - started
-                    if time.monotonic() - saved > SAVE_SECONDS and self.step % self.steps_per_epoch:
+                    self.train_step(batch, pictures)
+                    progress.advance(f"epoch {epoch + 1}/{self.epochs} loss {self.steps.losses[-1]:.4f}")
+                    if self.steps.unsaved and self.step % self.steps_per_epoch:
                         self.save()
-                        saved = time.monotonic()
                 self.end_epoch(epoch, progress)
-                self.seconds = spent + time.monotonic() - started
                 self.save()
-                saved = time.monotonic()
 
-    def train_step(self, batch: np.ndarray, pictures: Tensor) -> float:
+    def train_step(self, batch: np.ndarray, pictures: Tensor) -> Tensor:
         """One optimiser step on the captions at ``batch`` and their images; returns the loss."""
         step = self.step - self.phase_start * self.steps_per_epoch
         factor = learning_rate_factor(self.config, self.phase.epochs, step, self.steps_per_epoch)
-        for group in self.optimizer.param_groups:
-            group["lr"] = group["base"] * factor
         tokens = self.method.tokenize([self.train.captions[index] for index in batch])
         image_ids, captions = torch.from_numpy(self.train.image_of[batch]), torch.from_numpy(batch)
         pictures, tokens, image_ids, captions = (
-            part.to(self.device) for part in (pictures, tokens, image_ids, captions)
+            part.to(self.device, non_blocking=True) for part in (pictures, tokens, image_ids, captions)
         )
         taught = self.teacher.scores(image_ids, captions) if self.teacher else None
         pairs = Batch(pictures, tokens, image_ids, captions, self.step // self.steps_per_epoch, taught)
-        with self.autocast:
+        with self.steps.autocast:
             loss = self.method.loss(pairs)
-        value = loss.item()
-        if not math.isfinite(value):
-            raise TrainingDiverged(
-                f"the loss became {value} at step {self.step}: lower learning_rate, or set clip_norm, in params.yaml"
-            )
-        self.method.zero_grad()  # of all: what no longer learns must not count in the norm that is clipped
-        self.scaler.scale(loss).backward()
-        self.scaler.unscale_(self.optimizer)
-        if self.config.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.method.parameters(), self.config.clip_norm)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
+        loss = self.steps.take(loss, self.optimizer, factor, self.config.clip_norm)
         self.step += 1
-        self.loss_sum += value
         for name, share in self.method.tasks.items():  # stays on the device: nobody waits for it
             self.task_sums[name] = self.task_sums.get(name, 0.0) + share.double()
-        return value
+        return loss
 
     def end_epoch(self, epoch: int, progress: Progress) -> None:
         """Score the selecting split, remember the best weights, sound the alarms."""
+        mean_loss = self.steps.mean(self.steps_per_epoch)
         encoded = encode(self.method, self.select, self.select_inputs, self.device)
         if not torch.isfinite(encoded.images).all() or not torch.isfinite(encoded.texts).all():
             raise TrainingDiverged(
@@ -257,7 +227,7 @@ class Trainer:
         rate = self.optimizer.param_groups[0]["lr"]
         entry = Epoch(
             epoch=epoch + 1,
-            loss=self.loss_sum / self.steps_per_epoch,
+            loss=mean_loss,
             tasks={name: float(total) / self.steps_per_epoch for name, total in self.task_sums.items()},
             val_mr=mean_recall,
             learning_rate=rate,
@@ -265,7 +235,7 @@ class Trainer:
             text_cosine=collapse(encoded.texts),
         )
         self.history.append(entry)
-        self.loss_sum, self.task_sums = 0.0, {}
+        self.task_sums = {}
         if self.config.choose == "last" or mean_recall >= max(entry.val_mr for entry in self.candidates):
             self.best = {
                 name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
@@ -369,7 +339,7 @@ def fit(
         report.seconds["teacher"] = round(time.perf_counter() - started, 2)
     torch.random.manual_seed(derive(spec.seed, "train"))
     started = time.perf_counter()
-    identity = [*report.identities.values(), report.data_sha, *report.used.values()]
+    identity = report.identities | {"data": report.data_sha} | report.used
     trainer = Trainer(method, data, spec, device, state_path, identity, teacher)
     report.seconds["features"] = round(time.perf_counter() - started, 2)
     report.parameters["trainable"] = sum(p.numel() for p in method.parameters() if p.requires_grad)
@@ -377,7 +347,7 @@ def fit(
         print(f"continuing at step {trainer.step}", file=sys.stderr)
     report.history = trainer.history  # filled as it goes, so that a run that diverges shows how
     trainer.run()
-    report.seconds["train"] = round(trainer.seconds, 2)
+    report.seconds["train"] = round(trainer.steps.seconds, 2)
     chosen = trainer.chosen_epoch()
     report.selection = {
         "split": trainer.config.selection,

@@ -22,7 +22,6 @@ from rsitr.records.artefact import Outcome
 from rsitr.records.cell import read_report
 from rsitr.records.paths import Paths
 from rsitr.records.prior import SceneRecord
-from rsitr.stages import train as training
 from rsitr.stages.train import Trainer, train
 from rsitr.tables.entries import collect
 from tests.helpers.made import KILLED, Processes, put_cell, put_prior, put_trained
@@ -216,7 +215,7 @@ def test_a_killed_cell_is_continued_with_the_weights_that_it_began_with_only(ane
         return step(self, batch, pictures)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "SAVE_SECONDS", -1)
+        patch.setattr("rsitr.stages.steps.SAVE_SECONDS", -1)
         patch.setattr(Trainer, "train_step", dies)
         with pytest.raises(KeyboardInterrupt):
             train_tiny(change)

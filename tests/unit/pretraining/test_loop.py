@@ -21,7 +21,7 @@ from rsitr.cli import app
 from rsitr.errors import CorruptArchive, DatasetError, ParamsError, TrainingDiverged
 from rsitr.nn.clip_models import OWN
 from rsitr.pretraining import loop
-from rsitr.pretraining.loop import Pretrainer, learning_rate_factor, make_optimizer, pretrain
+from rsitr.pretraining.loop import Pretrainer, make_optimizer, pretrain
 from rsitr.pretraining.ranks import Ranks
 from rsitr.pretraining.spec import PretrainRecord, PretrainSpec, load_spec
 from rsitr.records.files import read_json
@@ -121,18 +121,18 @@ class TestResume:
                 raise KeyboardInterrupt
             return original(self, step, batch)
 
-        monkeypatch.setattr(loop, "SAVE_SECONDS", save_seconds)
+        monkeypatch.setattr("rsitr.stages.steps.SAVE_SECONDS", save_seconds)
         monkeypatch.setattr(Pretrainer, "train_step", killed)
         with pytest.raises(KeyboardInterrupt):
             pretrain(spec("killed"))
         state = saved("killed")
-        assert len(state["losses"]) == (5 if save_seconds == 0 else 3)
+        assert len(state["steps"]["losses"]) == (5 if save_seconds == 0 else 3)
         steps: list[int] = []
         monkeypatch.setattr(
             Pretrainer, "train_step", lambda self, step, batch: steps.append(step) or original(self, step, batch)
         )
         continued = pretrain(spec("killed"))
-        assert steps[0] == len(state["losses"])
+        assert steps[0] == len(state["steps"]["losses"])
         assert continued.weights_sha == whole.weights_sha
         assert losses("killed") == losses("whole")
         assert continued.skipped == whole.skipped == {"image broken": 1}
@@ -158,11 +158,11 @@ class TestResume:
             return original(self, step, batch)
 
         with monkeypatch.context() as patch:
-            patch.setattr(loop, "SAVE_SECONDS", 0)
+            patch.setattr("rsitr.stages.steps.SAVE_SECONDS", 0)
             patch.setattr(Pretrainer, "train_step", killed)
             with pytest.raises(KeyboardInterrupt):
                 pretrain(spec(seed=2))
-        assert len(saved("out")["losses"]) == 1
+        assert len(saved("out")["steps"]["losses"]) == 1
         assert pretrain(spec(seed=1)).weights_sha == fresh.weights_sha
 
     def test_a_run_that_has_ended_is_not_repeated(self, monkeypatch):
@@ -264,13 +264,6 @@ class TestSpec:
         Path("spec.yaml").write_text(text)
         with pytest.raises(ParamsError, match=message):
             load_spec(Path("spec.yaml"))
-
-    def test_rate(self):
-        wanted = spec(warmup=0.2)
-        factors = [learning_rate_factor(wanted, step, 10) for step in range(10)]
-        assert factors[:4] == pytest.approx([0.5, 1, 1, 0.9619397662556434])
-        assert factors[6] == pytest.approx(0.5)
-        assert factors[9] == pytest.approx(0.03806023374435663)
 
     def test_only_matrices_decay(self):
         model = nn.Sequential(nn.Linear(2, 3), nn.LayerNorm(3), nn.Linear(3, 1).requires_grad_(False))

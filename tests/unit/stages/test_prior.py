@@ -17,12 +17,10 @@ from rsitr.nn.backbones import ImageBackbone
 from rsitr.records.paths import Paths
 from rsitr.records.prior import SceneRecord
 from rsitr.records.provenance import sha256_file
-from rsitr.stages import prior as stage
 from rsitr.stages.prior import (
     SceneClassifier,
     SceneTrainer,
     class_accuracies,
-    learning_rate_factor,
     sample_order,
     train,
 )
@@ -131,7 +129,7 @@ def test_a_killed_run_ends_with_the_weights_of_one_that_was_not(monkeypatch):
         steps.append(1)
         return step(self, *arguments)
 
-    monkeypatch.setattr(stage, "SAVE_SECONDS", -1)  # after every step
+    monkeypatch.setattr("rsitr.stages.steps.SAVE_SECONDS", -1)  # after every step
     monkeypatch.setattr(SceneTrainer, "train_step", dying)
     with pytest.raises(KeyboardInterrupt):
         train(spec)
@@ -245,12 +243,6 @@ def test_a_loss_that_is_no_number_ends_the_run_with_advice(monkeypatch):
     record = train(spec_of())
     assert record.outcome.status == "failed"
     assert record.outcome.reason == "the loss became nan at step 0: lower the learning rates of the prior"
-
-
-def test_the_rate_rises_and_falls():
-    assert [learning_rate_factor(step, 20) for step in (0, 1, 2)] == [0.5, 1.0, 1.0]  # a tenth of 20 steps
-    assert learning_rate_factor(11, 20) == pytest.approx(0.5)  # half of the cosine's 18 steps
-    assert learning_rate_factor(0, 4) == 1.0  # too few steps to rise
 
 
 def test_an_epoch_shows_every_image_once():

@@ -17,7 +17,6 @@ from rsitr.records.cell import TrainReport
 from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
 from rsitr.records.provenance import sha256_file
-from rsitr.stages import train as training
 from rsitr.stages.evaluate import evaluate, load_checkpoint
 from rsitr.stages.setup import build_method, load_data
 from rsitr.stages.teacher import Teacher
@@ -131,7 +130,7 @@ def test_a_killed_student_continues_only_with_the_teacher_that_it_began_with(
     spec = taught()
     train(spec.teacher)
     with monkeypatch.context() as patch:
-        patch.setattr(training, "SAVE_SECONDS", -1)
+        patch.setattr("rsitr.stages.steps.SAVE_SECONDS", -1)
         patch.setattr(Trainer, "train_step", killed_at(2))
         with pytest.raises(KeyboardInterrupt):
             train(spec)

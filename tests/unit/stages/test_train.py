@@ -101,7 +101,7 @@ def build(project, make_spec, seed=0, **settings):
     """A trainer of the tiny project, before its first step."""
     spec = make_spec("vse", seed, **settings)
     data = load_data(spec)
-    identity = [*trained_identities(spec).values(), data.facts.data_sha]
+    identity = trained_identities(spec) | {"data": data.facts.data_sha}
     return Trainer(training.build_method(spec, data), data, spec, "cpu", project / "resume.pt", identity)
 
 
@@ -141,7 +141,7 @@ def test_weight_decay_spares_biases_and_gains_where_it_is_told_to(project, make_
 @pytest.mark.parametrize(("clip_norm", "clipped"), [(None, []), (0.5, [0.5])])
 def test_gradients_are_clipped_where_a_norm_is_set(clip_norm, clipped, project, make_spec, monkeypatch):
     norms = []
-    monkeypatch.setattr(training.nn.utils, "clip_grad_norm_", lambda parameters, norm: norms.append(norm))
+    monkeypatch.setattr(torch.nn.utils, "clip_grad_norm_", lambda parameters, norm: norms.append(norm))
     trainer = build(project, make_spec, clip_norm=clip_norm)
     batch = sample_order(trainer.train, trainer.config, 0, 0)[0]
     pictures = next(iter(trainer.inputs.batches([trainer.train.image_of[batch]], 0)))
@@ -321,7 +321,7 @@ def test_a_killed_run_ends_with_the_same_checkpoint(kind, at, project, tmp_path,
             raise Killed
         return step(self, batch, pictures)
 
-    monkeypatch.setattr(training, "SAVE_SECONDS", -1)  # save after every step
+    monkeypatch.setattr("rsitr.stages.steps.SAVE_SECONDS", -1)  # save after every step
     monkeypatch.setattr(Trainer, "train_step", dies)
     with pytest.raises(Killed):
         train(spec)
@@ -401,7 +401,7 @@ def test_a_run_killed_in_any_phase_ends_with_the_same_weights(phases, at, projec
             raise Killed
         return step(self, batch, pictures)
 
-    monkeypatch.setattr(training, "SAVE_SECONDS", -1)
+    monkeypatch.setattr("rsitr.stages.steps.SAVE_SECONDS", -1)
     monkeypatch.setattr(Trainer, "train_step", dies)
     torch.random.manual_seed(0)
     with pytest.raises(Killed):
@@ -441,7 +441,7 @@ def test_a_run_killed_around_a_phase_from_the_best_weights_ends_with_the_same_ch
     assert whole.outcome.status == "ok", whole.outcome
     expected = checkpoint(spec).read_bytes()
     shutil.rmtree("checkpoints")
-    monkeypatch.setattr(training, "SAVE_SECONDS", -1)
+    monkeypatch.setattr("rsitr.stages.steps.SAVE_SECONDS", -1)
     with pytest.raises(Killed):
         run(at, marks)
     continued = run(None, marks[at // 3 :])
@@ -479,7 +479,7 @@ def killed_at(step, spec, monkeypatch):
         return real(self, batch, pictures)
 
     with monkeypatch.context() as patch:
-        patch.setattr(training, "SAVE_SECONDS", -1)
+        patch.setattr("rsitr.stages.steps.SAVE_SECONDS", -1)
         patch.setattr(Trainer, "train_step", dies)
         with pytest.raises(Killed):
             train(spec)
