@@ -181,10 +181,11 @@ class Replayer:
             seen.append((method, split, found))
             return found
 
-        with patch.object(evaluate, "encode", encoded), patch.object(scoring, "PAIR_NUMBERS", PAIRS):
-            record = evaluate.evaluate(spec)
+        small = patch.object(scoring, "PAIR_NUMBERS", PAIRS)
+        with patch.object(evaluate, "encode", encoded), small, _killed_while_scoring(scoring):
+            record = _twice(lambda: evaluate.evaluate(spec))
         trace: Trace = [("status", record.outcome.status)]
-        for method, split, found in seen:
+        for method, split, found in seen[-1:]:
             trace.append(("encodings", _digest(found.images, found.texts, found.place)))
             trace += small_tiles(method, found, split.image_of, text_groups(split.captions))
         if self.data.first("failed evaluation"):
@@ -265,6 +266,22 @@ def _recorded(trainer: Any, trace: Trace) -> Iterator[None]:
         return loss
 
     with patch.object(steps, "SAVE_SECONDS", -1), patch.object(trainer, "train_step", recorded):
+        yield
+
+
+@contextmanager
+def _killed_while_scoring(scoring: Any) -> Iterator[None]:
+    """Keep scores after every block, and kill an evaluation that does when it has kept some for the first time."""
+    write, died = scoring.Kept.write, False
+
+    def killed(self: Any, *arguments: Any) -> None:
+        nonlocal died
+        write(self, *arguments)
+        if not died:
+            died = True
+            raise Killed
+
+    with patch.object(scoring, "KEEP_SECONDS", -1), patch.object(scoring.Kept, "write", killed):
         yield
 
 

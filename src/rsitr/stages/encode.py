@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import time
 from collections.abc import Iterator
 from contextlib import nullcontext
+from pathlib import Path
 from typing import NamedTuple, overload
 
 import numpy as np
@@ -18,10 +20,13 @@ from rsitr.progress import Progress
 from rsitr.retrieval.ranks import rank_embeddings, rank_scores
 from rsitr.retrieval.recall import ProtocolRanks, Ranks
 from rsitr.retrieval.rerank import dot_product, rerank
+from rsitr.stages.resume import read_state, write_state
 
 IMAGE_BATCH, TEXT_BATCH = 64, 256
 PAIR_NUMBERS = 2**24
 """Numbers that a block of pairs may take while it is scored: 64 MiB for each temporary tensor of the method."""
+KEEP_SECONDS = 60
+"""How often an evaluation keeps the scores that it has."""
 
 
 class Encoded(NamedTuple):
@@ -68,16 +73,38 @@ def encode_captions(method: Method, captions: list[str], device: str) -> tuple[T
     return _joined(texts), torch.from_numpy(place[inverse.ravel()])
 
 
+class Kept(NamedTuple):
+    """The file of an evaluation's finished scores, from which it continues after a kill."""
+
+    path: Path
+    identity: dict[str, str]
+    """Of what code, parameters, weights and data they are: scores of any other are not used."""
+
+    def read(self, scores: Tensor) -> int:
+        """Fill in what is kept of ``scores`` [I, T]; of how many texts it is, counted from the first."""
+        state = read_state(self.path, self.identity, "evaluation")
+        if state is None:
+            return 0
+        done = int(state["scores"].shape[1])
+        scores[:, :done] = state["scores"]
+        return done
+
+    def write(self, scores: Tensor, done: int) -> None:
+        """Keep those of the first ``done`` texts."""
+        write_state(self.path, {"identity": self.identity, "scores": scores[:, :done].contiguous()})
+
+
 class Scores:
     """The scores of all images [I] and captions [C] of a split.
 
     Those of a method that interacts are computed once, all [I, T] of them, so that identical captions tie; those of
-    others are dot products of embeddings, block by block on demand. ``title`` as in ``score_all``.
+    others are dot products of embeddings, block by block on demand. ``title`` and ``kept`` as in ``score_all``.
     """
 
-    def __init__(self, method: Method, encoded: Encoded, device: str, title: str = ""):
-        self.place = encoded.place
-        self.matrix = score_all(method, encoded.images, encoded.texts, device, title) if method.interacts else None
+    def __init__(self, method: Method, encoded: Encoded, device: str, title: str = "", kept: Kept | None = None):
+        self.place, self.matrix = encoded.place, None
+        if method.interacts:
+            self.matrix = score_all(method, encoded.images, encoded.texts, device, title, kept)
         self.images = encoded.images
         self.texts = encoded.texts[encoded.place] if self.matrix is None else None
 
@@ -105,18 +132,26 @@ class Scores:
 
 
 @torch.inference_mode()
-def score_all(method: Method, images: Tensor, texts: Tensor, device: str, title: str = "") -> Tensor:
+def score_all(
+    method: Method, images: Tensor, texts: Tensor, device: str, title: str = "", kept: Kept | None = None
+) -> Tensor:
     """Scores [I, T], float32 on the CPU, of all images against all texts, block by block.
 
-    Progress is shown under ``title``, if given.
+    Progress is shown under ``title``, if given. Blocks that are ``kept`` are not computed again.
     """
     scores = torch.empty(len(images), len(texts))
+    done, saved = kept.read(scores) if kept else 0, time.monotonic()
     side = max(1, math.isqrt(PAIR_NUMBERS // _numbers_of_a_pair(method, images, texts)))
-    progress = Progress(title, len(texts)) if title else None
+    progress = Progress(title, len(texts), done) if title else None
     with progress or nullcontext():
         for columns in slices(len(texts), side):
+            if columns[0] < done:
+                continue
             chosen = slice(columns[0], columns[-1] + 1)
             _score_texts(method, images, trimmed(texts[chosen]).to(device), scores[:, chosen], device)
+            if kept and time.monotonic() - saved > KEEP_SECONDS:
+                kept.write(scores, chosen.stop)
+                saved = time.monotonic()
             if progress:
                 progress.advance(steps=len(columns))
     return scores

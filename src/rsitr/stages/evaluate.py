@@ -23,7 +23,7 @@ from rsitr.records.paths import Paths
 from rsitr.records.provenance import forget_peak, library_versions, machine, peak_memory_mib
 from rsitr.retrieval.rank_files import SplitRanks, write_ranks
 from rsitr.retrieval.recall import ceiling, text_groups
-from rsitr.stages.encode import Scores, encode
+from rsitr.stages.encode import Kept, Scores, encode
 from rsitr.stages.setup import build_method, device_of, image_inputs, load_data
 
 
@@ -56,19 +56,28 @@ def load_checkpoint(method: Method, path: Path) -> None:
         raise WeightsMismatch(f"{path} was written for {owner} and does not fit this model: {error}") from None
 
 
-def rank_test(spec: Spec, device: str, weights: Path, seconds: dict[str, float]) -> tuple[SplitData, SplitRanks]:
-    """The test split of a cell and its ranks, by the checkpoint at ``weights``; fills in how long the parts took."""
+def kept_scores(weights: Path) -> Path:
+    """Where an evaluation of the checkpoint at ``weights`` keeps the scores of pairs that it has."""
+    return weights.with_name("scores.pt")
+
+
+def rank_test(spec: Spec, device: str, weights: Path, record: Record) -> tuple[SplitData, SplitRanks]:
+    """The test split of a cell and its ranks, by the checkpoint at ``weights``; ``record`` learns how long parts took.
+
+    Scores of pairs are kept next to the checkpoint until the record is written.
+    """
     data = load_data(spec)
     split = data.splits["test"]
     method = build_method(spec, data)
     load_checkpoint(method, weights)
     method.to(device)
-    inputs = image_inputs(method, split, data.splits, device)
+    inputs, seconds = image_inputs(method, split, data.splits, device), record.seconds
     begun = time.perf_counter()
     encoded = encode(method, split, inputs, device)
     seconds["encode"] = round(time.perf_counter() - begun, 3)
     begun = time.perf_counter()
-    scores = Scores(method, encoded, device, "score")
+    of_data = {"weights": record.weights_sha, "data": data.facts.data_sha, "device": device.partition(":")[0]}
+    scores = Scores(method, encoded, device, "score", Kept(kept_scores(weights), record.identities | of_data))
     plain, duplicate_aware = scores.rank(split.image_of, text_groups(split.captions))
     seconds["score"] = round(time.perf_counter() - begun, 3)
     seconds["inference"] = round(inference_seconds(method, split.captions[0], device), 5)
@@ -81,6 +90,7 @@ def evaluate(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> R
     ``before_keeping`` is called when everything is computed, and may object.
     """
     cell, folder = spec.cell, Paths.cell(spec.cell)
+    weights = Paths.checkpoint(cell) / "model.safetensors"
     trained = read_report(cell)
     if trained is None:
         raise RecordError(f"{cell.path} has not been trained: run `rsitr train {cell.path}` first")
@@ -93,7 +103,7 @@ def evaluate(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> R
         started = time.perf_counter()
         try:
             device = device_of(spec)
-            split, ranks = rank_test(spec, device, Paths.checkpoint(cell) / "model.safetensors", record.seconds)
+            split, ranks = rank_test(spec, device, weights, record)
             best = asdict(ceiling(split.captions, split.image_of))
             record.metrics = {f"ceiling_{name}": value for name, value in best.items()}
             record.machine = machine(device)
@@ -106,4 +116,6 @@ def evaluate(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> R
     write_ranks(folder / "ranks.parquet", split, ranks)
     write_history(folder / "history.csv", trained.history)
     write_json(folder / "cell.json", record)
+    if record.outcome.status == "ok":
+        kept_scores(weights).unlink(missing_ok=True)
     return record

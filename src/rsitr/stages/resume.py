@@ -1,4 +1,4 @@
-"""The file from which a killed training continues.
+"""The file from which a killed training or evaluation continues.
 
 The state of a large model is gigabytes. It is hashed as it is written and as it is read, and no second copy of it is
 held in memory.
@@ -42,7 +42,7 @@ def write_state(path: Path, state: dict[str, Any]) -> None:
         file.write(digest)
 
 
-def read_state(path: Path, identity: dict[str, str]) -> dict[str, Any] | None:
+def read_state(path: Path, identity: dict[str, str], work: str = "training") -> dict[str, Any] | None:
     """The state at ``path``, on the CPU: a GPU need not hold it twice. None where there is none of ``identity``.
 
     One of another is left to be overwritten, one that is damaged is set aside; both cost time and not correctness.
@@ -52,12 +52,12 @@ def read_state(path: Path, identity: dict[str, str]) -> dict[str, Any] | None:
     with path.open("rb") as file:
         written = file.read(DIGEST)
         if hashlib.file_digest(file, "sha256").digest() != written:
-            print(f"{set_aside(path)} is damaged: training begins again", file=sys.stderr)
+            print(f"{set_aside(path)} is damaged: {work} begins again", file=sys.stderr)
             return None
         file.seek(DIGEST)
         state: dict[str, Any] = torch.load(file, map_location="cpu", weights_only=True)
     written = state["identity"]
     if other := [name for name in identity if name not in written or written[name] != identity[name]]:
-        print(f"{path} is of other {', '.join(other)}: training begins again", file=sys.stderr)
+        print(f"{path} is of other {', '.join(other)}: {work} begins again", file=sys.stderr)
         return None
     return state

@@ -17,7 +17,7 @@ from rsitr.records.prior import PriorSpec
 
 
 class Killed(BaseException):
-    """Training stops here, as if its process had been killed."""
+    """Training or evaluation stops here, as if its process had been killed."""
 
 
 class Size(NamedTuple):

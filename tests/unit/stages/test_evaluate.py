@@ -22,7 +22,9 @@ from rsitr.records.provenance import sha256_file
 from rsitr.retrieval.rank_files import SCHEMA, SplitRanks, metrics_of, read_ranks, write_ranks
 from rsitr.retrieval.ranks import rank_embeddings
 from rsitr.retrieval.recall import Ranks, RecallReport, ceiling, text_groups
+from rsitr.stages import encode as scoring
 from rsitr.stages.evaluate import evaluate
+from rsitr.stages.small import Killed
 from rsitr.stages.train import train
 
 # Two images on the axes of the plane; captions 1 and 3 say the same.
@@ -195,3 +197,76 @@ def test_a_method_that_is_not_trained_leaves_an_empty_checkpoint_and_is_evaluate
     assert record.outcome == Outcome()
     assert record.parameters["trainable"] == 0
     assert 0 < metrics_of(read_ranks(Paths.cell(spec.cell) / "ranks.parquet").ranks)["mr"] <= 100
+
+
+@pytest.fixture
+def of_pairs(project, make_spec, monkeypatch):
+    """A trained cell that scores pairs, a text at a time, and keeps scores after every block."""
+    spec = make_spec("scan-t2i", epochs=1)
+    assert train(spec).outcome == Outcome()
+    monkeypatch.setattr(scoring, "PAIR_NUMBERS", 1)
+    monkeypatch.setattr(scoring, "KEEP_SECONDS", -1)
+    return spec
+
+
+def kept_of(spec):
+    return Paths.checkpoint(spec.cell) / "scores.pt"
+
+
+def blocks(spec, monkeypatch, killed_at=None):
+    """Evaluate a cell; how many blocks of texts were scored, the last of them cut short by a kill, if any."""
+    scored, real = [], scoring._score_texts
+
+    def counted(method, images, texts, scores, device):
+        scored.append(len(texts))
+        if len(scored) == killed_at:
+            raise Killed
+        real(method, images, texts, scores, device)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(scoring, "_score_texts", counted)
+        if killed_at:
+            with pytest.raises(Killed):
+                evaluate(spec)
+        else:
+            assert evaluate(spec).outcome == Outcome()
+    return len(scored)
+
+
+def test_a_killed_evaluation_of_pairs_continues_and_ends_with_the_same_ranks(of_pairs, monkeypatch):
+    ranks = Paths.cell(of_pairs.cell) / "ranks.parquet"
+    total = blocks(of_pairs, monkeypatch)
+    assert total == 12
+    expected = ranks.read_bytes()
+    ranks.unlink()
+    assert blocks(of_pairs, monkeypatch, killed_at=3) == 3
+    assert kept_of(of_pairs).is_file()
+    assert not ranks.exists()
+    assert blocks(of_pairs, monkeypatch) == total - 2
+    assert ranks.read_bytes() == expected
+    assert not kept_of(of_pairs).exists()
+
+
+@pytest.mark.parametrize("other", ["code", "weights", "a bit"])
+def test_kept_scores_of_anything_else_are_not_used(other, of_pairs, monkeypatch, capsys):
+    total, ranks = blocks(of_pairs, monkeypatch), Paths.cell(of_pairs.cell) / "ranks.parquet"
+    expected = ranks.read_bytes()
+    blocks(of_pairs, monkeypatch, killed_at=3)
+    spec, folder = of_pairs, Paths.checkpoint(of_pairs.cell)
+    if other == "code":
+        spec = of_pairs.model_copy(update={"code": {TRAINED: "0" * 64, SCORED: "2" * 64}})
+    elif other == "weights":
+        report = TrainReport.model_validate_json((folder / "train.json").read_bytes())
+        write_json(folder / "train.json", report.model_copy(update={"weights_sha": "1" * 64}))
+    else:
+        whole = kept_of(spec).read_bytes()
+        kept_of(spec).write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
+    assert blocks(spec, monkeypatch) == total
+    assert ranks.read_bytes() == expected
+    assert ("scores.pt.damaged is damaged: evaluation begins again" in capsys.readouterr().err) == (other == "a bit")
+
+
+def test_an_evaluation_of_embeddings_keeps_no_scores(trained, monkeypatch):
+    monkeypatch.setattr(scoring, "KEEP_SECONDS", -1)
+    monkeypatch.setattr(scoring.Kept, "write", lambda *arguments: pytest.fail("scores were kept"))
+    assert evaluate(trained).outcome == Outcome()
