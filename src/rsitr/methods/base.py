@@ -122,6 +122,8 @@ class Corpus(NamedTuple):
     """File name of each training image."""
     classes: tuple[str, ...] = ()
     """Scene class of each training image, an empty string where the dataset states none."""
+    teacher: Method | None = None
+    """For a method that ``holds_teacher``: its teacher, as configured and not trained, to be made a part of it."""
 
 
 class Batch(NamedTuple):
@@ -159,6 +161,10 @@ class Method(nn.Module, ABC):
     trainable: ClassVar[bool] = True
     reads_pixels: ClassVar[bool] = True
     """A method that does not gets row numbers [B] instead of pixels."""
+    holds_teacher: ClassVar[bool] = False
+    """Whether the encoders of its teacher are a part of it, which does not learn."""
+    scores_by: ClassVar[tuple[str, ...]] = ()
+    """Names of the parts that take no part in encoding an image or a caption."""
     unit_length: ClassVar[bool] = True
     """Whether embeddings that are compared by their dot product have length one, so that it is a cosine."""
 
@@ -209,6 +215,14 @@ class Method(nn.Module, ABC):
         memory.
         """
         return images @ texts.t()
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """How the names of parameters begin that never learn."""
+        return ("backbone.",) if getattr(self.config, "freeze_backbone", False) else ()
+
+    def adopt(self, teacher: Method) -> None:
+        """Before training, take from the trained teacher what is a part of the method: nothing, in most."""
 
     def batch_scores(self, batch: Batch) -> Tensor:
         """Scores [B, B] of a batch: image i against caption j."""
@@ -277,9 +291,7 @@ class Method(nn.Module, ABC):
         """The tensors a checkpoint holds: what training can change, without pretrained parts that stay fixed."""
         if not self.trainable:
             return {}
-        frozen = getattr(self.config, "freeze_backbone", False)
-        state = self.state_dict()
-        return {name: value for name, value in state.items() if not (frozen and name.startswith("backbone."))}
+        return {name: value for name, value in self.state_dict().items() if not name.startswith(self.fixed)}
 
     def load_learned_state(self, state: dict[str, Tensor]) -> None:
         """The reverse of ``learned_state``; raises ``RuntimeError`` unless the names are exactly the same."""

@@ -73,7 +73,7 @@ class EnVLF(FusionMethod):
     @property
     def departures(self) -> list[str]:
         """The method is known only from its abstract."""
-        return ["built from the abstract alone"]
+        return [*super().departures, "built from the abstract alone"]
 
     def encode_images(self, images: Tensor) -> Tensor:
         """States [B, N, D] of the vision transformer, that of the whole image first."""

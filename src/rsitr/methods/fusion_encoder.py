@@ -11,7 +11,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from rsitr.methods.base import Batch, Corpus, Method, Optimizer, token_images
-from rsitr.methods.dual_encoder import ImageTowerConfig, backbone_arguments
+from rsitr.methods.dual_encoder import ImageTowerConfig, backbone_arguments, chosen_weights
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.bert_halves import RANDOM, Halves, RandomTransformer, halves
 from rsitr.nn.fusion import FusionEncoder, Gallery, Memory, score_captions
@@ -49,6 +49,7 @@ class FusionMethod(Method):
     """Images and captions are fragments, compared by the matching score of a fusion encoder."""
 
     Config: ClassVar[type[FusionConfig]] = FusionConfig
+    scores_by: ClassVar[tuple[str, ...]] = ("fusion", "matching", "words")
     config: FusionConfig
     backbone: ImageBackbone
     words: WordHead
@@ -76,6 +77,12 @@ class FusionMethod(Method):
             options = (config.text_options, corpus.captions, config.min_count, config.max_words)
             return cls(config, halves(RandomTransformer(*options), config.text_layers))
         return cls(config, halves(TransformerEncoder(config.text_weights, config.max_words), config.text_layers))
+
+    @property
+    def departures(self) -> list[str]:
+        """Weights that timm chooses, and what the papers do not speak of."""
+        clipped = ["gradients clipped, of which the paper says nothing"] if self.config.clip_norm else []
+        return [*super().departures, *chosen_weights(self.config), *clipped]
 
     @property
     def reader(self) -> TransformerEncoder:

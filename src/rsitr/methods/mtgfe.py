@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torchvision.transforms import v2
 
-from rsitr.methods.base import Batch, method, token_images
+from rsitr.methods.base import Batch, method, those, token_images
 from rsitr.methods.fusion_encoder import FusionConfig, FusionMethod
 from rsitr.nn.bert_halves import Halves
 from rsitr.nn.fusion_tasks import Pairs, WordHead, gradient_ratio
@@ -160,6 +160,7 @@ class MTGFE(FusionMethod):
     """
 
     Config: ClassVar[type[MTGFEConfig]] = MTGFEConfig
+    scores_by: ClassVar[tuple[str, ...]] = (*FusionMethod.scores_by, "make_view", "view_heads")
     config: MTGFEConfig
     variants: ClassVar[dict[str, dict[str, Any]]] = {
         "itm": {"mlm": False, "mvjrc": False},
@@ -193,7 +194,7 @@ class MTGFE(FusionMethod):
             "word head of BERT on its word vectors instead of a fully connected one (section 3.3.1)": config.mlm,
             "masked words weighted by gradients instead of an equal sum (Eq. 8)": config.word_weight == "gradient",
         }
-        return [departure for departure, holds in said.items() if holds]
+        return [*super().departures, *those(said)]
 
     def weighted(self, words: Tensor, matching: Tensor) -> Tensor:
         """The loss of masked words as it enters the sum."""

@@ -7,22 +7,23 @@ truth.
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsitr.methods.base import Batch, method
+from rsitr.errors import ParamsError
+from rsitr.methods.base import Batch, Corpus, Method, Optimizer, TrainingConfig, method, those
 from rsitr.methods.distillation import DistillationConfig
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
 from rsitr.nn.losses import contrastive_loss, distillation_loss, same_image, temperature_parameter
-from rsitr.nn.text import TextEncoder
+from rsitr.nn.text import TextEncoder, mean_state
 
 
-class FilterConfig(DualEncoderConfig, DistillationConfig):
-    """MTGFE's encoders, and the training of its section 4.5: batches of 128, 30 epochs.
+class FilterConfig(TrainingConfig, DistillationConfig):
+    """The training of MTGFE's section 4.5: batches of 128, 30 epochs, the optimiser of its teacher (4.2).
 
     A teacher that interacts scores all pairs of a batch in every step, which takes a GPU no time; on a laptop keep the
     batch small (16), since the cost of a step grows with its square.
@@ -30,18 +31,15 @@ class FilterConfig(DualEncoderConfig, DistillationConfig):
 
     epochs: int = Field(30, ge=1)
     batch_size: int = Field(128, ge=2)
-    optimizer: Literal["adam", "adamw"] = "adamw"
+    optimizer: Optimizer = "adamw"
     learning_rate: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.02, ge=0)
     schedule: Literal["step", "linear", "cosine"] = "cosine"
+    warmup_steps: int | None = Field(1000, ge=1)
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "none"
     """The teacher sees images as they are, and scores what it sees."""
-    image_backbone: str = "vit_base_patch16_224"
-    image_pool: Literal["mean", "first"] = "first"
-    text_encoder: Literal["gru", "bigru", "transformer"] = "transformer"
-    text_weights: str = "google-bert/bert-base-uncased"
     teacher: str = "mtgfe"
-    """The expensive scorer, with its variant, of the same experiment. Empty for learning from the truth alone."""
+    """The expensive scorer, with its variant, of the same experiment."""
     distillation_temperature: float = Field(1.0, gt=0)
     """Divisor that turns the teacher's scores into log-odds of a match or logits: far below 1 for cosines."""
     truth: float = Field(0.2, ge=0)
@@ -129,46 +127,97 @@ def _affine(norm: nn.BatchNorm1d) -> tuple[Tensor, Tensor]:
 class RetrievalFilterConfig(FilterConfig):
     """Defaults of section 4.5; the paper does not say how wide the hidden layers are."""
 
+    image_pool: Literal["mean", "first"] = "first"
+    """What stands for an image: v_cls, the first of the teacher's tokens, or their mean where none is a class token."""
+    text_pool: Literal["mean", "first"] = "first"
+    """What stands for a caption: w_cls, or the mean of the tokens where the teacher's [CLS] has not learned to."""
     width: int = Field(256, ge=1)
     """Of both hidden layers."""
 
 
 @method("retrieval-filter")
-class RetrievalFilter(DualEncoder):
+class RetrievalFilter(Method):
     """Retrieval filter of MTGFE ("A Fusion Encoder with Multi-Task Guided for Cross-Modal Text-Image Retrieval in
     Remote Sensing", 2023): section 3.4, Eqs. 9-11, Fig. 5; section 4.5 and Table 4 for its use (``two_stage``).
 
-    Input: v_cls, the class token of the image encoder, and w_cls, that of the text encoder, side by side; a mean-pooled
-    backbone or a GRU gives its pooled vector. Three linear layers, the first two with batch norm and ReLU, two outputs;
-    the score is the log-odds of a match. The first layer is the sum of an image part and a text part; these are the
-    encodings of the two sides, so a pair costs an addition and two small products.
-
-    In the paper the student has the unimodal encoders of its teacher. Here they are its own, of the same kind: the same
-    image encoder where both keep a pretrained one frozen, and a whole text encoder where the teacher has half of one.
+    Input: v_cls and w_cls, the class features of the teacher's image encoder and text encoder, side by side. The
+    encoders are the teacher's own, a part of this method that does not learn. Three linear layers, the first two with
+    batch norm and ReLU, two outputs; the score is the log-odds of a match. The first layer is the sum of an image part
+    and a text part; these are the encodings of the two sides, so a pair costs an addition and two small products.
     """
 
     Config: ClassVar[type[RetrievalFilterConfig]] = RetrievalFilterConfig
+    holds_teacher: ClassVar[bool] = True
     config: RetrievalFilterConfig
 
-    def __init__(self, config: RetrievalFilterConfig, text: TextEncoder):
-        super().__init__(config, text)
-        self.text_head = nn.Linear(text.width, config.width, bias=False)
+    def __init__(self, config: RetrievalFilterConfig, teacher: Method, width: int):
+        """``teacher`` encodes images and captions with ``width`` numbers each; what else it has is taken off."""
+        super().__init__()
+        self.config, self.pixels = config, teacher.pixels
+        for part in teacher.scores_by:
+            teacher._modules.pop(part, None)
+        self.teacher = teacher.eval().requires_grad_(False)
+        self.image_head = nn.Linear(width, config.width)
+        self.text_head = nn.Linear(width, config.width, bias=False)
         self.pair = PairMLP(config.width)
+
+    @classmethod
+    def build(cls, config: Any, corpus: Corpus) -> Self:
+        """Raises ``ParamsError`` without a teacher."""
+        teacher = corpus.teacher
+        if teacher is None:
+            raise ParamsError(f"{cls.name} looks at the features of its teacher: set teacher to a method of the matrix")
+        with torch.no_grad():
+            encoded = teacher.eval().encode_texts(teacher.tokenize(corpus.captions[:1]))
+        return cls(config, teacher, encoded.shape[-1])
 
     @property
     def departures(self) -> list[str]:
-        """What it looks at."""
-        own = ["encoders of its own instead of its teacher's features (section 3.4)"]
-        pooled = ["mean over the tokens of a frozen text encoder instead of w_cls (section 3.4)"]
-        return own + (pooled if self.config.freeze_text else [])
+        """What it looks at and learns from."""
+        config = self.config
+        found = {
+            "mean of the image tokens instead of v_cls (section 3.4)": config.image_pool == "mean",
+            "mean of the caption's tokens instead of w_cls (section 3.4)": config.text_pool == "mean",
+            "all pairs of a batch; section 3.4 says only that teacher and filter see the same": True,
+            "gradients clipped, of which the paper says nothing": config.clip_norm,
+        }
+        return [*super().departures, *those(found)]
+
+    @property
+    def backbone(self) -> nn.Module:  # type: ignore[override]
+        """The teacher's."""
+        return self.teacher.backbone
+
+    @property
+    def fixed(self) -> tuple[str, ...]:
+        """All of the teacher."""
+        return ("teacher.",)
+
+    def adopt(self, teacher: Method) -> None:
+        """The weights of its encoders."""
+        own = self.teacher.state_dict()
+        self.teacher.load_state_dict({name: value for name, value in teacher.state_dict().items() if name in own})
+
+    def learned_state(self) -> dict[str, Tensor]:
+        """Its layers, and what the teacher's encoders have learned."""
+        taught = {f"teacher.{name}": value for name, value in self.teacher.learned_state().items()}
+        return super().learned_state() | taught
 
     def encode_images(self, images: Tensor) -> Tensor:
-        """The image's part of the first layer [B, width]."""
-        return self.image_head(self.pool_image(images))
+        """The image's part of the first layer [B, width], a linear layer of v_cls."""
+        with torch.no_grad():
+            seen = pooled(self.teacher.encode_images(images), self.config.image_pool)
+        return self.image_head(seen)
+
+    def tokenize(self, captions: list[str]) -> Tensor:
+        """As its teacher."""
+        return self.teacher.tokenize(captions)
 
     def encode_texts(self, tokens: Tensor) -> Tensor:
-        """The text's part of the first layer [B, width]."""
-        return self.text_head(self.text.pool(self.text(tokens), tokens))
+        """The text's part of the first layer [B, width], a linear layer of w_cls."""
+        with torch.no_grad():
+            read = pooled(self.teacher.encode_texts(tokens), self.config.text_pool)
+        return self.text_head(read)
 
     def score(self, images: Tensor, texts: Tensor) -> Tensor:
         """Log-odds of a match [I, C]."""
@@ -183,9 +232,21 @@ class RetrievalFilter(DualEncoder):
         return self.total(**filter_tasks(self.batch_scores(batch), batch, self.config))
 
 
-class DistilledDualConfig(FilterConfig):
-    """Like the retrieval filter, but comparing lists instead of pairs: a cosine is not the log-odds of a match."""
+def pooled(encoded: Tensor, how: Literal["mean", "first"]) -> Tensor:
+    """One vector [B, D] of fragments [B, N, D], zero where one only pads; of vectors themselves."""
+    if encoded.ndim == 2:
+        return encoded
+    return encoded[:, 0] if how == "first" else mean_state(encoded, encoded.any(2))
 
+
+class DistilledDualConfig(FilterConfig, DualEncoderConfig):
+    """Towers of MTGFE's kind, trained like its filter but by comparing lists: a cosine is not the log-odds of a
+    match. Without a teacher it learns from the truth alone."""
+
+    image_backbone: str = "vit_base_patch16_224"
+    image_pool: Literal["mean", "first"] = "first"
+    text_encoder: Literal["gru", "bigru", "transformer"] = "transformer"
+    text_weights: str = "google-bert/bert-base-uncased"
     compare: Literal["pairs", "lists"] = "lists"
     width: int = Field(512, ge=1)
     """Of the embedding."""
@@ -198,7 +259,7 @@ class DistilledDual(DualEncoder):
     """Our alternative to the retrieval filter of MTGFE (2023), section 3.4: same teacher, same losses (Eqs. 9-11), no
     pass over pairs at all.
 
-    Each tower is a backbone and one linear layer, L2, as in VSE (PIR, 2024, section V-A); the cosine, divided by a
+    Each tower is a backbone and one linear layer, L2, as in VSE (PIR, 2024, section V-D1); the cosine, divided by a
     learned temperature, is the student's logit. Where pairs are compared (``compare: pairs``), a learned number is
     added to make it the log-odds of a match. A shortlist is then a search for the nearest embeddings, which any index
     can do.

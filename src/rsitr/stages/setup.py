@@ -136,10 +136,11 @@ def build_method(spec: Spec, data: CellData) -> Method:
     supported, reason = cls.supports(data.facts)
     if not supported:
         raise Unsupported(reason)
+    held = build_method(spec.teacher, load_data(spec.teacher)) if cls.holds_teacher and spec.teacher else None
     with seeded(derive(spec.seed, "init")):
         train = data.splits["train"]
         names = tuple(path.name for path in train.paths)
-        return cls.build(config, Corpus(train.captions, train.image_of, spec.similarity, names, train.classes))
+        return cls.build(config, Corpus(train.captions, train.image_of, spec.similarity, names, train.classes, held))
 
 
 def image_inputs(

@@ -69,8 +69,7 @@ def sample_order(split: SplitData, config: TrainingConfig, seed: int, epoch: int
 def make_optimizer(method: Method, config: TrainingConfig, phase: Phase) -> torch.optim.Optimizer:
     """The optimiser of a phase over what it trains, a pretrained backbone at a rate of its own where one is set."""
     for name, parameter in method.named_parameters():
-        frozen = config.freeze_backbone and name.startswith("backbone.")
-        parameter.requires_grad_(not frozen and name.startswith(phase.learns or ("",)))
+        parameter.requires_grad_(not name.startswith(method.fixed) and name.startswith(phase.learns or ("",)))
     named = [(name, parameter) for name, parameter in method.named_parameters() if parameter.requires_grad]
     backbone = [parameter for name, parameter in named if name.startswith("backbone.")]
     rest = [parameter for name, parameter in named if not name.startswith("backbone.")]
@@ -335,6 +334,7 @@ def fit(
     if spec.teacher:
         started = time.perf_counter()
         teacher = Teacher(spec.teacher, device)
+        method.adopt(teacher.method)
         report.used["teacher"] = teacher.weights_sha
         report.seconds["teacher"] = round(time.perf_counter() - started, 2)
     torch.random.manual_seed(derive(spec.seed, "train"))

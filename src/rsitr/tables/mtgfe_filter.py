@@ -35,8 +35,7 @@ CAPTION = (
 )
 OF_THE_PAPER = (
     " Published: as printed; time is the average search time of a query on the paper's hardware, about which it says "
-    "no more. Its filter reads the features of its teacher (section 3.4), ours has encoders of its own. Rows below the "
-    "line are not in the paper."
+    "no more. Filters of other methods are below the line; they are not in the paper."
 )
 
 

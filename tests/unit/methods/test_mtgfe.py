@@ -201,9 +201,10 @@ class TestWordAttention:
 
 def test_departures(build) -> None:
     assert MTGFE.published[""].table == "table2"
-    gpu, head, weighted = build("balanced").departures
-    assert build().departures == [gpu, head]
-    assert build("itm").departures == [gpu]
+    cast, clipped, gpu, head, weighted = build("balanced").departures
+    assert build().departures == [cast, clipped, gpu, head]
+    assert build("itm").departures == [cast, clipped, gpu]
+    assert build("itm", clip_norm=None, autocast=False).departures == [gpu]
     assert "Eq. 8" in weighted
     assert {published.variant for published in MTGFE.published.values()} == {"", "ITM", "ITM+MLM", "ITM+MVJRC"}
 
@@ -211,7 +212,7 @@ def test_departures(build) -> None:
 def test_views_of_tokens_say_so_and_take_one_pass_of_the_backbone(build, monkeypatch) -> None:
     said = "views by dropout of the backbone's tokens instead of RandAugment"
     assert said not in build().departures
-    assert build(freeze_backbone=True).departures == [said, *build().departures]
+    assert set(build(freeze_backbone=True).departures) - set(build().departures) == {said}
     passes = []
     for views in ("pixels", "tokens"):
         method = build(views=views).train()
@@ -220,4 +221,4 @@ def test_views_of_tokens_say_so_and_take_one_pass_of_the_backbone(build, monkeyp
         method.loss(batch_of(method)).backward()
         passes.append(len(seen))
     assert passes == [2, 1]
-    assert method.departures[0] == said
+    assert said in method.departures

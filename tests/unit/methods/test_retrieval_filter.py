@@ -8,23 +8,52 @@ import numpy as np
 import pytest
 import torch
 
+from rsitr.errors import ParamsError
 from rsitr.methods import get_method
 from rsitr.methods.base import Batch, Corpus
 from rsitr.methods.configure import configure
 from rsitr.methods.retrieval_filter import PairMLP, pair_divergence, pair_entropy
 from rsitr.nn.losses import contrastive_loss, distillation_loss
 from rsitr.nn.seeds import seeded
+from rsitr.stages.train import make_optimizer, train_what_learns
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "two trees", "a red dot"]
 IDS = torch.tensor([0, 1, 2, 2])
 
 
 @pytest.fixture
-def build(tiny_settings):
-    def built(name, **settings):
+def make(tiny_settings):
+    """``make(name, held, **settings)``: a method, with the teacher that it holds, if any."""
+
+    def made(name, held=None, **settings):
         cls = get_method(name)
+        known = {key: value for key, value in tiny_settings.items() if key in cls.Config.model_fields}
         with seeded(0):
-            return cls.build(configure(cls, "", tiny_settings | settings), Corpus(CAPTIONS, IDS.numpy()))
+            return cls.build(configure(cls, "", known | settings), Corpus(CAPTIONS, IDS.numpy(), teacher=held))
+
+    return made
+
+
+@pytest.fixture
+def mtgfe(make, tiny_bert):
+    """An untrained teacher with other weights each time."""
+
+    def made(shift=0.0, **settings):
+        method = make("mtgfe", text_weights=str(tiny_bert), image_backbone="test_vit", **settings)
+        with torch.no_grad():
+            for parameter in method.parameters():
+                parameter += shift
+        return method
+
+    return made
+
+
+@pytest.fixture
+def build(make, mtgfe):
+    """``build(name, **settings)``: a filter, one of MTGFE's on an untrained teacher."""
+
+    def built(name, **settings):
+        return make(name, mtgfe() if name == "retrieval-filter" else None, **settings)
 
     return built
 
@@ -96,18 +125,76 @@ def test_the_filter_weighs_divergence_and_truth(build):
         )
 
 
-def test_what_it_looks_at_is_a_departure(build):
-    assert build("retrieval-filter").departures == [
-        "encoders of its own instead of its teacher's features (section 3.4)"
-    ]
+def test_what_it_looks_at_is_a_departure_where_it_is_not_the_papers(build):
+    papers = set(build("retrieval-filter").departures)
+    pooled = build("retrieval-filter", image_pool="mean", text_pool="mean")
+    assert set(pooled.departures) - papers == {
+        "mean of the image tokens instead of v_cls (section 3.4)",
+        "mean of the caption's tokens instead of w_cls (section 3.4)",
+    }
+    assert not any("encoders" in text for text in papers)
+
+
+def test_it_looks_at_the_class_features_of_its_teacher(make, mtgfe):
+    teacher = mtgfe().eval()
+    method = make("retrieval-filter", mtgfe()).eval()
+    batch = batch_of(method)
+    with torch.inference_mode():
+        v, w = teacher.encode_images(batch.images)[:, 0], teacher.encode_texts(batch.tokens)[:, 0]
+        torch.testing.assert_close(method.encode_images(batch.images), method.image_head(v))
+        torch.testing.assert_close(method.encode_texts(batch.tokens), method.text_head(w))
+    means = make("retrieval-filter", mtgfe(), image_pool="mean", text_pool="mean").eval()
+    with torch.inference_mode():
+        mean = teacher.encode_images(batch.images).mean(1)
+        torch.testing.assert_close(means.encode_images(batch.images), means.image_head(mean))
+        words = teacher.encode_texts(batch.tokens)[2, :4]  # [CLS], two words, [SEP]
+        assert (batch.tokens[2] != 0).sum() == 4
+        torch.testing.assert_close(means.encode_texts(batch.tokens)[2], means.text_head(words.mean(0)))
+
+
+def test_it_takes_what_its_teacher_has_learned_and_a_checkpoint_holds_it(make, mtgfe):
+    trained = mtgfe(shift=0.1).eval()
+    method, other = make("retrieval-filter", mtgfe()).eval(), make("retrieval-filter", mtgfe()).eval()
+    batch = batch_of(method)
+    method.adopt(trained)
+    with torch.inference_mode():
+        w = trained.encode_texts(batch.tokens)[:, 0]
+        torch.testing.assert_close(method.encode_texts(batch.tokens), method.text_head(w))
+        assert not torch.allclose(other.encode_texts(batch.tokens), method.encode_texts(batch.tokens))
+    other.load_learned_state(method.learned_state())
+    with torch.inference_mode():
+        torch.testing.assert_close(other.encode_images(batch.images), method.encode_images(batch.images))
+        torch.testing.assert_close(other.encode_texts(batch.tokens), method.encode_texts(batch.tokens))
+    parts = {name.split(".")[1] for name in method.learned_state() if name.startswith("teacher.")}
+    assert parts == {"backbone", "image_head", "text"}  # nothing of what fuses
+
+
+def test_its_teacher_does_not_learn(make, mtgfe):
+    method = make("retrieval-filter", mtgfe())
+    batch = batch_of(method, torch.randn(4, 4))
+    optimizer = make_optimizer(method, method.config, method.config.course[0])
+    train_what_learns(method)
+    before = {name: value.clone() for name, value in method.state_dict().items()}
+    method.loss(batch).backward()
+    optimizer.step()
+    changed = {
+        name.split(".")[0] for name, value in method.state_dict().items() if not torch.equal(value, before[name])
+    }
+    assert changed == {"image_head", "text_head", "pair"}
+    assert not any(part.training for part in method.teacher.modules())
+
+
+def test_without_a_teacher_there_is_nothing_to_look_at(make):
+    with pytest.raises(ParamsError, match="retrieval-filter looks at the features of its teacher: set teacher"):
+        make("retrieval-filter")
 
 
 def test_without_a_teacher_the_truth_alone_counts(build):
-    method = build("retrieval-filter", teacher="").eval()
+    method = build("distilled-dual", teacher="", compare="pairs").eval()
     batch = batch_of(method)
     with torch.inference_mode():
-        scores = method.score(method.encode_images(batch.images), method.encode_texts(batch.tokens))
-        torch.testing.assert_close(method.loss(batch), pair_entropy(scores, IDS))
+        logits = method.encode_images(batch.images) @ method.encode_texts(batch.tokens).t() / 0.07 - np.log(8)
+        torch.testing.assert_close(method.loss(batch), pair_entropy(logits, IDS))
 
 
 def test_the_dual_encoder_needs_no_pass_over_pairs(build):
@@ -133,10 +220,11 @@ def test_the_dual_encoder_needs_no_pass_over_pairs(build):
 @pytest.mark.parametrize(("name", "compare"), [("retrieval-filter", "pairs"), ("distilled-dual", "lists")])
 def test_a_student_comes_to_order_as_its_teacher(build, name, compare):
     """The teacher contradicts the truth, so nothing but the teacher can have taught it."""
-    method = build(name, compare=compare, truth=0.0).train()
+    method = build(name, compare=compare, truth=0.0)
+    train_what_learns(method)
     teacher = torch.tensor([[0.0, 4, -4, -4], [4, -4, 0, 0], [-4, 0, -4, -4], [-4, -4, 4, 4]])
     batch = batch_of(method, teacher)
-    optimizer = torch.optim.Adam(method.parameters(), 0.01)
+    optimizer = torch.optim.Adam([each for each in method.parameters() if each.requires_grad], 0.01)
     for _ in range(60):
         optimizer.zero_grad()
         method.loss(batch).backward()

@@ -7,6 +7,7 @@ from dataclasses import asdict, fields
 import pytest
 import torch
 import yaml
+from safetensors.torch import load_file
 from typer.testing import CliRunner
 
 from rsitr.cli import app
@@ -119,6 +120,12 @@ def test_mtgfe_and_its_filter(arrange):
     params = arrange(block("retrieval-filter@paper", scorer="mtgfe"))
     made(params, "mtgfe", "retrieval-filter@paper")
     (spec,) = two_stage_specs(params, "tiny")
+    trained, held = (
+        load_file(Paths.checkpoint(cell.cell) / "model.safetensors") for cell in (spec.scorer, spec.filter)
+    )
+    taught = {name.removeprefix("teacher."): value for name, value in held.items() if name.startswith("teacher.")}
+    assert {name.split(".")[0] for name in taught} == {"backbone", "image_head", "text"}
+    assert all(torch.equal(value, trained[name]) for name, value in taught.items())
     record = stage.run(spec)
     assert record.outcome.status == "ok", record.outcome.traceback
     assert record.points[-1].metrics == record.exhaustive.metrics
