@@ -16,7 +16,7 @@ from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.bert_halves import RANDOM, Halves, RandomTransformer, halves
 from rsitr.nn.fusion import FusionEncoder, Gallery, Memory, score_captions
 from rsitr.nn.fusion_tasks import MatchingHead, Pairs, WordHead, draw_pairs, mask_words
-from rsitr.nn.text import FrozenText, TransformerEncoder
+from rsitr.nn.text import FrozenText, TransformerEncoder, word_head
 
 
 class FusionConfig(ImageTowerConfig):
@@ -53,7 +53,7 @@ class FusionMethod(Method):
     config: FusionConfig
     backbone: ImageBackbone
     words: WordHead
-    """Of a method that guesses masked words."""
+    """Of a method that guesses masked words: it begins as that of the BERT, where its weights have one."""
 
     def __init__(self, config: FusionConfig, bert: Halves):
         super().__init__()
@@ -76,7 +76,12 @@ class FusionMethod(Method):
         if config.text_weights == RANDOM:
             options = (config.text_options, corpus.captions, config.min_count, config.max_words)
             return cls(config, halves(RandomTransformer(*options), config.text_layers))
-        return cls(config, halves(TransformerEncoder(config.text_weights, config.max_words), config.text_layers))
+        encoder = TransformerEncoder(config.text_weights, config.max_words)
+        built = cls(config, halves(encoder, config.text_layers))
+        words: WordHead | None = getattr(built, "words", None)
+        if words and (trained := word_head(config.text_weights)):
+            words.take(trained)
+        return built
 
     @property
     def departures(self) -> list[str]:

@@ -51,6 +51,13 @@ class WordHead(nn.Module):
         self.transform = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.LayerNorm(width, shape.layer_norm_eps))
         self.bias = nn.Parameter(torch.zeros(shape.vocab_size))
 
+    def take(self, trained: Any) -> None:
+        """Begin as the ``BertLMPredictionHead`` of a BERT on the same word vectors."""
+        linear, _, norm = self.transform
+        linear.load_state_dict(trained.transform.dense.state_dict())
+        norm.load_state_dict(trained.transform.LayerNorm.state_dict())
+        self.bias.data.copy_(trained.bias)
+
     def loss(self, fused: Tensor, words: Tensor, vectors: Tensor) -> Tensor:
         """Cross-entropy (Eq. 3), the mean over ``words`` [M] that are to be guessed from ``fused`` [M, D]; 0 for none.
 

@@ -147,6 +147,16 @@ class TransformerEncoder(TextEncoder):
         return states[:, 0]
 
 
+def word_head(weights: str) -> nn.Module | None:
+    """What a BERT guesses masked words with, ``BertLMPredictionHead``; None where its weights come without one."""
+    from transformers import BertForMaskedLM
+
+    found: Any = BertForMaskedLM.from_pretrained(_locate(weights), output_loading_info=True)
+    bert, loaded = found
+    lacks = any(name.startswith("cls.predictions.transform") for name in loaded["missing_keys"])
+    return None if lacks else bert.cls.predictions
+
+
 def _locate(weights: str) -> str:
     if "://" not in weights and not Path(weights).expanduser().exists():
         require_hub(weights, HUB_FILES)

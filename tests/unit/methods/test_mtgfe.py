@@ -199,6 +199,25 @@ class TestWordAttention:
         assert squares(torch.zeros(1, 1, 4)).equal(torch.zeros(1, 1, 2, 2))
 
 
+def test_the_word_head_begins_as_that_of_the_bert_where_its_weights_have_one(build, tiny_bert, tmp_path) -> None:
+    from transformers import AutoTokenizer, BertConfig, BertForMaskedLM
+
+    with seeded(2):
+        bert = BertForMaskedLM(BertConfig.from_pretrained(tiny_bert)).eval()
+        torch.nn.init.normal_(bert.cls.predictions.bias)
+        torch.nn.init.normal_(bert.cls.predictions.transform.LayerNorm.bias)
+        fused = torch.randn(3, 16)
+    bert.save_pretrained(tmp_path)
+    AutoTokenizer.from_pretrained(tiny_bert).save_pretrained(tmp_path)
+    method, own = build(text_weights=str(tmp_path)), build()
+    words = torch.tensor([5, 6, 7])
+    vectors = method.reader.model.embeddings.word_embeddings.weight
+    with torch.no_grad():
+        expected = torch.nn.functional.cross_entropy(bert.cls(fused), words)
+        torch.testing.assert_close(method.words.loss(fused, words, vectors), expected)
+        assert not own.words.bias.any()  # without a head in the file it begins with numbers of its own
+
+
 def test_departures(build) -> None:
     assert MTGFE.published[""].table == "table2"
     cast, clipped, gpu, head, weighted = build("balanced").departures
