@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from rsitr.examples.peder import PRINTED
 from rsitr.methods import get_method, registry
 from rsitr.methods.configure import changed_settings, configure
 from rsitr.params import Params, load_params
+from rsitr.pipeline.inputs import study_cells
 from rsitr.tables.published import lookup
 
 ROOT = Path(__file__).parents[2]
@@ -51,3 +53,15 @@ def test_a_cell_has_the_settings_that_its_authors_have_for_the_dataset(dataset, 
     config = configure(cls, cell.variant, overlay, dataset)
     assert getattr(config, field) == value
     assert changed_settings(cls, cell.variant, config, dataset) == []
+
+
+def test_the_study_of_clip_asks_both_families_that_its_models_may_be_of(params):
+    """Its Fig. 4.1 has ViT-L-14, RN50 and ViT-B-32, without saying whose weights."""
+    models = {}
+    for cell in study_cells(params, "paper"):
+        cls = get_method(cell.method_name)
+        if not cls.trainable:
+            config = configure(cls, cell.variant, {}, cell.dataset)
+            models.setdefault((cell.dataset, cell.method_name), set()).add(config.model)
+    architectures = {f"{name}-quickgelu" for name in PRINTED}
+    assert models == {(data, name): architectures for data in ("rsitmd", "rsicd") for name in ("clip", "remoteclip")}

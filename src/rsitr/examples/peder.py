@@ -19,7 +19,7 @@ from rsitr.stages.encode import Encoded
 from rsitr.stages.model import Trained
 from rsitr.stages.setup import load_data, prepare
 from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
-from rsitr.tables.peder import PROBABILITIES_KEY
+from rsitr.tables.peder import PROBABILITIES_KEY, WHOSE
 from rsitr.tables.published import lookup
 
 IMAGES = 5
@@ -44,7 +44,8 @@ ABOUT = (
 )
 ABOUT_PRINTED = (
     "The study's captions, with its probabilities of an image that it does not name, and ours of the first test image "
-    "of class {name}: another image, so that the numbers show whether models agree and are not to be compared."
+    "of class {name}: another image, so that the numbers show whether models agree and are not to be compared. "
+    f"{WHOSE} That notebook builds them with GELU; RemoteCLIP is built here with QuickGELU, as it was trained."
 )
 ONLY_PRINTED = (
     "The study's captions, with its probabilities of an image that it does not name. No test image of this dataset is "

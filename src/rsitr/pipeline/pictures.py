@@ -47,7 +47,7 @@ PAPERS = {
     "peder": Pictures(
         study_shown,
         ("embeddings.png", "embeddings.csv", *(f"probabilities.{kind}" for kind in ("csv", "md", "tex", "html"))),
-        "clip or clip-ft",
+        "clip, clip-ft or remoteclip",
         "How probable each CLIP takes captions for images, and test images with a caption of each in the common space.",
     ),
 }

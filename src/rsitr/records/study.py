@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
 from rsitr.records.cell import Spec
 
-CLIP_ONLY = ("clip", "clip-ft")
-"""Methods that the study is about: one CLIP answers in both directions."""
+CLIP_ONLY = ("clip", "clip-ft", "remoteclip")
+"""Methods that the study is about: one CLIP answers in both directions. It names no weights; its Fig. 4.1 has the
+captions, and for RN50 the probabilities, of the notebook in RemoteCLIP's repository."""
 TWO_ENCODERS = "vse"
 """The method that it is held against. As published that is Swin-T and BERT, the two that the study names."""
 

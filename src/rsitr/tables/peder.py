@@ -29,6 +29,11 @@ MEASURES = {
     **{"cosine_matched": "cosine matched", "cosine_unmatched": "cosine unmatched", "inference_s": "inference (s)"},
     "params_m": "parameters (M)",
 }
+WHOSE = (
+    "The study says which architectures its CLIP has and not whose weights. Its Fig. 4.1 has the captions of the "
+    "notebook in RemoteCLIP's repository, and for RN50 the probabilities that are printed there: its models are "
+    "probably RemoteCLIP (remoteclip) and not OpenAI's (clip), but the study does not say so."
+)
 CAPTION = (
     "CLIP alone for both directions, and two encoders (vse) on the same data. The study names recall, accuracy and "
     "mean average precision, but defines none of them and prints no numbers for them. Here, in percent, ties against "
@@ -37,7 +42,7 @@ CAPTION = (
     "is theirs; one of five is how often, as in the study's Fig. 4.1, the matching one of five captions is the most "
     "probable for an image, in expectation over all draws. Cosine: mean over matched pairs, and over pairs whose "
     "caption has a text that none of the image's own has. Inference: seconds from one image and one caption to their "
-    "score."
+    f"score. {WHOSE}"
 )
 ABOUT_CLAIMS = (
     "The study's claims next to what is measured. It claims, without naming a dataset, an average cosine similarity "
@@ -46,7 +51,7 @@ ABOUT_CLAIMS = (
     "and the seconds from one image and one caption to their score, CLIP and the two encoders (vse) in turn in one "
     "process. Change: of CLIP against the two encoders, in percent of theirs. Cosines of models with different "
     "temperatures share no scale, and a higher one says nothing about retrieval. CLIP itself is two encoders, one for "
-    "images and one for texts; the size of each model is in peder-measures."
+    "images and one for texts; the size of each model is in peder-measures. " + WHOSE
 )
 ABOUT_FAILURES = (
     "The queries whose own items ranked lowest, for the first seed. Rank: of the item that fits best. First: what "
@@ -92,7 +97,9 @@ def _with_study(run: Run, stale: Sequence[str]) -> Run:
 
 def _label(method: str) -> str:
     name, _, variant = method.partition("@")
-    text = {"clip": "CLIP", "clip-ft": "CLIP fine-tuned", TWO_ENCODERS: "two encoders"}[name]
+    text = {"clip": "CLIP", "clip-ft": "CLIP fine-tuned", "remoteclip": "RemoteCLIP", TWO_ENCODERS: "two encoders"}[
+        name
+    ]
     return f"{text} ({variant})" if variant else text
 
 

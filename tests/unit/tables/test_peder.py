@@ -156,8 +156,9 @@ def test_failures_are_listed_for_each_model(lab):
 
 def test_nothing_without_clip_and_an_empty_list_without_a_study(lab):
     assert lab.build(params((["ucm"], ["vse"], [0])), []) == []
-    assert not peder.concerns(["vse", "remoteclip"])
+    assert not peder.concerns(["vse", "georsclip"])
     assert peder.concerns(["vse", "clip@rn50"])
+    assert peder.concerns(["vse", "remoteclip@rn50"])
     lab.put("ucm", "clip", 0, outcome=Outcome(status="skipped", reason="no weights"))
     lab.build(params((["ucm"], ["clip"], [0])), cells(["ucm"], ["clip"], [0]))
     assert "no cell has a number" in lab.table("peder-failures").read("md")
