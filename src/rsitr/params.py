@@ -18,8 +18,9 @@ from rsitr.errors import ParamsError
 
 NAME = r"[a-z0-9][a-z0-9+.-]*"
 METHOD = rf"{NAME}(?:@{NAME})?"
-SCENES = "scenes"
-"""Scheme for the weights of a prior, and the folder of priors below ``checkpoints`` and ``results``."""
+SCENES, PRETRAINING = "scenes", "pretraining"
+"""Scheme for the weights of a prior and of a CLIP pretrained here, and their folders below ``checkpoints`` and
+``results``."""
 REPLACED_BY_PHASES = ("epochs", "optimizer", "learning_rate")
 """Settings of a training without phases. Each phase has its own."""
 INSTRUCTION = "instruction_weights"
@@ -99,27 +100,34 @@ class TwoStageId(NamedTuple):
 
 
 class PriorId(NamedTuple):
-    """The identity of a prior: a scene classifier whose backbone methods may start from."""
+    """The identity of a prior, a scene classifier whose backbone methods may start from, or of a pretrained CLIP."""
 
     experiment: str
     name: str
 
     @property
     def path(self) -> str:
-        """Folder of the prior below ``checkpoints/scenes`` and ``results/scenes``."""
+        """Its folder below ``checkpoints/scenes`` and ``results/scenes``, or there below ``pretraining``."""
         return f"{self.experiment}/{self.name}"
 
 
 def prior_of(weights: str) -> PriorId | None:
-    """The prior that a weights setting names, ``scenes://EXPERIMENT/NAME``; None for weights from elsewhere.
-    Raises ``ParamsError`` for an address that is not of that form."""
-    scheme, _, rest = weights.partition("://")
-    if scheme != SCENES:
-        return None
-    parts = rest.split("/")
+    """The prior that a setting names, ``scenes://EXPERIMENT/NAME``; else None, or ``ParamsError`` for another form."""
+    return PriorId(*parts) if (parts := _address(weights, SCENES, "prior")) else None
+
+
+def pretraining_of(weights: str) -> PriorId | None:
+    """The pretraining that a setting names, ``pretraining://EXPERIMENT/NAME``; else as ``prior_of``."""
+    return PriorId(*parts) if (parts := _address(weights, PRETRAINING, "pretraining")) else None
+
+
+def _address(weights: str, scheme: str, what: str) -> list[str]:
+    if not weights.startswith(f"{scheme}://"):
+        return []
+    parts = weights.removeprefix(f"{scheme}://").split("/")
     if len(parts) != 2 or not all(re.fullmatch(NAME, part) for part in parts):
-        raise ParamsError(f"{weights!r} names no prior: write {SCENES}://EXPERIMENT/NAME, e.g. {SCENES}://demo/all")
-    return PriorId(*parts)
+        raise ParamsError(f"{weights!r} names no {what}: write {scheme}://EXPERIMENT/NAME, e.g. {scheme}://demo/all")
+    return parts
 
 
 class _Strict(BaseModel):
@@ -210,6 +218,14 @@ class Prior(_Strict):
         return list(pairs) if self.without and self.dedup == "copies" else []
 
 
+class Pretraining(_Strict):
+    """A CLIP to pretrain: on the training split of which dataset, and how."""
+
+    dataset: Name
+    settings: dict[str, Any] = {}
+    """Fields of ``rsitr.records.pretraining.PretrainSettings``."""
+
+
 class TwoStage(_Strict):
     """Retrieval in two stages by cells of the matrix: the filter's shortlists, sorted again by the scorer."""
 
@@ -238,6 +254,8 @@ class Experiment(_Strict):
     """Datasets outside the matrix that models are pretrained on; their overlap with the test sets is reported."""
     priors: dict[Name, Prior] = {}
     """Scene classifiers by name; a method starts from one by the address scenes://EXPERIMENT/NAME."""
+    pretrained: dict[Name, Pretraining] = {}
+    """CLIP models to pretrain by name; a method starts from one by the address pretraining://EXPERIMENT/NAME."""
     two_stage: list[TwoStage] = []
     """Which expensive scorers re-rank the shortlists of which filters."""
     baselines: dict[str, Annotated[list[str], Field(min_length=1)]] = {}
@@ -302,8 +320,8 @@ class Params(_Strict):
     @field_validator("experiments")
     @classmethod
     def _experiment_names(cls, experiments: dict[str, Experiment]) -> dict[str, Experiment]:
-        if SCENES in experiments:
-            raise ValueError(f"no experiment can be called {SCENES!r}: checkpoints/{SCENES} is the folder of priors")
+        for name in {SCENES, PRETRAINING} & set(experiments):
+            raise ValueError(f"no experiment can be called {name!r}: checkpoints/{name} is the folder of priors")
         return experiments
 
     def __getitem__(self, name: str) -> Experiment:
@@ -314,11 +332,18 @@ class Params(_Strict):
 
     def prior(self, wanted: PriorId) -> Prior:
         """What params.yaml says about a prior; raises ``ParamsError`` for an unknown one."""
-        priors = self[wanted.experiment].priors
-        if wanted.name not in priors:
-            place, known = f"experiments.{wanted.experiment}.priors", ", ".join(priors) or "none"
-            raise ParamsError(f"unknown prior {wanted.path!r}: {place} has {known}")
-        return priors[wanted.name]
+        return self._declared(wanted, "prior", "priors")
+
+    def pretraining(self, wanted: PriorId) -> Pretraining:
+        """What params.yaml says about a pretraining; raises ``ParamsError`` for an unknown one."""
+        return self._declared(wanted, "pretraining", "pretrained")
+
+    def _declared(self, wanted: PriorId, what: str, block: str) -> Any:
+        found = getattr(self[wanted.experiment], block)
+        if wanted.name not in found:
+            known = ", ".join(found) or "none"
+            raise ParamsError(f"unknown {what} {wanted.path!r}: experiments.{wanted.experiment}.{block} has {known}")
+        return found[wanted.name]
 
     def priors(self, experiment: str) -> list[PriorId]:
         """Every prior of an experiment."""

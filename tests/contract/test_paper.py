@@ -5,12 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from rsitr.examples.peder import PRINTED
 from rsitr.methods import get_method, registry
 from rsitr.methods.configure import changed_settings, configure
-from rsitr.params import Params, load_params
+from rsitr.nn.instructed_vit import InstructedViT
+from rsitr.nn.modified_resnet import ModifiedResNet
+from rsitr.params import Params, PriorId, load_params
 from rsitr.pipeline.inputs import study_cells
+from rsitr.pipeline.specs import pretraining_spec
+from rsitr.records.pretraining import Instruction
+from rsitr.stages.stand_ins import clip_of
 from rsitr.tables.published import lookup
 
 ROOT = Path(__file__).parents[2]
@@ -65,3 +71,29 @@ def test_the_study_of_clip_asks_both_families_that_its_models_may_be_of(params):
             models.setdefault((cell.dataset, cell.method_name), set()).add(config.model)
     architectures = {f"{name}-quickgelu" for name in PRINTED}
     assert models == {(data, name): architectures for data in ("rsitmd", "rsicd") for name in ("clip", "remoteclip")}
+
+
+def test_stage_one_of_pir_clip_is_as_published(params):
+    """Section V-C: 20 epochs of 1,000,000 samples, batch 256. The authors' code: its betas, a warm-up of 10,000 steps."""
+    for name, belief in (("pir-clip", "paper"), ("pir-clip-released", "released")):
+        spec = pretraining_spec(params, PriorId("paper", name))
+        settings = spec.settings
+        assert (settings.epochs, settings.samples_per_epoch, settings.batch_size) == (20, 1_000_000, 256)
+        steps = settings.epochs * (settings.samples_per_epoch // settings.batch_size)
+        assert int(settings.warmup * steps) == pytest.approx(10_000, rel=1e-3)
+        assert (settings.betas, settings.clip_norm, settings.belief) == ((0.9, 0.999), None, belief)
+        assert spec.shards == ("data/raw/rs5m/*-train-*.tar",)
+        assert spec.prior is not None
+        assert spec.prior.place == "paper/modified-resnet50-aid"
+
+
+def test_the_prior_of_pir_clip_has_the_names_and_shapes_of_its_instruction_encoder(params):
+    """And the whole model the 189 M parameters that PIR's Table II prints."""
+    settings = params.prior(PriorId("paper", "modified-resnet50-aid")).settings
+    with torch.device("meta"):
+        prior = ModifiedResNet(settings.image_size, **settings.image_options)
+        clip = clip_of("ViT-B-32")
+        clip.visual = InstructedViT(clip.visual, Instruction())
+    ours = {name: value.shape for name, value in prior.state_dict().items()}
+    assert ours == {name: value.shape for name, value in clip.visual.instruction.state_dict().items()}
+    assert round(sum(parameter.numel() for parameter in clip.parameters()) / 1e6) == 189

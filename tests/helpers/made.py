@@ -11,6 +11,7 @@ from rsitr.records.artefact import ArtefactSpec, Outcome
 from rsitr.records.cell import Record, Spec, TrainReport, current_weights_sha, read_report, trained_identities
 from rsitr.records.files import write_json
 from rsitr.records.parquet import write_table
+from rsitr.records.pretraining import PretrainingRecord, PretrainingSpec
 from rsitr.records.prior import PriorSpec, SceneRecord
 from rsitr.records.provenance import sha256_file
 from rsitr.records.two_stage import TwoStageRecord, TwoStageSpec
@@ -29,7 +30,9 @@ def put_trained(spec: Spec, weights: bytes = b"weights", **report: Any) -> str:
     """What training leaves, by the spec and the data that is here unless said otherwise; returns the weights' hash."""
     path = fill(spec.trained_outputs[0], weights)
     used = {"teacher": spec.teacher and current_weights_sha(spec.teacher.cell)}
-    used["prior"] = (spec.prior and (begun := SceneRecord.read(spec.prior.record_file)) and begun.weights_sha) or None
+    for name, start in (("prior", spec.prior), ("pretraining", spec.pretraining)):
+        kind = SceneRecord if name == "prior" else PretrainingRecord
+        used[name] = (start and (begun := kind.read(start.record_file)) and begun.weights_sha) or None
     made = TrainReport(
         identities=trained_identities(spec),
         data_sha=read_facts(spec.clean).data_sha if spec.clean.is_file() else "",
@@ -64,6 +67,16 @@ def put_prior(spec: PriorSpec, weights: bytes = b"weights", **record: Any) -> st
     return sha
 
 
+def put_pretraining(spec: PretrainingSpec, weights: bytes = b"weights", **record: Any) -> str:
+    """All files of a pretraining; returns the hash of its weights."""
+    sha = sha256_file(fill(spec.outputs[0], weights))
+    made = PretrainingRecord.begun(spec).model_copy(update={"weights_sha": sha})
+    if spec.prior and (prior := SceneRecord.read(spec.prior.record_file)):
+        made.used = {"prior": prior.weights_sha}
+    write_json(spec.record_file, made.model_copy(update=record))
+    return sha
+
+
 def put_two_stage(spec: TwoStageSpec, **record: Any) -> None:
     """The record of a two-stage retrieval by the cells as they are."""
     write_json(spec.record_file, TwoStageRecord.begun(spec).model_copy(update=record))
@@ -95,6 +108,8 @@ class Processes:
                     put_evaluated(spec)
             case PriorSpec():
                 put_prior(spec, self.weights)
+            case PretrainingSpec():
+                put_pretraining(spec, self.weights)
             case TwoStageSpec():
                 put_two_stage(spec)
         return None

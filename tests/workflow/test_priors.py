@@ -19,7 +19,6 @@ from rsitr.methods.base import method
 from rsitr.methods.dual_encoder import backbone_arguments
 from rsitr.methods.vse import VSE, VSEConfig
 from rsitr.nn.backbones import ImageBackbone
-from rsitr.methods.pir_blocks import located
 
 
 class InstructedConfig(VSEConfig):
@@ -34,7 +33,7 @@ class Instructed(VSE):
 
     @staticmethod
     def make_backbone(config):
-        return ImageBackbone(**backbone_arguments(config) | {"weights": located(config.instruction_weights)})
+        return ImageBackbone(**backbone_arguments(config) | {"weights": config.instruction_weights})
 '''
 NAMES = ("all", "clean")
 

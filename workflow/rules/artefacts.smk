@@ -103,6 +103,54 @@ rule scenes_weights:
         "rsitr run scenes/{wildcards.place} > {log} 2>&1"
 
 
+rule pretraining:
+    input:
+        artefact_inputs("pretraining"),
+    output:
+        model=update("checkpoints/pretraining/{place}/model.safetensors"),
+        record=update("results/pretraining/{place}/pretraining.json"),
+    log:
+        "results/logs/pretraining/{place}.log",
+    benchmark:
+        "results/timing/pretraining/{place}.tsv"
+    wildcard_constraints:
+        place=GRAPH.pattern("pretraining"),
+    priority: EARLY
+    conda:
+        "../envs/rsitr.yaml"
+    threads: GRAPH.threads
+    resources:
+        mem_mb=GRAPH.memory,
+        cpu=GRAPH.threads,
+        gpu=int(gpus() > 0),
+    shell:
+        "rsitr run pretraining/{wildcards.place} > {log} 2>&1"
+
+
+# The weights of a pretraining whose record is current, where a cell needs them and they are not here.
+rule pretraining_weights:
+    input:
+        artefact_inputs("pretraining"),
+    output:
+        model=update("checkpoints/pretraining/{place}/model.safetensors"),
+    log:
+        "results/logs/pretraining/{place}-weights.log",
+    benchmark:
+        "results/timing/pretraining/{place}-weights.tsv"
+    wildcard_constraints:
+        place=GRAPH.pattern("pretraining", GRAPH.without_weights),
+    priority: EARLY
+    conda:
+        "../envs/rsitr.yaml"
+    threads: GRAPH.threads
+    resources:
+        mem_mb=GRAPH.memory,
+        cpu=GRAPH.threads,
+        gpu=int(gpus() > 0),
+    shell:
+        "rsitr run pretraining/{wildcards.place} > {log} 2>&1"
+
+
 rule two_stage:
     input:
         artefact_inputs("two_stage"),
@@ -150,7 +198,7 @@ rule study:
 
 rule cells:
     input:
-        GRAPH.records("cells", "scenes", "two_stage"),
+        GRAPH.records("cells", "scenes", "pretraining", "two_stage"),
 
 
 rule priors:

@@ -18,14 +18,14 @@ from rsitr.cli.dedup import dedup
 from rsitr.cli.peder import peder
 from rsitr.cli.pictures import attention, examples, locate
 from rsitr.errors import ParamsError
-from rsitr.params import load_params
+from rsitr.params import PRETRAINING, load_params, pretraining_of
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.rehearsal import MINUTES, figures, planned
 from rsitr.pipeline.rehearsal import rehearse as rehearsed
 from rsitr.pipeline.rehearsal import summary as rehearsal_summary
 from rsitr.pipeline.run import run as run_artefact
 from rsitr.pipeline.snakemake import snakemake
-from rsitr.pipeline.specs import artefacts, check_cell, find, prior_spec, spec_of
+from rsitr.pipeline.specs import artefacts, check_cell, find, pretraining_spec, prior_spec, spec_of
 from rsitr.pipeline.status import forget, status_of, summary
 from rsitr.records.cell import Spec
 from rsitr.records.certificates import Ledger
@@ -73,11 +73,12 @@ def run(
         str,
         typer.Argument(
             metavar="KIND/EXPERIMENT/...",
-            help="A folder below results: cells/demo/scenes-a/vse/0, scenes/demo/clean, two_stage/... or peder/...",
+            help="A folder below results: cells/demo/scenes-a/vse/0, scenes/demo/clean, pretraining/..., two_stage/... "
+            "or peder/...",
         ),
     ],
 ) -> None:
-    """Compute whatever of a cell, a prior, a two-stage retrieval or a study is not current, and write its record."""
+    """Compute whatever of a cell, a prior, a pretraining, a two-stage retrieval or a study is not current."""
     kind, _, rest = item.partition("/")
     if kind == Spec.kind:
         spec = _spec(rest)
@@ -133,7 +134,7 @@ def schemas() -> None:
 
 @app.command()
 def status(experiment: ExperimentArgument = None) -> None:
-    """Every cell, prior, two-stage retrieval and study: done, missing, skipped, failed, stale."""
+    """Every cell, prior, pretraining, two-stage retrieval and study: done, missing, skipped, failed, stale."""
     params, name = opened(experiment)
     rows = status_of(params, name)
     table = Table(Column("result", no_wrap=True), "state", "reason", title=summary(rows))
@@ -189,15 +190,26 @@ def retry(
 
 @app.command()
 def pretrain(
-    spec: Annotated[Path, typer.Argument(help="A YAML file (rsitr.pretraining.spec says what is in it).")],
+    spec: Annotated[
+        Path,
+        typer.Argument(
+            help="EXPERIMENT/NAME of a pretraining in params.yaml, or a YAML file (see rsitr.pretraining.spec)."
+        ),
+    ],
 ) -> None:
     """Pre-train a CLIP model on webdataset shards in one process; continues a run that was interrupted.
 
-    On several GPUs: torchrun --nproc-per-node N -m rsitr.pretraining SPEC
+    On several GPUs: torchrun --nproc-per-node N -m rsitr.pretraining FILE. Of a pretraining in params.yaml the file is
+    checkpoints/pretraining/EXPERIMENT/NAME/spec.yaml, and this command then records the result.
     """
     from rsitr.pretraining.loop import pretrain as train_clip
     from rsitr.pretraining.spec import load_spec
 
+    if not spec.exists() and (named := pretraining_of(f"{PRETRAINING}://{spec}")):
+        params, _ = opened(named.experiment)
+        found = pretraining_spec(params, named)
+        print(run_artefact(found).say(found))
+        return
     wanted = load_spec(spec)
     record = train_clip(wanted)
     left_out = ", ".join(f"{count} x {problem}" for problem, count in record.skipped.items())

@@ -85,6 +85,9 @@ class Dataset(ABC):
     """Synthetic numbers are labelled as such and never shown next to published ones."""
     packed: ClassVar[bool] = False
     """Archives go to ``parse`` as they are, because extracted they would be millions of small files."""
+    shards: ClassVar[tuple[str, ...]] = ()
+    """Patterns of the fetched files that are webdataset shards of the training split, which pretraining reads as they
+    are."""
 
     def prepare(self, root: Path) -> None:
         """Write the files of a generated dataset under ``root``; a fetched one has nothing to prepare."""

@@ -35,6 +35,7 @@ class RS5M(Dataset):
         "vision-language model for remote sensing', IEEE TGRS 62, 2024"
     )
     packed = True
+    shards = ("*-train-*.tar",)
     bundles = (
         Bundle(
             origin="official",

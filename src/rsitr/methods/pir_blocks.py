@@ -12,18 +12,7 @@ from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.features import state_sha
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.token_sequence import check_heads
-from rsitr.params import prior_of
-from rsitr.records.paths import Paths
 from rsitr.records.provenance import sha256_json
-
-
-def located(weights: str) -> str:
-    """A setting of weights as ``ImageBackbone`` takes it: ``scenes://EXPERIMENT/NAME`` becomes the prior's file.
-
-    Anything else is left as it is. Raises ``ParamsError`` for an address that names no prior.
-    """
-    prior = prior_of(weights)
-    return str(Paths.prior_weights(prior)) if prior else weights
 
 
 class Instructed(NamedTuple):
@@ -46,9 +35,8 @@ class InstructedBackbone(ImageBackbone):
 
     def __init__(self, *, instructor: dict[str, Any], **arguments: Any):
         super().__init__(**arguments)
-        weights = located(instructor["weights"])
         size = instructor.get("size") or self.pixels.size
-        encoder = ImageBackbone(**(instructor | {"weights": weights, "size": size}))
+        encoder = ImageBackbone(**(instructor | {"size": size}))
         # In a tuple, so that neither the optimiser nor the checkpoint finds it.
         self._instructor = (encoder.eval().requires_grad_(False),)
         self.instruction_width = int(encoder.model.head_hidden_size)

@@ -13,9 +13,10 @@ from rsitr.methods.clip import B32, CLIPTuningConfig, TrainedCLIP
 from rsitr.methods.vse import RANDAUGMENT
 from rsitr.nn.affiliation import affiliation_loss, class_numbers
 from rsitr.nn.clip_models import BuiltCLIP, create_clip
-from rsitr.nn.instructed_vit import Form, Instruction
 from rsitr.nn.losses import temperature_parameter
+from rsitr.params import PRETRAINING
 from rsitr.records.cell import Published
+from rsitr.records.pretraining import Form, Instruction
 
 TEMPERATURE = 0.07
 """Of the affiliation loss, initially (section V-C)."""
@@ -35,13 +36,16 @@ class PIRCLIPConfig(CLIPTuningConfig):
 
     model: str = "ViT-B-32"
     """Any model of open_clip with a ViT, or of ``rsitr.nn.clip_models``."""
-    weights: str = "checkpoints/pretraining/pir-clip/model.safetensors"
-    """What stage 1 (``rsitr pretrain``) wrote: path, mirror://path, package://name/path; ``none``: random. A
-    pretrained tag of open_clip is a plain CLIP, whose instruction starts at random or with its own weights."""
+    weights: str = "pretraining://paper/pir-clip"
+    """What stage 1 wrote: pretraining://EXPERIMENT/NAME, path, mirror://path, package://name/path; ``none``: random. A
+    pretrained tag of open_clip is a plain CLIP, whose instruction encoder starts with weights of its own."""
     spatial: bool = True
     """Whether an instruction weights the patches (Spatial-PAE in Table III); a plain CLIP without it."""
     instruction: Instruction = Instruction()
     """The instruction encoder, as it was in stage 1."""
+    instruction_weights: str = "scenes://paper/modified-resnet50-aid"
+    """What the instruction encoder started as, in stage 1 if there was one: scenes://EXPERIMENT/NAME, a file, or
+    ``none``: random."""
     belief: Form = "paper"
     """How beliefs weight the patches: as in the paper, or as in the authors' code."""
     affiliation: float = Field(1.0, ge=0)
@@ -64,10 +68,10 @@ class PIRCLIP(TrainedCLIP):
     """PIR-CLIP (J. Pan, M. Ma, Q. Ma, C. Bai, S. Chen, 'PIR', 2024), section IV-C3, Tables II and III.
 
     The instruction's token weights the patches (Eqs. 3, 5 and 6), joins them and is pooled (``InstructedViT``). Stage 1
-    is contrastive pre-training (``rsitr pretrain``); this is stage 2, vision instruction fine-tuning. Loss: Eq. 17, the
-    contrastive loss of Eq. 15 starting at the temperature of the weights, and the affiliation loss. ``released``
-    weights them as the public code does. ``freeze_backbone`` keeps the image tower fixed and computes its embeddings
-    once.
+    is contrastive pre-training (``pretrained`` in params.yaml); this is stage 2, vision instruction fine-tuning. Loss:
+    Eq. 17, the contrastive loss of Eq. 15 starting at the temperature of the weights, and the affiliation loss.
+    ``released`` weights patches as the public code does, in both stages. ``freeze_backbone`` keeps the image tower
+    fixed and computes its embeddings once.
 
     The ablations of Table III: ``no-affiliation`` is its +S-PAE. ``affiliation`` is +L_A, without an instruction; it
     begins at OpenAI's weights, as the row CLIP-baseline below which it stands: that row has the numbers of CLIP-FT in
@@ -80,7 +84,7 @@ class PIRCLIP(TrainedCLIP):
     classes: Tensor
     """[images]: the class number of each training image."""
     variants: ClassVar[dict[str, dict[str, Any]]] = {
-        "released": {"belief": "released"},
+        "released": {"belief": "released", "weights": "pretraining://paper/pir-clip-released"},
         "no-affiliation": {"affiliation": 0.0},
         "affiliation": {"spatial": False, "model": B32, "weights": "openai"},
         "ret-2": {},
@@ -98,13 +102,18 @@ class PIRCLIP(TrainedCLIP):
     def departures(self) -> list[str]:
         """From the paper, and for ``released`` from the authors' code."""
         config, released = self.config, self.config.belief == "released"
-        affiliated, untrained = released and config.affiliation > 0, config.instruction.weights == "none"
-        instructed = config.spatial
+        affiliated, untrained = released and config.affiliation > 0, config.instruction_weights == "none"
+        instructed, pretrained = config.spatial, config.weights.startswith(f"{PRETRAINING}://")
         found = {
             "an instruction encoder not trained on scenes, which says nearly the same of all images": instructed
             and untrained,
-            "a scene classifier trained here, not the authors'": instructed and not untrained,
+            "a scene classifier trained here, from random weights; the paper does not say from which": instructed
+            and not untrained,
             "stage 1 of this benchmark, not the authors' weights": instructed and config.weights != "none",
+            "stage 1 from random weights at the rate and decay that the authors' code has without a command; the paper "
+            "states neither": pretrained,
+            "stage 1 draws samples without replacement; the authors' code draws shards with it": pretrained,
+            "rate and decay of the command of the authors' code; section V-C has those of PIR-ITR": True,
             "random weights, without stage 1": config.weights == "none",
             "reconstructions of Eqs. 5 and 6, made from the prose and the authors' code": instructed and not released,
             "text-to-centre term over the captions of a centre; the authors' code has it row by row": affiliated,
@@ -124,7 +133,8 @@ class PIRCLIP(TrainedCLIP):
     def make_model(config: Any) -> BuiltCLIP:
         """A CLIP, with an instructed image tower unless the configuration leaves that out."""
         instruction = config.instruction if config.spatial else None
-        return create_clip(config.model, config.weights, instruction, config.belief, config.unmatched)
+        weights = config.instruction_weights
+        return create_clip(config.model, config.weights, instruction, weights, config.belief, config.unmatched)
 
     @classmethod
     def build(cls, config: Any, corpus: Corpus) -> Self:

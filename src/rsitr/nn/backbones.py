@@ -10,6 +10,7 @@ from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 
 from rsitr.errors import ParamsError, WeightsMismatch
+from rsitr.nn import modified_resnet
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.weights import load_weights, require_hub, resolve
 
@@ -17,7 +18,7 @@ HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetens
 
 
 class ImageBackbone(nn.Module):
-    """Any timm image model without its classifier.
+    """Any timm image model without its classifier, or the ``modified_resnet`` of CLIP.
 
     ``weights`` is ``none`` (random), ``timm`` (the pretrained weights timm names, from the hub), or a location that
     ``rsitr.nn.weights.resolve`` understands.
@@ -33,8 +34,8 @@ class ImageBackbone(nn.Module):
         options: dict[str, Any] | None = None,
     ):
         super().__init__()
-        if not timm.is_model(name):
-            raise ParamsError(f"unknown image backbone {name!r}: see timm.list_models()")
+        if name != modified_resnet.NAME and not timm.is_model(name):
+            raise ParamsError(f"unknown image backbone {name!r}: {modified_resnet.NAME}, or see timm.list_models()")
         # Convolutions are fast in channels last, on GPUs and on CPUs (a MobileNetV2 with 'same' padding: 3 to 6 times).
         self.model: Any = _create(name, weights, size, options or {}).to(memory_format=torch.channels_last)
         facts = resolve_model_data_config(self.model)
@@ -69,9 +70,13 @@ def _create(name: str, weights: str, size: int, options: dict[str, Any]) -> Any:
             ) from None
         whole.reset_classifier(0)
         return whole
-    model: Any = timm.create_model(name, pretrained=False, num_classes=0, **options)
+    model: Any
+    if name == modified_resnet.NAME:
+        model = modified_resnet.ModifiedResNet(size, **options)
+    else:
+        model = timm.create_model(name, pretrained=False, num_classes=0, **options)
     if weights != "none":
-        classifier = model.default_cfg.get("classifier", ())
+        classifier = model.pretrained_cfg.get("classifier", ())
         load_weights(
             model, resolve(weights), ignore=(classifier,) if isinstance(classifier, str) else tuple(classifier)
         )

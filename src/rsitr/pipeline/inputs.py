@@ -12,7 +12,7 @@ from typing import Any
 from rsitr.datasets.protocols import get_protocol
 from rsitr.errors import ParamsError
 from rsitr.methods.catalog import schemas
-from rsitr.params import INSTRUCTION, CellId, Params, PriorId, prior_of
+from rsitr.params import INSTRUCTION, CellId, Params, PriorId, pretraining_of, prior_of
 from rsitr.records.paths import Paths
 from rsitr.records.study import CLIP_ONLY, TWO_ENCODERS
 
@@ -102,9 +102,34 @@ def prior(params: Params, cell: CellId) -> PriorId | None:
     return found
 
 
+def pretraining(params: Params, cell: CellId) -> PriorId | None:
+    """The pretraining that a cell starts from, if any; raises ``ParamsError`` for an unknown one."""
+    (weights,) = setting(params, cell, "weights")
+    found = pretraining_of(weights) if isinstance(weights, str) else None
+    if found:
+        params.pretraining(found)
+    return found
+
+
+def pretrainings(params: Params, experiment: str) -> list[PriorId]:
+    """Every pretraining of an experiment, and those of others that its cells start from."""
+    own = (PriorId(experiment, name) for name in params[experiment].pretrained)
+    used = (pretraining(params, cell) for cell in params.cells(experiment))
+    return list(dict.fromkeys([*own, *(found for found in used if found)]))
+
+
+def prior_of_pretraining(params: Params, wanted: PriorId) -> PriorId | None:
+    """The prior that the instruction encoder of a pretraining starts as, if any."""
+    found = prior_of(str(params.pretraining(wanted).settings.get(INSTRUCTION, "")))
+    if found:
+        params.prior(found)
+    return found
+
+
 def priors(params: Params, experiment: str) -> list[PriorId]:
-    """Every prior of an experiment, and those of others that its cells use."""
-    used = (prior(params, cell) for cell in params.cells(experiment))
+    """Every prior of an experiment, and those of others that its cells and pretrainings use."""
+    used = [prior(params, cell) for cell in params.cells(experiment)]
+    used += [prior_of_pretraining(params, each) for each in pretrainings(params, experiment)]
     return list(dict.fromkeys([*params.priors(experiment), *(found for found in used if found)]))
 
 

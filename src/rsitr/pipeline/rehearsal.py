@@ -32,6 +32,7 @@ from rsitr.records.artefact import ArtefactSpec, Outcome
 from rsitr.records.cell import Spec
 from rsitr.records.files import read_json, write_json
 from rsitr.records.identity import code_sha
+from rsitr.records.pretraining import PretrainingSpec
 from rsitr.records.prior import PriorSpec
 from rsitr.records.provenance import sha256_json
 from rsitr.records.rehearsal import Rehearsed
@@ -55,8 +56,9 @@ def planned(params: Params, experiment: str, only: Collection[str] = ()) -> list
     found = list(configurations(params, experiment).values())
     if unknown := set(only) - {spec.item for spec in found}:
         raise ParamsError(
-            f"{', '.join(sorted(unknown))} is not a configuration of {experiment}: name a cell, a prior, a two-stage "
-            "retrieval or a study by its kind, its place and its first seed, as `rsitr status` lists them"
+            f"{', '.join(sorted(unknown))} is not a configuration of {experiment}: name a cell, a prior, a "
+            "pretraining, a two-stage retrieval or a study by its kind, its place and its first seed, as `rsitr "
+            "status` lists them"
         )
     times: Counter[Any] = Counter()
     rank: dict[str, tuple[int, int, bool]] = {}
@@ -182,8 +184,14 @@ def estimate(spec: ArtefactSpec, found: Rehearsed) -> Estimate | None:
     On this CPU, without the time of reading images, choosing the epoch and evaluation. None without training, or for a
     dataset of a size that is not known here.
     """
-    names = spec.prior.datasets if isinstance(spec, PriorSpec) else [spec.dataset] if isinstance(spec, Spec) else []
-    sizes = [TRAIN_IMAGES.get(name) for name in names]
+    sizes: list[int | None] = []
+    match spec:
+        case PriorSpec():
+            sizes = [TRAIN_IMAGES.get(name) for name in spec.prior.datasets]
+        case Spec():
+            sizes = [TRAIN_IMAGES.get(spec.dataset)]
+        case PretrainingSpec():
+            sizes = [spec.settings.samples_per_epoch or TRAIN_IMAGES.get(spec.dataset)]
     if not found.course or not found.step_seconds or not found.batch or None in sizes:
         return None
     samples = sum(filter(None, sizes)) * (CAPTIONS if found.course.samples == "captions" else 1)

@@ -32,12 +32,13 @@ from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec
 from rsitr.records.files import write_text
 from rsitr.records.paths import Paths
+from rsitr.records.pretraining import PretrainingSpec
 from rsitr.records.prior import PriorSpec
 from rsitr.records.provenance import sha256_json
 from rsitr.records.study import StudySpec
 from rsitr.records.two_stage import TwoStageSpec
 from rsitr.stages.entries import entries
-from rsitr.stages.small import Killed, short_cell, short_prior
+from rsitr.stages.small import Killed, short_cell, short_pretraining, short_prior
 
 KILLED_AT = 3
 """The step of a training that does not come back from its first run."""
@@ -90,7 +91,10 @@ class Replayer:
         if spec.item not in self.traces:
             for other in spec.rests_on.values():
                 self.trace(other)
-            kinds = {Spec: self._cell, PriorSpec: self._prior, TwoStageSpec: self._two_stage, StudySpec: self._study}
+            kinds = {
+                **{Spec: self._cell, PriorSpec: self._prior, PretrainingSpec: self._pretraining},
+                **{TwoStageSpec: self._two_stage, StudySpec: self._study},
+            }
             self.traces[spec.item] = kinds[type(spec)](spec)  # type: ignore[operator]
         return self.traces[spec.item]
 
@@ -113,6 +117,26 @@ class Replayer:
             record = _twice(lambda: train.train(spec))
         trace += [("status", record.outcome.status), ("accuracy", repr(record.accuracy)), ("loss", repr(record.loss))]
         return [*trace, ("weights", _state(load_file(Paths.prior_weights(spec.id))))]
+
+    def _pretraining(self, whole: PretrainingSpec) -> Trace:
+        from safetensors.numpy import load_file
+
+        from rsitr.pretraining import loop
+        from rsitr.pretraining.run import run
+        from rsitr.stages import course
+
+        spec = short_pretraining(whole)
+        self.data.shards(spec)
+        (weights,) = spec.trained_outputs
+        spoil(weights.parent)
+        trace: Trace = [("settings", _json(whole.settings.model_dump(mode="json")))]
+        for total in (7, 400):
+            factors = (course.cosine(step, total, whole.settings.warmup) for step in range(total))
+            trace.append(("course", _hexed(factors)))
+        with _recorded(loop.Pretrainer, trace):
+            record = _twice(lambda: run(spec))
+        trace += [("status", record.outcome.status), ("loss", repr(record.loss))]
+        return [*trace, ("weights", _state(load_file(weights)))]
 
     def _cell(self, whole: Spec) -> Trace:
         spec = short_cell(whole)

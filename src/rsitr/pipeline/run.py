@@ -17,6 +17,7 @@ from rsitr.pipeline.specs import check_cell, spec_of
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec, Outcome
 from rsitr.records.cell import Record, Spec, TrainReport, read_report, trained_identities, write_history
 from rsitr.records.files import as_json, replacing, set_aside, write_csv, write_json, write_text
+from rsitr.records.pretraining import PretrainingRecord, PretrainingSpec
 from rsitr.records.prior import PriorSpec, SceneRecord
 from rsitr.records.provenance import library_versions, sha256_file
 from rsitr.records.study import Study, StudySpec
@@ -111,7 +112,7 @@ def finished(spec: ArtefactSpec, present: Present) -> bool:
     record = present.record(spec)
     if record is None or record.outcome.status != "ok" or not present.current(spec):
         return False
-    if isinstance(spec, PriorSpec) and not _intact(spec.outputs[0], record.weights_sha):
+    if isinstance(spec, PriorSpec | PretrainingSpec) and not _intact(spec.outputs[0], record.weights_sha):
         return False
     return all(map(Path.is_file, spec.scored_outputs if isinstance(spec, Spec) else spec.outputs))
 
@@ -146,13 +147,11 @@ def _check_prerequisites(spec: ArtefactSpec) -> None:
     for other in spec.rests_on.values():
         found = read_report(other.cell) if isinstance(spec, Spec) and isinstance(other, Spec) else read(other)
         if found is None:
-            raise RsitrError(
-                f"{spec.path} rests on {other.item}, which has not been computed: run `rsitr run {other.item}`"
-            )
+            raise RsitrError(f"{spec.path} rests on {other.item}, which has not been computed: run `{other.command}`")
         kept = read_report(other.cell) if isinstance(other, Spec) else found
         weights = other.outputs[0]
         if kept and kept.outcome.status == "ok" and weights.is_file() and not _intact(weights, kept.weights_sha):
-            raise RsitrError(f"{spec.path} rests on the checkpoint of {other.item}: run `rsitr run {other.item}` first")
+            raise RsitrError(f"{spec.path} rests on the checkpoint of {other.item}: run `{other.command}` first")
 
 
 def checkpoint_of(spec: Spec) -> TrainReport:
@@ -202,6 +201,9 @@ def _record_kill(spec: ArtefactSpec, outcome: Outcome) -> None:
             record = SceneRecord.begun(spec)
             _write_no_weights(spec.outputs[0], prior=spec.id.path)
             write_csv(spec.outputs[1], ("dataset", "image", "class", "reason"), ())
+        case PretrainingSpec():
+            record = PretrainingRecord.begun(spec)
+            _write_no_weights(spec.outputs[0], pretraining=spec.place)
         case TwoStageSpec():
             record = TwoStageRecord.begun(spec)
         case StudySpec():

@@ -5,15 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from typing import Any, TypeVar
 
+from pydantic import ValidationError
+
 from rsitr.datasets import get_dataset
+from rsitr.errors import ParamsError
 from rsitr.methods.catalog import check, schemas
-from rsitr.params import CellId, Params, PriorId, parse_params
+from rsitr.params import INSTRUCTION, CellId, Params, PriorId, parse_params
 from rsitr.pipeline.inputs import (
     check_split,
     check_two_stages,
+    pretraining,
+    pretrainings,
     prior,
+    prior_of_pretraining,
     priors,
     query,
+    setting,
     study_cells,
     study_partner,
     teacher,
@@ -21,6 +28,8 @@ from rsitr.pipeline.inputs import (
 from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec
 from rsitr.records.identity import LOCK, installed, locked
+from rsitr.records.paths import Paths
+from rsitr.records.pretraining import Instruction, PretrainingSpec, PretrainSettings
 from rsitr.records.prior import PriorSpec
 from rsitr.records.study import StudySpec
 from rsitr.records.two_stage import TwoStageSpec
@@ -37,6 +46,11 @@ def open_params(config: dict[str, Any]) -> Params:
     for cell in cells:
         check_split(params, cell)
         teacher(params, cell)
+        if started_from := pretraining(params, cell):
+            check_start(params, cell, pretrain_settings(params, started_from))
+    for wanted in pretrainings(params, params.experiment):
+        pretrain_settings(params, wanted)
+        get_dataset(params.pretraining(wanted).dataset)
     # Raises for one without a file here.
     named = [name for each in map(params.prior, priors(params, params.experiment)) for name in each.named]
     for dataset in dict.fromkeys([*params[params.experiment].sources, *named]):
@@ -59,7 +73,7 @@ def _spec_of(params: Params, cell: CellId) -> Spec:
     clean = params.clean(cell)
     fields = schemas()[cell.method_name]["schema"].get("properties", {})
     settings = params.overlay(cell, fields)
-    taught_by, begun_as = teacher(params, cell), prior(params, cell)
+    taught_by, begun_as, started_from = teacher(params, cell), prior(params, cell), pretraining(params, cell)
     spec = Spec(
         **cell._asdict() | clean._asdict(),
         settings=settings,
@@ -69,6 +83,7 @@ def _spec_of(params: Params, cell: CellId) -> Spec:
         code={},
         teacher=spec_of(params, taught_by) if taught_by else None,
         prior=prior_spec(params, begun_as) if begun_as else None,
+        pretraining=pretraining_spec(params, started_from) if started_from else None,
     )
     return _coded(spec)
 
@@ -91,6 +106,53 @@ def prior_spec(params: Params, wanted: PriorId) -> PriorSpec:
     return _coded(PriorSpec(**wanted._asdict(), prior=params.prior(wanted), threads=threads, code={}))
 
 
+def pretraining_spec(params: Params, wanted: PriorId) -> PretrainingSpec:
+    """What a pretraining is expected to be."""
+    return params.once(("pretraining", wanted), lambda: _pretraining_spec(params, wanted))
+
+
+def _pretraining_spec(params: Params, wanted: PriorId) -> PretrainingSpec:
+    dataset, begun_as = params.pretraining(wanted).dataset, prior_of_pretraining(params, wanted)
+    spec = PretrainingSpec(
+        **wanted._asdict(),
+        dataset=dataset,
+        shards=tuple(str(Paths.raw(dataset) / pattern) for pattern in get_dataset(dataset).shards),
+        settings=pretrain_settings(params, wanted),
+        prior=prior_spec(params, begun_as) if begun_as else None,
+        threads=params[wanted.experiment].threads,
+        code={},
+    )
+    return _coded(spec)
+
+
+def pretrain_settings(params: Params, wanted: PriorId) -> PretrainSettings:
+    """The typed settings of a pretraining; raises ``ParamsError`` that names each wrong field."""
+    try:
+        return PretrainSettings.model_validate(params.pretraining(wanted).settings)
+    except ValidationError as error:
+        place = f"experiments.{wanted.experiment}.pretrained.{wanted.name}.settings"
+        lines = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
+        raise ParamsError(f"{place} is not valid: {lines}") from None
+
+
+def check_start(params: Params, cell: CellId, start: PretrainSettings) -> None:
+    """Raise ``ParamsError`` unless the model of a cell is the one of the pretraining that it starts from."""
+    model, instruction, weights, belief, spatial = setting(
+        params, cell, "model", "instruction", INSTRUCTION, "belief", "spatial"
+    )
+    ours: dict[str, Any] = {"model": model, "instruction": None}
+    theirs: dict[str, Any] = {"model": start.model, "instruction": start.instruction}
+    if spatial and instruction is not None:
+        ours |= {"instruction": Instruction.model_validate(instruction), INSTRUCTION: weights, "belief": belief}
+        theirs |= {INSTRUCTION: start.instruction_weights, "belief": start.belief}
+    if other := [f"{name} {ours[name]}, not {theirs[name]}" for name in ours if ours[name] != theirs[name]]:
+        (weights,) = setting(params, cell, "weights")
+        raise ParamsError(
+            f"{cell.path} starts from {weights}, which is another model than its own ({'; '.join(other)}): state the "
+            "same settings of both, or name other weights"
+        )
+
+
 def two_stage_specs(params: Params, experiment: str) -> list[TwoStageSpec]:
     """What the two-stage retrievals of an experiment are expected to be."""
     found = []
@@ -111,6 +173,7 @@ def study_spec(params: Params, cell: CellId) -> StudySpec:
 def artefacts(params: Params, experiment: str) -> Iterator[ArtefactSpec]:
     """Every artefact of an experiment, each after those that it rests on."""
     yield from (prior_spec(params, wanted) for wanted in priors(params, experiment))
+    yield from (pretraining_spec(params, wanted) for wanted in pretrainings(params, experiment))
     # Teachers first.
     cells = [spec_of(params, cell) for cell in params.cells(experiment)]
     yield from sorted(cells, key=lambda spec: spec.teacher is not None)

@@ -23,9 +23,12 @@ from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec
 from rsitr.records.identity import code_sha
 from rsitr.records.paths import Paths
+from rsitr.records.pretraining import PretrainingSpec
 from rsitr.records.prior import PriorSpec
 from rsitr.tables.declared import Declared, registry
 
+TRAINED = Spec | PriorSpec | PretrainingSpec
+"""What leaves weights."""
 NOTHING = "(?!)"
 """A pattern that no wildcard matches."""
 
@@ -65,7 +68,7 @@ class Graph:
         return {
             item: absent
             for item, spec in self.outdated.items()
-            if not isinstance(spec, Spec | PriorSpec) and (absent := self._absent(spec))
+            if not isinstance(spec, TRAINED) and (absent := self._absent(spec))
         }
 
     def _absent(self, spec: ArtefactSpec) -> list[str]:
@@ -81,9 +84,9 @@ class Graph:
 
     @cached_property
     def without_weights(self) -> list[str]:
-        """Cells and priors with a current record whose weights are not here, or of a cell how they were trained."""
+        """What has a current record and its weights are not here, or of a cell how they were trained."""
         current = (spec for item, spec in self.specs.items() if item not in self.outdated)
-        trained = (spec for spec in current if isinstance(spec, Spec | PriorSpec))
+        trained = (spec for spec in current if isinstance(spec, TRAINED))
         return [spec.item for spec in trained if not all(map(Path.is_file, spec.trained_outputs))]
 
     @property
@@ -146,12 +149,15 @@ class Graph:
             found += other.trained_outputs if isinstance(spec, Spec) else [*other.trained_outputs, other.record_file]
         for cell in [spec, *others] if isinstance(spec, Spec) else others:
             found += self._read_by(cell)
+        if isinstance(spec, PretrainingSpec) and spec.prior:
+            found += [*spec.prior.trained_outputs, spec.prior.record_file]
         return _names(found)
 
     def _read_by(self, cell: Spec) -> list[Path]:
-        """What a cell reads besides tables and a teacher: what was made from captions, and a prior."""
-        prior = [*cell.prior.trained_outputs, cell.prior.record_file] if cell.prior else []
-        return [*caption_files(self.params, cell.cell), *prior]
+        """What a cell reads besides tables and a teacher: what was made from captions, a prior and a pretraining."""
+        started = [each for each in (cell.prior, cell.pretraining) if each]
+        weights = [path for each in started for path in (*each.trained_outputs, each.record_file)]
+        return [*caption_files(self.params, cell.cell), *weights]
 
     @cached_property
     def forced(self) -> list[str]:

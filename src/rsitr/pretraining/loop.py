@@ -71,7 +71,7 @@ class Pretrainer:
         if len(index) < spec.batch_size:
             raise DatasetError(f"the shards hold {len(index)} samples, fewer than batch_size {spec.batch_size}")
         with seeded(derive(spec.seed, "init")):
-            built = create_clip(spec.model, spec.weights, spec.instruction, spec.belief)
+            built = create_clip(spec.model, spec.weights, spec.instruction, spec.instruction_weights, spec.belief)
         self.model = built.model.to(ranks.device)
         self.model.set_grad_checkpointing(spec.grad_checkpointing)
         self.samples = ShardSamples(index, built.pixels, spec.crop, built.tokenizer, spec.seed)
@@ -200,13 +200,14 @@ class Pretrainer:
             self.record.peak_memory_mib["gpu"] = round(torch.cuda.max_memory_allocated() / 2**20)
 
 
-def pretrain(spec: PretrainSpec) -> PretrainRecord:
+def pretrain(spec: PretrainSpec, device: str | None = None) -> PretrainRecord:
     """Pre-train, and write ``model.safetensors``, ``loss.csv`` and ``pretrain.json`` to ``spec.out``.
 
-    Under torchrun every process calls this. Errors are recorded and raised again. A successful run is not repeated
-    unless code, shards or spec have changed.
+    On ``device``, or where none is named on the GPU that torchrun's numbers give this process. Under torchrun every
+    process calls this. Errors are recorded and raised again. A successful run is not repeated unless code, shards or
+    spec have changed.
     """
-    with joined() as ranks:
+    with joined(device) as ranks:
         record, trainer = PretrainRecord(config=spec.model_dump(mode="json"), processes=ranks.world), None
         record.training_sha, record.code_sha = sha256_json(spec.training), code_sha((__name__,))
         record.machine, record.versions = machine(ranks.device), library_versions()

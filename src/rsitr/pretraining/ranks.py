@@ -65,12 +65,15 @@ class _Gather(torch.autograd.Function):
 
 
 @contextmanager
-def joined() -> Iterator[Ranks]:
-    """Join the processes that torchrun has started: gloo on CPUs, nccl on GPUs, one GPU per process."""
+def joined(device: str | None = None) -> Iterator[Ranks]:
+    """Join the processes that torchrun has started: gloo on CPUs, nccl on GPUs, one GPU per process.
+
+    ``device`` takes the place of the GPU of a process's own.
+    """
     world, rank = int(os.environ.get("WORLD_SIZE", "1")), int(os.environ.get("RANK", "0"))
-    device = "cpu"
-    if torch.cuda.is_available():
-        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    if device is None:
+        device = f"cuda:{os.environ.get('LOCAL_RANK', '0')}" if torch.cuda.is_available() else "cpu"
+    if device != "cpu":
         torch.cuda.set_device(device)
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         torch.use_deterministic_algorithms(True, warn_only=True)

@@ -9,48 +9,17 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rsitr.errors import DatasetError, ParamsError
-from rsitr.nn.instructed_vit import Form, Instruction
 from rsitr.records.artefact import Outcome
+from rsitr.records.pretraining import PretrainSettings
 
 
-class PretrainSpec(BaseModel):
-    """A run of pre-training. Defaults: stage 1 of PIR-CLIP (J. Pan et al., 'PIR', 2024, section V-C)."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
+class PretrainSpec(PretrainSettings):
+    """A run of pre-training: its settings, from what and to where."""
 
     shards: tuple[str, ...] = Field(min_length=1)
-    """Files or patterns such as ``data/rs5m/train/*.tar``, from the folder in which the run starts."""
+    """Files or patterns such as ``data/raw/rs5m/*-train-*.tar``, from the folder in which the run starts."""
     out: Path
     """Folder of ``model.safetensors``, ``pretrain.json``, ``loss.csv`` and, while training, ``resume.pt``."""
-    model: str = "ViT-B-32"
-    """Any model of open_clip, or of ``OWN`` in ``rsitr.nn.clip_models``."""
-    weights: str = "none"
-    """Where training starts: a tag of open_clip, ``none``, or a file: path, mirror://path, package://name/path."""
-    instruction: Instruction | None = None
-    """Of PIR-CLIP's instructed image tower; none for a plain CLIP."""
-    belief: Form = "paper"
-    """How an instruction's beliefs weight the patches: as in the paper, or as in the authors' code."""
-    epochs: int = Field(20, ge=1)
-    samples_per_epoch: int | None = Field(None, ge=2)
-    """None for one pass over the shards; PIR-CLIP counts 1,000,000."""
-    batch_size: int = Field(256, ge=2)
-    """Of all processes together."""
-    learning_rate: float = Field(5e-4, gt=0)
-    betas: tuple[float, float] = (0.9, 0.98)
-    weight_decay: float = Field(0.2, ge=0)
-    """Of matrices; biases, gains and the temperature have none."""
-    warmup: float = Field(0.1, ge=0, lt=1)
-    """Share of all steps during which the rate rises linearly from zero; it then falls to zero as a cosine."""
-    clip_norm: float = Field(1.0, gt=0)
-    crop: tuple[float, float] = (0.9, 1.0)
-    """Share of the image's area that the random resized crop takes."""
-    bf16: bool = True
-    """Compute in bfloat16 on a GPU."""
-    grad_checkpointing: bool = False
-    """Compute activations again in the backward pass instead of keeping them: less memory, a third more work."""
-    seed: int = 0
-    workers: int = Field(2, ge=0)
-    """Processes that read and decode, per training process. It does not affect results."""
 
     @property
     def training(self) -> dict[str, Any]:

@@ -1,8 +1,8 @@
 """Artefacts: what is computed once, kept with a record, and trusted as long as the record is current.
 
-A trained and evaluated cell, a prior, a two-stage retrieval and the study of a CLIP are all one thing: a specification
-of what is expected, a process that computes it, and a record of what was computed, from what, by which code. This
-module says what the four have in common.
+A trained and evaluated cell, a prior, a pretraining, a two-stage retrieval and the study of a CLIP are all one thing: a
+specification of what is expected, a process that computes it, and a record of what was computed, from what, by which
+code. This module says what the five have in common.
 """
 
 from __future__ import annotations
@@ -77,6 +77,11 @@ class ArtefactSpec(BaseModel):
     def item(self) -> str:
         """Folder of the record below ``results``: what it is among all artefacts."""
         return f"{self.kind}/{self.place}"
+
+    @property
+    def command(self) -> str:
+        """What computes it."""
+        return f"rsitr run {self.item}"
 
     @property
     @abstractmethod

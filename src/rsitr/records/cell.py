@@ -12,6 +12,7 @@ from rsitr.params import OFFICIAL, CellId, CleanId
 from rsitr.records.artefact import PARAMETERS, ArtefactRecord, ArtefactSpec, Outcome
 from rsitr.records.files import read_json, write_csv
 from rsitr.records.paths import Paths
+from rsitr.records.pretraining import PretrainingSpec
 from rsitr.records.prior import PriorSpec
 
 TRAINED, SCORED = "trained", "scored"
@@ -41,6 +42,8 @@ class Spec(ArtefactSpec):
     """The cell whose scores this one learns from."""
     prior: PriorSpec | None = None
     """The scene classifier whose backbone this cell takes."""
+    pretraining: PretrainingSpec | None = None
+    """The CLIP that this cell starts from."""
 
     @property
     def cell(self) -> CellId:
@@ -79,7 +82,7 @@ class Spec(ArtefactSpec):
 
     @property
     def facts(self) -> Any:
-        """Its settings, and those of the teacher and the prior."""
+        """Its settings, and those of what it rests on."""
         return [
             self.method,
             self.settings,
@@ -89,6 +92,7 @@ class Spec(ArtefactSpec):
             self.packages,
             self.teacher.facts if self.teacher else None,
             self.prior.facts if self.prior else None,
+            *([self.pretraining.facts] if self.pretraining else []),
         ]
 
     @property
@@ -118,8 +122,12 @@ class Spec(ArtefactSpec):
 
     @property
     def rests_on(self) -> dict[str, ArtefactSpec]:
-        """The teacher and the prior, where there are any."""
-        found: dict[str, ArtefactSpec | None] = {"teacher": self.teacher, "prior": self.prior}
+        """The teacher, the prior and the pretraining, where there are any."""
+        found: dict[str, ArtefactSpec | None] = {
+            "teacher": self.teacher,
+            "prior": self.prior,
+            "pretraining": self.pretraining,
+        }
         return {name: spec for name, spec in found.items() if spec}
 
 
@@ -167,7 +175,7 @@ class TrainReport(BaseModel):
     data_sha: str = ""
     weights_sha: str = ""
     used: dict[str, str] = {}
-    """SHA-256 of the weights of the teacher and of the prior."""
+    """SHA-256 of the weights of the teacher, the prior and the pretraining."""
     machine: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     peak_memory_mib: dict[str, int] = {}

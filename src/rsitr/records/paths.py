@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rsitr.params import SCENES, CellId, CleanId, PriorId, TwoStageId
+from rsitr.params import PRETRAINING, SCENES, CellId, CleanId, PriorId, TwoStageId
 
 
 class Paths:
@@ -30,6 +30,11 @@ class Paths:
     def prior(prior: PriorId) -> Path:
         """Folder of ``scenes.json`` and ``left_out.csv``."""
         return Path("results", SCENES, prior.path)
+
+    @staticmethod
+    def pretrained_weights(wanted: PriorId) -> Path:
+        """A pretrained CLIP; next to it are how its training went and, during training, ``resume.pt``."""
+        return Path("checkpoints", PRETRAINING, wanted.path, "model.safetensors")
 
     @staticmethod
     def two_stage(wanted: TwoStageId) -> Path:

@@ -17,13 +17,15 @@ from rsitr.records.cell import Spec
 from rsitr.records.code import Sources
 from rsitr.records.files import read_json
 from rsitr.records.identity import LOCK, PACKAGES, installed, locked
+from rsitr.records.pretraining import PretrainingSpec
 from rsitr.records.prior import PriorSpec
 from rsitr.records.study import StudySpec
 from rsitr.records.two_stage import TwoStageSpec
 from rsitr.stages.entries import code_of
 from rsitr.stages.warm import die_with_parent
 
-SPECS: dict[str, type[ArtefactSpec]] = {kind.kind: kind for kind in (Spec, PriorSpec, TwoStageSpec, StudySpec)}
+KINDS: tuple[type[ArtefactSpec], ...] = (Spec, PriorSpec, PretrainingSpec, TwoStageSpec, StudySpec)
+SPECS = {kind.kind: kind for kind in KINDS}
 MMAP_THRESHOLD, THRIFTY = -3, 8 * 2**20
 """Of mallopt: blocks above this size go back to the system at once. Blocks of scores have 16 MiB, and the C library of
 Linux keeps such blocks in a heap full of holes (2.5 GiB at 100,000 images and 500,000 captions, measured)."""
@@ -98,6 +100,10 @@ def compute(spec: ArtefactSpec, stages: list[str]) -> None:
             from rsitr.stages.prior import train as train_prior
 
             train_prior(spec, check.again)
+        case PretrainingSpec():
+            from rsitr.pretraining.run import run as pretrain
+
+            pretrain(spec, check.again)
         case TwoStageSpec():
             from rsitr.stages.two_stage import run
 

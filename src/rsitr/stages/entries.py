@@ -10,6 +10,7 @@ from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import SCORED, TRAINED, Spec
 from rsitr.records.code import Sources
 from rsitr.records.identity import LOCK, code_sha
+from rsitr.records.pretraining import PretrainingSpec
 from rsitr.records.prior import PriorSpec
 from rsitr.records.study import StudySpec
 from rsitr.records.two_stage import TwoStageSpec
@@ -27,6 +28,7 @@ PRIOR = (
     *("rsitr.dedup.prior_images.select", "rsitr.stages.setup.prepare"),
     *("rsitr.stages.prior.SceneTrainer", "rsitr.stages.prior.class_accuracies"),
 )
+PRETRAINING = ("rsitr.pretraining.run.trained",)
 TWO_STAGE = (
     *("rsitr.stages.two_stage.ready", "rsitr.stages.two_stage.same_texts", "rsitr.stages.two_stage.filter_scores"),
     *("rsitr.stages.two_stage.own_filter", "rsitr.stages.two_stage.unrecorded"),
@@ -48,6 +50,8 @@ def entries(spec: ArtefactSpec) -> dict[str, list[str]]:
             return {TRAINED: [*TRAIN, *own, *taught, *keywords], SCORED: [*SCORE, *own, *keywords]}
         case PriorSpec():
             return {"code": [*PRIOR]}
+        case PretrainingSpec():
+            return {"code": [*PRETRAINING]}
         case TwoStageSpec():
             return {"code": [*TWO_STAGE, *_classes([spec.scorer.method, spec.filter.method])]}
         case StudySpec():

@@ -10,7 +10,7 @@ import hashlib
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -18,16 +18,16 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from rsitr.errors import RecordError
 from rsitr.methods.base import TrainingConfig
-from rsitr.nn.clip_models import create_clip
-from rsitr.nn.seeds import seeded
+from rsitr.pretraining import loop
+from rsitr.pretraining.run import run as pretrain
 from rsitr.records.artefact import ArtefactSpec, Outcome
 from rsitr.records.cell import Spec
-from rsitr.records.files import read_json, replacing, write_json
+from rsitr.records.files import read_json, write_json
+from rsitr.records.pretraining import PretrainingSpec
 from rsitr.records.prior import PriorSpec
 from rsitr.records.provenance import peak_memory_mib
 from rsitr.records.rehearsal import Course, Rehearsed
@@ -37,7 +37,7 @@ from rsitr.stages import clip_study, evaluate, prior, train, two_stage
 from rsitr.stages.__main__ import SPECS
 from rsitr.stages.drawn import DrawnData, words
 from rsitr.stages.setup import configuration
-from rsitr.stages.small import Killed, Size, short_cell, short_prior
+from rsitr.stages.small import Killed, Size, short_cell, short_pretraining, short_prior
 from rsitr.stages.stand_ins import StandIns, standing_in
 from rsitr.stages.warm import die_with_parent
 
@@ -45,8 +45,6 @@ STEPS = 2
 """An epoch."""
 SIZE = Size(batch=4, selecting=8, decay=False)
 SHORTLISTS = (3, 8)
-PRETRAINED_HERE = "checkpoints/pretraining/"
-"""Where ``rsitr pretrain`` writes."""
 
 
 class Interrupted:
@@ -72,7 +70,8 @@ class Interrupted:
 
     @contextmanager
     def _patched(self) -> Iterator[None]:
-        order, write = self.module.sample_order, self.module.write_state
+        order: Any = getattr(self.module, "sample_order", None)  # a pretraining states how many samples it draws
+        write = self.module.write_state
         step, restore = self.trainer.train_step, self.trainer.restore
 
         def few(*arguments: Any) -> list[np.ndarray]:
@@ -96,7 +95,7 @@ class Interrupted:
             return found
 
         with (
-            patch.object(self.module, "sample_order", few),
+            patch.object(self.module, "sample_order", few) if order else nullcontext(),
             patch.object(self.trainer, "train_step", timed),
             patch.object(self.trainer, "restore", continued),
         ):
@@ -158,7 +157,10 @@ class Rehearsal:
                     reason = f"its {name} {other.item}: {needed.reason}"
                     found.outcome = needed.model_copy(update={"reason": reason})
                     return found
-            kinds = {Spec: self._cell, PriorSpec: self._prior, TwoStageSpec: self._two_stage, StudySpec: self._study}
+            kinds = {
+                **{Spec: self._cell, PriorSpec: self._prior, PretrainingSpec: self._pretraining},
+                **{TwoStageSpec: self._two_stage, StudySpec: self._study},
+            }
             found.outcome = kinds[type(spec)](spec, found)  # type: ignore[operator]
         except Exception as error:
             found.outcome = Outcome.of(error)
@@ -167,7 +169,6 @@ class Rehearsal:
     def _cell(self, whole: Spec, found: Rehearsed) -> Outcome:
         config = configuration(whole)
         self.data.clean(whole)
-        write_stage_one(config)
         spec = short(whole)
         watched = Interrupted(train, train.Trainer)
         report = watched.run(lambda: train.train(spec))
@@ -196,6 +197,19 @@ class Rehearsal:
         found.batch, found.step_seconds = min(SIZE.batch, settings.batch_size), watched.step_seconds
         return record.outcome
 
+    def _pretraining(self, whole: PretrainingSpec, found: Rehearsed) -> Outcome:
+        self.data.shards(whole)
+        spec, settings = short_pretraining(whole, SIZE), whole.settings
+        watched = Interrupted(loop, loop.Pretrainer)
+        record = watched.run(lambda: pretrain(spec))
+        found.parameters, found.peak_memory_mib = (
+            record.parameters.get("total"),
+            max(record.peak_memory_mib.values(), default=0),
+        )
+        found.course = Course(epochs=settings.epochs, batch_size=settings.batch_size, samples="images")
+        found.batch, found.step_seconds = spec.settings.batch_size, watched.step_seconds
+        return record.outcome
+
     @staticmethod
     def _two_stage(whole: TwoStageSpec, found: Rehearsed) -> Outcome:
         cells = {"scorer": short(whole.scorer), "filter": short(whole.filter)}
@@ -216,18 +230,6 @@ class Rehearsal:
 def short(spec: Spec) -> Spec:
     """A cell as it is rehearsed."""
     return short_cell(spec, SIZE)
-
-
-def write_stage_one(config: Any) -> None:
-    """Stand-in weights where a configuration names those of ``rsitr pretrain``."""
-    location = getattr(config, "weights", "")
-    if not location.startswith(PRETRAINED_HERE) or Path(location).is_file():
-        return
-    with seeded(0):
-        model = create_clip(config.model, "none", config.instruction, config.belief).model
-    Path(location).parent.mkdir(parents=True, exist_ok=True)
-    with replacing(Path(location)) as partial:
-        save_file({name: value.contiguous() for name, value in model.state_dict().items()}, partial)
 
 
 def main(arguments: list[str]) -> None:

@@ -17,7 +17,7 @@ from rsitr.captions.queries import as_queries
 from rsitr.datasets.protocols import get_protocol
 from rsitr.datasets.splits import SplitData, load_splits, member_of
 from rsitr.datasets.table import DatasetFacts
-from rsitr.errors import DatasetError, Unsupported
+from rsitr.errors import DatasetError, RecordError, Unsupported
 from rsitr.gpus import cells_per_gpu
 from rsitr.methods import get_method
 from rsitr.methods.base import Corpus, Method, MethodConfig
@@ -26,8 +26,10 @@ from rsitr.nn.features import cached_tokens
 from rsitr.nn.inputs import Inputs, PixelInputs, RowInputs, TokenInputs
 from rsitr.nn.seeds import derive, seeded
 from rsitr.params import JOINT
-from rsitr.records.artefact import ArtefactSpec
+from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
 from rsitr.records.cell import Spec
+from rsitr.records.pretraining import PretrainingRecord, PretrainingSpec
+from rsitr.records.prior import PriorSpec, SceneRecord
 
 CACHE = Path("cache")
 LOCKS = Path(".rsitr/locks")
@@ -67,6 +69,25 @@ def device_of(spec: ArtefactSpec) -> str:
     if not _prepared:
         _prepared.append(prepare(spec))
     return _prepared[0]
+
+
+def started_from(**parts: PriorSpec | PretrainingSpec | None) -> dict[str, str]:
+    """Hash of the weights that each part of a model starts as, by what it is called; a part may be None.
+
+    Raises ``Unsupported`` where what wrote them was skipped, and ``RecordError`` where it failed.
+    """
+    found = {}
+    for name, spec in parts.items():
+        if spec is None:
+            continue
+        kind = SceneRecord if isinstance(spec, PriorSpec) else PretrainingRecord
+        record: ArtefactRecord | None = kind.read(spec.record_file)
+        if record is None or record.outcome.status != "ok":
+            reason = f"{record.outcome.status}: {record.outcome.reason}" if record else "not trained"
+            error = Unsupported if record and record.outcome.status == "skipped" else RecordError
+            raise error(f"its {name} {spec.place} is {reason}")
+        found[name] = record.weights_sha
+    return found
 
 
 class CellData(NamedTuple):

@@ -10,9 +10,10 @@ from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rsitr.params import JOINT
+from rsitr.params import JOINT, CleanId
 from rsitr.records.cell import Spec
 from rsitr.records.paths import Paths
+from rsitr.records.pretraining import PretrainingSpec
 from rsitr.records.prior import PriorSpec
 
 
@@ -60,8 +61,12 @@ def shortened(spec: Spec, size: Size) -> dict[str, Any]:
 
 def short_cell(spec: Spec, size: Size = REPLAYED) -> Spec:
     """A cell with shortened training, and what it rests on likewise."""
-    teacher, prior = spec.teacher and short_cell(spec.teacher, size), spec.prior and short_prior(spec.prior, size)
-    changed = {"settings": spec.settings | shortened(spec, size), "teacher": teacher, "prior": prior}
+    changed = {
+        "settings": spec.settings | shortened(spec, size),
+        "teacher": spec.teacher and short_cell(spec.teacher, size),
+        "prior": spec.prior and short_prior(spec.prior, size),
+        "pretraining": spec.pretraining and short_pretraining(spec.pretraining, size),
+    }
     return spec.model_copy(update=changed)
 
 
@@ -70,6 +75,14 @@ def short_prior(spec: PriorSpec, size: Size = REPLAYED) -> PriorSpec:
     whole = spec.prior.settings
     short = whole.model_copy(update={"epochs": 1, "batch_size": min(size.batch, whole.batch_size)})
     return spec.model_copy(update={"prior": spec.prior.model_copy(update={"settings": short})})
+
+
+def short_pretraining(spec: PretrainingSpec, size: Size = REPLAYED) -> PretrainingSpec:
+    """A shortened pretraining: an epoch of two small batches, and its prior likewise."""
+    batch = min(size.batch, spec.settings.batch_size) // 2
+    short = {"epochs": 1, "batch_size": batch, "samples_per_epoch": 2 * batch, "workers": 0}
+    prior = spec.prior and short_prior(spec.prior, size)
+    return spec.model_copy(update={"settings": spec.settings.model_copy(update=short), "prior": prior})
 
 
 class SmallData(ABC):
@@ -89,6 +102,20 @@ class SmallData(ABC):
                 write_thumbnails(Paths.dataset(name), Paths.thumbnails(name))
         first, second = pair
         write_near_duplicates(Paths.thumbnails(first), Paths.thumbnails(second), Paths.near_duplicates(first, second))
+
+    def shards(self, spec: PretrainingSpec) -> None:
+        """The clean table of a pretraining's dataset, and its shards where the dataset has its own."""
+        from rsitr.dedup.clean import write_clean
+        from rsitr.pretraining.shards import write_training_shards
+
+        table = Paths.clean(CleanId(spec.dataset))
+        self.canonical(spec.dataset)
+        if not table.is_file():
+            write_clean(CleanId(spec.dataset))
+        if spec.shards and not (folder := Path(spec.shards[0]).parent).is_dir():
+            write_training_shards(table, folder)
+            (shard,) = folder.iterdir()
+            shard.rename(spec.shards[0].replace("*", "0000"))
 
     def clean(self, spec: Spec) -> None:
         """The clean table that a cell reads, the keywords and the similarity of its captions."""

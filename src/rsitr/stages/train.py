@@ -19,7 +19,7 @@ from torch import Tensor
 
 from rsitr.datasets.protocols import differences
 from rsitr.datasets.splits import SplitData, spread_images
-from rsitr.errors import DatasetError, RecordError, TrainingDiverged, Unsupported
+from rsitr.errors import DatasetError, TrainingDiverged
 from rsitr.methods.base import Batch, Method, Phase, TrainingConfig
 from rsitr.methods.configure import changed_settings, published_row
 from rsitr.nn.inputs import ChosenInputs, Inputs
@@ -30,7 +30,6 @@ from rsitr.records.artefact import Outcome
 from rsitr.records.cell import Epoch, Spec, TrainReport, trained_identities
 from rsitr.records.files import replacing, write_json
 from rsitr.records.paths import Paths
-from rsitr.records.prior import SceneRecord
 from rsitr.records.provenance import forget_peak, machine, peak_memory_mib, sha256_file
 from rsitr.retrieval.recall import recall
 from rsitr.stages import alarms
@@ -46,6 +45,7 @@ from rsitr.stages.setup import (
     device_of,
     image_inputs,
     load_data,
+    started_from,
 )
 from rsitr.stages.steps import Steps
 from rsitr.stages.teacher import Teacher
@@ -271,7 +271,7 @@ def train(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> Trai
         data = load_data(spec)
         report.data, report.data_sha = describe_data(spec, data), data.facts.data_sha
         check_usable(spec, data)
-        report.used = prior_used(spec)
+        report.used = started_from(prior=spec.prior, pretraining=spec.pretraining)
         device = device_of(spec)
         report.machine = machine(device)
         method = build_method(spec, data)
@@ -292,21 +292,6 @@ def train(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> Trai
     if report.outcome.status == "ok":
         (folder / "resume.pt").unlink(missing_ok=True)
     return report
-
-
-def prior_used(spec: Spec) -> dict[str, str]:
-    """Hash of the weights that a part of the cell's model begins as; empty where there is no prior.
-
-    Raises ``Unsupported`` where the prior was skipped, and ``RecordError`` where it failed.
-    """
-    if spec.prior is None:
-        return {}
-    record, place = SceneRecord.read(spec.prior.record_file), spec.prior.place
-    if record is None or record.outcome.status != "ok":
-        reason = f"{record.outcome.status}: {record.outcome.reason}" if record else "not trained"
-        kind = Unsupported if record and record.outcome.status == "skipped" else RecordError
-        raise kind(f"its prior {place} is {reason}")
-    return {"prior": record.weights_sha}
 
 
 def describe_method(method: Method, spec: Spec, data: CellData, report: TrainReport) -> None:

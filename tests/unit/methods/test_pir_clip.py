@@ -8,15 +8,15 @@ import torch
 from safetensors.torch import save_file
 from torch.nn import functional as F
 
-from rsitr.errors import ParamsError, Unsupported, WeightsUnavailable
+from rsitr.errors import ParamsError, Unsupported, WeightsMismatch, WeightsUnavailable
 from rsitr.methods.base import Batch, Corpus, Phase
 from rsitr.methods.clip import CLIPFT
 from rsitr.methods.configure import configure
 from rsitr.methods.pir_clip import LEARNS, PIRCLIP, PIRCLIPConfig
 from rsitr.nn.affiliation import affiliation_loss
 from rsitr.nn.clip_models import create_clip
-from rsitr.nn.instructed_vit import Instruction
 from rsitr.nn.seeds import seeded
+from rsitr.records.pretraining import Instruction
 from rsitr.stages.train import make_optimizer
 
 SMALL = Instruction(layers=(1, 1, 1, 1), width=2)
@@ -25,7 +25,8 @@ CORPUS = Corpus(CAPTIONS, np.arange(3), classes=("dots", "dots", "bars"))
 
 
 def method(tiny_clip: str, **fields) -> PIRCLIP:
-    settings = {"model": tiny_clip, "weights": "none", "instruction": SMALL, "affiliation": 0.0, "batch_size": 3}
+    settings = {"model": tiny_clip, "weights": "none", "instruction": SMALL, "instruction_weights": "none"}
+    settings |= {"affiliation": 0.0, "batch_size": 3}
     with seeded(0):
         return PIRCLIP.build(PIRCLIPConfig(**(settings | fields)), CORPUS)
 
@@ -43,10 +44,35 @@ def test_it_goes_on_from_what_pretraining_wrote(tiny_clip, tmp_path):
         assert second.log_temperature.exp().item() == pytest.approx(0.07)
 
 
+def saved(tiny_clip, path, rename=str):
+    """The first stage in a file, its tensors called as ``rename`` says."""
+    state = create_clip(tiny_clip, instruction=SMALL).model.state_dict()
+    save_file({rename(name): value.contiguous() for name, value in state.items()}, path)
+    return str(path)
+
+
 def test_without_the_first_stage_it_is_skipped(tiny_clip, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(WeightsUnavailable, match=r"checkpoints/pretraining/pir-clip/model\.safetensors"):
+    with pytest.raises(
+        WeightsUnavailable, match="pretraining://paper/pir-clip was not trained here: run `rsitr pretrain p"
+    ):
         method(tiny_clip, weights=PIRCLIPConfig().weights)
+
+
+def test_a_first_stage_of_other_names_is_refused(tiny_clip, tmp_path):
+    path = saved(tiny_clip, tmp_path / "other.safetensors", lambda name: name.replace("instruction", "instruct"))
+    with pytest.raises(
+        WeightsMismatch, match=r"other.safetensors belongs to another .* missing: visual.instruction.conv1"
+    ):
+        method(tiny_clip, weights=path)
+
+
+def test_a_first_stage_that_is_cut_in_half_is_refused(tiny_clip, tmp_path):
+    path = tmp_path / "half.safetensors"
+    saved(tiny_clip, path)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(WeightsMismatch, match=r"half\.safetensors cannot be read as weights"):
+        method(tiny_clip, weights=str(path))
 
 
 def test_only_a_vision_transformer_can_be_instructed():
@@ -105,9 +131,8 @@ def test_without_instruction_and_affiliation_it_is_fine_tuned_clip(tiny_clip):
 
 def test_a_dataset_without_classes_has_no_affiliation():
     with pytest.raises(Unsupported, match="no scene classes: set affiliation to 0"):
-        PIRCLIP.build(
-            PIRCLIPConfig(model="tiny-64", weights="none", instruction=SMALL), CORPUS._replace(classes=("", "", ""))
-        )
+        config = PIRCLIPConfig(model="tiny-64", weights="none", instruction=SMALL, instruction_weights="none")
+        PIRCLIP.build(config, CORPUS._replace(classes=("", "", "")))
 
 
 def test_phases_say_for_themselves_what_learns():

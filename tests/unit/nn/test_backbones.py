@@ -20,6 +20,7 @@ SWIN = {"embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1)}
     ("name", "options", "shape"),
     [
         ("test_resnet", {}, (4, 96)),  # 64 px at stride 32: 2 x 2 places
+        ("modified_resnet", {"layers": (1, 1, 1, 1), "width": 2, "output_dim": 8}, (4, 64)),
         ("mobilenetv2_100", {"pad_type": "same"}, (4, 1280)),
         ("vit_tiny_patch16_224", {"depth": 1}, (17, 192)),  # 4 x 4 patches and the class token
         ("swin_tiny_patch4_window7_224", SWIN, (4, 64)),  # stride 32; the width doubles three times
@@ -51,7 +52,9 @@ def test_pixel_statistics_may_be_given():
 
 
 def test_unknown_backbone():
-    with pytest.raises(ParamsError, match=r"unknown image backbone 'resnet17': see timm.list_models\(\)"):
+    with pytest.raises(
+        ParamsError, match=r"unknown image backbone 'resnet17': modified_resnet, or see timm.list_models\(\)"
+    ):
         ImageBackbone("resnet17", "none", 32)
 
 
@@ -132,3 +135,13 @@ def test_weights_of_the_mirror_see_texture(mirror):
     state = trained.model.state_dict()
     assert all(torch.isfinite(value).all() for value in state.values())
     assert all((value > 0).all() for key, value in state.items() if key.endswith("running_var"))
+
+
+def test_the_resnet_of_clip_is_pooled_by_attention_and_sees_the_statistics_of_clip():
+    options = {"layers": (1, 1, 1, 1), "width": 2, "output_dim": 8}
+    backbone = ImageBackbone("modified_resnet", "none", 64, options=options)
+    assert backbone.model(torch.zeros(2, 3, 64, 64)).shape == (2, 8)
+    assert backbone.pixels.mean == pytest.approx((0.48145466, 0.4578275, 0.40821073))
+    assert backbone.pixels.interpolation == "bicubic"
+    with pytest.raises(ParamsError, match="timm names no pretrained weights for modified_resnet: give a file"):
+        ImageBackbone("modified_resnet", "timm", 64)

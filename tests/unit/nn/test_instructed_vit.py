@@ -11,8 +11,9 @@ import torch
 
 from rsitr.errors import ParamsError, WeightsMismatch
 from rsitr.nn.clip_models import create_clip
-from rsitr.nn.instructed_vit import InstructedViT, Instruction, weigh
+from rsitr.nn.instructed_vit import InstructedViT, weigh
 from rsitr.nn.seeds import seeded
+from rsitr.records.pretraining import Instruction
 
 SMALL = Instruction(layers=(1, 1, 1, 1), width=2)
 
@@ -125,9 +126,8 @@ class TestCreate:
         source = create_clip(tiny_clip, instruction=SMALL).model.visual.instruction
         path = tmp_path / "scenes.pt"
         torch.save(source.state_dict() | {"fc.weight": torch.zeros(3, 16)}, path)
-        named = SMALL.model_copy(update={"weights": str(path)})
-        loaded = create_clip(tiny_clip, instruction=named).model.visual.instruction
+        loaded = create_clip(tiny_clip, "none", SMALL, str(path)).model.visual.instruction
         assert torch.equal(loaded.layer4[0].conv3.weight, source.layer4[0].conv3.weight)
-        wider = SMALL.model_copy(update={"weights": str(path), "width": 4})
+        wider = SMALL.model_copy(update={"width": 4})
         with pytest.raises(WeightsMismatch, match="belongs to another architecture"):
-            create_clip(tiny_clip, instruction=wider)
+            create_clip(tiny_clip, "none", wider, str(path))

@@ -12,8 +12,8 @@ from safetensors.torch import load_file, save_file
 
 from rsitr.dedup.prior_images import SceneImage, Selection, select
 from rsitr.errors import RecordError
-from rsitr.methods.pir_blocks import located
 from rsitr.nn.backbones import ImageBackbone
+from rsitr.nn.weights import resolve
 from rsitr.records.paths import Paths
 from rsitr.records.prior import SceneRecord
 from rsitr.records.provenance import sha256_file
@@ -56,11 +56,10 @@ def test_the_backbone_is_one_that_methods_load():
     assert record == SceneRecord.read(spec.record_file)
     path = Paths.prior_weights(spec.id)
     assert record.weights_sha == sha256_file(path)
-    assert located("scenes://tiny/mine") == str(path)
-    loaded = ImageBackbone("test_resnet", located("scenes://tiny/mine"), 32)
+    assert resolve("scenes://tiny/mine") == path
+    loaded = ImageBackbone("test_resnet", "scenes://tiny/mine", 32)
     assert set(load_file(path)) == set(loaded.model.state_dict())
     assert not any(name.startswith(("fc.", "classifier")) for name in load_file(path))
-    assert [located(other) for other in ("timm", "none", "mirror://a/b")] == ["timm", "none", "mirror://a/b"]
 
 
 def test_the_record_says_what_was_learned_from_and_how_well(folder):

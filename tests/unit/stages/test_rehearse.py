@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
 import pytest
 import torch
 
-from rsitr.errors import WeightsMismatch
-from rsitr.methods.pir_clip import PIRCLIP, PIRCLIPConfig
-from rsitr.nn.instructed_vit import Instruction
-from rsitr.params import CellId, parse_params
-from rsitr.pipeline.specs import spec_of
+from rsitr.params import CellId, PriorId, parse_params
+from rsitr.pipeline.rehearsal import estimate
+from rsitr.pipeline.specs import pretraining_spec, spec_of
+from rsitr.pretraining import loop
+from rsitr.records.paths import Paths
 from rsitr.stages import evaluate, train
-from rsitr.stages.rehearse import Rehearsal, digest, write_stage_one
+from rsitr.stages.rehearse import Rehearsal, digest
 from tests.helpers.project_copy import TINY
 
 
@@ -89,14 +92,20 @@ def test_a_digest_is_of_every_bit():
     assert len({digest(each) for each in [state, *others]}) == 1 + len(others)
 
 
-def test_the_first_stage_of_pir_clip_is_made_up_and_loaded(tmp_path, monkeypatch):
+def test_a_pretraining_takes_two_steps_of_drawn_shards_and_continues(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    small = {"model": "tiny-64", "instruction": Instruction(layers=(1, 1, 1, 1), width=16)}
-    config = PIRCLIPConfig(**small)
-    write_stage_one(config)
-    built = PIRCLIP.make_model(config)
-    assert built.left_out == []
-    with pytest.raises(WeightsMismatch, match="belongs to another architecture"):
-        PIRCLIP.make_model(PIRCLIPConfig(model="tiny-64", instruction=Instruction(layers=(2, 1, 1, 1), width=16)))
-    write_stage_one(PIRCLIPConfig(weights="none"))
-    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["model.safetensors"]
+    settings = {"model": "tiny-64", "instruction": {"layers": [1, 1, 1, 1], "width": 2}, "samples_per_epoch": 1000}
+    params = copy.deepcopy(TINY)
+    params["experiments"]["tiny"]["pretrained"] = {"first": {"dataset": "rs5m", "settings": settings}}
+    spec = pretraining_spec(parse_params(params), PriorId("tiny", "first"))
+    assert spec.shards == ("data/raw/rs5m/*-train-*.tar",)
+    found = Rehearsal().of(spec)
+    assert found.outcome.status == "ok", found.outcome
+    assert found.course is not None
+    assert (found.course.epochs, found.course.batch_size, found.batch) == (20, 256, 2)
+    # 20 epochs of 3 batches of 256.
+    assert estimate(spec, found).steps == 60
+    assert [path.name for path in Path("data/raw/rs5m").iterdir()] == ["0000-train-0000.tar"]
+    monkeypatch.setattr(loop, "read_state", lambda *arguments: None)
+    Paths.pretrained_weights(spec.id).unlink()
+    assert Rehearsal().of(spec).outcome.reason.endswith("it was not read")
