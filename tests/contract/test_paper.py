@@ -74,7 +74,7 @@ def test_the_study_of_clip_asks_both_families_that_its_models_may_be_of(params):
 
 
 def test_stage_one_of_pir_clip_is_as_published(params):
-    """Section V-C: 20 epochs of 1,000,000 samples, batch 256. The authors' code: its betas, a warm-up of 10,000 steps."""
+    """Section V-C: 20 epochs of 1,000,000 samples, batch 256. The authors' code: betas, a warm-up of 10,000 steps."""
     for name, belief in (("pir-clip", "paper"), ("pir-clip-released", "released")):
         spec = pretraining_spec(params, PriorId("paper", name))
         settings = spec.settings

@@ -205,7 +205,8 @@ def pretrain(
     from rsitr.pretraining.loop import pretrain as train_clip
     from rsitr.pretraining.spec import load_spec
 
-    if not spec.exists() and (named := pretraining_of(f"{PRETRAINING}://{spec}")):
+    is_file = spec.exists() or spec.suffix in (".yaml", ".yml", ".json")
+    if not is_file and (named := pretraining_of(f"{PRETRAINING}://{spec}")):
         params, _ = opened(named.experiment)
         found = pretraining_spec(params, named)
         print(run_artefact(found).say(found))

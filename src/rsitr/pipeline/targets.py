@@ -15,9 +15,9 @@ from rsitr.errors import ParamsError
 from rsitr.methods import registry as methods
 from rsitr.params import JOINT, CleanId, Dedup, Experiment, load_params
 from rsitr.pipeline.freshness import Present
-from rsitr.pipeline.inputs import caption_files, priors
+from rsitr.pipeline.inputs import caption_files
 from rsitr.pipeline.pictures import PAPERS
-from rsitr.pipeline.specs import artefacts, open_params, prior_spec, spec_of
+from rsitr.pipeline.specs import artefacts, open_params, spec_of
 from rsitr.pipeline.status import cores, machine_memory_mb
 from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec
@@ -189,7 +189,8 @@ class Graph:
             for rule in get_args(Dedup)
         ]
         keywords = [Paths.keywords(dataset) for dataset in self.experiment.datasets]
-        learned = [path for wanted in priors(self.params, self.name) for path in prior_spec(self.params, wanted).inputs]
+        started = [spec for spec in self.specs.values() if isinstance(spec, PriorSpec | PretrainingSpec)]
+        learned = [path for spec in started for path in spec.inputs]
         return [*self.clean, *self.near_duplicates, *_names([*similar, *joint, *keywords, *learned])]
 
     @cached_property

@@ -130,9 +130,12 @@ def test_without_instruction_and_affiliation_it_is_fine_tuned_clip(tiny_clip):
 
 
 def test_a_dataset_without_classes_has_no_affiliation():
+    config, corpus = (
+        PIRCLIPConfig(model="tiny-64", weights="none", instruction=SMALL),
+        CORPUS._replace(classes=("",) * 3),
+    )
     with pytest.raises(Unsupported, match="no scene classes: set affiliation to 0"):
-        config = PIRCLIPConfig(model="tiny-64", weights="none", instruction=SMALL, instruction_weights="none")
-        PIRCLIP.build(config, CORPUS._replace(classes=("", "", "")))
+        PIRCLIP.build(config.model_copy(update={"instruction_weights": "none"}), corpus)
 
 
 def test_phases_say_for_themselves_what_learns():
