@@ -30,7 +30,8 @@ from torchvision.transforms import v2
 from graph_peer import cost, write_experiment
 from rsitr.methods.base import Batch, Method, TrainingConfig
 from rsitr.nn.pixels import PixelFormat
-from rsitr.params import CellId, load_params
+from rsitr.params import load_params
+from rsitr.params.ids import CellId
 from rsitr.pipeline.specs import spec_of
 from rsitr.records.cell import Spec
 from rsitr.stages.setup import CellData, build_method, load_data

@@ -24,7 +24,8 @@ import torch
 
 from rsitr.cli.common import cell_id
 from rsitr.errors import RsitrError
-from rsitr.params import CellId, TwoStageId, load_params
+from rsitr.params import load_params
+from rsitr.params.ids import CellId, TwoStageId
 from rsitr.pipeline.run import trained
 from rsitr.records.cell import Spec, current_weights_sha
 from rsitr.records.paths import Paths

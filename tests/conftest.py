@@ -20,7 +20,8 @@ from rsitr.datasets.karpathy import karpathy_rows
 from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts
 from rsitr.dedup.clean import clean
 from rsitr.methods import catalog
-from rsitr.params import REPLACED_BY_PHASES, CleanId
+from rsitr.params import REPLACED_BY_PHASES
+from rsitr.params.ids import CleanId
 from rsitr.records.cell import SCORED, TRAINED, Spec
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths

@@ -17,7 +17,7 @@ from rsitr.datasets.base import Row
 from rsitr.datasets.fetch import resolve
 from rsitr.datasets.karpathy import SPLITS
 from rsitr.errors import DatasetError
-from rsitr.params import NAME
+from rsitr.params.ids import NAME
 
 NAMES = list(registry())
 FETCHED = [name for name in NAMES if not registry()[name].synthetic]

@@ -22,7 +22,8 @@ from rsitr.methods.base import Batch, Corpus, Method, MethodConfig, TrainingConf
 from rsitr.methods.configure import changed_settings, configure, departures, published_row
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.seeds import seeded
-from rsitr.params import JOINT, NAME, REPLACED_BY_PHASES
+from rsitr.params import REPLACED_BY_PHASES
+from rsitr.params.ids import JOINT, NAME
 from rsitr.records.cell import Published
 from rsitr.tables.published import load, lookup
 

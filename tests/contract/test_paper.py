@@ -12,7 +12,8 @@ from rsitr.methods import get_method, registry
 from rsitr.methods.configure import changed_settings, configure
 from rsitr.nn.instructed_vit import InstructedViT
 from rsitr.nn.modified_resnet import ModifiedResNet
-from rsitr.params import Params, PriorId, load_params
+from rsitr.params import Params, load_params
+from rsitr.params.ids import PriorId
 from rsitr.pipeline.inputs import study_cells
 from rsitr.pipeline.specs import pretraining_spec
 from rsitr.records.pretraining import Instruction

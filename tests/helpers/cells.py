@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from rsitr.params import CellId, load_params
+from rsitr.params import load_params
+from rsitr.params.ids import CellId
 from rsitr.pipeline.specs import spec_of
 from rsitr.stages.train import train
 

@@ -7,7 +7,8 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
-from rsitr.params import CellId, parse_params
+from rsitr.params import parse_params
+from rsitr.params.ids import CellId
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import Record
 from rsitr.records.files import write_json

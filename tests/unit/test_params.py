@@ -11,7 +11,8 @@ import yaml
 
 from rsitr.errors import ParamsError
 from rsitr.methods import catalog
-from rsitr.params import CellId, CleanId, load_params, parse_params
+from rsitr.params import load_params, parse_params
+from rsitr.params.ids import CellId, CleanId
 from rsitr.pipeline.specs import open_params
 from rsitr.records.code import Sources
 

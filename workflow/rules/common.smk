@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import get_args
 
 from rsitr.gpus import cells_per_gpu, gpus
-from rsitr.params import NAME, CleanId, Dedup, SplitProtocol
+from rsitr.params.ids import NAME, CleanId, Dedup, SplitProtocol
 from rsitr.pipeline.pictures import PAPERS
 from rsitr.pipeline.scheduler import force
 from rsitr.pipeline.status import cores, machine_memory_mb

@@ -18,7 +18,8 @@ from rsitr.cli.dedup import dedup
 from rsitr.cli.peder import peder
 from rsitr.cli.pictures import attention, examples, locate
 from rsitr.errors import ParamsError
-from rsitr.params import PRETRAINING, load_params, pretraining_of
+from rsitr.params import load_params
+from rsitr.params.ids import PRETRAINING, pretraining_of
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.rehearsal import MINUTES, figures, planned
 from rsitr.pipeline.rehearsal import rehearse as rehearsed

@@ -12,7 +12,7 @@ from rich.table import Table
 
 from rsitr.cli.common import Commands, DedupOption, SplitOption, ThreadsOption, show
 from rsitr.errors import ParamsError
-from rsitr.params import OFFICIAL, CleanId
+from rsitr.params.ids import OFFICIAL, CleanId
 from rsitr.records.paths import Paths
 
 captions = Commands(help="Similarity of captions, statistics of datasets, keywords.", no_args_is_help=True)

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 
 from rsitr.errors import Damaged, ParamsError, RsitrError
-from rsitr.params import CellId, Dedup, Params, SplitProtocol, load_params
+from rsitr.params import Params, load_params
+from rsitr.params.ids import CellId, Dedup, SplitProtocol
 from rsitr.pipeline.specs import open_params
 from rsitr.records.files import set_aside
 

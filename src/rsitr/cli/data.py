@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from rsitr.cli.common import Commands, DedupOption, SplitOption, show
-from rsitr.params import OFFICIAL, CleanId
+from rsitr.params.ids import OFFICIAL, CleanId
 from rsitr.records.files import write_csv
 from rsitr.records.paths import Paths
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from rsitr.cli.common import Commands
-from rsitr.params import Dedup
+from rsitr.params.ids import Dedup
 from rsitr.records.paths import Paths
 
 dedup = Commands(help="Find near-duplicate images inside and between datasets.", no_args_is_help=True)

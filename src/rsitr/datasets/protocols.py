@@ -13,7 +13,7 @@ from pathlib import Path
 
 from rsitr.datasets.base import Source, Split
 from rsitr.errors import DatasetError, ParamsError
-from rsitr.params import JOINT, CleanId
+from rsitr.params.ids import JOINT, CleanId
 
 SWAN = "jaychempan/SWAN/1c3b2177075c57e4adfd67d18e14fd263a585ec4"
 """Of the authors (ICMR 2023)."""

@@ -14,7 +14,7 @@ import numpy as np
 
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
-from rsitr.params import JOINT, CleanId
+from rsitr.params.ids import JOINT, CleanId
 from rsitr.records.paths import Paths
 
 

@@ -16,7 +16,7 @@ from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, read_table
 from rsitr.dedup.groups import PRECEDENCE, linked, near_pairs
 from rsitr.dedup.pairs import current_near_duplicates
 from rsitr.errors import DatasetError, ParamsError
-from rsitr.params import CleanId, Dedup
+from rsitr.params.ids import CleanId, Dedup
 from rsitr.records.parquet import read_facts, read_rows, write_table
 from rsitr.records.paths import Paths
 

@@ -17,7 +17,8 @@ from typing import Any
 from rsitr.datasets import registry as datasets
 from rsitr.errors import ParamsError
 from rsitr.methods import entry, registry
-from rsitr.params import CellId, Params
+from rsitr.params import Params
+from rsitr.params.ids import CellId
 from rsitr.records.code import sources
 from rsitr.records.files import write_text
 from rsitr.records.remembered import cache_file, forget_old

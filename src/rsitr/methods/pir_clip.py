@@ -14,7 +14,7 @@ from rsitr.methods.vse import RANDAUGMENT
 from rsitr.nn.affiliation import affiliation_loss, class_numbers
 from rsitr.nn.clip_models import BuiltCLIP, create_clip
 from rsitr.nn.losses import temperature_parameter
-from rsitr.params import PRETRAINING
+from rsitr.params.ids import PRETRAINING
 from rsitr.records.cell import Published
 from rsitr.records.pretraining import Form, Instruction
 

@@ -21,7 +21,7 @@ from torch import nn
 
 from rsitr.datasets.base import mirror_dir
 from rsitr.errors import WeightsMismatch, WeightsUnavailable
-from rsitr.params import PRETRAINING, SCENES, pretraining_of, prior_of
+from rsitr.params.ids import PRETRAINING, SCENES, pretraining_of, prior_of
 from rsitr.records.paths import Paths
 
 PROBE_SECONDS = 4

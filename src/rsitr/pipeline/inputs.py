@@ -12,7 +12,8 @@ from typing import Any
 from rsitr.datasets.protocols import get_protocol
 from rsitr.errors import ParamsError
 from rsitr.methods.catalog import schemas
-from rsitr.params import INSTRUCTION, CellId, Params, PriorId, pretraining_of, prior_of
+from rsitr.params import INSTRUCTION, Params
+from rsitr.params.ids import CellId, PriorId, pretraining_of, prior_of
 from rsitr.records.paths import Paths
 from rsitr.records.study import CLIP_ONLY, TWO_ENCODERS
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from rsitr.params import CellId, Params
+from rsitr.params import Params
+from rsitr.params.ids import CellId
 from rsitr.pipeline.inputs import amfmn_cells, mtgfe_cells, pir_cells, study_shown
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TypeVar
 
 from rsitr.errors import DatasetError, Unsupported
-from rsitr.params import SCENES, CellId, Experiment, Params
+from rsitr.params import Experiment, Params
+from rsitr.params.ids import SCENES, CellId
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.inputs import priors, study_cells
 from rsitr.pipeline.specs import prior_spec, spec_of, study_spec, two_stage_specs

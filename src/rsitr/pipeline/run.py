@@ -10,7 +10,8 @@ from typing import NamedTuple
 from filelock import FileLock, Timeout
 
 from rsitr.errors import RsitrError
-from rsitr.params import CellId, Params
+from rsitr.params import Params
+from rsitr.params.ids import CellId
 from rsitr.pipeline.freshness import Present, read
 from rsitr.pipeline.process import run_process
 from rsitr.pipeline.specs import check_cell, spec_of

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from rsitr.datasets import get_dataset
 from rsitr.errors import ParamsError
 from rsitr.methods.catalog import check, schemas
-from rsitr.params import INSTRUCTION, CellId, Params, PriorId, parse_params
+from rsitr.params import INSTRUCTION, Params, parse_params
+from rsitr.params.ids import CellId, PriorId
 from rsitr.pipeline.inputs import (
     check_split,
     check_two_stages,

@@ -13,7 +13,8 @@ from rsitr.datasets import registry as datasets
 from rsitr.datasets.protocols import joint_protocols
 from rsitr.errors import ParamsError
 from rsitr.methods import registry as methods
-from rsitr.params import JOINT, CleanId, Dedup, Experiment, load_params
+from rsitr.params import Experiment, load_params
+from rsitr.params.ids import JOINT, CleanId, Dedup
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.inputs import caption_files
 from rsitr.pipeline.pictures import PAPERS

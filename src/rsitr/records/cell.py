@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from rsitr.params import OFFICIAL, CellId, CleanId
+from rsitr.params.ids import OFFICIAL, CellId, CleanId
 from rsitr.records.artefact import PARAMETERS, ArtefactRecord, ArtefactSpec, Outcome
 from rsitr.records.files import read_json, write_csv
 from rsitr.records.paths import Paths

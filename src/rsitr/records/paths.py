@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rsitr.params import PRETRAINING, SCENES, CellId, CleanId, PriorId, TwoStageId
+from rsitr.params.ids import PRETRAINING, SCENES, CellId, CleanId, PriorId, TwoStageId
 
 
 class Paths:

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rsitr.params import PRETRAINING, CleanId, PriorId
+from rsitr.params.ids import PRETRAINING, CleanId, PriorId
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
 from rsitr.records.paths import Paths
 from rsitr.records.prior import PriorSpec

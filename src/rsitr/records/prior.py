@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from rsitr.params import SCENES, Prior, PriorId
+from rsitr.params import Prior
+from rsitr.params.ids import SCENES, PriorId
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
 from rsitr.records.paths import Paths
 

@@ -7,7 +7,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-from rsitr.params import TwoStageId
+from rsitr.params.ids import TwoStageId
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
 from rsitr.records.cell import Spec, current_weights_sha
 

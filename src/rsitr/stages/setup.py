@@ -25,7 +25,7 @@ from rsitr.methods.configure import configure
 from rsitr.nn.features import cached_tokens
 from rsitr.nn.inputs import Inputs, PixelInputs, RowInputs, TokenInputs
 from rsitr.nn.seeds import derive, seeded
-from rsitr.params import JOINT
+from rsitr.params.ids import JOINT
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
 from rsitr.records.cell import Spec
 from rsitr.records.pretraining import PretrainingRecord, PretrainingSpec

@@ -10,7 +10,7 @@ from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from rsitr.params import JOINT, CleanId
+from rsitr.params.ids import JOINT, CleanId
 from rsitr.records.cell import Spec
 from rsitr.records.paths import Paths
 from rsitr.records.pretraining import PretrainingSpec

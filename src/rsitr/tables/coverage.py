@@ -13,7 +13,8 @@ from pathlib import Path
 from rsitr.datasets import registry as datasets
 from rsitr.datasets.protocols import differences
 from rsitr.methods.catalog import schemas
-from rsitr.params import CellId, Experiment, Params
+from rsitr.params import Experiment, Params
+from rsitr.params.ids import CellId
 from rsitr.records.cell import UNCLAIMED
 from rsitr.records.files import write_csv
 from rsitr.tables.declared import Declared, Shown, registry

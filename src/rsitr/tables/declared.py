@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from rsitr.errors import ParamsError
-from rsitr.params import CellId, Experiment, Params
+from rsitr.params import Experiment, Params
+from rsitr.params.ids import CellId
 from rsitr.tables.layout import Table, write_tables
 
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
-from rsitr.params import INSTRUCTION, CellId, CleanId, Params, prior_of
+from rsitr.params import INSTRUCTION, Params
+from rsitr.params.ids import CellId, CleanId, prior_of
 from rsitr.records.cell import UNCLAIMED, Published, Record
 from rsitr.records.files import read_csv
 from rsitr.retrieval.rank_files import metrics_of, read_ranks

@@ -7,7 +7,8 @@ from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from rsitr.params import CellId, Experiment
+from rsitr.params import Experiment
+from rsitr.params.ids import CellId
 from rsitr.records.cell import Published
 from rsitr.records.paths import Paths
 from rsitr.records.study import CLIP_ONLY, TWO_ENCODERS, Study

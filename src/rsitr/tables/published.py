@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from rsitr.errors import DatasetError, ParamsError
-from rsitr.params import NAME
+from rsitr.params.ids import NAME
 from rsitr.records.cell import Published
 
 if TYPE_CHECKING:

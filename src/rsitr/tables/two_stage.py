@@ -9,7 +9,8 @@ from pathlib import Path
 from statistics import mean
 
 from rsitr.figures import two_stage as figure
-from rsitr.params import Params, TwoStageId
+from rsitr.params import Params
+from rsitr.params.ids import TwoStageId
 from rsitr.records.cell import Published
 from rsitr.records.paths import Paths
 from rsitr.records.two_stage import TwoStageRecord, Way

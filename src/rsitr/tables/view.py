@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from statistics import mean, stdev
 
-from rsitr.params import OFFICIAL, Experiment
+from rsitr.params import Experiment
+from rsitr.params.ids import OFFICIAL
 from rsitr.tables.entries import NOT_EXPECTED, Entries, Entry
 from rsitr.tables.layout import Cell, Note, labelled, noted
 from rsitr.tables.published import METRICS

@@ -12,7 +12,7 @@ from PIL import Image
 from rsitr.datasets.base import Row
 from rsitr.datasets.canonical import CANONICAL_SCHEMA, data_sha, rows_to_frame
 from rsitr.datasets.table import DatasetFacts
-from rsitr.params import CleanId
+from rsitr.params.ids import CleanId
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 from tests.helpers.commands import refused, run

@@ -15,7 +15,8 @@ from rsitr import __version__, cli
 from rsitr.captions.audit import audit
 from rsitr.cli import app
 from rsitr.datasets.table import read_table
-from rsitr.params import CellId, CleanId, load_params
+from rsitr.params import load_params
+from rsitr.params.ids import CellId, CleanId
 from rsitr.pipeline.run import Result
 from rsitr.pipeline.specs import spec_of
 from rsitr.pipeline.status import Row

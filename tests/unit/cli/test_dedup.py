@@ -12,7 +12,7 @@ from PIL import Image
 
 from rsitr.datasets.table import read_table
 from rsitr.dedup.pairs import read_near_duplicates
-from rsitr.params import CleanId
+from rsitr.params.ids import CleanId
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 from tests.helpers.commands import refused, run

@@ -18,7 +18,7 @@ from rsitr.datasets.karpathy import SPLITS, karpathy_rows
 from rsitr.datasets.protocols import PAPER_SPLITS, PROTOCOLS, differences, get_protocol
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.errors import DatasetError, ParamsError
-from rsitr.params import CleanId, SplitProtocol
+from rsitr.params.ids import CleanId, SplitProtocol
 from rsitr.records.parquet import write_table
 from rsitr.tables import splits
 from tests.helpers.lab import written

@@ -18,7 +18,7 @@ from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, read_table
 from rsitr.dedup.clean import clean, write_clean
 from rsitr.dedup.groups import linked, near_pairs
 from rsitr.errors import ParamsError
-from rsitr.params import CleanId
+from rsitr.params.ids import CleanId
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 

@@ -11,7 +11,7 @@ from rsitr.datasets.splits import training_images
 from rsitr.dedup.clean import write_clean
 from rsitr.dedup.leakage import evidence, leaks_of, overlaps
 from rsitr.errors import DatasetError, ParamsError
-from rsitr.params import CleanId
+from rsitr.params.ids import CleanId
 from rsitr.records.paths import Paths
 from tests.helpers.leaking_sets import ROWS, put_all, put_near_duplicates, put_table
 

@@ -11,7 +11,7 @@ from rsitr.datasets.table import read_facts, read_table
 from rsitr.dedup.clean import write_clean
 from rsitr.dedup.joint import build_joint
 from rsitr.errors import DatasetError, ParamsError
-from rsitr.params import CleanId
+from rsitr.params.ids import CleanId
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 from tests.helpers.dedup_tables import mark, put, put_near_duplicates

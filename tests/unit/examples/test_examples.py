@@ -21,7 +21,7 @@ from rsitr.examples.panels import picture
 from rsitr.figures import saliency, word_attention
 from rsitr.methods.mtgfe import MTGFE
 from rsitr.methods.vse import VSE
-from rsitr.params import CleanId
+from rsitr.params.ids import CleanId
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 from rsitr.stages.model import Trained

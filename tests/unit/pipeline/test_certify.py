@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from rsitr.errors import RsitrError
-from rsitr.params import CellId, load_params
+from rsitr.params import load_params
+from rsitr.params.ids import CellId
 from rsitr.pipeline.certify import PLACE, Certification
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.judging import Verdict

@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from rsitr.params import CellId, load_params
+from rsitr.params import load_params
+from rsitr.params.ids import CellId
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.specs import spec_of
 from rsitr.records.artefact import Outcome

@@ -10,7 +10,8 @@ from rsitr.cli import scenes_report
 from rsitr.dedup.prior_images import select
 from rsitr.errors import ParamsError, RsitrError
 from rsitr.methods import catalog
-from rsitr.params import CellId, CleanId, PriorId, load_params, parse_params, prior_of
+from rsitr.params import load_params, parse_params
+from rsitr.params.ids import CellId, CleanId, PriorId, prior_of
 from rsitr.pipeline import inputs as needs
 from rsitr.pipeline import report
 from rsitr.pipeline import run as running

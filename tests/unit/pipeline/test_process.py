@@ -13,7 +13,8 @@ from pathlib import Path
 import pytest
 
 from rsitr.errors import RecordError, RsitrError
-from rsitr.params import CellId, load_params
+from rsitr.params import load_params
+from rsitr.params.ids import CellId
 from rsitr.pipeline.process import run_process
 from rsitr.pipeline.run import run, write_spec
 from rsitr.pipeline.specs import spec_of

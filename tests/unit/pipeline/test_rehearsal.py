@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from rsitr.errors import ParamsError
-from rsitr.params import CellId, PriorId, load_params, parse_params
+from rsitr.params import load_params, parse_params
+from rsitr.params.ids import CellId, PriorId
 from rsitr.pipeline import rehearsal
 from rsitr.pipeline.rehearsal import Estimate, current, estimate, figures, key_of, line, planned, rehearse, summary
 from rsitr.pipeline.specs import prior_spec, spec_of

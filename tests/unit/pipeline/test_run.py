@@ -12,7 +12,8 @@ from typer.testing import CliRunner
 
 from rsitr.cli import app
 from rsitr.errors import Damaged, RsitrError
-from rsitr.params import CellId, load_params
+from rsitr.params import load_params
+from rsitr.params.ids import CellId
 from rsitr.pipeline import run as module
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.run import Result, checkpoint_of, run, trained, write_spec

@@ -10,7 +10,8 @@ import pytest
 from rsitr.datasets import get_dataset
 from rsitr.datasets.canonical import build_dataset
 from rsitr.datasets.table import read_table
-from rsitr.params import CellId, parse_params
+from rsitr.params import parse_params
+from rsitr.params.ids import CellId
 from rsitr.pipeline import slices
 from rsitr.pipeline.replay import Replayer
 from rsitr.pipeline.slices import SlicedData

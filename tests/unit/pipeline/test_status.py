@@ -7,7 +7,8 @@ import re
 import pytest
 
 from rsitr.errors import StaleRecord
-from rsitr.params import CellId, load_params
+from rsitr.params import load_params
+from rsitr.params.ids import CellId
 from rsitr.pipeline import report
 from rsitr.pipeline.specs import spec_of
 from rsitr.pipeline.status import forget, refuse, status_of, summary

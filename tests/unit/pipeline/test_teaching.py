@@ -6,7 +6,8 @@ import pytest
 import yaml
 
 from rsitr.errors import ParamsError, RsitrError
-from rsitr.params import CellId, load_params, parse_params
+from rsitr.params import load_params, parse_params
+from rsitr.params.ids import CellId
 from rsitr.pipeline import inputs as needs
 from rsitr.pipeline import run as module
 from rsitr.pipeline.freshness import Present

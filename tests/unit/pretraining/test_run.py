@@ -11,7 +11,8 @@ import yaml
 from safetensors.torch import load_file
 
 from rsitr.errors import ParamsError, RsitrError
-from rsitr.params import CellId, PriorId, load_params, parse_params, pretraining_of
+from rsitr.params import load_params, parse_params
+from rsitr.params.ids import CellId, PriorId, pretraining_of
 from rsitr.pipeline import inputs as needs
 from rsitr.pipeline import run as running
 from rsitr.pipeline.freshness import Present

@@ -16,7 +16,7 @@ from rsitr.datasets.rs5m import read_shard
 from rsitr.datasets.splits import load_splits
 from rsitr.errors import CorruptArchive, DatasetError
 from rsitr.nn.pixels import PixelFormat
-from rsitr.params import CleanId
+from rsitr.params.ids import CleanId
 from rsitr.pretraining import shards
 from rsitr.pretraining.samples import Order, ShardSamples, parse_captions
 from rsitr.pretraining.shards import CAPTIONS, PROBLEMS, index_shards, write_training_shards

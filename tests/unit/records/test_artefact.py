@@ -11,7 +11,8 @@ import pytest
 from pydantic import ValidationError
 
 from rsitr.errors import DatasetError, RecordError, TrainingDiverged, Unsupported, WeightsUnavailable
-from rsitr.params import CellId, CleanId, Prior, PriorId, TwoStageId
+from rsitr.params import Prior
+from rsitr.params.ids import CellId, CleanId, PriorId, TwoStageId
 from rsitr.records import artefact
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import SCORED, TRAINED, Record, Spec, TrainReport, trained_identities

@@ -14,7 +14,8 @@ from PIL import Image
 from rsitr.datasets.splits import SplitData
 from rsitr.errors import QueryError, RecordError, RsitrError
 from rsitr.examples import peder as examples
-from rsitr.params import CellId, CleanId, parse_params
+from rsitr.params import parse_params
+from rsitr.params.ids import CellId, CleanId
 from rsitr.pipeline import run as running
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.inputs import study_cells, study_partner, study_shown

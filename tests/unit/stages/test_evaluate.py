@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from rsitr.datasets.splits import SplitData, load_splits
 from rsitr.errors import RecordError
-from rsitr.params import CleanId
+from rsitr.params.ids import CleanId
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import SCORED, TRAINED, TrainReport
 from rsitr.records.files import write_json

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from rsitr.params import CellId, PriorId, parse_params
+from rsitr.params import parse_params
+from rsitr.params.ids import CellId, PriorId
 from rsitr.pipeline.rehearsal import estimate
 from rsitr.pipeline.specs import pretraining_spec, spec_of
 from rsitr.pretraining import loop

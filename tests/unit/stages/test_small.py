@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from rsitr.params import CellId, PriorId, load_params
+from rsitr.params import load_params
+from rsitr.params.ids import CellId, PriorId
 from rsitr.pipeline.specs import prior_spec, spec_of
 from rsitr.stages.setup import configuration
 from rsitr.stages.small import REPLAYED, Size, short_cell, short_prior, shortened

@@ -20,7 +20,7 @@ from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import RecordError, Unsupported
 from rsitr.methods.base import Phase, TrainingConfig
 from rsitr.methods.vse import VSE
-from rsitr.params import CleanId
+from rsitr.params.ids import CleanId
 from rsitr.records.cell import SCORED, TRAINED, Epoch, read_report, trained_identities
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths

@@ -6,7 +6,7 @@ import csv
 
 import pytest
 
-from rsitr.params import CellId
+from rsitr.params.ids import CellId
 from rsitr.records.artefact import Outcome
 from rsitr.records.files import write_json
 from rsitr.records.paths import Paths

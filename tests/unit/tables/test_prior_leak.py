@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from rsitr.params import CellId
+from rsitr.params.ids import CellId
 from rsitr.records.files import seal_text
 from rsitr.tables import prior_leak
 from rsitr.tables.entries import alike

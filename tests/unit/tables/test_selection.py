@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rsitr.params import CellId
+from rsitr.params.ids import CellId
 from rsitr.records.artefact import Outcome
 from rsitr.tables import selection
 from tests.helpers.lab import Reader, Records, params, written

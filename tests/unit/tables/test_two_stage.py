@@ -6,7 +6,8 @@ import csv
 
 import pytest
 
-from rsitr.params import TwoStageId, parse_params
+from rsitr.params import parse_params
+from rsitr.params.ids import TwoStageId
 from rsitr.records.artefact import Outcome
 from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
