@@ -117,7 +117,7 @@ def test_tokens_are_cached_with_their_instruction(tmp_path: Path) -> None:
 def test_a_scene_classifier_of_the_project_instructs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     location = "scenes://tiny/resnet"
-    with pytest.raises(WeightsUnavailable, match=str(SCENE_WEIGHTS)):
+    with pytest.raises(WeightsUnavailable, match="run `rsitr run scenes/tiny/resnet`"):
         build(weights=location)
     with seeded(5):
         classifier = timm.create_model("test_resnet", num_classes=0)

@@ -9,7 +9,7 @@ from rsitr.params import load_params, parse_params
 from rsitr.params.ids import CellId, PriorId
 from rsitr.pipeline import rehearsal
 from rsitr.pipeline.rehearsal import Estimate, current, estimate, figures, key_of, line, planned, rehearse, summary
-from rsitr.pipeline.specs import prior_spec, spec_of
+from rsitr.pipeline.specs import pretraining_spec, prior_spec, spec_of
 from rsitr.records.artefact import Outcome
 from rsitr.records.files import write_json
 from rsitr.records.rehearsal import Course, Rehearsed
@@ -31,7 +31,7 @@ def test_the_plan_has_every_configuration_once_and_each_method_first():
     assert len(set(families[:count])) == count, "one of each method comes before the second of any"
     methods = [cell[3] for cell in cells]
     assert len(set(methods[: len(set(methods))])) == len(set(methods)), "then all variants, then other datasets"
-    assert {item.split("/")[0] for item in items} == {"cells", "scenes", "two_stage", "peder"}
+    assert {item.split("/")[0] for item in items} == {"cells", "scenes", "pretraining", "two_stage", "peder"}
 
 
 def test_some_of_it_can_be_named():
@@ -133,3 +133,10 @@ def test_a_process_that_ends_without_a_report_is_told(chance, monkeypatch):
     (found,) = rehearse([chance])
     assert (found.outcome.status, found.outcome.reason) == ("failed", "ended with status 1 and no report")
     assert "rsitr" in found.outcome.traceback
+
+
+def test_the_estimate_of_a_pretraining_by_hand():
+    spec = pretraining_spec(PARAMS, PriorId("paper", "pir-clip"))
+    found = report(course=Course(epochs=20, batch_size=256, samples="images"))
+    # 1,000,000 samples make 3,906 batches of 256; 20 x 3,906 steps of 0.5 s x 64.
+    assert estimate(spec, found) == Estimate(78120, pytest.approx(78120 * 32 / 3600))
