@@ -199,7 +199,7 @@ class Rehearsal:
 
     def _pretraining(self, whole: PretrainingSpec, found: Rehearsed) -> Outcome:
         self.data.shards(whole)
-        spec, settings = short_pretraining(whole, SIZE), whole.settings
+        spec, settings = short_pretraining(whole, SIZE, STEPS), whole.settings
         watched = Interrupted(loop, loop.Pretrainer)
         record = watched.run(lambda: pretrain(spec))
         found.parameters, found.peak_memory_mib = (

@@ -77,10 +77,10 @@ def short_prior(spec: PriorSpec, size: Size = REPLAYED) -> PriorSpec:
     return spec.model_copy(update={"prior": spec.prior.model_copy(update={"settings": short})})
 
 
-def short_pretraining(spec: PretrainingSpec, size: Size = REPLAYED) -> PretrainingSpec:
-    """A shortened pretraining: an epoch of two small batches, and its prior likewise."""
-    batch = min(size.batch, spec.settings.batch_size) // 2
-    short = {"epochs": 1, "batch_size": batch, "samples_per_epoch": 2 * batch, "workers": 0}
+def short_pretraining(spec: PretrainingSpec, size: Size = REPLAYED, steps: int = 4) -> PretrainingSpec:
+    """A shortened pretraining: an epoch of few small batches, and its prior likewise."""
+    batch = min(size.batch, spec.settings.batch_size)
+    short = {"epochs": 1, "batch_size": batch, "samples_per_epoch": steps * batch, "workers": 0}
     prior = spec.prior and short_prior(spec.prior, size)
     return spec.model_copy(update={"settings": spec.settings.model_copy(update=short), "prior": prior})
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections import Counter
 from pathlib import Path
 
@@ -11,11 +12,11 @@ from rsitr.datasets import get_dataset
 from rsitr.datasets.canonical import build_dataset
 from rsitr.datasets.table import read_table
 from rsitr.params import parse_params
-from rsitr.params.ids import CellId
+from rsitr.params.ids import CellId, PriorId
 from rsitr.pipeline import slices
 from rsitr.pipeline.replay import Replayer
 from rsitr.pipeline.slices import SlicedData
-from rsitr.pipeline.specs import spec_of
+from rsitr.pipeline.specs import pretraining_spec, spec_of
 from rsitr.records.paths import Paths
 from tests.helpers.project_copy import TINY
 
@@ -80,3 +81,23 @@ def test_two_replays_of_a_cell_have_one_trace(root, params, tmp_path, monkeypatc
     assert said["status"] == "ok"
     assert {"initial weights", "loss", "weights", "encodings", "ranks in small tiles"} <= {*said}
     assert [name for name, _ in traces[0]].count("loss") >= 3
+
+
+def test_two_replays_of_a_pretraining_have_one_trace(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(slices, "IMAGES", COUNTS)
+    traces = []
+    for name, seed in (("a", 0), ("b", 0), ("c", 1)):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        settings = {"model": "tiny-64", "batch_size": 4, "seed": seed}
+        raw = copy.deepcopy(TINY)
+        raw["experiments"]["tiny"]["pretrained"] = {"first": {"dataset": "scenes-b", "settings": settings}}
+        params = parse_params(raw)
+        traces.append(Replayer(params, root).trace(pretraining_spec(params, PriorId("tiny", "first"))))
+    assert traces[0] == traces[1]
+    said = dict(traces[0])
+    assert said["status"] == "ok"
+    assert {"settings", "course", "loss", "weights"} <= {*said}
+    # Killed in the third of four steps, it has continued there.
+    assert [name for name, _ in traces[0]].count("loss") == 4 + 1
+    assert dict(traces[2])["weights"] != said["weights"]

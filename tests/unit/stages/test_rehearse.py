@@ -103,7 +103,7 @@ def test_a_pretraining_takes_two_steps_of_drawn_shards_and_continues(tmp_path, m
     found = Rehearsal().of(spec)
     assert found.outcome.status == "ok", found.outcome
     assert found.course is not None
-    assert (found.course.epochs, found.course.batch_size, found.batch) == (20, 256, 2)
+    assert (found.course.epochs, found.course.batch_size, found.batch) == (20, 256, 4)
     # 20 epochs of 3 batches of 256.
     assert estimate(spec, found).steps == 60
     assert [path.name for path in Path("data/raw/rs5m").iterdir()] == ["0000-train-0000.tar"]
