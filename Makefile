@@ -32,7 +32,7 @@ check: env
 	pytest --numprocesses 2 --dist loadfile -m "not slow" --hypothesis-profile fast tests/unit
 
 bench: env
-	for script in benchmarks/*.py; do case $$script in */table.py|*_peer.py|*_peers.py) ;; *) python $$script || exit 1 ;; esac; done
+	for script in benchmarks/*.py; do case $$script in */table.py|*/gpu.py|*_peer.py|*_peers.py) ;; *) python $$script || exit 1 ;; esac; done
 
 clean:
 	rm -rf .rsitr .snakemake cache checkpoints data results/*/demo results/logs results/timing
