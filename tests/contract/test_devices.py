@@ -23,13 +23,13 @@ from rsitr.methods.triplet import TripletLoss
 from tests.contract.test_methods import CAPTIONS, CORPUS, build  # noqa: F401 - a fixture
 
 READS = {
-    "camp-bce": "a buffer that a checkpoint holds says which phase the model is in",
-    "camp-triplet": "a buffer that a checkpoint holds says which phase the model is in",
-    "envlf": "negatives are drawn for the images that have any",
-    "mtgfe": "negatives are drawn for the images that have any",
+    "camp-bce": "a buffer that a checkpoint holds says by which phase's score to evaluate",
+    "camp-triplet": "a buffer that a checkpoint holds says by which phase's score to evaluate",
+    "envlf": "negatives are drawn for the images that have any, and words are guessed where they are masked",
+    "mtgfe": "negatives are drawn for the images that have any, and words are guessed where they are masked",
     "swan": "the groups of words that are real are computed, and no others",
 }
-"""Methods whose course depends on numbers, which a fake tensor does not have."""
+"""Methods that wait for a GPU on the way, to learn numbers that a fake tensor does not have, and what for."""
 # Whatever reads no pixels draws its numbers on the CPU, so that every machine has the same.
 NAMES = sorted(name for name in registry() if name not in READS and get_method(name).reads_pixels)
 
@@ -96,8 +96,34 @@ def move(method: nn.Module) -> None:
                 part._modules[name] = StandInGRU(child)
 
 
+class Guessing(FakeTensorMode):
+    """Fake tensors that answer when they are asked for numbers: all are 1, but of a mask every second one is false."""
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten._local_scalar_dense.default:
+            return 1
+        if func is torch.ops.aten.nonzero.default:
+            [mask] = args
+            with self:
+                return torch.empty(mask.numel() // 2, mask.ndim, dtype=torch.int64, device=mask.device)
+        if func is torch.ops.aten._unique2.default:
+            with self:
+                return tuple(args[0].new_empty(size) for size in (1, 0, 0))
+        if func is torch.ops.aten.index.Tensor:
+            with self:
+                places = [
+                    each
+                    for index in args[1]
+                    for each in (
+                        index.nonzero().unbind(1) if index is not None and index.dtype == torch.bool else [index]
+                    )
+                ]
+            args = (args[0], places)
+        return super().__torch_dispatch__(func, types, args, kwargs)
+
+
 @contextmanager
-def fake_gpu() -> Iterator[None]:
+def fake_gpu(mode: type[FakeTensorMode]) -> Iterator[None]:
     """Every tensor that is made is a fake one, and no other may take part."""
     with ExitStack() as stack:
         for name, stand_in in (("pack_padded_sequence", Packed), ("pad_packed_sequence", unpacked)):
@@ -109,7 +135,7 @@ def fake_gpu() -> Iterator[None]:
         # Or autocast would do nothing.
         stack.enter_context(patch("torch.cuda.amp.common.amp_definitely_not_available", lambda: False))
         stack.enter_context(patch("torch.cuda.is_bf16_supported", lambda including_emulation=True: True))
-        stack.enter_context(FakeTensorMode(allow_non_fake_inputs=False))
+        stack.enter_context(mode(allow_non_fake_inputs=False))
         yield
 
 
@@ -122,10 +148,10 @@ def fresh(build: Any) -> Build:  # noqa: F811
     return lambda name: build.__wrapped__(name, "")
 
 
-def compute(method: Method, tokens: Tensor) -> None:
+def compute(method: Method, tokens: Tensor, mode: type[FakeTensorMode] = FakeTensorMode) -> None:
     """Loss, encodings and scores of a method on the fake GPU."""
     size, count = method.pixels.size, len(tokens)
-    with fake_gpu():
+    with fake_gpu(mode):
         move(method)
         places = torch.empty(count, dtype=torch.int64, device="cuda")
         images = torch.empty(count, 3, size, size, device="cuda")
@@ -144,6 +170,12 @@ def compute(method: Method, tokens: Tensor) -> None:
 def test_a_method_computes_on_the_device_of_its_tensors(name: str, fresh: Build) -> None:
     method = fresh(name)
     compute(method, method.tokenize(CAPTIONS))
+
+
+@pytest.mark.parametrize("name", READS)
+def test_a_method_that_reads_numbers_computes_on_the_device_of_its_tensors(name: str, fresh: Build) -> None:
+    method = fresh(name)
+    compute(method, method.tokenize(CAPTIONS), Guessing)
 
 
 @pytest.mark.parametrize("name", READS)
@@ -175,11 +207,12 @@ class Planted(nn.Module):
 
 
 @pytest.mark.parametrize("fault", ["a constant made on the CPU", "a tensor that is not a buffer", "a way over the CPU"])
-def test_a_fault_is_found(fault: str, fresh: Build) -> None:
-    method = fresh("vse")
+@pytest.mark.parametrize(("name", "mode"), [("vse", FakeTensorMode), ("mtgfe", Guessing)])
+def test_a_fault_is_found(name: str, mode: type[FakeTensorMode], fault: str, fresh: Build) -> None:
+    method = fresh(name)
     method.backbone = Planted(method.backbone, fault)
     with pytest.raises((RuntimeError, AssertionError), match=r"device|FakeTensor"):
-        compute(method, method.tokenize(CAPTIONS))
+        compute(method, method.tokenize(CAPTIONS), mode)
 
 
 def test_a_target_on_the_cpu_is_found(fresh: Build, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, ClassVar, Literal, Self
 
 import torch
@@ -105,9 +106,11 @@ class CAMP(DualEncoder):
 
     def matches(self, batch: Batch) -> Tensor:
         """m(I, T) [B, B] of section 3.4; the cosine in the first phase."""
-        self.fuses.fill_(self.config.fuses(batch.epoch))
-        scores = score_in_blocks(self.score, self.encode_images(batch.images), self.encode_texts(batch.tokens))
-        return scores.sigmoid() if self.fuses else scores
+        fuse = self.config.fuses(batch.epoch)
+        self.fuses.fill_(fuse)
+        score = partial(self.passing, fuse=fuse)
+        scores = score_in_blocks(score, self.encode_images(batch.images), self.encode_texts(batch.tokens)).float()
+        return scores.sigmoid() if fuse else scores
 
 
 TRIPLET_ROW = Published(paper="amfmn2022", table="table2", method="camp-triplet")

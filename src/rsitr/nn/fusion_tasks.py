@@ -106,7 +106,8 @@ def draw_pairs(image_ids: Tensor, scores: Tensor | None = None, tokens: Tensor |
     having = everyone[possible.any(1)]
     if not len(having):
         return Pairs(everyone, everyone, torch.ones_like(everyone))
-    logits = torch.zeros_like(possible, dtype=torch.float32) if scores is None else scores.detach().float()
+    # A loss that is NaN is read steps later; until then there is something to draw.
+    logits = torch.zeros_like(possible, dtype=torch.float32) if scores is None else scores.detach().float().nan_to_num()
     texts, images = (
         torch.multinomial(side.masked_fill(~possible, -torch.inf)[having].softmax(1), 1).squeeze(1)
         for side in (logits, logits.t())

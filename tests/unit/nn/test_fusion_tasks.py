@@ -38,6 +38,12 @@ def test_every_negative_is_drawn_equally_often() -> None:
     assert 160 <= counts[2] <= 240
 
 
+def test_of_scores_that_are_not_numbers_negatives_are_drawn_all_the_same() -> None:
+    """Training ends when it reads the loss, which is then NaN, too."""
+    drawn = draw_pairs(torch.tensor([7, 7, 8, 9]), torch.full((4, 4), math.nan))
+    assert drawn.match.tolist() == [1] * 4 + [0] * 8
+
+
 def test_negatives_in_proportion_to_what_is_taken_for_alike() -> None:
     """Image 0 and caption 2 with odds of three to one against caption 3; the columns say the same of image 0."""
     image_ids, scores = torch.tensor([7, 7, 8, 9]), torch.zeros(4, 4)
