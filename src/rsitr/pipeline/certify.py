@@ -87,10 +87,12 @@ def check_libraries(base: Tree, head: Tree) -> None:
             "records have to be computed again"
         )
     here = [
-        f"{name} {installed(name)}, locked {new[name]}" for name in PACKAGES if new.get(name, "") != installed(name)
+        f"{name} {installed(name) or 'not installed'} instead of {new.get(name, 'none')}"
+        for name in PACKAGES
+        if new.get(name, "") != installed(name)
     ]
     if here:
-        raise RsitrError(f"the libraries here are not those of requirements.lock ({'; '.join(here)}): run `make env`")
+        raise RsitrError(f"the libraries here are not those of requirements.lock ({', '.join(here)}): run `make env`")
 
 
 class Certification:

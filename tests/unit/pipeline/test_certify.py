@@ -19,7 +19,8 @@ import pytest
 from rsitr.errors import RsitrError
 from rsitr.params import load_params
 from rsitr.params.ids import CellId
-from rsitr.pipeline.certify import PLACE, Certification
+from rsitr.pipeline import certify
+from rsitr.pipeline.certify import PLACE, Certification, Tree, check_libraries
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.judging import Verdict
 from rsitr.pipeline.specs import spec_of
@@ -414,7 +415,7 @@ def test_the_libraries_of_both_trees_have_to_be_those_that_are_here(lab: Lab) ->
     reason = refused("BASE")
     assert reason.startswith(f"requirements.lock has changed (numpy {version} -> 1.0.1): one environment cannot replay")
     assert refused("HEAD") == (
-        f"the libraries here are not those of requirements.lock (numpy {version}, locked 1.0.1): run `make env`"
+        f"the libraries here are not those of requirements.lock (numpy {version} instead of 1.0.1): run `make env`"
     )
 
 
@@ -438,3 +439,20 @@ def test_an_item_that_is_not_in_both_trees_is_left_out(lab: Lab) -> None:
     other = item | {"identities": {"scored": "B"}}
     found.plans = ({VSE: item, "old": item, CHANCE: item}, {VSE: other, "new": other, CHANCE: other})
     assert found.wanted == {VSE: ["scored"]}
+
+
+def test_libraries_that_are_not_those_of_the_lock_file_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One is missing here, one is not locked, one is of another version, and one is as it should be."""
+    (tmp_path / "requirements.lock").write_text("nltk==1.0\nnumpy==2.0\ntorch==3.0\n", encoding="utf-8")
+    here = {"numpy": "2.1", "scipy": "4.0", "torch": "3.0"}
+    monkeypatch.setattr(certify, "PACKAGES", ["nltk", "numpy", "scipy", "timm", "torch"])
+    monkeypatch.setattr(certify, "installed", lambda name: here.get(name, ""))
+    tree = Tree("0" * 40, tmp_path)
+    with pytest.raises(RsitrError) as refused:
+        check_libraries(tree, tree)
+    assert str(refused.value) == (
+        "the libraries here are not those of requirements.lock (nltk not installed instead of 1.0, "
+        "numpy 2.1 instead of 2.0, scipy 4.0 instead of none): run `make env`"
+    )
