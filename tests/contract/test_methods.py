@@ -291,6 +291,11 @@ class TestConfigure:
         assert configure(cls, "swin-bert-triplet", {}).objective == "triplet"
         assert configure(cls, "swin-bert-triplet", {"objective": "contrastive"}).objective == "contrastive"
 
+    def test_shortlists_need_a_cheap_score(self) -> None:
+        assert configure(get_method("envlf"), "", {"choose": "shortlists"}).choose == "shortlists"
+        with pytest.raises(ParamsError, match="settings of mtgfe: it has no cheap score to make shortlists by"):
+            configure(get_method("mtgfe"), "", {"choose": "shortlists"})
+
     def test_what_the_authors_set_on_a_dataset_is_published_there(self) -> None:
         hvsa, amfmn = get_method("hvsa"), get_method("amfmn-soft")
         assert configure(hvsa, "", {}).learning_rate == 1e-3

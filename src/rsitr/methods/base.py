@@ -98,9 +98,10 @@ class TrainingConfig(MethodConfig):
     selection_images: int | None = Field(None, ge=2)
     """Choose the epoch on this many images of that split, spread evenly over it; None for all. For pair scores that are
     too expensive to compute for the whole split after every epoch."""
-    choose: Literal["best", "last"] = "best"
+    choose: Literal["best", "last", "shortlists"] = "best"
     """``last`` keeps the weights of the last epoch whatever that split says, as where too few of its images are
-    scored to tell epochs apart."""
+    scored to tell epochs apart. ``shortlists``: the best epoch by two-stage retrieval, where pair scores of the whole
+    split are too expensive, and the method has a cheap score besides."""
 
     @property
     def course(self) -> tuple[Phase, ...]:

@@ -22,6 +22,8 @@ def configure(cls: type[Method], variant: str, settings: dict[str, Any], dataset
     except ValidationError as error:
         lines = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise ParamsError(f"settings of {cls.name}{'@' + variant if variant else ''} are not valid: {lines}") from None
+    if getattr(config, "choose", "") == "shortlists" and not cls.filters_itself():
+        raise ParamsError(f"settings of {cls.name}: it has no cheap score to make shortlists by: choose best or last")
     ignored = [name for name in REPLACED_BY_PHASES if name in given]
     if ignored and isinstance(config, TrainingConfig) and config.phases:
         raise ParamsError(

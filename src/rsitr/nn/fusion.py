@@ -18,9 +18,10 @@ from torch.nn import functional as F
 NUMBERS = {"cpu": 2**22}
 """Of the hidden layer of the feed-forward part, while pairs are scored: 16 MiB, small enough for a core's cache to
 help."""
-PACKED = 128
+PACKED = 256
 """Tokens of captions that attend to themselves in one product. A batch of captions of one length with fewer costs more
-in the calls than in the numbers; with more, what captions would say to each other, and is masked, costs too much."""
+in the calls than in the numbers; with more, what captions would say to each other, and is masked, costs too much. On a
+CPU, lists of 16 to 64 captions take a tenth less time than with half as many."""
 GPU_NUMBERS = 2**26
 """The same on a GPU, where larger steps are faster: 256 MiB."""
 

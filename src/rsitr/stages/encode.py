@@ -20,11 +20,14 @@ from rsitr.progress import Progress
 from rsitr.retrieval.ranks import rank_embeddings, rank_scores
 from rsitr.retrieval.recall import ProtocolRanks, Ranks
 from rsitr.retrieval.rerank import dot_product, rerank
+from rsitr.retrieval.two_stage import two_stage
 from rsitr.stages.resume import read_state, write_state
 
 IMAGE_BATCH, TEXT_BATCH = 64, 256
 PAIR_NUMBERS = 2**24
 """Numbers that a block of pairs may take while it is scored: 64 MiB for each temporary tensor of the method."""
+SHORTLIST = 32
+"""Items of a query that are scored where an epoch is chosen by shortlists."""
 KEEP_SECONDS = 60
 """How often an evaluation keeps the scores that it has."""
 
@@ -129,6 +132,31 @@ class Scores:
     def rerank(self, image_of: np.ndarray) -> Ranks:
         """Ranks after multivariate re-ranking."""
         return rerank(self.of if self.texts is None else dot_product(self.images, self.texts), image_of)
+
+
+@torch.inference_mode()
+def ranks_to_choose_by(method: Method, encoded: Encoded, image_of: np.ndarray, device: str) -> Ranks:
+    """Ranks of all queries for the choice of an epoch: among all items, or as ``choose: shortlists`` has it.
+
+    Then the method sorts ``SHORTLIST`` items that its cheap score has put first; the others follow in that order.
+    """
+    if getattr(method.config, "choose", "") != "shortlists":
+        return Scores(method, encoded, device).rank(image_of)
+    cheap = dot_product(
+        method.filter_images(encoded.images.to(device)), method.filter_texts(encoded.texts.to(device)), device
+    )
+
+    def rescore(image: int, texts: Tensor) -> Tensor:
+        return score_all(method, encoded.images[image : image + 1], encoded.texts[texts], device)[0]
+
+    (ranks,) = two_stage(
+        lambda images, texts: cheap(images, texts).float().cpu(),
+        rescore,
+        image_of,
+        [SHORTLIST],
+        text_of=encoded.place.numpy(),
+    )
+    return ranks
 
 
 @torch.inference_mode()

@@ -35,7 +35,7 @@ from rsitr.retrieval.recall import recall
 from rsitr.stages import alarms
 from rsitr.stages.course import choice_start, learning_rate_factor, phase_at
 from rsitr.stages.decay import by_decay
-from rsitr.stages.encode import Scores, encode
+from rsitr.stages.encode import encode, ranks_to_choose_by
 from rsitr.stages.resume import read_state, write_state
 from rsitr.stages.setup import (
     CellData,
@@ -222,7 +222,7 @@ class Trainer:
             raise TrainingDiverged(
                 f"the embeddings became NaN in epoch {epoch + 1}: lower learning_rate in params.yaml"
             )
-        mean_recall = recall(Scores(self.method, encoded, self.device).rank(self.select.image_of)).mr
+        mean_recall = recall(ranks_to_choose_by(self.method, encoded, self.select.image_of, self.device)).mr
         rate = self.optimizer.param_groups[0]["lr"]
         entry = Epoch(
             epoch=epoch + 1,

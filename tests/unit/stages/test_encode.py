@@ -7,10 +7,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from rsitr.methods.base import Method
+from rsitr.methods.base import Method, TrainingConfig
+from rsitr.retrieval.ranks import rank_scores
 from rsitr.retrieval.rerank import rerank
 from rsitr.stages import encode as scoring
-from rsitr.stages.encode import Encoded, Scores, encode_captions, score_all, slices, trimmed
+from rsitr.stages.encode import Encoded, Scores, encode_captions, ranks_to_choose_by, score_all, slices, trimmed
 from rsitr.stages.setup import build_method, load_data
 
 
@@ -178,3 +179,37 @@ def test_trimmed():
     assert trimmed(texts).shape == (2, 2, 3)
     assert trimmed(torch.zeros(2, 4, 3)).shape == (2, 1, 3)
     assert trimmed(torch.zeros(2, 3)).shape == (2, 3)
+
+
+class OwnFilter(LastWords):
+    """Whose cheap score knows the first letter of a caption, and the first fragment of an image, alone."""
+
+    def __init__(self, choose):
+        super().__init__()
+        self.config = TrainingConfig(choose=choose)
+
+    def filter_images(self, images):
+        return images[:, 0]
+
+    def filter_texts(self, texts):
+        return texts[:, 0]
+
+
+def test_an_epoch_may_be_chosen_by_shortlists(monkeypatch):
+    """One item cannot be sorted, all can; in between some pairs are scored and no others."""
+    encoded = Encoded(IMAGES, *encode_captions(LastWords(), CAPTIONS, "cpu"))
+    whole = ranks_to_choose_by(OwnFilter("best"), encoded, IMAGE_OF, "cpu")
+    first = torch.tensor([[float(image[0, ord(caption[0]) - ord("a")]) for caption in CAPTIONS] for image in IMAGES])
+    cheap = rank_scores(lambda images, texts: first[images, texts], IMAGE_OF)
+    found, scored = {}, []
+    real = OwnFilter.score
+    monkeypatch.setattr(OwnFilter, "score", lambda self, i, t: scored.append(len(i) * len(t)) or real(self, i, t))
+    for length in (1, 3, 99):
+        monkeypatch.setattr(scoring, "SHORTLIST", length)
+        scored.clear()
+        found[length] = ranks_to_choose_by(OwnFilter("shortlists"), encoded, IMAGE_OF, "cpu"), sum(scored)
+    for ranks, expected_ranks in ((found[99][0], whole), (found[1][0], cheap)):
+        assert ranks.i2t.tolist() == expected_ranks.i2t.tolist()
+        assert ranks.t2i.tolist() == expected_ranks.t2i.tolist()
+    assert whole.t2i.tolist() != cheap.t2i.tolist()
+    assert 0 < found[1][1] < found[3][1] < found[99][1] == 7 * 7
