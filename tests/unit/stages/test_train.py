@@ -107,9 +107,10 @@ def build(project, make_spec, seed=0, **settings):
 
 def test_the_backbone_has_a_rate_of_its_own_or_none(project, make_spec):
     method = build(project, make_spec).method
+    plain = method.config
 
     def rates(**settings):
-        config = method.config.model_copy(update=settings)
+        config = method.config = plain.model_copy(update=settings)
         found: dict[float, int] = {}
         for group in make_optimizer(method, config, config.course[0]).param_groups:
             found[group["lr"]] = found.get(group["lr"], 0) + sum(p.numel() for p in group["params"])
