@@ -35,7 +35,8 @@ CAPTION = (
 )
 OF_THE_PAPER = (
     " Published: as printed; time is the average search time of a query on the paper's hardware, about which it says "
-    "no more. Filters of other methods are below the line; they are not in the paper."
+    "no more. Where a backbone has no class token, or that of a frozen text encoder says nothing, our filter reads the "
+    "mean of the tokens instead of the class features of section 3.4. Rows below the line are not in the paper."
 )
 
 
