@@ -92,7 +92,7 @@ class Spec(ArtefactSpec):
             self.packages,
             self.teacher.facts if self.teacher else None,
             self.prior.facts if self.prior else None,
-            *([self.pretraining.facts] if self.pretraining else []),
+            self.pretraining.facts if self.pretraining else None,
         ]
 
     @property

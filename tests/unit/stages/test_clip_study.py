@@ -357,7 +357,7 @@ def test_which_cells_the_study_asks(project):
     cells = study_cells(params, "lab")
     assert [cell.path.removeprefix("lab/") for cell in cells] == [
         *("ucm/vse/0", "ucm/vse/1", "ucm/clip/0", "ucm/clip/1", "ucm/clip@rn50/0", "ucm/clip@rn50/1"),
-        "rsicd/clip-ft/0",
+        *("ucm/remoteclip/0", "ucm/remoteclip/1", "rsicd/clip-ft/0"),
     ]
     assert study_partner(params, CellId("lab", "ucm", "clip@rn50", 1)) == CellId("lab", "ucm", "vse", 1)
     assert study_partner(params, CellId("lab", "ucm", "vse", 1)) is None
