@@ -20,20 +20,20 @@ class Coverage:
         """``watched``: file of the package -> [first, last] line of each statement that is to be watched."""
         self.watched = {str(PACKAGE / name): spans for name, spans in watched.items()}
         self.ran: dict[str, set[int]] = {name: set() for name in self.watched}
-        self._of: dict[CodeType, set[int] | None] = {}
+        self._of: dict[str, dict[CodeType, set[int] | None]] = {name: {} for name in self.watched}
 
     def _lines(self, code: CodeType) -> set[int] | None:
-        """The set that a function's lines go to, or None for a function without a watched line."""
-        if code not in self._of:
-            spans = self.watched.get(code.co_filename, [])
+        """The set that the lines of a function in a watched file go to, or None where no line of it is watched."""
+        known = self._of[code.co_filename]
+        if code not in known:
             own = {line for _, _, line in code.co_lines() if line}
-            found = any(first <= line <= last for first, last in spans for line in own)
-            self._of[code] = self.ran[code.co_filename] if found else None
-        return self._of[code]
+            found = any(first <= line <= last for first, last in self.watched[code.co_filename] for line in own)
+            known[code] = self.ran[code.co_filename] if found else None
+        return known[code]
 
     def _call(self, frame: FrameType, event: str, argument: object) -> Callable[..., Any] | None:
-        lines = self._lines(frame.f_code)
-        if lines is None:
+        # Most calls are of libraries. Only the others are looked up: Python hashes all of a function each time.
+        if frame.f_code.co_filename not in self.watched or (lines := self._lines(frame.f_code)) is None:
             return None
 
         def line(frame: FrameType, event: str, argument: object) -> Callable[..., Any]:

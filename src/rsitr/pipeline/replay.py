@@ -341,6 +341,8 @@ def run(request: dict[str, Any]) -> None:
     """Replay what a request names and write each trace to ``out`` as it is done, unless it is there already."""
     out = Path(request["out"])
     coverage = Coverage(request.get("watched", {}))
+    if coverage.watched:
+        import timm  # noqa: F401  With all of torch: to import it takes twice as long while watched.
     with coverage():  # what runs on import runs now
         replayer = Replayer(opened(request["experiment"]), Path(request["root"]))
         constants = values(request.get("constants", []))
