@@ -13,6 +13,7 @@ import yaml
 
 from rsitr.records.code import Sources
 from rsitr.records.remembered import cache_file
+from tests.helpers import warm
 
 ROOT = Path(__file__).parents[2]
 PARTS = ("Snakefile", "dvc.yaml", "workflow", "src", ".gitignore", ".dvcignore", ".dvc/config", ".dvc/.gitignore")
@@ -58,25 +59,29 @@ class Project:
     @property
     def environment(self) -> dict[str, str]:
         """The commands of this environment, the sources of this copy, no network."""
-        inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
-        return inherited | {
+        return warm.offline() | {
             "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
             "PYTHONPATH": str(self.path / "src"),
-            "HF_HUB_OFFLINE": "1",
-            "DVC_NO_ANALYTICS": "1",
             "GIT_AUTHOR_NAME": "a", "GIT_AUTHOR_EMAIL": "a@b", "GIT_COMMITTER_NAME": "a", "GIT_COMMITTER_EMAIL": "a@b",
         }  # fmt: skip
 
     def run(self, *command: str, check: bool = True) -> str:
         """Run a command in the project and return what it printed; fails the test when it fails, unless told not to."""
         result = subprocess.run(command, cwd=self.path, env=self.environment, capture_output=True, text=True)
-        output = result.stdout + result.stderr
-        assert result.returncode == 0 or not check, output[-6000:]
+        return self._printed(result.returncode, result.stdout + result.stderr, check)
+
+    @staticmethod
+    def _printed(status: int, output: str, check: bool) -> str:
+        assert status == 0 or not check, output[-6000:]
         return output
+
+    def run_warm(self, *command: str, check: bool = True) -> str:
+        """The same of a command that calls Snakemake, in a fork of a process that has imported it."""
+        return self._printed(*warm.run([*command], self.path, self.environment), check)
 
     def snakemake(self, *arguments: str, cores: int = 8, check: bool = True) -> str:
         """Run Snakemake."""
-        return self.run("snakemake", "--cores", str(cores), *arguments, check=check)
+        return self.run_warm("snakemake", "--cores", str(cores), *arguments, check=check)
 
     def planned(self, *arguments: str) -> set[str]:
         """Cells that a run would train, as dataset/method/seed."""

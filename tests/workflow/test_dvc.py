@@ -14,7 +14,7 @@ from tests.helpers.project_copy import TINY, Project, copy_sources
 
 
 @pytest.fixture(scope="module")
-def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
+def reproduced(tmp_path_factory: pytest.TempPathFactory, finished: tuple[Project, str]) -> Project:
     """A clean clone of a committed project after `dvc repro`."""
     origin = copy_sources(tmp_path_factory.mktemp("origin"))
     origin.run("git", "init", "--quiet")
@@ -22,8 +22,10 @@ def reproduced(tmp_path_factory: pytest.TempPathFactory) -> Project:
     origin.run("git", "commit", "--quiet", "--message", "project")
     clone = tmp_path_factory.mktemp("clones") / "clone"
     origin.run("git", "clone", "--quiet", str(origin.path), str(clone))
+    # The same sources with their times, and with them what is compiled: numba takes ten seconds for it.
+    shutil.copytree(finished[0].path / "src", clone / "src", dirs_exist_ok=True)
     project = Project(clone)
-    project.run("dvc", "repro")
+    project.run_warm("dvc", "repro")
     return project
 
 
@@ -63,7 +65,7 @@ def test_experiment_with_a_changed_parameter(reproduced: Project, tmp_path: Path
     project = Project(tmp_path / "project")
     project.run("git", "add", "--all")
     project.run("git", "commit", "--quiet", "--message", "results")
-    output = project.run("dvc", "exp", "run", "-S", "experiments.tiny.settings.all.epochs=2")
+    output = project.run_warm("dvc", "exp", "run", "-S", "experiments.tiny.settings.all.epochs=2")
     assert output.count("rule cell:") == 1
     record = json.loads((project.path / "results/cells/tiny/scenes-b/vse/0/cell.json").read_text())
     assert record["config"]["epochs"] == 2
@@ -76,7 +78,7 @@ def test_new_seed_keeps_the_cells_there_are(reproduced: Project, tmp_path: Path)
     params = copy.deepcopy(TINY)
     params["experiments"]["tiny"]["matrix"][0]["seeds"] = [0, 1]
     project.params(params)
-    output = project.run("dvc", "repro")
+    output = project.run_warm("dvc", "repro")
     trained = [line for line in output.splitlines() if "output: checkpoints/" in line]
     assert len(trained) == 2
     assert all("/1/" in line for line in trained)

@@ -82,7 +82,7 @@ def test_failed_cell_leaves_the_tables_complete(project: Project) -> None:
         assert "the loss became" in text
     assert "1 failed" in project.run("rsitr", "status", "tiny")
     assert "scenes-b/vse/0" in project.run("rsitr", "tables", "tiny", "--strict", check=False)
-    again = project.run("rsitr", "retry", "tiny", "--failed")
+    again = project.run_warm("rsitr", "retry", "tiny", "--failed")
     assert again.count("rule cell:") == 1
     assert "place=tiny/scenes-b/vse/0" in again
 

@@ -1,17 +1,18 @@
 """`rsitr certify` on a small git repository: real replays of real cells, on generated scenes.
 
-The slow part of a certification is to start three processes, so that each one here is about several independent edits,
-which show in different cells.
+The slow part of a certification is three replays, so that each one here is about several independent edits, which show
+in different cells. Its processes are started as they are in tests/workflow/test_certificates.py, and here forked.
 """
 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
-import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,7 @@ from rsitr.params.ids import CellId
 from rsitr.pipeline import certify
 from rsitr.pipeline.certify import PLACE, Certification, Tree, check_libraries
 from rsitr.pipeline.freshness import Present
-from rsitr.pipeline.judging import Verdict
+from rsitr.pipeline.judging import RUNS, Verdict
 from rsitr.pipeline.specs import spec_of
 from rsitr.records.artefact import PARAMETERS
 from rsitr.records.cell import Record
@@ -30,26 +31,40 @@ from rsitr.records.certificates import FILE, Certificate, Ledger
 from rsitr.records.files import write_json
 from rsitr.records.identity import locked
 from rsitr.records.paths import Paths
+from tests.helpers import warm
 from tests.helpers.project_copy import ROOT, TINY, Project, copy_sources
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 """A replay takes ten seconds on a free core, and minutes on one that several processes share."""
 
-CHANCE, VSE, VSEPP = (f"cells/tiny/scenes-b/{name}/0" for name in ("chance", "vse", "vse++"))
+DEFAULTS = {"attention_dropout": 0.2}
+# Cells of VSE that differ from its own in what reaches them: a default is not theirs, or they are trained otherwise.
+VARIANTS: dict[str, dict[str, Any]] = {
+    "vse@linear": DEFAULTS,
+    "vse@adam": DEFAULTS | {"optimizer": "adam", "schedule": "step"},
+    "vse@cosine": DEFAULTS | {"schedule": "cosine"},
+    "vse@noisy": DEFAULTS | {"heads": 1},
+}
+METHODS = ("chance", "vse", "vse++", *VARIANTS)
+CHANCE, VSE, VSEPP, LINEAR, ADAM, COSINE, NOISY = (f"cells/tiny/scenes-b/{name}/0" for name in METHODS)
 ABSENT = "cells/tiny/scenes-a/chance/0"
 """A cell of a dataset that is not here."""
 
 Edit = tuple[str, str, str]
 """File below the package, text, and what takes its place."""
 
-# What is in BASE besides the project as it is.
-LATE: tuple[Edit, ...] = (
+# What is in BASE besides the project as it is: something that acts late, and a cell that differs by itself.
+SPECIAL: tuple[Edit, ...] = (
+    ("methods/vse.py", "from typing import", "import time\nfrom typing import"),
     (
         "methods/vse.py",
         '        """Eq. 15, or the triplet loss."""\n',
-        '        """Eq. 15, or the triplet loss."""\n        late = 2.0 if batch.epoch > 50 else 1.0\n',
+        '        """Eq. 15, or the triplet loss."""\n'
+        "        late = 2.0 if batch.epoch > 50 else 1.0\n"
+        "        noise = time.perf_counter_ns() % 1000 if self.config.heads == 1 else 0\n",
     ),
     ("methods/vse.py", "contrastive_loss(scores, batch", "contrastive_loss(scores * late, batch"),
+    ("methods/vse.py", "return self.total(", "return noise + self.total("),
 )
 
 # A helper that is taken out changes the hash, and no number.
@@ -102,35 +117,51 @@ class Lab:
 
 
 @pytest.fixture(scope="module")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(tmp_path_factory: pytest.TempPathFactory, schema_cache: dict[str, Any]) -> Iterator[Lab]:
     """The repository, with the data of scenes-b; its first commit is tagged BASE. Slow: it draws the scenes."""
     project = copy_sources(tmp_path_factory.mktemp("repository"))
     shutil.copytree(ROOT / "workflow", project.path / "workflow", dirs_exist_ok=True)
     shutil.copy2(ROOT / "requirements.lock", project.path)
     params: dict[str, Any] = json.loads(json.dumps(TINY))
     params["experiments"]["tiny"]["matrix"] = [
-        {"datasets": ["scenes-b"], "methods": ["chance", "vse", "vse++"], "seeds": [0]},
+        {"datasets": ["scenes-b"], "methods": list(METHODS), "seeds": [0]},
         {"datasets": ["scenes-a"], "methods": ["chance"], "seeds": [0]},
     ]
+    params["experiments"]["tiny"]["settings"]["methods"] = VARIANTS
     project.params(params)
     lab = Lab(project)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(project.path)
-        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
-        for edit in LATE:
+        for edit in SPECIAL:
             lab.edit(*edit)
+        schemas = project.schemas()
+        patch.setenv("XDG_CACHE_HOME", str(tmp_path_factory.mktemp("cache")))
+        project.schemas().parent.mkdir()
+        shutil.copy2(schemas, project.schemas())
         for command in ("fetch", "build"):
             project.run("rsitr", "data", command, "scenes-b")
-        project.run(sys.executable, "-c", "from rsitr.methods.catalog import schemas; schemas()")
         lab.git("init", "--quiet")
         lab.git("add", "--all")
         lab.git("commit", "--quiet", "--message", "BASE")
         lab.git("tag", "BASE")
+        patch.setattr(Certification, "_start", start_warm)
         for name, value in project.environment.items():
             patch.setenv(name, value)
         yield lab
 
 
+def start_warm(self: Certification, run: str, group: str, *arguments: str, **streams: Any) -> Any:
+    """Start a replay in a fork of a warm process: a process of its own imports torch for as long as it replays."""
+    if arguments[0] == "plan":
+        return START(self, run, group, *arguments, **streams)
+    tree = self.trees[RUNS[run]]
+    command, environment = ["python", "-m", tree.module, *arguments], {"PYTHONPATH": str(tree.folder / "src")}
+    status, printed = warm.run(command, self._folder(run, group), os.environ | environment)
+    os.write(streams["stdout"].fileno(), printed.encode())
+    return SimpleNamespace(poll=lambda: status)
+
+
+START = Certification._start
 Certified = tuple[dict[str, Verdict], int]
 
 
@@ -227,57 +258,17 @@ def test_a_forged_row_is_named_and_not_used(
 
 # What a replay shows
 
+OTHERWISE = (CHANCE, VSE, VSEPP, LINEAR, ADAM, COSINE)
+
 
 @pytest.fixture(scope="module")
 def different(lab: Lab) -> tuple[str, Certified]:
-    """A commit after which each cell computes something else, and what came of it."""
+    """A commit after which each cell computes something else, some of them late in a real run, and what came of it."""
     head = lab.commit(
         "BASE",
         ("methods/vse.py", "attention_dropout: float = Field(0.2", "attention_dropout: float = Field(0.3"),
         ("nn/losses.py", "    positive = scores.diagonal()\n", "    positive = scores.diagonal() * 0.5\n"),
         ("methods/chance.py", "WIDTH = 64", "WIDTH = 63"),
-    )
-    return head, run("BASE", (CHANCE, VSE, VSEPP))
-
-
-def test_a_changed_default_is_named(different: tuple[str, Certified]) -> None:
-    _, (verdicts, added) = different
-    assert verdicts[VSE] == Verdict(VSE, "different", "attention_dropout is 0.3 instead of 0.2")
-    assert added == 0
-
-
-def test_a_changed_formula_is_named_by_the_first_number_that_differs(different: tuple[str, Certified]) -> None:
-    _, (verdicts, _) = different
-    assert verdicts[VSEPP].state == "different"
-    assert re.fullmatch(r"loss 1: \d\.\d+ became \d\.\d+", verdicts[VSEPP].reason)
-    assert verdicts[CHANCE].state == "different"
-    assert re.fullmatch(r"encodings 1: [0-9a-f]{60} became [0-9a-f]{60}", verdicts[CHANCE].reason)
-
-
-def test_a_killed_certification_continues(lab: Lab, different: tuple[str, Certified]) -> None:
-    head, before = different
-    lab.git("checkout", "--quiet", "--detach", head)
-    [place] = PLACE.glob(f"*-{head[:12]}")
-    files = sorted(place.glob("*/scenes-b/out/cells*.json"))
-    assert len(files) == 9
-    gone = [path for path in files if path.parts[-4] == "head" or path.name.endswith("chance+0.json")]
-    gone = [path for path in gone if path.parts[-4] != "again"]
-    kept = {path: path.stat().st_mtime_ns for path in files if path not in gone}
-    assert len(kept) == 5
-    for path in gone:
-        path.unlink()
-
-    assert run("BASE", (CHANCE, VSE, VSEPP)) == before
-
-    assert sorted(place.glob("*/scenes-b/out/cells*.json")) == files
-    assert {path: path.stat().st_mtime_ns for path in kept} == kept
-
-
-@pytest.fixture(scope="module")
-def late(lab: Lab) -> dict[str, Verdict]:
-    """A commit with three edits that act late in a real run."""
-    lab.commit(
-        "BASE",
         ("stages/course.py", "    return 1 - done if", "    return max(1 - done, 0.05) if"),
         (
             "stages/train.py",
@@ -287,23 +278,49 @@ def late(lab: Lab) -> dict[str, Verdict]:
         ),
         ("retrieval/tiles.py", "slice(t, min(t + block, n_texts))", "slice(max(t - 1, 0), min(t + block, n_texts))"),
     )
-    return run("BASE", (CHANCE, VSE, VSEPP))[0]
+    return head, run("BASE", OTHERWISE)
 
 
-def test_the_tail_of_the_learning_rate_is_seen(late: dict[str, Verdict]) -> None:
-    assert late[VSE].state == "different"
-    assert re.fullmatch(r"course 1: [0-9a-f]{60} became [0-9a-f]{60}", late[VSE].reason)
+def test_a_changed_default_is_named(different: tuple[str, Certified]) -> None:
+    _, (verdicts, added) = different
+    assert verdicts[VSE] == Verdict(VSE, "different", "attention_dropout is 0.3 instead of 0.2")
+    assert added == 0
 
 
-def test_what_happens_on_resume_is_seen(late: dict[str, Verdict]) -> None:
-    """The third step comes after the interruption: its loss is the same, and that of the fourth is not."""
-    assert late[VSEPP].state == "different"
-    assert re.fullmatch(r"loss 4: \d\.\d+ became \d\.\d+", late[VSEPP].reason)
+@pytest.mark.parametrize(
+    ("name", "difference"),
+    [
+        pytest.param(VSEPP, r"loss 1: \d\.\d+ became \d\.\d+", id="formula"),
+        pytest.param(CHANCE, r"encodings 1: [0-9a-f]{60} became [0-9a-f]{60}", id="constant"),
+        pytest.param(LINEAR, r"course 1: [0-9a-f]{60} became [0-9a-f]{60}", id="tail of the learning rate"),
+        # The third step comes after the interruption: its loss is the same, and that of the fourth is not.
+        pytest.param(ADAM, r"loss 4: \d\.\d+ became \d\.\d+", id="resume"),
+        pytest.param(COSINE, r"ranks in small tiles 1: [0-9a-f]{60} became [0-9a-f]{60}", id="border of tiles"),
+    ],
+)
+def test_the_first_number_that_differs_is_named(different: tuple[str, Certified], name: str, difference: str) -> None:
+    verdict = different[1][0][name]
+    assert verdict.state == "different"
+    assert re.fullmatch(difference, verdict.reason)
 
 
-def test_a_border_of_tiles_is_seen(late: dict[str, Verdict]) -> None:
-    assert late[CHANCE].state == "different"
-    assert re.fullmatch(r"ranks in small tiles 1: [0-9a-f]{60} became [0-9a-f]{60}", late[CHANCE].reason)
+def test_a_killed_certification_continues(lab: Lab, different: tuple[str, Certified]) -> None:
+    head, before = different
+    lab.git("checkout", "--quiet", "--detach", head)
+    [place] = PLACE.glob(f"*-{head[:12]}")
+    files = sorted(place.glob("*/scenes-b/out/cells*.json"))
+    assert len(files) == 3 * len(OTHERWISE)
+    gone = [path for path in files if path.parts[-4] == "head" or path.name.endswith("chance+0.json")]
+    gone = [path for path in gone if path.parts[-4] != "again"]
+    kept = {path: path.stat().st_mtime_ns for path in files if path not in gone}
+    assert len(gone) == len(OTHERWISE) + 1
+    for path in gone:
+        path.unlink()
+
+    assert run("BASE", OTHERWISE) == before
+
+    assert sorted(place.glob("*/scenes-b/out/cells*.json")) == files
+    assert {path: path.stat().st_mtime_ns for path in kept} == kept
 
 
 # What a replay cannot show
@@ -311,7 +328,7 @@ def test_a_border_of_tiles_is_seen(late: dict[str, Verdict]) -> None:
 
 @pytest.fixture(scope="module")
 def unknown(lab: Lab) -> Certified:
-    """A commit whose changes do not act in a replay."""
+    """A commit whose changes do not act in a replay, and with it a cell that differs by itself and one without data."""
     lab.commit(
         "BASE",
         ("methods/vse.py", "if batch.epoch > 50", "if batch.epoch > 60"),
@@ -322,13 +339,13 @@ def unknown(lab: Lab) -> Certified:
             "        if len(images) == 10**6:\n            images = images.flip(0)\n        return F.normalize(",
         ),
     )
-    return run("BASE", (CHANCE, VSE, VSEPP))
+    return run("BASE", (CHANCE, VSE, VSEPP, NOISY, ABSENT))
 
 
 def test_nothing_of_this_is_certified(unknown: Certified) -> None:
     verdicts, added = unknown
     assert {verdict.state for verdict in verdicts.values()} == {"refused"}
-    assert len(verdicts) == 3
+    assert len(verdicts) == 5
     assert added == 0
 
 
@@ -347,22 +364,15 @@ def test_a_branch_that_never_runs_is_named(unknown: Certified) -> None:
     assert unknown[0][CHANCE].reason == f"trained: methods/chance.py:{line} of HEAD is changed and did not run"
 
 
-def test_what_differs_by_itself_and_what_has_no_data_is_refused(lab: Lab) -> None:
-    base = lab.commit(
-        "BASE",
-        ("methods/vse.py", "return self.total(", "return (time.perf_counter_ns() % 1000) + self.total("),
-        ("methods/vse.py", "from typing import", "import time\nfrom typing import"),
-    )
-    lab.commit(base, *TAKEN_OUT)
-    verdicts, added = run(base, (VSE, ABSENT))
-    assert added == 0
-    assert verdicts[VSE].state == verdicts[ABSENT].state == "refused"
-    assert re.fullmatch(
-        r"two replays of BASE differ by themselves: loss 1: \d+\.\d+ became \d+\.\d+", verdicts[VSE].reason
-    )
-    table = Path.cwd() / Paths.dataset("scenes-a")
-    assert verdicts[ABSENT].reason.startswith("it cannot be replayed (base): ")
-    assert str(table) in verdicts[ABSENT].reason
+def test_what_differs_by_itself_is_named(unknown: Certified) -> None:
+    reason = unknown[0][NOISY].reason
+    assert re.fullmatch(r"two replays of BASE differ by themselves: loss 1: \d+\.\d+ became \d+\.\d+", reason)
+
+
+def test_data_that_is_not_here_is_named(unknown: Certified) -> None:
+    reason = unknown[0][ABSENT].reason
+    assert reason.startswith("it cannot be replayed (base): ")
+    assert str(Path.cwd() / Paths.dataset("scenes-a")) in reason
 
 
 # What is refused before anything is replayed
