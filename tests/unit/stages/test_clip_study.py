@@ -362,7 +362,7 @@ def test_which_cells_the_study_asks(project):
     assert study_partner(params, CellId("lab", "ucm", "clip@rn50", 1)) == CellId("lab", "ucm", "vse", 1)
     assert study_partner(params, CellId("lab", "ucm", "vse", 1)) is None
     assert study_partner(params, CellId("lab", "rsicd", "clip-ft", 0)) is None
-    assert list(study_shown(params, "lab")) == ["vse", "clip", "clip@rn50"]
+    assert list(study_shown(params, "lab")) == ["vse", "clip", "clip@rn50", "remoteclip"]
     assert {cell.seed for cell in study_shown(params, "lab").values()} == {0}
     assert study_cells(matrix((["ucm"], ["vse"], [0])), "lab") == []
     assert study_shown(matrix((["ucm"], ["vse"], [0])), "lab") == {}
