@@ -48,7 +48,7 @@ def run(command: list[str], folder: Path, environment: dict[str, str]) -> tuple[
     assert process.stdin
     assert process.stdout
     with TemporaryDirectory() as out:
-        request = {"command": command, "folder": str(folder), "environment": environment, "out": out}
+        request = {"command": command, "folder": str(folder.resolve()), "environment": environment, "out": out}
         print(json.dumps(request), file=process.stdin, flush=True)
         try:
             status = int(process.stdout.readline())
