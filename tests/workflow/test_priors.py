@@ -97,7 +97,7 @@ def test_a_prior_with_and_without_images_of_the_test_set(primed: Project) -> Non
     assert "test images with a near duplicate in the images of the prior tiny/all (rule copies)" in table
     assert "in the images of the prior tiny/clean" not in table
     overlaps = (results / "tables/tiny/leakage.training.csv").read_text().splitlines()
-    seen = {row["prior"]: row["images"] for row in csv.DictReader(overlaps)}
+    seen = {row["training"]: row["images"] for row in csv.DictReader(overlaps)}
     assert 1 <= int(seen["tiny/all"]) <= 5  # of the five some may be held out
     assert seen["tiny/clean"] == "0"
     assert "tiny/clean" in primed.run("rsitr", "scenes", "report", "tiny")

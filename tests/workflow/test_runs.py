@@ -54,7 +54,7 @@ def test_a_dynamic_margin_finds_its_similarities_made_and_a_new_matrix_costs_no_
     tables = project.path / "results/tables/tiny"
     assert not list(tables.glob("amfmn-*"))
     assert "rule similarity:" in project.snakemake("all")
-    folder = project.path / "data/similarity/scenes-b/remoteclip"
+    folder = project.path / "data/similarity/scenes-b/official-remoteclip"
     record = project.path / CELL / "vse++@dynamic/0/cell.json"
     assert sorted(path.name for path in folder.iterdir()) == ["released.json", "released.npy"]
     assert "γ 0.2, β 5, S released" in (tables / "margin.md").read_text()
