@@ -6,10 +6,17 @@ import os
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
 
+from rsitr.captions.released import Released
 from tests.helpers.project_copy import Project, copy_sources
+
+
+def compile_kernels() -> None:
+    """Let numba compile in the sources here, once: every copy takes along what it finds compiled."""
+    Released(["a red dot", "a blue bar"], [[0], [1]]).scores(np.arange(2), np.arange(2))
 
 
 @pytest.fixture(scope="session")
@@ -24,6 +31,7 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
     printed = folder / "printed.txt"
     with FileLock(folder / "lock"):
         if not printed.exists():
+            compile_kernels()
             # As a user runs it; what follows is run in forks of a warm process.
             output = copy_sources(folder / "project").run("snakemake", "--cores", "8", "all")
             printed.write_text(output, encoding="utf-8")

@@ -189,8 +189,7 @@ class Certification:
                 "items": items,
                 "root": str(self.root),
                 "out": "out",
-                # What runs in BASE is known from its first replay, and watching takes time.
-                "watched": {} if run == "again" else self.changes.watched(side),
+                "watched": self.changes.watched(side),
                 "constants": self.changes.constants(side),
             }
             write_json(folder / "request.json", request)
