@@ -13,7 +13,7 @@ from rsitr.methods.configure import changed_settings, configure
 from rsitr.nn.instructed_vit import InstructedViT
 from rsitr.nn.modified_resnet import ModifiedResNet
 from rsitr.params import Params, load_params
-from rsitr.params.ids import PriorId
+from rsitr.params.ids import NamedId
 from rsitr.pipeline.inputs import study_cells
 from rsitr.pipeline.specs import pretraining_spec
 from rsitr.records.pretraining import Instruction
@@ -77,7 +77,7 @@ def test_the_study_of_clip_asks_both_families_that_its_models_may_be_of(params):
 def test_stage_one_of_pir_clip_is_as_published(params):
     """Section V-C: 20 epochs of 1,000,000 samples, batch 256. The authors' code: betas, a warm-up of 10,000 steps."""
     for name, belief in (("pir-clip", "paper"), ("pir-clip-released", "released")):
-        spec = pretraining_spec(params, PriorId("paper", name))
+        spec = pretraining_spec(params, NamedId("paper", name))
         settings = spec.settings
         assert (settings.epochs, settings.samples_per_epoch, settings.batch_size) == (20, 1_000_000, 256)
         steps = settings.epochs * (settings.samples_per_epoch // settings.batch_size)
@@ -90,7 +90,7 @@ def test_stage_one_of_pir_clip_is_as_published(params):
 
 def test_the_prior_of_pir_clip_has_the_names_and_shapes_of_its_instruction_encoder(params):
     """And the whole model the 189 M parameters that PIR's Table II prints."""
-    settings = params.prior(PriorId("paper", "modified-resnet50-aid")).settings
+    settings = params.prior(NamedId("paper", "modified-resnet50-aid")).settings
     with torch.device("meta"):
         prior = ModifiedResNet(settings.image_size, **settings.image_options)
         clip = clip_of("ViT-B-32")

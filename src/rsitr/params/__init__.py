@@ -25,7 +25,7 @@ from rsitr.params.ids import (
     CellId,
     CleanId,
     Dedup,
-    PriorId,
+    NamedId,
     SplitProtocol,
     TwoStageId,
 )
@@ -240,24 +240,24 @@ class Params(_Strict):
             raise ParamsError(f"unknown experiment {name!r}: params.yaml has {', '.join(self.experiments)}")
         return self.experiments[name]
 
-    def prior(self, wanted: PriorId) -> Prior:
+    def prior(self, wanted: NamedId) -> Prior:
         """What params.yaml says about a prior; raises ``ParamsError`` for an unknown one."""
         return self._declared(wanted, "prior", "priors")
 
-    def pretraining(self, wanted: PriorId) -> Pretraining:
+    def pretraining(self, wanted: NamedId) -> Pretraining:
         """What params.yaml says about a pretraining; raises ``ParamsError`` for an unknown one."""
         return self._declared(wanted, "pretraining", "pretrained")
 
-    def _declared(self, wanted: PriorId, what: str, block: str) -> Any:
+    def _declared(self, wanted: NamedId, what: str, block: str) -> Any:
         found = getattr(self[wanted.experiment], block)
         if wanted.name not in found:
             known = ", ".join(found) or "none"
             raise ParamsError(f"unknown {what} {wanted.path!r}: experiments.{wanted.experiment}.{block} has {known}")
         return found[wanted.name]
 
-    def priors(self, experiment: str) -> list[PriorId]:
+    def priors(self, experiment: str) -> list[NamedId]:
         """Every prior of an experiment."""
-        return [PriorId(experiment, name) for name in self[experiment].priors]
+        return [NamedId(experiment, name) for name in self[experiment].priors]
 
     def cells(self, experiment: str) -> list[CellId]:
         """The expected matrix, in table order and without repetition."""

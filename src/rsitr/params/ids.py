@@ -82,7 +82,7 @@ class TwoStageId(NamedTuple):
         return CellId(*place, self.scorer, self.seed), CellId(*place, self.filter, self.seed)
 
 
-class PriorId(NamedTuple):
+class NamedId(NamedTuple):
     """The identity of a prior, a scene classifier whose backbone methods may start from, or of a pretrained CLIP."""
 
     experiment: str
@@ -94,14 +94,14 @@ class PriorId(NamedTuple):
         return f"{self.experiment}/{self.name}"
 
 
-def prior_of(weights: str) -> PriorId | None:
+def prior_of(weights: str) -> NamedId | None:
     """The prior that a setting names, ``scenes://EXPERIMENT/NAME``; else None, or ``ParamsError`` for another form."""
-    return PriorId(*parts) if (parts := _address(weights, SCENES, "prior")) else None
+    return NamedId(*parts) if (parts := _address(weights, SCENES, "prior")) else None
 
 
-def pretraining_of(weights: str) -> PriorId | None:
+def pretraining_of(weights: str) -> NamedId | None:
     """The pretraining that a setting names, ``pretraining://EXPERIMENT/NAME``; else as ``prior_of``."""
-    return PriorId(*parts) if (parts := _address(weights, PRETRAINING, "pretraining")) else None
+    return NamedId(*parts) if (parts := _address(weights, PRETRAINING, "pretraining")) else None
 
 
 def _address(weights: str, scheme: str, what: str) -> list[str]:

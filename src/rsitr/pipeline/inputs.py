@@ -13,7 +13,7 @@ from rsitr.datasets.protocols import get_protocol
 from rsitr.errors import ParamsError
 from rsitr.methods.catalog import schemas
 from rsitr.params import INSTRUCTION, Params
-from rsitr.params.ids import CellId, PriorId, pretraining_of, prior_of
+from rsitr.params.ids import CellId, NamedId, pretraining_of, prior_of
 from rsitr.records.paths import Paths
 from rsitr.records.study import CLIP_ONLY, TWO_ENCODERS
 
@@ -93,7 +93,7 @@ def check_two_stages(params: Params, experiment: str) -> None:
             raise ParamsError(f"{place}: {wanted.scorer} and {wanted.filter} read different queries (`query`)")
 
 
-def prior(params: Params, cell: CellId) -> PriorId | None:
+def prior(params: Params, cell: CellId) -> NamedId | None:
     """The prior that a part of a cell's model begins as, if any; raises ``ParamsError`` for an unknown one."""
     weights, spatial = setting(params, cell, INSTRUCTION, "spatial")
     # PIR instructs Spatial-PAE alone: without it the model has no part that a prior could begin.
@@ -103,7 +103,7 @@ def prior(params: Params, cell: CellId) -> PriorId | None:
     return found
 
 
-def pretraining(params: Params, cell: CellId) -> PriorId | None:
+def pretraining(params: Params, cell: CellId) -> NamedId | None:
     """The pretraining that a cell starts from, if any; raises ``ParamsError`` for an unknown one."""
     (weights,) = setting(params, cell, "weights")
     found = pretraining_of(weights) if isinstance(weights, str) else None
@@ -112,14 +112,14 @@ def pretraining(params: Params, cell: CellId) -> PriorId | None:
     return found
 
 
-def pretrainings(params: Params, experiment: str) -> list[PriorId]:
+def pretrainings(params: Params, experiment: str) -> list[NamedId]:
     """Every pretraining of an experiment, and those of others that its cells start from."""
-    own = (PriorId(experiment, name) for name in params[experiment].pretrained)
+    own = (NamedId(experiment, name) for name in params[experiment].pretrained)
     used = (pretraining(params, cell) for cell in params.cells(experiment))
     return list(dict.fromkeys([*own, *(found for found in used if found)]))
 
 
-def prior_of_pretraining(params: Params, wanted: PriorId) -> PriorId | None:
+def prior_of_pretraining(params: Params, wanted: NamedId) -> NamedId | None:
     """The prior that the instruction encoder of a pretraining starts as, if any."""
     found = prior_of(str(params.pretraining(wanted).settings.get(INSTRUCTION, "")))
     if found:
@@ -127,7 +127,7 @@ def prior_of_pretraining(params: Params, wanted: PriorId) -> PriorId | None:
     return found
 
 
-def priors(params: Params, experiment: str) -> list[PriorId]:
+def priors(params: Params, experiment: str) -> list[NamedId]:
     """Every prior of an experiment, and those of others that its cells and pretrainings use."""
     used = [prior(params, cell) for cell in params.cells(experiment)]
     used += [prior_of_pretraining(params, each) for each in pretrainings(params, experiment)]

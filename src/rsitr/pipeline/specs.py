@@ -11,7 +11,7 @@ from rsitr.datasets import get_dataset
 from rsitr.errors import ParamsError
 from rsitr.methods.catalog import check, schemas
 from rsitr.params import INSTRUCTION, Params, parse_params
-from rsitr.params.ids import CellId, PriorId
+from rsitr.params.ids import CellId, NamedId
 from rsitr.pipeline.inputs import (
     check_split,
     check_two_stages,
@@ -101,18 +101,18 @@ def packages_of(settings: dict[str, Any]) -> dict[str, str]:
     return {name: locked(LOCK).get(name) or installed(name) for name in names}
 
 
-def prior_spec(params: Params, wanted: PriorId) -> PriorSpec:
+def prior_spec(params: Params, wanted: NamedId) -> PriorSpec:
     """What a prior is expected to be."""
     threads = params[wanted.experiment].threads
     return _coded(PriorSpec(**wanted._asdict(), prior=params.prior(wanted), threads=threads, code={}))
 
 
-def pretraining_spec(params: Params, wanted: PriorId) -> PretrainingSpec:
+def pretraining_spec(params: Params, wanted: NamedId) -> PretrainingSpec:
     """What a pretraining is expected to be."""
     return params.once(("pretraining", wanted), lambda: _pretraining_spec(params, wanted))
 
 
-def _pretraining_spec(params: Params, wanted: PriorId) -> PretrainingSpec:
+def _pretraining_spec(params: Params, wanted: NamedId) -> PretrainingSpec:
     dataset, begun_as = params.pretraining(wanted).dataset, prior_of_pretraining(params, wanted)
     spec = PretrainingSpec(
         **wanted._asdict(),
@@ -126,7 +126,7 @@ def _pretraining_spec(params: Params, wanted: PriorId) -> PretrainingSpec:
     return _coded(spec)
 
 
-def pretrain_settings(params: Params, wanted: PriorId) -> PretrainSettings:
+def pretrain_settings(params: Params, wanted: NamedId) -> PretrainSettings:
     """The typed settings of a pretraining; raises ``ParamsError`` that names each wrong field."""
     try:
         return PretrainSettings.model_validate(params.pretraining(wanted).settings)

@@ -17,6 +17,7 @@ from typing import Any, ClassVar, Literal, Self
 from pydantic import BaseModel, ConfigDict, model_validator
 
 from rsitr.errors import RsitrError, Unsupported, WeightsUnavailable
+from rsitr.params.ids import NamedId
 from rsitr.records.files import read_json
 from rsitr.records.provenance import sha256_json
 
@@ -132,6 +133,28 @@ class ArtefactSpec(BaseModel):
     def rests_on(self) -> Mapping[str, ArtefactSpec]:
         """The artefacts whose weights or records it uses, by their part in it."""
         return {}
+
+
+class NamedSpec(ArtefactSpec):
+    """Of what params.yaml names: a prior or a pretraining. It has one seed, which is not part of the name."""
+
+    experiment: str
+    name: str
+
+    @property
+    def id(self) -> NamedId:
+        """Its identity."""
+        return NamedId(self.experiment, self.name)
+
+    @property
+    def place(self) -> str:
+        """``experiment/name``."""
+        return self.id.path
+
+    @property
+    def seedless(self) -> str:
+        """The same."""
+        return self.place
 
 
 class ArtefactRecord(BaseModel):

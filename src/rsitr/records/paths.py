@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rsitr.params.ids import PRETRAINING, SCENES, CellId, CleanId, PriorId, TwoStageId
+from rsitr.params.ids import PRETRAINING, SCENES, CellId, CleanId, NamedId, TwoStageId
 
 
 class Paths:
@@ -22,17 +22,17 @@ class Paths:
         return Path("results/cells", cell.path)
 
     @staticmethod
-    def prior_weights(prior: PriorId) -> Path:
+    def prior_weights(prior: NamedId) -> Path:
         """The backbone of a scene classifier; during training, ``resume.pt`` is next to it."""
         return Path("checkpoints", SCENES, prior.path, "model.safetensors")
 
     @staticmethod
-    def prior(prior: PriorId) -> Path:
+    def prior(prior: NamedId) -> Path:
         """Folder of ``scenes.json`` and ``left_out.csv``."""
         return Path("results", SCENES, prior.path)
 
     @staticmethod
-    def pretrained_weights(wanted: PriorId) -> Path:
+    def pretrained_weights(wanted: NamedId) -> Path:
         """A pretrained CLIP; next to it are how its training went and, during training, ``resume.pt``."""
         return Path("checkpoints", PRETRAINING, wanted.path, "model.safetensors")
 

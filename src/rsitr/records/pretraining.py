@@ -7,8 +7,8 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from rsitr.params.ids import PRETRAINING, CleanId, PriorId
-from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
+from rsitr.params.ids import PRETRAINING, CleanId
+from rsitr.records.artefact import ArtefactRecord, NamedSpec
 from rsitr.records.paths import Paths
 from rsitr.records.prior import PriorSpec
 
@@ -70,35 +70,18 @@ class PretrainSettings(BaseModel):
     """Processes that read and decode, per training process. It does not affect results."""
 
 
-class PretrainingSpec(ArtefactSpec):
+class PretrainingSpec(NamedSpec):
     """What a pretraining is expected to be."""
 
     kind: ClassVar[str] = PRETRAINING
     FILE: ClassVar[str] = "pretraining.json"
 
-    experiment: str
-    name: str
     dataset: str
     shards: tuple[str, ...] = ()
     """Patterns of the dataset's own shards; those of a dataset without any are written from its clean table."""
     settings: PretrainSettings
     prior: PriorSpec | None = None
     """The scene classifier that the instruction encoder starts as."""
-
-    @property
-    def id(self) -> PriorId:
-        """The identity of the pretraining."""
-        return PriorId(self.experiment, self.name)
-
-    @property
-    def place(self) -> str:
-        """``experiment/name``."""
-        return self.id.path
-
-    @property
-    def seedless(self) -> str:
-        """It has one seed, which is not part of its name."""
-        return self.place
 
     @property
     def command(self) -> str:

@@ -8,36 +8,19 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from rsitr.params import Prior
-from rsitr.params.ids import SCENES, PriorId
-from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
+from rsitr.params.ids import SCENES
+from rsitr.records.artefact import ArtefactRecord, NamedSpec
 from rsitr.records.paths import Paths
 
 
-class PriorSpec(ArtefactSpec):
+class PriorSpec(NamedSpec):
     """What a prior is expected to be."""
 
     kind: ClassVar[str] = SCENES
     FILE: ClassVar[str] = "scenes.json"
 
-    experiment: str
-    name: str
     prior: Prior
     """What params.yaml says of it, defaults included."""
-
-    @property
-    def id(self) -> PriorId:
-        """The identity of the prior."""
-        return PriorId(self.experiment, self.name)
-
-    @property
-    def place(self) -> str:
-        """``experiment/name``."""
-        return self.id.path
-
-    @property
-    def seedless(self) -> str:
-        """A prior has one seed, which is not part of its name."""
-        return self.place
 
     @property
     def facts(self) -> Any:

@@ -11,7 +11,7 @@ from rsitr.dedup.prior_images import select
 from rsitr.errors import ParamsError, RsitrError
 from rsitr.methods import catalog
 from rsitr.params import load_params, parse_params
-from rsitr.params.ids import CellId, CleanId, PriorId, prior_of
+from rsitr.params.ids import CellId, CleanId, NamedId, prior_of
 from rsitr.pipeline import inputs as needs
 from rsitr.pipeline import report
 from rsitr.pipeline import run as running
@@ -29,7 +29,7 @@ from tests.helpers.made import KILLED, Processes, put_cell, put_prior, put_train
 from tests.helpers.scene_sets import put_near_duplicates, put_set
 
 CELL, OTHER = (CellId("tiny", "scenes-b", method, 0) for method in ("vse", "chance"))
-MINE = PriorId("tiny", "mine")
+MINE = NamedId("tiny", "mine")
 SETTINGS = {"image_backbone": "test_resnet", "image_weights": "none", "image_size": 32, "epochs": 1}
 
 
@@ -76,7 +76,7 @@ def mine(params):
 
 
 def test_an_address_names_a_prior():
-    assert prior_of("scenes://laptop/aid-clean") == PriorId("laptop", "aid-clean")
+    assert prior_of("scenes://laptop/aid-clean") == NamedId("laptop", "aid-clean")
     assert [prior_of(other) for other in ("timm", "none", "", "mirror://weights/a.safetensors")] == [None] * 4
     for wrong in ("scenes://", "scenes://laptop", "scenes://a/b/c", "scenes://a/../b", "scenes://A/b"):
         with pytest.raises(ParamsError, match="names no prior: write scenes://EXPERIMENT/NAME"):

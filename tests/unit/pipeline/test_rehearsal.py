@@ -6,7 +6,7 @@ import pytest
 
 from rsitr.errors import ParamsError
 from rsitr.params import load_params, parse_params
-from rsitr.params.ids import CellId, PriorId
+from rsitr.params.ids import CellId, NamedId
 from rsitr.pipeline import rehearsal
 from rsitr.pipeline.rehearsal import Estimate, current, estimate, figures, key_of, line, planned, rehearse, summary
 from rsitr.pipeline.specs import pretraining_spec, prior_spec, spec_of
@@ -54,7 +54,7 @@ def test_the_estimate_of_captions_by_hand():
 
 
 def test_the_estimate_of_images_by_hand():
-    spec = prior_spec(PARAMS, PriorId("paper", "resnet50-aid"))
+    spec = prior_spec(PARAMS, NamedId("paper", "resnet50-aid"))
     found = report(course=Course(epochs=2, batch_size=64, samples="images"))
     # 10,000 images make 156 batches of 64.
     assert estimate(spec, found) == Estimate(312, pytest.approx(312 * 8 / 3600))
@@ -136,7 +136,7 @@ def test_a_process_that_ends_without_a_report_is_told(chance, monkeypatch):
 
 
 def test_the_estimate_of_a_pretraining_by_hand():
-    spec = pretraining_spec(PARAMS, PriorId("paper", "pir-clip"))
+    spec = pretraining_spec(PARAMS, NamedId("paper", "pir-clip"))
     found = report(course=Course(epochs=20, batch_size=256, samples="images"))
     # 1,000,000 samples make 3,906 batches of 256; 20 x 3,906 steps of 0.5 s x 64.
     assert estimate(spec, found) == Estimate(78120, pytest.approx(78120 * 32 / 3600))

@@ -12,7 +12,7 @@ from rsitr.datasets import get_dataset
 from rsitr.datasets.canonical import build_dataset
 from rsitr.datasets.table import read_table
 from rsitr.params import parse_params
-from rsitr.params.ids import CellId, PriorId
+from rsitr.params.ids import CellId, NamedId
 from rsitr.pipeline import slices
 from rsitr.pipeline.replay import Replayer
 from rsitr.pipeline.slices import SlicedData
@@ -93,7 +93,7 @@ def test_two_replays_of_a_pretraining_have_one_trace(root, tmp_path, monkeypatch
         raw = copy.deepcopy(TINY)
         raw["experiments"]["tiny"]["pretrained"] = {"first": {"dataset": "scenes-b", "settings": settings}}
         params = parse_params(raw)
-        traces.append(Replayer(params, root).trace(pretraining_spec(params, PriorId("tiny", "first"))))
+        traces.append(Replayer(params, root).trace(pretraining_spec(params, NamedId("tiny", "first"))))
     assert traces[0] == traces[1]
     said = dict(traces[0])
     assert said["status"] == "ok"

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 
 from rsitr.errors import ParamsError, RsitrError
 from rsitr.params import load_params, parse_params
-from rsitr.params.ids import CellId, PriorId, pretraining_of
+from rsitr.params.ids import CellId, NamedId, pretraining_of
 from rsitr.pipeline import inputs as needs
 from rsitr.pipeline import run as running
 from rsitr.pipeline.freshness import Present
@@ -33,7 +33,7 @@ from tests.helpers.made import KILLED, Processes, other_data, put_cell, put_pret
 from tests.helpers.scene_sets import draw_set
 
 CELL, OTHER = (CellId("tiny", "scenes-b", method, 0) for method in ("pir-clip", "vse"))
-FIRST = PriorId("tiny", "first")
+FIRST = NamedId("tiny", "first")
 SMALL = {"layers": [1, 1, 1, 1], "width": 4}
 START = {"model": "tiny-64", "instruction": SMALL, "instruction_weights": "scenes://tiny/scenes"}
 PRIOR = {
@@ -75,7 +75,7 @@ def test_stage_one_and_stage_two(change):
     """What is fixed in both stages is the scene classifier's at the end, bit for bit; all else has gone on."""
     draw_set("scenes-a", size=64)
     params = change()
-    scenes = train_prior(prior_spec(params, PriorId("tiny", "scenes")))
+    scenes = train_prior(prior_spec(params, NamedId("tiny", "scenes")))
     assert scenes.outcome.status == "ok", scenes.outcome
     stage_one = pretrain(first(params))
     assert stage_one.outcome.status == "ok", stage_one.outcome
@@ -109,7 +109,7 @@ def test_a_cell_needs_the_pretraining_that_it_starts_from(change):
 
 
 def test_an_address_names_a_pretraining():
-    assert pretraining_of("pretraining://paper/pir-clip") == PriorId("paper", "pir-clip")
+    assert pretraining_of("pretraining://paper/pir-clip") == NamedId("paper", "pir-clip")
     assert [pretraining_of(other) for other in ("openai", "none", "scenes://a/b")] == [None] * 3
     with pytest.raises(ParamsError, match="names no pretraining: write pretraining://EXPERIMENT/NAME"):
         pretraining_of("pretraining://paper")
@@ -158,7 +158,7 @@ def test_the_parameters_of_a_cell_hold_those_of_its_pretraining(change):
 @pytest.mark.parametrize("changed", ["weights", "seed", "data", "prior", "nothing"])
 def test_a_cell_of_another_pretraining_is_stale(changed, change):
     params = change()
-    put_prior(prior_spec(params, PriorId("tiny", "scenes")))
+    put_prior(prior_spec(params, NamedId("tiny", "scenes")))
     put_pretraining(first(params))
     put_cell(spec_of(params, CELL))
     assert Present().stale(spec_of(params, CELL)) == []
@@ -170,7 +170,7 @@ def test_a_cell_of_another_pretraining_is_stale(changed, change):
         case "data":
             put_pretraining(first(params), data_sha="older")
         case "prior":
-            put_prior(prior_spec(params, PriorId("tiny", "scenes")), b"other weights")
+            put_prior(prior_spec(params, NamedId("tiny", "scenes")), b"other weights")
     expected = {"nothing": [], "prior": ["prior", "pretraining"]}.get(changed, ["pretraining"])
     assert Present().stale(spec_of(params, CELL)) == expected
 

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from rsitr.errors import DatasetError, RecordError, TrainingDiverged, Unsupported, WeightsUnavailable
 from rsitr.params import Prior
-from rsitr.params.ids import CellId, CleanId, PriorId, TwoStageId
+from rsitr.params.ids import CellId, CleanId, NamedId, TwoStageId
 from rsitr.records import artefact
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import SCORED, TRAINED, Record, Spec, TrainReport, trained_identities
@@ -265,7 +265,7 @@ def test_places_follow_the_identity():
     assert Paths.clean(CleanId("ucm", dedup="remoteclip")) == Path(
         "data/canonical/ucm/clean-official-remoteclip.parquet"
     )
-    assert Paths.prior(PriorId("lab", "mine")) == Path("results/scenes/lab/mine")
+    assert Paths.prior(NamedId("lab", "mine")) == Path("results/scenes/lab/mine")
     assert Paths.two_stage(TwoStageId("lab", "ucm", "a", "b", 0)) == Path(
         "results/two_stage/lab/ucm/a/b/0/two_stage.json"
     )

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from rsitr.params import parse_params
-from rsitr.params.ids import CellId, PriorId
+from rsitr.params.ids import CellId, NamedId
 from rsitr.pipeline.rehearsal import estimate
 from rsitr.pipeline.specs import pretraining_spec, spec_of
 from rsitr.pretraining import loop
@@ -98,7 +98,7 @@ def test_a_pretraining_takes_two_steps_of_drawn_shards_and_continues(tmp_path, m
     settings = {"model": "tiny-64", "instruction": {"layers": [1, 1, 1, 1], "width": 2}, "samples_per_epoch": 1000}
     params = copy.deepcopy(TINY)
     params["experiments"]["tiny"]["pretrained"] = {"first": {"dataset": "rs5m", "settings": settings}}
-    spec = pretraining_spec(parse_params(params), PriorId("tiny", "first"))
+    spec = pretraining_spec(parse_params(params), NamedId("tiny", "first"))
     assert spec.shards == ("data/raw/rs5m/*-train-*.tar",)
     found = Rehearsal().of(spec)
     assert found.outcome.status == "ok", found.outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from rsitr.params import load_params
-from rsitr.params.ids import CellId, PriorId
+from rsitr.params.ids import CellId, NamedId
 from rsitr.pipeline.specs import prior_spec, spec_of
 from rsitr.stages.setup import configuration
 from rsitr.stages.small import REPLAYED, Size, short_cell, short_prior, shortened
@@ -47,7 +47,7 @@ def test_what_a_cell_rests_on_is_shortened_too():
     prior = short_cell(of("pir-itr-hard"), REHEARSED).prior
     assert prior is not None
     assert (prior.prior.settings.epochs, prior.prior.settings.batch_size) == (1, 4)
-    assert prior == short_prior(prior_spec(PARAMS, PriorId("paper", "resnet50-aid")), REHEARSED)
+    assert prior == short_prior(prior_spec(PARAMS, NamedId("paper", "resnet50-aid")), REHEARSED)
 
 
 def test_what_does_not_train_has_nothing_to_shorten():
