@@ -24,6 +24,7 @@ from filelock import FileLock, Timeout
 from rsitr.datasets.base import mirror_dir
 from rsitr.errors import ParamsError, RecordError
 from rsitr.params import Params
+from rsitr.params.ids import JOINT
 from rsitr.pipeline.process import environment
 from rsitr.pipeline.run import write_spec
 from rsitr.pipeline.specs import configurations
@@ -189,7 +190,7 @@ def estimate(spec: ArtefactSpec, found: Rehearsed) -> Estimate | None:
         case PriorSpec():
             sizes = [TRAIN_IMAGES.get(name) for name in spec.prior.datasets]
         case Spec():
-            sizes = [TRAIN_IMAGES.get(spec.dataset)]
+            sizes = [TRAIN_IMAGES.get(name) for name in JOINT.get(spec.split_protocol, (spec.dataset,))]
         case PretrainingSpec():
             sizes = [spec.settings.samples_per_epoch or TRAIN_IMAGES.get(spec.dataset)]
     if not found.course or not found.step_seconds or not found.batch or None in sizes:

@@ -53,6 +53,13 @@ def test_the_estimate_of_captions_by_hand():
     assert figures(spec, found) == ["1500000", "", "12", "0.50", "1950", "8.7"]
 
 
+def test_the_estimate_of_a_joint_training_set_by_hand():
+    spec = spec_of(PARAMS, CellId("paper", "rsicd", "pir-clip@ret-3", 0))
+    found = report(course=Course(epochs=1, batch_size=100, samples="captions"))
+    # 3,432, 8,734 and 1,680 images with five captions each are 69,230 pairs.
+    assert estimate(spec, found) == Estimate(692, pytest.approx(692 * 12.5 / 3600))
+
+
 def test_the_estimate_of_images_by_hand():
     spec = prior_spec(PARAMS, NamedId("paper", "resnet50-aid"))
     found = report(course=Course(epochs=2, batch_size=64, samples="images"))
