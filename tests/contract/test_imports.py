@@ -88,6 +88,13 @@ def test_the_start_is_light(name):
     assert not loaded & HEAVY
 
 
+def test_a_cell_starts_without_what_its_method_does_not_use():
+    """Each of these takes seconds, in every process of every cell."""
+    script = "import sys; import rsitr.stages.train, rsitr.stages.evaluate, rsitr.methods.vse; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not {"open_clip", "transformers", "webdataset", "matplotlib"} & set(done.stdout.split())
+
+
 def test_methods_stand_alone_or_on_a_shared_frame():
     """A method's file may import the frames that several share, and no other method's class."""
     from rsitr.methods import get_method, registry

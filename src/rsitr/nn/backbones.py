@@ -10,11 +10,12 @@ from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 
 from rsitr.errors import ParamsError, WeightsMismatch
-from rsitr.nn import modified_resnet
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.weights import load_weights, require_hub, resolve
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
+MODIFIED_RESNET = "modified_resnet"
+"""CLIP's ResNet, which timm does not know."""
 
 
 class ImageBackbone(nn.Module):
@@ -34,8 +35,8 @@ class ImageBackbone(nn.Module):
         options: dict[str, Any] | None = None,
     ):
         super().__init__()
-        if name != modified_resnet.NAME and not timm.is_model(name):
-            raise ParamsError(f"unknown image backbone {name!r}: {modified_resnet.NAME}, or see timm.list_models()")
+        if name != MODIFIED_RESNET and not timm.is_model(name):
+            raise ParamsError(f"unknown image backbone {name!r}: {MODIFIED_RESNET}, or see timm.list_models()")
         # Convolutions are fast in channels last, on GPUs and on CPUs (a MobileNetV2 with 'same' padding: 3 to 6 times).
         self.model: Any = _create(name, weights, size, options or {}).to(memory_format=torch.channels_last)
         facts = resolve_model_data_config(self.model)
@@ -71,8 +72,10 @@ def _create(name: str, weights: str, size: int, options: dict[str, Any]) -> Any:
         whole.reset_classifier(0)
         return whole
     model: Any
-    if name == modified_resnet.NAME:
-        model = modified_resnet.ModifiedResNet(size, **options)
+    if name == MODIFIED_RESNET:
+        from rsitr.nn.modified_resnet import ModifiedResNet  # with open_clip, which takes seconds
+
+        model = ModifiedResNet(size, **options)
     else:
         model = timm.create_model(name, pretrained=False, num_classes=0, **options)
     if weights != "none":

@@ -9,9 +9,6 @@ import open_clip
 from open_clip.modified_resnet import ModifiedResNet as OpenClipResNet
 from torch import Tensor
 
-NAME = "modified_resnet"
-"""As an image backbone."""
-
 
 class ModifiedResNet(OpenClipResNet):
     """Open_clip's, under the names that timm gives to the parts of a model; an attention pool ends it.

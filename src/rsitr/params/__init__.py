@@ -271,6 +271,10 @@ class Params(_Strict):
         """The clean table that a cell reads; one that is not of the matrix reads the official splits."""
         return self._places(cell.experiment).get(cell) or CleanId(cell.dataset, dedup=self[cell.experiment].dedup)
 
+    def cleans(self, experiment: str) -> list[CleanId]:
+        """The clean tables that the cells of an experiment read, each once."""
+        return list(dict.fromkeys(self._places(experiment).values()))
+
     def _places(self, experiment: str) -> dict[CellId, CleanId]:
         """The cells of the matrix with their clean tables; raises ``ParamsError`` for a cell with two of them."""
 

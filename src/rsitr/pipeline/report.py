@@ -98,7 +98,7 @@ class Material:
             return leaks_of(images, self.compared, self.near_duplicates, "copies") if images else {}
 
         found = {}
-        for clean in dict.fromkeys(map(self.params.clean, self.params.cells(self.name))):
+        for clean in self.params.cleans(self.name):
             images = training_images(clean) if Paths.clean(clean).is_file() else []
             found[clean.dataset, clean.name] = leaked(images).get(clean.dataset)
         for prior in priors(self.params, self.name):

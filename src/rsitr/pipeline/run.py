@@ -17,12 +17,13 @@ from rsitr.pipeline.process import run_process
 from rsitr.pipeline.specs import check_cell, spec_of
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec, Outcome
 from rsitr.records.cell import Record, Spec, TrainReport, read_report, trained_identities, write_history
-from rsitr.records.files import as_json, replacing, set_aside, write_csv, write_json, write_text
+from rsitr.records.files import as_json, set_aside, write_csv, write_json, write_text
 from rsitr.records.pretraining import PretrainingRecord, PretrainingSpec
 from rsitr.records.prior import PriorSpec, SceneRecord
 from rsitr.records.provenance import library_versions, sha256_file
 from rsitr.records.study import Study, StudySpec
 from rsitr.records.two_stage import TwoStageRecord, TwoStageSpec
+from rsitr.records.weights import write_weights
 
 BOTH = ("train", "evaluate")
 """The stages of a cell."""
@@ -95,7 +96,7 @@ def _run_cell(spec: Spec, stages: Sequence[str]) -> Result:
     _check_prerequisites(spec)
     killed = run_process(spec, write_spec(spec), needed)
     if killed and train and Present().other_checkpoint(spec):
-        _write_no_weights(spec.trained_outputs[0], cell=spec.cell.path)
+        write_weights(spec.trained_outputs[0], {}, "cell", spec.place)
         write_json(spec.trained_outputs[1], TrainReport(outcome=killed, identities=trained_identities(spec)))
     if killed and evaluate:
         _record_kill(spec, killed)
@@ -179,14 +180,6 @@ def trained(params: Params, cell: CellId) -> Spec:
     return spec_of(params, cell)
 
 
-def _write_no_weights(path: Path, **of: str) -> None:
-    """The empty checkpoint of a training that was killed."""
-    from safetensors.numpy import save_file
-
-    with replacing(path) as partial:
-        save_file({}, partial, metadata=of)
-
-
 def _record_kill(spec: ArtefactSpec, outcome: Outcome) -> None:
     record: ArtefactRecord
     match spec:
@@ -200,11 +193,11 @@ def _record_kill(spec: ArtefactSpec, outcome: Outcome) -> None:
             write_history(spec.scored_outputs[1], report.history)
         case PriorSpec():
             record = SceneRecord.begun(spec)
-            _write_no_weights(spec.outputs[0], prior=spec.id.path)
+            write_weights(spec.outputs[0], {}, "prior", spec.place)
             write_csv(spec.outputs[1], ("dataset", "image", "class", "reason"), ())
         case PretrainingSpec():
             record = PretrainingRecord.begun(spec)
-            _write_no_weights(spec.outputs[0], pretraining=spec.place)
+            write_weights(spec.outputs[0], {}, "pretraining", spec.place)
         case TwoStageSpec():
             record = TwoStageRecord.begun(spec)
         case StudySpec():

@@ -178,7 +178,7 @@ class Graph:
     @cached_property
     def clean(self) -> list[str]:
         """The clean tables of the matrix."""
-        return _names(Paths.clean(self.params.clean(cell)) for cell in self.params.cells(self.name))
+        return _names(map(Paths.clean, self.params.cleans(self.name)))
 
     @cached_property
     def data(self) -> list[str]:

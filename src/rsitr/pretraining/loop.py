@@ -17,7 +17,6 @@ from typing import Any
 
 import torch
 from open_clip import ClipLoss
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -31,9 +30,10 @@ from rsitr.pretraining.shards import PROBLEMS, index_shards
 from rsitr.pretraining.spec import PretrainEpoch, PretrainRecord, PretrainSpec
 from rsitr.progress import Progress
 from rsitr.records.artefact import Outcome
-from rsitr.records.files import read_json, replacing, write_csv, write_json
+from rsitr.records.files import read_json, write_csv, write_json
 from rsitr.records.identity import code_sha
 from rsitr.records.provenance import library_versions, machine, peak_memory_mib, sha256_file, sha256_json
+from rsitr.records.weights import write_weights
 from rsitr.stages.course import cosine
 from rsitr.stages.decay import by_decay
 from rsitr.stages.resume import read_state, write_state
@@ -251,10 +251,7 @@ def _write(spec: PretrainSpec, record: PretrainRecord, trainer: Pretrainer | Non
     ended = record.outcome.status == "ok"
     if trainer and ended:
         weights = {name: value.cpu().contiguous() for name, value in trainer.model.state_dict().items()}
-        with replacing(spec.out / "model.safetensors") as partial:
-            # A single entry: safetensors writes several in random order, and equal runs must give equal bytes.
-            save_file(weights, partial, metadata={"training": record.training_sha})
-            record.weights_sha = sha256_file(partial)
+        record.weights_sha = write_weights(spec.out / "model.safetensors", weights, "training", record.training_sha)
     write_json(spec.out / RECORD, record)
     if ended:
         (spec.out / "resume.pt").unlink(missing_ok=True)

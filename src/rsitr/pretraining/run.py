@@ -8,7 +8,6 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import yaml
-from safetensors.torch import save_file
 
 from rsitr.datasets.table import read_facts
 from rsitr.errors import Unsupported
@@ -16,10 +15,11 @@ from rsitr.pretraining.loop import CACHE, pretrain
 from rsitr.pretraining.shards import write_training_shards
 from rsitr.pretraining.spec import PretrainSpec
 from rsitr.records.artefact import Outcome
-from rsitr.records.files import replacing, write_json, write_text
+from rsitr.records.files import write_json, write_text
 from rsitr.records.paths import Paths
 from rsitr.records.pretraining import PretrainingRecord, PretrainingSpec
 from rsitr.records.provenance import library_versions
+from rsitr.records.weights import write_weights
 from rsitr.stages.setup import prepare, started_from
 
 
@@ -38,8 +38,7 @@ def run(spec: PretrainingSpec, before_keeping: Callable[[], None] = lambda: None
         record.outcome = Outcome.of(error)
     before_keeping()
     if record.outcome.status != "ok":
-        with replacing(spec.trained_outputs[0]) as partial:
-            save_file({}, partial, metadata={"pretraining": spec.place})
+        write_weights(spec.trained_outputs[0], {}, "pretraining", spec.place)
     write_json(spec.record_file, record)
     return record
 

@@ -13,7 +13,6 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -24,10 +23,11 @@ from rsitr.nn.seeds import derive, seeded
 from rsitr.params import PriorSettings
 from rsitr.progress import Progress
 from rsitr.records.artefact import Outcome
-from rsitr.records.files import replacing, write_csv, write_json
+from rsitr.records.files import write_csv, write_json
 from rsitr.records.paths import Paths
 from rsitr.records.prior import ClassAccuracy, PriorSpec, SceneRecord
-from rsitr.records.provenance import library_versions, machine, peak_memory_mib, sha256_file
+from rsitr.records.provenance import library_versions, machine, peak_memory_mib
+from rsitr.records.weights import write_weights
 from rsitr.stages.course import cosine
 from rsitr.stages.resume import read_state, write_state
 from rsitr.stages.setup import prepare
@@ -194,10 +194,8 @@ def train(spec: PriorSpec, before_keeping: Callable[[], None] = lambda: None) ->
         record.outcome = Outcome.of(error)
     record.peak_memory_mib = peak_memory_mib()
     before_keeping()
-    with replacing(weights) as partial:
-        # One entry only: safetensors writes several in random order, and equal runs must give equal bytes.
-        save_file(state, partial, metadata={"prior": spec.id.path})
-        record.weights_sha = sha256_file(partial) if record.outcome.status == "ok" else ""
+    weights_sha = write_weights(weights, state, "prior", spec.place)
+    record.weights_sha = weights_sha if record.outcome.status == "ok" else ""
     write_csv(
         left_out_file,
         ("dataset", "image", "class", "reason"),

@@ -50,8 +50,8 @@ def read_state(path: Path, identity: dict[str, str], work: str = "training") -> 
     if not path.is_file():
         return None
     with path.open("rb") as file:
-        written = file.read(DIGEST)
-        if hashlib.file_digest(file, "sha256").digest() != written:
+        digest = file.read(DIGEST)
+        if hashlib.file_digest(file, "sha256").digest() != digest:
             print(f"{set_aside(path)} is damaged: {work} begins again", file=sys.stderr)
             return None
         file.seek(DIGEST)

@@ -14,7 +14,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from rsitr.datasets.protocols import differences
@@ -28,9 +27,10 @@ from rsitr.nn.seeds import derive
 from rsitr.progress import Progress
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import Epoch, Spec, TrainReport, trained_identities
-from rsitr.records.files import replacing, write_json
+from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
-from rsitr.records.provenance import forget_peak, machine, peak_memory_mib, sha256_file
+from rsitr.records.provenance import forget_peak, machine, peak_memory_mib
+from rsitr.records.weights import write_weights
 from rsitr.retrieval.recall import recall
 from rsitr.stages import alarms
 from rsitr.stages.course import choice_start, learning_rate_factor, phase_at
@@ -284,10 +284,8 @@ def train(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> Trai
         report.outcome = Outcome.of(error)
     report.peak_memory_mib["train"] = peak_memory_mib()
     before_keeping()
-    with replacing(folder / "model.safetensors") as partial:
-        # One entry only: safetensors writes several in random order, and equal runs must give equal bytes.
-        save_file(weights, partial, metadata={"cell": spec.cell.path})
-        report.weights_sha = sha256_file(partial) if report.outcome.status == "ok" else ""
+    weights_sha = write_weights(folder / "model.safetensors", weights, "cell", spec.place)
+    report.weights_sha = weights_sha if report.outcome.status == "ok" else ""
     write_json(folder / "train.json", report)
     if report.outcome.status == "ok":
         (folder / "resume.pt").unlink(missing_ok=True)
