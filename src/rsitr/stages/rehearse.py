@@ -232,7 +232,7 @@ class Rehearsal:
 def timed_once(module: Any) -> Any:
     """Let a module run the inference of one image and one caption once where it would measure it over many times."""
     once = evaluate.inference_seconds
-    return patch.object(module, "inference_seconds", lambda method, caption, device, *_: once(method, caption, device, 1))
+    return patch.object(module, "inference_seconds", lambda method, text, device, *_: once(method, text, device, 1))
 
 
 def short(spec: Spec) -> Spec:
