@@ -21,6 +21,7 @@ from torch import nn
 
 from rsitr.datasets.base import mirror_dir
 from rsitr.errors import WeightsMismatch, WeightsUnavailable
+from rsitr.nn.efficientnet_names import as_timm
 from rsitr.params.ids import PRETRAINING, SCENES, pretraining_of, prior_of
 from rsitr.records.paths import Paths
 
@@ -113,8 +114,9 @@ def downloaded(url: str) -> Path:
 def load_weights(module: nn.Module, path: Path, ignore: tuple[str, ...] = ()) -> None:
     """Load a safetensors or torch file into ``module``, all of its tensors or none.
 
-    ``ignore`` names submodules the file may have beyond the module, such as a classifier. Raises
-    ``WeightsMismatch`` with the first differing names when the file belongs to another architecture.
+    A file of ``efficientnet_pytorch`` is read by the names that timm gives its tensors. ``ignore`` names submodules the
+    file may have beyond the module, such as a classifier. Raises ``WeightsMismatch`` with the first differing names
+    when the file belongs to another architecture.
     """
     try:
         if path.suffix == ".safetensors":
@@ -126,7 +128,7 @@ def load_weights(module: nn.Module, path: Path, ignore: tuple[str, ...] = ()) ->
             f"{path.name} cannot be read as weights ({error}): name a safetensors file or a state saved by torch, or "
             "compare its checksum with that of its source"
         ) from None
-    own = module.state_dict()
+    state, own = as_timm(state), module.state_dict()
     # Batch-norm step counters do not affect outputs and some exporters leave them out.
     missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
     extra = tuple(f"{name}." for name in ignore)

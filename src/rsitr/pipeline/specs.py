@@ -103,8 +103,9 @@ def packages_of(settings: dict[str, Any]) -> dict[str, str]:
 
 def prior_spec(params: Params, wanted: NamedId) -> PriorSpec:
     """What a prior is expected to be."""
-    threads = params[wanted.experiment].threads
-    return _coded(PriorSpec(**wanted._asdict(), prior=params.prior(wanted), threads=threads, code={}))
+    threads, stated = params[wanted.experiment].threads, params.prior(wanted)
+    packages = packages_of(stated.settings.model_dump())
+    return _coded(PriorSpec(**wanted._asdict(), prior=stated, packages=packages, threads=threads, code={}))
 
 
 def pretraining_spec(params: Params, wanted: NamedId) -> PretrainingSpec:

@@ -21,11 +21,13 @@ class PriorSpec(NamedSpec):
 
     prior: Prior
     """What params.yaml says of it, defaults included."""
+    packages: dict[str, str] = {}
+    """Version of each package whose weights the settings name."""
 
     @property
     def facts(self) -> Any:
         """Its images and settings."""
-        return [self.prior.model_dump(mode="json", exclude={"seed"}), self.threads]
+        return [self.prior.model_dump(mode="json", exclude={"seed"}), self.threads, self.packages]
 
     @property
     def draws(self) -> int:

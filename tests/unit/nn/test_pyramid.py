@@ -28,6 +28,7 @@ def pyramid(name: str = "test_resnet", size: int = 32, low_levels: int = 2) -> P
         ("resnet18", 64, 2, [16, 8, 4, 2], [64, 128, 256, 512]),
         # What follows the last level of a MobileNetV2, a convolution to 1,280 channels, belongs to it.
         ("mobilenetv2_100", 64, 2, [16, 8, 4, 2], [24, 32, 96, 1280]),
+        ("tf_efficientnet_lite0", 64, 2, [16, 8, 4, 2], [24, 40, 112, 1280]),
     ],
 )
 def test_maps_of_all_levels(name: str, size: int, low_levels: int, sides: list[int], channels: list[int]) -> None:

@@ -157,6 +157,12 @@ def test_the_parameters_of_a_cell_hold_those_of_its_prior(change):
     assert alone.params_sha == spec_of(change({"seed": 1}), OTHER).params_sha
 
 
+def test_a_prior_knows_the_version_of_the_package_that_its_weights_come_from(change, monkeypatch):
+    monkeypatch.setattr("rsitr.pipeline.specs.locked", lambda _: {"some-weights": "0.1"})
+    settings = SETTINGS | {"image_weights": "package://some_weights/model.pth"}
+    assert mine(change({"settings": settings})).packages == {"some-weights": "0.1"}
+
+
 def test_a_prior_is_computed_before_the_cells_that_begin_as_it(change):
     items = [spec.item for spec in artefacts(change(), "tiny")]
     assert items == ["scenes/tiny/mine", f"cells/{OTHER.path}", f"cells/{CELL.path}"]

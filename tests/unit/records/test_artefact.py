@@ -63,6 +63,10 @@ def test_params_sha_covers_what_a_cell_rests_on(part):
     assert whole.model_copy(update={part: changed}).params_sha != whole.params_sha
 
 
+def test_a_prior_knows_the_package_that_its_weights_come_from():
+    assert PRIOR.model_copy(update={"packages": {"weights": "1.0"}}).params_sha != PRIOR.params_sha
+
+
 def test_a_configuration_is_what_the_seeds_have_in_common():
     assert SPEC.configuration == SPEC.model_copy(update={"seed": 7}).configuration
     assert SPEC.configuration.startswith("cells/lab/ucm/vse#")
