@@ -161,7 +161,7 @@ class PyramidEncoder(DualEncoder):
 def backbone_arguments(config: ImageTowerConfig, part: str = "image") -> dict[str, Any]:
     """The backbone that a configuration describes for a part of a method, as arguments of ``ImageBackbone``."""
     own = {name: getattr(config, f"{part}_{name}") for name in ("weights", "size", "mean", "std", "options")}
-    return {"name": getattr(config, f"{part}_backbone")} | own
+    return {"name": getattr(config, f"{part}_backbone"), "setting": f"{part}_weights"} | own
 
 
 def chosen_weights(config: Any, part: str = "image") -> list[str]:

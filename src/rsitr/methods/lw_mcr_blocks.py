@@ -12,6 +12,7 @@ from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
 from rsitr.captions.words import PAD, Vocabulary
 from rsitr.errors import ParamsError
 from rsitr.nn.pixels import PixelFormat
+from rsitr.nn.pretrained import note
 from rsitr.nn.pyramid import Pyramid
 from rsitr.nn.text import TextEncoder, word_indices
 from rsitr.nn.weights import downloaded, load_weights, resolve
@@ -37,6 +38,7 @@ class SqueezeNet(nn.Module):
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         options: dict[str, Any] | None = None,
+        setting: str = "image_weights",
     ):
         super().__init__()
         if name != NAME or weights == "timm" or options:
@@ -47,6 +49,7 @@ class SqueezeNet(nn.Module):
         if weights != "none":
             path = downloaded(imagenet.url) if weights == "torchvision" else resolve(weights)
             load_weights(self.model, path, ignore=("classifier",))
+            note(setting, imagenet.url if weights == "torchvision" else weights, path)
         facts = imagenet.transforms()
         self.pixels = PixelFormat(size, mean or tuple(facts.mean), std or tuple(facts.std), facts.interpolation.value)
         with torch.no_grad():

@@ -10,6 +10,7 @@ from torch.nn import functional as F
 
 from rsitr.captions.words import PAD, Vocabulary
 from rsitr.errors import WeightsMismatch
+from rsitr.nn.pretrained import note
 from rsitr.nn.pyramid import Form, Shape
 from rsitr.nn.weights import resolve
 
@@ -21,7 +22,9 @@ def load_word_vectors(embed: nn.Embedding, vocabulary: Vocabulary, location: str
     ``rsitr.nn.weights.resolve``. Raises ``WeightsUnavailable`` without the file, ``WeightsMismatch`` if it cannot be
     read or holds no word of the vocabulary.
     """
-    vectors = _read(resolve(location), vocabulary, embed.embedding_dim)
+    path = resolve(location)
+    vectors = _read(path, vocabulary, embed.embedding_dim)
+    note("word_vectors", location, path)
     with torch.no_grad():
         for index, vector in vectors.items():
             embed.weight[index] = torch.tensor(vector)

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from rsitr.errors import ParamsError, WeightsMismatch
 from rsitr.nn.pixels import PixelFormat
-from rsitr.nn.weights import load_weights, require_hub, resolve
+from rsitr.nn.pretrained import note
+from rsitr.nn.weights import load_weights, of_hub, require_hub, resolve
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
 MODIFIED_RESNET = "modified_resnet"
@@ -22,7 +23,7 @@ class ImageBackbone(nn.Module):
     """Any timm image model without its classifier, or the ``modified_resnet`` of CLIP.
 
     ``weights`` is ``none`` (random), ``timm`` (the pretrained weights timm names, from the hub), or a location that
-    ``rsitr.nn.weights.resolve`` understands.
+    ``rsitr.nn.weights.resolve`` understands; ``setting`` is what names it in a configuration.
     """
 
     def __init__(
@@ -33,12 +34,13 @@ class ImageBackbone(nn.Module):
         mean: tuple[float, ...] | None = None,
         std: tuple[float, ...] | None = None,
         options: dict[str, Any] | None = None,
+        setting: str = "image_weights",
     ):
         super().__init__()
         if name != MODIFIED_RESNET and not timm.is_model(name):
             raise ParamsError(f"unknown image backbone {name!r}: {MODIFIED_RESNET}, or see timm.list_models()")
         # Convolutions are fast in channels last, on GPUs and on CPUs (a MobileNetV2 with 'same' padding: 3 to 6 times).
-        self.model: Any = _create(name, weights, size, options or {}).to(memory_format=torch.channels_last)
+        self.model: Any = _create(name, weights, size, options or {}, setting).to(memory_format=torch.channels_last)
         facts = resolve_model_data_config(self.model)
         self.pixels = PixelFormat(size, mean or facts["mean"], std or facts["std"], facts["interpolation"])
         self.width = int(self.model.num_features)
@@ -52,7 +54,7 @@ class ImageBackbone(nn.Module):
         return features.flatten(1, 2) if channels_last else features.flatten(2).transpose(1, 2)
 
 
-def _create(name: str, weights: str, size: int, options: dict[str, Any]) -> Any:
+def _create(name: str, weights: str, size: int, options: dict[str, Any], setting: str) -> Any:
     default = timm.get_pretrained_cfg(name)
     # Models with position tables take the image size at construction; convolutional ones do not accept it.
     if default is not None and default.fixed_input_size:
@@ -69,6 +71,8 @@ def _create(name: str, weights: str, size: int, options: dict[str, Any]) -> Any:
                 f"the pretrained weights {default.hf_hub_id} do not fit {name}: {error}; name a file that does, or a "
                 "backbone whose weights timm has"
             ) from None
+        location, files = of_hub(default.hf_hub_id, HUB_FILES)
+        note(setting, location, *files)
         whole.reset_classifier(0)
         return whole
     model: Any
@@ -79,8 +83,7 @@ def _create(name: str, weights: str, size: int, options: dict[str, Any]) -> Any:
     else:
         model = timm.create_model(name, pretrained=False, num_classes=0, **options)
     if weights != "none":
-        classifier = model.pretrained_cfg.get("classifier", ())
-        load_weights(
-            model, resolve(weights), ignore=(classifier,) if isinstance(classifier, str) else tuple(classifier)
-        )
+        classifier, path = model.pretrained_cfg.get("classifier", ()), resolve(weights)
+        load_weights(model, path, ignore=(classifier,) if isinstance(classifier, str) else tuple(classifier))
+        note(setting, weights, path)
     return model

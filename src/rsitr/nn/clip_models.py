@@ -12,8 +12,9 @@ from rsitr.errors import ParamsError
 from rsitr.nn import checkpoints
 from rsitr.nn.instructed_vit import InstructedViT
 from rsitr.nn.pixels import PixelFormat
+from rsitr.nn.pretrained import note
 from rsitr.nn.state import Unmatched, load_state
-from rsitr.nn.weights import load_weights, require_hub, resolve
+from rsitr.nn.weights import load_weights, of_hub, require_hub, resolve
 from rsitr.records.pretraining import Form, Instruction
 
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -78,9 +79,11 @@ def build_clip(name: str, weights: str, unmatched: Unmatched = "refuse") -> Buil
         model = _without_weights(name)
     else:
         # The file first: a large model takes seconds to build.
-        path = checkpoints.fetch(known) if known is not None and known.name == weights else resolve(weights)
+        named = known if known is not None and known.name == weights else None
+        path = checkpoints.fetch(named) if named else resolve(weights)
         model = _without_weights(name)
         left_out = load_state(model, path, unmatched)
+        note("weights", named.source if named else weights, path)
     return BuiltCLIP(model, _tokenizer(name), _pixels(model), left_out)
 
 
@@ -105,9 +108,16 @@ def create_clip(
     tower = InstructedViT(built.model.visual, instruction, belief)
     if instruction_weights != "none" and not of_file:
         # The attention pool of a scene classifier keeps learning; its last layer is not needed.
-        load_weights(tower.instruction, resolve(instruction_weights), ignore=("fc",))
+        path = resolve(instruction_weights)
+        load_weights(tower.instruction, path, ignore=("fc",))
+        note("instruction_weights", instruction_weights, path)
     built.model.visual = tower
-    return built._replace(left_out=load_state(built.model, resolve(weights), unmatched)) if of_file else built
+    if not of_file:
+        return built
+    path = resolve(weights)
+    left_out = load_state(built.model, path, unmatched)
+    note("weights", weights, path)
+    return built._replace(left_out=left_out)
 
 
 def _is_tag(name: str, weights: str) -> bool:
@@ -135,8 +145,12 @@ def _activation_fits(model: str, tag: str) -> bool:
 def _of_tag(name: str, tag: str) -> nn.Module:
     source = open_clip.get_pretrained_cfg(name, tag)
     owner, repository, *file = source["hf_hub"].rstrip("/").split("/")  # some tags name the file as well
-    require_hub(f"{owner}/{repository}", tuple(file) or HUB_FILES)
-    return open_clip.create_model(name, pretrained=tag)
+    files = tuple(file) or HUB_FILES
+    require_hub(f"{owner}/{repository}", files)
+    model = open_clip.create_model(name, pretrained=tag)
+    location, found = of_hub(f"{owner}/{repository}", files)
+    note("weights", location, *found)
+    return model
 
 
 def _without_weights(name: str) -> nn.Module:

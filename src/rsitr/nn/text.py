@@ -14,9 +14,11 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_se
 
 from rsitr.captions.words import PAD, Vocabulary
 from rsitr.errors import WeightsMismatch
-from rsitr.nn.weights import require_hub, resolve
+from rsitr.nn.pretrained import note
+from rsitr.nn.weights import of_hub, require_hub, resolve
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
+TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
 BATCH = 256
 """Training captions encoded at a time by an encoder that does not learn."""
 
@@ -128,6 +130,7 @@ class TransformerEncoder(TextEncoder):
                 f"{weights} lacks {len(missing)} tensors of its own architecture {missing[:3]}: name a repository or "
                 "folder whose weights are complete"
             )
+        _note(weights)
         # The tokenizer adds [CLS] and [SEP].
         self.max_tokens = min(max_words + 2, self.model.config.max_position_embeddings)
         self.width = self.model.config.hidden_size
@@ -158,10 +161,26 @@ def word_head(weights: str) -> nn.Module | None:
 
 
 def _locate(weights: str) -> str:
-    if "://" not in weights and not Path(weights).expanduser().exists():
+    if _on_hub(weights):
         require_hub(weights, HUB_FILES)
         return weights
     return str(resolve(weights))
+
+
+def _on_hub(weights: str) -> bool:
+    return "://" not in weights and not Path(weights).expanduser().exists()
+
+
+def _note(weights: str) -> None:
+    """Note what makes a text encoder: its weights, their configuration, and the tokenizer."""
+    choices = (HUB_FILES, ("config.json",), TOKENIZER_FILES, ("tokenizer_config.json",))
+    if _on_hub(weights):
+        location, files = of_hub(weights, *choices)
+    else:
+        location, folder = weights, resolve(weights)
+        here = ([folder / name for name in names if (folder / name).is_file()] for names in choices)
+        files = [path for found in here for path in found[:1]]
+    note("text_weights", location, *files)
 
 
 class FrozenText(TextEncoder):

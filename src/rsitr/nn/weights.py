@@ -79,6 +79,13 @@ def hub_reachable(endpoint: str) -> bool:
         return False
 
 
+def of_hub(repo: str, *choices: tuple[str, ...]) -> tuple[str, list[Path]]:
+    """``hf://REPO@REVISION`` of what a library has fetched, and of each choice the first file in its cache."""
+    cached = ([try_to_load_from_cache(repo, file) for file in files] for files in choices)
+    paths = [Path(found) for tried in cached for found in [path for path in tried if isinstance(path, str)][:1]]
+    return f"hf://{repo}@{paths[0].parent.name if paths else 'unknown'}", paths
+
+
 def require_hub(repo: str, files: tuple[str, ...]) -> None:
     """Raise ``WeightsUnavailable`` unless one of ``files`` of the repository is cached or the hub can be reached."""
     if any(isinstance(try_to_load_from_cache(repo, file), str) for file in files):

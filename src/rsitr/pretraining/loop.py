@@ -23,6 +23,7 @@ from torch.utils.data import DataLoader
 from rsitr.errors import DatasetError, ParamsError, RecordError, RsitrError
 from rsitr.nn.clip_models import create_clip
 from rsitr.nn.features import state_sha
+from rsitr.nn.pretrained import noted
 from rsitr.nn.seeds import derive, seeded
 from rsitr.pretraining.ranks import Ranks, joined
 from rsitr.pretraining.samples import Order, ShardSamples
@@ -70,7 +71,7 @@ class Pretrainer:
         record.samples, record.data_sha = len(index), index.data_sha
         if len(index) < spec.batch_size:
             raise DatasetError(f"the shards hold {len(index)} samples, fewer than batch_size {spec.batch_size}")
-        with seeded(derive(spec.seed, "init")):
+        with seeded(derive(spec.seed, "init")), noted() as record.pretrained:
             built = create_clip(spec.model, spec.weights, spec.instruction, spec.instruction_weights, spec.belief)
         self.model = built.model.to(ranks.device)
         self.model.set_grad_checkpointing(spec.grad_checkpointing)

@@ -54,7 +54,7 @@ def trained(spec: PretrainingSpec, record: PretrainingRecord) -> None:
     write_text(whole.out / "spec.yaml", yaml.safe_dump(whole.model_dump(mode="json")))
     done = pretrain(whole, prepare(spec))
     record.data_sha = read_facts(spec.inputs[0]).data_sha if spec.inputs else done.data_sha
-    record.weights_sha, record.machine = done.weights_sha, done.machine
+    record.weights_sha, record.pretrained, record.machine = done.weights_sha, done.pretrained, done.machine
     record.samples, record.skipped, record.steps = done.samples, done.skipped, done.steps
     record.loss = [epoch.loss for epoch in done.history]
     record.parameters, record.peak_memory_mib = done.parameters, done.peak_memory_mib

@@ -9,7 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from rsitr.errors import DatasetError, ParamsError
-from rsitr.records.artefact import Outcome
+from rsitr.records.artefact import Outcome, Pretrained
 from rsitr.records.pretraining import PretrainSettings
 
 
@@ -81,6 +81,8 @@ class PretrainRecord(BaseModel):
     """Hash of the spec without paths."""
     data_sha: str = ""
     code_sha: str = ""
+    pretrained: dict[str, Pretrained] = {}
+    """The weights that it has started from, by the setting that names them."""
     initial_sha: str = ""
     """Hash of the weights that training started from."""
     weights_sha: str = ""

@@ -49,6 +49,18 @@ class Outcome(BaseModel):
         return cls(status="failed", reason=reason, traceback="\n".join(tail))
 
 
+class Pretrained(BaseModel):
+    """Weights that a model has started from, or that are a part of it."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    location: str
+    """As the settings have it: package://..., mirror://..., scenes://..., pretraining://...; hf://OWNER/NAME@REVISION
+    or https://... of what a library fetches; of a file on the machine its name alone."""
+    files: dict[str, str]
+    """Name of each file that was read -> its SHA-256."""
+
+
 class ArtefactSpec(BaseModel):
     """What an artefact is expected to be under the present parameters and code."""
 
@@ -176,6 +188,8 @@ class ArtefactRecord(BaseModel):
     """SHA-256 of the file of its own weights."""
     used: dict[str, str] = {}
     """SHA-256 of the weights of what it rests on."""
+    pretrained: dict[str, Pretrained] = {}
+    """What it has started from, by the setting that names it; empty in a record written before this was noted."""
     seconds: dict[str, float] = {}
     """Wall time by stage."""
     machine: dict[str, Any] = {}

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from pydantic import BaseModel, ConfigDict
 
 from rsitr.params.ids import OFFICIAL, CellId, CleanId
-from rsitr.records.artefact import PARAMETERS, ArtefactRecord, ArtefactSpec, Outcome
+from rsitr.records.artefact import PARAMETERS, ArtefactRecord, ArtefactSpec, Outcome, Pretrained
 from rsitr.records.files import read_json, write_csv
 from rsitr.records.paths import Paths
 from rsitr.records.pretraining import PretrainingSpec
@@ -176,6 +176,8 @@ class TrainReport(BaseModel):
     weights_sha: str = ""
     used: dict[str, str] = {}
     """SHA-256 of the weights of the teacher, the prior and the pretraining."""
+    pretrained: dict[str, Pretrained] = {}
+    """The pretrained weights that it has started from, by the setting that names them."""
     machine: dict[str, Any] = {}
     seconds: dict[str, float] = {}
     peak_memory_mib: dict[str, int] = {}

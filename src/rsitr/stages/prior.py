@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from rsitr.dedup.prior_images import SceneImage, Selection, select
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.inputs import PixelInputs
+from rsitr.nn.pretrained import noted
 from rsitr.nn.seeds import derive, seeded
 from rsitr.params import PriorSettings
 from rsitr.progress import Progress
@@ -214,7 +215,8 @@ def train_classifier(spec: PriorSpec, selection: Selection, record: SceneRecord)
     record.left_out, record.unseen = selection.reasons, list(selection.unseen)
     device = prepare(spec)
     record.machine = machine(device)
-    trainer = SceneTrainer(spec, selection, device)
+    with noted() as record.pretrained:
+        trainer = SceneTrainer(spec, selection, device)
     record.parameters = sum(parameter.numel() for parameter in trainer.model.parameters())
     record.loss = trainer.history  # filled as it goes, so that a run that diverges shows how
     if trainer.restore():

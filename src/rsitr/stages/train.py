@@ -23,6 +23,7 @@ from rsitr.methods.base import Batch, Method, Phase, TrainingConfig
 from rsitr.methods.configure import changed_settings, published_row
 from rsitr.nn.inputs import ChosenInputs, Inputs
 from rsitr.nn.losses import collapse
+from rsitr.nn.pretrained import noted
 from rsitr.nn.seeds import derive
 from rsitr.progress import Progress
 from rsitr.records.artefact import Outcome
@@ -274,7 +275,8 @@ def train(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> Trai
         report.used = started_from(prior=spec.prior, pretraining=spec.pretraining)
         device = device_of(spec)
         report.machine = machine(device)
-        method = build_method(spec, data)
+        with noted() as report.pretrained:
+            method = build_method(spec, data)
         describe_method(method, spec, data, report)
         if method.trainable:
             weights = fit(method, spec, data, device, folder / "resume.pt", report)

@@ -87,6 +87,8 @@ def test_stage_one_and_stage_two(change):
     cell = evaluate(spec)
     assert cell.outcome.status == "ok", cell.outcome
     assert cell.used == {"prior": scenes.weights_sha, "pretraining": stage_one.weights_sha}
+    begun = [{name: [*each.files.values()] for name, each in found.pretrained.items()} for found in (stage_one, cell)]
+    assert begun == [{"instruction_weights": [scenes.weights_sha]}, {"weights": [stage_one.weights_sha]}]
     assert Present().stale(spec) == []
 
     known, before, after = (load_file(each.trained_outputs[0]) for each in (spec.prior, spec.pretraining, spec))

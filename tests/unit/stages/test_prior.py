@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import pickle
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -60,6 +61,16 @@ def test_the_backbone_is_one_that_methods_load():
     loaded = ImageBackbone("test_resnet", "scenes://tiny/mine", 32)
     assert set(load_file(path)) == set(loaded.model.state_dict())
     assert not any(name.startswith(("fc.", "classifier")) for name in load_file(path))
+
+
+def test_the_record_names_the_weights_that_it_began_with():
+    state = ImageBackbone("test_resnet", "none", 32).model.state_dict()
+    save_file({name: value.contiguous() for name, value in state.items()}, "begun.safetensors")
+    (begun,) = train(spec_of(image_weights="begun.safetensors")).pretrained.values()
+    assert (begun.location, begun.files) == (
+        "begun.safetensors",
+        {"begun.safetensors": sha256_file(Path("begun.safetensors"))},
+    )
 
 
 def test_the_record_says_what_was_learned_from_and_how_well(folder):

@@ -13,7 +13,10 @@ from rsitr.errors import ParamsError, WeightsMismatch, WeightsUnavailable
 from rsitr.methods.lw_mcr_blocks import SqueezeNet
 from rsitr.nn import checkpoints, clip_models
 from rsitr.nn.backbones import ImageBackbone
+from rsitr.nn.pretrained import noted
 from rsitr.nn.text import TransformerEncoder
+from rsitr.records.artefact import Pretrained
+from rsitr.records.provenance import sha256_file
 from rsitr.stages import stand_ins
 from rsitr.stages.stand_ins import BERT, StandIns, made_up, shapes, standing_in, word_pieces
 
@@ -57,6 +60,14 @@ def test_timm_loads_a_stand_in_with_the_classifier_that_its_file_has(made):
     torch.testing.assert_close(
         own["conv1.weight" if "conv1.weight" in own else next(iter(own))], state[next(iter(own))]
     )
+
+
+def test_weights_of_the_hub_are_noted_with_their_revision(made):
+    with noted() as found:
+        ImageBackbone("test_resnet", "timm", 32)
+    sha256 = sha256_file(snapshot(made, REPOSITORY) / "model.safetensors")
+    location = f"hf://{REPOSITORY}@{stand_ins.REVISION}"
+    assert found == {"image_weights": Pretrained(location=location, files={"model.safetensors": sha256})}
 
 
 def test_a_name_that_does_not_fit_is_found(made):

@@ -21,7 +21,7 @@ from rsitr.errors import RecordError, Unsupported
 from rsitr.methods.base import Phase, TrainingConfig
 from rsitr.methods.vse import VSE
 from rsitr.params.ids import CleanId
-from rsitr.records.cell import SCORED, TRAINED, Epoch, read_report, trained_identities
+from rsitr.records.cell import SCORED, TRAINED, Epoch, Record, read_report, trained_identities
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 from rsitr.records.provenance import sha256_file
@@ -631,6 +631,16 @@ def test_absent_weights_skip_a_cell(project, make_spec):
     report = train(make_spec("vse", image_weights="no/such.safetensors"))
     assert (report.outcome.status, report.outcome.traceback) == ("skipped", "")
     assert report.outcome.reason.startswith("weights unavailable: such.safetensors")
+
+
+def test_report_and_record_name_the_weights_that_it_began_with(project, make_spec, tiny_bert):
+    spec = make_spec("vse", text_encoder="transformer", text_weights=str(tiny_bert))
+    report = train(spec)
+    assert list(report.pretrained) == ["text_weights"]
+    begun = report.pretrained["text_weights"]
+    assert begun.location == tiny_bert.name
+    assert begun.files["model.safetensors"] == sha256_file(tiny_bert / "model.safetensors")
+    assert Record.begun(spec, read_report(spec.cell)).pretrained == report.pretrained
 
 
 def test_weights_of_another_architecture_fail_it(project, make_spec):
