@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import importlib
 import pkgutil
 from collections.abc import Iterator
@@ -30,9 +31,9 @@ METHODS = ["chance", "vse", "vse++", "vse++@dynamic", "amfmn-sim", "pir-itr-soft
 STAGES = {"datasets": ["rsicd"], "scorer": "mtgfe", "filter": "retrieval-filter", "shortlists": [2], "seeds": [0]}
 
 
-def parameters(methods: list[str], **fields: object) -> Params:
+def parameters(methods: list[str], role: str = "main", **fields: object) -> Params:
     """The experiment ``lab`` on two datasets."""
-    matrix = [{"datasets": ["rsicd", "ucm"], "methods": methods, "seeds": [0]}]
+    matrix = [{"datasets": ["rsicd", "ucm"], "methods": methods, "seeds": [0], "role": role}]
     # A prior would have to be declared.
     settings = {"methods": {"pir-itr-soft": {"instruction_weights": "none"}} if "pir-itr-soft" in methods else {}}
     lab = {"title": "The lab", "matrix": matrix, "settings": settings, **fields}
@@ -111,6 +112,19 @@ def test_an_experiment_without_the_methods_of_a_table_has_none_of_its_files(lab:
     for name in without:
         assert report.build(bare, "lab", only=name) == []
     assert there() == set()
+
+
+def test_every_row_of_a_method_has_its_role(lab: Params) -> None:
+    report.build(parameters(METHODS, role="sweep", baselines={"vse": ["clip"]}, two_stage=[STAGES]), "lab")
+    found = []
+    for path in sorted(Paths.tables("lab").glob("*.csv")):
+        lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
+        rows = list(csv.DictReader(lines))
+        if rows and {"method", "scorer", "scorer, filter"} & {*rows[0]}:
+            found.append(path.stem)
+            assert {"sweep"} <= {row["role"] for row in rows} <= {"sweep", ""}, path.name
+    tables = {"comparison", "baselines", "reranking", "two-stage", "mtgfe-table-4", "amfmn-table-2", "peder-claims"}
+    assert tables | {"comparison.long", "coverage.long"} <= {*found}
 
 
 def test_numbers_are_marked_by_the_near_duplicates_of_the_same_run(lab: Params) -> None:

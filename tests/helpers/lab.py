@@ -20,8 +20,11 @@ from rsitr.tables.view import View
 
 
 def params(*blocks):
-    """Parameters of a matrix given as (datasets, methods, seeds)."""
-    matrix = [{"datasets": list(d), "methods": list(m), "seeds": list(s)} for d, m, s in blocks]
+    """Parameters of a matrix given as (datasets, methods, seeds), with a role if it is not ``main``."""
+    matrix = [
+        {"datasets": list(d), "methods": list(m), "seeds": list(s)} | ({"role": role[0]} if role else {})
+        for d, m, s, *role in blocks
+    ]
     return parse_params({"experiment": "lab", "experiments": {"lab": {"title": "The lab", "matrix": matrix}}})
 
 

@@ -85,6 +85,24 @@ def test_a_cell_is_trained_on_one_set():
         params.cells("lab")
 
 
+def test_a_method_is_main_unless_its_block_says_otherwise():
+    raw = edited("experiments.lab.matrix.1", BLOCK | {"methods": ["vse@tel"], "role": "ablation"})
+    params = parse_params(raw)
+    roles = {cell.path: params.role(cell) for cell in params.cells("lab") if cell.seed == 0}
+    assert roles == {"lab/scenes-a/vse/0": "main", "lab/scenes-b/vse/0": "main", "lab/ucm/vse@tel/0": "ablation"}
+    # A seed that the matrix does not have is of the same role, a method that it does not have is main.
+    assert params.role(CellId("lab", "ucm", "vse@tel", 9)) == "ablation"
+    assert params.role(CellId("lab", "scenes-a", "vse@tel", 0)) == "main"
+
+
+def test_a_method_may_have_another_role_on_another_dataset_but_not_on_the_same():
+    other = {"methods": ["vse"], "seeds": [7], "role": "sweep"}
+    assert parse_params(edited("experiments.lab.matrix.1", {"datasets": ["ucm"]} | other))["lab"].methods == ["vse"]
+    message = "experiments.lab: Value error, matrix: vse on scenes-b has two roles, main and sweep: give "
+    with pytest.raises(ParamsError, match=message):
+        parse_params(edited("experiments.lab.matrix.1", {"datasets": ["ucm", "scenes-b"]} | other))
+
+
 def test_members_of_a_joint_set_are_sources():
     raw = edited("experiments.lab.matrix.0.split_protocol", "ret-3")
     raw["experiments"]["lab"]["matrix"][0]["datasets"] = ["ucm"]
@@ -144,6 +162,7 @@ def test_phases_replace_what_more_general_settings_say_of_a_training_without_the
         ("experiments.lab.matrix.0.datasets", [".."], "experiments.lab.matrix.0.datasets.0: String should match"),
         ("experiments.lab.pretraining", ["a/b"], "experiments.lab.pretraining.0: String should match pattern"),
         ("experiments.lab.dedup", "phash", "experiments.lab.dedup: Input should be 'none', 'remoteclip' or 'copies'"),
+        ("experiments.lab.matrix.0.role", "best", "experiments.lab.matrix.0.role: Input should be 'main', 'ablation'"),
         ("experiments.lab.sedds", [0], "experiments.lab.sedds: Extra inputs are not permitted"),
         ("strict", "yes", "strict: Input should be a valid boolean"),
         ("experiments.lab.settings.methods.vse", [], "experiments.lab.settings.methods.vse: Input should be a valid"),

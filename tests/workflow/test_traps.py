@@ -105,6 +105,14 @@ def test_new_seed_adds_its_cells_only(project: Project) -> None:
     assert project.planned("all") == {"scenes-b/chance/1", "scenes-b/vse/1"}
 
 
+def test_another_role_makes_tables_again_and_trains_nothing(project: Project) -> None:
+    params = copy.deepcopy(TINY)
+    params["experiments"]["tiny"]["matrix"][0]["role"] = "control"
+    project.params(params)
+    assert "rule tables:" in project.snakemake("-n", "all")
+    assert project.planned("all") == set()
+
+
 def test_a_damaged_table_is_named_and_the_next_run_makes_it_again_and_nothing_else(project: Project) -> None:
     params = copy.deepcopy(TINY)
     params["experiments"]["tiny"]["matrix"].append({"datasets": ["scenes-b"], "methods": ["chance"], "seeds": [1]})

@@ -20,7 +20,7 @@ rule tables:
     params:
         code=GRAPH.table_code("records"),
         declared=GRAPH.experiment.model_dump(
-            include={"baselines", "two_stage", "priors"}
+            include={"matrix", "baselines", "two_stage", "priors"}
         ),
         name=GRAPH.name,
         strict="--strict" if GRAPH.params.strict else "",

@@ -12,7 +12,7 @@ from matplotlib.lines import Line2D
 
 from rsitr.figures.canvas import COLOURS, GREY, arranged, canvas, grid_of, legend_below, plot
 
-SEED, PAPER, BAR, CEILING = COLOURS[0], COLOURS[1], COLOURS[5], GREY
+SEED, PAPER, BASE, BAR, CEILING = COLOURS[0], COLOURS[1], COLOURS[2], COLOURS[5], GREY
 MARKERS = "Ds^vPX"
 FEW = 12
 """So many bars may be thick."""
@@ -34,6 +34,8 @@ class Bar(NamedTuple):
     """Whether the numbers were made by other code, parameters or data than the present."""
     blank: str = "NA"
     """What replaces a bar without seeds."""
+    base: float | None = None
+    """mR of the method without its variant, where that is another row."""
 
 
 class Panel(NamedTuple):
@@ -51,7 +53,7 @@ def _label(bar: Bar) -> str:
 
 def _limit(panel: Panel) -> float:
     """Right end of the axis: room for the column of means beyond the longest bar."""
-    values = [value for bar in panel.bars for value in (*bar.seeds, bar.published or 0.0)]
+    values = [value for bar in panel.bars for value in (*bar.seeds, bar.published or 0.0, bar.base or 0.0)]
     return 1.3 * max(values, default=0.0) or 100.0
 
 
@@ -70,6 +72,8 @@ def _draw_bar(axes: Axes, place: int, bar: Bar, markers: dict[str, str]) -> None
         # The means are in a column on the right, where no marker of a published number can be mistaken for theirs.
         text = axes.text(1, place, f"{centre:.2f}{'†' if bar.stale else ''}", ha="right", va="center", fontsize=8)
         text.set(transform=axes.get_yaxis_transform(), bbox={"color": "white", "pad": 1})
+    if bar.base is not None:
+        axes.plot([bar.base] * 2, [place - 0.4, place + 0.4], color=BASE, linewidth=1.8)
     if bar.published is not None:
         axes.plot(bar.published, place, markers[_label(bar)], ms=6, mfc="none", mec=PAPER)
 
@@ -94,6 +98,9 @@ def _legend(panels: Sequence[Panel], markers: dict[str, str]) -> list[Line2D]:
     entries = [Line2D([], [], marker="o", linestyle="", color=SEED, markersize=4, label="one seed")]
     if any(len(bar.seeds) > 1 for bar in bars):
         entries.append(Line2D([], [], marker="|", color="black", label="mean ± std over seeds"))
+    if any(bar.base is not None for bar in bars):
+        label = "the method without its variant"
+        entries.append(Line2D([], [], marker="|", linestyle="", ms=9, mew=1.8, color=BASE, label=label))
     for label, marker in markers.items():
         entries.append(Line2D([], [], marker=marker, linestyle="", ms=8, mfc="none", mec=PAPER, label=label))
     if any(map(_ceiling_fits, panels)):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Container
+from functools import cached_property
 from itertools import combinations_with_replacement, product
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, TypeVar
@@ -17,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, PrivateAttr, ValidationError,
 from rsitr.errors import ParamsError
 from rsitr.params.ids import (
     JOINT,
+    MAIN,
     METHOD,
     NAME,
     OFFICIAL,
@@ -26,6 +28,7 @@ from rsitr.params.ids import (
     CleanId,
     Dedup,
     NamedId,
+    Role,
     SplitProtocol,
     TwoStageId,
 )
@@ -54,6 +57,8 @@ class Block(_Strict):
     """Which images are train and which val; the test split is the official one in all of them."""
     dedup: Dedup | None = None
     """As that of the experiment, which it replaces here."""
+    role: Role = MAIN
+    """What its methods are there for. It changes no number and makes no record stale."""
 
     @field_validator("methods")
     @classmethod
@@ -187,6 +192,23 @@ class Experiment(_Strict):
                 raise ValueError(f"baselines: {baseline} cannot be compared with itself")
         return self
 
+    @model_validator(mode="after")
+    def _one_role_each(self) -> Self:
+        for block in self.matrix:
+            for dataset, method in product(block.datasets, block.methods):
+                if (other := self.roles[dataset, method]) != block.role:
+                    raise ValueError(
+                        f"matrix: {method} on {dataset} has two roles, {other} and {block.role}: give all blocks that "
+                        "name the two the same `role`"
+                    )
+        return self
+
+    @cached_property
+    def roles(self) -> dict[tuple[str, str], Role]:
+        """(dataset, method) -> role, for the pairs of the matrix."""
+        blocks = reversed(self.matrix)
+        return {pair: block.role for block in blocks for pair in product(block.datasets, block.methods)}
+
     @property
     def datasets(self) -> list[str]:
         """Every dataset of the matrix, in order of first mention."""
@@ -270,6 +292,10 @@ class Params(_Strict):
     def clean(self, cell: CellId) -> CleanId:
         """The clean table that a cell reads; one that is not of the matrix reads the official splits."""
         return self._places(cell.experiment).get(cell) or CleanId(cell.dataset, dedup=self[cell.experiment].dedup)
+
+    def role(self, cell: CellId) -> Role:
+        """What a cell is there for; ``main`` for one that is not of the matrix."""
+        return self[cell.experiment].roles.get((cell.dataset, cell.method), MAIN)
 
     def cleans(self, experiment: str) -> list[CleanId]:
         """The clean tables that the cells of an experiment read, each once."""

@@ -17,6 +17,11 @@ Dedup = Literal["none", "remoteclip", "copies"]
 SplitProtocol = Literal["official", "swan", "amfmn-holdout", "ret-2", "ret-3"]
 """Names of the split protocols (``rsitr.datasets.protocols``)."""
 OFFICIAL: SplitProtocol = "official"
+Role = Literal["main", "ablation", "sweep", "protocol", "control"]
+"""What a method is in an experiment for. ``main``: to be compared with the others; ``ablation``: a method without or
+with a part; ``sweep``: a value of a setting; ``protocol``: breaks a rule on purpose, as ``selection: test`` does;
+``control``: shows what little or no knowledge reaches."""
+MAIN: Role = "main"
 JOINT: dict[str, tuple[str, ...]] = {"ret-2": ("rsicd", "rsitmd"), "ret-3": ("rsicd", "rsitmd", "ucm")}
 """Split protocols that train on several datasets at once, with these."""
 

@@ -79,6 +79,7 @@ def _spec_of(params: Params, cell: CellId) -> Spec:
         **cell._asdict() | clean._asdict(),
         settings=settings,
         query=query(params, cell),
+        role=params.role(cell),
         packages=packages_of(settings),
         threads=params[cell.experiment].threads,
         code={},

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from rsitr.params.ids import OFFICIAL, CellId, CleanId
+from rsitr.params.ids import MAIN, OFFICIAL, CellId, CleanId
 from rsitr.records.artefact import PARAMETERS, ArtefactRecord, ArtefactSpec, Outcome, Pretrained
 from rsitr.records.files import read_json, write_csv
 from rsitr.records.paths import Paths
@@ -36,6 +36,8 @@ class Spec(ArtefactSpec):
     split_protocol: str = OFFICIAL
     query: str = "sentence"
     """What a text query is (``rsitr.captions.queries``)."""
+    role: str = MAIN
+    """What the cell is there for (``rsitr.params.ids.Role``), which no number depends on."""
     packages: dict[str, str] = {}
     """Version of each package whose weights the settings name."""
     teacher: Spec | None = None
@@ -195,6 +197,8 @@ class Record(ArtefactRecord):
     dataset: str
     method: str
     seed: int
+    role: str = ""
+    """That in which it was computed. Tables have the present one, from params.yaml."""
     metrics: dict[str, float] = {}
     """``ceiling_i2t_r1`` ... ``ceiling_mr``: the best recalls that identical captions leave possible. Records of
     version 1 state all other metrics, too."""
@@ -225,7 +229,8 @@ class Record(ArtefactRecord):
         """The record of a cell that was trained, before it is evaluated."""
         trained = report.model_dump(exclude={"history", "outcome", "identities"})
         scored = {SCORED: spec.code[SCORED]}
-        return cls(**spec.cell._asdict(), outcome=report.outcome, identities=report.identities | scored, **trained)
+        identities = report.identities | scored
+        return cls(**spec.cell._asdict(), role=spec.role, outcome=report.outcome, identities=identities, **trained)
 
 
 def trained_identities(spec: Spec) -> dict[str, str]:

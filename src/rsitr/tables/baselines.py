@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from rsitr.tables import significance
 from rsitr.tables.declared import sheet
 from rsitr.tables.layout import Group, Row, Table
-from rsitr.tables.view import View
+from rsitr.tables.view import View, with_roles
 
 COLUMNS = ("seeds", "mR", *significance.COLUMNS)
 KINDS = {"": "", "dup_": ", identical captions counted"}
@@ -37,7 +37,8 @@ def _against(view: View, baseline: str, methods: Sequence[str], prefix: str) -> 
     )
     groups = tuple(Group(view.heading(dataset), COLUMNS) for dataset in datasets)
     caption = CAPTION + (COUNTED if prefix else "") + view.of_synthetic()
-    return Table(f"Against {baseline}{KINDS[prefix]}", caption, "method", groups, tuple(rows))
+    table = Table(f"Against {baseline}{KINDS[prefix]}", caption, "method", groups, tuple(rows))
+    return with_roles(table, [view.role(method) for method in (baseline, *methods)])
 
 
 TABLE = sheet(

@@ -5,20 +5,23 @@ A number is a mean over all the seeds that params.yaml asks for, or NA with the 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import chain
 from pathlib import Path
+from statistics import mean
 
+from rsitr.params import Experiment
+from rsitr.params.ids import MAIN, Role
 from rsitr.tables import tidy
-from rsitr.tables.declared import Declared
+from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import Entry
 from rsitr.tables.layout import Cell, Group, Row, Table, noted, write_tables
 from rsitr.tables.published import METRICS, describe, discrepancy
-from rsitr.tables.view import ABSENT, HEADERS, View, seeds
+from rsitr.tables.view import ABSENT, BOLD, HEADERS, ROLES, View, seeds, with_roles
 
 
 class Comparison(View):
-    """All methods of an experiment with recalls and published mR, and the same for identical captions."""
+    """All methods of an experiment, main ones first: recalls and published mR, and the same for identical captions."""
 
     def ceiling(self, dataset: str, metric: str) -> float | None:
         """The largest value that repeated captions allow, in percent, from the first record that states it."""
@@ -36,6 +39,16 @@ class Comparison(View):
         source = filter(None, (f"published in {describe(entry.key)}", discrepancy(entry.key, entry.dataset)))
         return [noted(f"{entry.published['mr']:.2f}", "; ".join(source)), self.difference(entry, "mr")]
 
+    def __init__(self, view: View):
+        groups = view.by_role()
+        super().__init__(view.name, view.experiment, view.entries, [*chain(*groups)])
+        self.roles = [self.role(method) for method in self.methods]
+        self.apart = {group[0] for group in groups[1:]}
+
+    def row(self, method: str, cells: Iterable[Cell]) -> Row:
+        """A row of a method; a line is above the first of each role but ``main``."""
+        return Row(method, tuple(cells), method in self.apart)
+
     def main_cells(self, dataset: str, method: str) -> Iterator[Cell]:
         """Cells of a method in the columns of a dataset."""
         entry = self.entry(dataset, method)
@@ -48,23 +61,23 @@ class Comparison(View):
         """Recalls as the field defines them."""
         caption = (
             "Recall at K and mR, the mean of the six recalls, on the test split in percent: mean ± sample standard "
-            "deviation over seeds; one seed has no deviation. Bold: best of the column."
+            f"deviation over seeds; one seed has no deviation.{BOLD}"
         )
         if any(map(self.with_published, self.datasets)):
             caption += " Δ mR: mean minus published value; n/c: the configurations are not comparable."
-        rows = (Row(m, tuple(chain(*(self.main_cells(d, m) for d in self.datasets)))) for m in self.methods)
+        rows = (self.row(m, chain(*(self.main_cells(d, m) for d in self.datasets))) for m in self.methods)
         printed = {d: ("published mR", "Δ mR") if self.with_published(d) else () for d in self.datasets}
         groups = tuple(Group(self.heading(d), ("seeds", *HEADERS.values(), *printed[d])) for d in self.datasets)
         caption += self.of_splits() + self.of_synthetic() + self.of_uncounted()
-        return Table("Recall", caption, "method", groups, tuple(rows))
+        return with_roles(Table("Recall", caption, "method", groups, tuple(rows)), self.roles)
 
     def duplicate_table(self) -> Table:
         """What identical captions of different images do to the recalls of the main table."""
         columns = [(dataset, metric) for dataset in self.datasets for metric in METRICS]
-        rows = [Row(m, tuple(self.value(self.entry(d, m), f"dup_{name}") for d, name in columns)) for m in self.methods]
+        rows = (self.row(m, (self.value(self.entry(d, m), f"dup_{name}") for d, name in columns)) for m in self.methods)
         values = (self.ceiling(*column) for column in columns)
         ceilings = tuple(Cell("" if value is None else f"{value:.2f}") for value in values)
-        return Table(
+        table = Table(
             "Duplicate-aware recall",
             "As above, but a caption identical to one of the image's own counts as its own. Last row: the ceiling that "
             "identical captions of different images set for the recalls above.",
@@ -72,6 +85,7 @@ class Comparison(View):
             tuple(Group(self.heading(dataset), tuple(HEADERS.values())) for dataset in self.datasets),
             (*rows, Row("caption ceiling", ceilings, rule=True)),
         )
+        return with_roles(table, [*self.roles, ""])
 
 
 def long_rows(view: View) -> Iterator[tuple[str, ...]]:
@@ -85,21 +99,25 @@ SCREENFUL = 40
 """Methods that a picture can show on the screen of a laptop."""
 
 
-def draw(view: Comparison, path: Path) -> Path:
-    """Write the picture of the mR columns, without methods and datasets that have no number, unless none has."""
+def draw(view: Comparison, path: Path, role: Role = MAIN) -> Path:
+    """Write the picture of a role's mR, without methods and datasets that have no number, unless none has."""
     from rsitr.figures import comparison as figure  # matplotlib takes a second, which tables do not need
 
     def bar(dataset: str, method: str) -> figure.Bar:
         entry = view.entry(dataset, method)
-        if not entry.runs:
+        if entry.role != role:
             return figure.Bar(method, (), blank=ABSENT.text)
         paper = entry.key.paper if entry.key else ""
         numbers = tuple(entry.values("mr")), entry.published.get("mr")
-        return figure.Bar(method, *numbers, paper, not entry.deviations, bool(entry.staleness))
+        plain = view.entry(dataset, method.partition("@")[0])
+        base = mean(plain.values("mr")) if role != MAIN and plain.role == MAIN and plain.values("mr") else None
+        return figure.Bar(method, *numbers, paper, not entry.deviations, bool(entry.staleness), base=base)
 
-    known = {pair for pair, entry in view.entries.items() if entry.values("mr")}
+    there = {pair: entry for pair, entry in view.entries.items() if entry.role == role}
+    known = {pair for pair, entry in there.items() if entry.values("mr")}
     datasets = [each for each in view.datasets if each in {dataset for dataset, _ in known}] or view.datasets
-    with_number = [each for each in view.methods if each in {method for _, method in known}] or view.methods
+    shown = {method for _, method in known or there}
+    with_number = [each for each in view.methods if each in shown]
     # Beyond a screenful, methods that were tried on one dataset only are left to the table.
     everywhere = [each for each in with_number if all((dataset, each) in known for dataset in datasets)]
     methods = everywhere if len(with_number) > SCREENFUL and everywhere else with_number
@@ -107,7 +125,7 @@ def draw(view: Comparison, path: Path) -> Path:
         figure.Panel(view.heading(d), tuple(bar(d, method) for method in methods), view.ceiling(d, "mr"))
         for d in datasets
     ]
-    title = f"{view.name}: {view.title}"
+    title = f"{view.name}: {view.title}" if role == MAIN else f"{view.name}, role {role}"
     if len(methods) < len(with_number):
         title += f" ({len(methods)} of {len(with_number)} methods)"
     if all(map(view.synthetic, view.datasets)):
@@ -115,14 +133,20 @@ def draw(view: Comparison, path: Path) -> Path:
     return figure.draw(title, panels, path)
 
 
+def _pictures(experiment: Experiment) -> dict[Role, str]:
+    """The names of the pictures, by role: ``comparison.png`` of the main methods, and one of each other role."""
+    others = [role for role in ROLES if role != MAIN and role in experiment.roles.values()]
+    return {MAIN: "comparison.png"} | {role: f"comparison.{role}.png" for role in others}
+
+
 def build(view: View, out_dir: Path) -> list[Path]:
-    """Write ``comparison.csv``, ``.md``, ``.tex``, ``.html``, ``.long.csv`` and ``.png`` into ``out_dir``."""
-    comparison = Comparison(view.name, view.experiment, view.entries)
+    """Write ``comparison.csv``, ``.md``, ``.tex``, ``.html``, ``.long.csv`` and the pictures into ``out_dir``."""
+    comparison = Comparison(view)
     tables = (comparison.main_table(), comparison.duplicate_table())
     return [
         *write_tables(view.title, tables, view.name, out_dir / "comparison"),
-        tidy.write(long_rows(view), out_dir / "comparison.long.csv"),
-        draw(comparison, out_dir / "comparison.png"),
+        tidy.write(long_rows(comparison), out_dir / "comparison.long.csv"),
+        *(draw(comparison, out_dir / name, role) for role, name in _pictures(view.experiment).items()),
     ]
 
 
@@ -130,5 +154,5 @@ TABLE = Declared(
     "comparison",
     lambda material: build(material.view, material.out),
     "Recall at 1, 5 and 10 in both directions and their mean on the test split; the best epoch is chosen on val.",
-    others=("long.csv", "png"),
+    listed=lambda experiment: [*rendered("comparison", "long.csv"), *_pictures(experiment).values()],
 )

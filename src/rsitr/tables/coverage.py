@@ -57,6 +57,8 @@ class Covered:
     """The table of ours that shows both."""
     why: tuple[str, ...] = ()
     """The reasons why the two cannot be compared, or why we have no number."""
+    role: str = ""
+    """That of the cell of ours."""
 
 
 def cover(params: Params, name: str) -> dict[Value, Covered]:
@@ -104,11 +106,13 @@ def _has(experiment: Experiment, shown: Shown) -> bool:
 def _covered(params: Params, name: str, shown: Shown, paper: str, row: str) -> Covered:
     """What a table shows next to a number of a paper, of the variant ``row`` in published.csv."""
     why = [shown.differs] if shown.differs else []
-    if shown.method:
-        cells = (cell for cell in params.cells(name) if cell.method == shown.method)
-        why += _differences(params, next(cell for cell in cells if shown.dataset in ("", cell.dataset)), paper, row)
-    same = COMPARABLE if shown.method else MEASURED
-    return Covered(DIFFERENT if why else same, shown.method or shown.table, shown.table, tuple(why))
+    if not shown.method:
+        return Covered(DIFFERENT if why else MEASURED, shown.table, shown.table, tuple(why))
+    cells = (cell for cell in params.cells(name) if cell.method == shown.method)
+    cell = next(cell for cell in cells if shown.dataset in ("", cell.dataset))
+    why += _differences(params, cell, paper, row)
+    status = DIFFERENT if why else COMPARABLE
+    return Covered(status, shown.method, shown.table, tuple(why), params.role(cell))
 
 
 def _differences(params: Params, cell: CellId, paper: str, row: str) -> Iterator[str]:
@@ -190,8 +194,8 @@ def write_values(found: Mapping[Value, Covered], path: Path) -> Path:
     frame = load()
     printed = (*SETTING[:6], "metric", "value")
     lines = zip(*(frame[name] for name in printed), found.values(), strict=True)
-    columns = (*printed, "status", "ours", "shown in", "why")
-    rows = ((*line, it.status, it.ours, it.table, "; ".join(it.why)) for *line, it in lines)
+    columns = (*printed, "status", "ours", "role", "shown in", "why")
+    rows = ((*line, it.status, it.ours, it.role, it.table, "; ".join(it.why)) for *line, it in lines)
     write_csv(path, columns, [*rows])
     return path
 

@@ -13,7 +13,7 @@ from statistics import mean
 from typing import Any
 
 from rsitr.params import INSTRUCTION, Params
-from rsitr.params.ids import CellId, CleanId, prior_of
+from rsitr.params.ids import MAIN, CellId, CleanId, Role, prior_of
 from rsitr.records.cell import UNCLAIMED, Published, Record
 from rsitr.records.files import read_csv
 from rsitr.retrieval.rank_files import metrics_of, read_ranks
@@ -99,6 +99,8 @@ class Entry:
     """The clean table that its cells read."""
     missing: NotRebuilt | None = None
     """Why nobody can rebuild it."""
+    role: Role | None = None
+    """What it is in the experiment for; None where it is not part of it."""
 
     @cached_property
     def records(self) -> list[Record]:
@@ -114,6 +116,13 @@ class Entry:
     def complete(self) -> bool:
         """Whether every seed that the matrix asks for has its number."""
         return bool(self.runs) and len(self.records) == len(self.runs)
+
+    def competes(self, seeds: int) -> bool:
+        """Whether it may be the best of a column: role ``main``, and with all of its seeds, of which it has ``seeds``.
+
+        Without training, one seed says what all would.
+        """
+        return self.role == MAIN and self.complete and (len(self.runs) >= seeds or not self.trained)
 
     @property
     def status(self) -> str:
@@ -235,6 +244,7 @@ def collect(
             _stated(dataset, runs),
             {name: overlaps.get((dataset, name)) for name in _priors(runs)},
             clean=clean,
+            role=params.role(runs[0].cell),
         )
     return found
 

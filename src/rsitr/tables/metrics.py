@@ -22,12 +22,13 @@ def build(view: View, out_dir: Path) -> list[Path]:
             metrics.setdefault(dataset, {})[method] = means
     write_json(out_dir / "metrics.json", metrics)
     lines = [
-        (run.cell.dataset, run.cell.method, run.cell.seed, epoch["epoch"], epoch["loss"], epoch["val_mr"])
+        (run.cell.dataset, run.cell.method, entry.role, run.cell.seed, epoch["epoch"], epoch["loss"], epoch["val_mr"])
         for entry in view.entries.values()
         for run in entry.runs
         for epoch in run.history
     ]
-    write_csv(out_dir / "training.csv", ("dataset", "method", "seed", "epoch", "loss", "val_mr"), lines)
+    columns = ("dataset", "method", "role", "seed", "epoch", "loss", "val_mr")
+    write_csv(out_dir / "training.csv", columns, lines)
     return [out_dir / "metrics.json", out_dir / "training.csv"]
 
 

@@ -13,7 +13,7 @@ from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted
 from rsitr.tables.paper_table import NOT_PRINTED, OTHER_HARDWARE
 from rsitr.tables.published import METRICS, RECALLS, lookup, places
 from rsitr.tables.two_stage import ALL, ALONE, PAPER, PAPER_PAIR, TIMES, Key, Series, by_dataset, synthetic
-from rsitr.tables.view import ABSENT, HEADERS
+from rsitr.tables.view import ABSENT, HEADERS, with_roles
 
 DATASET = "rsicd"
 """That of the paper's numbers."""
@@ -58,16 +58,20 @@ def _row(label: str, cheap: str, key: Key, series: Series | None, theirs: Sequen
     return Row(label, (*map(Cell, facts), *_ours(key, series), *theirs), rule)
 
 
-def _rows(series: Sequence[Series], published: bool) -> Iterator[Row]:
-    """All pairs and every length of each retrieval; the paper's rows first, with ours if the experiment has them."""
+def _rows(series: Sequence[Series], published: bool) -> Iterator[tuple[Row, str]]:
+    """All pairs and every length of each retrieval, with their roles.
+
+    The paper's rows come first, with ours if the experiment has them.
+    """
     found = {(each.scorer, each.filter, key): each for each in series for key in each.keys if key != ALONE}
     for key, label in LABELS.items() if published else ():
         values = lookup(PAPER[key], DATASET, tuple(COLUMNS))
         printed = [Cell(f"{values[name]:.2f}") for name in COLUMNS]
-        yield _row(label, PAPER_PAIR[1], key, found.pop((*PAPER_PAIR, key), None), printed)
+        ours = found.pop((*PAPER_PAIR, key), None)
+        yield _row(label, PAPER_PAIR[1], key, ours, printed), ours.role if ours else ""
     theirs = [noted("–", NOT_PRINTED)] * len(COLUMNS) if published else []
     for number, ((scorer, cheap, key), each) in enumerate(found.items()):
-        yield _row(scorer, cheap, key, each, theirs, key == ALL or (published and number == 0))
+        yield _row(scorer, cheap, key, each, theirs, key == ALL or (published and number == 0)), each.role
 
 
 def _table(dataset: str, series: Sequence[Series], published: bool) -> Table:
@@ -75,7 +79,8 @@ def _table(dataset: str, series: Sequence[Series], published: bool) -> Table:
     groups += [Group("MTGFE", tuple(COLUMNS.values()), "published")] if published else []
     name = f"MTGFE, Table 4: retrieval filter, {labelled(dataset, synthetic(series))}"
     caption = CAPTION + (OF_THE_PAPER if published else "")
-    return Table(name, caption, "scorer", tuple(groups), tuple(_rows(series, published)))
+    rows, roles = zip(*_rows(series, published), strict=True)
+    return with_roles(Table(name, caption, "scorer", tuple(groups), rows), roles, place=1)
 
 
 def tables(series: Sequence[Series]) -> Iterator[Table]:

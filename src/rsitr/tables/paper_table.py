@@ -21,7 +21,7 @@ from rsitr.tables.entries import Entry
 from rsitr.tables.layout import Cell, Group, Note, Row, Table, noted, write_tables
 from rsitr.tables.not_rebuilt import NotRebuilt, unavailable
 from rsitr.tables.published import discrepancy, lookup, places
-from rsitr.tables.view import HEADERS, View, best_of, is_time, seeds, written
+from rsitr.tables.view import BOLD, HEADERS, View, best_of, is_time, seeds, with_roles, written
 
 NOT_PRINTED = "not in the paper"
 OTHER_HARDWARE = "times on other hardware"
@@ -199,7 +199,8 @@ class _Rebuilt(View):
             numbers = chain(*(self.cells(row, dataset) for dataset in self.shown))
             rows.append(Row(row.label, (*facts, *numbers), row.rule))
         groups = (Group("", ("method", *self.spec.facts)), *chain(*map(self.groups, self.shown)))
-        return Table(self.spec.title, self.caption(), self.spec.stub, groups, tuple(rows))
+        table = Table(self.spec.title, self.caption(), self.spec.stub, groups, tuple(rows))
+        return with_roles(table, [self.role(row.method) for row in self.spec.rows], place=1)
 
     def summary(self, whole: Table) -> Table:
         """Only the columns of the compared metric: few enough that no format has to separate the datasets."""
@@ -214,7 +215,8 @@ class _Rebuilt(View):
     def caption(self) -> str:
         """The spec's caption, and what to say about the numbers."""
         text = f"{self.spec.caption} Ours: mean ± sample standard deviation over seeds; one seed has no deviation."
-        text += f"{' Published: as printed.' if self.printed else ''} Bold: best of the column."
+        text += f"{' Published: as printed, the best of each column in bold.' if self.printed else ''}"
+        text += BOLD if self.ours else ""
         if any(map(self.subtracts, self.shown)):
             text += f" Δ {self.spec.measures[self.spec.difference]}: mean minus published value; "
             text += "n/c: the configurations are not comparable."

@@ -19,7 +19,7 @@ from rsitr.tables.entries import Entries, Entry, Run
 from rsitr.tables.layout import Cell, Group, Row, Table, labelled, noted, write_tables
 from rsitr.tables.paper_table import PaperRow, PaperTable
 from rsitr.tables.published import lookup, places
-from rsitr.tables.view import View, averaged
+from rsitr.tables.view import View, averaged, with_roles
 
 CLAIMS_KEY = Published(paper="peder2025", table="sec4-result", method="peder")
 PROBABILITIES_KEY = Published(paper="peder2025", table="fig4.1-i2t", method="peder")
@@ -149,7 +149,7 @@ class _Claims(View):
         clips = [method for method in self.methods if method != TWO_ENCODERS]
         datasets = [dataset for dataset in self.datasets if self.of(dataset)]
         real = not all(map(self.synthetic, datasets))
-        rows = []
+        rows: list[Row] = []
         for label, ours, theirs, metric, sign in self.CLAIMS:
             printed = Cell(f"{sign * lookup(CLAIMS_KEY, '', (metric,))[metric]:+g}")
             for number, method in enumerate(clips):
@@ -158,7 +158,8 @@ class _Claims(View):
         groups = [Group("", ("method", *(["claimed change %"] if real else [])))]
         groups += [Group(self.heading(dataset), ("CLIP", "two encoders", "change %")) for dataset in datasets]
         caption = ABOUT_CLAIMS + self.of_synthetic()
-        return Table("The study of CLIP alone: its claims", caption, "claim", tuple(groups), tuple(rows))
+        table = Table("The study of CLIP alone: its claims", caption, "claim", tuple(groups), tuple(rows))
+        return with_roles(table, [self.role(method) for _ in self.CLAIMS for method in clips], place=1)
 
 
 COLUMNS = {name: name for name in ("direction", "rank", "fitting")} | {"fitting_score": "its score"}

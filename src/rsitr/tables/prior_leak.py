@@ -18,7 +18,7 @@ from rsitr.tables.entries import Entry, alike, config_of
 from rsitr.tables.layout import Cell, Group, Row, Table, noted
 from rsitr.tables.leakage import read_images
 from rsitr.tables.significance import Recorded
-from rsitr.tables.view import View, averaged, seeds
+from rsitr.tables.view import View, averaged, seeds, with_roles
 
 Scenes = Mapping[str, Sequence[str]]
 """Address of a prior, ``scenes://EXPERIMENT/NAME`` -> the datasets whose scenes it learned."""
@@ -104,14 +104,16 @@ def label(address: str) -> str:
 
 def _table(view: View, found: Sequence[Family]) -> Table:
     """mR of every member."""
-    rows = []
+    rows, roles = [], []
     for family in found:
         for number, (address, entry) in enumerate(family.members.items()):
             facts = (Cell(view.heading(family.dataset)), Cell(label(address)), seeds(entry), Cell(family.sizes()))
             cells = (family.mean_recall(view, address, name) for name in PARTS)
             rows.append(Row(entry.method, (*facts, *cells), rule=not number))
+            roles.append(entry.role or "")
     columns = ("dataset", "prior", "seeds", "test images: all/overlapping/other", *(f"mR, {name}" for name in PARTS))
-    return Table("Prior", CAPTION if rows else NONE, "method", (Group("", columns),), tuple(rows))
+    table = Table("Prior", CAPTION if rows else NONE, "method", (Group("", columns),), tuple(rows))
+    return with_roles(table, roles)
 
 
 def _difference_table(view: View, found: Sequence[Family]) -> Table:

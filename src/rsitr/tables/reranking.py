@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
 from rsitr.tables import significance
 from rsitr.tables.declared import sheet
 from rsitr.tables.layout import Group, Row, Table
 from rsitr.tables.published import METRICS
-from rsitr.tables.view import HEADERS, View
+from rsitr.tables.view import HEADERS, View, with_roles
 
 PREFIX = "rr_"
 """Of the metrics, and of the column of ranks, after re-ranking."""
@@ -29,13 +31,15 @@ def _table(view: View) -> Table:
             if entry.values(f"{PREFIX}mr")
         }
     )
+    methods = [*chain(*view.by_role())]
     rows = (
         Row(label, differences.row(view, view.datasets, method, [prefix + name for name in METRICS]), rule=not prefix)
-        for method in view.methods
+        for method in methods
         for label, prefix in ((method, ""), (f"{method}, re-ranked", PREFIX))
     )
     groups = tuple(Group(view.heading(dataset), COLUMNS) for dataset in view.datasets)
-    return Table("Re-ranking", CAPTION, "method", groups, tuple(rows))
+    table = Table("Re-ranking", CAPTION, "method", groups, tuple(rows))
+    return with_roles(table, [view.role(method) for method in methods for _ in ("", PREFIX)])
 
 
 TABLE = sheet(

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from rsitr.tables.declared import sheet
 from rsitr.tables.entries import Entry, Run, alike, config_of
 from rsitr.tables.layout import Cell, Group, Row, Table, noted
-from rsitr.tables.view import ABSENT, View, averaged, seeds
+from rsitr.tables.view import ABSENT, View, averaged, seeds, with_roles
 
 COLUMNS = ("seeds", "mR, epoch chosen on val", "mR, epoch chosen on test", "inflation", "epochs on val", "on test")
 CAPTION = (
@@ -86,11 +86,14 @@ def _table(view: View) -> Table:
     found = {dataset: of for dataset, of in found.items() if of}
     methods = [method for method in view.methods if any(method in of for of in found.values())]
     rows = [Row(m, tuple(chain(*(_cells(view, of.get(m)) for of in found.values())))) for m in methods]
+    roles = [view.role(method) for method in methods]
     if len(rows) > 1:
         means = chain(*(_mean_cells(of.values()) for of in found.values()))
         rows.append(Row("mean of the methods", tuple(means), rule=True))
+        roles.append("")
     groups = tuple(Group(view.heading(dataset), COLUMNS) for dataset in found)
-    return Table("Choice of the epoch", CAPTION if rows else NONE, "method", groups, tuple(rows))
+    table = Table("Choice of the epoch", CAPTION if rows else NONE, "method", groups, tuple(rows))
+    return with_roles(table, roles)
 
 
 TABLE = sheet(

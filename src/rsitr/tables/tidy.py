@@ -11,7 +11,7 @@ from rsitr.tables.entries import Entry
 from rsitr.tables.view import incomparable
 
 COLUMNS = (
-    *("table", "dataset", "method", "variant", "metric", "seeds"),
+    *("table", "dataset", "method", "variant", "role", "metric", "seeds"),
     *("mean", "std", "published", "delta", "status", "reason", "overlap", "prior_overlap", "clean"),
 )
 
@@ -26,7 +26,7 @@ def row(table: str, entry: Entry, metric: str, published: float | None) -> tuple
     values = entry.values(metric)
     doubts = [entry.staleness if entry.complete else "", incomparable(entry) if entry.key else ""]
     return (
-        *(table, entry.dataset, method, variant, metric, str(len(entry.records))),
+        *(table, entry.dataset, method, variant, entry.role or "", metric, str(len(entry.records))),
         _number(mean(values) if values else None),
         _number(stdev(values) if len(values) > 1 else None),
         _number(published),

@@ -10,14 +10,14 @@ from statistics import mean
 
 from rsitr.figures import two_stage as figure
 from rsitr.params import Params
-from rsitr.params.ids import TwoStageId
+from rsitr.params.ids import MAIN, Role, TwoStageId
 from rsitr.records.cell import Published
 from rsitr.records.paths import Paths
 from rsitr.records.two_stage import TwoStageRecord, Way
 from rsitr.tables.declared import Declared
 from rsitr.tables.layout import Cell, Group, Note, Row, Table, labelled, noted, write_tables
 from rsitr.tables.published import METRICS, lookup
-from rsitr.tables.view import HEADERS, View, averaged
+from rsitr.tables.view import HEADERS, View, averaged, with_roles
 
 ALL, ALONE = "all pairs", "filter alone"
 TIMES = {"time_ms_i2t": "i2t ms", "time_ms_t2i": "t2i ms"}
@@ -54,6 +54,8 @@ class Series:
     records: Mapping[int, TwoStageRecord | None]
     """By seed; None before the first run."""
     stale: Mapping[int, Sequence[str]]
+    role: Role = MAIN
+    """``main`` if scorer and filter are, else that of the one that is not."""
 
     @property
     def keys(self) -> list[Key]:
@@ -148,6 +150,7 @@ def collect(params: Params, experiment: str, stale: Mapping[TwoStageId, Sequence
             lengths=tuple(sorted({k for wanted in group for k in lengths[wanted]})),
             records={wanted.seed: TwoStageRecord.read(Paths.two_stage(wanted)) for wanted in group},
             stale={wanted.seed: stale.get(wanted, ()) for wanted in group},
+            role=next((role for cell in group[0].cells if (role := params.role(cell)) != MAIN), MAIN),
         )
         for names, group in found.items()
     ]
@@ -181,7 +184,8 @@ def _table(dataset: str, series: Sequence[Series]) -> Table:
     caption = CAPTION + (OF_THE_PAPER if published else "")
     caption += " Synthetic data: not comparable with any published number." if synthetic(series) else ""
     heading = labelled(dataset, synthetic(series))
-    return Table(heading, caption, "scorer, filter", tuple(groups), tuple(_rows(series, published)))
+    table = Table(heading, caption, "scorer, filter", tuple(groups), tuple(_rows(series, published)))
+    return with_roles(table, [each.role for each in series for _ in each.keys])
 
 
 def _curve(label: str, lengths: tuple[int, ...], values: Callable[[Key, str], Sequence[float]]) -> figure.Curve:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from statistics import mean, stdev
+from statistics import mean, multimode, stdev
+from typing import get_args
 
 from rsitr.params import Experiment
-from rsitr.params.ids import OFFICIAL
+from rsitr.params.ids import MAIN, OFFICIAL, Role
 from rsitr.tables.entries import NOT_EXPECTED, Entries, Entry
-from rsitr.tables.layout import Cell, Note, labelled, noted
+from rsitr.tables.layout import Cell, Group, Note, Table, labelled, noted
 from rsitr.tables.published import METRICS
 
 HEADERS = {metric: "mR" if metric == "mr" else metric.replace("_r", " R@") for metric in METRICS}
@@ -20,8 +21,13 @@ FORMS |= dict.fromkeys(
 """How to write numbers that are not percentages; percentages have two decimals."""
 UNRANKED = frozenset({"params_m", "cosine_matched", "cosine_unmatched"})
 """Numbers without a best one."""
-CHANCE = "chance"
-"""Never the best of a column: it knows nothing."""
+ROLES = get_args(Role)
+"""In the order of tables."""
+BOLD = (
+    " Bold: best of the column, among two or more rows of role main with all their seeds and no fewer than most main "
+    "rows here have on the dataset (any number without training)."
+)
+"""What a caption says where a row may be the best of a column."""
 ABSENT = noted("–", NOT_EXPECTED)
 
 
@@ -60,6 +66,19 @@ def seeds(entry: Entry) -> Cell:
     return Cell(str(len(entry.runs)) if entry.complete else f"{len(entry.records)}/{len(entry.runs)}")
 
 
+def with_roles(table: Table, roles: Sequence[str], place: int = 0) -> Table:
+    """The table with the role of each row, at a place among the columns that describe it, unless all are main."""
+    if {*roles} <= {"", MAIN}:
+        return table
+    first, *others = (Group("", ()), *table.groups) if table.groups[0].title else table.groups
+    columns = (*first.columns[:place], "role", *first.columns[place:])
+    rows = (
+        replace(row, cells=(*row.cells[:place], Cell(role), *row.cells[place:]))
+        for row, role in zip(table.rows, roles, strict=True)
+    )
+    return replace(table, groups=(replace(first, columns=columns), *others), rows=tuple(rows))
+
+
 def incomparable(entry: Entry) -> str:
     """Why an entry is not compared with its published row; empty if it is."""
     return f"not comparable with the published value: {'; '.join(entry.deviations)}" if entry.deviations else ""
@@ -87,6 +106,22 @@ class View:
         """Entries of a dataset in the order of the methods."""
         return [self.entries[dataset, method] for method in self.methods if (dataset, method) in self.entries]
 
+    def role(self, method: str) -> str:
+        """What a method is there for: ``main``, or ``main (ucm), sweep (rsicd)``; empty if it is not."""
+        found: dict[Role, list[str]] = {}
+        for dataset in self.datasets:
+            if role := self.entry(dataset, method).role:
+                found.setdefault(role, []).append(dataset)
+        named = [f"{role} ({', '.join(found[role])})" for role in ROLES if role in found]
+        return ", ".join(named if len(found) > 1 else found)
+
+    def by_role(self) -> list[list[str]]:
+        """The methods of each role, main ones first; one with several is where the first of them is."""
+        groups: dict[str, list[str]] = {role: [] for role in ROLES}
+        for method in self.methods:
+            groups[self.role(method).partition(" ")[0] or MAIN].append(method)
+        return [methods for methods in groups.values() if methods]
+
     def synthetic(self, dataset: str) -> bool:
         """Whether any record says that the dataset is generated."""
         return any(record.data.get("synthetic") for entry in self.of(dataset) for record in entry.present)
@@ -98,9 +133,15 @@ class View:
     def best(self, dataset: str, metric: str) -> str:
         """The best mean of a column as printed; empty when nothing is to be compared."""
         if (dataset, metric) not in self._best:
-            means = [mean(e.values(metric)) for e in self.of(dataset) if e.values(metric) and e.method != CHANCE]
-            self._best[dataset, metric] = best_of(means, metric)
+            seeds, entries = self.usual_seeds(dataset), self.of(dataset)
+            means = [mean(e.values(metric)) for e in entries if e.values(metric) and e.competes(seeds)]
+            self._best[dataset, metric] = best_of(means, metric) if len(means) > 1 else ""
         return self._best[dataset, metric]
+
+    def usual_seeds(self, dataset: str) -> int:
+        """How many seeds most main entries of a dataset are to have; the larger of two numbers as frequent."""
+        found = [len(entry.runs) for entry in self.of(dataset) if entry.role == MAIN]
+        return max(multimode(found), default=0)
 
     def value(self, entry: Entry, metric: str) -> Cell:
         """mean ± std, marked if stale or if test images leak, or NA with the reason."""
@@ -109,7 +150,8 @@ class View:
         values = entry.values(metric)
         if not values:
             return noted("NA", entry.unavailable(metric))
-        best = entry.method != CHANCE and written(mean(values), metric) == self.best(entry.dataset, metric)
+        contends = entry.competes(self.usual_seeds(entry.dataset))
+        best = contends and written(mean(values), metric) == self.best(entry.dataset, metric)
         return Cell(averaged(values, FORMS.get(metric, ".2f")), best, _marks(entry, metric))
 
     def plain(self, entry: Entry, metric: str) -> Cell:

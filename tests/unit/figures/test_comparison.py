@@ -32,5 +32,16 @@ def test_the_picture_tells_published_stale_missing_and_ceiling(tmp_path, monkeyp
     assert "caption ceiling 100.0" not in texts
     near, far, full = drawn.axes
     assert [[line.get_linestyle() for line in axes.lines].count("--") for axes in (near, far, full)] == [1, 0, 0]
+    assert "the method without its variant" not in texts
     hollow = [line for line in near.lines if line.get_markerfacecolor() == "none"]
     assert [line.get_xdata()[0] for line in hollow] == [40.0, 20.0]
+
+
+def test_a_variant_is_next_to_the_method_without_it(tmp_path, monkeypatch):
+    bars = figure.Bar("vse@tel", (30.0, 32.0), base=45.0), figure.Bar("vse@big", (30.0,))
+    texts, drawn = texts_of([figure.Panel("ucm", bars, None)], tmp_path, monkeypatch)
+    assert "the method without its variant" in texts
+    (axes,) = drawn.axes
+    upright = [[*line.get_xdata()] for line in axes.lines if [*line.get_ydata()] == [-0.4, 0.4]]
+    assert upright == [[45.0, 45.0]]
+    assert axes.get_xlim()[1] >= 1.3 * 45

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
+import yaml
 
-from rsitr.params import load_params
+from rsitr.params import load_params, parse_params
 from rsitr.params.ids import CellId
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.specs import spec_of
@@ -49,6 +51,16 @@ def test_parts_of_the_identity_are_named(other, expected, spec):
 
 def test_what_has_no_record_is_not_stale(spec):
     assert stale(spec) == []
+
+
+def test_another_role_makes_nothing_stale(spec):
+    put_cell(spec, role=spec.role)
+    raw = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
+    raw["experiments"]["tiny"]["matrix"][0]["role"] = "control"
+    now = spec_of(parse_params(raw), VSE)
+    assert (spec.role, now.role) == ("main", "control")
+    assert (now.identities, now.configuration) == (spec.identities, spec.configuration)
+    assert stale(now) == []
 
 
 @pytest.mark.parametrize("here", [True, False])

@@ -45,6 +45,7 @@ def record(**fields):
         ({"packages": {"georsclip": "1.0"}}, True),
         ({"teacher": OTHER}, True),
         ({"prior": PRIOR}, True),
+        ({"role": "sweep"}, False),
         ({"threads": 8}, True),  # the sum of a gradient is in another order
         ({"code": {TRAINED: "other", SCORED: "other"}}, False),
     ],
@@ -105,10 +106,10 @@ def test_a_checkpoint_is_identified_by_parameters_and_the_code_of_training():
 
 def test_the_record_of_a_cell_begins_with_what_training_reported():
     report = TrainReport(identities=trained_identities(OTHER), data_sha="da7a", weights_sha="we16", used={"prior": "p"})
-    begun = Record.begun(SPEC, report)
+    begun = Record.begun(SPEC.model_copy(update={"role": "sweep"}), report)
     assert begun.identities == {"parameters": OTHER.params_sha, "trained": "c0de", "scored": "5c0re"}
     assert (begun.data_sha, begun.weights_sha, begun.used) == ("da7a", "we16", {"prior": "p"})
-    assert (begun.version, begun.cell) == (2, CellId("lab", "ucm", "vse", 0))
+    assert (begun.version, begun.cell, begun.role) == (2, CellId("lab", "ucm", "vse", 0), "sweep")
 
 
 OLD = {"version": 1, "code_sha": "c0de", "data_sha": "da7a"}

@@ -230,8 +230,9 @@ def test_the_tidy_table_is_a_complete_grid(lab, number):
         for row in table.rows if dataset in table.datasets else ():
             metrics |= dict.fromkeys(lookup(row.published, dataset, tuple(table.printed)) if row.published else ())
         rows += [(table.name, dataset, *method.partition("@")[::2], m) for method in methods for m in metrics]
-    found = [tuple(row[name] for name in tidy.COLUMNS[:5]) for row in lab.long()]
+    found = [tuple(row[name] for name in ("table", "dataset", "method", "variant", "metric")) for row in lab.long()]
     assert found == rows
+    assert {tuple(row) for row in lab.long()} == {tidy.COLUMNS}
     assert len(set(found)) == len(found)
 
 

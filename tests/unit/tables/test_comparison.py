@@ -25,6 +25,7 @@ from rsitr.retrieval.recall import Ranks
 from rsitr.tables import comparison, datasets, tidy
 from tests.helpers.lab import Records, params, written
 
+OTHERS = ["ablation", "protocol", "control"]
 OWN = "official-none"
 """The clean table of a dataset's own splits."""
 
@@ -84,8 +85,9 @@ MIXED_MARKDOWN = f"""\
 ## Recall
 
 Recall at K and mR, the mean of the six recalls, on the test split in percent: mean ± sample standard deviation over \
-seeds; one seed has no deviation. Bold: best of the column. Δ mR: mean minus published value; n/c: the configurations \
-are not comparable. Synthetic data (scenes-a): not comparable with any published number.
+seeds; one seed has no deviation. Bold: best of the column, among two or more rows of role main with all their seeds \
+and no fewer than most main rows here have on the dataset (any number without training). Δ mR: mean minus published \
+value; n/c: the configurations are not comparable. Synthetic data (scenes-a): not comparable with any published number.
 
 ### ucm
 
@@ -185,17 +187,17 @@ def test_the_tidy_table_has_every_metric_of_every_expected_pair(mixed):
         rows[rows["metric"].eq("mr")].drop(columns=["table", "metric", "prior_overlap", "clean"]).to_numpy().tolist()
     )
     assert shown == [
-        ["ucm", "chance", "", "2", "3.0", "1.414214", "", "", "ok", "", ""],
-        ["ucm", "vse++", "", "2", "41.0", "1.414214", "36.93", "4.07", "ok", "", ""],
+        ["ucm", "chance", "", "main", "2", "3.0", "1.414214", "", "", "ok", "", ""],
+        ["ucm", "vse++", "", "main", "2", "41.0", "1.414214", "36.93", "4.07", "ok", "", ""],
         [
-            *["ucm", "vse", "big", "1", "50.0", "", "44.65", "", "stale"],
+            *["ucm", "vse", "big", "main", "1", "50.0", "", "44.65", "", "stale"],
             "made by other code and data than the present; "
             "not comparable with the published value: epochs 2 instead of 30",
             "",
         ],
-        ["scenes-a", "chance", "", "1", "", "", "", "", "incomplete", "seed 1: not run yet", ""],
+        ["scenes-a", "chance", "", "main", "1", "", "", "", "", "incomplete", "seed 1: not run yet", ""],
         [
-            *["scenes-a", "vse++", "", "0", "", "", "", "", "failed"],
+            *["scenes-a", "vse++", "", "main", "0", "", "", "", "", "failed"],
             "seed 0: failed: OSError: disk full | 100%; seed 1: skipped: weights unavailable: a_b.pt",
             "",
         ],
@@ -274,10 +276,20 @@ def test_the_difference_to_the_published_value_is_marked_when_stale(lab):
     assert lab.cell("vse++", "ucm Δ mR") == "-0.93 [†1]"
 
 
-def test_chance_is_never_the_best_and_equal_means_share_the_place(lab):
+ROLES = params(
+    (["ucm"], ["chance"], [0], "control"),
+    (["ucm"], ["vse@selected-on-test"], [0], "protocol"),
+    (["ucm", "rsicd"], ["vse@tel"], [0], "ablation"),
+    (["ucm", "rsicd"], ["vse"], [0]),
+    (["ucm"], ["vse++@tel"], [0], "ablation"),
+    (["rsicd"], ["vse++@tel"], [0]),
+)
+
+
+def test_a_control_is_never_the_best_and_equal_means_share_the_place(lab):
     for method, value in (("chance", 60.0), ("vse", 50.001), ("vse++", 50.004), ("clip", 49.9)):
         lab.put("ucm", method, 0, value)
-    lab.build(params((["ucm"], ["chance", "vse", "vse++", "clip"], [0])))
+    lab.build(params((["ucm"], ["chance"], [0], "control"), (["ucm"], ["vse", "vse++", "clip"], [0])))
     main = lab.read("md").split("## Duplicate-aware")[0]
     assert [main.count(text) for text in ("**50.00**", "**60.00**", "**49.90**", "**")] == [14, 0, 0, 28]
 
@@ -410,6 +422,57 @@ def test_the_picture_leaves_out_what_has_no_number_unless_nothing_has(lab, monke
     shown = [[(panel.title, *(bar.method for bar in panel.bars)) for panel in panels] for panels in drawn]
     assert shown[0] == [(dataset, "vse", "vse++", "chance") for dataset in ("ucm", "rsicd", "sydney")]
     assert shown[1] == [("ucm", "vse", "chance"), ("rsicd", "vse", "chance")]
+
+
+def test_main_rows_come_first_and_others_by_role(lab):
+    lab.build(ROLES)
+    lines = [line for line in lab.read("csv").splitlines() if not line.startswith("#")]
+    rows = [(row["table"], row["method"], row["role"]) for row in csv.DictReader(lines)]
+    order = [
+        ("vse", "main"),
+        ("vse++@tel", "main (rsicd), ablation (ucm)"),
+        ("vse@tel", "ablation"),
+        ("vse@selected-on-test", "protocol"),
+        ("chance", "control"),
+    ]
+    assert [row[1:] for row in rows if row[0] == "Recall"] == order
+    assert [row[1:] for row in rows if row[0] != "Recall"] == [*order, ("caption ceiling", "")]
+    assert lab.read("tex").count(r"\midrule") == 2 + 3 + 4  # below the heads; above the first of each role; the ceiling
+    assert lab.read("html").count('<tr class="rule">') == 3 + 4
+    found = {(row["dataset"], row["method"], row["variant"]): row["role"] for _, row in lab.long().iterrows()}
+    assert found["ucm", "vse++", "tel"] == found["rsicd", "vse", "tel"] == "ablation"
+    assert found["rsicd", "vse++", "tel"] == found["ucm", "vse", ""] == "main"
+
+
+def test_where_all_are_main_there_is_no_column_of_roles(mixed):
+    mixed.build(MIXED)
+    assert "role" not in mixed.read("csv").splitlines()[0].split(",")
+
+
+def test_each_role_has_its_picture_with_the_method_itself_as_a_mark(lab, monkeypatch):
+    drawn = {}
+    monkeypatch.setattr(figure, "draw", lambda title, panels, path: drawn.update({path.name: (title, panels)}))
+    for method, value in (("vse", 50.0), ("vse@tel", 40.0), ("chance", 1.0), ("vse++@tel", 30.0)):
+        lab.put("ucm", method, 0, value)
+    lab.put("rsicd", "vse++@tel", 0, 20.0)
+    lab.build(ROLES)
+    bars = {
+        name: [(panel.title, bar.method, bar.seeds, bar.base) for panel in panels for bar in panel.bars]
+        for name, (_, panels) in drawn.items()
+    }
+    assert bars == {
+        "comparison.png": [
+            *(("ucm", "vse", (50.0,), None), ("ucm", "vse++@tel", (), None)),
+            *(("rsicd", "vse", (), None), ("rsicd", "vse++@tel", (20.0,), None)),
+        ],
+        "comparison.ablation.png": [("ucm", "vse++@tel", (30.0,), None), ("ucm", "vse@tel", (40.0,), 50.0)],
+        "comparison.protocol.png": [
+            *(("ucm", "vse@selected-on-test", (), 50.0), ("rsicd", "vse@selected-on-test", (), None)),
+        ],
+        "comparison.control.png": [("ucm", "chance", (1.0,), None)],
+    }
+    assert [title for title, _ in drawn.values()] == ["lab: The lab", *(f"lab, role {role}" for role in OTHERS)]
+    assert [*comparison.TABLE.files(ROLES["lab"])][-4:] == [*drawn]
 
 
 def put_dataset(path, synthetic=False):

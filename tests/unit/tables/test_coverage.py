@@ -42,7 +42,7 @@ COPIED = {"paper": "mtgfe2023", "table": "table2", "method": "vse++"}
 
 def test_what_is_not_trained_needs_the_published_settings_alone() -> None:
     found = cover(lab("clip", dedup="copies"), "lab")
-    assert row(found, **CLIP, dataset="rsicd") == Covered("comparable", "clip", "pir-table-2")
+    assert row(found, **CLIP, dataset="rsicd") == Covered("comparable", "clip", "pir-table-2", role="main")
     assert row(found, **CLIP, dataset="rsitmd") == Covered("not in this experiment")
     changed = cover(lab("clip", settings={"all": {"prompt": "a photo of {}"}}), "lab")
     assert row(changed, **CLIP, dataset="rsicd").why == ("other settings in params.yaml",)

@@ -139,12 +139,12 @@ def stages(tmp_path, monkeypatch):
     """``stages(*records)`` builds table 4 of an experiment that asks for these, and for the two seeds of each."""
     monkeypatch.chdir(tmp_path)
 
-    def build(*records, stale=None):
+    def build(*records, stale=None, **block):
         blocks = [
             {"datasets": [r.dataset], "scorer": r.scorer, "filter": r.filter, "shortlists": [32, 128], "seeds": [0, 1]}
             for r in records
         ]
-        matrix = [{"datasets": ["rsicd"], "methods": ["mtgfe"], "seeds": [0]}]
+        matrix = [{"datasets": ["rsicd"], "methods": ["mtgfe"], "seeds": [0]} | block]
         lab = {"title": "The lab", "matrix": matrix, "two_stage": blocks}
         chosen = parse_params({"experiment": "lab", "experiments": {"lab": lab}})
         for record in records:
@@ -182,6 +182,14 @@ def test_two_stages_next_to_the_paper(stages):
             if key[:2] == method
         }
     assert reader.note(short[heads["mr"]]) == "not in the paper"
+
+
+def test_the_role_of_a_retrieval_is_next_to_its_filter(stages):
+    pair = {"scorer": "scan-t2i", "chosen": "vse"}
+    reader = stages(two_stage(**pair), two_stage(**pair, seed=1), methods=["vse"], role="control")
+    rows = lines_of(reader)
+    assert [*rows[0]][1:5] == ["scorer", "filter", "role", "K"]
+    assert [row["role"] for row in rows] == ["", "", "control", "control", "control"]
 
 
 def test_the_papers_rows_stand_without_ours_and_others_below(stages):

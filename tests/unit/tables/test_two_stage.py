@@ -54,9 +54,9 @@ def lab(tmp_path, monkeypatch):
     ]
     experiment = {"title": "Lab", "matrix": [{"datasets": ["rsicd"], "methods": ["mtgfe"], "seeds": [0]}]}
     experiment["two_stage"] = [block | {"seeds": [0, 1]} for block in blocks]
-    params = parse_params({"experiment": "lab", "experiments": {"lab": experiment}})
 
     def made(*records, stale=None):
+        params = parse_params({"experiment": "lab", "experiments": {"lab": experiment}})
         for each in records:
             write_json(Paths.two_stage(each.id), each)
         paths = build(view(params, tmp_path), collect(params, "lab", stale or {}), tmp_path)
@@ -65,6 +65,7 @@ def lab(tmp_path, monkeypatch):
         rows = list(csv.DictReader(line for line in lines if not line.startswith("#")))
         return {(row["table"], row["shortlist"]): row for row in rows}, [line for line in lines if line.startswith("#")]
 
+    made.experiment = experiment
     return made
 
 
@@ -109,6 +110,15 @@ def test_a_length_that_a_record_lacks_is_no_result(lab):
         "# [1] seed 0: its record has no shortlists of this length",
         "# [2] seed 0: not run yet; seed 1: not run yet",
     ]
+
+
+@pytest.mark.parametrize(
+    ("method", "expected"), [("mtgfe", {"ablation"}), ("retrieval-filter", {"ablation"}), ("vse", {None})]
+)
+def test_the_role_is_that_of_scorer_or_filter(method, expected, lab):
+    lab.experiment["matrix"][0] |= {"methods": [method], "role": "ablation"}
+    rows, _ = lab(record(0), record(1))
+    assert {row.get("role") for (table, _), row in rows.items() if table == "rsicd"} == expected
 
 
 def test_nothing_where_nothing_is_asked_for():
