@@ -14,7 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.methods.amfmn_query_text import QueryEncoder
-from rsitr.methods.amfmn_settings import ABLATIONS, BRANCHES, MARGINS, OF_DATASET, RELEASED, AMFMNConfig
+from rsitr.methods.amfmn_settings import (
+    ABLATIONS,
+    BRANCHES,
+    FIXED_MARGIN,
+    MARGINS,
+    OF_DATASET,
+    RELEASED,
+    AMFMNConfig,
+)
 from rsitr.methods.base import method, those
 from rsitr.methods.dual_encoder import PyramidEncoder
 from rsitr.nn.text import GRUEncoder
@@ -116,7 +124,7 @@ class AMFMN(PyramidEncoder):
 class AMFMNSoft(AMFMN):
     """AMFMN (Z. Yuan et al., IEEE TGRS 2022) with soft attention: section III-D1, Eq. 20; Table II."""
 
-    variants: ClassVar[dict[str, dict[str, Any]]] = {"released": RELEASED, **BRANCHES}
+    variants: ClassVar[dict[str, dict[str, Any]]] = {"released": RELEASED, **BRANCHES, **FIXED_MARGIN}
     published: ClassVar[dict[str, Published]] = {
         "": Published(paper="amfmn2022", table="table2", method="amfmn-soft"),
     }
@@ -149,7 +157,7 @@ class AMFMNSoft(AMFMN):
 class AMFMNFusion(AMFMN):
     """AMFMN (Z. Yuan et al., IEEE TGRS 2022) with fusion attention: section III-D1, Eqs. 21 and 22; Table II."""
 
-    variants: ClassVar[dict[str, dict[str, Any]]] = {"released": RELEASED, **BRANCHES}
+    variants: ClassVar[dict[str, dict[str, Any]]] = {"released": RELEASED, **BRANCHES, **FIXED_MARGIN}
     published: ClassVar[dict[str, Published]] = {
         "": Published(paper="amfmn2022", table="table2", method="amfmn-fusion"),
     }

@@ -102,3 +102,5 @@ MARGINS: dict[str, tuple[str, dict[str, Any]]] = {
     if (margin, beta) != (0.6, 5)
 }
 """Rows of Table V; gamma = .6 with beta = 5 is the method itself."""
+FIXED_MARGIN: dict[str, dict[str, Any]] = {"alpha-0.6": MARGINS["alpha-0.6"][1]}
+"""Table V compares the margins of AMFMN-sim alone; of the others, a fixed one as large as their largest dynamic one."""
