@@ -151,3 +151,11 @@ def test_alike_are_those_of_one_method_that_agree_in_all_the_rest(lab):
     groups = [[entry.method for entry in same] for same in alike(entries, {"instruction_weights"})]
     assert groups == [["chance"], ["pir@wide"], ["vse@far", "vse"], ["pir@random", "pir"]]
     assert list(alike(entries, {"instruction_weights", "absent"})) == []
+
+
+def test_the_role_of_each_prior(lab):
+    chosen = params((["rsicd"], ["pir"], [0, 1]), (["rsicd"], ["pir@aid-clean", "pir@random"], [0, 1], "ablation"))
+    written(prior_leak.TABLE, lab.out, view=lab.view(chosen), scenes=SCENES)
+    lines = [line for line in lab.read("csv").splitlines() if not line.startswith("#")]
+    roles = {row["method"]: row["role"] for row in csv.DictReader(lines) if row["table"] == "Prior"}
+    assert roles == {"pir": "main", "pir@aid-clean": "ablation", "pir@random": "ablation"}

@@ -92,3 +92,9 @@ def test_every_dataset_has_columns_of_its_own(lab):
 def test_without_a_pair_the_table_says_so(lab):
     lab.build(methods=["chance", "vse"])
     assert selection.NONE.split("`")[0] in lab.read("md")
+
+
+def test_the_role_of_a_row_is_that_of_the_method_chosen_on_val(lab):
+    blocks = (["ucm"], ["vse"], [0, 1], "sweep"), (["ucm"], ["vse@selected-on-test"], [0, 1], "protocol")
+    written(selection.TABLE, lab.out, view=lab.view(params(*blocks)))
+    assert lab.rows()["vse"]["role"] == "sweep"
