@@ -1,7 +1,8 @@
 """The recall of a perfect method that leaves the order of identical captions to chance, in expectation.
 
-Published code leaves ties to the sort, which comes close to this; here are the closed forms. The ceiling of our
-protocol, where ties count against the method, is ``rsitr.retrieval.recall.ceiling``.
+Published code leaves ties to the sort, which comes close to this; here are the closed forms. Every image is taken for
+a picture of its own. The ceiling of our protocol, where ties count against the method and identical pictures tie, is
+``rsitr.retrieval.recall.ceiling``.
 """
 
 from __future__ import annotations

@@ -187,14 +187,16 @@ class Replayer:
         trace.append(("status", report.outcome.status))
         if report.outcome.status == "failed":
             trace.append(("reason", report.outcome.reason))
-        trace += [("epoch", _hexed([each.loss, each.val_mr, each.learning_rate])) for each in report.history]
+        trace += [
+            ("epoch", _hexed([each.loss, each.val_mr, each.merit, each.learning_rate])) for each in report.history
+        ]
         trace += [("selection", _json(report.selection)), ("parameters", repr(report.parameters))]
         return [*trace, ("weights", _state(load_file(Paths.checkpoint(spec.cell) / "model.safetensors")))]
 
     def _evaluate(self, spec: Spec) -> Trace:
         import pyarrow.parquet as pq
 
-        from rsitr.retrieval.recall import text_groups
+        from rsitr.retrieval.recall import duplicates_of
         from rsitr.stages import encode as scoring
         from rsitr.stages import evaluate
 
@@ -211,7 +213,7 @@ class Replayer:
         trace: Trace = [("status", record.outcome.status)]
         for method, split, found in seen[-1:]:
             trace.append(("encodings", _digest(found.images, found.texts, found.place)))
-            trace += small_tiles(method, found, split.image_of, text_groups(split.captions))
+            trace += small_tiles(method, found, split.image_of, duplicates_of(split.captions, split.hashes))
         if self.data.first("failed evaluation"):
             weights = Paths.checkpoint(spec.cell) / "model.safetensors"
             aside = weights.rename(weights.with_suffix(".aside"))
@@ -247,7 +249,7 @@ def spoil(folder: Path) -> None:
     (folder / "resume.pt").write_bytes(bytes(range(256)))
 
 
-def small_tiles(method: Any, encoded: Any, image_of: Any, text_group: Any) -> Trace:
+def small_tiles(method: Any, encoded: Any, image_of: Any, duplicates: Any) -> Trace:
     """Ranks and re-ranked ranks in tiles so small that most queries meet several."""
     from rsitr.retrieval.ranks import rank_embeddings, rank_scores
     from rsitr.retrieval.rerank import dot_product, rerank
@@ -256,9 +258,9 @@ def small_tiles(method: Any, encoded: Any, image_of: Any, text_group: Any) -> Tr
     scores = Scores(method, encoded, "cpu")
     score = scores.of if scores.texts is None else dot_product(scores.images, scores.texts)
     if scores.texts is None:
-        both = rank_scores(score, image_of, text_group=text_group, block=TILE)
+        both = rank_scores(score, image_of, duplicates=duplicates, block=TILE)
     else:
-        both = rank_embeddings(scores.images, scores.texts, image_of, text_group=text_group, block=TILE)
+        both = rank_embeddings(scores.images, scores.texts, image_of, duplicates=duplicates, block=TILE)
     found = [*both, rerank(score, image_of, block=TILE)]
     return [("ranks in small tiles", _digest(*(side for ranks in found for side in (ranks.i2t, ranks.t2i))))]
 

@@ -152,6 +152,8 @@ class Epoch(BaseModel):
     loss: float
     val_mr: float
     """Mean recall in percent on the split that selects."""
+    val_dup_mr: float | None = None
+    """The same with identical captions and pictures counted; None in a history written before it was taken."""
     learning_rate: float
     image_cosine: float
     """Mean cosine of different images: 1 means that all have one embedding."""
@@ -159,6 +161,11 @@ class Epoch(BaseModel):
     """The same of different captions; None in a history written before it was taken."""
     tasks: dict[str, float] = {}
     """The parts of ``loss`` by task; empty for a method with one, and in a history written before."""
+
+    @property
+    def merit(self) -> float:
+        """The mean recall that epochs are compared by."""
+        return self.val_mr if self.val_dup_mr is None else self.val_dup_mr
 
 
 class TrainReport(BaseModel):
@@ -200,10 +207,10 @@ class Record(ArtefactRecord):
     role: str = ""
     """That in which it was computed. Tables have the present one, from params.yaml."""
     metrics: dict[str, float] = {}
-    """``ceiling_i2t_r1`` ... ``ceiling_mr``: the best recalls that identical captions leave possible. Records of
-    version 1 state all other metrics, too."""
+    """``ceiling_i2t_r1`` ... ``ceiling_mr``: the best recalls that identical captions and pictures leave possible.
+    Records of version 1 state all other metrics, too."""
     selection: dict[str, Any] = {}
-    """Which epoch was chosen, on which split, with which mean recall."""
+    """Which epoch was chosen, on which split, with which mean recalls: ``mr``, and ``dup_mr`` that decided."""
     config: dict[str, Any] = {}
     """The configuration in full, defaults included."""
     published: Published | None = None
@@ -251,10 +258,11 @@ def current_weights_sha(cell: CellId) -> str | None:
 
 
 def write_history(path: Path, history: Sequence[Epoch]) -> None:
-    """Loss and validation mR of every epoch, and the loss of every task in a column of its own."""
+    """Loss and both validation mR of every epoch, and the loss of every task in a column of its own."""
     tasks = list(dict.fromkeys(name for epoch in history for name in epoch.tasks))
     rows = []
     for e in history:
         parts = [f"{e.tasks[name]:.5f}" if name in e.tasks else "" for name in tasks]
-        rows.append((str(e.epoch), f"{e.loss:.5f}", f"{e.val_mr:.4f}", f"{e.learning_rate:.3e}", *parts))
-    write_csv(path, ("epoch", "loss", "val_mr", "learning_rate", *tasks), rows)
+        dup_mr = "" if e.val_dup_mr is None else f"{e.val_dup_mr:.4f}"
+        rows.append((str(e.epoch), f"{e.loss:.5f}", f"{e.val_mr:.4f}", dup_mr, f"{e.learning_rate:.3e}", *parts))
+    write_csv(path, ("epoch", "loss", "val_mr", "val_dup_mr", "learning_rate", *tasks), rows)

@@ -57,9 +57,9 @@ class Study(ArtefactRecord):
     method: str
     seed: int
     metrics: dict[str, float] = {}
-    """``map_i2t``, ``map_t2i`` and their mean ``map``; with ``dup_``: identical captions count. ``accuracy``: of the
-    queries of both directions, those whose first item is theirs. ``choice``: of images, how often the fitting one of
-    five captions is told. ``cosine_matched``, ``cosine_unmatched``: means over pairs."""
+    """``map_i2t``, ``map_t2i`` and their mean ``map``; with ``dup_``: identical captions and pictures count.
+    ``accuracy``: of the queries of both directions, those whose first item is theirs. ``choice``: of images, how often
+    the fitting one of five captions is told. ``cosine_matched``, ``cosine_unmatched``: means over pairs."""
     failures: dict[str, int] = {}
     """By direction: queries whose first item is not theirs."""
     seconds: dict[str, float] = {}

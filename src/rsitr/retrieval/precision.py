@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from rsitr.retrieval.ranks import relevant_pairs
+from rsitr.retrieval.recall import Duplicates
 from rsitr.retrieval.tiles import Integers, Score
 
 BLOCK = 512
@@ -34,11 +35,11 @@ class Precision(NamedTuple):
     """[I], of image queries: the probability that the right caption is picked among a few wrong ones."""
 
 
-def precision(score: Score, image_of: Integers, text_group: Integers | None = None, others: int = 4) -> Precision:
-    """For a pairwise scorer; ``score``, ``image_of`` and ``text_group`` as in ``ranks.rank_scores``, and the errors.
+def precision(score: Score, image_of: Integers, duplicates: Duplicates | None = None, others: int = 4) -> Precision:
+    """For a pairwise scorer; ``score``, ``image_of`` and ``duplicates`` as in ``ranks.rank_scores``, and the errors.
 
-    With ``text_group`` [C] a caption is relevant to an image when its text is one of the image's own, otherwise only
-    when it is its own caption.
+    With ``duplicates`` a caption is relevant to an image when its text is one of those of the image's picture,
+    otherwise only when it is its own caption.
 
     The average precision of a query is the mean, over its relevant items, of the share of relevant ones among all items
     ranked down to it (C. Manning et al., Introduction to Information Retrieval, section 8.4). With one relevant item it
@@ -47,7 +48,7 @@ def precision(score: Score, image_of: Integers, text_group: Integers | None = No
     ``choice`` is how often, over all draws of one relevant caption and ``others`` irrelevant ones (or as many as there
     are), the relevant one has the highest score.
     """
-    pairs = relevant_pairs(image_of, text_group)
+    pairs = relevant_pairs(image_of, duplicates)
     image, text = pairs.protocols[-1]
     i2t, choice = np.empty(pairs.n_images), np.empty(pairs.n_images)
     everything = slice(None)
@@ -113,15 +114,15 @@ class PairCosines(NamedTuple):
     matched: float
     """Of an image and one of its own captions."""
     unmatched: float | None
-    """Of an image and a caption whose text none of its own has; None where there is no such pair."""
+    """Of an image and a caption whose text none of its picture has; None where there is no such pair."""
 
 
-def pair_cosines(scores: Tensor, image_of: Integers, text_group: Integers) -> PairCosines:
-    """Of cosines [I, C], with ``image_of`` [C] and ``text_group`` [C] as in ``ranks.rank_scores``, and its errors.
+def pair_cosines(scores: Tensor, image_of: Integers, duplicates: Duplicates) -> PairCosines:
+    """Of cosines [I, C], with ``image_of`` [C] and ``duplicates`` as in ``ranks.rank_scores``, and its errors.
 
-    A caption of another image that repeats one of the image's own counts in neither mean.
+    A caption of another image counts in neither mean where its text is one of those of the image's picture.
     """
-    pairs = relevant_pairs(image_of, text_group)
+    pairs = relevant_pairs(image_of, duplicates)
     (own, fitting) = (
         scores[torch.from_numpy(image).long(), torch.from_numpy(text).long()].double()
         for image, text in pairs.protocols

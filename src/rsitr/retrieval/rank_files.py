@@ -24,8 +24,8 @@ class SplitRanks(NamedTuple):
 
 
 COLUMNS = {"rank": "", "dup_rank": "dup_", "rr_rank": "rr_"}
-"""Column of the file -> prefix of the metrics made of it. ``dup_``: identical captions count; ``rr_``: after
-re-ranking."""
+"""Column of the file -> prefix of the metrics made of it. ``dup_``: identical captions and pictures count;
+``rr_``: after re-ranking."""
 SCHEMA = pa.schema(
     [
         ("direction", pa.string()),

@@ -31,7 +31,7 @@ from scipy import sparse
 from torch import Tensor
 
 from rsitr.errors import DatasetError
-from rsitr.retrieval.recall import ProtocolRanks, Ranks, count_images
+from rsitr.retrieval.recall import Duplicates, ProtocolRanks, Ranks, check_duplicates, count_images
 from rsitr.retrieval.tiles import BLOCK, HELD_BYTES, Device, Embeddings, Grid, Held, Integers, Score, Tile, rows
 
 
@@ -41,7 +41,7 @@ def rank_embeddings(
     texts: Embeddings,
     image_of: Integers,
     *,
-    text_group: None = None,
+    duplicates: None = None,
     block: int = BLOCK,
     device: Device = "cpu",
 ) -> Ranks: ...
@@ -51,7 +51,7 @@ def rank_embeddings(
     texts: Embeddings,
     image_of: Integers,
     *,
-    text_group: Integers,
+    duplicates: Duplicates,
     block: int = BLOCK,
     device: Device = "cpu",
 ) -> ProtocolRanks: ...
@@ -60,7 +60,7 @@ def rank_embeddings(
     texts: Embeddings,
     image_of: Integers,
     *,
-    text_group: Integers | None = None,
+    duplicates: Duplicates | None = None,
     block: int = BLOCK,
     device: Device = "cpu",
 ) -> Ranks | ProtocolRanks:
@@ -68,9 +68,9 @@ def rank_embeddings(
 
     ``images`` [I, D] and ``texts`` [C, D] may stay on disk or on any device: rows move to ``device`` one tile at a
     time. ``image_of`` [C] is the image of each caption; captions in image order keep the first pass short.
-    ``text_group`` [C], equal for identical captions (``recall.text_groups``), requests both protocols in one pass.
+    ``duplicates`` of the captions and images (``recall.duplicates_of``) request both protocols in one pass.
 
-    Raises ``DatasetError`` when ``image_of`` or ``text_group`` does not describe the embeddings, ``TrainingDiverged``
+    Raises ``DatasetError`` when ``image_of`` or ``duplicates`` does not describe the embeddings, ``TrainingDiverged``
     when a score is not a number, ``ValueError`` when the two sides differ in D.
     """
     if images.ndim != 2 or texts.ndim != 2 or images.shape[1] != texts.shape[1]:
@@ -78,7 +78,7 @@ def rank_embeddings(
             f"Embeddings of shape {tuple(images.shape)} and {tuple(texts.shape)} cannot be compared: "
             "pass [I, D] and [C, D]."
         )
-    pairs = relevant_pairs(image_of, text_group)
+    pairs = relevant_pairs(image_of, duplicates)
     if (pairs.n_images, pairs.n_texts) != (len(images), len(texts)):
         raise DatasetError(
             f"image_of speaks of {pairs.n_images} images and {pairs.n_texts} captions, but {len(images)} and "
@@ -94,14 +94,19 @@ def rank_embeddings(
 
 @overload
 def rank_scores(
-    score: Score, image_of: Integers, *, text_group: None = None, block: int = BLOCK, device: Device = "cpu"
+    score: Score, image_of: Integers, *, duplicates: None = None, block: int = BLOCK, device: Device = "cpu"
 ) -> Ranks: ...
 @overload
 def rank_scores(
-    score: Score, image_of: Integers, *, text_group: Integers, block: int = BLOCK, device: Device = "cpu"
+    score: Score, image_of: Integers, *, duplicates: Duplicates, block: int = BLOCK, device: Device = "cpu"
 ) -> ProtocolRanks: ...
 def rank_scores(
-    score: Score, image_of: Integers, *, text_group: Integers | None = None, block: int = BLOCK, device: Device = "cpu"
+    score: Score,
+    image_of: Integers,
+    *,
+    duplicates: Duplicates | None = None,
+    block: int = BLOCK,
+    device: Device = "cpu",
 ) -> Ranks | ProtocolRanks:
     """Rank by a pairwise scorer, as interaction models need.
 
@@ -109,7 +114,7 @@ def rank_scores(
     ``HELD_BYTES`` between the passes is requested twice. Scores are compared in their own dtype, on ``device``. The
     other arguments and the errors are those of ``rank_embeddings``.
     """
-    return _rank(score, relevant_pairs(image_of, text_group), TwinPair(None, None), block, device)
+    return _rank(score, relevant_pairs(image_of, duplicates), TwinPair(None, None), block, device)
 
 
 class Pairs(NamedTuple):
@@ -120,21 +125,26 @@ class Pairs(NamedTuple):
     protocols: list[tuple[Integers, Integers]]
 
 
-def relevant_pairs(image_of: Integers, text_group: Integers | None) -> Pairs:
-    """Check the arguments of a ranking. A text that n captions of m images share makes n * m duplicate-aware pairs."""
+def relevant_pairs(image_of: Integers, duplicates: Duplicates | None) -> Pairs:
+    """Check the arguments of a ranking. A text that n captions of m images share makes n * m duplicate-aware pairs.
+
+    An image and a caption are relevant to each other by the duplicate-aware protocol if an image with the same picture
+    has a caption with the same text.
+    """
     n_images, n_texts = count_images(image_of), len(image_of)
     protocols: list[tuple[Integers, Integers]] = [(image_of, np.arange(n_texts))]
-    if text_group is not None:
-        if np.shape(text_group) != (n_texts,):
-            raise DatasetError(
-                f"text_group has shape {np.shape(text_group)}: give one group per caption, ({n_texts},)."
-            )
-        group = np.unique(text_group, return_inverse=True)[1]
-        ones = np.ones(n_texts, dtype=np.int32)
-        owns = sparse.csr_array((ones, (image_of, group)))
-        copies = sparse.csr_array((ones, (group, np.arange(n_texts))))
-        protocols.append((owns @ copies).nonzero())
+    if duplicates is not None:
+        check_duplicates(duplicates, image_of)
+        text, picture = (np.unique(side, return_inverse=True)[1] for side in duplicates)
+        shows = _incidence(np.arange(n_images), picture)
+        described = _incidence(picture[image_of], text)
+        copies = _incidence(text, np.arange(n_texts))
+        protocols.append((shows @ described @ copies).nonzero())
     return Pairs(n_images, n_texts, protocols)
+
+
+def _incidence(row: Integers, column: Integers) -> sparse.csr_array:
+    return sparse.csr_array((np.ones(len(row), dtype=np.int32), (row, column)))
 
 
 class TwinPair(NamedTuple):

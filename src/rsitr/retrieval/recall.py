@@ -1,4 +1,4 @@
-"""Recall at K, mR, median rank, and the ceiling that identical captions put on them.
+"""Recall at K, mR, median rank, and the ceiling that identical captions and identical pictures put on them.
 
 R@K is hit@K, as the field defines it: the share of queries whose first relevant item is among the first K. mR is the
 mean of R@1, R@5 and R@10 in both directions. All are in percent and unrounded.
@@ -6,8 +6,11 @@ mean of R@1, R@5 and R@10 in both directions. All are in percent and unrounded.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from operator import itemgetter
 from typing import NamedTuple
 
 import numpy as np
@@ -36,7 +39,7 @@ class ProtocolRanks(NamedTuple):
     plain: Ranks
     """An image and its own captions."""
     duplicate_aware: Ranks
-    """An image and every caption whose text is one of its own."""
+    """An image and every caption whose text is one of its own, or of an identical picture."""
 
 
 @dataclass(frozen=True)
@@ -88,37 +91,109 @@ def text_groups(captions: Sequence[str]) -> npt.NDArray[np.int64]:
     return np.unique([normal_form(caption) for caption in captions], return_inverse=True)[1].astype(np.int64)
 
 
-def ceiling(captions: Sequence[str], image_of: npt.NDArray[np.integer]) -> RecallReport:
-    """The best recall that any deterministic method can reach, given captions that several images share.
+def picture_groups(pictures: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Number the distinct ``pictures``, each stated by the SHA-256 of its file: int64 [I], in the order of the first.
 
-    ``captions`` [C] belong to the images ``image_of`` [C]. The recall in question is the plain one, with ties against
-    the method.
-
-    t2i: identical captions get identical rankings. For a text with n_j copies on image j, the ranking that puts the
-    images with most copies first has the most hits: the sum of the K largest n_j.
-
-    i2t: identical captions get equal scores, so copies on other images rank above an image's own. An image is found
-    at K when its rarest caption has fewer than K such copies.
-
-    Raises ``DatasetError`` when ``image_of`` does not describe the captions.
+    An empty string is a picture that nothing is known of, and identical to no other.
     """
-    n_images = count_images(image_of)
-    if len(captions) != len(image_of):
-        raise DatasetError(f"{len(captions)} captions came with {len(image_of)} image numbers: give one per caption.")
-    group = text_groups(captions)
-    (text, image), copies = np.unique(np.stack([group, image_of]), axis=1, return_counts=True)  # sorted by text
+    known: dict[str | int, int] = {}
+    return np.array([known.setdefault(sha or place, len(known)) for place, sha in enumerate(pictures)], dtype=np.int64)
 
-    most_copies_first = np.lexsort((-copies, text))
-    place = 1 + np.arange(len(text)) - np.searchsorted(text, text)
-    hits = [copies[most_copies_first][place <= k].sum() for k in CUTOFFS]
 
-    copies_elsewhere = np.bincount(group)[text] - copies
-    fewest = np.full(n_images, len(captions))
-    np.minimum.at(fewest, image, copies_elsewhere)
+class Duplicates(NamedTuple):
+    """Which captions and which images of a test set are the same."""
+
+    texts: npt.NDArray[np.integer]
+    """[C], equal for identical captions."""
+    pictures: npt.NDArray[np.integer]
+    """[I], equal for identical pictures."""
+
+
+def duplicates_of(captions: Sequence[str], pictures: Sequence[str]) -> Duplicates:
+    """Of captions [C] and the SHA-256 of image files [I], as ``text_groups`` and ``picture_groups`` have them."""
+    return Duplicates(text_groups(captions), picture_groups(pictures))
+
+
+def check_duplicates(duplicates: Duplicates, image_of: npt.NDArray[np.integer]) -> None:
+    """Raise ``DatasetError`` unless there is a text for every caption [C] and a picture for every image [I]."""
+    captions, images = len(image_of), count_images(image_of)
+    texts, pictures = len(duplicates.texts), len(duplicates.pictures)
+    if (texts, pictures) != (captions, images):
+        raise DatasetError(
+            f"{texts} texts and {pictures} pictures came with {captions} captions and {images} images: give one text "
+            "per caption and one picture per image."
+        )
+
+
+def ceiling(image_of: npt.NDArray[np.integer], duplicates: Duplicates) -> RecallReport:
+    """The best recall that any method can reach that scores identical captions alike, and identical pictures alike.
+
+    ``image_of`` [C] is the image of each caption. The recall in question is the plain one, with ties against the
+    method. Each figure is the maximum over all methods; ``mr`` is the mean of the six, which no method exceeds, but
+    which may need another method for each.
+
+    A method orders the pictures for each text, and the texts for each picture; a tie between different ones gains
+    nothing, since it counts against the method.
+
+    t2i: a query is found at K when its picture and those before it are together at most K images. So for a text the
+    best choice of pictures fills K places: each takes as many as the images that show it, and finds as many queries as
+    these images have captions with the text (a knapsack; without identical pictures, the K images with most copies).
+
+    i2t: an image is found at K when fewer than K captions of others are ahead: those of the texts before its first own
+    text, and the copies of this one elsewhere. An image whose picture no other has puts the text with the fewest
+    copies elsewhere first. Images of one picture share one order, which finds as many of them as it can.
+
+    Raises ``DatasetError`` when ``image_of`` or ``duplicates`` does not describe the captions.
+    """
+    check_duplicates(duplicates, image_of)
+    texts, pictures = (np.unique(side, return_inverse=True)[1] for side in duplicates)
+    copies, showing = np.bincount(texts).tolist(), np.bincount(pictures).tolist()
+    queries: dict[int, Counter[int]] = defaultdict(Counter)  # text -> picture -> captions
+    own: dict[int, dict[int, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))  # picture -> text -> image
+    for text, image, picture in zip(texts.tolist(), image_of.tolist(), pictures[image_of].tolist(), strict=True):
+        queries[text][picture] += 1
+        own[picture][text][image] += 1
+    images = [[_most_images([(copies[t], n) for t, n in of.items()], k) for k in CUTOFFS] for of in own.values()]
+    captions = [_most_queries((showing[p], n) for p, n in of.items()) for of in queries.values()]
     return _report(
-        i2t=[float(100 * np.mean(fewest < k)) for k in CUTOFFS],
-        t2i=[float(100 * hit / len(captions)) for hit in hits],
+        i2t=(100 * np.sum(images, axis=0) / len(pictures)).tolist(),
+        t2i=(100 * np.sum(captions, axis=0) / len(texts)).tolist(),
     )
+
+
+def _most_queries(pictures: Iterable[tuple[int, int]]) -> list[int]:
+    """The most queries of one text that one order of ``pictures`` finds among the first 1, 5 and 10 images.
+
+    Of each picture: how many images show it, and how many of the queries belong to these.
+    """
+    best = [0] * (CUTOFFS[-1] + 1)  # by number of places
+    for size, found in pictures:
+        for places in range(CUTOFFS[-1], size - 1, -1):
+            best[places] = max(best[places], best[places - size] + found)
+    return [best[k] for k in CUTOFFS]
+
+
+def _most_images(texts: Sequence[tuple[int, Mapping[int, int]]], k: int) -> int:
+    """The most images of one picture that one order of ``texts`` finds among the first ``k`` captions.
+
+    Of each text: its copies in all, and how many of them belong to which of the images. The search ends early where
+    every image is found, or ``k`` of them, which is as many as ``k`` captions can belong to.
+    """
+
+    fewest_first = sorted(texts, key=itemgetter(0))
+
+    @cache
+    def most(ahead: int, missing: frozenset[int]) -> int:
+        best = 0
+        for copies, own in fewest_first:
+            found = {image for image, count in own.items() if image in missing and ahead + copies - count < k}
+            if found:
+                best = max(best, len(found) + most(ahead + copies, missing - found))
+            if best >= min(len(missing), k - ahead):
+                break
+        return best
+
+    return most(0, frozenset(image for _, own in texts for image in own))
 
 
 def _report(i2t: Sequence[float], t2i: Sequence[float]) -> RecallReport:

@@ -36,7 +36,7 @@ from torch import Tensor
 
 from rsitr.errors import ParamsError
 from rsitr.retrieval.ranks import Protocol, TwinPair, by_protocol, relevant_pairs
-from rsitr.retrieval.recall import ProtocolRanks, Ranks
+from rsitr.retrieval.recall import Duplicates, ProtocolRanks, Ranks
 from rsitr.retrieval.tiles import BLOCK, HELD_BYTES, Device, Embeddings, Grid, Held, Integers, Score, rows
 
 TIE = 1e-9
@@ -84,7 +84,7 @@ def rerank(
     score: Score,
     image_of: Integers,
     *,
-    text_group: None = None,
+    duplicates: None = None,
     formula: Formula = PUBLISHED,
     block: int = BLOCK,
     device: Device = "cpu",
@@ -94,7 +94,7 @@ def rerank(
     score: Score,
     image_of: Integers,
     *,
-    text_group: Integers,
+    duplicates: Duplicates,
     formula: Formula = PUBLISHED,
     block: int = BLOCK,
     device: Device = "cpu",
@@ -103,18 +103,18 @@ def rerank(
     score: Score,
     image_of: Integers,
     *,
-    text_group: Integers | None = None,
+    duplicates: Duplicates | None = None,
     formula: Formula = PUBLISHED,
     block: int = BLOCK,
     device: Device = "cpu",
 ) -> Ranks | ProtocolRanks:
     """Ranks after re-ranking, by a pairwise scorer.
 
-    ``score``, ``image_of`` [C], ``text_group`` [C] and the errors are those of ``ranks.rank_scores``; embeddings are
+    ``score``, ``image_of`` [C], ``duplicates`` and the errors are those of ``ranks.rank_scores``; embeddings are
     scored by ``dot_product``. Scores are taken as float32. Besides one tile, and tiles kept up to ``HELD_BYTES``,
     memory is about 100 bytes per candidate of each query.
     """
-    pairs = relevant_pairs(image_of, text_group)
+    pairs = relevant_pairs(image_of, duplicates)
     grid = Grid(pairs.n_images, pairs.n_texts, block)
     protocols = [Protocol(image, text, grid, TwinPair(None, None), device) for image, text in pairs.protocols]
     held = Held(lambda image_rows, text_rows: score(image_rows, text_rows).to(torch.float32), HELD_BYTES)

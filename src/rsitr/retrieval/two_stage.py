@@ -18,7 +18,7 @@ the filter. What the paper leaves open:
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -26,7 +26,8 @@ import torch
 from torch import Tensor
 
 from rsitr.errors import DatasetError, ParamsError, TrainingDiverged
-from rsitr.retrieval.recall import Ranks, count_images
+from rsitr.retrieval.ranks import by_protocol, relevant_pairs
+from rsitr.retrieval.recall import Duplicates, ProtocolRanks, Ranks
 from rsitr.retrieval.tiles import Integers, Score
 
 BLOCK = 512
@@ -102,6 +103,7 @@ def final_ranks(first: Tensor, lists: Shortlists, second: Tensor, relevant: Rele
     return (1 + places).numpy()
 
 
+@overload
 def two_stage(
     first: Score,
     second: Rescore,
@@ -109,22 +111,45 @@ def two_stage(
     lengths: Sequence[int],
     *,
     text_of: Integers | None = None,
+    duplicates: None = None,
     block: int = BLOCK,
-) -> list[Ranks]:
+) -> list[Ranks]: ...
+@overload
+def two_stage(
+    first: Score,
+    second: Rescore,
+    image_of: Integers,
+    lengths: Sequence[int],
+    *,
+    text_of: Integers | None = None,
+    duplicates: Duplicates,
+    block: int = BLOCK,
+) -> list[ProtocolRanks]: ...
+def two_stage(
+    first: Score,
+    second: Rescore,
+    image_of: Integers,
+    lengths: Sequence[int],
+    *,
+    text_of: Integers | None = None,
+    duplicates: Duplicates | None = None,
+    block: int = BLOCK,
+) -> list[Ranks] | list[ProtocolRanks]:
     """Ranks of all queries in both directions, for each length K of the shortlists.
 
     ``first`` gives the filter's scores of a slice of images against a slice of texts; it is called twice, for the
     shortlists and for what follows them. ``second`` is called once per image, with the texts of its shortlist and the
     texts whose shortlists it is in, so that no pair is scored twice; it is called only for the longest shortlists,
     since shorter ones are their beginnings. ``image_of`` [C] is the image of each caption, ``text_of`` [C] its text,
-    numbered from 0; without it, every caption is its own text.
+    numbered from 0; without it, every caption is its own text. ``duplicates`` as in ``ranks.rank_scores``.
 
-    Raises ``ParamsError`` for a K below 1, ``DatasetError`` when ``text_of`` does not describe the captions,
-    ``TrainingDiverged`` when a score is not a number.
+    Raises ``ParamsError`` for a K below 1, ``DatasetError`` when ``text_of`` or ``duplicates`` does not describe the
+    captions, ``TrainingDiverged`` when a score is not a number.
     """
     image_of = np.asarray(image_of, dtype=np.int64)
     text_of = np.arange(len(image_of)) if text_of is None else np.asarray(text_of, dtype=np.int64)
-    n_images = count_images(image_of)
+    pairs = relevant_pairs(image_of, duplicates)
+    n_images = pairs.n_images
     if text_of.shape != image_of.shape or np.bincount(text_of).min() == 0:
         raise DatasetError("text_of must give every caption the number of its text, and every text from 0 a caption.")
     n_texts = int(text_of.max()) + 1
@@ -139,9 +164,14 @@ def two_stage(
         i2t = _shortlists(of_images, _parts(n_images, block), max(lengths))
         t2i = _shortlists(of_texts, _parts(n_texts, block), max(lengths))
         of_image, of_text = _rescored(second, i2t, t2i)
-        images = _ranks(of_images, of_image, _of_images(image_of, text_of), n_images, lengths, block)
-        texts = _ranks(of_texts, of_text, _of_texts(image_of, text_of, n_images), len(image_of), lengths, block)
-    return [Ranks(*both) for both in zip(images, texts, strict=True)]
+        copies = torch.from_numpy(np.bincount(text_of))
+        to_images = [_of_images(image, text_of[caption], copies) for image, caption in pairs.protocols]
+        to_texts = [_of_texts(image, caption, text_of, n_images) for image, caption in pairs.protocols]
+        images = _ranks(of_images, of_image, to_images, n_images, lengths, block)
+        texts = _ranks(of_texts, of_text, to_texts, len(image_of), lengths, block)
+    return [
+        by_protocol([Ranks(*both) for both in zip(*sides, strict=True)]) for sides in zip(images, texts, strict=True)
+    ]  # type: ignore[return-value]
 
 
 def _shortlists(scores: Callable[[slice], Tensor], parts: Iterator[slice], k: int) -> Shortlists:
@@ -168,10 +198,10 @@ def _rescored(score: Rescore, i2t: Shortlists, t2i: Shortlists) -> tuple[Tensor,
     return of_images, of_texts
 
 
-def _of_images(image_of: Integers, text_of: Integers) -> Answers:
-    copies = torch.from_numpy(np.bincount(text_of))
-    # One pair for each text of an image, with how many of the image's captions it is.
-    pairs, own = np.unique(np.stack([image_of, text_of]), axis=1, return_counts=True)
+def _of_images(image: Integers, text: Integers, copies: Tensor) -> Answers:
+    """From the relevant pairs of an image and a caption, whose ``text`` is given."""
+    # One pair for each text of an image, with how many of its copies are relevant.
+    pairs, own = np.unique(np.stack([image, text]), axis=1, return_counts=True)
 
     def answers(part: slice) -> tuple[Integers, Relevant]:
         here = (pairs[0] >= part.start) & (pairs[0] < part.stop)
@@ -182,12 +212,15 @@ def _of_images(image_of: Integers, text_of: Integers) -> Answers:
     return answers
 
 
-def _of_texts(image_of: Integers, text_of: Integers, n_images: int) -> Answers:
+def _of_texts(image: Integers, caption: Integers, text_of: Integers, n_images: int) -> Answers:
+    """From the relevant pairs of an image and a caption."""
     alone = torch.ones(n_images, dtype=torch.int64)
 
     def answers(part: slice) -> tuple[Integers, Relevant]:
-        captions = np.flatnonzero((text_of >= part.start) & (text_of < part.stop))
-        query, item = torch.arange(len(captions)), torch.from_numpy(image_of[captions])
+        inside = (text_of >= part.start) & (text_of < part.stop)
+        captions, here = np.flatnonzero(inside), inside[caption]
+        query = torch.from_numpy(np.searchsorted(captions, caption[here]))
+        item = torch.from_numpy(image[here].astype(np.int64))
         rows = torch.from_numpy(text_of[captions] - part.start)
         return captions, Relevant(rows, query, item, torch.ones_like(query), alone)
 
@@ -197,22 +230,25 @@ def _of_texts(image_of: Integers, text_of: Integers, n_images: int) -> Answers:
 def _ranks(
     first: Callable[[slice], Tensor],
     second: Tensor,
-    answers: Answers,
+    protocols: Sequence[Answers],
     count: int,
     lengths: Sequence[int],
     block: int,
-) -> list[npt.NDArray[np.int64]]:
-    """Rank of each of ``count`` queries of a direction, for each length; ``second`` [Q, K] are the new scores.
+) -> list[list[npt.NDArray[np.int64]]]:
+    """Rank of each of ``count`` queries of a direction, for each length and then for each protocol.
+
+    ``second`` [Q, K] are the new scores.
 
     Shortlists of a shorter length are the beginning of those whose new scores are in ``second``.
     """
-    found = [np.zeros(count, dtype=np.int64) for _ in lengths]
+    found = [[np.zeros(count, dtype=np.int64) for _ in protocols] for _ in lengths]
     for part in _parts(len(second), block):
-        queries, relevant = answers(part)
+        answered = [answers(part) for answers in protocols]
         scores = first(part)
         for ranks, k in zip(found, lengths, strict=True):
             lists = shortlist(scores, k)
-            ranks[queries] = final_ranks(scores, lists, second[part, : lists.items.shape[1]], relevant)
+            for of, (queries, relevant) in zip(ranks, answered, strict=True):
+                of[queries] = final_ranks(scores, lists, second[part, : lists.items.shape[1]], relevant)
     return found
 
 

@@ -18,7 +18,7 @@ from rsitr.methods.base import Method
 from rsitr.nn.inputs import Inputs
 from rsitr.progress import Progress
 from rsitr.retrieval.ranks import rank_embeddings, rank_scores
-from rsitr.retrieval.recall import ProtocolRanks, Ranks
+from rsitr.retrieval.recall import Duplicates, ProtocolRanks, Ranks, duplicates_of, picture_groups
 from rsitr.retrieval.rerank import dot_product, rerank
 from rsitr.retrieval.two_stage import two_stage
 from rsitr.stages.resume import read_state, write_state
@@ -36,7 +36,7 @@ class Encoded(NamedTuple):
     """A split as a method encodes it, float32 on the CPU."""
 
     images: Tensor
-    """[I, D], or fragments [I, N, D]."""
+    """[I, D], or fragments [I, N, D]; equal for identical pictures."""
     texts: Tensor
     """[T, D], or fragments [T, L, D]: of each distinct caption once, short ones first."""
     place: Tensor
@@ -45,13 +45,18 @@ class Encoded(NamedTuple):
 
 @torch.inference_mode()
 def encode(method: Method, split: SplitData, inputs: Inputs, device: str) -> Encoded:
-    """Every image and every distinct caption of a split, once."""
+    """Every distinct image file and every distinct caption of a split, once.
+
+    Rounding depends on an image's position in its batch, and identical pictures must stay tied.
+    """
     method.eval()
+    place = picture_groups(split.hashes)
+    first = np.unique(place, return_index=True)[1]
     images = [
         method.encode_images(batch.to(device)).float().cpu()
-        for batch in inputs.batches(list(slices(len(split.paths), IMAGE_BATCH)))
+        for batch in inputs.batches([first[batch] for batch in slices(len(first), IMAGE_BATCH)])
     ]
-    return Encoded(torch.cat(images), *encode_captions(method, split.captions, device))
+    return Encoded(torch.cat(images)[place], *encode_captions(method, split.captions, device))
 
 
 @torch.inference_mode()
@@ -100,34 +105,36 @@ class Kept(NamedTuple):
 class Scores:
     """The scores of all images [I] and captions [C] of a split.
 
-    Those of a method that interacts are computed once, all [I, T] of them, so that identical captions tie; those of
-    others are dot products of embeddings, block by block on demand. ``title`` and ``kept`` as in ``score_all``.
+    Those of a method that interacts are computed once, of each distinct image with each distinct text, so that
+    identical pictures and captions tie; those of others are dot products of embeddings, block by block on demand.
+    ``title`` and ``kept`` as in ``score_all``.
     """
 
     def __init__(self, method: Method, encoded: Encoded, device: str, title: str = "", kept: Kept | None = None):
         self.place, self.matrix = encoded.place, None
         if method.interacts:
-            self.matrix = score_all(method, encoded.images, encoded.texts, device, title, kept)
+            images, self.picture = torch.unique(encoded.images, dim=0, return_inverse=True)
+            self.matrix = score_all(method, images, encoded.texts, device, title, kept)
         self.images = encoded.images
         self.texts = encoded.texts[encoded.place] if self.matrix is None else None
 
     def of(self, images: slice, captions: slice) -> Tensor:
         """A block of a matrix of a method that interacts."""
         assert self.matrix is not None
-        return self.matrix[images][:, self.place[captions]]
+        return self.matrix[self.picture[images]][:, self.place[captions]]
 
     @overload
-    def rank(self, image_of: np.ndarray, text_group: None = None) -> Ranks: ...
+    def rank(self, image_of: np.ndarray, duplicates: None = None) -> Ranks: ...
     @overload
-    def rank(self, image_of: np.ndarray, text_group: np.ndarray) -> ProtocolRanks: ...
-    def rank(self, image_of: np.ndarray, text_group: np.ndarray | None = None) -> Ranks | ProtocolRanks:
+    def rank(self, image_of: np.ndarray, duplicates: Duplicates) -> ProtocolRanks: ...
+    def rank(self, image_of: np.ndarray, duplicates: Duplicates | None = None) -> Ranks | ProtocolRanks:
         """Ranks of all queries, as ``rsitr.retrieval.ranks`` defines them.
 
-        ``text_group`` also requests those that count identical captions as positives.
+        ``duplicates`` also request those that count identical captions and pictures as positives.
         """
         if self.texts is None:
-            return rank_scores(self.of, image_of, text_group=text_group)
-        return rank_embeddings(self.images, self.texts, image_of, text_group=text_group)
+            return rank_scores(self.of, image_of, duplicates=duplicates)
+        return rank_embeddings(self.images, self.texts, image_of, duplicates=duplicates)
 
     def rerank(self, image_of: np.ndarray) -> Ranks:
         """Ranks after multivariate re-ranking."""
@@ -135,13 +142,14 @@ class Scores:
 
 
 @torch.inference_mode()
-def ranks_to_choose_by(method: Method, encoded: Encoded, image_of: np.ndarray, device: str) -> Ranks:
+def ranks_to_choose_by(method: Method, encoded: Encoded, split: SplitData, device: str) -> ProtocolRanks:
     """Ranks of all queries for the choice of an epoch: among all items, or as ``choose: shortlists`` has it.
 
     Then the method sorts ``SHORTLIST`` items that its cheap score has put first; the others follow in that order.
     """
+    duplicates = duplicates_of(split.captions, split.hashes)
     if getattr(method.config, "choose", "") != "shortlists":
-        return Scores(method, encoded, device).rank(image_of)
+        return Scores(method, encoded, device).rank(split.image_of, duplicates)
     cheap = dot_product(
         method.filter_images(encoded.images.to(device)), method.filter_texts(encoded.texts.to(device)), device
     )
@@ -152,9 +160,10 @@ def ranks_to_choose_by(method: Method, encoded: Encoded, image_of: np.ndarray, d
     (ranks,) = two_stage(
         lambda images, texts: cheap(images, texts).float().cpu(),
         rescore,
-        image_of,
+        split.image_of,
         [SHORTLIST],
         text_of=encoded.place.numpy(),
+        duplicates=duplicates,
     )
     return ranks
 

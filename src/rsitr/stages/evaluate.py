@@ -22,7 +22,7 @@ from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
 from rsitr.records.provenance import forget_peak, library_versions, machine, peak_memory_mib
 from rsitr.retrieval.rank_files import SplitRanks, write_ranks
-from rsitr.retrieval.recall import ceiling, text_groups
+from rsitr.retrieval.recall import ceiling, duplicates_of
 from rsitr.stages.encode import Kept, Scores, encode
 from rsitr.stages.setup import build_method, device_of, image_inputs, load_data
 
@@ -78,7 +78,7 @@ def rank_test(spec: Spec, device: str, weights: Path, record: Record) -> tuple[S
     begun = time.perf_counter()
     of_data = {"weights": record.weights_sha, "data": data.facts.data_sha, "device": device.partition(":")[0]}
     scores = Scores(method, encoded, device, "score", Kept(kept_scores(weights), record.identities | of_data))
-    plain, duplicate_aware = scores.rank(split.image_of, text_groups(split.captions))
+    plain, duplicate_aware = scores.rank(split.image_of, duplicates_of(split.captions, split.hashes))
     seconds["score"] = round(time.perf_counter() - begun, 3)
     seconds["inference"] = round(inference_seconds(method, split.captions[0], device), 5)
     return split, SplitRanks(plain, duplicate_aware, scores.rerank(split.image_of))
@@ -104,7 +104,7 @@ def evaluate(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> R
         try:
             device = device_of(spec)
             split, ranks = rank_test(spec, device, weights, record)
-            best = asdict(ceiling(split.captions, split.image_of))
+            best = asdict(ceiling(split.image_of, duplicates_of(split.captions, split.hashes)))
             record.metrics = {f"ceiling_{name}": value for name, value in best.items()}
             record.machine = machine(device)
         except Exception as error:  # a failed cell is a result: it is recorded and the rest goes on

@@ -223,26 +223,28 @@ class Trainer:
             raise TrainingDiverged(
                 f"the embeddings became NaN in epoch {epoch + 1}: lower learning_rate in params.yaml"
             )
-        mean_recall = recall(ranks_to_choose_by(self.method, encoded, self.select.image_of, self.device)).mr
+        ranks = ranks_to_choose_by(self.method, encoded, self.select, self.device)
         rate = self.optimizer.param_groups[0]["lr"]
         entry = Epoch(
             epoch=epoch + 1,
             loss=mean_loss,
             tasks={name: float(total) / self.steps_per_epoch for name, total in self.task_sums.items()},
-            val_mr=mean_recall,
+            val_mr=recall(ranks.plain).mr,
+            val_dup_mr=recall(ranks.duplicate_aware).mr,
             learning_rate=rate,
             image_cosine=collapse(encoded.images),
             text_cosine=collapse(encoded.texts),
         )
         self.history.append(entry)
         self.task_sums = {}
-        if self.config.choose == "last" or mean_recall >= max(entry.val_mr for entry in self.candidates):
+        if self.config.choose == "last" or entry.merit >= max(each.merit for each in self.candidates):
             self.best = {
                 name: value.detach().cpu().clone(memory_format=torch.contiguous_format)
                 for name, value in self.method.learned_state().items()
             }
         progress.say(
-            f"epoch {epoch + 1}: loss {entry.loss:.4f}, {self.config.selection} mR {mean_recall:.2f}, "
+            f"epoch {epoch + 1}: loss {entry.loss:.4f}, {self.config.selection} mR {entry.val_mr:.2f}, "
+            f"with duplicates counted {entry.val_dup_mr:.2f}, "
             f"mean cosine of different images {entry.image_cosine:.3f}, of texts {entry.text_cosine:.3f}"
         )
         alarms.check(self.history, self.batch_size)
@@ -253,10 +255,10 @@ class Trainer:
         return self.history[choice_start(self.config, len(self.history)) :]
 
     def chosen_epoch(self) -> int:
-        """The epoch whose weights ``best`` holds: the last of those with the highest mR, or the last of all."""
+        """The epoch whose weights ``best`` holds: the last of those with the highest merit, or the last of all."""
         if self.config.choose == "last":
             return self.history[-1].epoch
-        return max(self.candidates, key=lambda entry: (entry.val_mr, entry.epoch)).epoch
+        return max(self.candidates, key=lambda entry: (entry.merit, entry.epoch)).epoch
 
 
 def train(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> TrainReport:
@@ -338,6 +340,7 @@ def fit(
         "split": trainer.config.selection,
         "epoch": chosen,
         "mr": trainer.history[chosen - 1].val_mr,
+        "dup_mr": trainer.history[chosen - 1].val_dup_mr,
         "epochs": trainer.epochs,
         "images": len(trainer.select.paths),
     }

@@ -16,7 +16,7 @@ CAPTION = (
     "Test mR in percent, mean ± sample standard deviation over seeds. Δ mR: against the first row; "
     f"{significance.METHOD}"
 )
-COUNTED = " A caption identical to one of the image's own counts as its own."
+COUNTED = " A caption identical to one of the image's own, or to one of an identical picture, counts as its own."
 
 
 def _against(view: View, baseline: str, methods: Sequence[str], prefix: str) -> Table:

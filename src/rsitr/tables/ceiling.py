@@ -1,4 +1,4 @@
-"""How much recall identical captions leave: with ties against the method, and with ties in random order."""
+"""How much recall identical captions and pictures leave: ties against the method, and ties in random order."""
 
 from __future__ import annotations
 
@@ -24,19 +24,22 @@ GROUPS = (
 )
 CAPTION = (
     "Recall in percent that no method can exceed, because captions of different images are identical (case and "
-    "punctuation aside). Ties against the method: the protocol of this benchmark, the best that any fixed ranking can "
-    "reach. Random order of ties: the expectation for a method that ranks every matching image or caption first and "
-    "leaves the order among identical ones to chance."
+    "punctuation aside), or image files. Ties against the method: the protocol of this benchmark, the best that any "
+    "fixed ranking can reach. Random order of ties: the expectation for a method that ranks every matching image or "
+    "caption first and leaves the order among identical captions to chance; it can tell identical pictures apart."
 )
 WIDTH = sum(len(group.columns) for group in GROUPS)
 
 
-def ceilings(captions: pd.Series) -> Iterator[str]:
-    """Texts of both groups of ceilings for a split; ``captions`` holds a list for each of its images, none empty."""
-    from rsitr.retrieval.recall import ceiling  # imports torch, which nothing else here needs
+def ceilings(captions: pd.Series, pictures: pd.Series) -> Iterator[str]:
+    """Texts of both groups of ceilings for a split.
+
+    ``captions`` holds a list for each of its images, none empty, ``pictures`` the SHA-256 of each image file.
+    """
+    from rsitr.retrieval.recall import ceiling, duplicates_of  # imports torch, which nothing else here needs
 
     texts, image_of = captions.explode().tolist(), np.repeat(np.arange(len(captions)), captions.map(len))
-    for found in (ceiling(texts, image_of), expected_ceiling(texts, image_of)):
+    for found in (ceiling(image_of, duplicates_of(texts, pictures.tolist())), expected_ceiling(texts, image_of)):
         yield from (f"{getattr(found, name):.2f}" for name in RECALLS)
 
 
@@ -49,9 +52,10 @@ def _dataset(name: str, path: Path) -> Iterator[Row]:
     frame = table.to_pandas()
     described = frame[frame["captions"].map(len) > 0]
     for place, split in enumerate(SPLITS):
-        captions = described.loc[described["split"].eq(split), "captions"]
+        of_split = described[described["split"].eq(split)]
+        captions = of_split["captions"]
         counts = (str(len(captions)), str(int(captions.map(len).sum())))
-        found = ceilings(captions) if len(captions) else [""] * 2 * len(RECALLS)
+        found = ceilings(captions, of_split["sha256"]) if len(captions) else [""] * 2 * len(RECALLS)
         yield Row(f"{labelled(name, facts.synthetic)} {split}", tuple(map(Cell, (*counts, *found))), rule=place == 0)
 
 
@@ -65,6 +69,6 @@ TABLE = sheet(
     "ceiling",
     "Caption ceilings of {.name}",
     lambda material: [table(material.canonical)],
-    "The best recall that identical captions leave possible.",
+    "The best recall that identical captions and pictures leave possible.",
     made_from="canonical",
 )

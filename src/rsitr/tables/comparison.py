@@ -72,15 +72,15 @@ class Comparison(View):
         return with_roles(Table("Recall", caption, "method", groups, tuple(rows)), self.roles)
 
     def duplicate_table(self) -> Table:
-        """What identical captions of different images do to the recalls of the main table."""
+        """What identical captions and pictures of different images do to the recalls of the main table."""
         columns = [(dataset, metric) for dataset in self.datasets for metric in METRICS]
         rows = (self.row(m, (self.value(self.entry(d, m), f"dup_{name}") for d, name in columns)) for m in self.methods)
         values = (self.ceiling(*column) for column in columns)
         ceilings = tuple(Cell("" if value is None else f"{value:.2f}") for value in values)
         table = Table(
             "Duplicate-aware recall",
-            "As above, but a caption identical to one of the image's own counts as its own. Last row: the ceiling that "
-            "identical captions of different images set for the recalls above.",
+            "As above, but a caption identical to one of the image's own, or to one of an identical picture, counts as "
+            "its own. Last row: the ceiling that identical captions and pictures set for the recalls above.",
             "method",
             tuple(Group(self.heading(dataset), tuple(HEADERS.values())) for dataset in self.datasets),
             (*rows, Row("caption ceiling", ceilings, rule=True)),

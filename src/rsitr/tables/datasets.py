@@ -23,18 +23,19 @@ COLUMNS = (
 CAPTION = (
     "Images by split as annotated; unusable ones are missing or cannot be decoded. Unique captions: case and "
     "punctuation aside. Vocabulary: distinct words of the training captions. Ceiling: the recall in percent that "
-    "identical captions of different test images leave to a perfect method."
+    "identical captions and pictures of different test images leave to a perfect method."
 )
 
 
 def statistics(frame: pd.DataFrame, facts: DatasetFacts) -> Iterator[str]:
     """The texts of a dataset's row, in the order of ``COLUMNS``. ``frame`` is canonical or clean."""
-    from rsitr.retrieval.recall import ceiling, text_groups  # imports torch, which nothing else here needs
+    # It imports torch, which nothing else here needs.
+    from rsitr.retrieval.recall import ceiling, duplicates_of, text_groups
 
     described = frame[frame["captions"].map(len) > 0]
     captions = described["captions"].explode()
     training = described.loc[described["split"].eq("train"), "captions"].explode()
-    test = described.loc[described["split"].eq("test"), "captions"]
+    test = described[described["split"].eq("test")]
     yield from (str(int(frame["split"].eq(split).sum())) for split in SPLITS)
     yield str(int(frame["problem"].ne("").sum()))
     yield from (str(len(captions)), str(len(set(text_groups(captions.tolist())))))
@@ -44,7 +45,8 @@ def statistics(frame: pd.DataFrame, facts: DatasetFacts) -> Iterator[str]:
     if test.empty:
         yield from ("", "")
     else:
-        found = ceiling(test.explode().tolist(), np.repeat(np.arange(len(test)), test.map(len)))
+        duplicates = duplicates_of(test["captions"].explode().tolist(), test["sha256"].tolist())
+        found = ceiling(np.repeat(np.arange(len(test)), test["captions"].map(len)), duplicates)
         yield from (f"{found.t2i_r1:.2f}", f"{found.t2i_r5:.2f}")
     yield facts.origin
 

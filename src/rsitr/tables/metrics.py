@@ -10,6 +10,8 @@ from rsitr.tables.declared import Declared
 from rsitr.tables.view import View
 
 SHOWN = ("mr", "dup_mr", "i2t_r1", "t2i_r1")
+EPOCH = ("epoch", "loss", "val_mr", "val_dup_mr")
+"""Of an epoch; a history written before ``val_dup_mr`` was taken lacks it."""
 
 
 def build(view: View, out_dir: Path) -> list[Path]:
@@ -22,13 +24,12 @@ def build(view: View, out_dir: Path) -> list[Path]:
             metrics.setdefault(dataset, {})[method] = means
     write_json(out_dir / "metrics.json", metrics)
     lines = [
-        (run.cell.dataset, run.cell.method, entry.role, run.cell.seed, epoch["epoch"], epoch["loss"], epoch["val_mr"])
+        (run.cell.dataset, run.cell.method, entry.role, run.cell.seed, *(epoch.get(name, "") for name in EPOCH))
         for entry in view.entries.values()
         for run in entry.runs
         for epoch in run.history
     ]
-    columns = ("dataset", "method", "role", "seed", "epoch", "loss", "val_mr")
-    write_csv(out_dir / "training.csv", columns, lines)
+    write_csv(out_dir / "training.csv", ("dataset", "method", "role", "seed", *EPOCH), lines)
     return [out_dir / "metrics.json", out_dir / "training.csv"]
 
 

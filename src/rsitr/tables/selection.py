@@ -13,12 +13,14 @@ from rsitr.tables.layout import Cell, Group, Row, Table, noted
 from rsitr.tables.view import ABSENT, View, averaged, seeds, with_roles
 
 COLUMNS = ("seeds", "mR, epoch chosen on val", "mR, epoch chosen on test", "inflation", "epochs on val", "on test")
+METRIC = "dup_mr"
+"""What the epoch is chosen by, so that none scores higher on the split that chose."""
 CAPTION = (
     "Test mR in percent of the same training, once with the epoch that has the best mR on val, once with the one that "
-    "has the best mR on test, as much published code chooses it; mean ± sample standard deviation over seeds. "
-    "Inflation: how much higher the second scores than the first, seed by seed. Chosen on test, an epoch cannot be "
-    "worse there than any other, so the inflation is never negative, and a significance test would be meaningless. "
-    "Epochs: those chosen, one for each seed."
+    "has the best mR on test, as much published code chooses it; mean ± sample standard deviation over seeds. mR is "
+    "the duplicate-aware one, by which epochs are chosen. Inflation: how much higher the second scores than the first, "
+    "seed by seed. Chosen on test, an epoch cannot be worse there than any other, so the inflation is never negative, "
+    "and a significance test would be meaningless. Epochs: those chosen, one for each seed."
 )
 NONE = "No method of this experiment has results with the epoch chosen on test (setting `selection: test`)."
 
@@ -32,7 +34,7 @@ class Pair(NamedTuple):
     @property
     def inflation(self) -> list[float]:
         """Test mR by seed, chosen on test minus chosen on val; empty unless both have the same seeds, all of them."""
-        ours, theirs = self.val.values("mr"), self.test.values("mr")
+        ours, theirs = self.val.values(METRIC), self.test.values(METRIC)
         seeds = [[run.cell.seed for run in entry.runs] for entry in self]
         paired = ours and theirs and seeds[0] == seeds[1]
         return [high - low for low, high in zip(ours, theirs, strict=True)] if paired else []
@@ -53,7 +55,7 @@ def _losses(run: Run) -> list[str]:
 def _inflation(pair: Pair) -> Cell:
     """Mean ± standard deviation over seeds, marked if the two trained differently: then not only the choice differs."""
     if not pair.inflation:
-        reasons = filter(None, (entry.unavailable("mr") for entry in pair))
+        reasons = filter(None, (entry.unavailable(METRIC) for entry in pair))
         return noted("NA", "; ".join(reasons) or "not the same seeds")
     both = zip(pair.val.runs, pair.test.runs, strict=True)
     apart = ", ".join(str(one.cell.seed) for one, other in both if _losses(one) != _losses(other))
@@ -67,7 +69,7 @@ def _cells(view: View, pair: Pair | None) -> Iterator[Cell]:
         yield from [ABSENT] * len(COLUMNS)
         return
     yield Cell(", ".join(dict.fromkeys(seeds(entry).text for entry in pair)))
-    yield from (view.plain(entry, "mr") for entry in pair)
+    yield from (view.plain(entry, METRIC) for entry in pair)
     yield _inflation(pair)
     for entry in pair:
         yield Cell(", ".join(str(record.selection.get("epoch", "?")) for record in entry.records))

@@ -96,7 +96,7 @@ def test_figures_that_were_found_independently_are_met(mirror, name, split, figu
     assert (round(found.t2i_r1, 1), round(found.t2i_r5, 1)) == figures
 
 
-def put(path, name):
+def put(path, name, sha256=""):
     rows = [
         ("a", "train", ["two boats"]),
         ("b", "test", ["a lake", "a pier"]),
@@ -105,7 +105,7 @@ def put(path, name):
     ]
     frame = pd.DataFrame(rows, columns=["image_id", "split", "captions"])
     frame = frame.assign(
-        path="x", class_name="", keywords=[[]] * 4, width=1, height=1, sha256="", fingerprint="", problem=""
+        path="x", class_name="", keywords=[[]] * 4, width=1, height=1, sha256=sha256, fingerprint="", problem=""
     )
     facts = DatasetFacts(name, name, "generated", "none", False, "root", "sha")
     write_table(pa.Table.from_pandas(frame, DATASET_SCHEMA, preserve_index=False), facts, path)
@@ -129,3 +129,14 @@ def test_the_table_has_a_row_for_each_split(tmp_path):
     assert rows["rsicd val"]["images"] == "0"
     assert rows["rsicd val"]["random order of ties t2i R@1"] == ""
     assert rows["gone"]["images"] == "NA [1]"
+
+
+def test_identical_pictures_lower_what_ties_against_the_method_allow(tmp_path):
+    """The images b and c are one picture: the pier is b's alone, and no caption finds an image before the other."""
+    put(tmp_path / "rsicd.parquet", "rsicd", sha256="a" * 64)
+    written(ceiling.TABLE, tmp_path / "out", canonical={"rsicd": tmp_path / "rsicd.parquet"})
+    lines = (tmp_path / "out" / "ceiling.csv").read_text(encoding="utf-8").splitlines()
+    rows = {row["split"]: row for row in csv.DictReader(line for line in lines if not line.startswith("#"))}
+    test = rows["rsicd test"]
+    assert (test["ties against the method i2t R@1"], test["ties against the method t2i R@1"]) == ("50.00", "0.00")
+    assert test["random order of ties t2i R@1"] == "66.67"

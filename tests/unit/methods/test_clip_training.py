@@ -23,7 +23,7 @@ from rsitr.records.cell import Spec
 from rsitr.records.paths import Paths
 from rsitr.retrieval.rank_files import metrics_of, read_ranks
 from rsitr.retrieval.ranks import rank_embeddings
-from rsitr.retrieval.recall import text_groups
+from rsitr.retrieval.recall import duplicates_of
 from rsitr.stages.evaluate import evaluate
 from rsitr.stages.train import make_optimizer, train
 
@@ -73,8 +73,8 @@ class TestProtocols:
         unique /= np.linalg.norm(unique, axis=1, keepdims=True)
         images = random.normal(size=(8, 6)).astype(np.float32)
         images /= np.linalg.norm(images, axis=1, keepdims=True)
-        group = text_groups([f"sentence {number}" for number in sentences])
-        ours = rank_embeddings(images, unique[sentences], image_of, text_group=group).duplicate_aware.i2t
+        same = duplicates_of([f"sentence {number}" for number in sentences], list("abcdefgh"))
+        ours = rank_embeddings(images, unique[sentences], image_of, duplicates=same).duplicate_aware.i2t
         merged, present = [], set(sentences)
         for image in range(8):
             own = {sentences[caption] for caption in range(40) if image_of[caption] == image}

@@ -15,18 +15,14 @@ from rsitr.errors import DatasetError
 from rsitr.retrieval import precision as module
 from rsitr.retrieval.precision import pair_cosines, precision
 from rsitr.retrieval.ranks import rank_scores
+from rsitr.retrieval.recall import Duplicates
+from tests.helpers.ranked import alone, relevance
 
 
 def blocks_of(matrix):
     """A scorer of a matrix [I, C]."""
     values = torch.tensor(np.array(matrix), dtype=torch.float32)
     return lambda images, captions: values[images, captions]
-
-
-def relevance(image_of, group):
-    """[I, C]: whether a caption's text is one of the image's own."""
-    image_of, group = np.array(image_of), np.array(group)
-    return np.array([np.isin(group, group[image_of == image]) for image in range(image_of.max() + 1)])
 
 
 def slowly(scores, relevant):
@@ -60,8 +56,8 @@ def test_by_hand():
 
 def test_identical_captions_are_relevant_where_they_are_asked_for():
     matrix = [[0.9, 0.2, 0.9], [0.1, 0.4, 0.1]]
-    image_of, group = np.array([0, 1, 1]), np.array([5, 6, 5])
-    plain, aware = precision(blocks_of(matrix), image_of), precision(blocks_of(matrix), image_of, group)
+    image_of = np.array([0, 1, 1])
+    plain, aware = (precision(blocks_of(matrix), image_of, same) for same in (None, alone(image_of, [5, 6, 5])))
     np.testing.assert_allclose(plain.i2t, [1 / 2, (1 + 2 / 3) / 2])
     np.testing.assert_allclose(plain.t2i, [1, 1, 1 / 2])
     np.testing.assert_allclose(aware.i2t, [1, 1])
@@ -73,10 +69,9 @@ def test_identical_captions_are_relevant_where_they_are_asked_for():
 def test_without_ties_it_is_sklearns():
     random = np.random.default_rng(0)
     matrix, image_of = random.normal(size=(6, 24)).astype(np.float32), np.repeat(np.arange(6), 4)
-    group = random.integers(0, 9, 24)
-    for text_group in (None, group):
-        relevant = relevance(image_of, np.arange(24) if text_group is None else text_group)
-        found = precision(blocks_of(matrix), image_of, text_group)
+    for duplicates in (None, Duplicates(random.integers(0, 9, 24), np.array([0, 1, 2, 3, 4, 0]))):
+        relevant = relevance(image_of, duplicates)
+        found = precision(blocks_of(matrix), image_of, duplicates)
         i2t = [average_precision_score(r, s) for r, s in zip(relevant, matrix, strict=True)]
         t2i = [average_precision_score(r, s) for r, s in zip(relevant.T, matrix.T, strict=True)]
         np.testing.assert_allclose(found.i2t, i2t)
@@ -94,11 +89,12 @@ def test_ties_duplicates_and_blocks_against_loops(counts, seed, levels, others, 
     random = np.random.default_rng(seed)
     image_of = np.repeat(np.arange(len(counts)), counts)
     matrix = random.integers(0, levels, (len(counts), len(image_of))).astype(np.float64)
-    group = random.integers(0, len(image_of), len(image_of))
+    n_images, n_texts = matrix.shape
+    duplicates = Duplicates(random.integers(0, n_texts, n_texts), random.integers(0, 2 * n_images, n_images))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(module, "BLOCK", block)
-        found = precision(blocks_of(matrix), image_of, group, others)
-    relevant = relevance(image_of, group)
+        found = precision(blocks_of(matrix), image_of, duplicates, others)
+    relevant = relevance(image_of, duplicates)
     np.testing.assert_allclose(found.i2t, [slowly(s, r) for s, r in zip(matrix, relevant, strict=True)])
     np.testing.assert_allclose(found.t2i, [slowly(s, r) for s, r in zip(matrix.T, relevant.T, strict=True)])
     np.testing.assert_allclose(found.choice, [all_draws(s, r, others) for s, r in zip(matrix, relevant, strict=True)])
@@ -124,10 +120,10 @@ def test_captions_of_another_test_set_are_refused():
 def test_mean_cosines_by_hand():
     # Caption 2 repeats caption 0 of the other image: image 0 with it is neither matched nor unmatched.
     scores = torch.tensor([[0.5, 0.1, 0.5], [0.3, 0.7, 0.9]])
-    found = pair_cosines(scores, np.array([0, 1, 1]), np.array([0, 1, 0]))
+    found = pair_cosines(scores, np.array([0, 1, 1]), alone([0, 1, 1], [0, 1, 0]))
     assert found.matched == pytest.approx((0.5 + 0.7 + 0.9) / 3)
     assert found.unmatched == pytest.approx(0.1)
-    assert pair_cosines(scores[:1, :1], np.array([0]), np.array([0])).unmatched is None
+    assert pair_cosines(scores[:1, :1], np.array([0]), alone([0], [0])).unmatched is None
     # Not a repetition: every foreign caption counts.
-    apart = pair_cosines(scores, np.array([0, 1, 1]), np.arange(3))
+    apart = pair_cosines(scores, np.array([0, 1, 1]), alone([0, 1, 1], [0, 1, 2]))
     assert apart.unmatched == pytest.approx((0.1 + 0.5 + 0.3) / 3)

@@ -13,16 +13,15 @@ from numpy.testing import assert_array_equal
 from rsitr.errors import DatasetError, TrainingDiverged
 from rsitr.retrieval import ranks as module
 from rsitr.retrieval.ranks import rank_embeddings, rank_scores
-from rsitr.retrieval.recall import Ranks
+from rsitr.retrieval.recall import Duplicates, Ranks
 from tests.helpers.examples import examples
-from tests.helpers.ranked import assert_same, captioned_images
+from tests.helpers.ranked import alone, assert_same, captioned_images, relevance
 
 
-def reference(scores: np.ndarray, image_of: np.ndarray, text_group: np.ndarray) -> Ranks:
+def reference(scores: np.ndarray, image_of: np.ndarray, duplicates: Duplicates | None = None) -> Ranks:
     """Sort nothing: count, pair by pair, the irrelevant items that reach the best relevant score."""
     n_images, n_texts = scores.shape
-    texts_of = [{text_group[c] for c in range(n_texts) if image_of[c] == i} for i in range(n_images)]
-    relevant = [[text_group[c] in texts_of[i] for c in range(n_texts)] for i in range(n_images)]
+    relevant = relevance(image_of, duplicates).tolist()
 
     def rank(line: list[float], is_relevant: list[bool]) -> int:
         best = max(s for s, r in zip(line, is_relevant, strict=True) if r)
@@ -54,23 +53,45 @@ def test_by_hand_duplicate_aware() -> None:
             [0.3, 0.8, 0.5, 0.7],
         ]
     )
-    plain, aware = rank_scores(lambda i, t: scores[i, t], np.array([0, 0, 1, 1]), text_group=np.array([7, 5, 7, 6]))
+    image_of = np.array([0, 0, 1, 1])
+    plain, aware = rank_scores(lambda i, t: scores[i, t], image_of, duplicates=alone(image_of, [7, 5, 7, 6]))
     assert_array_equal(plain.i2t, [2, 2])
     assert_array_equal(aware.i2t, [1, 2])
     assert_array_equal(plain.t2i, [1, 2, 2, 1])
     assert_array_equal(aware.t2i, [1, 2, 1, 1])
 
 
+def test_one_picture_twice_by_hand() -> None:
+    """Images 0 and 2 are one picture, the captions all differ, and the scorer is perfect."""
+    image_of, scores = np.array([0, 1, 2, 2]), torch.tensor([[3.0, 1, 4, 2], [0, 5, 0, 0], [3, 1, 4, 2]])
+    pictures = Duplicates(np.arange(4), np.array([8, 9, 8]))
+    plain, aware = rank_scores(lambda i, t: scores[i, t], image_of, duplicates=pictures)
+    # Image 0 has caption 0, ahead of which is caption 2 of the same picture; no caption tells image 0 from image 2.
+    assert_array_equal(plain.i2t, [2, 1, 1])
+    assert_array_equal(plain.t2i, [2, 1, 2, 2])
+    assert_array_equal(aware.i2t, [1, 1, 1])
+    assert_array_equal(aware.t2i, [1, 1, 1, 1])
+
+
+def test_a_text_is_that_of_every_copy_of_a_picture_by_hand() -> None:
+    """Images 0 and 1 are one picture; caption 0 of image 0 says the same as caption 2 of image 2."""
+    scores = torch.tensor([[1.0, 2, 3], [1, 2, 3], [1, 2, 0]])
+    same = Duplicates(np.array([0, 1, 0]), np.array([0, 0, 1]))
+    aware = rank_scores(lambda i, t: scores[i, t], np.arange(3), duplicates=same).duplicate_aware
+    assert_array_equal(aware.i2t, [1, 1, 2])  # image 1 finds caption 2, image 2 captions 0 and 2 after caption 1
+    assert_array_equal(aware.t2i, [1, 2, 1])
+
+
 @examples(150)
 @given(captioned_images())
 def test_scores_full_of_ties_equal_the_reference(drawn: tuple) -> None:
-    generator, image_of, text_group, block = drawn
+    generator, image_of, duplicates, block = drawn
     scores = generator.integers(4, size=(image_of.max() + 1, len(image_of))).astype(np.float32)
     plain, aware = rank_scores(
-        lambda i, t: torch.from_numpy(scores[i, t]), image_of, text_group=text_group, block=block
+        lambda i, t: torch.from_numpy(scores[i, t]), image_of, duplicates=duplicates, block=block
     )
-    assert_same(plain, reference(scores, image_of, np.arange(len(image_of))))
-    assert_same(aware, reference(scores, image_of, text_group))
+    assert_same(plain, reference(scores, image_of))
+    assert_same(aware, reference(scores, image_of, duplicates))
     assert_same(rank_scores(lambda i, t: torch.from_numpy(scores[i, t]), image_of, block=block), plain)
     assert (aware.i2t <= plain.i2t).all()
     assert (aware.t2i <= plain.t2i).all()
@@ -79,13 +100,13 @@ def test_scores_full_of_ties_equal_the_reference(drawn: tuple) -> None:
 @examples(100)
 @given(captioned_images(), st.sampled_from([np.float32, np.float16, np.float64]))
 def test_integer_embeddings_equal_the_reference(drawn: tuple, dtype: type) -> None:
-    generator, image_of, text_group, block = drawn
+    generator, image_of, duplicates, block = drawn
     images = generator.integers(-2, 3, size=(image_of.max() + 1, 3)).astype(dtype)
     texts = generator.integers(-2, 3, size=(len(image_of), 3)).astype(dtype)
-    plain, aware = rank_embeddings(images, texts, image_of, text_group=text_group, block=block)
+    plain, aware = rank_embeddings(images, texts, image_of, duplicates=duplicates, block=block)
     scores = images.astype(int) @ texts.astype(int).T
-    assert_same(plain, reference(scores, image_of, np.arange(len(image_of))))
-    assert_same(aware, reference(scores, image_of, text_group))
+    assert_same(plain, reference(scores, image_of))
+    assert_same(aware, reference(scores, image_of, duplicates))
     from_tensors = rank_embeddings(torch.from_numpy(images), torch.from_numpy(texts), image_of, block=block)
     assert_same(from_tensors, plain)
 
@@ -101,7 +122,7 @@ def test_equal_embeddings_tie_wherever_they_stand(block: int) -> None:
     image_of = np.arange(201) // 3
     scores = (distinct_images.astype(np.float64) @ distinct_texts.T.astype(np.float64))[image_row][:, text_row]
     ranks = rank_embeddings(distinct_images[image_row], distinct_texts[text_row], image_of, block=block)
-    assert_same(ranks, reference(scores, image_of, np.arange(201)))
+    assert_same(ranks, reference(scores, image_of))
 
 
 def test_zeros_of_either_sign_are_equal() -> None:
@@ -219,8 +240,9 @@ def test_sizes_must_agree() -> None:
     eye = np.eye(3, dtype=np.float32)
     with pytest.raises(DatasetError, match="2 images and 3 captions, but 3 and 3 were embedded"):
         rank_embeddings(eye, eye, np.array([0, 1, 1]))
-    with pytest.raises(DatasetError, match="one group per caption"):
-        rank_embeddings(eye, eye, np.arange(3), text_group=np.arange(2))
+    for same in (Duplicates(np.arange(2), np.arange(3)), Duplicates(np.arange(3), np.arange(4))):
+        with pytest.raises(DatasetError, match="came with 3 captions and 3 images: give one text per caption"):
+            rank_embeddings(eye, eye, np.arange(3), duplicates=same)
     with pytest.raises(ValueError, match="cannot be compared"):
         rank_embeddings(eye, eye[:, :2], np.arange(3))
     with pytest.raises(ValueError, match=r"must be \(3, 3\)"):

@@ -15,10 +15,10 @@ from numpy.testing import assert_array_equal
 
 from rsitr.errors import DatasetError, ParamsError, TrainingDiverged
 from rsitr.retrieval.ranks import rank_embeddings, rank_scores
-from rsitr.retrieval.recall import Ranks
+from rsitr.retrieval.recall import Duplicates, Ranks
 from rsitr.retrieval.rerank import PUBLISHED, Formula, dot_product, rerank
 from tests.helpers.examples import examples
-from tests.helpers.ranked import assert_same, captioned_images
+from tests.helpers.ranked import assert_same, captioned_images, relevance
 
 module = sys.modules["rsitr.retrieval.rerank"]
 
@@ -54,10 +54,9 @@ def one_rank(matrix: list[list[float]], query: int, relevant: list[bool], formul
     return 1 + sum(score >= best for score, r in zip(row, relevant, strict=True) if not r)
 
 
-def reference(scores: np.ndarray, image_of: np.ndarray, text_group: np.ndarray, formula: Formula) -> Ranks:
+def reference(scores: np.ndarray, image_of: np.ndarray, duplicates: Duplicates | None, formula: Formula) -> Ranks:
     n_images, n_texts = scores.shape
-    texts_of = [{text_group[c] for c in range(n_texts) if image_of[c] == i} for i in range(n_images)]
-    relevant = [[text_group[c] in texts_of[i] for c in range(n_texts)] for i in range(n_images)]
+    relevant = relevance(image_of, duplicates).tolist()
     rows, columns = scores.astype(float).tolist(), scores.astype(float).T.tolist()
     return Ranks(
         i2t=np.array([one_rank(rows, i, relevant[i], formula) for i in range(n_images)]),
@@ -130,7 +129,7 @@ def test_the_defaults_are_the_published_numbers() -> None:
     generator = np.random.default_rng(0)
     scores = generator.random((40, 120), np.float32)
     image_of = np.arange(120) // 3
-    expected = reference(scores, image_of, np.arange(120), Formula(30, 0.30, 1.1, 0.05))
+    expected = reference(scores, image_of, None, Formula(30, 0.30, 1.1, 0.05))
     assert_same(rerank(of(scores), image_of, block=37), expected)
     assert (expected.i2t != rank_scores(of(scores), image_of).i2t).any()
 
@@ -139,22 +138,22 @@ def test_the_defaults_are_the_published_numbers() -> None:
 @given(captioned_images(), formulas, st.sampled_from([0, -2]))
 def test_scores_full_of_ties_equal_the_reference(drawn: tuple, formula: Formula, low: int) -> None:
     """With low = -2 many sums are zero or negative."""
-    generator, image_of, text_group, block = drawn
+    generator, image_of, duplicates, block = drawn
     scores = generator.integers(low, low + 6, size=(image_of.max() + 1, len(image_of))).astype(np.float32)
-    plain, aware = rerank(of(scores), image_of, text_group=text_group, formula=formula, block=block)
-    assert_same(plain, reference(scores, image_of, np.arange(len(image_of)), formula))
-    assert_same(aware, reference(scores, image_of, text_group, formula))
+    plain, aware = rerank(of(scores), image_of, duplicates=duplicates, formula=formula, block=block)
+    assert_same(plain, reference(scores, image_of, None, formula))
+    assert_same(aware, reference(scores, image_of, duplicates, formula))
     assert_same(rerank(of(scores), image_of, formula=formula, block=block), plain)
 
 
 @examples(50)
 @given(captioned_images(), formulas)
 def test_scores_without_ties_equal_the_reference(drawn: tuple, formula: Formula) -> None:
-    generator, image_of, text_group, block = drawn
+    generator, image_of, duplicates, block = drawn
     scores = generator.standard_normal((image_of.max() + 1, len(image_of)), np.float32)
-    plain, aware = rerank(of(scores), image_of, text_group=text_group, formula=formula, block=block)
-    assert_same(plain, reference(scores, image_of, np.arange(len(image_of)), formula))
-    assert_same(aware, reference(scores, image_of, text_group, formula))
+    plain, aware = rerank(of(scores), image_of, duplicates=duplicates, formula=formula, block=block)
+    assert_same(plain, reference(scores, image_of, None, formula))
+    assert_same(aware, reference(scores, image_of, duplicates, formula))
 
 
 @examples(50)
@@ -162,10 +161,10 @@ def test_scores_without_ties_equal_the_reference(drawn: tuple, formula: Formula)
     captioned_images(), st.sampled_from([Formula(k=1), Formula(share=0, reverse=0), Formula(k=99, share=0, depth=0)])
 )
 def test_one_candidate_or_the_place_alone_changes_nothing(drawn: tuple, formula: Formula) -> None:
-    generator, image_of, text_group, block = drawn
+    generator, image_of, duplicates, block = drawn
     scores = generator.integers(5, size=(image_of.max() + 1, len(image_of))).astype(np.float32)
-    found = rerank(of(scores), image_of, text_group=text_group, formula=formula, block=block)
-    expected = rank_scores(of(scores), image_of, text_group=text_group)
+    found = rerank(of(scores), image_of, duplicates=duplicates, formula=formula, block=block)
+    expected = rank_scores(of(scores), image_of, duplicates=duplicates)
     assert_same(found.plain, expected.plain)
     assert_same(found.duplicate_aware, expected.duplicate_aware)
 
@@ -193,7 +192,7 @@ def test_equal_embeddings_stay_equal(block: int) -> None:
     image_of = np.arange(201) // 3
     exact = (distinct_images.astype(np.float64) @ distinct_texts.T.astype(np.float64)).astype(np.float32)
     score = dot_product(distinct_images[image_row], torch.from_numpy(distinct_texts[text_row]))
-    expected = reference(exact[image_row][:, text_row], image_of, np.arange(201), PUBLISHED)
+    expected = reference(exact[image_row][:, text_row], image_of, None, PUBLISHED)
     assert_same(rerank(score, image_of, block=block), expected)
 
 
@@ -208,7 +207,8 @@ def test_identical_captions_bound_re_ranking_too() -> None:
     """All images share one text: whatever the scores say of the images, no caption can be told from its copies."""
     generator = np.random.default_rng(1)
     images, text = generator.random((12, 8), np.float32), generator.random((1, 8), np.float32)
-    found = rerank(dot_product(images, np.repeat(text, 12, axis=0)), np.arange(12), text_group=np.zeros(12, int))
+    same = Duplicates(np.zeros(12, int), np.arange(12))
+    found = rerank(dot_product(images, np.repeat(text, 12, axis=0)), np.arange(12), duplicates=same)
     assert_array_equal(found.plain.i2t, np.full(12, 12))
     assert_array_equal(np.sort(found.plain.t2i), np.arange(1, 13))
     assert_array_equal(found.duplicate_aware.i2t, np.ones(12))
@@ -280,8 +280,8 @@ def test_nan_is_an_error() -> None:
 
 
 def test_pairs_that_describe_no_data_set_are_an_error() -> None:
-    with pytest.raises(DatasetError, match="text_group has shape"):
-        rerank(of(np.eye(3)), np.arange(3), text_group=np.arange(2))
+    with pytest.raises(DatasetError, match="give one text per caption and one picture per image"):
+        rerank(of(np.eye(3)), np.arange(3), duplicates=Duplicates(np.arange(2), np.arange(3)))
 
 
 def test_no_candidates_are_an_error() -> None:

@@ -10,8 +10,10 @@ from hypothesis import strategies as st
 
 from rsitr.errors import DatasetError, ParamsError, TrainingDiverged
 from rsitr.retrieval.ranks import rank_scores
+from rsitr.retrieval.recall import Duplicates
 from rsitr.retrieval.two_stage import shortlist, two_stage
 from tests.helpers.examples import examples
+from tests.helpers.ranked import relevance
 
 
 class Matrix:
@@ -25,11 +27,10 @@ class Matrix:
         return self.scores[image, texts]
 
 
-def run(first, second, image_of, lengths, text_of=None, block=512):
+def run(first, second, image_of, lengths, **options):
     first = torch.as_tensor(np.asarray(first)).double()
     scorer = Matrix(np.asarray(second, dtype=float))
-    found = two_stage(lambda i, t: first[i, t], scorer, np.array(image_of), lengths, text_of=text_of, block=block)
-    return found, scorer.asked
+    return two_stage(lambda i, t: first[i, t], scorer, np.array(image_of), lengths, **options), scorer.asked
 
 
 def slow_rank(first, second, relevant, copies, k):
@@ -44,16 +45,16 @@ def slow_rank(first, second, relevant, copies, k):
     return 1 + sum(copies[item] - relevant[item] for item in range(len(first)) if key[item] >= best)
 
 
-def slow(first, second, image_of, text_of, k):
-    copies = np.bincount(text_of)
+def slow(first, second, image_of, text_of, k, duplicates=None):
+    copies, relevant = np.bincount(text_of), relevance(image_of, duplicates)
     i2t = []
     for image in range(len(first)):
-        own = np.bincount([text for text, of in zip(text_of, image_of, strict=True) if of == image], None, len(copies))
+        own = np.bincount(text_of[relevant[image]], None, len(copies))
         i2t.append(slow_rank(first[image], second[image], own, copies, k))
     ones = np.ones(len(first), dtype=int)
     t2i = [
-        slow_rank(first[:, text], second[:, text], np.arange(len(first)) == image, ones, k)
-        for image, text in zip(image_of, text_of, strict=True)
+        slow_rank(first[:, text], second[:, text], relevant[:, caption], ones, k)
+        for caption, text in enumerate(text_of)
     ]
     return i2t, t2i
 
@@ -144,9 +145,20 @@ def galleries(draw):
 def test_it_is_the_slow_definition(gallery, k, block):
     first, second, image_of, text_of = gallery
     (ranks,), _ = run(first, second, image_of, [k], text_of=text_of, block=block)
-    i2t, t2i = slow(first, second, image_of, text_of, k)
-    assert list(ranks.i2t) == i2t
-    assert list(ranks.t2i) == t2i
+    assert ([*ranks.i2t], [*ranks.t2i]) == slow(first, second, image_of, text_of, k)
+
+
+@examples(150)
+@given(galleries(), st.integers(1, 9), st.integers(1, 4), st.data())
+def test_with_duplicates_it_is_the_slow_definition_of_both_protocols(gallery, k, block, data):
+    """What the duplicates say of texts need not be what the method can tell apart."""
+    first, second, image_of, text_of = gallery
+    texts, pictures = (np.array([data.draw(st.integers(0, 6)) for _ in side]) for side in (text_of, first))
+    same = Duplicates(texts, pictures)
+    (found, *_), asked = run(first, second, image_of, [k, 1], text_of=text_of, duplicates=same, block=block)
+    for ranks, duplicates in zip(found, (None, same), strict=True):
+        assert ([*ranks.i2t], [*ranks.t2i]) == slow(first, second, image_of, text_of, k, duplicates)
+    assert asked == run(first, second, image_of, [k, 1], text_of=text_of, block=block)[1]
 
 
 @examples(100)

@@ -70,7 +70,7 @@ def pictures(count=3):
 
 def split_of(captions, image_of):
     ids = [f"image-{number}" for number in range(max(image_of) + 1)]
-    return SplitData(ids, [], [], captions, np.array(image_of), ())
+    return SplitData(ids, [], ids, captions, np.array(image_of), ())
 
 
 def test_every_measure_by_hand():

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from torch.nn import functional as F
 
+from rsitr.datasets.splits import SplitData
 from rsitr.methods.base import Method, TrainingConfig
 from rsitr.retrieval.ranks import rank_scores
+from rsitr.retrieval.recall import duplicates_of
 from rsitr.retrieval.rerank import rerank
 from rsitr.stages import encode as scoring
-from rsitr.stages.encode import Encoded, Scores, encode_captions, ranks_to_choose_by, score_all, slices, trimmed
+from rsitr.stages.encode import Encoded, Scores, encode, encode_captions, ranks_to_choose_by, score_all, slices, trimmed
 from rsitr.stages.setup import build_method, load_data
+from tests.helpers.ranked import assert_same
 
 
 def test_slices():
@@ -146,6 +151,48 @@ def test_a_method_states_what_a_pair_takes(monkeypatch):
     assert 100 < max(sizes) <= 200
 
 
+class Watching(LastWords):
+    """Encodes an image by its place in its batch, too, which is what rounding does in the small."""
+
+    def __init__(self):
+        super().__init__()
+        self.batches = []
+
+    def encode_images(self, images):
+        self.batches.append(images.tolist())
+        places = torch.arange(len(images))
+        return (images + 1e-3 * places)[:, None, None].expand(-1, 2, 3) + torch.tensor([[0, 0.1, 0.2], [0.3, 0.4, 0.5]])
+
+    def score(self, images, texts):
+        return super().score(images, texts) + 1e-4 * torch.arange(len(images))[:, None]
+
+
+class Numbers:
+    """Inputs whose images are their positions."""
+
+    def batches(self, batches, epoch=0):
+        yield from (torch.from_numpy(batch).float() for batch in batches)
+
+
+def split_of(hashes):
+    """A split of as many images, two of which have two captions."""
+    names = [f"{place}.png" for place in range(len(hashes))]
+    return SplitData(names, [Path(name) for name in names], hashes, CAPTIONS, IMAGE_OF, ("",) * len(hashes))
+
+
+def test_identical_pictures_are_encoded_once_and_stay_tied(monkeypatch):
+    monkeypatch.setattr(scoring, "IMAGE_BATCH", 2)
+    method, split = Watching(), split_of(["x", "y", "x", "", "z", "", "y"])
+    encoded = encode(method, split, Numbers(), "cpu")
+    assert method.batches == [[0, 1], [3, 4], [5]]  # an image of which nothing is known is like no other
+    assert torch.equal(encoded.images[2], encoded.images[0])
+    assert torch.equal(encoded.images[6], encoded.images[1])
+    torch.testing.assert_close(encoded.images[[0, 1, 3, 4, 5], 0, 0], torch.tensor([0, 1.001, 3, 4.001, 5]))
+    scores = Scores(method, encoded, "cpu").of(slice(0, 7), slice(0, 9))  # by a scorer that rounds by place, too
+    assert torch.equal(scores[[2, 6]], scores[[0, 1]])
+    assert (scores[:6].diff(dim=0)[1:] != 0).all()
+
+
 def test_ranks_of_a_method_that_interacts():
     method = LastWords()
     assert method.interacts
@@ -198,18 +245,21 @@ class OwnFilter(LastWords):
 def test_an_epoch_may_be_chosen_by_shortlists(monkeypatch):
     """One item cannot be sorted, all can; in between some pairs are scored and no others."""
     encoded = Encoded(IMAGES, *encode_captions(LastWords(), CAPTIONS, "cpu"))
-    whole = ranks_to_choose_by(OwnFilter("best"), encoded, IMAGE_OF, "cpu")
+    split = split_of([*"abcde", "f", "a"])
+    whole = ranks_to_choose_by(OwnFilter("best"), encoded, split, "cpu")
     first = torch.tensor([[float(image[0, ord(caption[0]) - ord("a")]) for caption in CAPTIONS] for image in IMAGES])
-    cheap = rank_scores(lambda images, texts: first[images, texts], IMAGE_OF)
+    same = duplicates_of(CAPTIONS, split.hashes)
+    cheap = rank_scores(lambda images, texts: first[images, texts], IMAGE_OF, duplicates=same)
     found, scored = {}, []
     real = OwnFilter.score
     monkeypatch.setattr(OwnFilter, "score", lambda self, i, t: scored.append(len(i) * len(t)) or real(self, i, t))
     for length in (1, 3, 99):
         monkeypatch.setattr(scoring, "SHORTLIST", length)
         scored.clear()
-        found[length] = ranks_to_choose_by(OwnFilter("shortlists"), encoded, IMAGE_OF, "cpu"), sum(scored)
+        found[length] = ranks_to_choose_by(OwnFilter("shortlists"), encoded, split, "cpu"), sum(scored)
     for ranks, expected_ranks in ((found[99][0], whole), (found[1][0], cheap)):
-        assert ranks.i2t.tolist() == expected_ranks.i2t.tolist()
-        assert ranks.t2i.tolist() == expected_ranks.t2i.tolist()
-    assert whole.t2i.tolist() != cheap.t2i.tolist()
+        for side, expected_side in zip(ranks, expected_ranks, strict=True):
+            assert_same(side, expected_side)
+    assert whole.plain.t2i.tolist() != cheap.plain.t2i.tolist()
+    assert whole.plain.t2i.tolist() != whole.duplicate_aware.t2i.tolist()
     assert 0 < found[1][1] < found[3][1] < found[99][1] == 7 * 7

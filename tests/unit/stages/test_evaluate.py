@@ -21,7 +21,7 @@ from rsitr.records.paths import Paths
 from rsitr.records.provenance import sha256_file
 from rsitr.retrieval.rank_files import SCHEMA, SplitRanks, metrics_of, read_ranks, write_ranks
 from rsitr.retrieval.ranks import rank_embeddings
-from rsitr.retrieval.recall import Ranks, RecallReport, ceiling, text_groups
+from rsitr.retrieval.recall import Ranks, RecallReport, ceiling, duplicates_of
 from rsitr.stages import encode as scoring
 from rsitr.stages.evaluate import evaluate
 from rsitr.stages.small import Killed
@@ -43,7 +43,7 @@ TEXTS = torch.tensor([[0.8, 0.6], [0.6, 0.8], [0.0, 1.0], [0.6, 0.8]])
 
 def ranks():
     """Those after re-ranking are made up."""
-    pair = rank_embeddings(IMAGES, TEXTS, SPLIT.image_of, text_group=text_groups(SPLIT.captions))
+    pair = rank_embeddings(IMAGES, TEXTS, SPLIT.image_of, duplicates=duplicates_of(SPLIT.captions, SPLIT.hashes))
     return SplitRanks(*pair, Ranks(np.array([3, 1]), np.array([1, 1, 1, 6])))
 
 
@@ -77,7 +77,7 @@ def test_metrics_by_hand(tmp_path):
     assert (metrics["rr_i2t_r1"], metrics["rr_i2t_r5"], metrics["rr_t2i_r5"]) == (50, 100, 75)
     assert len(metrics) == 3 * 7 + 2
     # One of the two captions "a dot" must miss its image at the first place, whatever the model.
-    assert ceiling(SPLIT.captions, SPLIT.image_of).t2i_r1 == 75
+    assert ceiling(SPLIT.image_of, duplicates_of(SPLIT.captions, SPLIT.hashes)).t2i_r1 == 75
 
 
 def test_ranks_are_read_as_they_were_written(tmp_path):
@@ -135,7 +135,7 @@ def test_the_record_of_a_trained_cell(trained):
     # No two captions of the six test images are alike, so everything can be found. All other metrics are in the ranks.
     assert record.metrics == {f"ceiling_{field.name}": 100 for field in fields(RecallReport)}
     history = (folder / "history.csv").read_text(encoding="utf-8").splitlines()
-    assert history[0] == "epoch,loss,val_mr,learning_rate,contrastive"
+    assert history[0] == "epoch,loss,val_mr,val_dup_mr,learning_rate,contrastive"
     assert len(history) == 2
     first = (folder / "ranks.parquet").read_bytes()
     assert evaluate(trained).metrics == record.metrics

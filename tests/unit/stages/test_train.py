@@ -25,6 +25,7 @@ from rsitr.records.cell import SCORED, TRAINED, Epoch, Record, read_report, trai
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 from rsitr.records.provenance import sha256_file
+from rsitr.retrieval.recall import ProtocolRanks
 from rsitr.stages import setup
 from rsitr.stages import train as training
 from rsitr.stages.course import choice_start, learning_rate_factor
@@ -185,6 +186,17 @@ def checkpoint(spec) -> Path:
     return Paths.checkpoint(spec.cell) / "model.safetensors"
 
 
+def mark(monkeypatch, marks):
+    """Give epochs a duplicate-aware recall; the plain one, which decides nothing, falls where it rises."""
+
+    def ranks(method, encoded, split, device):
+        mark = next(marks)
+        return ProtocolRanks(100 - mark, mark)
+
+    monkeypatch.setattr(training, "ranks_to_choose_by", ranks)
+    monkeypatch.setattr(training, "recall", lambda mark: SimpleNamespace(mr=mark))
+
+
 def test_training_reports_and_keeps_the_weights_of_the_best_epoch(project, make_spec, monkeypatch):
     marks = iter([20.0, 40.0, 30.0])
     seen, states = set(), []
@@ -196,12 +208,12 @@ def test_training_reports_and_keeps_the_weights_of_the_best_epoch(project, make_
         return real(method, split, inputs, device)
 
     monkeypatch.setattr(training, "encode", encode)
-    monkeypatch.setattr(training, "recall", lambda ranks: SimpleNamespace(mr=next(marks)))
+    mark(monkeypatch, marks)
     spec = make_spec()
     report = train(spec)
     assert report.outcome.status == "ok", report.outcome
-    assert report.selection == {"split": "val", "epoch": 2, "mr": 40.0, "epochs": 3, "images": 6}
-    assert [entry.val_mr for entry in report.history] == [20.0, 40.0, 30.0]
+    assert report.selection == {"split": "val", "epoch": 2, "mr": 60.0, "dup_mr": 40.0, "epochs": 3, "images": 6}
+    assert [(entry.val_mr, entry.val_dup_mr) for entry in report.history] == [(80, 20), (60, 40), (70, 30)]
     kept = load_file(checkpoint(spec))
     assert all(torch.equal(value, states[1][name]) for name, value in kept.items())
     assert not all(torch.equal(value, states[2][name]) for name, value in kept.items())
@@ -228,20 +240,22 @@ def test_the_epoch_is_chosen_on_some_images_where_so_configured(project, make_sp
     [(split, images)] = seen
     assert split.image_ids == ["12.png", "14.png", "16.png"]
     assert split.image_of.tolist() == [0, 0, 1, 1, 2, 2]
+    assert split.hashes == [sha256_file(path) for path in split.paths]
     assert len(images) == 3
 
 
 def test_of_equal_epochs_the_last_is_chosen(project, make_spec):
     trainer = build(project, make_spec)
     trainer.history = [
-        Epoch(epoch=n, loss=1, val_mr=mr, learning_rate=1, image_cosine=0) for n, mr in ((1, 5), (2, 7), (3, 7), (4, 6))
+        Epoch(epoch=n, loss=1, val_mr=9 - n, val_dup_mr=mr, learning_rate=1, image_cosine=0)
+        for n, mr in ((1, 5), (2, 7), (3, 7), (4, 6))
     ]
     assert trainer.chosen_epoch() == 3
 
 
 def test_the_last_epoch_is_kept_where_so_configured(project, make_spec, monkeypatch):
     marks = iter([40.0, 20.0, 10.0])
-    monkeypatch.setattr(training, "recall", lambda ranks: SimpleNamespace(mr=next(marks)))
+    mark(monkeypatch, marks)
     spec = make_spec(choose="last")
     trainer_end = Trainer.end_epoch
     states = []
@@ -252,7 +266,7 @@ def test_the_last_epoch_is_kept_where_so_configured(project, make_spec, monkeypa
 
     monkeypatch.setattr(Trainer, "end_epoch", end_epoch)
     report = train(spec)
-    assert report.selection == {"split": "val", "epoch": 3, "mr": 10.0, "epochs": 3, "images": 6}
+    assert report.selection == {"split": "val", "epoch": 3, "mr": 90.0, "dup_mr": 10.0, "epochs": 3, "images": 6}
     kept = load_file(checkpoint(spec))
     assert all(torch.equal(kept[name], value) for name, value in states[-1].items())
     assert not torch.equal(kept["image_head.weight"], states[0]["image_head.weight"])
@@ -273,10 +287,10 @@ def test_a_phase_may_begin_with_the_best_weights_and_choose_anew(project, make_s
         return real(method, split, inputs, device)
 
     monkeypatch.setattr(training, "encode", encode)
-    monkeypatch.setattr(training, "recall", lambda ranks: SimpleNamespace(mr=next(marks)))
+    mark(monkeypatch, marks)
     spec = make_spec(**FROM_BEST)
     report = train(spec)
-    assert report.selection == {"split": "val", "epoch": 4, "mr": 5.0, "epochs": 4, "images": 6}
+    assert report.selection == {"split": "val", "epoch": 4, "mr": 95.0, "dup_mr": 5.0, "epochs": 4, "images": 6}
     words = [state["text.embed.weight"] for state in states]
     assert not torch.equal(words[0], words[1])
     assert torch.equal(words[2], words[0])
@@ -434,7 +448,7 @@ def test_a_run_killed_around_a_phase_from_the_best_weights_ends_with_the_same_ch
 
         left = iter(marks)
         monkeypatch.setattr(Trainer, "train_step", dies)
-        monkeypatch.setattr(training, "recall", lambda ranks: SimpleNamespace(mr=next(left)))
+        mark(monkeypatch, left)
         return train(spec)
 
     marks = [40.0, 20.0, 30.0, 10.0]

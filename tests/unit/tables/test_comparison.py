@@ -115,8 +115,8 @@ value; n/c: the configurations are not comparable. Synthetic data (scenes-a): no
 
 ## Duplicate-aware recall
 
-As above, but a caption identical to one of the image's own counts as its own. Last row: the ceiling that identical \
-captions of different images set for the recalls above.
+As above, but a caption identical to one of the image's own, or to one of an identical picture, counts as its own. \
+Last row: the ceiling that identical captions and pictures set for the recalls above.
 
 ### ucm
 
