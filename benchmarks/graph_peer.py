@@ -60,7 +60,7 @@ def write_experiment(folder: Path, cells: int) -> None:
     for cell in opened.cells("big"):
         spec = spec_of(opened, cell)
         report = TrainReport(identities=trained_identities(spec), data={"synthetic": True}, weights_sha="0" * 64)
-        ranks, history, record = spec.scored_outputs
+        ranks, _, history, record = spec.scored_outputs
         record.parent.mkdir(parents=True)
         record.write_text(as_json(Record.begun(spec, report)), encoding="utf-8")
         history.write_text("epoch,loss,val_mr,learning_rate\n1,1.0,2.0,1e-3\n", encoding="utf-8")

@@ -11,6 +11,7 @@ rule cell:
         model=update("checkpoints/{place}/model.safetensors"),
         report=update("checkpoints/{place}/train.json"),
         ranks=update("results/cells/{place}/ranks.parquet"),
+        top=update("results/cells/{place}/top.parquet"),
         history=update("results/cells/{place}/history.csv"),
         record=update("results/cells/{place}/cell.json"),
     log:

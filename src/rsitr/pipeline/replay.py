@@ -220,8 +220,10 @@ class Replayer:
             evaluate.evaluate(spec)  # a failure takes another way
             aside.rename(weights)
             record = evaluate.evaluate(spec)
-        ranks = pq.read_table(Paths.cell(spec.cell) / "ranks.parquet").to_pydict()
-        return trace + [(f"ranks.{name}", sha256_json(values)) for name, values in ranks.items()]
+        for file in spec.scored_outputs[:2]:
+            table = pq.read_table(file).to_pydict()
+            trace += [(f"{file.stem}.{name}", sha256_json(values)) for name, values in table.items()]
+        return trace
 
     def _two_stage(self, whole: TwoStageSpec) -> Trace:
         from rsitr.stages import two_stage
@@ -250,19 +252,22 @@ def spoil(folder: Path) -> None:
 
 
 def small_tiles(method: Any, encoded: Any, image_of: Any, duplicates: Any) -> Trace:
-    """Ranks and re-ranked ranks in tiles so small that most queries meet several."""
+    """Ranks, re-ranked ranks and first items in tiles so small that most queries meet several."""
     from rsitr.retrieval.ranks import rank_embeddings, rank_scores
     from rsitr.retrieval.rerank import dot_product, rerank
+    from rsitr.retrieval.top import FirstItems
     from rsitr.stages.encode import Scores
 
     scores = Scores(method, encoded, "cpu")
     score = scores.of if scores.texts is None else dot_product(scores.images, scores.texts)
+    top = FirstItems(len(scores.images), len(image_of))
     if scores.texts is None:
-        both = rank_scores(score, image_of, duplicates=duplicates, block=TILE)
+        both = rank_scores(score, image_of, duplicates=duplicates, top=top, block=TILE)
     else:
-        both = rank_embeddings(scores.images, scores.texts, image_of, duplicates=duplicates, block=TILE)
+        both = rank_embeddings(scores.images, scores.texts, image_of, duplicates=duplicates, top=top, block=TILE)
     found = [*both, rerank(score, image_of, block=TILE)]
-    return [("ranks in small tiles", _digest(*(side for ranks in found for side in (ranks.i2t, ranks.t2i))))]
+    ranked = [side for ranks in found for side in (ranks.i2t, ranks.t2i)]
+    return [("ranks in small tiles", _digest(*ranked)), ("first items", _digest(*top.i2t, *top.t2i))]
 
 
 def _json(value: Any) -> str:

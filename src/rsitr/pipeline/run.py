@@ -116,7 +116,8 @@ def finished(spec: ArtefactSpec, present: Present) -> bool:
         return False
     if isinstance(spec, PriorSpec | PretrainingSpec) and not _intact(spec.outputs[0], record.weights_sha):
         return False
-    return all(map(Path.is_file, spec.scored_outputs if isinstance(spec, Spec) else spec.outputs))
+    kept = [path for path in spec.scored_outputs if path != spec.top_file] if isinstance(spec, Spec) else spec.outputs
+    return all(map(Path.is_file, kept))
 
 
 def needs_training(spec: Spec, present: Present) -> bool:
@@ -185,12 +186,15 @@ def _record_kill(spec: ArtefactSpec, outcome: Outcome) -> None:
     match spec:
         case Spec():
             from rsitr.retrieval.rank_files import write_ranks
+            from rsitr.retrieval.top_files import write_top
 
             report = read_report(spec.cell)
             assert report is not None
             record = Record.begun(spec, report).model_copy(update={"versions": library_versions()})
-            write_ranks(spec.scored_outputs[0], None, None)
-            write_history(spec.scored_outputs[1], report.history)
+            ranks_file, top_file, history_file, _ = spec.scored_outputs
+            write_ranks(ranks_file, None, None)
+            write_top(top_file, None, None)
+            write_history(history_file, report.history)
         case PriorSpec():
             record = SceneRecord.begun(spec)
             write_weights(spec.outputs[0], {}, "prior", spec.place)

@@ -110,7 +110,13 @@ class Spec(ArtefactSpec):
     @property
     def scored_outputs(self) -> list[Path]:
         """The files that evaluation writes."""
-        return [Paths.cell(self.cell) / name for name in ("ranks.parquet", "history.csv", "cell.json")]
+        names = ("ranks.parquet", "top.parquet", "history.csv", "cell.json")
+        return [Paths.cell(self.cell) / name for name in names]
+
+    @property
+    def top_file(self) -> Path:
+        """The one of them that a finished cell may lack: git has that of seed 0 alone."""
+        return self.scored_outputs[1]
 
     @property
     def outputs(self) -> list[Path]:

@@ -27,13 +27,13 @@ class Facts(Protocol):
     def _asdict(self) -> dict[str, Any]: ...
 
 
-def write_table(table: pa.Table, facts: Facts | None, path: Path) -> None:
-    """Write a table, with its facts in the header if there are any."""
+def write_table(table: pa.Table, facts: Facts | None, path: Path, **layout: Any) -> None:
+    """Write a table, with its facts in the header if there are any; ``layout`` as in ``pq.write_table``."""
     if facts is not None:
         said = facts._asdict()
         table = table.replace_schema_metadata({FACTS: json.dumps(said).encode(), SEAL: sha256_json(said).encode()})
     with replacing(path) as partial:
-        pq.write_table(table, partial, compression="zstd", write_page_checksum=True)
+        pq.write_table(table, partial, compression="zstd", write_page_checksum=True, **layout)
 
 
 def read_facts(path: Path) -> dict[str, Any]:

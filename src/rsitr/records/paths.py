@@ -18,7 +18,7 @@ class Paths:
 
     @staticmethod
     def cell(cell: CellId) -> Path:
-        """Folder of ``cell.json``, ``ranks.parquet`` and ``history.csv``."""
+        """Folder of ``cell.json``, ``ranks.parquet``, ``top.parquet`` and ``history.csv``."""
         return Path("results/cells", cell.path)
 
     @staticmethod

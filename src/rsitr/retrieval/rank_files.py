@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -26,26 +27,38 @@ class SplitRanks(NamedTuple):
 COLUMNS = {"rank": "", "dup_rank": "dup_", "rr_rank": "rr_"}
 """Column of the file -> prefix of the metrics made of it. ``dup_``: identical captions and pictures count;
 ``rr_``: after re-ranking."""
-SCHEMA = pa.schema(
-    [
-        ("direction", pa.string()),
-        ("image_id", pa.string()),
-        ("caption", pa.int32()),
-        *((name, pa.int32()) for name in COLUMNS),
-    ]
-)
+QUERY = (("direction", pa.string()), ("image_id", pa.string()), ("caption", pa.int32()))
+"""What says which query a row is of."""
+SCHEMA = pa.schema([*QUERY, *((name, pa.int32()) for name in COLUMNS)])
+
+
+def query_columns(split: SplitData) -> dict[str, Sequence[Any]]:
+    """The columns ``QUERY`` of all image queries, and then of all caption queries."""
+    ids = np.asarray(split.image_ids)
+    return {
+        "direction": ["i2t"] * len(ids) + ["t2i"] * len(split.captions),
+        "image_id": [*ids, *ids[split.image_of]],
+        "caption": [-1] * len(ids) + list(range(len(split.captions))),
+    }
+
+
+def queries_of(table: pa.Table) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Of a table of queries: which are caption queries, ``image_of`` [C] and ``image_ids`` [I].
+
+    Raises ``KeyError`` where a column or the row of an image is missing.
+    """
+    texts = np.array(table["direction"].to_pylist()) == "t2i"
+    ids = np.array(table["image_id"].to_pylist(), dtype=object)
+    number = {image_id: place for place, image_id in enumerate(ids[~texts])}
+    return texts, np.array([number[image_id] for image_id in ids[texts]], dtype=np.int64), ids[~texts]
 
 
 def write_ranks(path: Path, split: SplitData | None, ranks: SplitRanks | None) -> None:
     """One row a query: its image, the number of its caption within the split (-1 for an image query), its ranks."""
     table = SCHEMA.empty_table()
     if split is not None and ranks is not None:
-        ids = np.asarray(split.image_ids)
-        columns = {
-            "direction": ["i2t"] * len(ids) + ["t2i"] * len(split.captions),
-            "image_id": [*ids, *ids[split.image_of]],
-            "caption": [-1] * len(ids) + list(range(len(split.captions))),
-            **{name: np.concatenate([each.i2t, each.t2i]) for name, each in zip(COLUMNS, ranks, strict=True)},
+        columns = query_columns(split) | {
+            name: np.concatenate([each.i2t, each.t2i]) for name, each in zip(COLUMNS, ranks, strict=True)
         }
         table = pa.table({name: pa.array(columns[name], SCHEMA.field(name).type) for name in SCHEMA.names})
     write_table(table, None, path)
@@ -66,19 +79,16 @@ def read_ranks(path: Path) -> Queries:
     """Read a file of ranks; raises ``RecordError`` where it is missing or damaged."""
     try:
         table = read_rows(path)
-        texts = np.array(table["direction"].to_pylist()) == "t2i"
-        ids = np.array(table["image_id"].to_pylist(), dtype=object)
+        texts, image_of, ids = queries_of(table)
         found = {
             name: Ranks(*(table[name].to_numpy().astype(np.int64)[rows] for rows in (~texts, texts)))
             for name in COLUMNS
             if name in table.column_names
         }
-        number = {image_id: place for place, image_id in enumerate(ids[~texts])}
-        image_of = np.array([number[image_id] for image_id in ids[texts]], dtype=np.int64)
     except (Damaged, KeyError) as error:
         what = error.what if isinstance(error, Damaged) else f"it has no {error}"
         raise RecordError(f"{path} cannot be read ({what}): restore it from git, or evaluate the cell again") from None
-    return Queries(found, image_of, ids[~texts])
+    return Queries(found, image_of, ids)
 
 
 def metrics_of(ranks: dict[str, Ranks]) -> dict[str, float]:

@@ -33,6 +33,7 @@ from torch import Tensor
 from rsitr.errors import DatasetError
 from rsitr.retrieval.recall import Duplicates, ProtocolRanks, Ranks, check_duplicates, count_images
 from rsitr.retrieval.tiles import BLOCK, HELD_BYTES, Device, Embeddings, Grid, Held, Integers, Score, Tile, rows
+from rsitr.retrieval.top import FirstItems
 
 
 @overload
@@ -42,6 +43,7 @@ def rank_embeddings(
     image_of: Integers,
     *,
     duplicates: None = None,
+    top: FirstItems | None = None,
     block: int = BLOCK,
     device: Device = "cpu",
 ) -> Ranks: ...
@@ -52,6 +54,7 @@ def rank_embeddings(
     image_of: Integers,
     *,
     duplicates: Duplicates,
+    top: FirstItems | None = None,
     block: int = BLOCK,
     device: Device = "cpu",
 ) -> ProtocolRanks: ...
@@ -61,6 +64,7 @@ def rank_embeddings(
     image_of: Integers,
     *,
     duplicates: Duplicates | None = None,
+    top: FirstItems | None = None,
     block: int = BLOCK,
     device: Device = "cpu",
 ) -> Ranks | ProtocolRanks:
@@ -68,7 +72,8 @@ def rank_embeddings(
 
     ``images`` [I, D] and ``texts`` [C, D] may stay on disk or on any device: rows move to ``device`` one tile at a
     time. ``image_of`` [C] is the image of each caption; captions in image order keep the first pass short.
-    ``duplicates`` of the captions and images (``recall.duplicates_of``) request both protocols in one pass.
+    ``duplicates`` of the captions and images (``recall.duplicates_of``) request both protocols in one pass, in which
+    ``top`` gathers the first items of every query, too.
 
     Raises ``DatasetError`` when ``image_of`` or ``duplicates`` does not describe the embeddings, ``TrainingDiverged``
     when a score is not a number, ``ValueError`` when the two sides differ in D.
@@ -89,22 +94,35 @@ def rank_embeddings(
         return rows(images, image_rows, device) @ rows(texts, text_rows, device).T
 
     with _full_float32(torch.device(device).type):
-        return _rank(score, pairs, TwinPair(_twins(images, device), _twins(texts, device)), block, device)
+        return _rank(score, pairs, TwinPair(_twins(images, device), _twins(texts, device)), top, block, device)
 
 
 @overload
 def rank_scores(
-    score: Score, image_of: Integers, *, duplicates: None = None, block: int = BLOCK, device: Device = "cpu"
+    score: Score,
+    image_of: Integers,
+    *,
+    duplicates: None = None,
+    top: FirstItems | None = None,
+    block: int = BLOCK,
+    device: Device = "cpu",
 ) -> Ranks: ...
 @overload
 def rank_scores(
-    score: Score, image_of: Integers, *, duplicates: Duplicates, block: int = BLOCK, device: Device = "cpu"
+    score: Score,
+    image_of: Integers,
+    *,
+    duplicates: Duplicates,
+    top: FirstItems | None = None,
+    block: int = BLOCK,
+    device: Device = "cpu",
 ) -> ProtocolRanks: ...
 def rank_scores(
     score: Score,
     image_of: Integers,
     *,
     duplicates: Duplicates | None = None,
+    top: FirstItems | None = None,
     block: int = BLOCK,
     device: Device = "cpu",
 ) -> Ranks | ProtocolRanks:
@@ -114,7 +132,7 @@ def rank_scores(
     ``HELD_BYTES`` between the passes is requested twice. Scores are compared in their own dtype, on ``device``. The
     other arguments and the errors are those of ``rank_embeddings``.
     """
-    return _rank(score, relevant_pairs(image_of, duplicates), TwinPair(None, None), block, device)
+    return _rank(score, relevant_pairs(image_of, duplicates), TwinPair(None, None), top, block, device)
 
 
 class Pairs(NamedTuple):
@@ -227,7 +245,9 @@ class Protocol:
         return Ranks(i2t=self.i2t.ranks(), t2i=self.t2i.ranks())
 
 
-def _rank(score: Score, pairs: Pairs, twins: TwinPair, block: int, device: Device) -> Ranks | ProtocolRanks:
+def _rank(
+    score: Score, pairs: Pairs, twins: TwinPair, top: FirstItems | None, block: int, device: Device
+) -> Ranks | ProtocolRanks:
     grid = Grid(pairs.n_images, pairs.n_texts, block)
     protocols = [Protocol(image, text, grid, twins, device) for image, text in pairs.protocols]
     held = Held(score, HELD_BYTES)
@@ -244,6 +264,8 @@ def _rank(score: Score, pairs: Pairs, twins: TwinPair, block: int, device: Devic
             scores = held.last(tile)
             for protocol in protocols:
                 protocol.count(tile, scores)
+            if top is not None:
+                top.add(scores, tile)
     return by_protocol([protocol.ranks() for protocol in protocols])
 
 

@@ -20,6 +20,7 @@ from rsitr.progress import Progress
 from rsitr.retrieval.ranks import rank_embeddings, rank_scores
 from rsitr.retrieval.recall import Duplicates, ProtocolRanks, Ranks, duplicates_of, picture_groups
 from rsitr.retrieval.rerank import dot_product, rerank
+from rsitr.retrieval.top import FirstItems
 from rsitr.retrieval.two_stage import two_stage
 from rsitr.stages.resume import read_state, write_state
 
@@ -124,17 +125,20 @@ class Scores:
         return self.matrix[self.picture[images]][:, self.place[captions]]
 
     @overload
-    def rank(self, image_of: np.ndarray, duplicates: None = None) -> Ranks: ...
+    def rank(self, image_of: np.ndarray, duplicates: None = None, top: FirstItems | None = None) -> Ranks: ...
     @overload
-    def rank(self, image_of: np.ndarray, duplicates: Duplicates) -> ProtocolRanks: ...
-    def rank(self, image_of: np.ndarray, duplicates: Duplicates | None = None) -> Ranks | ProtocolRanks:
+    def rank(self, image_of: np.ndarray, duplicates: Duplicates, top: FirstItems | None = None) -> ProtocolRanks: ...
+    def rank(
+        self, image_of: np.ndarray, duplicates: Duplicates | None = None, top: FirstItems | None = None
+    ) -> Ranks | ProtocolRanks:
         """Ranks of all queries, as ``rsitr.retrieval.ranks`` defines them.
 
-        ``duplicates`` also request those that count identical captions and pictures as positives.
+        ``duplicates`` also request those that count identical captions and pictures as positives, and ``top`` gathers
+        the first items of every query.
         """
         if self.texts is None:
-            return rank_scores(self.of, image_of, duplicates=duplicates)
-        return rank_embeddings(self.images, self.texts, image_of, duplicates=duplicates)
+            return rank_scores(self.of, image_of, duplicates=duplicates, top=top)
+        return rank_embeddings(self.images, self.texts, image_of, duplicates=duplicates, top=top)
 
     def rerank(self, image_of: np.ndarray) -> Ranks:
         """Ranks after multivariate re-ranking."""

@@ -21,6 +21,7 @@ SCORE = (
     *SHARED,
     "rsitr.retrieval.rank_files.write_ranks",
     "rsitr.retrieval.recall.ceiling",
+    "rsitr.retrieval.top_files.write_top",
     "rsitr.stages.evaluate.rank_test",
 )
 KEYWORDS = ("rsitr.captions.keywords.extract",)

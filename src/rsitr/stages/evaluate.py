@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,6 +24,8 @@ from rsitr.records.paths import Paths
 from rsitr.records.provenance import forget_peak, library_versions, machine, peak_memory_mib
 from rsitr.retrieval.rank_files import SplitRanks, write_ranks
 from rsitr.retrieval.recall import ceiling, duplicates_of
+from rsitr.retrieval.top import FirstItems
+from rsitr.retrieval.top_files import SplitTop, write_top
 from rsitr.stages.encode import Kept, Scores, encode
 from rsitr.stages.setup import build_method, device_of, image_inputs, load_data
 
@@ -61,8 +64,16 @@ def kept_scores(weights: Path) -> Path:
     return weights.with_name("scores.pt")
 
 
-def rank_test(spec: Spec, device: str, weights: Path, record: Record) -> tuple[SplitData, SplitRanks]:
-    """The test split of a cell and its ranks, by the checkpoint at ``weights``; ``record`` learns how long parts took.
+class Ranked(NamedTuple):
+    """A test split and what a cell retrieves in it."""
+
+    split: SplitData
+    ranks: SplitRanks
+    top: SplitTop
+
+
+def rank_test(spec: Spec, device: str, weights: Path, record: Record) -> Ranked:
+    """The test split of a cell, ranked by the checkpoint at ``weights``; ``record`` learns how long parts took.
 
     Scores of pairs are kept next to the checkpoint until the record is written.
     """
@@ -78,14 +89,16 @@ def rank_test(spec: Spec, device: str, weights: Path, record: Record) -> tuple[S
     begun = time.perf_counter()
     of_data = {"weights": record.weights_sha, "data": data.facts.data_sha, "device": device.partition(":")[0]}
     scores = Scores(method, encoded, device, "score", Kept(kept_scores(weights), record.identities | of_data))
-    plain, duplicate_aware = scores.rank(split.image_of, duplicates_of(split.captions, split.hashes))
+    top = FirstItems(len(split.paths), len(split.captions))
+    plain, duplicate_aware = scores.rank(split.image_of, duplicates_of(split.captions, split.hashes), top)
     seconds["score"] = round(time.perf_counter() - begun, 3)
     seconds["inference"] = round(inference_seconds(method, split.captions[0], device), 5)
-    return split, SplitRanks(plain, duplicate_aware, scores.rerank(split.image_of))
+    ranks = SplitRanks(plain, duplicate_aware, scores.rerank(split.image_of))
+    return Ranked(split, ranks, SplitTop(top.i2t, top.t2i))
 
 
 def evaluate(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> Record:
-    """Evaluate the checkpoint of a cell on test, once, and write ``cell.json``, ``ranks.parquet``, ``history.csv``.
+    """Evaluate the checkpoint of a cell on test, once, and write ``cell.json`` and what is next to it.
 
     ``before_keeping`` is called when everything is computed, and may object.
     """
@@ -96,24 +109,25 @@ def evaluate(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> R
         raise RecordError(f"{cell.path} has not been trained: run `rsitr train {cell.path}` first")
     record = Record.begun(spec, trained)
     record.versions = library_versions()
-    split: SplitData | None = None
-    ranks: SplitRanks | None = None
+    ranked: Ranked | None = None
     if record.outcome.status == "ok":
         forget_peak()
         started = time.perf_counter()
         try:
             device = device_of(spec)
-            split, ranks = rank_test(spec, device, weights, record)
+            ranked = rank_test(spec, device, weights, record)
+            split = ranked.split
             best = asdict(ceiling(split.image_of, duplicates_of(split.captions, split.hashes)))
             record.metrics = {f"ceiling_{name}": value for name, value in best.items()}
             record.machine = machine(device)
         except Exception as error:  # a failed cell is a result: it is recorded and the rest goes on
             record.outcome = Outcome.of(error)
-            ranks = None
+            ranked = None
         record.seconds["evaluate"] = round(time.perf_counter() - started, 2)
         record.peak_memory_mib["evaluate"] = peak_memory_mib()
     before_keeping()
-    write_ranks(folder / "ranks.parquet", split, ranks)
+    write_ranks(folder / "ranks.parquet", ranked and ranked.split, ranked and ranked.ranks)
+    write_top(folder / "top.parquet", ranked and ranked.split, ranked and ranked.top)
     write_history(folder / "history.csv", trained.history)
     write_json(folder / "cell.json", record)
     if record.outcome.status == "ok":

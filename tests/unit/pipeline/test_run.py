@@ -96,6 +96,13 @@ def test_an_evaluation_that_is_not_current_is_repeated(why, spec, processes):
     assert processes.ran == [EVALUATE]
 
 
+def test_a_clone_without_the_first_items_of_a_cell_is_not_incomplete(spec, processes):
+    put_cell(spec)
+    spec.top_file.unlink()
+    assert run(spec) == Result(Outcome(), False)
+    assert processes.ran == []
+
+
 def test_a_record_of_other_weights_than_those_here_is_made_again(spec, processes):
     """As after a clone with records but without checkpoints, and a training of its own."""
     put_cell(spec)

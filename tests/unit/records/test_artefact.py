@@ -84,7 +84,10 @@ def test_each_kind_has_its_files():
     expected = {
         "cells/lab/ucm/vse/0": [
             *("checkpoints/lab/ucm/vse/0/model.safetensors", "checkpoints/lab/ucm/vse/0/train.json"),
-            *(f"results/cells/lab/ucm/vse/0/{name}" for name in ("ranks.parquet", "history.csv", "cell.json")),
+            *(
+                f"results/cells/lab/ucm/vse/0/{name}"
+                for name in ("ranks.parquet", "top.parquet", "history.csv", "cell.json")
+            ),
         ],
         "scenes/lab/mine": [
             "checkpoints/scenes/lab/mine/model.safetensors",

@@ -22,6 +22,7 @@ from rsitr.records.provenance import sha256_file
 from rsitr.retrieval.rank_files import SCHEMA, SplitRanks, metrics_of, read_ranks, write_ranks
 from rsitr.retrieval.ranks import rank_embeddings
 from rsitr.retrieval.recall import Ranks, RecallReport, ceiling, duplicates_of
+from rsitr.retrieval.top_files import read_top
 from rsitr.stages import encode as scoring
 from rsitr.stages.evaluate import evaluate
 from rsitr.stages.small import Killed
@@ -137,9 +138,22 @@ def test_the_record_of_a_trained_cell(trained):
     history = (folder / "history.csv").read_text(encoding="utf-8").splitlines()
     assert history[0] == "epoch,loss,val_mr,val_dup_mr,learning_rate,contrastive"
     assert len(history) == 2
-    first = (folder / "ranks.parquet").read_bytes()
+    first = [path.read_bytes() for path in trained.scored_outputs[:2]]
     assert evaluate(trained).metrics == record.metrics
-    assert (folder / "ranks.parquet").read_bytes() == first
+    assert [path.read_bytes() for path in trained.scored_outputs[:2]] == first
+
+
+def test_the_first_items_are_those_that_the_ranks_count(trained):
+    evaluate(trained)
+    ranks, top = read_ranks(Paths.cell(trained.cell) / "ranks.parquet"), read_top(trained.top_file)
+    assert (top.i2t.items.shape, top.t2i.items.shape) == ((6, 10), (12, 6))
+    assert (top.image_of.tolist(), top.image_ids.tolist()) == (ranks.image_of.tolist(), ranks.image_ids.tolist())
+    # All items are in the lists of captions, and none ties with another.
+    place = 1 + (top.t2i.items == top.image_of[:, None]).argmax(1)
+    assert place.tolist() == ranks.ranks["rank"].t2i.tolist()
+    own = top.image_of[top.i2t.items] == np.arange(6)[:, None]
+    assert (1 + own.argmax(1))[own.any(1)].tolist() == ranks.ranks["rank"].i2t[own.any(1)].tolist()
+    assert (np.diff(top.t2i.scores) <= 0).all()
 
 
 def test_the_record_is_of_the_code_that_trained_and_of_the_code_that_evaluated(trained):
@@ -171,6 +185,7 @@ def test_a_checkpoint_of_another_cell_fails_and_names_it(trained):
     assert "was written for tiny/ucm/vse/7 and does not fit this model" in record.outcome.reason
     assert record.metrics == {}
     assert len(pq.read_table(Paths.cell(trained.cell) / "ranks.parquet")) == 0
+    assert read_top(trained.top_file).i2t.items.size == 0
     state.pop("image_head.weight")
     save_file(state, path)
     assert "belongs to another model: ['image_head.weight']" in evaluate(trained).outcome.reason
@@ -184,7 +199,7 @@ def test_what_was_not_trained_is_recorded_and_not_evaluated(status, project, mak
     record = evaluate(spec)
     assert record.outcome == Outcome(status=status, reason="because")
     assert (record.metrics, record.seconds) == ({}, {"train": 2.0})
-    assert {file.name for file in Paths.cell(spec.cell).iterdir()} == {"cell.json", "ranks.parquet", "history.csv"}
+    assert {file.name for file in Paths.cell(spec.cell).iterdir()} == {path.name for path in spec.scored_outputs}
 
 
 def test_a_method_that_is_not_trained_leaves_an_empty_checkpoint_and_is_evaluated(project, make_spec, tiny_clip):
