@@ -40,6 +40,8 @@ def put_trained(spec: Spec, weights: bytes = b"weights", **report: Any) -> str:
         used={name: sha for name, sha in used.items() if sha},
     )
     write_json(spec.trained_outputs[1], made.model_copy(update=report))
+    for path in spec.trained_outputs[2:]:
+        fill(path)
     return made.weights_sha
 
 

@@ -10,6 +10,8 @@ rule cell:
         # Not removed before the job: an interrupted one continues, and a checkpoint outlives a failed evaluation.
         model=update("checkpoints/{place}/model.safetensors"),
         report=update("checkpoints/{place}/train.json"),
+        bundle=update("checkpoints/{place}/bundle.json"),
+        card=update("checkpoints/{place}/README.md"),
         ranks=update("results/cells/{place}/ranks.parquet"),
         top=update("results/cells/{place}/top.parquet"),
         history=update("results/cells/{place}/history.csv"),
@@ -38,6 +40,8 @@ rule checkpoint:
     output:
         model=update("checkpoints/{place}/model.safetensors"),
         report=update("checkpoints/{place}/train.json"),
+        bundle=update("checkpoints/{place}/bundle.json"),
+        card=update("checkpoints/{place}/README.md"),
     log:
         "results/logs/checkpoints/{place}.log",
     benchmark:

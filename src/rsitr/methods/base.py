@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from torch import Tensor, nn
 
 from rsitr.captions.queries import QueryMode
+from rsitr.captions.words import Vocabulary
 from rsitr.datasets.table import DatasetFacts
 from rsitr.nn.pixels import PixelFormat
 from rsitr.records.cell import Published
@@ -111,7 +112,10 @@ class TrainingConfig(MethodConfig):
 
 
 class Corpus(NamedTuple):
-    """What a method may learn from before training: the training queries, and the classes of their images."""
+    """What a method may learn from before training: the training queries, and the classes of their images.
+
+    A trained method is built again from what it has learned of them (``words``), without any caption.
+    """
 
     captions: list[str]
     """Queries, as ``rsitr.captions.queries`` composes them."""
@@ -125,6 +129,12 @@ class Corpus(NamedTuple):
     """Scene class of each training image, an empty string where the dataset states none."""
     teacher: Method | None = None
     """For a method that ``holds_teacher``: its teacher, as configured and not trained, to be made a part of it."""
+    words: tuple[str, ...] = ()
+    """Of a trained method: its ``learned_words``."""
+
+    def vocabulary(self, min_count: int) -> Vocabulary:
+        """The words that occur ``min_count`` times in the captions, or those that are known already."""
+        return Vocabulary(self.words) if self.words else Vocabulary.of(self.captions, min_count)
 
 
 class Batch(NamedTuple):
@@ -288,17 +298,44 @@ class Method(nn.Module, ABC):
         }
         return those(found)
 
+    @property
+    def learned_words(self) -> tuple[str, ...]:
+        """The vocabulary that it has taken from the training captions, if it has, in the order of its indices."""
+        known = (getattr(part, "vocabulary", None) for part in self.modules())
+        return next((tuple(each.index) for each in known if isinstance(each, Vocabulary)), ())
+
+    @property
+    def fixed_weights(self) -> tuple[str, ...]:
+        """The settings that name pretrained weights which stay as they are, so that a checkpoint leaves them out.
+
+        Those of a text encoder stand for its tokenizer, too, which no checkpoint has.
+        """
+        frozen = getattr(self.config, "freeze_backbone", False)
+        fixed = {"image_weights": frozen, "weights": frozen or not self.trainable, "text_weights": True}
+        return tuple(name for name, stays in fixed.items() if stays and hasattr(self.config, name))
+
+    @property
+    def apart(self) -> dict[str, nn.Module]:
+        """Parts that neither learn nor are in ``state_dict``, and that a checkpoint holds: nobody else has them."""
+        return {}
+
     def learned_state(self) -> dict[str, Tensor]:
         """The tensors a checkpoint holds: what training can change, without pretrained parts that stay fixed."""
         if not self.trainable:
             return {}
-        return {name: value for name, value in self.state_dict().items() if not name.startswith(self.fixed)}
+        own = {name: value for name, value in self.state_dict().items() if not name.startswith(self.fixed)}
+        for part, module in self.apart.items():
+            own |= {f"{part}.{name}": value for name, value in module.state_dict().items()}
+        return own
 
     def load_learned_state(self, state: dict[str, Tensor]) -> None:
         """The reverse of ``learned_state``; raises ``RuntimeError`` unless the names are exactly the same."""
-        self.load_state_dict(self.state_dict() | state)
         if unknown := set(self.learned_state()) ^ set(state):
             raise RuntimeError(f"the checkpoint belongs to another model: {sorted(unknown)[:3]}")
+        own = dict(state)
+        for part, module in self.apart.items():
+            module.load_state_dict({name: own.pop(f"{part}.{name}") for name in module.state_dict()})
+        self.load_state_dict(self.state_dict() | own)
 
 
 def those(found: Mapping[str, object]) -> list[str]:

@@ -9,7 +9,6 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsitr.captions.words import Vocabulary
 from rsitr.methods.base import Batch, Corpus, Method, TrainingConfig, token_images
 from rsitr.methods.triplet import TripletConfig, TripletLoss
 from rsitr.nn.backbones import ImageBackbone
@@ -180,7 +179,7 @@ def build_text_encoder(config: DualEncoderConfig, corpus: Corpus) -> TextEncoder
     if config.text_encoder == "transformer":
         return TransformerEncoder(config.text_weights, config.max_words)
     return GRUEncoder(
-        Vocabulary.of(corpus.captions, config.min_count),
+        corpus.vocabulary(config.min_count),
         bidirectional=config.text_encoder == "bigru",
         word_size=config.word_size,
         width=config.text_width,

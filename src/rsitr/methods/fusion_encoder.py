@@ -74,7 +74,7 @@ class FusionMethod(Method):
     def build(cls, config: Any, corpus: Corpus) -> Self:
         """Raises ``WeightsMismatch`` or ``ParamsError`` where weights or options do not make a BERT with two halves."""
         if config.text_weights == RANDOM:
-            options = (config.text_options, corpus.captions, config.min_count, config.max_words)
+            options = (config.text_options, corpus.captions, config.min_count, config.max_words, corpus.words)
             return cls(config, halves(RandomTransformer(*options), config.text_layers))
         encoder = TransformerEncoder(config.text_weights, config.max_words)
         built = cls(config, halves(encoder, config.text_layers))

@@ -94,7 +94,7 @@ class LWMCR(TwoTowers):
     @classmethod
     def build(cls, config: Any, corpus: Corpus) -> Self:
         """The vocabulary comes from the training captions alone."""
-        built = cls(config, Vocabulary.of(corpus.captions, config.min_count))
+        built = cls(config, corpus.vocabulary(config.min_count))
         built.triplet_loss = TripletLoss(config, corpus)
         return built
 

@@ -141,6 +141,11 @@ class PERSITR(TrainedCLIP):
         """The loss."""
         return [*super().departures, "contrastive loss (PIR, Eq. 15) instead of HMMC, with inputs encoded once"]
 
+    @property
+    def fixed_weights(self) -> tuple[str, ...]:
+        """CLIP's."""
+        return ("weights",)
+
     def learned_state(self) -> dict[str, Tensor]:
         """Adapters and temperature; CLIP's weights are stored only where they came from."""
         return {name: value for name, value in self.state_dict().items() if name.startswith(LEARNS)}

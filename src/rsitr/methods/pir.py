@@ -14,17 +14,17 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsitr.errors import Unsupported
 from rsitr.methods.base import Batch, Corpus, Optimizer, method, those, token_images
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig, backbone_arguments, chosen_weights
-from rsitr.methods.pir_blocks import Instructed, InstructedBackbone, SpatialPAE, TemporalPAE
+from rsitr.methods.pir_blocks import Instructed, InstructedBackbone, SpatialPAE, TemporalPAE, classes_of
 from rsitr.methods.vse import CLIP_MEAN, CLIP_STD, SWIN, from_pir_code
-from rsitr.nn.affiliation import affiliation_loss, class_numbers, prefix
+from rsitr.nn.affiliation import affiliation_loss
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.belief import belief_matrix, select, weigh
 from rsitr.nn.losses import Temperature, TemperatureForm, contrastive_loss
 from rsitr.nn.text import TextEncoder
 from rsitr.nn.token_sequence import image_sequence, text_sequence
+from rsitr.params.ids import SCENES
 from rsitr.records.cell import Published
 
 
@@ -109,7 +109,7 @@ class PIR(DualEncoder):
     def build(cls, config: Any, corpus: Corpus) -> Self:
         """Raises ``Unsupported`` where the affiliation loss finds no classes."""
         built = super().build(config, corpus)
-        if config.affiliation:
+        if config.affiliation and corpus.captions:
             built.register_buffer("classes", classes_of(config, corpus), persistent=False)
         return built
 
@@ -137,6 +137,19 @@ class PIR(DualEncoder):
         }
         chosen = chosen_weights(config, "instruction") if spatial else []
         return [*super().departures, *those(found), *chosen, *from_pir_code(config)]
+
+    @property
+    def fixed_weights(self) -> tuple[str, ...]:
+        """Those of the instruction encoder, too, unless nobody else has them."""
+        instructed = self.config.spatial and not self.apart
+        return (*super().fixed_weights, *(("instruction_weights",) if instructed else ()))
+
+    @property
+    def apart(self) -> dict[str, nn.Module]:
+        """An instruction encoder that was trained or drawn here."""
+        weights, backbone = self.config.instruction_weights, self.backbone
+        own = weights == "none" or weights.startswith(f"{SCENES}://")
+        return {"instruction": backbone.instructor} if own and isinstance(backbone, InstructedBackbone) else {}
 
     @abstractmethod
     def believe(self, tokens: Tensor, belief: Tensor) -> Tensor:
@@ -179,15 +192,6 @@ class PIR(DualEncoder):
             return self.total(contrastive=contrastive)
         affiliated = affiliation_loss(images, texts, self.classes[batch.image_ids], self.centre_temperature())
         return self.total(contrastive=contrastive, affiliation=self.config.affiliation * affiliated)
-
-
-def classes_of(config: PIRConfig, corpus: Corpus) -> Tensor:
-    """int64 [images]: the number of each training image's class; raises ``Unsupported`` where no image has one."""
-    if config.labels == "prefix":
-        return class_numbers(tuple(map(prefix, corpus.image_names)))
-    if not any(corpus.classes):
-        raise Unsupported("the dataset states no scene classes: set labels to prefix, or affiliation to 0")
-    return class_numbers(corpus.classes)
 
 
 WITHOUT: dict[str, Any] = {"spatial": False, "temporal": False, "affiliation": 0.0}

@@ -8,6 +8,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsitr.errors import Unsupported
+from rsitr.methods.base import Corpus
+from rsitr.nn.affiliation import class_numbers, prefix
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.features import state_sha
 from rsitr.nn.pixels import PixelFormat
@@ -41,9 +44,14 @@ class InstructedBackbone(ImageBackbone):
         self._instructor = (encoder.eval().requires_grad_(False),)
         self.instruction_width = int(encoder.model.head_hidden_size)
 
+    @property
+    def instructor(self) -> ImageBackbone:
+        """The second model."""
+        return self._instructor[0]
+
     def extra_repr(self) -> str:
         """The token cache tells instructions apart by this."""
-        encoder = self._instructor[0]
+        encoder = self.instructor
         return f"instruction={sha256_json([str(encoder), state_sha(encoder), encoder.pixels])[:32]}"
 
     def forward(self, pixels: Tensor) -> Tensor:
@@ -53,7 +61,7 @@ class InstructedBackbone(ImageBackbone):
     @torch.no_grad()
     def instruct(self, pixels: Tensor) -> Tensor:
         """Pooled features [B, G] of the instruction encoder."""
-        encoder = self._instructor[0].to(pixels.device)
+        encoder = self.instructor.to(pixels.device)
         pixels = rescale(pixels, self.pixels, encoder.pixels)
         return encoder.model(pixels.contiguous(memory_format=torch.channels_last))
 
@@ -73,6 +81,15 @@ def rescale(pixels: Tensor, before: PixelFormat, after: PixelFormat) -> Tensor:
         (pixels.new_tensor(values)[:, None, None] for values in (facts.mean, facts.std)) for facts in (before, after)
     )
     return (pixels * std + mean - other_mean) / other_std
+
+
+def classes_of(config: Any, corpus: Corpus) -> Tensor:
+    """int64 [images]: the number of each training image's class; raises ``Unsupported`` where no image has one."""
+    if config.labels == "prefix":
+        return class_numbers(tuple(map(prefix, corpus.image_names)))
+    if not any(corpus.classes):
+        raise Unsupported("the dataset states no scene classes: set labels to prefix, or affiliation to 0")
+    return class_numbers(corpus.classes)
 
 
 class AttentionBlock(nn.Module):

@@ -140,7 +140,7 @@ class PIRCLIP(TrainedCLIP):
     def build(cls, config: Any, corpus: Corpus) -> Self:
         """With the weights of stage 1; raises ``Unsupported`` where the affiliation loss finds no classes."""
         built = super().build(config, corpus)
-        if config.affiliation:
+        if config.affiliation and corpus.captions:
             if not any(corpus.classes):
                 raise Unsupported("the dataset states no scene classes: set affiliation to 0")
             built.register_buffer("classes", class_numbers(corpus.classes), persistent=False)

@@ -168,7 +168,7 @@ class RetrievalFilter(Method):
         if teacher is None:
             raise ParamsError(f"{cls.name} looks at the features of its teacher: set teacher to a method of the matrix")
         with torch.no_grad():
-            encoded = teacher.eval().encode_texts(teacher.tokenize(corpus.captions[:1]))
+            encoded = teacher.eval().encode_texts(teacher.tokenize(["any"]))
         return cls(config, teacher, encoded.shape[-1])
 
     @property
@@ -192,6 +192,16 @@ class RetrievalFilter(Method):
     def fixed(self) -> tuple[str, ...]:
         """All of the teacher."""
         return ("teacher.",)
+
+    @property
+    def fixed_weights(self) -> tuple[str, ...]:
+        """Those of its teacher."""
+        return self.teacher.fixed_weights
+
+    @property
+    def apart(self) -> dict[str, nn.Module]:
+        """Those of its teacher."""
+        return {f"teacher.{name}": part for name, part in self.teacher.apart.items()}
 
     def adopt(self, teacher: Method) -> None:
         """The weights of its encoders."""

@@ -102,7 +102,7 @@ class SWAN(TwoTowers):
     @classmethod
     def build(cls, config: Any, corpus: Corpus) -> Self:
         """The vocabulary comes from the training captions alone."""
-        built = cls(config, Vocabulary.of(corpus.captions, config.min_count))
+        built = cls(config, corpus.vocabulary(config.min_count))
         if config.word_vectors:
             load_word_vectors(built.text.embed, built.text.vocabulary, config.word_vectors)
         built.triplet_loss = TripletLoss(config, corpus)

@@ -6,10 +6,12 @@ MTGFE (X. Zhang et al., 2023, sections 3.1.2 and 3.2) splits BERT-base into 6 + 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from torch import nn
 
+from rsitr.captions.words import Vocabulary
 from rsitr.errors import ParamsError, WeightsMismatch
 from rsitr.nn.text import TextEncoder, TransformerEncoder
 
@@ -52,11 +54,15 @@ class RandomTransformer(TransformerEncoder):
     options that do not make a BERT.
     """
 
-    def __init__(self, options: dict[str, Any], captions: list[str], min_count: int, max_words: int):
+    def __init__(
+        self, options: dict[str, Any], captions: list[str], min_count: int, max_words: int, words: Sequence[str] = ()
+    ):
+        """``words`` are the vocabulary where it is known, whatever the captions."""
         TextEncoder.__init__(self)
         from transformers import BertConfig, BertModel, BertTokenizer
 
-        known = [*SPECIAL, *_words(BertTokenizer(vocab=_numbered(SPECIAL)), captions, min_count)]
+        words = words or _words(BertTokenizer(vocab=_numbered(SPECIAL)), captions, min_count)
+        self.vocabulary, known = Vocabulary(words), [*SPECIAL, *words]
         self.tokenizer = BertTokenizer(vocab=_numbered(known))
         try:
             self.model = BertModel(BertConfig(vocab_size=len(known), **options), add_pooling_layer=False)

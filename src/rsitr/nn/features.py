@@ -43,6 +43,11 @@ def cached_tokens(
     return np.load(path, mmap_mode="r")
 
 
+def frozen_tokens(backbone: nn.Module, pixels: Tensor) -> Tensor:
+    """Tokens float16 [B, N, C] of pixels [B, 3, H, W], as the cache keeps them."""
+    return torch.cat([backbone(part).to(torch.float16) for part in pixels.split(BATCH)])
+
+
 @torch.inference_mode()
 def _compute(backbone: nn.Module, pixels: PixelFormat, paths: list[Path], path: Path, device: str) -> None:
     backbone = backbone.to(device).eval()
@@ -54,7 +59,7 @@ def _compute(backbone: nn.Module, pixels: PixelFormat, paths: list[Path], path: 
     # A name of its own: another machine sharing the folder may hold a lock that this one cannot see.
     with replacing(path) as partial, Progress("features", len(loader)) as progress:
         for number, batch in enumerate(loader):
-            tokens = backbone(batch.to(device)).to(torch.float16).cpu().numpy()
+            tokens = frozen_tokens(backbone, batch.to(device)).cpu().numpy()
             if store is None:
                 shape = (len(paths), *tokens.shape[1:])
                 store = np.lib.format.open_memmap(partial, mode="w+", dtype=np.float16, shape=shape)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import torch
+from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
@@ -47,6 +48,11 @@ class PixelDataset(Dataset[Tensor]):
 def preprocess(images: Tensor, pixels: PixelFormat) -> Tensor:
     """Pixels [B, 3, size, size] of uint8 images [B, 3, H, W] of one size, as ``PixelDataset`` makes them of files."""
     return _transform(pixels, "none")(images)
+
+
+def as_pixels(image: Image.Image, pixels: PixelFormat) -> Tensor:
+    """Pixels [3, size, size] of a picture, as ``PixelDataset`` makes them of a file."""
+    return _transform(pixels, "none")(image)
 
 
 def _transform(pixels: PixelFormat, augment: str):  # type: ignore[no-untyped-def]

@@ -197,6 +197,11 @@ class FrozenText(TextEncoder):
         """The encoder itself."""
         return self._encoder[0]
 
+    @property
+    def vocabulary(self) -> Vocabulary | None:
+        """That of an encoder whose words come from the training captions."""
+        return getattr(self.encoder, "vocabulary", None)
+
     def tokenize(self, captions: list[str]) -> Tensor:
         """Word-piece indices [B, L]."""
         return self.encoder.tokenize(captions)

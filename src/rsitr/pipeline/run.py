@@ -16,6 +16,7 @@ from rsitr.pipeline.freshness import Present, read
 from rsitr.pipeline.process import run_process
 from rsitr.pipeline.specs import check_cell, spec_of
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec, Outcome
+from rsitr.records.bundle import begun, write_bundle
 from rsitr.records.cell import Record, Spec, TrainReport, read_report, trained_identities, write_history
 from rsitr.records.files import as_json, set_aside, write_csv, write_json, write_text
 from rsitr.records.pretraining import PretrainingRecord, PretrainingSpec
@@ -97,7 +98,9 @@ def _run_cell(spec: Spec, stages: Sequence[str]) -> Result:
     killed = run_process(spec, write_spec(spec), needed)
     if killed and train and Present().other_checkpoint(spec):
         write_weights(spec.trained_outputs[0], {}, "cell", spec.place)
-        write_json(spec.trained_outputs[1], TrainReport(outcome=killed, identities=trained_identities(spec)))
+        report = TrainReport(outcome=killed, identities=trained_identities(spec))
+        write_json(spec.trained_outputs[1], report)
+        write_bundle(spec.trained_outputs[0].parent, begun(spec, report))
     if killed and evaluate:
         _record_kill(spec, killed)
     return Result(_outcome(spec, stages), True)

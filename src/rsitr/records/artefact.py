@@ -60,6 +60,17 @@ class Pretrained(BaseModel):
     files: dict[str, str]
     """Name of each file that was read -> its SHA-256."""
 
+    @model_validator(mode="after")
+    def _stays_in_its_place(self) -> Self:
+        """A name is no path, and no address leaves the place that it names."""
+        _, separator, rest = self.location.rpartition("://")
+        plain = self.files.keys() if separator else [self.location, *self.files]
+        if wrong := [name for name in plain if Path(name).name != name]:
+            raise ValueError(f"{wrong[0]!r} is not the name of a file")
+        if separator and ".." in rest.split("/"):
+            raise ValueError(f"{self.location!r} leaves the place that it names")
+        return self
+
 
 class ArtefactSpec(BaseModel):
     """What an artefact is expected to be under the present parameters and code."""

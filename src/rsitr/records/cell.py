@@ -17,6 +17,8 @@ from rsitr.records.prior import PriorSpec
 
 TRAINED, SCORED = "trained", "scored"
 """The parts of a cell's code: what an edit of evaluation touches asks for no training."""
+TRAINED_FILES = ("model.safetensors", "train.json", "bundle.json", "README.md")
+"""Of a checkpoint: weights, how training ended, and what a user of the model needs (``rsitr.records.bundle``)."""
 UNCLAIMED = "the method names no published row for this configuration"
 
 
@@ -105,7 +107,7 @@ class Spec(ArtefactSpec):
     @property
     def trained_outputs(self) -> list[Path]:
         """The files that training writes."""
-        return [Paths.checkpoint(self.cell) / name for name in ("model.safetensors", "train.json")]
+        return [Paths.checkpoint(self.cell) / name for name in TRAINED_FILES]
 
     @property
     def scored_outputs(self) -> list[Path]:

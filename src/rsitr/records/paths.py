@@ -12,8 +12,8 @@ class Paths:
 
     @staticmethod
     def checkpoint(cell: CellId) -> Path:
-        """Folder of ``model.safetensors``, ``train.json`` and, while it runs, what a killed training or evaluation
-        continues from: ``resume.pt`` and ``scores.pt``."""
+        """Folder of ``model.safetensors``, ``train.json``, ``bundle.json``, ``README.md`` and, while it runs, what a
+        killed training or evaluation continues from: ``resume.pt`` and ``scores.pt``."""
         return Path("checkpoints", cell.path)
 
     @staticmethod

@@ -27,6 +27,7 @@ from rsitr.nn.pretrained import noted
 from rsitr.nn.seeds import derive
 from rsitr.progress import Progress
 from rsitr.records.artefact import Outcome
+from rsitr.records.bundle import begun, write_bundle
 from rsitr.records.cell import Epoch, Spec, TrainReport, trained_identities
 from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
@@ -34,6 +35,7 @@ from rsitr.records.provenance import forget_peak, machine, peak_memory_mib
 from rsitr.records.weights import write_weights
 from rsitr.retrieval.recall import recall
 from rsitr.stages import alarms
+from rsitr.stages.bundle import describe
 from rsitr.stages.course import choice_start, learning_rate_factor, phase_at
 from rsitr.stages.decay import by_decay
 from rsitr.stages.encode import encode, ranks_to_choose_by
@@ -262,13 +264,14 @@ class Trainer:
 
 
 def train(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> TrainReport:
-    """Train a cell and write ``model.safetensors`` and ``train.json``; what goes wrong becomes part of the report.
+    """Train a cell and write its checkpoint (``TRAINED_FILES``); what goes wrong becomes part of the report.
 
     ``before_keeping`` is called when everything is computed, and may object.
     """
     folder = Paths.checkpoint(spec.cell)
     report = TrainReport(identities=trained_identities(spec), machine=machine())
     weights: dict[str, Tensor] = {}
+    method: Method | None = None
     forget_peak()
     try:
         data = load_data(spec)
@@ -291,6 +294,8 @@ def train(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> Trai
     weights_sha = write_weights(folder / "model.safetensors", weights, "cell", spec.place)
     report.weights_sha = weights_sha if report.outcome.status == "ok" else ""
     write_json(folder / "train.json", report)
+    trained = method if report.outcome.status == "ok" else None
+    write_bundle(folder, describe(trained, spec, report) if trained else begun(spec, report))
     if report.outcome.status == "ok":
         (folder / "resume.pt").unlink(missing_ok=True)
     return report

@@ -84,6 +84,7 @@ def test_each_kind_has_its_files():
     expected = {
         "cells/lab/ucm/vse/0": [
             *("checkpoints/lab/ucm/vse/0/model.safetensors", "checkpoints/lab/ucm/vse/0/train.json"),
+            *("checkpoints/lab/ucm/vse/0/bundle.json", "checkpoints/lab/ucm/vse/0/README.md"),
             *(
                 f"results/cells/lab/ucm/vse/0/{name}"
                 for name in ("ranks.parquet", "top.parquet", "history.csv", "cell.json")
