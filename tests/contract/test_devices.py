@@ -155,7 +155,8 @@ def compute(method: Method, tokens: Tensor, mode: type[FakeTensorMode] = FakeTen
         move(method)
         places = torch.empty(count, dtype=torch.int64, device="cuda")
         images = torch.empty(count, 3, size, size, device="cuda")
-        batch = Batch(images, fake(tokens), places, places, 0, torch.empty(count, count, device="cuda"))
+        positives, teacher = (torch.empty(count, count, dtype=kind, device="cuda") for kind in (torch.bool, None))
+        batch = Batch(images, fake(tokens), places, places, positives, 0, teacher)
         if method.trainable:
             with torch.autocast("cuda", torch.bfloat16):
                 loss = method.train().loss(batch)

@@ -18,7 +18,7 @@ from rsitr.datasets import registry as datasets
 from rsitr.datasets.table import DatasetFacts
 from rsitr.errors import ParamsError
 from rsitr.methods import entry, get_method, registry
-from rsitr.methods.base import Batch, Corpus, Method, MethodConfig, TrainingConfig
+from rsitr.methods.base import Corpus, Method, MethodConfig, TrainingConfig
 from rsitr.methods.configure import changed_settings, configure, departures, published_row
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.seeds import seeded
@@ -26,6 +26,7 @@ from rsitr.params import REPLACED_BY_PHASES
 from rsitr.params.ids import JOINT, NAME
 from rsitr.records.cell import Published
 from rsitr.tables.published import load, lookup
+from tests.helpers.batches import batch as make_batch
 
 NAMES = list(registry())
 CONFIGURATIONS = [(name, variant) for name in NAMES for variant in ("", *get_method(name).variants)]
@@ -248,7 +249,7 @@ class TestTraining:
         size = method.pixels.size
         images, captions = torch.rand(4, 3, size, size), torch.arange(4)
         image_ids, teacher = torch.from_numpy(CORPUS.image_of), torch.rand(4, 4)
-        batch = Batch(images, method.tokenize(CAPTIONS), image_ids, captions, epoch=0, teacher=teacher)
+        batch = make_batch(images, method.tokenize(CAPTIONS), image_ids, captions, teacher=teacher)
         method.zero_grad()
         loss = method.loss(batch)
         assert loss.shape == ()

@@ -92,6 +92,9 @@ class TrainingConfig(MethodConfig):
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "crop-flip"
     """``crop-flip``: random resized crop (.5 to 1) and horizontal flip; ``randaugment`` adds RandAugment(2, 7);
     ``rotate-crop``: a rotation by 0 to 90 degrees and a crop of 92 % of the side (AMFMN, section V-B)."""
+    positives: Literal["image", "caption"] = "image"
+    """Which pairs of a batch are never negatives of each other, and match in contrastive targets: captions of the same
+    image (``image``), or also pairs whose captions are identical or whose images are the same file (``caption``)."""
     freeze_backbone: bool = False
     """Keep the image backbone fixed and compute its tokens once; excludes augmentation."""
     selection: Literal["val", "test"] = "val"
@@ -148,6 +151,8 @@ class Batch(NamedTuple):
     """[B]: place of each image in the training set; equal for samples of the same image."""
     captions: Tensor
     """[B]: place of each caption in the training set."""
+    positives: Tensor
+    """bool [B, B], symmetric: which samples are never negatives of each other (``TrainingConfig.positives``)."""
     epoch: int
     """0-based, for losses that change during training."""
     teacher: Tensor | None = None

@@ -178,4 +178,4 @@ class CAMPBCE(CAMP):
 
     def loss(self, batch: Batch) -> Tensor:
         """L_BCE-h of section 3.4."""
-        return matching_loss(self.matches(batch), batch.image_ids, self.config.negatives)
+        return matching_loss(self.matches(batch), batch.positives, self.config.negatives)

@@ -231,13 +231,13 @@ class TrainedCLIP(CLIPEncoder):
     def loss(self, batch: Batch) -> Tensor:
         """Eq. 15 of PIR."""
         images, texts = self.encode_images(batch.images), self.encode_texts(batch.tokens)
-        return self.total(contrastive=self.contrast(images, texts, batch.image_ids))
+        return self.total(contrastive=self.contrast(images, texts, batch.positives))
 
-    def contrast(self, images: Tensor, texts: Tensor, image_ids: Tensor) -> Tensor:
+    def contrast(self, images: Tensor, texts: Tensor, positives: Tensor) -> Tensor:
         """Eq. 15 of embeddings [B, D], with a temperature no lower than its minimum."""
         with torch.no_grad():
             self.log_temperature.clamp_(min=math.log(LEAST_TEMPERATURE))
-        return contrastive_loss((images @ texts.t()).float(), image_ids, self.log_temperature.exp())
+        return contrastive_loss((images @ texts.t()).float(), positives, self.log_temperature.exp())
 
 
 @method("clip-ft")

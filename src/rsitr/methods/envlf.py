@@ -100,5 +100,5 @@ class EnVLF(FusionMethod):
         memory, pairs = self.fusion.memory(images), self.draw(batch, scores / temperature)
         matching = self.matching.loss(self.fuse(texts, batch.tokens, memory, pairs), pairs.match)
         words = self.word_loss(batch.tokens, memory)
-        contrastive = contrastive_loss(scores, batch.image_ids, temperature)
+        contrastive = contrastive_loss(scores, batch.positives, temperature)
         return self.total(contrastive=contrastive, matching=matching, words=words)

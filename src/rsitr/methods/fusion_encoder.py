@@ -37,8 +37,6 @@ class FusionConfig(ImageTowerConfig):
     """Words rarer than this in the training captions are unknown to a BERT with random weights."""
     text_layers: int | None = Field(None, ge=1)
     """Layers that read only the caption; None for half of them. The others are the fusion encoder."""
-    spare_identical: bool = False
-    """Do not draw an image as a negative of a caption that is also said of it; the paper draws any other image."""
     freeze_text: bool = False
     """Keep the layers that read only the caption fixed, and the word vectors with them."""
     max_words: int = Field(64, ge=1)
@@ -123,7 +121,7 @@ class FusionMethod(Method):
 
     def draw(self, batch: Batch, scores: Tensor | None = None) -> Pairs:
         """The pairs of a batch that matching learns from, as ``draw_pairs``."""
-        return draw_pairs(batch.image_ids, scores, batch.tokens if self.config.spare_identical else None)
+        return draw_pairs(batch.positives, scores)
 
     def fuse(self, texts: Tensor, tokens: Tensor, memory: list[Memory], pairs: Pairs) -> Tensor:
         """u_cls [P, D] of pairs of a batch; ``texts`` [B, L, D] are the states of ``tokens`` [B, L]."""

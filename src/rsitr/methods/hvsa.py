@@ -11,7 +11,6 @@ from torch.nn import functional as F
 
 from rsitr.methods.base import Batch, method, token_images
 from rsitr.methods.dual_encoder import SAME_IMAGE, DualEncoder, DualEncoderConfig
-from rsitr.nn.losses import same_image
 from rsitr.nn.text import TextEncoder
 from rsitr.records.cell import Published
 
@@ -55,7 +54,7 @@ EVERY = 5
 """Uniformity is that of every fifth image of a batch."""
 
 
-def alignment_loss(scores: Tensor, image_ids: Tensor, margin: float, difficulty: float) -> Tensor:
+def alignment_loss(scores: Tensor, positives: Tensor, margin: float, difficulty: float) -> Tensor:
     """Adaptive alignment: hinge losses c of all negatives in both directions, each times exp(-``difficulty`` c).
 
     ``scores`` [B, B]: image i against caption j. The sum is divided by B^2. A pair far on the wrong side of the margin
@@ -63,7 +62,7 @@ def alignment_loss(scores: Tensor, image_ids: Tensor, margin: float, difficulty:
     """
     positive = scores.diagonal()
     hinges = [margin + scores - positive[:, None], margin + scores - positive[None, :]]
-    costs = torch.stack(hinges).clamp(min=0).masked_fill(same_image(image_ids), 0)
+    costs = torch.stack(hinges).clamp(min=0).masked_fill(positives, 0)
     return (costs * (-difficulty * costs).exp()).sum() / scores.numel()
 
 
@@ -170,5 +169,5 @@ class HVSA(DualEncoder):
         """Adaptive alignment and uniformity, weighted."""
         images = self.encode_images(batch.images)
         scores = (images @ self.encode_texts(batch.tokens).t()).float()
-        aligned = alignment_loss(scores, batch.image_ids, self.config.margin, self.config.difficulty)
+        aligned = alignment_loss(scores, batch.positives, self.config.margin, self.config.difficulty)
         return self.loss_weights(torch.stack([aligned, uniformity_loss(images, self.config.uniformity)]))

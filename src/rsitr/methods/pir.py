@@ -187,7 +187,7 @@ class PIR(DualEncoder):
     def loss(self, batch: Batch) -> Tensor:
         """Eq. 17: Eq. 15 and the weighted affiliation loss."""
         images, texts = self.encode_images(batch.images), self.encode_texts(batch.tokens)
-        contrastive = contrastive_loss((images @ texts.t()).float(), batch.image_ids, self.temperature())
+        contrastive = contrastive_loss((images @ texts.t()).float(), batch.positives, self.temperature())
         if not self.config.affiliation:
             return self.total(contrastive=contrastive)
         affiliated = affiliation_loss(images, texts, self.classes[batch.image_ids], self.centre_temperature())

@@ -149,7 +149,7 @@ class PIRCLIP(TrainedCLIP):
     def loss(self, batch: Batch) -> Tensor:
         """Eq. 17: Eq. 15 and the weighted affiliation loss."""
         images, texts = self.encode_images(batch.images), self.encode_texts(batch.tokens)
-        contrastive = self.contrast(images, texts, batch.image_ids)
+        contrastive = self.contrast(images, texts, batch.positives)
         if not self.config.affiliation:
             return self.total(contrastive=contrastive)
         classes, temperature = self.classes[batch.image_ids], self.log_centre_temperature.exp()

@@ -18,7 +18,7 @@ from rsitr.errors import ParamsError
 from rsitr.methods.base import Batch, Corpus, Method, Optimizer, TrainingConfig, method, those
 from rsitr.methods.distillation import DistillationConfig
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
-from rsitr.nn.losses import contrastive_loss, distillation_loss, same_image, temperature_parameter
+from rsitr.nn.losses import contrastive_loss, distillation_loss, temperature_parameter
 from rsitr.nn.text import TextEncoder, mean_state
 
 
@@ -55,9 +55,9 @@ def filter_tasks(scores: Tensor, batch: Batch, config: FilterConfig, shift: Tens
     scores = scores.float()
     pairs = config.compare == "pairs"
     if pairs:
-        truth = pair_entropy(scores + shift, batch.image_ids)
+        truth = pair_entropy(scores + shift, batch.positives)
     else:
-        truth = contrastive_loss(scores, batch.image_ids, scores.new_ones(()))
+        truth = contrastive_loss(scores, batch.positives, scores.new_ones(()))
     if not config.teacher:
         return {"truth": truth}
     assert batch.teacher is not None
@@ -78,9 +78,9 @@ def pair_divergence(scores: Tensor, teacher: Tensor) -> Tensor:
     return (cross - entropy).mean()
 
 
-def pair_entropy(scores: Tensor, image_ids: Tensor) -> Tensor:
+def pair_entropy(scores: Tensor, positives: Tensor) -> Tensor:
     """Eq. 10: cross-entropy with the truth, a mean over all pairs; ``scores`` [B, B] are log-odds of a match."""
-    return F.binary_cross_entropy_with_logits(scores, same_image(image_ids).to(scores.dtype))
+    return F.binary_cross_entropy_with_logits(scores, positives.to(scores.dtype))
 
 
 class PairMLP(nn.Module):

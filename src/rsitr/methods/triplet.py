@@ -46,7 +46,7 @@ class TripletLoss:
         negatives = "all" if batch.epoch < self.config.all_negatives_epochs else self.config.negatives
         dynamic = self.config.margin_type == "dynamic"
         margins = self.margins(batch).to(scores.device) if dynamic else self.config.margin
-        return triplet_loss(scores.float(), batch.image_ids, margins, negatives)
+        return triplet_loss(scores.float(), batch.positives, margins, negatives)
 
     def margins(self, batch: Batch) -> Tensor:
         """AMFMN, Eq. 29: float32 [B, B], the margin of image i and caption j by S(caption j, captions of image i)."""

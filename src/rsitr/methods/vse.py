@@ -214,4 +214,4 @@ class VSE(DualEncoder):
         scores = self.batch_scores(batch).float()
         if self.config.objective == "triplet":
             return self.triplet_loss(scores, batch)
-        return self.total(contrastive=contrastive_loss(scores, batch.image_ids, self.temperature()))
+        return self.total(contrastive=contrastive_loss(scores, batch.positives, self.temperature()))

@@ -13,8 +13,6 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsitr.nn.losses import same_image
-
 SHARE = 0.15
 """Of the tokens are masked."""
 
@@ -91,18 +89,15 @@ class Pairs(NamedTuple):
     """int64, 1 or 0"""
 
 
-def draw_pairs(image_ids: Tensor, scores: Tensor | None = None, tokens: Tensor | None = None) -> Pairs:
+def draw_pairs(positives: Tensor, scores: Tensor | None = None) -> Pairs:
     """The B matching pairs, then each image with a caption and each caption with an image drawn among its negatives.
 
-    Captions of one image are not negatives of each other, nor is a copy of the image; a sample without a negative, as
-    in a batch of a single image, gives only its matching pair. ``scores`` [B, B] are logits, image i against caption j;
-    negatives are drawn in proportion to their exponentials. Without ``scores`` all are equally likely. With ``tokens``
-    [B, L], captions of the same tokens are not negatives of each other's images either.
+    ``positives``, a symmetric bool [B, B], says which are not; a sample without a negative, as in a batch of a single
+    image, gives only its matching pair. ``scores`` [B, B] are logits, image i against caption j; negatives are drawn in
+    proportion to their exponentials. Without ``scores`` all are equally likely.
     """
-    possible = ~same_image(image_ids)
-    if tokens is not None:
-        possible &= (tokens[:, None] != tokens[None]).any(2)
-    everyone = torch.arange(len(image_ids), device=image_ids.device)
+    possible = ~positives
+    everyone = torch.arange(len(positives), device=positives.device)
     having = everyone[possible.any(1)]
     if not len(having):
         return Pairs(everyone, everyone, torch.ones_like(everyone))

@@ -1,4 +1,7 @@
-"""Ranking and contrastive losses over a batch. Captions of one image are positives of each other, never negatives."""
+"""Ranking and contrastive losses over a batch.
+
+``positives`` is a symmetric bool [B, B]: the pairs that are never negatives, captions of the same image among them.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,8 @@ CERTAIN = 1e-6
 """How close a probability may come to 0 or 1 before its logarithm is taken."""
 
 
-def same_image(image_ids: Tensor) -> Tensor:
-    """Boolean [B, B]: whether two samples of the batch show the same image."""
-    return image_ids[:, None] == image_ids[None, :]
-
-
 def triplet_loss(
-    scores: Tensor, image_ids: Tensor, margin: float | Tensor, negatives: Literal["hardest", "most-similar", "all"]
+    scores: Tensor, positives: Tensor, margin: float | Tensor, negatives: Literal["hardest", "most-similar", "all"]
 ) -> Tensor:
     """Hinge loss in both directions, averaged over the batch.
 
@@ -27,7 +25,6 @@ def triplet_loss(
     highest score, ``all`` sums them (Eq. 5). The first two differ only where ``margin`` is a matrix [B, B].
     """
     positive = scores.diagonal()
-    positives = same_image(image_ids)
     to_text = (margin + scores - positive[:, None]).clamp(min=0).masked_fill(positives, 0)
     to_image = (margin + scores - positive[None, :]).clamp(min=0).masked_fill(positives, 0)
     if negatives == "hardest":
@@ -39,7 +36,7 @@ def triplet_loss(
     return (to_text.sum(1) + to_image.sum(0)).mean()
 
 
-def matching_loss(matches: Tensor, image_ids: Tensor, negatives: Literal["hardest", "all"]) -> Tensor:
+def matching_loss(matches: Tensor, positives: Tensor, negatives: Literal["hardest", "all"]) -> Tensor:
     """Binary cross-entropy of probabilities of a match in both directions, averaged over the batch.
 
     ``matches`` [B, B]: image i against caption j; the diagonal holds the matching pairs and counts in each direction.
@@ -47,7 +44,6 @@ def matching_loss(matches: Tensor, image_ids: Tensor, negatives: Literal["hardes
     3.4, L_BCE-h), ``all`` the mean over its negatives. Probabilities are kept ``CERTAIN`` away from 0 and 1.
     """
     matches = matches.clamp(CERTAIN, 1 - CERTAIN)
-    positives = same_image(image_ids)
     missed = -matches.diagonal().log()
     mistaken = -(1 - matches).log().masked_fill(positives, 0)
     if negatives == "hardest":
@@ -57,13 +53,13 @@ def matching_loss(matches: Tensor, image_ids: Tensor, negatives: Literal["hardes
     return (2 * missed + (mistaken.sum(1) + mistaken.sum(0)) / count).mean()
 
 
-def contrastive_loss(scores: Tensor, image_ids: Tensor, temperature: Tensor) -> Tensor:
-    """Symmetric InfoNCE (PIR, section IV-D1, Eq. 15), its targets uniform over the captions of the same image.
+def contrastive_loss(scores: Tensor, positives: Tensor, temperature: Tensor) -> Tensor:
+    """Symmetric InfoNCE (PIR, section IV-D1, Eq. 15), its targets uniform over the positives of each query.
 
     ``scores`` [B, B] are cosines; ``temperature`` is the positive scalar they are divided by.
     """
     logits = scores / temperature
-    targets = same_image(image_ids).to(logits.dtype)
+    targets = positives.to(logits.dtype)
     targets = targets / targets.sum(1, keepdim=True)
     to_text = -(targets * logits.log_softmax(1)).sum(1).mean()
     to_image = -(targets * logits.t().log_softmax(1)).sum(1).mean()

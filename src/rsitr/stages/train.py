@@ -39,6 +39,7 @@ from rsitr.stages.bundle import describe
 from rsitr.stages.course import choice_start, learning_rate_factor, phase_at
 from rsitr.stages.decay import by_decay
 from rsitr.stages.encode import encode, ranks_to_choose_by
+from rsitr.stages.positives import Positives
 from rsitr.stages.resume import read_state, write_state
 from rsitr.stages.setup import (
     CellData,
@@ -117,6 +118,7 @@ class Trainer:
         self.method, self.config, self.device = method.to(device), method.config, device
         splits = data.splits
         self.train, whole = splits["train"], splits[self.config.selection]
+        self.positives = Positives(self.train, self.config.positives, device)
         self.seed, self.state_path = spec.seed, state_path
         self.teacher = teacher
         self.inputs: Inputs = image_inputs(method, self.train, splits, device, seed=spec.seed, training=True)
@@ -208,7 +210,8 @@ class Trainer:
             part.to(self.device, non_blocking=True) for part in (pictures, tokens, image_ids, captions)
         )
         taught = self.teacher.scores(image_ids, captions) if self.teacher else None
-        pairs = Batch(pictures, tokens, image_ids, captions, self.step // self.steps_per_epoch, taught)
+        positives, epoch = self.positives.of(captions), self.step // self.steps_per_epoch
+        pairs = Batch(pictures, tokens, image_ids, captions, positives, epoch, taught)
         with self.steps.autocast:
             loss = self.method.loss(pairs)
         loss = self.steps.take(loss, self.optimizer, factor, self.config.clip_norm)

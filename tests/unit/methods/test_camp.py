@@ -8,11 +8,12 @@ import torch
 from torch.nn import functional as F
 
 from rsitr.methods import get_method
-from rsitr.methods.base import Batch, Corpus
+from rsitr.methods.base import Corpus
 from rsitr.methods.configure import configure
 from rsitr.nn.losses import matching_loss, triplet_loss
 from rsitr.nn.seeds import seeded
 from rsitr.params import REPLACED_BY_PHASES
+from tests.helpers.batches import batch as make_batch
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "two trees", "a red dot"]
 CORPUS = Corpus(CAPTIONS, np.array([0, 1, 2, 2]))
@@ -41,7 +42,7 @@ def build(tiny_settings):
 def batch(method, epoch):
     with seeded(1):
         images = torch.rand(4, 3, method.pixels.size, method.pixels.size)
-    return Batch(images, method.tokenize(CAPTIONS), torch.from_numpy(CORPUS.image_of), torch.arange(4), epoch)
+    return make_batch(images, method.tokenize(CAPTIONS), torch.from_numpy(CORPUS.image_of), torch.arange(4), epoch)
 
 
 def test_the_first_of_several_phases_scores_by_cosine_and_the_others_by_the_fused_match(build):
@@ -96,8 +97,8 @@ def test_losses(build):
     matches = bce.matches(pairs)
     assert torch.equal(matches, triplet.matches(pairs))
     assert ((matches > 0) & (matches < 1)).all()
-    assert bce.loss(pairs) == matching_loss(matches, pairs.image_ids, "hardest")
-    assert triplet.loss(pairs) == triplet_loss(matches, pairs.image_ids, 0.3, "hardest")
+    assert bce.loss(pairs) == matching_loss(matches, pairs.positives, "hardest")
+    assert triplet.loss(pairs) == triplet_loss(matches, pairs.positives, 0.3, "hardest")
 
 
 @pytest.mark.parametrize("name", ["camp-bce", "camp-triplet"])

@@ -26,6 +26,7 @@ from rsitr.retrieval.ranks import rank_embeddings
 from rsitr.retrieval.recall import duplicates_of
 from rsitr.stages.evaluate import evaluate
 from rsitr.stages.train import make_optimizer, train
+from tests.helpers.batches import batch as make_batch
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "two trees", "a red dot"]
 CORPUS = Corpus(CAPTIONS, np.array([0, 1, 2, 2]))
@@ -40,7 +41,7 @@ def build(name: str, model: str, **settings: object) -> Method:
 def batch_of(method: Method, seed: int = 0) -> Batch:
     pixels = torch.rand(4, 3, method.pixels.size, method.pixels.size, generator=torch.Generator().manual_seed(seed))
     ids = torch.from_numpy(CORPUS.image_of)
-    return Batch(pixels, method.tokenize(CAPTIONS), ids, torch.arange(4), epoch=0)
+    return make_batch(pixels, method.tokenize(CAPTIONS), ids, torch.arange(4), epoch=0)
 
 
 class TestProtocols:

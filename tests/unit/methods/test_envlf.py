@@ -15,6 +15,8 @@ from rsitr.methods.envlf import EnVLF
 from rsitr.nn.fusion_tasks import Pairs
 from rsitr.nn.losses import contrastive_loss
 from rsitr.nn.seeds import seeded
+from tests.helpers.batches import batch as make_batch
+from tests.helpers.batches import same
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "a dot on a red bar", "a dot"]
 IDS = torch.tensor([0, 1, 2, 2])
@@ -33,7 +35,7 @@ def build(tiny_bert):
 
 def batch_of(method: EnVLF) -> Batch:
     images = torch.rand(4, 5, method.backbone.width)
-    return Batch(images, method.tokenize(CAPTIONS), IDS, torch.arange(4), epoch=0)
+    return make_batch(images, method.tokenize(CAPTIONS), IDS, torch.arange(4), epoch=0)
 
 
 @torch.no_grad()
@@ -76,7 +78,7 @@ def test_tasks_are_added_and_negatives_come_from_the_alignment(build, monkeypatc
     batch = batch_of(method)
     seen: list[torch.Tensor] = []
 
-    def pairs_of(image_ids: torch.Tensor, scores: torch.Tensor, tokens: None) -> Pairs:
+    def pairs_of(positives: torch.Tensor, scores: torch.Tensor) -> Pairs:
         seen.append(scores)
         return Pairs(torch.tensor([0, 1]), torch.tensor([0, 2]), torch.tensor([1, 0]))
 
@@ -84,7 +86,7 @@ def test_tasks_are_added_and_negatives_come_from_the_alignment(build, monkeypatc
     monkeypatch.setattr(method.matching, "loss", lambda *_: torch.tensor(10.0))
     monkeypatch.setattr(method.words, "loss", lambda *_: torch.tensor(100.0))
     scores = method.align(method.encode_images(batch.images), method.encode_texts(batch.tokens))
-    expected = 110 + contrastive_loss(scores, IDS, torch.tensor(0.07)).item()
+    expected = 110 + contrastive_loss(scores, same(IDS), torch.tensor(0.07)).item()
     assert method.loss(batch).item() == pytest.approx(expected, rel=1e-6)
     torch.testing.assert_close(seen[0], scores / 0.07)
 

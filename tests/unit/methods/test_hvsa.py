@@ -11,47 +11,51 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from rsitr.methods.base import Batch, Corpus
+from rsitr.methods.base import Corpus
 from rsitr.methods.hvsa import HVSA, HVSAConfig, KeyEntityAttention, LossWeights, alignment_loss, uniformity_loss
 from rsitr.nn.losses import triplet_loss
 from rsitr.nn.seeds import seeded
+from tests.helpers.batches import batch as make_batch
+from tests.helpers.batches import same
 
 # Row: image, column: caption. With a margin of .2 the violations are
 #   image -> text   (0,1) .2+.8-.9 = .1   (1,2) .2+.7-.6 = .3   all others at most 0
 #   text -> image   (0,1) .2+.8-.6 = .4   (0,2) .2+.5-.4 = .3   (1,2) .2+.7-.4 = .5   all others at most 0
 SCORES = torch.tensor([[0.9, 0.8, 0.5], [0.3, 0.6, 0.7], [0.2, 0.1, 0.4]])
-DIFFERENT = torch.tensor([4, 7, 8])
+DIFFERENT = same(torch.tensor([4, 7, 8]))
 
 
 @pytest.mark.parametrize(
-    ("image_ids", "difficulty", "costs"),
+    ("positives", "difficulty", "costs"),
     [
         (DIFFERENT, 0.5, [0.1, 0.3, 0.4, 0.3, 0.5]),
         (DIFFERENT, 2.0, [0.1, 0.3, 0.4, 0.3, 0.5]),
-        (torch.tensor([7, 7, 8]), 0.5, [0.3, 0.3, 0.5]),
-        (torch.tensor([7, 7, 7]), 0.5, []),
+        (same(torch.tensor([7, 7, 8])), 0.5, [0.3, 0.3, 0.5]),
+        # Samples 0 and 1 show one image, and the caption of sample 2 repeats that of sample 0.
+        (torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 1]]).bool(), 0.5, [0.3, 0.5]),
+        (same(torch.tensor([7, 7, 7])), 0.5, []),
     ],
 )
-def test_alignment_by_hand(image_ids, difficulty, costs):
+def test_alignment_by_hand(positives, difficulty, costs):
     expected = sum(cost * exp(-difficulty * cost) for cost in costs) / 9
-    assert alignment_loss(SCORES, image_ids, 0.2, difficulty).item() == pytest.approx(expected)
+    assert alignment_loss(SCORES, positives, 0.2, difficulty).item() == pytest.approx(expected)
 
 
 @given(st.integers(2, 12), st.integers(0, 2**31 - 1))
 def test_without_difficulty_alignment_is_the_triplet_loss(size, seed):
     random = torch.Generator().manual_seed(seed)
     scores = torch.rand(size, size, generator=random, dtype=torch.float64) * 2 - 1
-    image_ids = torch.randint(0, size, (size,), generator=random)
-    expected = triplet_loss(scores, image_ids, 0.2, "all") / size
-    torch.testing.assert_close(alignment_loss(scores, image_ids, 0.2, 0.0), expected)
-    assert alignment_loss(scores, image_ids, 0.2, 0.5) <= expected
+    positives = same(torch.randint(0, size, (size,), generator=random))
+    expected = triplet_loss(scores, positives, 0.2, "all") / size
+    torch.testing.assert_close(alignment_loss(scores, positives, 0.2, 0.0), expected)
+    assert alignment_loss(scores, positives, 0.2, 0.5) <= expected
 
 
 def test_a_harder_pair_pulls_less():
     """The slope at a cost c is exp(-c/2) (1 - c/2)."""
     for score, cost in ((0.1, 0.3), (0.8, 1.0)):
         scores = torch.tensor([[0.0, score], [-1.0, 0.0]], requires_grad=True)
-        alignment_loss(scores, torch.arange(2), 0.2, 0.5).backward()
+        alignment_loss(scores, same(torch.arange(2)), 0.2, 0.5).backward()
         slope = exp(-cost / 2) * (1 - cost / 2) / 4
         # Once as the wrong caption of image 0, once as the wrong image of caption 1.
         torch.testing.assert_close(scores.grad, slope * torch.tensor([[-1.0, 2.0], [0.0, -1.0]]))
@@ -130,9 +134,9 @@ def test_the_loss_weighs_alignment_and_uniformity():
         method = HVSA.build(HVSAConfig(**small, text_width=12, dropout=0), corpus).eval()
     images, tokens = torch.rand(6, 3, 32, 32), method.tokenize(captions)
     with torch.inference_mode():
-        found = method.loss(Batch(images, tokens, torch.arange(6), torch.arange(6), 0))
+        found = method.loss(make_batch(images, tokens, torch.arange(6), torch.arange(6), 0))
         pictures, texts = method.encode_images(images), method.encode_texts(tokens)
-        aligned = alignment_loss(pictures @ texts.t(), torch.arange(6), 0.2, 0.5)
+        aligned = alignment_loss(pictures @ texts.t(), same(torch.arange(6)), 0.2, 0.5)
         spread = exp(-2 * float((pictures[0] - pictures[5]).square().sum()))
         weights = method.loss_weights.network(torch.tensor([aligned, spread]))
     assert weights.sum().item() == pytest.approx(1)

@@ -8,13 +8,15 @@ import numpy as np
 import pytest
 import torch
 
-from rsitr.methods.base import Batch, Corpus
+from rsitr.methods.base import Corpus
 from rsitr.methods.configure import configure
 from rsitr.methods.mtfn import MTFN
 from rsitr.nn.losses import triplet_loss
 from rsitr.nn.seeds import seeded
 from rsitr.stages.course import learning_rate_factor, phase_at
 from rsitr.stages.encode import encode_captions
+from tests.helpers.batches import batch as make_batch
+from tests.helpers.batches import same
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "two", "a red dot"]
 CORPUS = Corpus(CAPTIONS, np.arange(4))
@@ -91,13 +93,13 @@ def test_padding_does_not_change_a_text(method):
 
 
 def test_the_loss_is_of_sigmoid_scores(method, tokens):
-    batch = Batch(tokens, method.tokenize(CAPTIONS), torch.arange(4), torch.arange(4), epoch=0)
-    expected = triplet_loss(slow_logits(method, tokens).sigmoid(), torch.arange(4), 0.2, "hardest")
+    batch = make_batch(tokens, method.tokenize(CAPTIONS), torch.arange(4), torch.arange(4), epoch=0)
+    expected = triplet_loss(slow_logits(method, tokens).sigmoid(), same(torch.arange(4)), 0.2, "hardest")
     assert method.loss(batch).item() == pytest.approx(float(expected), abs=1e-5)
 
 
 def test_gradients_are_finite_and_reach_every_parameter(method, tokens):
-    batch = Batch(tokens, method.tokenize(CAPTIONS), torch.arange(4), torch.arange(4), epoch=0)
+    batch = make_batch(tokens, method.tokenize(CAPTIONS), torch.arange(4), torch.arange(4), epoch=0)
     method.zero_grad()
     with torch.autocast("cpu", torch.bfloat16):
         loss = method.loss(batch)

@@ -17,6 +17,7 @@ from rsitr.methods.fusion_encoder import squares
 from rsitr.methods.mtgfe import MTGFE
 from rsitr.nn.seeds import seeded
 from rsitr.stages.encode import encode_captions, score_all
+from tests.helpers.batches import batch as make_batch
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "a dot on a red bar on white ground", "a dot"]
 CORPUS = Corpus(CAPTIONS, np.array([0, 1, 2, 2]))
@@ -37,7 +38,7 @@ def batch_of(method: MTGFE, ids: Any = (0, 1, 2, 2), images: Tensor | None = Non
     count = len(ids)
     with seeded(1):
         pixels = torch.rand(count, 3, 32, 32) if images is None else images
-    return Batch(pixels, method.tokenize(CAPTIONS[:count]), torch.tensor(ids), torch.arange(count), epoch=0)
+    return make_batch(pixels, method.tokenize(CAPTIONS[:count]), torch.tensor(ids), torch.arange(count), epoch=0)
 
 
 def loss_of(method: MTGFE, batch: Batch, seed: int = 0) -> float:

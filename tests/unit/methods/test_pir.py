@@ -19,6 +19,8 @@ from rsitr.methods.pir_blocks import InstructedBackbone
 from rsitr.nn.affiliation import affiliation_loss
 from rsitr.nn.losses import contrastive_loss
 from rsitr.nn.seeds import seeded
+from tests.helpers.batches import batch as make_batch
+from tests.helpers.batches import same
 
 CAPTIONS = ["a red dot", "a green bar on ground", "a red bar", "a dot"]
 CORPUS = Corpus(CAPTIONS, np.arange(4), None, ("a_1.png", "a_2.png", "17.png", "b_1.png"), ("a", "b", "a", "b"))
@@ -50,7 +52,7 @@ def pixels() -> Tensor:
 
 
 def batch_of(method: PIR) -> Batch:
-    return Batch(pixels(), method.tokenize(CAPTIONS), torch.arange(4), torch.arange(4), epoch=0)
+    return make_batch(pixels(), method.tokenize(CAPTIONS), torch.arange(4), torch.arange(4), epoch=0)
 
 
 @torch.no_grad()
@@ -119,7 +121,7 @@ def test_the_loss_adds_the_affiliation_loss_with_its_weight(build) -> None:
     batch = batch_of(method)
     images, texts = method.encode_images(batch.images), method.encode_texts(batch.tokens)
     temperature = torch.tensor(0.07)
-    expected = contrastive_loss(images @ texts.t(), batch.image_ids, temperature)
+    expected = contrastive_loss(images @ texts.t(), same(batch.image_ids), temperature)
     expected = expected + 0.3 * affiliation_loss(images, texts, torch.tensor([0, 1, 0, 1]), temperature)
     torch.testing.assert_close(method.loss(batch), expected)
 

@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from rsitr.errors import ParamsError, Unsupported, WeightsMismatch, WeightsUnavailable
-from rsitr.methods.base import Batch, Corpus, Phase
+from rsitr.methods.base import Corpus, Phase
 from rsitr.methods.clip import CLIPFT
 from rsitr.methods.configure import configure
 from rsitr.methods.pir_clip import LEARNS, PIRCLIP, PIRCLIPConfig
@@ -18,6 +18,7 @@ from rsitr.nn.clip_models import create_clip
 from rsitr.nn.seeds import seeded
 from rsitr.records.pretraining import Instruction
 from rsitr.stages.train import make_optimizer
+from tests.helpers.batches import batch as make_batch
 
 SMALL = Instruction(layers=(1, 1, 1, 1), width=2)
 CAPTIONS = ["a red dot", "two red dots", "a green bar"]
@@ -84,7 +85,7 @@ def test_training_leaves_the_layers_before_the_attention_pool_alone(tiny_clip):
     built = method(tiny_clip, learning_rate=0.1, affiliation=1.0)
     optimizer = make_optimizer(built, built.config, built.config.course[0])
     before = {name: value.clone() for name, value in built.state_dict().items()}
-    batch = Batch(torch.rand(3, 3, 32, 32), built.tokenize(CAPTIONS), torch.arange(3), torch.arange(3), 0)
+    batch = make_batch(torch.rand(3, 3, 32, 32), built.tokenize(CAPTIONS), torch.arange(3), torch.arange(3), 0)
     built.train().loss(batch).backward()
     optimizer.step()
     changed = {name for name, value in built.state_dict().items() if not torch.equal(value, before[name])}
@@ -97,7 +98,7 @@ def test_training_leaves_the_layers_before_the_attention_pool_alone(tiny_clip):
 
 def test_the_affiliation_loss_is_added_with_its_weight(tiny_clip):
     built = method(tiny_clip, affiliation=0.5).eval()
-    batch = Batch(torch.rand(3, 3, 32, 32), built.tokenize(CAPTIONS), torch.arange(3), torch.arange(3), 0)
+    batch = make_batch(torch.rand(3, 3, 32, 32), built.tokenize(CAPTIONS), torch.arange(3), torch.arange(3), 0)
     with torch.inference_mode():
         images, texts = built.encode_images(batch.images), built.encode_texts(batch.tokens)
         # The two dots share their centre.
@@ -122,7 +123,7 @@ def test_without_instruction_and_affiliation_it_is_fine_tuned_clip(tiny_clip):
     assert [phase.learns for phase in config.course] == [()]
     added = {name for name in built.state_dict() if name not in baseline.state_dict()}
     assert added == {"log_centre_temperature"}
-    batch = Batch(torch.rand(3, 3, 32, 32), built.tokenize(CAPTIONS), torch.arange(3), torch.arange(3), 0)
+    batch = make_batch(torch.rand(3, 3, 32, 32), built.tokenize(CAPTIONS), torch.arange(3), torch.arange(3), 0)
     with torch.inference_mode():
         images, texts = built.encode_images(batch.images), built.encode_texts(batch.tokens)
         affiliation = affiliation_loss(images, texts, built.classes, torch.tensor(0.07))
@@ -148,7 +149,7 @@ def test_scores_are_multiplied_by_100_at_most(tiny_clip):
     built = method(tiny_clip)
     with torch.no_grad():
         built.log_temperature.fill_(-20)
-    batch = Batch(torch.rand(3, 3, 32, 32), built.tokenize(CAPTIONS), torch.arange(3), torch.arange(3), 0)
+    batch = make_batch(torch.rand(3, 3, 32, 32), built.tokenize(CAPTIONS), torch.arange(3), torch.arange(3), 0)
     scores = built.encode_images(batch.images) @ built.encode_texts(batch.tokens).t() * 100
     own = torch.arange(3)
     expected = (F.cross_entropy(scores, own) + F.cross_entropy(scores.t(), own)) / 2

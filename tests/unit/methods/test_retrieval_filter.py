@@ -10,12 +10,14 @@ import torch
 
 from rsitr.errors import ParamsError
 from rsitr.methods import get_method
-from rsitr.methods.base import Batch, Corpus
+from rsitr.methods.base import Corpus
 from rsitr.methods.configure import configure
 from rsitr.methods.retrieval_filter import PairMLP, pair_divergence, pair_entropy
 from rsitr.nn.losses import contrastive_loss, distillation_loss
 from rsitr.nn.seeds import seeded
 from rsitr.stages.train import make_optimizer, train_what_learns
+from tests.helpers.batches import batch as make_batch
+from tests.helpers.batches import same
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "two trees", "a red dot"]
 IDS = torch.tensor([0, 1, 2, 2])
@@ -60,7 +62,7 @@ def build(make, mtgfe):
 
 def batch_of(method, teacher=None):
     images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(0))
-    return Batch(images, method.tokenize(CAPTIONS), IDS, torch.arange(4), 0, teacher)
+    return make_batch(images, method.tokenize(CAPTIONS), IDS, torch.arange(4), 0, teacher)
 
 
 def trained_pair_mlp(hidden):
@@ -101,7 +103,12 @@ def test_the_losses_of_pairs_are_those_of_two_outputs():
             soft += p * math.log(p / q) + (1 - p) * math.log((1 - p) / (1 - q))
             hard -= math.log(q if IDS[i] == IDS[j] else 1 - q)
     assert float(pair_divergence(scores, teacher)) == pytest.approx(soft / 16)
-    assert float(pair_entropy(scores, IDS)) == pytest.approx(hard / 16)
+    assert float(pair_entropy(scores, same(IDS))) == pytest.approx(hard / 16)
+    repeated = same(IDS)
+    repeated[0, 2] = repeated[2, 0] = True
+    for i, j in ((0, 2), (2, 0)):
+        hard += float(torch.nn.functional.softplus(-scores[i, j]) - torch.nn.functional.softplus(scores[i, j]))
+    assert float(pair_entropy(scores, repeated)) == pytest.approx(hard / 16)
     assert float(pair_divergence(teacher, teacher)) == pytest.approx(0, abs=1e-12)
     extreme = torch.tensor([[80.0, -80.0]])
     assert float(pair_divergence(extreme, extreme)) == pytest.approx(0, abs=1e-6)
@@ -114,14 +121,14 @@ def test_the_filter_weighs_divergence_and_truth(build):
     with torch.inference_mode():
         scores = method.score(method.encode_images(batch.images), method.encode_texts(batch.tokens))
         torch.testing.assert_close(
-            method.loss(batch), 2 * pair_divergence(scores, teacher / 0.5) + 0.2 * pair_entropy(scores, IDS)
+            method.loss(batch), 2 * pair_divergence(scores, teacher / 0.5) + 0.2 * pair_entropy(scores, same(IDS))
         )
     lists = build("retrieval-filter", compare="lists", truth=0.7).eval()
     with torch.inference_mode():
         scores = lists.score(lists.encode_images(batch.images), lists.encode_texts(batch.tokens))
         one = torch.ones(())
         torch.testing.assert_close(
-            lists.loss(batch), distillation_loss(scores, teacher, 1.0) + 0.7 * contrastive_loss(scores, IDS, one)
+            lists.loss(batch), distillation_loss(scores, teacher, 1.0) + 0.7 * contrastive_loss(scores, same(IDS), one)
         )
 
 
@@ -194,7 +201,7 @@ def test_without_a_teacher_the_truth_alone_counts(build):
     batch = batch_of(method)
     with torch.inference_mode():
         logits = method.encode_images(batch.images) @ method.encode_texts(batch.tokens).t() / 0.07 - np.log(8)
-        torch.testing.assert_close(method.loss(batch), pair_entropy(logits, IDS))
+        torch.testing.assert_close(method.loss(batch), pair_entropy(logits, same(IDS)))
 
 
 def test_the_dual_encoder_needs_no_pass_over_pairs(build):
@@ -207,13 +214,13 @@ def test_the_dual_encoder_needs_no_pass_over_pairs(build):
         logits = method.encode_images(batch.images) @ method.encode_texts(batch.tokens).t() / 0.07
         one = torch.ones(())
         torch.testing.assert_close(
-            method.loss(batch), distillation_loss(logits, teacher, 1.0) + 0.2 * contrastive_loss(logits, IDS, one)
+            method.loss(batch), distillation_loss(logits, teacher, 1.0) + 0.2 * contrastive_loss(logits, same(IDS), one)
         )
     pairs = build("distilled-dual", compare="pairs").eval()
     with torch.inference_mode():
         logits = pairs.encode_images(batch.images) @ pairs.encode_texts(batch.tokens).t() / 0.07 - np.log(8)
         torch.testing.assert_close(
-            pairs.loss(batch), pair_divergence(logits, teacher) + 0.2 * pair_entropy(logits, IDS)
+            pairs.loss(batch), pair_divergence(logits, teacher) + 0.2 * pair_entropy(logits, same(IDS))
         )
 
 

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from torch.nn import functional as F
 
 from rsitr.methods import scan as stacked_attention
-from rsitr.methods.base import Batch, Corpus
+from rsitr.methods.base import Corpus
 from rsitr.methods.configure import configure
 from rsitr.methods.scan import SCANI2T, SCANT2I, StackedAttention
 from rsitr.nn.seeds import seeded
 from rsitr.stages import encode as scoring
 from rsitr.stages.encode import encode_captions, score_all
+from tests.helpers.batches import batch as make_batch
 from tests.helpers.examples import examples
 
 CAPTIONS = [
@@ -208,7 +209,7 @@ def test_scores_do_not_depend_on_the_block(build, cls, variant, monkeypatch):
 @pytest.mark.parametrize("negatives", ["hardest", "all"])
 def test_gradients_are_finite_under_autocast(build, cls, negatives):
     method = build(cls, negatives=negatives).train()
-    batch = Batch(torch.rand(6, 3, 32, 32), method.tokenize(CAPTIONS), torch.arange(6), torch.arange(6), epoch=0)
+    batch = make_batch(torch.rand(6, 3, 32, 32), method.tokenize(CAPTIONS), torch.arange(6), torch.arange(6), epoch=0)
     with torch.autocast("cpu", torch.bfloat16):
         loss = method.loss(batch)
     assert loss.dtype == torch.float32

@@ -8,9 +8,11 @@ import torch
 
 from rsitr.captions import margin, similarity
 from rsitr.captions.similarity import CaptionSet, write_matrix
-from rsitr.methods.base import Batch, Corpus
+from rsitr.methods.base import Corpus
 from rsitr.methods.triplet import TripletConfig, TripletLoss
 from rsitr.nn.losses import triplet_loss
+from tests.helpers.batches import batch as make_batch
+from tests.helpers.batches import same
 
 CORPUS = Corpus(["a", "b", "c", "a"], np.array([0, 1, 2, 2]))
 SIMILARITY = np.array([[1.0, 0.25, 0.5], [0.0, 1.0, 0.0], [0.5, 0.0, 1.0]])
@@ -28,7 +30,7 @@ def measures(monkeypatch):
 
 def batch(captions, epoch=0):
     places = torch.tensor(captions)
-    return Batch(torch.empty(0), torch.empty(0), torch.from_numpy(CORPUS.image_of)[places], places, epoch)
+    return make_batch(torch.empty(0), torch.empty(0), torch.from_numpy(CORPUS.image_of)[places], places, epoch)
 
 
 def test_margins_follow_the_similarity_of_the_caption_to_the_image():
@@ -50,16 +52,16 @@ def test_beta_bends_the_margin():
 def test_the_loss_has_these_margins_and_negatives(negatives):
     config = TripletConfig(margin=0.4, margin_type="dynamic", negatives=negatives)
     loss, pairs = TripletLoss(config, CORPUS), batch([0, 1, 2])
-    expected = triplet_loss(SCORES, pairs.image_ids, loss.margins(pairs), negatives)
+    expected = triplet_loss(SCORES, pairs.positives, loss.margins(pairs), negatives)
     assert loss(SCORES, pairs) == expected
     fixed = TripletLoss(TripletConfig(margin=0.4, negatives=negatives), CORPUS)
-    assert fixed(SCORES, pairs) == triplet_loss(SCORES, pairs.image_ids, 0.4, negatives) > expected
+    assert fixed(SCORES, pairs) == triplet_loss(SCORES, pairs.positives, 0.4, negatives) > expected
 
 
 def test_all_negatives_come_first():
     loss = TripletLoss(TripletConfig(all_negatives_epochs=2), CORPUS)
     found = [loss(SCORES, batch([0, 1, 2], epoch)).item() for epoch in (0, 1, 2)]
-    kinds = [triplet_loss(SCORES, torch.tensor([0, 1, 2]), 0.2, kind).item() for kind in ("all", "all", "hardest")]
+    kinds = [triplet_loss(SCORES, same(torch.arange(3)), 0.2, kind).item() for kind in ("all", "all", "hardest")]
     assert found == kinds
     assert kinds[0] != kinds[2]
 

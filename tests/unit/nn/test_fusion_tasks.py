@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from rsitr.nn.fusion_tasks import MatchingHead, draw_pairs
 from rsitr.nn.seeds import seeded
+from tests.helpers.batches import same
 from tests.helpers.examples import examples
 
 
@@ -18,7 +19,7 @@ from tests.helpers.examples import examples
 def test_pairs(ids, seed) -> None:
     image_ids = torch.tensor(ids)
     with seeded(seed):
-        pairs = draw_pairs(image_ids)
+        pairs = draw_pairs(same(image_ids))
     count = len(ids)
     assert pairs.images[:count].tolist() == pairs.texts[:count].tolist() == list(range(count))
     assert pairs.match.tolist() == [1] * count + [0] * (len(pairs.match) - count)
@@ -31,7 +32,7 @@ def test_pairs(ids, seed) -> None:
 def test_every_negative_is_drawn_equally_often() -> None:
     image_ids = torch.tensor([7, 7, 8, 9])
     with seeded(0):
-        drawn = torch.cat([draw_pairs(image_ids).texts[4:5] for _ in range(400)])
+        drawn = torch.cat([draw_pairs(same(image_ids)).texts[4:5] for _ in range(400)])
     counts = torch.bincount(drawn, minlength=4).tolist()
     assert counts[:2] == [0, 0]
     # 200 +- 4 standard deviations of 10.
@@ -40,7 +41,7 @@ def test_every_negative_is_drawn_equally_often() -> None:
 
 def test_of_scores_that_are_not_numbers_negatives_are_drawn_all_the_same() -> None:
     """Training ends when it reads the loss, which is then NaN, too."""
-    drawn = draw_pairs(torch.tensor([7, 7, 8, 9]), torch.full((4, 4), math.nan))
+    drawn = draw_pairs(same(torch.tensor([7, 7, 8, 9])), torch.full((4, 4), math.nan))
     assert drawn.match.tolist() == [1] * 4 + [0] * 8
 
 
@@ -50,7 +51,7 @@ def test_negatives_in_proportion_to_what_is_taken_for_alike() -> None:
     scores[0, :2] = 50.0
     scores[0, 2] = math.log(3)
     with seeded(0):
-        drawn = [draw_pairs(image_ids, scores) for _ in range(400)]
+        drawn = [draw_pairs(same(image_ids), scores) for _ in range(400)]
     texts = torch.bincount(torch.stack([pairs.texts[4] for pairs in drawn]), minlength=4).tolist()
     images = torch.bincount(torch.stack([pairs.images[10] for pairs in drawn]), minlength=4).tolist()
     # 300 +- 4 standard deviations of 8.7; of the images for caption 2 the first has odds of 3 : 1 : 1.
@@ -60,25 +61,27 @@ def test_negatives_in_proportion_to_what_is_taken_for_alike() -> None:
     assert images[2] == 0
 
 
-def test_identical_captions_may_be_spared() -> None:
+def test_positives_are_not_drawn_as_negatives() -> None:
     """Samples 0 and 2 say the same of different images: only sample 1 is a negative of either, and both are of it."""
-    image_ids, tokens = torch.tensor([7, 8, 9]), torch.tensor([[2, 5, 3], [2, 6, 3], [2, 5, 3]])
     with seeded(0):
-        drawn = [draw_pairs(image_ids, tokens=tokens) for _ in range(30)]
-        plain = [draw_pairs(image_ids) for _ in range(30)]
+        drawn = [draw_pairs(same(torch.tensor([0, 1, 0]))) for _ in range(30)]
+        plain = [draw_pairs(same(torch.tensor([0, 1, 2]))) for _ in range(30)]
     for pairs in drawn:
         assert [pairs.texts[3].item(), pairs.texts[5].item()] == [1, 1]
         assert [pairs.images[6].item(), pairs.images[8].item()] == [1, 1]
     assert {pairs.texts[4].item() for pairs in drawn} == {0, 2}
+    # Sample 0 shows the image of sample 1 and has the caption of sample 2: it has no negative.
+    pairs = draw_pairs(torch.tensor([[1, 1, 1], [1, 1, 0], [1, 0, 1]]).bool())
+    assert (pairs.images.tolist(), pairs.texts.tolist()) == ([0, 1, 2, 1, 2, 2, 1], [0, 1, 2, 2, 1, 1, 2])
     assert {pairs.texts[3].item() for pairs in plain} == {1, 2}
-    assert draw_pairs(torch.tensor([1, 2]), tokens=tokens[[0, 2]]).match.tolist() == [1, 1]
+    assert draw_pairs(torch.ones(2, 2, dtype=torch.bool)).match.tolist() == [1, 1]
 
 
 def test_a_batch_of_one_image_has_matching_pairs_alone() -> None:
-    pairs = draw_pairs(torch.tensor([3, 3, 3]))
+    pairs = draw_pairs(same(torch.tensor([3, 3, 3])))
     assert pairs.images.tolist() == pairs.texts.tolist() == [0, 1, 2]
     assert pairs.match.tolist() == [1, 1, 1]
-    assert draw_pairs(torch.tensor([5])).match.tolist() == [1]
+    assert draw_pairs(same(torch.tensor([5]))).match.tolist() == [1]
 
 
 def test_score_and_loss_by_hand() -> None:

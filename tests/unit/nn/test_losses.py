@@ -15,32 +15,39 @@ from rsitr.nn.losses import (
     contrastive_loss,
     distillation_loss,
     matching_loss,
-    same_image,
     temperature_parameter,
     triplet_loss,
 )
+from tests.helpers.batches import same
 
 # Row: image, column: caption. With a margin of .2 the violations are
 #   image -> text   (0,1) .2+.8-.9 = .1   (1,2) .2+.7-.6 = .3   all others at most 0
 #   text -> image   (0,1) .2+.8-.6 = .4   (0,2) .2+.5-.4 = .3   (1,2) .2+.7-.4 = .5   all others at most 0
 SCORES = torch.tensor([[0.9, 0.8, 0.5], [0.3, 0.6, 0.7], [0.2, 0.1, 0.4]])
-DIFFERENT = torch.tensor([4, 7, 8])
-FIRST_TWO_SAME = torch.tensor([7, 7, 8])
+DIFFERENT = same(torch.tensor([4, 7, 8]))
+FIRST_TWO_SAME = same(torch.tensor([7, 7, 8]))
+TWO_DIFFERENT = same(torch.tensor([4, 7]))
+# Samples 0 and 1 show one image, and the caption of sample 2 repeats that of sample 0.
+REPEATED = torch.tensor([[True, True, True], [True, True, False], [True, False, True]])
 
 
 @pytest.mark.parametrize(
-    ("image_ids", "negatives", "expected"),
+    ("positives", "negatives", "expected"),
     [
         (DIFFERENT, "hardest", (0.1 + 0.3 + 0.4 + 0.5) / 3),
         (DIFFERENT, "all", (0.1 + 0.3 + 0.4 + 0.3 + 0.5) / 3),
         # (0,1) is no negative now: both captions belong to image 7.
         (FIRST_TWO_SAME, "hardest", (0.3 + 0.5) / 3),
         (FIRST_TWO_SAME, "all", (0.3 + 0.3 + 0.5) / 3),
-        (torch.tensor([7, 7, 7]), "all", 0.0),
+        # Only (1,2) and (2,1) are negatives; sample 0 has none.
+        (REPEATED, "hardest", (0.3 + 0.5) / 3),
+        (REPEATED, "most-similar", (0.3 + 0.5) / 3),
+        (REPEATED, "all", (0.3 + 0.5) / 3),
+        (same(torch.tensor([7, 7, 7])), "all", 0.0),
     ],
 )
-def test_triplet_by_hand(image_ids, negatives, expected):
-    assert triplet_loss(SCORES, image_ids, 0.2, negatives).item() == pytest.approx(expected)
+def test_triplet_by_hand(positives, negatives, expected):
+    assert triplet_loss(SCORES, positives, 0.2, negatives).item() == pytest.approx(expected)
 
 
 def test_triplet_margin_may_be_a_matrix():
@@ -61,9 +68,9 @@ def test_the_most_similar_negative_is_not_the_hardest_where_margins_differ():
     assert triplet_loss(SCORES, DIFFERENT, margin, "hardest").item() == pytest.approx((0.3 + 0.3 + 0.2 + 0.8) / 3)
 
 
-@pytest.mark.parametrize("image_ids", [DIFFERENT, FIRST_TWO_SAME, torch.tensor([7, 7, 7])])
-def test_with_a_fixed_margin_the_most_similar_negative_is_the_hardest(image_ids):
-    loss = [triplet_loss(SCORES, image_ids, 0.2, negatives) for negatives in ("hardest", "most-similar")]
+@pytest.mark.parametrize("positives", [DIFFERENT, FIRST_TWO_SAME, same(torch.tensor([7, 7, 7]))])
+def test_with_a_fixed_margin_the_most_similar_negative_is_the_hardest(positives):
+    loss = [triplet_loss(SCORES, positives, 0.2, negatives) for negatives in ("hardest", "most-similar")]
     assert loss[0] == loss[1]
 
 
@@ -84,24 +91,27 @@ def test_matching_of_two_pairs_by_hand(negatives):
     """Each positive counts in both directions, each negative in one for its image and in one for its caption."""
     log = math.log
     positives = 2 * (log(0.8) + log(0.9))
-    loss = matching_loss(MATCHES, torch.tensor([4, 7]), negatives).item()
+    loss = matching_loss(MATCHES, TWO_DIFFERENT, negatives).item()
     assert loss == pytest.approx(-(positives + 2 * (log(0.7) + log(0.4))) / 2)
     # Both captions belong to one image: none is a negative.
-    assert matching_loss(MATCHES, torch.tensor([4, 4]), negatives).item() == pytest.approx(-positives / 2)
+    assert matching_loss(MATCHES, same(torch.tensor([4, 4])), negatives).item() == pytest.approx(-positives / 2)
 
 
 @pytest.mark.parametrize(
-    ("image_ids", "negatives", "complements"),
+    ("positives", "negatives", "complements"),
     [
         # Rows: .8, .7, .2; columns: .3, .8, .7.
         (DIFFERENT, "hardest", [0.2, 0.3, 0.8, 0.7, 0.2, 0.3]),
         # (0,1) and (1,0) are none. Rows: .5, .7, .2; columns: .2, .1, .7.
         (FIRST_TWO_SAME, "hardest", [0.5, 0.3, 0.8, 0.8, 0.9, 0.3]),
+        # Sample 0 has no negative. Rows: .7, .1; columns: .1, .7.
+        (REPEATED, "hardest", [0.3, 0.9, 0.9, 0.3]),
+        (REPEATED, "all", [0.3, 0.9, 0.9, 0.3]),
     ],
 )
-def test_matching_takes_the_negative_that_looks_most_like_a_match(image_ids, negatives, complements):
+def test_matching_takes_the_negative_that_looks_most_like_a_match(positives, negatives, complements):
     expected = -sum(2 * math.log(s) for s in (0.9, 0.6, 0.4)) - sum(math.log(c) for c in complements)
-    assert matching_loss(SCORES, image_ids, negatives).item() == pytest.approx(expected / 3)
+    assert matching_loss(SCORES, positives, negatives).item() == pytest.approx(expected / 3)
 
 
 def test_matching_may_take_the_mean_of_the_negatives():
@@ -115,7 +125,7 @@ def test_matching_may_take_the_mean_of_the_negatives():
 
 
 def test_matching_is_finite_where_it_is_surely_wrong():
-    loss = matching_loss(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), torch.tensor([4, 7]), "hardest")
+    loss = matching_loss(torch.tensor([[0.0, 1.0], [1.0, 0.0]]), TWO_DIFFERENT, "hardest")
     assert loss.item() == pytest.approx(-4 * math.log(1e-6), rel=1e-2)
 
 
@@ -133,13 +143,16 @@ def test_contrastive_shares_the_target_between_captions_of_one_image():
     torch.testing.assert_close(contrastive_loss(SCORES, FIRST_TWO_SAME, torch.tensor(1.0)), expected)
 
 
+def test_contrastive_shares_the_target_with_a_repeated_caption():
+    third = 1 / 3
+    target = torch.tensor([[third, third, third], [0.5, 0.5, 0], [0.5, 0, 0.5]])
+    expected = (F.cross_entropy(SCORES, target) + F.cross_entropy(SCORES.t(), target)) / 2
+    torch.testing.assert_close(contrastive_loss(SCORES, REPEATED, torch.tensor(1.0)), expected)
+
+
 def test_contrastive_of_equal_scores_is_the_logarithm_of_the_batch():
-    loss = contrastive_loss(torch.zeros(8, 8), torch.arange(8), torch.tensor(0.5))
+    loss = contrastive_loss(torch.zeros(8, 8), same(torch.arange(8)), torch.tensor(0.5))
     assert loss.item() == pytest.approx(math.log(8))
-
-
-def test_same_image():
-    assert same_image(FIRST_TWO_SAME).tolist() == [[True, True, False], [True, True, False], [False, False, True]]
 
 
 @pytest.mark.parametrize(
