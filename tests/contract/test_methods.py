@@ -339,6 +339,22 @@ class TestConfigure:
         with pytest.raises(ParamsError, match=message):
             configure(cls, "", {"epochs": 3, "learning_rate": 1e-3})
         assert configure(cls, "", {"epochs": 3, "phases": []}).course[0].epochs == 3
+        with pytest.raises(ParamsError, match=r"swan: its phases have their own max_steps: set phases: \[\]"):
+            configure(cls, "", {"max_steps": 100})
+
+    @pytest.mark.parametrize(
+        ("name", "settings", "message"),
+        [
+            ("vse", {"patience": 2}, "vse: only schedule: plateau has patience: set it, or leave patience out"),
+            ("vse", {"schedule": "step", "patience": 2, "drops": 2}, "only schedule: plateau has patience, drops"),
+            ("vse", {"schedule": "plateau", "choose": "last"}, "goes by the best epoch, and choose: last takes none"),
+            ("swan", {"schedule": "plateau"}, r"its phases have a fixed length, .*: set phases: \[\], or another"),
+        ],
+    )
+    def test_a_plateau_and_what_has_none_exclude_each_other(self, name: str, settings: Any, message: str) -> None:
+        with pytest.raises(ParamsError, match=message):
+            configure(get_method(name), "", settings)
+        assert configure(get_method("vse"), "", {"schedule": "plateau", "patience": 2}).patience == 2
 
     def test_a_deviation_names_the_course_that_is_really_run(self) -> None:
         cls = get_method("camp-triplet")
@@ -352,6 +368,18 @@ class TestConfigure:
             f"training 2 epochs with adam at 0.001, then 1 epoch with adam at 0.01 instead of {published}"
         ]
         assert changed_settings(cls, "", plain) == [f"training 3 epochs with adam at 0.0002 instead of {published}"]
+        capped = configure(cls, "", {"phases": [], "max_steps": 900})
+        told = "training at most 900 steps with adam at 0.0002"
+        assert changed_settings(cls, "", capped) == [f"{told} instead of {published}"]
+
+    def test_positives_and_the_end_of_training_are_deviations(self) -> None:
+        cls = get_method("vse")
+        config = configure(cls, "", {"positives": "caption", "schedule": "plateau", "max_steps": 900})
+        assert changed_settings(cls, "", config) == [
+            "max_steps 900 instead of None",
+            "schedule plateau instead of linear",
+            "positives caption instead of image",
+        ]
 
 
 def test_unknown_method_lists_the_known_ones():

@@ -145,6 +145,14 @@ def test_phases_replace_what_more_general_settings_say_of_a_training_without_the
     assert parse_params(raw).overlay(cell, fields) == {"width": 10, "phases": [], "epochs": 4}
 
 
+@pytest.mark.parametrize(("schedule", "kept"), [("cosine", {}), ("plateau", {"patience": 5, "drops": 2})])
+def test_another_schedule_replaces_what_more_general_settings_say_of_plateaus(schedule, kept):
+    raw = edited("experiments.lab.settings.methods.vse", {"schedule": schedule})
+    raw["experiments"]["lab"]["settings"]["all"] |= {"schedule": "plateau", "patience": 5, "drops": 2}
+    cell, fields = CellId("lab", "scenes-b", "vse", 0), {"schedule", "patience", "drops"}
+    assert parse_params(raw).overlay(cell, fields) == {"schedule": schedule} | kept
+
+
 @pytest.mark.parametrize(
     ("path", "value", "message"),
     [

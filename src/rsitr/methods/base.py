@@ -35,6 +35,8 @@ class MethodConfig(BaseModel):
 
 Optimizer = Literal["adam", "adamw", "sgd"]
 """``sgd`` is stochastic gradient descent with Nesterov's momentum of .9."""
+Schedule = Literal["step", "linear", "cosine", "plateau"]
+"""``plateau`` is constant until val stops improving, then lower; the others anneal over a fixed number of epochs."""
 
 
 class Phase(BaseModel):
@@ -63,6 +65,8 @@ class TrainingConfig(MethodConfig):
     """What the training loop reads."""
 
     epochs: int = Field(30, ge=1)
+    max_steps: int | None = Field(None, ge=1)
+    """The most optimiser steps, instead of ``epochs``; an epoch that has begun is finished."""
     batch_size: int = Field(128, ge=2)
     samples: Literal["captions", "images"] = "captions"
     """An epoch passes over all captions, or over all images with one caption of each drawn at random."""
@@ -75,12 +79,19 @@ class TrainingConfig(MethodConfig):
     weight_decay: float = Field(0.0, ge=0)
     decays: Literal["all", "matrices"] = "all"
     """What weight decay applies to: all parameters, or those of two or more dimensions: neither biases nor gains."""
-    schedule: Literal["step", "linear", "cosine"] = "step"
+    schedule: Schedule = "step"
     step_epochs: int = Field(15, ge=1)
     """``step``: multiply the rate by ``step_factor`` after every so many epochs."""
     step_factor: float = Field(0.1, gt=0)
+    """Of ``step`` and ``plateau``."""
+    patience: int = Field(3, ge=1)
+    """``plateau``: val has stopped improving when so many epochs in a row were no better than the best before. Then
+    the weights of that are restored and the rate is multiplied by ``step_factor``."""
+    drops: int = Field(1, ge=0)
+    """``plateau``: how often that happens; when val stops improving after that, training ends (as that of K. Musgrave
+    et al., "A Metric Learning Reality Check", ECCV 2020, does at a constant rate: 0)."""
     warmup: float = Field(0.0, ge=0, lt=1)
-    """Share of all steps during which the rate rises linearly from zero."""
+    """Share of all steps during which the rate rises linearly from zero; with ``plateau``, of the most there may be."""
     warmup_steps: int | None = Field(None, ge=1)
     """The same as a number of steps, instead of the share; training that is no longer is all warm-up."""
     phases: tuple[Phase, ...] = ()

@@ -203,7 +203,7 @@ class CLIPTuningConfig(CLIPTrainingConfig):
     learning_rate: float = Field(1e-5, gt=0)
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = Field(0.5, ge=0)
-    schedule: Literal["step", "linear", "cosine"] = "linear"
+    schedule: Literal["step", "linear", "cosine", "plateau"] = "linear"
     warmup: float = Field(0.1, ge=0, lt=1)
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "randaugment"
 
@@ -271,7 +271,7 @@ class GeoRSCLIPFTConfig(CLIPTrainingConfig):
     learning_rate: float = Field(5e-6, gt=0)
     betas: tuple[float, float] = (0.9, 0.98)
     weight_decay: float = Field(0.5, ge=0)
-    schedule: Literal["step", "linear", "cosine"] = "cosine"
+    schedule: Literal["step", "linear", "cosine", "plateau"] = "cosine"
     warmup: float = Field(0.2, ge=0, lt=1)
     clip_norm: float | None = Field(50.0, gt=0)
 

@@ -9,7 +9,7 @@ from torch import nn
 
 from rsitr.errors import ParamsError
 from rsitr.methods.base import Method, MethodConfig, TrainingConfig
-from rsitr.params import REPLACED_BY_PHASES
+from rsitr.params import OF_PLATEAU, REPLACED_BY_PHASES
 from rsitr.records.cell import UNCLAIMED, Published
 
 
@@ -24,13 +24,33 @@ def configure(cls: type[Method], variant: str, settings: dict[str, Any], dataset
         raise ParamsError(f"settings of {cls.name}{'@' + variant if variant else ''} are not valid: {lines}") from None
     if getattr(config, "choose", "") == "shortlists" and not cls.filters_itself():
         raise ParamsError(f"settings of {cls.name}: it has no cheap score to make shortlists by: choose best or last")
-    ignored = [name for name in REPLACED_BY_PHASES if name in given]
-    if ignored and isinstance(config, TrainingConfig) and config.phases:
-        raise ParamsError(
-            f"settings of {cls.name}{'@' + variant if variant else ''}: its phases have their own "
-            f"{', '.join(ignored)}: set phases: [] to train in one, or state the phases"
-        )
+    if isinstance(config, TrainingConfig):
+        _check_course(f"settings of {cls.name}{'@' + variant if variant else ''}", config, given)
     return config
+
+
+def _check_course(what: str, config: TrainingConfig, given: dict[str, Any]) -> None:
+    """Raise ``ParamsError`` where a setting of how training goes would be ignored."""
+    if config.phases:
+        if ignored := [name for name in REPLACED_BY_PHASES if name in given]:
+            raise ParamsError(
+                f"{what}: its phases have their own {', '.join(ignored)}: set phases: [] to train in one, or state "
+                "the phases"
+            )
+        if config.schedule == "plateau":
+            raise ParamsError(
+                f"{what}: its phases have a fixed length, and schedule: plateau has none: set phases: [], or another "
+                "schedule"
+            )
+    if config.schedule == "plateau" and config.choose == "last":
+        raise ParamsError(
+            f"{what}: schedule: plateau goes by the best epoch, and choose: last takes none for better than another: "
+            "set choose: best, or another schedule"
+        )
+    if config.schedule != "plateau" and (ignored := [name for name in OF_PLATEAU if name in given]):
+        raise ParamsError(
+            f"{what}: only schedule: plateau has {', '.join(ignored)}: set it, or leave {', '.join(ignored)} out"
+        )
 
 
 def published_row(cls: type[Method], variant: str, config: MethodConfig) -> Published | None:
@@ -59,6 +79,13 @@ def differences(cls: type[Method], variant: str) -> list[str]:
     return departures(cls, config) + unclaimed
 
 
+def _told(config: TrainingConfig) -> str:
+    """The course of a training in words."""
+    if config.max_steps is None:
+        return ", then ".join(map(str, config.course))
+    return f"at most {config.max_steps} steps with {config.optimizer} at {config.learning_rate:g}"
+
+
 def changed_settings(cls: type[Method], variant: str, config: MethodConfig, dataset: str = "") -> list[str]:
     """Each field in which ``config`` differs from the configuration that the published row on ``dataset`` stands for.
 
@@ -74,7 +101,7 @@ def changed_settings(cls: type[Method], variant: str, config: MethodConfig, data
         for fields, of in ((ours, config), (theirs, reference)):
             for name in ("phases", *REPLACED_BY_PHASES):
                 del fields[name]
-            fields["training"] = ", then ".join(map(str, of.course))
+            fields["training"] = _told(of)
     return [
         f"{name} {value if value != '' else 'none'} instead of {theirs[name]}"
         for name, value in ours.items()

@@ -5,12 +5,12 @@ with cross-attention to the image, which scores every pair (MTGFE: X. Zhang et a
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Self
 
 from pydantic import Field
 from torch import Tensor, nn
 
-from rsitr.methods.base import Batch, Corpus, Method, Optimizer, token_images
+from rsitr.methods.base import Batch, Corpus, Method, Optimizer, Schedule, token_images
 from rsitr.methods.dual_encoder import ImageTowerConfig, backbone_arguments, chosen_weights
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.bert_halves import RANDOM, Halves, RandomTransformer, halves
@@ -27,7 +27,7 @@ class FusionConfig(ImageTowerConfig):
     optimizer: Optimizer = "adamw"
     learning_rate: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.02, ge=0)
-    schedule: Literal["step", "linear", "cosine"] = "cosine"
+    schedule: Schedule = "cosine"
     warmup_steps: int | None = Field(1000, ge=1)
     text_weights: str = "google-bert/bert-base-uncased"
     """Of a BERT: a repository of the hub, path, mirror://path, package://name/path, or ``none`` for random ones."""

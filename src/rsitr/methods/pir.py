@@ -14,7 +14,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsitr.methods.base import Batch, Corpus, Optimizer, method, those, token_images
+from rsitr.methods.base import Batch, Corpus, Optimizer, Schedule, method, those, token_images
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig, backbone_arguments, chosen_weights
 from rsitr.methods.pir_blocks import Instructed, InstructedBackbone, SpatialPAE, TemporalPAE, classes_of
 from rsitr.methods.vse import CLIP_MEAN, CLIP_STD, SWIN, from_pir_code
@@ -39,7 +39,7 @@ class PIRConfig(DualEncoderConfig):
     weight_decay: float = Field(0.01, ge=0)
     decays: Literal["all", "matrices"] = "matrices"
     clip_norm: float | None = None
-    schedule: Literal["step", "linear", "cosine"] = "linear"
+    schedule: Schedule = "linear"
     warmup: float = Field(0.1, ge=0, lt=1)
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "randaugment"
     image_backbone: str = SWIN

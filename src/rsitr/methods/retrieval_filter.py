@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from rsitr.errors import ParamsError
-from rsitr.methods.base import Batch, Corpus, Method, Optimizer, TrainingConfig, method, those
+from rsitr.methods.base import Batch, Corpus, Method, Optimizer, Schedule, TrainingConfig, method, those
 from rsitr.methods.distillation import DistillationConfig
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
 from rsitr.nn.losses import contrastive_loss, distillation_loss, temperature_parameter
@@ -34,7 +34,7 @@ class FilterConfig(TrainingConfig, DistillationConfig):
     optimizer: Optimizer = "adamw"
     learning_rate: float = Field(1e-4, gt=0)
     weight_decay: float = Field(0.02, ge=0)
-    schedule: Literal["step", "linear", "cosine"] = "cosine"
+    schedule: Schedule = "cosine"
     warmup_steps: int | None = Field(1000, ge=1)
     augment: Literal["none", "crop-flip", "randaugment", "rotate-crop"] = "none"
     """The teacher sees images as they are, and scores what it sees."""

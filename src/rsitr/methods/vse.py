@@ -8,7 +8,7 @@ from pydantic import Field
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from rsitr.methods.base import Batch, Corpus, method, those, token_images
+from rsitr.methods.base import Batch, Corpus, Schedule, method, those, token_images
 from rsitr.methods.dual_encoder import DualEncoder, DualEncoderConfig
 from rsitr.methods.triplet import TripletConfig
 from rsitr.nn.losses import Temperature, TemperatureForm, contrastive_loss
@@ -97,7 +97,7 @@ class VSEConfig(DualEncoderConfig, TripletConfig):
     weight_decay: float = Field(0.01, ge=0)
     decays: Literal["all", "matrices"] = "matrices"
     clip_norm: float | None = None
-    schedule: Literal["step", "linear", "cosine"] = "linear"
+    schedule: Schedule = "linear"
     warmup: float = Field(0.1, ge=0, lt=1)
     augment: Literal["none", "crop-flip", "randaugment"] = "randaugment"
     image_backbone: str = SWIN

@@ -33,8 +33,10 @@ from rsitr.params.ids import (
     TwoStageId,
 )
 
-REPLACED_BY_PHASES = ("epochs", "optimizer", "learning_rate")
+REPLACED_BY_PHASES = ("epochs", "max_steps", "optimizer", "learning_rate")
 """Settings of a training without phases. Each phase has its own."""
+OF_PLATEAU = ("patience", "drops")
+"""Settings of ``schedule: plateau`` alone."""
 INSTRUCTION = "instruction_weights"
 """The setting in which a method names the weights of its instruction encoder, possibly those of a prior."""
 
@@ -329,7 +331,8 @@ class Params(_Strict):
 
     def overlay(self, cell: CellId, fields: Container[str]) -> dict[str, Any]:
         """What params.yaml sets for a cell whose method has ``fields``; a shared setting without a field in the method
-        is left out. Phases that are set replace what more general settings say of a training without phases."""
+        is left out. Phases that are set replace what more general settings say of a training without phases, and a
+        schedule other than ``plateau`` what they say of that one."""
         settings = self[cell.experiment].settings
         shared = settings.all | settings.datasets.get(cell.dataset, {})
         found = {name: value for name, value in shared.items() if name in fields}
@@ -338,7 +341,9 @@ class Params(_Strict):
             settings.methods.get(cell.method, {}),
             settings.cells.get(f"{cell.dataset}/{cell.method}", {}),
         ):
-            replaced = REPLACED_BY_PHASES if layer.get("phases") else ()
+            replaced: tuple[str, ...] = REPLACED_BY_PHASES if layer.get("phases") else ()
+            if layer.get("schedule", "plateau") != "plateau":
+                replaced += OF_PLATEAU
             found = {name: value for name, value in found.items() if name not in replaced} | layer
         return found
 

@@ -180,10 +180,10 @@ class Estimate(NamedTuple):
 
 
 def estimate(spec: ArtefactSpec, found: Rehearsed) -> Estimate | None:
-    """The steps of the real course, each as long as a rehearsed one times the ratio of their batches.
+    """The most steps of the real course, each as long as a rehearsed one times the ratio of their batches.
 
     On this CPU, without the time of reading images, choosing the epoch and evaluation. None without training, or for a
-    dataset of a size that is not known here.
+    dataset of a size that is not known here and a course that does not state its steps.
     """
     sizes: list[int | None] = []
     match spec:
@@ -193,10 +193,14 @@ def estimate(spec: ArtefactSpec, found: Rehearsed) -> Estimate | None:
             sizes = [TRAIN_IMAGES.get(name) for name in JOINT.get(spec.split_protocol, (spec.dataset,))]
         case PretrainingSpec():
             sizes = [spec.settings.samples_per_epoch or TRAIN_IMAGES.get(spec.dataset)]
-    if not found.course or not found.step_seconds or not found.batch or None in sizes:
+    if not found.course or not found.step_seconds or not found.batch:
         return None
-    samples = sum(filter(None, sizes)) * (CAPTIONS if found.course.samples == "captions" else 1)
-    steps = found.course.epochs * max(samples // found.course.batch_size, 1)
+    steps = found.course.max_steps
+    if steps is None:
+        if None in sizes:
+            return None
+        samples = sum(filter(None, sizes)) * (CAPTIONS if found.course.samples == "captions" else 1)
+        steps = found.course.epochs * max(samples // found.course.batch_size, 1)
     return Estimate(steps, steps * found.step_seconds * found.course.batch_size / found.batch / 3600)
 
 

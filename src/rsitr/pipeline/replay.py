@@ -158,6 +158,10 @@ class Replayer:
         trace = [(f"settings.{name}", _json(value)) for name, value in config.model_dump(mode="json").items()]
         if not isinstance(config, TrainingConfig):
             return trace
+        config = course.with_epochs(config, COURSE_STEPS)
+        if config.schedule == "plateau":
+            merits = [float(epoch % 7) for epoch in range(config.epochs)]
+            trace.append(("course", repr(course.plateaus(config, merits, COURSE_STEPS))))
         for phase in config.course:
             steps = range(phase.epochs * COURSE_STEPS)
             factors = (course.learning_rate_factor(config, phase.epochs, step, COURSE_STEPS) for step in steps)
@@ -182,7 +186,9 @@ class Replayer:
             trace.append(("initial weights", _state(method.state_dict())))
             return method
 
-        with patch.object(train, "build_method", built), _recorded(train.Trainer, trace):
+        # Whether val improves on a slice is chance: what follows a plateau has to run.
+        one = patch.object(train, "plateaus", lambda config, merits, steps_per_epoch: [1] if merits else [])
+        with patch.object(train, "build_method", built), one, _recorded(train.Trainer, trace):
             report = _twice(lambda: train.train(spec))
         trace.append(("status", report.outcome.status))
         if report.outcome.status == "failed":

@@ -218,7 +218,8 @@ class Record(ArtefactRecord):
     """``ceiling_i2t_r1`` ... ``ceiling_mr``: the best recalls that identical captions and pictures leave possible.
     Records of version 1 state all other metrics, too."""
     selection: dict[str, Any] = {}
-    """Which epoch was chosen, on which split, with which mean recalls: ``mr``, and ``dup_mr`` that decided."""
+    """Which epoch was chosen, on which split, with which mean recalls: ``mr``, and ``dup_mr`` that decided; how many
+    epochs and steps training had, and how it ``ended`` (``rsitr.stages.course``)."""
     config: dict[str, Any] = {}
     """The configuration in full, defaults included."""
     published: Published | None = None

@@ -13,6 +13,9 @@ class Course(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     epochs: int
+    """The most there may be."""
+    max_steps: int | None = None
+    """The most steps there may be, where that is stated instead."""
     batch_size: int
     samples: str
     """``captions`` or ``images``: what an epoch passes over."""

@@ -176,7 +176,9 @@ class Rehearsal:
         found.peak_memory_mib = max(report.peak_memory_mib.values())
         if isinstance(config, TrainingConfig):
             epochs = sum(phase.epochs for phase in config.course)
-            found.course = Course(epochs=epochs, batch_size=config.batch_size, samples=config.samples)
+            found.course = Course(
+                epochs=epochs, max_steps=config.max_steps, batch_size=config.batch_size, samples=config.samples
+            )
             found.batch, found.step_seconds = min(SIZE.batch, config.batch_size), watched.step_seconds
         if report.outcome.status != "ok":
             return report.outcome

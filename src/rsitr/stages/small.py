@@ -47,11 +47,13 @@ def shortened(spec: Spec, size: Size) -> dict[str, Any]:
     late = getattr(config, "all_negatives_epochs", 0)
     if late:
         changed["all_negatives_epochs"] = 1
+    if config.max_steps is not None:
+        changed["max_steps"] = None
     if config.phases:
         changed["phases"] = [phase.model_dump(mode="json") | {"epochs": 1} for phase in config.phases]
     else:
         # An epoch before and one after what changes from epoch to epoch.
-        changed["epochs"] = 2 if late or (size.decay and config.schedule == "step") else 1
+        changed["epochs"] = 2 if late or (size.decay and config.schedule in ("step", "plateau")) else 1
     if config.schedule == "step":
         changed["step_epochs"] = 1
     if config.selection_images:

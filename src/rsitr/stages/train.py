@@ -36,7 +36,16 @@ from rsitr.records.weights import write_weights
 from rsitr.retrieval.recall import recall
 from rsitr.stages import alarms
 from rsitr.stages.bundle import describe
-from rsitr.stages.course import choice_start, learning_rate_factor, phase_at
+from rsitr.stages.course import (
+    CAPPED,
+    COMPLETED,
+    CONVERGED,
+    choice_start,
+    learning_rate_factor,
+    phase_at,
+    plateaus,
+    with_epochs,
+)
 from rsitr.stages.decay import by_decay
 from rsitr.stages.encode import encode, ranks_to_choose_by
 from rsitr.stages.positives import Positives
@@ -115,9 +124,12 @@ class Trainer:
         teacher: Teacher | None = None,
     ):
         assert isinstance(method.config, TrainingConfig)
-        self.method, self.config, self.device = method.to(device), method.config, device
+        self.method, self.device = method.to(device), device
         splits = data.splits
-        self.train, whole = splits["train"], splits[self.config.selection]
+        self.train, whole = splits["train"], splits[method.config.selection]
+        first = sample_order(self.train, method.config, spec.seed, 0)
+        self.steps_per_epoch, self.batch_size = len(first), len(first[0])
+        self.config = with_epochs(method.config, self.steps_per_epoch)
         self.positives = Positives(self.train, self.config.positives, device)
         self.seed, self.state_path = spec.seed, state_path
         self.teacher = teacher
@@ -125,13 +137,12 @@ class Trainer:
         self.select, chosen = spread_images(whole, self.config.selection_images or len(whole.paths))
         self.select_inputs = ChosenInputs(image_inputs(method, whole, splits, device), chosen)
         self.epochs = sum(phase.epochs for phase in self.config.course)
+        """The most there may be."""
         self.phase, self.phase_start = phase_at(self.config, 0)
         self.optimizer = make_optimizer(method, self.config, self.phase)
         advice = "lower learning_rate, or set clip_norm, in params.yaml"
         self.steps = Steps(method, device, advice, autocast=self.config.autocast)
         self.identity = identity | {"arithmetic": self.steps.arithmetic}
-        first = sample_order(self.train, self.config, self.seed, 0)
-        self.steps_per_epoch, self.batch_size = len(first), len(first[0])
         self.step = 0
         self.task_sums: dict[str, float | Tensor] = {}
         self.history: list[Epoch] = []
@@ -149,6 +160,27 @@ class Trainer:
             return
         for group, other in zip(self.optimizer.param_groups, fresh.param_groups, strict=True):
             group["base"] = other["base"]
+
+    @property
+    def plateaus(self) -> list[int]:
+        """After how many epochs val had stopped improving, as far as this training goes by that."""
+        if self.config.schedule != "plateau":
+            return []
+        return plateaus(self.config, [epoch.merit for epoch in self.history], self.steps_per_epoch)
+
+    @property
+    def ended(self) -> str:
+        """How training has ended; empty while it has not."""
+        if len(self.plateaus) > self.config.drops:
+            return CONVERGED
+        if self.step < self.epochs * self.steps_per_epoch:
+            return ""
+        return CAPPED if self.config.schedule == "plateau" else COMPLETED
+
+    def leave_plateau(self) -> None:
+        """The weights of the best epoch and a new optimiser: what the old one has gathered is about later weights."""
+        self.method.load_learned_state(self.best)
+        self.optimizer = make_optimizer(self.method, self.config, self.phase)
 
     def save(self) -> None:
         """Write everything a continued run needs, atomically."""
@@ -180,15 +212,17 @@ class Trainer:
         return True
 
     def run(self) -> None:
-        """All epochs, from wherever the state stands."""
+        """All epochs, from wherever the state stands; progress is out of the most there may be."""
         total = self.epochs * self.steps_per_epoch
         with Progress("train", total, self.step) as progress:
-            while self.step < total:
+            while not self.ended:
                 epoch, done = divmod(self.step, self.steps_per_epoch)
                 if phase_at(self.config, epoch) != (self.phase, self.phase_start):
                     self.start_phase(epoch)
                     if self.phase.from_best:
                         self.method.load_learned_state(self.best)
+                if not done and epoch in self.plateaus:
+                    self.leave_plateau()
                 batches = sample_order(self.train, self.config, self.seed, epoch)[done:]
                 train_what_learns(self.method)
                 images = self.inputs.batches([self.train.image_of[batch] for batch in batches], epoch)
@@ -203,7 +237,8 @@ class Trainer:
     def train_step(self, batch: np.ndarray, pictures: Tensor) -> Tensor:
         """One optimiser step on the captions at ``batch`` and their images; returns the loss."""
         step = self.step - self.phase_start * self.steps_per_epoch
-        factor = learning_rate_factor(self.config, self.phase.epochs, step, self.steps_per_epoch)
+        lowered = len(self.plateaus)
+        factor = learning_rate_factor(self.config, self.phase.epochs, step, self.steps_per_epoch, lowered)
         tokens = self.method.tokenize([self.train.captions[index] for index in batch])
         image_ids, captions = torch.from_numpy(self.train.image_of[batch]), torch.from_numpy(batch)
         pictures, tokens, image_ids, captions = (
@@ -349,7 +384,9 @@ def fit(
         "epoch": chosen,
         "mr": trainer.history[chosen - 1].val_mr,
         "dup_mr": trainer.history[chosen - 1].val_dup_mr,
-        "epochs": trainer.epochs,
+        "epochs": len(trainer.history),
+        "steps": trainer.step,
+        "ended": trainer.ended,
         "images": len(trainer.select.paths),
     }
     return trainer.best

@@ -74,6 +74,12 @@ def test_what_has_no_training_or_no_known_size_has_no_estimate():
     assert estimate(unknown, report(course=Course(epochs=1, batch_size=4, samples="images"))) is None
 
 
+@pytest.mark.parametrize("cell", [CellId("paper", "ucm", "vse++", 0), CellId("demo", "scenes-a", "vse", 0)])
+def test_the_estimate_of_steps_needs_no_size_of_the_data(cell):
+    found = report(course=Course(epochs=30, max_steps=200, batch_size=64, samples="images"))
+    assert estimate(spec_of(PARAMS, cell), found) == Estimate(200, pytest.approx(200 * 8 / 3600))
+
+
 def test_the_summary_says_what_failed_and_what_was_left_out():
     trace = 'Traceback\n  File "rsitr/nn/text.py", line 7, in forward\n    x = y\nKeyError: 1'
     failed = report(outcome=Outcome(status="failed", reason="KeyError: 1", traceback=trace), parameters=1_234_567)

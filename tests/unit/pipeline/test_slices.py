@@ -18,6 +18,7 @@ from rsitr.pipeline.replay import Replayer
 from rsitr.pipeline.slices import SlicedData
 from rsitr.pipeline.specs import pretraining_spec, spec_of
 from rsitr.records.paths import Paths
+from rsitr.stages.train import Trainer
 from tests.helpers.project_copy import TINY
 
 COUNTS = {"train": 12, "val": 6, "test": 5}
@@ -81,6 +82,18 @@ def test_two_replays_of_a_cell_have_one_trace(root, params, tmp_path, monkeypatc
     assert said["status"] == "ok"
     assert {"initial weights", "loss", "weights", "encodings", "ranks in small tiles"} <= {*said}
     assert [name for name, _ in traces[0]].count("loss") >= 3
+
+
+def test_the_replay_of_a_training_that_ends_by_itself_leaves_a_plateau(root, params, tmp_path, monkeypatch):
+    left = []
+    leave = Trainer.leave_plateau
+    monkeypatch.setattr(Trainer, "leave_plateau", lambda self: left.append(self.step) or leave(self))
+    monkeypatch.chdir(tmp_path)
+    spec = cell(params, batch_size=4, schedule="plateau", max_steps=20)
+    trace = Replayer(params, root).trace(spec)
+    assert dict(trace)["status"] == "ok"
+    per_epoch = [name for name, _ in trace].count("loss") // 2
+    assert left == [per_epoch]
 
 
 def test_two_replays_of_a_pretraining_have_one_trace(root, tmp_path, monkeypatch):

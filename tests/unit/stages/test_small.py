@@ -35,6 +35,14 @@ def test_a_replay_meets_the_second_rate_and_a_rehearsal_does_not(size: Size, epo
     assert (changed["epochs"], changed["step_epochs"]) == (epochs, 1)
 
 
+@pytest.mark.parametrize(("size", "epochs"), [(REPLAYED, 2), (REHEARSED, 1)])
+def test_a_training_that_ends_by_itself_is_as_short(size: Size, epochs: int):
+    spec = of("vse")
+    spec = spec.model_copy(update={"settings": spec.settings | {"schedule": "plateau", "max_steps": 20_000}})
+    config = configuration(short_cell(spec, size))
+    assert (config.schedule, config.max_steps, config.epochs) == ("plateau", None, epochs)
+
+
 def test_a_loss_that_changes_late_gets_both_its_epochs():
     changed = shortened(of("vse++", "ucm", "laptop"), REHEARSED)
     assert (changed["epochs"], changed["all_negatives_epochs"]) == (2, 1)

@@ -197,6 +197,11 @@ def mark(monkeypatch, marks):
     monkeypatch.setattr(training, "recall", lambda mark: SimpleNamespace(mr=mark))
 
 
+def whole(steps: int) -> dict[str, object]:
+    """What a report says of a training that ran all its epochs."""
+    return {"steps": steps, "ended": "course"}
+
+
 def test_training_reports_and_keeps_the_weights_of_the_best_epoch(project, make_spec, monkeypatch):
     marks = iter([20.0, 40.0, 30.0])
     seen, states = set(), []
@@ -212,7 +217,14 @@ def test_training_reports_and_keeps_the_weights_of_the_best_epoch(project, make_
     spec = make_spec()
     report = train(spec)
     assert report.outcome.status == "ok", report.outcome
-    assert report.selection == {"split": "val", "epoch": 2, "mr": 60.0, "dup_mr": 40.0, "epochs": 3, "images": 6}
+    assert report.selection == {
+        "split": "val",
+        "epoch": 2,
+        "mr": 60.0,
+        "dup_mr": 40.0,
+        "epochs": 3,
+        "images": 6,
+    } | whole(9)
     assert [(entry.val_mr, entry.val_dup_mr) for entry in report.history] == [(80, 20), (60, 40), (70, 30)]
     kept = load_file(checkpoint(spec))
     assert all(torch.equal(value, states[1][name]) for name, value in kept.items())
@@ -266,7 +278,14 @@ def test_the_last_epoch_is_kept_where_so_configured(project, make_spec, monkeypa
 
     monkeypatch.setattr(Trainer, "end_epoch", end_epoch)
     report = train(spec)
-    assert report.selection == {"split": "val", "epoch": 3, "mr": 90.0, "dup_mr": 10.0, "epochs": 3, "images": 6}
+    assert report.selection == {
+        "split": "val",
+        "epoch": 3,
+        "mr": 90.0,
+        "dup_mr": 10.0,
+        "epochs": 3,
+        "images": 6,
+    } | whole(9)
     kept = load_file(checkpoint(spec))
     assert all(torch.equal(kept[name], value) for name, value in states[-1].items())
     assert not torch.equal(kept["image_head.weight"], states[0]["image_head.weight"])
@@ -290,7 +309,14 @@ def test_a_phase_may_begin_with_the_best_weights_and_choose_anew(project, make_s
     mark(monkeypatch, marks)
     spec = make_spec(**FROM_BEST)
     report = train(spec)
-    assert report.selection == {"split": "val", "epoch": 4, "mr": 95.0, "dup_mr": 5.0, "epochs": 4, "images": 6}
+    assert report.selection == {
+        "split": "val",
+        "epoch": 4,
+        "mr": 95.0,
+        "dup_mr": 5.0,
+        "epochs": 4,
+        "images": 6,
+    } | whole(12)
     words = [state["text.embed.weight"] for state in states]
     assert not torch.equal(words[0], words[1])
     assert torch.equal(words[2], words[0])
