@@ -177,7 +177,8 @@ def _most_images(texts: Sequence[tuple[int, Mapping[int, int]]], k: int) -> int:
     """The most images of one picture that one order of ``texts`` finds among the first ``k`` captions.
 
     Of each text: its copies in all, and how many of them belong to which of the images. The search ends early where
-    every image is found, or ``k`` of them, which is as many as ``k`` captions can belong to.
+    every image is found, or ``k`` of them, which is as many as ``k`` captions can belong to. It takes long only where
+    dozens of images are one picture and few of them can be found.
     """
 
     fewest_first = sorted(texts, key=itemgetter(0))
