@@ -202,6 +202,8 @@ class Method(nn.Module, ABC):
     pixels: PixelFormat
     backbone: nn.Module
     """Turns pixels into tokens; the part that ``freeze_backbone`` freezes."""
+    teacher: Method
+    """Of a method that holds it."""
 
     @classmethod
     def supports(cls, facts: DatasetFacts) -> tuple[bool, str]:
@@ -326,6 +328,8 @@ class Method(nn.Module, ABC):
 
         Those of a text encoder stand for its tokenizer, too, which no checkpoint has.
         """
+        if self.holds_teacher:
+            return self.teacher.fixed_weights
         frozen = getattr(self.config, "freeze_backbone", False)
         fixed = {"image_weights": frozen, "weights": frozen or not self.trainable, "text_weights": True}
         return tuple(name for name, stays in fixed.items() if stays and hasattr(self.config, name))
@@ -333,7 +337,7 @@ class Method(nn.Module, ABC):
     @property
     def apart(self) -> dict[str, nn.Module]:
         """Parts that neither learn nor are in ``state_dict``, and that a checkpoint holds: nobody else has them."""
-        return {}
+        return {f"teacher.{name}": part for name, part in self.teacher.apart.items()} if self.holds_teacher else {}
 
     def learned_state(self) -> dict[str, Tensor]:
         """The tensors a checkpoint holds: what training can change, without pretrained parts that stay fixed."""

@@ -193,16 +193,6 @@ class RetrievalFilter(Method):
         """All of the teacher."""
         return ("teacher.",)
 
-    @property
-    def fixed_weights(self) -> tuple[str, ...]:
-        """Those of its teacher."""
-        return self.teacher.fixed_weights
-
-    @property
-    def apart(self) -> dict[str, nn.Module]:
-        """Those of its teacher."""
-        return {f"teacher.{name}": part for name, part in self.teacher.apart.items()}
-
     def adopt(self, teacher: Method) -> None:
         """The weights of its encoders."""
         own = self.teacher.state_dict()

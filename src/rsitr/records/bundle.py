@@ -6,9 +6,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from rsitr.errors import RecordError
 from rsitr.records.artefact import Outcome, Pretrained
@@ -71,6 +71,12 @@ class ModelBundle(_Part):
     """Which epoch was chosen, on which split, with which mean recall in percent."""
     weights_sha: str = ""
     """SHA-256 of ``model.safetensors``."""
+
+    @model_validator(mode="after")
+    def _names_what_it_needs(self) -> Self:
+        if unknown := set(self.fixed) - set(self.pretrained):
+            raise ValueError(f"fixed names {sorted(unknown)}, of which pretrained says nothing")
+        return self
 
 
 def begun(spec: Spec, report: TrainReport) -> ModelBundle:

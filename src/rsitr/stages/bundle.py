@@ -163,14 +163,13 @@ def _located(config: Mapping[str, Any], bundle: ModelBundle, folder: Path) -> di
 
 def _compare(found: Mapping[str, Pretrained], bundle: ModelBundle, folder: Path) -> None:
     """Raise ``WeightsMismatch`` unless the pretrained parts are those that the bundle names, by their hashes."""
-    for name, weights in found.items():
-        expected = bundle.pretrained[name].files if name in bundle.fixed else {}
-        if weights.files == expected:
-            continue
-        wrong = sorted(file for file, sha in weights.files.items() if expected.get(file) != sha) or sorted(expected)
-        raise WeightsMismatch(
-            f"{folder} was trained with other {name} than are here: {', '.join(wrong)} of "
-            f"{bundle.pretrained[name].location if expected else weights.location} "
-            f"{'has another SHA-256' if expected else 'is not named in its bundle'}. Get the files that bundle.json "
-            "names: the package in the version of the lock file of its training, or the named revision"
-        )
+    expected = {name: bundle.pretrained[name] for name in bundle.fixed}
+    for name in sorted({*found, *expected}):
+        ours, theirs = (each[name].files if name in each else {} for each in (found, expected))
+        if wrong := [file for file in sorted({*ours, *theirs}) if ours.get(file) != theirs.get(file)]:
+            where = (expected.get(name) or found[name]).location
+            raise WeightsMismatch(
+                f"{folder} was trained with other {name} than are here: {', '.join(wrong)} of {where} differs by its "
+                "SHA-256. Get what bundle.json names: the version of the package in the lock file of the training, the "
+                "named revision, or the same file"
+            )

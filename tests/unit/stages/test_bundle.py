@@ -185,7 +185,19 @@ def test_another_file_of_the_same_architecture_is_refused(frozen: Path) -> None:
     state = ImageBackbone("test_resnet", "none", 32).model.state_dict()
     save_file({name: value.contiguous() for name, value in state.items()}, frozen / "own.safetensors")
     with pytest.raises(
-        WeightsMismatch, match=r"other image_weights than are here: own.safetensors of own.safetensors has"
+        WeightsMismatch, match=r"other image_weights than are here: own.safetensors of own.safetensors differs"
+    ):
+        load_bundle(frozen)
+
+
+def test_a_fixed_part_that_is_not_loaded_is_missed(frozen: Path) -> None:
+    path = frozen / "bundle.json"
+    raw = json.loads(path.read_bytes())
+    raw["built"]["config"]["image_weights"] = "none"
+    raw["pretrained"]["image_weights"]["location"] = "package://own/own.safetensors"
+    path.write_text(json.dumps(raw), encoding="utf-8")
+    with pytest.raises(
+        WeightsMismatch, match=r"other image_weights than are here: own.safetensors of package://own/own"
     ):
         load_bundle(frozen)
 
@@ -261,6 +273,7 @@ def test_pictures_in_memory_are_as_good_as_files(folder: Path, project: Path) ->
     [
         (lambda raw: raw | {"format": 2}, "format: Input should be 1"),
         (lambda raw: raw | {"code": "import os"}, "code: Extra inputs are not permitted"),
+        (lambda raw: raw | {"fixed": ["weights"]}, "fixed names .'weights'., of which pretrained says nothing"),
         (lambda raw: raw | {"words": None}, "words: Input should be a valid"),
         (
             lambda raw: raw | {"pretrained": {"image_weights": {"location": "../own", "files": {}}}},
@@ -298,7 +311,9 @@ def test_weights_that_were_not_named_are_not_read_unnoticed(folder: Path, weight
     raw = json.loads(path.read_bytes())
     raw["built"]["config"]["image_weights"] = str(weights)
     path.write_text(json.dumps(raw), encoding="utf-8")
-    with pytest.raises(WeightsMismatch, match=r"other image_weights .* is not named in its bundle"):
+    with pytest.raises(
+        WeightsMismatch, match=r"other image_weights than are here: own.safetensors of own.safetensors differs"
+    ):
         load_bundle(folder)
 
 
