@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 from pydantic import ValidationError
@@ -51,6 +52,17 @@ def _check_course(what: str, config: TrainingConfig, given: dict[str, Any]) -> N
         raise ParamsError(
             f"{what}: only schedule: plateau has {', '.join(ignored)}: set it, or leave {', '.join(ignored)} out"
         )
+
+
+def settled(cls: type[Method], variant: str, settings: dict[str, Any], dataset: str, own: Collection[str]) -> set[str]:
+    """The settings that a variant states itself, so that no tuning of its method changes them.
+
+    ``own`` are those that params.yaml states for it. Phases of its own have rates of their own.
+    """
+    found = {*own, *cls.variants.get(variant, {}), *cls.of_dataset.get(f"{dataset}@{variant}", {})}
+    config = configure(cls, variant, settings, dataset)
+    phased = "phases" in found and isinstance(config, TrainingConfig) and config.phases
+    return found | {*(REPLACED_BY_PHASES if phased else ())}
 
 
 def published_row(cls: type[Method], variant: str, config: MethodConfig) -> Published | None:

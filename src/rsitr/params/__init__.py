@@ -32,6 +32,7 @@ from rsitr.params.ids import (
     SplitProtocol,
     TwoStageId,
 )
+from rsitr.params.tuning import Tuning
 
 REPLACED_BY_PHASES = ("epochs", "max_steps", "optimizer", "learning_rate")
 """Settings of a training without phases. Each phase has its own."""
@@ -61,6 +62,8 @@ class Block(_Strict):
     """As that of the experiment, which it replaces here."""
     role: Role = MAIN
     """What its methods are there for. It changes no number and makes no record stale."""
+    settings: Literal["given", "tuned"] = "given"
+    """``tuned``: the cells take the best settings that the tuning of their method on their dataset has found."""
 
     @field_validator("methods")
     @classmethod
@@ -175,6 +178,8 @@ class Experiment(_Strict):
     """CLIP models to pretrain by name; a method starts from one by the address pretraining://EXPERIMENT/NAME."""
     two_stage: list[TwoStage] = []
     """Which expensive scorers re-rank the shortlists of which filters."""
+    tuning: Tuning | None = None
+    """How settings are searched for, for the blocks that say ``settings: tuned``."""
     baselines: dict[str, Annotated[list[str], Field(min_length=1)]] = {}
     """Method -> the methods that a table compares with it, with the significance of the differences."""
     shards: Annotated[int, Field(ge=1)] = 1
@@ -210,6 +215,16 @@ class Experiment(_Strict):
         """(dataset, method) -> role, for the pairs of the matrix."""
         blocks = reversed(self.matrix)
         return {pair: block.role for block in blocks for pair in product(block.datasets, block.methods)}
+
+    @model_validator(mode="after")
+    def _tuned_by_another_seed(self) -> Self:
+        if self.tuning is None:
+            if any(block.settings == "tuned" for block in self.matrix):
+                raise ValueError("matrix: a block says `settings: tuned`, and there is no `tuning`: add it")
+            return self
+        if any(self.tuning.seed in block.seeds for block in self.matrix):
+            raise ValueError(f"tuning: seed {self.tuning.seed} is one of the table's: give the tuning another")
+        return self
 
     @property
     def datasets(self) -> list[str]:
@@ -299,6 +314,22 @@ class Params(_Strict):
         """What a cell is there for; ``main`` for one that is not of the matrix."""
         return self[cell.experiment].roles.get((cell.dataset, cell.method), MAIN)
 
+    def tuned(self, cell: CellId) -> bool:
+        """Whether the matrix asks for a cell with tuned settings; raises ``ParamsError`` where it asks for both."""
+
+        def asked() -> dict[CellId, str]:
+            found: dict[CellId, str] = {}
+            for block in self[cell.experiment].matrix:
+                for dataset, method, seed in product(block.datasets, block.methods, block.seeds):
+                    each = CellId(cell.experiment, dataset, method, seed)
+                    if found.setdefault(each, block.settings) != block.settings:
+                        raise ParamsError(
+                            f"{each.path} has its settings both given and tuned: name a variant for one of them"
+                        )
+            return found
+
+        return self.once(("tuned", cell.experiment), asked).get(cell) == "tuned"
+
     def cleans(self, experiment: str) -> list[CleanId]:
         """The clean tables that the cells of an experiment read, each once."""
         return list(dict.fromkeys(self._places(experiment).values()))
@@ -346,6 +377,12 @@ class Params(_Strict):
                 replaced += OF_PLATEAU
             found = {name: value for name, value in found.items() if name not in replaced} | layer
         return found
+
+    def own(self, cell: CellId) -> list[str]:
+        """The settings that params.yaml states for the variant of a cell, and not for its method as a whole."""
+        settings, place = self[cell.experiment].settings, f"{cell.dataset}/{cell.method}"
+        own = settings.methods.get(cell.method, {}) | settings.cells.get(place, {}) if cell.variant else {}
+        return [*own]
 
 
 def parse_params(raw: dict[str, Any], source: str = "params.yaml") -> Params:

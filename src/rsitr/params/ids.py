@@ -99,6 +99,20 @@ class NamedId(NamedTuple):
         return f"{self.experiment}/{self.name}"
 
 
+class TuningId(NamedTuple):
+    """The identity of a tuning: a search for the settings of a method on a dataset."""
+
+    experiment: str
+    dataset: str
+    method: str
+    """``CellId.method`` of the cells whose given settings it starts from."""
+
+    @property
+    def path(self) -> str:
+        """Folder of the record below ``results/tuning``."""
+        return f"{self.experiment}/{self.dataset}/{self.method}"
+
+
 def prior_of(weights: str) -> NamedId | None:
     """The prior that a setting names, ``scenes://EXPERIMENT/NAME``; else None, or ``ParamsError`` for another form."""
     return NamedId(*parts) if (parts := _address(weights, SCENES, "prior")) else None

@@ -11,7 +11,7 @@ from rsitr.datasets import get_dataset
 from rsitr.errors import ParamsError
 from rsitr.methods.catalog import check, schemas
 from rsitr.params import INSTRUCTION, Params, parse_params
-from rsitr.params.ids import CellId, NamedId
+from rsitr.params.ids import CellId, NamedId, TuningId
 from rsitr.pipeline.inputs import (
     check_split,
     check_two_stages,
@@ -26,8 +26,9 @@ from rsitr.pipeline.inputs import (
     study_partner,
     teacher,
 )
+from rsitr.pipeline.tunings import check_tunings, declared, space, subject, tuning, tunings
 from rsitr.records.artefact import ArtefactSpec
-from rsitr.records.cell import Spec
+from rsitr.records.cell import Spec, TuningSpec
 from rsitr.records.identity import LOCK, installed, locked
 from rsitr.records.paths import Paths
 from rsitr.records.pretraining import Instruction, PretrainingSpec, PretrainSettings
@@ -57,6 +58,7 @@ def open_params(config: dict[str, Any]) -> Params:
     for dataset in dict.fromkeys([*params[params.experiment].sources, *named]):
         get_dataset(dataset)
     check_two_stages(params, params.experiment)
+    check_tunings(params, params.experiment)
     return params
 
 
@@ -67,15 +69,25 @@ def check_cell(params: Params, cell: CellId) -> None:
 
 def spec_of(params: Params, cell: CellId) -> Spec:
     """What a cell is expected to be under the present parameters and code."""
-    return params.once(("cell", cell), lambda: _spec_of(params, cell))
+    return params.once(("cell", cell), lambda: _coded(_tuned(params, cell, _given(params, cell))))
 
 
-def _spec_of(params: Params, cell: CellId) -> Spec:
+def _tuned(params: Params, cell: CellId, spec: Spec) -> Spec:
+    """The specification of a cell with the tuning that it takes settings from, if any."""
+    found = tuning(params, cell)
+    if found is None:
+        return spec
+    own = () if cell.method == found.method else tuple(params.own(cell))
+    return spec.model_copy(update={"tuning": tuning_spec(params, found), "own": own})
+
+
+def _given(params: Params, cell: CellId) -> Spec:
+    """What a cell is expected to be with its settings as given, but for its code."""
     clean = params.clean(cell)
     fields = schemas()[cell.method_name]["schema"].get("properties", {})
     settings = params.overlay(cell, fields)
     taught_by, begun_as, started_from = teacher(params, cell), prior(params, cell), pretraining(params, cell)
-    spec = Spec(
+    return Spec(
         **cell._asdict() | clean._asdict(),
         settings=settings,
         query=query(params, cell),
@@ -87,7 +99,6 @@ def _spec_of(params: Params, cell: CellId) -> Spec:
         prior=prior_spec(params, begun_as) if begun_as else None,
         pretraining=pretraining_spec(params, started_from) if started_from else None,
     )
-    return _coded(spec)
 
 
 def _coded(spec: S) -> S:
@@ -156,6 +167,24 @@ def check_start(params: Params, cell: CellId, start: PretrainSettings) -> None:
         )
 
 
+def tuning_spec(params: Params, wanted: TuningId) -> TuningSpec:
+    """What a tuning is expected to be; its teacher is the one of the first cell whose settings it starts from."""
+    return params.once(("tuning", wanted), lambda: _tuning_spec(params, wanted))
+
+
+def _tuning_spec(params: Params, wanted: TuningId) -> TuningSpec:
+    how, base = declared(params, wanted.experiment), _given(params, subject(params, wanted))
+    spec = TuningSpec(
+        base=base.model_copy(update={"seed": how.seed}),
+        space=space(params, wanted),
+        trials=how.trials,
+        max_steps=how.max_steps,
+        threads=base.threads,
+        code={},
+    )
+    return _coded(spec)
+
+
 def two_stage_specs(params: Params, experiment: str) -> list[TwoStageSpec]:
     """What the two-stage retrievals of an experiment are expected to be."""
     found = []
@@ -177,9 +206,12 @@ def artefacts(params: Params, experiment: str) -> Iterator[ArtefactSpec]:
     """Every artefact of an experiment, each after those that it rests on."""
     yield from (prior_spec(params, wanted) for wanted in priors(params, experiment))
     yield from (pretraining_spec(params, wanted) for wanted in pretrainings(params, experiment))
-    # Teachers first.
+    # Teachers first, and tunings before the cells that take their settings.
     cells = [spec_of(params, cell) for cell in params.cells(experiment)]
-    yield from sorted(cells, key=lambda spec: spec.teacher is not None)
+    tuned = [tuning_spec(params, wanted) for wanted in tunings(params, experiment)]
+    for taught in (False, True):
+        yield from (spec for spec in tuned if (spec.base.teacher is not None) == taught)
+        yield from (spec for spec in cells if (spec.teacher is not None) == taught)
     yield from two_stage_specs(params, experiment)
     yield from (study_spec(params, cell) for cell in study_cells(params, experiment))
 

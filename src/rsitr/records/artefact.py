@@ -1,8 +1,8 @@
 """Artefacts: what is computed once, kept with a record, and trusted as long as the record is current.
 
-A trained and evaluated cell, a prior, a pretraining, a two-stage retrieval and the study of a CLIP are all one thing: a
-specification of what is expected, a process that computes it, and a record of what was computed, from what, by which
-code. This module says what the five have in common.
+A trained and evaluated cell, a prior, a pretraining, a tuning, a two-stage retrieval and the study of a CLIP are all
+one thing: a specification of what is expected, a process that computes it, and a record of what was computed, from
+what, by which code. This module says what the six have in common.
 """
 
 from __future__ import annotations

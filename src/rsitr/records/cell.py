@@ -1,4 +1,7 @@
-"""The cell: a method trained and evaluated on a dataset with a seed. Its specification, training report and record."""
+"""The cell: a method trained and evaluated on a dataset with a seed. Its specification, training report and record.
+
+The specification of a tuning is here, too: a cell may rest on a tuning, and a tuning on the cell of a teacher.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from typing import Any, ClassVar
 
 from pydantic import BaseModel, ConfigDict
 
-from rsitr.params.ids import MAIN, OFFICIAL, CellId, CleanId
+from rsitr.params.ids import MAIN, OFFICIAL, CellId, CleanId, TuningId
+from rsitr.params.tuning import Space
 from rsitr.records.artefact import PARAMETERS, ArtefactRecord, ArtefactSpec, Outcome, Pretrained
 from rsitr.records.files import read_json, write_csv
 from rsitr.records.paths import Paths
@@ -48,6 +52,10 @@ class Spec(ArtefactSpec):
     """The scene classifier whose backbone this cell takes."""
     pretraining: PretrainingSpec | None = None
     """The CLIP that this cell starts from."""
+    tuning: TuningSpec | None = None
+    """The tuning whose best settings this cell takes."""
+    own: tuple[str, ...] = ()
+    """Settings that its tuning leaves alone: those that its variant states itself."""
 
     @property
     def cell(self) -> CellId:
@@ -97,6 +105,7 @@ class Spec(ArtefactSpec):
             self.teacher.facts if self.teacher else None,
             self.prior.facts if self.prior else None,
             self.pretraining.facts if self.pretraining else None,
+            *([self.tuning.facts, [*self.own]] if self.tuning else []),
         ]
 
     @property
@@ -132,13 +141,77 @@ class Spec(ArtefactSpec):
 
     @property
     def rests_on(self) -> dict[str, ArtefactSpec]:
-        """The teacher, the prior and the pretraining, where there are any."""
+        """The teacher, the prior, the pretraining and the tuning, where there are any."""
         found: dict[str, ArtefactSpec | None] = {
             "teacher": self.teacher,
             "prior": self.prior,
             "pretraining": self.pretraining,
+            "tuning": self.tuning,
         }
         return {name: spec for name, spec in found.items() if spec}
+
+
+class TuningSpec(ArtefactSpec):
+    """What a tuning is expected to be: a search for the settings of a method on a dataset, judged on val."""
+
+    kind: ClassVar[str] = "tuning"
+    FILE: ClassVar[str] = "tuning.json"
+
+    base: Spec
+    """A cell with the settings as given and the seed of the tuning: what is trained in every trial."""
+    space: Space
+    trials: int
+    max_steps: int
+    """Of a trial, the last epoch whole."""
+
+    @property
+    def id(self) -> TuningId:
+        """Its identity."""
+        return TuningId(self.base.experiment, self.base.dataset, self.base.method)
+
+    @property
+    def place(self) -> str:
+        """``experiment/dataset/method``."""
+        return self.id.path
+
+    @property
+    def seedless(self) -> str:
+        """The same."""
+        return self.place
+
+    @property
+    def command(self) -> str:
+        """What computes it."""
+        return f"rsitr tune {self.place}"
+
+    @property
+    def facts(self) -> Any:
+        """The settings as given, and how others are searched for."""
+        space = {name: domain.model_dump(mode="json") for name, domain in sorted(self.space.items())}
+        return [self.base.facts, space, self.trials, self.max_steps]
+
+    @property
+    def draws(self) -> int:
+        """The seed."""
+        return self.base.seed
+
+    @property
+    def outputs(self) -> list[Path]:
+        """The record."""
+        return [self.record_file]
+
+    @property
+    def inputs(self) -> list[Path]:
+        """The clean table."""
+        return self.base.inputs
+
+    @property
+    def rests_on(self) -> dict[str, ArtefactSpec]:
+        """What its cell rests on."""
+        return self.base.rests_on
+
+
+Spec.model_rebuild()
 
 
 class Published(BaseModel):
@@ -192,7 +265,7 @@ class TrainReport(BaseModel):
     data_sha: str = ""
     weights_sha: str = ""
     used: dict[str, str] = {}
-    """SHA-256 of the weights of the teacher, the prior and the pretraining."""
+    """SHA-256 of the weights of the teacher, the prior and the pretraining, and of the tuned settings."""
     pretrained: dict[str, Pretrained] = {}
     """The pretrained weights that it has started from, by the setting that names them."""
     machine: dict[str, Any] = {}

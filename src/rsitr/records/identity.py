@@ -20,6 +20,7 @@ COMPUTING = {
     "PIL": ("pillow",),
     "cv2": ("opencv-python-headless",),
     "faiss": ("faiss-cpu",),
+    "optuna": ("optuna",),
     "open_clip": ("open-clip-torch", "timm", "torch"),
     "sklearn": ("scikit-learn",),
     "transformers": ("transformers", "tokenizers"),

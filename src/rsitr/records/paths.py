@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rsitr.params.ids import PRETRAINING, SCENES, CellId, CleanId, NamedId, TwoStageId
+from rsitr.params.ids import PRETRAINING, SCENES, CellId, CleanId, NamedId, TuningId, TwoStageId
 
 
 class Paths:
@@ -40,6 +40,17 @@ class Paths:
     def two_stage(wanted: TwoStageId) -> Path:
         """The record of a two-stage retrieval."""
         return Path("results/two_stage", wanted.path, "two_stage.json")
+
+    @staticmethod
+    def tuning(wanted: TuningId) -> Path:
+        """The record of a tuning."""
+        return Path("results/tuning", wanted.path, "tuning.json")
+
+    @staticmethod
+    def trials(wanted: TuningId) -> Path:
+        """Folder of what a killed tuning continues from: ``trials.json``, and of the trial that was running its
+        ``resume.pt``."""
+        return Path(".rsitr/tuning", wanted.path)
 
     @staticmethod
     def study(cell: CellId) -> Path:

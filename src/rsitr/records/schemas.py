@@ -9,10 +9,16 @@ from pydantic import BaseModel
 from rsitr.params import Params
 from rsitr.records.cell import Record
 from rsitr.records.files import write_json
+from rsitr.records.tuning import TuningRecord
 from rsitr.records.two_stage import TwoStageRecord
 
-MODELS: dict[str, type[BaseModel]] = {"params": Params, "cell": Record, "two_stage": TwoStageRecord}
-"""Of params.yaml, of ``cell.json`` and of ``two_stage.json``."""
+MODELS: dict[str, type[BaseModel]] = {
+    "params": Params,
+    "cell": Record,
+    "two_stage": TwoStageRecord,
+    "tuning": TuningRecord,
+}
+"""Of params.yaml, and of the records that are called so."""
 
 
 def write_schemas() -> list[Path]:

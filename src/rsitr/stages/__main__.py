@@ -13,7 +13,7 @@ from pathlib import Path
 from rsitr.errors import RecordError, RsitrError
 from rsitr.gpus import gpus
 from rsitr.records.artefact import ArtefactSpec
-from rsitr.records.cell import Spec
+from rsitr.records.cell import Spec, TuningSpec
 from rsitr.records.code import Sources
 from rsitr.records.files import read_json
 from rsitr.records.identity import LOCK, PACKAGES, installed, locked
@@ -24,7 +24,7 @@ from rsitr.records.two_stage import TwoStageSpec
 from rsitr.stages.entries import code_of
 from rsitr.stages.warm import die_with_parent
 
-KINDS: tuple[type[ArtefactSpec], ...] = (Spec, PriorSpec, PretrainingSpec, TwoStageSpec, StudySpec)
+KINDS: tuple[type[ArtefactSpec], ...] = (Spec, PriorSpec, PretrainingSpec, TuningSpec, TwoStageSpec, StudySpec)
 SPECS = {kind.kind: kind for kind in KINDS}
 MMAP_THRESHOLD, THRIFTY = -3, 8 * 2**20
 """Of mallopt: blocks above this size go back to the system at once. Blocks of scores have 16 MiB, and the C library of
@@ -104,6 +104,10 @@ def compute(spec: ArtefactSpec, stages: list[str]) -> None:
             from rsitr.pretraining.run import run as pretrain
 
             pretrain(spec, check.again)
+        case TuningSpec():
+            from rsitr.stages.tune import tune
+
+            tune(spec, check.again)
         case TwoStageSpec():
             from rsitr.stages.two_stage import run
 

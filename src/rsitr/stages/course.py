@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 from rsitr.methods.base import Phase, TrainingConfig
 
@@ -19,6 +20,24 @@ def with_epochs(config: TrainingConfig, steps_per_epoch: int) -> TrainingConfig:
     if config.max_steps is None:
         return config
     return config.model_copy(update={"epochs": math.ceil(config.max_steps / steps_per_epoch), "max_steps": None})
+
+
+def capped(config: TrainingConfig, most: int, steps_per_epoch: int) -> dict[str, Any]:
+    """Settings by which a training ends after ``most`` steps, its last epoch whole; none where it ends before that."""
+    if config.max_steps is not None:
+        return {"max_steps": min(config.max_steps, most)}
+    left = math.ceil(most / steps_per_epoch)
+    if sum(phase.epochs for phase in config.course) <= left:
+        return {}
+    if not config.phases:
+        return {"max_steps": most}
+    phases = []
+    for phase in config.phases:
+        phases.append(phase.model_dump(mode="json") | {"epochs": min(phase.epochs, left)})
+        left -= phase.epochs
+        if left <= 0:
+            break
+    return {"phases": phases}
 
 
 def phase_at(config: TrainingConfig, epoch: int) -> tuple[Phase, int]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from rsitr.methods import entry
 from rsitr.records.artefact import ArtefactSpec
-from rsitr.records.cell import SCORED, TRAINED, Spec
+from rsitr.records.cell import SCORED, TRAINED, Spec, TuningSpec
 from rsitr.records.code import Sources
 from rsitr.records.identity import LOCK, code_sha
 from rsitr.records.pretraining import PretrainingSpec
@@ -30,6 +30,7 @@ PRIOR = (
     *("rsitr.stages.prior.SceneTrainer", "rsitr.stages.prior.class_accuracies"),
 )
 PRETRAINING = ("rsitr.pretraining.run.trained",)
+TUNING = ("rsitr.stages.tune.Study", "rsitr.records.tuning.TuningRecord")
 TWO_STAGE = (
     *("rsitr.stages.two_stage.ready", "rsitr.stages.two_stage.same_texts", "rsitr.stages.two_stage.filter_scores"),
     *("rsitr.stages.two_stage.own_filter", "rsitr.stages.two_stage.unrecorded"),
@@ -46,9 +47,9 @@ def entries(spec: ArtefactSpec) -> dict[str, list[str]]:
     """Part of an artefact's code -> the definitions, as dotted names, from which all of that code is reached."""
     match spec:
         case Spec():
-            keywords = [] if spec.query == "sentence" else KEYWORDS
-            own, taught = _classes([spec.method]), _classes([spec.teacher.method] if spec.teacher else [])
-            return {TRAINED: [*TRAIN, *own, *taught, *keywords], SCORED: [*SCORE, *own, *keywords]}
+            return {TRAINED: [*TRAIN, *_learned(spec)], SCORED: [*SCORE, *_own(spec)]}
+        case TuningSpec():
+            return {"code": [*TUNING, *_learned(spec.base)]}
         case PriorSpec():
             return {"code": [*PRIOR]}
         case PretrainingSpec():
@@ -59,6 +60,16 @@ def entries(spec: ArtefactSpec) -> dict[str, list[str]]:
             other = [spec.two_encoders.method] if spec.two_encoders else []
             return {"code": [*STUDY, *_classes([spec.cell.method, *other])]}
     raise TypeError(f"{type(spec).__name__} is not an artefact")
+
+
+def _own(spec: Spec) -> list[str]:
+    """What the method of a cell is, and what its queries are made by."""
+    return [*_classes([spec.method]), *([] if spec.query == "sentence" else KEYWORDS)]
+
+
+def _learned(spec: Spec) -> list[str]:
+    """The same, with its teacher."""
+    return [*_own(spec), *_classes([spec.teacher.method] if spec.teacher else [])]
 
 
 def _classes(methods: Iterable[str]) -> list[str]:

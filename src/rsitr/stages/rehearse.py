@@ -25,7 +25,7 @@ from rsitr.methods.base import TrainingConfig
 from rsitr.pretraining import loop
 from rsitr.pretraining.run import run as pretrain
 from rsitr.records.artefact import ArtefactSpec, Outcome
-from rsitr.records.cell import Spec
+from rsitr.records.cell import Spec, TuningSpec
 from rsitr.records.files import read_json, write_json
 from rsitr.records.pretraining import PretrainingSpec
 from rsitr.records.prior import PriorSpec
@@ -33,11 +33,11 @@ from rsitr.records.provenance import peak_memory_mib
 from rsitr.records.rehearsal import Course, Rehearsed
 from rsitr.records.study import StudySpec
 from rsitr.records.two_stage import TwoStageSpec
-from rsitr.stages import clip_study, evaluate, prior, train, two_stage
+from rsitr.stages import clip_study, evaluate, prior, train, tune, two_stage
 from rsitr.stages.__main__ import SPECS
 from rsitr.stages.drawn import DrawnData, words
 from rsitr.stages.setup import configuration
-from rsitr.stages.small import Killed, Size, short_cell, short_pretraining, short_prior
+from rsitr.stages.small import Killed, Size, short_cell, short_pretraining, short_prior, short_tuning
 from rsitr.stages.stand_ins import StandIns, standing_in
 from rsitr.stages.warm import die_with_parent
 
@@ -159,7 +159,7 @@ class Rehearsal:
                     return found
             kinds = {
                 **{Spec: self._cell, PriorSpec: self._prior, PretrainingSpec: self._pretraining},
-                **{TwoStageSpec: self._two_stage, StudySpec: self._study},
+                **{TuningSpec: self._tuning, TwoStageSpec: self._two_stage, StudySpec: self._study},
             }
             found.outcome = kinds[type(spec)](spec, found)  # type: ignore[operator]
         except Exception as error:
@@ -211,6 +211,18 @@ class Rehearsal:
         )
         found.course = Course(epochs=settings.epochs, batch_size=settings.batch_size, samples="images")
         found.batch, found.step_seconds = spec.settings.batch_size, watched.step_seconds
+        return record.outcome
+
+    def _tuning(self, whole: TuningSpec, found: Rehearsed) -> Outcome:
+        self.data.clean(whole.base)
+        config = configuration(whole.base)
+        watched = Interrupted(train, train.Trainer)
+        record = watched.run(lambda: tune.tune(short_tuning(whole, SIZE)))
+        found.peak_memory_mib = peak_memory_mib()
+        if isinstance(config, TrainingConfig):
+            epochs = sum(phase.epochs for phase in config.course)
+            found.course = Course(epochs=epochs, batch_size=config.batch_size, samples=config.samples)
+            found.batch, found.step_seconds = min(SIZE.batch, config.batch_size), watched.step_seconds
         return record.outcome
 
     @staticmethod

@@ -21,15 +21,16 @@ from rsitr.errors import DatasetError, RecordError, Unsupported
 from rsitr.gpus import cells_per_gpu
 from rsitr.methods import get_method
 from rsitr.methods.base import Corpus, Method, MethodConfig
-from rsitr.methods.configure import configure
+from rsitr.methods.configure import configure, settled
 from rsitr.nn.features import cached_tokens
 from rsitr.nn.inputs import Inputs, PixelInputs, RowInputs, TokenInputs
 from rsitr.nn.seeds import derive, seeded
 from rsitr.params.ids import JOINT
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
-from rsitr.records.cell import Spec
+from rsitr.records.cell import Spec, TuningSpec
 from rsitr.records.pretraining import PretrainingRecord, PretrainingSpec
 from rsitr.records.prior import PriorSpec, SceneRecord
+from rsitr.records.tuning import TuningRecord
 
 CACHE = Path("cache")
 LOCKS = Path(".rsitr/locks")
@@ -71,23 +72,23 @@ def device_of(spec: ArtefactSpec) -> str:
     return _prepared[0]
 
 
-def started_from(**parts: PriorSpec | PretrainingSpec | None) -> dict[str, str]:
-    """Hash of the weights that each part of a model starts as, by what it is called; a part may be None.
+def started_from(**parts: PriorSpec | PretrainingSpec | TuningSpec | None) -> dict[str, str]:
+    """Hash of what each part of a training starts from, by what it is called; a part may be None.
 
-    Raises ``Unsupported`` where what wrote them was skipped, and ``RecordError`` where it failed.
+    Raises ``Unsupported`` where what wrote it was skipped, and ``RecordError`` where it failed.
     """
-    found = {}
-    for name, spec in parts.items():
-        if spec is None:
-            continue
-        kind = SceneRecord if isinstance(spec, PriorSpec) else PretrainingRecord
-        record: ArtefactRecord | None = kind.read(spec.record_file)
-        if record is None or record.outcome.status != "ok":
-            reason = f"{record.outcome.status}: {record.outcome.reason}" if record else "not trained"
-            error = Unsupported if record and record.outcome.status == "skipped" else RecordError
-            raise error(f"its {name} {spec.place} is {reason}")
-        found[name] = record.weights_sha
-    return found
+    return {name: _begun_by(name, spec).weights_sha for name, spec in parts.items() if spec}
+
+
+def _begun_by(name: str, spec: PriorSpec | PretrainingSpec | TuningSpec) -> ArtefactRecord:
+    kinds: dict[str, type[ArtefactRecord]] = {PriorSpec.kind: SceneRecord, PretrainingSpec.kind: PretrainingRecord}
+    record = kinds.get(spec.kind, TuningRecord).read(spec.record_file)
+    if record is None:
+        raise RecordError(f"its {name} {spec.place} is not there: run `{spec.command}`")
+    if record.outcome.status != "ok":
+        error = Unsupported if record.outcome.status == "skipped" else RecordError
+        raise error(f"its {name} {spec.place} is {record.outcome.status}: {record.outcome.reason}")
+    return record
 
 
 class CellData(NamedTuple):
@@ -100,8 +101,15 @@ class CellData(NamedTuple):
 
 
 def configuration(spec: Spec) -> MethodConfig:
-    """The typed configuration of a cell."""
-    return configure(get_method(spec.cell.method_name), spec.cell.variant, spec.settings, spec.cell.dataset)
+    """The typed configuration of a cell; raises as ``started_from`` where its tuning has found no settings."""
+    cls, variant, settings = get_method(spec.cell.method_name), spec.cell.variant, spec.settings
+    if spec.tuning:
+        found = _begun_by("tuning", spec.tuning)
+        assert isinstance(found, TuningRecord)
+        is_subject = spec.method == spec.tuning.base.method
+        kept = {*spec.own} if is_subject else settled(cls, variant, settings, spec.dataset, spec.own)
+        settings = settings | {name: value for name, value in found.best.items() if name not in kept}
+    return configure(cls, variant, settings, spec.cell.dataset)
 
 
 def load_data(spec: Spec) -> CellData:
@@ -122,9 +130,12 @@ def load_data(spec: Spec) -> CellData:
 
 
 def check_usable(spec: Spec, data: CellData) -> None:
-    """Raise ``Unsupported`` where a needed split, or a part of a joint training set, has no image; with the reasons."""
+    """Raise ``Unsupported`` where a needed split, or a part of a joint training set, has no image; with the reasons.
+
+    Training needs all splits of ``data``.
+    """
     trainable = get_method(spec.cell.method_name).trainable
-    needed = ("train", "val", "test") if trainable else ("test",)
+    needed = tuple(data.splits) if trainable else ("test",)
     empty = [name for name in needed if not data.splits[name].paths]
     if trainable and not empty:
         here = {member_of(spec.clean_id, image_id) for image_id in data.splits["train"].image_ids}

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from rsitr.params.ids import JOINT, CleanId
-from rsitr.records.cell import Spec
+from rsitr.records.cell import Spec, TuningSpec
 from rsitr.records.paths import Paths
 from rsitr.records.pretraining import PretrainingSpec
 from rsitr.records.prior import PriorSpec
@@ -62,14 +62,22 @@ def shortened(spec: Spec, size: Size) -> dict[str, Any]:
 
 
 def short_cell(spec: Spec, size: Size = REPLAYED) -> Spec:
-    """A cell with shortened training, and what it rests on likewise."""
+    """A cell with shortened training, and what it rests on likewise; a tuning has been shortened by itself."""
+    settings = shortened(spec, size)
     changed = {
-        "settings": spec.settings | shortened(spec, size),
+        "settings": spec.settings | settings,
+        "own": (*spec.own, *settings),
         "teacher": spec.teacher and short_cell(spec.teacher, size),
         "prior": spec.prior and short_prior(spec.prior, size),
         "pretraining": spec.pretraining and short_pretraining(spec.pretraining, size),
     }
     return spec.model_copy(update=changed)
+
+
+def short_tuning(spec: TuningSpec, size: Size = REPLAYED, trials: int = 2) -> TuningSpec:
+    """A tuning of few trials with shortened training, without the settings that make it short."""
+    space = {name: domain for name, domain in spec.space.items() if name not in shortened(spec.base, size)}
+    return spec.model_copy(update={"base": short_cell(spec.base, size), "space": space, "trials": trials})
 
 
 def short_prior(spec: PriorSpec, size: Size = REPLAYED) -> PriorSpec:

@@ -9,7 +9,7 @@ from rsitr.records.cell import Spec, read_report
 from rsitr.records.paths import Paths
 from rsitr.stages.encode import encode, score_all, trimmed
 from rsitr.stages.evaluate import load_checkpoint
-from rsitr.stages.setup import build_method, image_inputs, load_data
+from rsitr.stages.setup import CellData, build_method, image_inputs, load_data
 
 
 class Teacher:
@@ -19,7 +19,8 @@ class Teacher:
     ``Unsupported`` where its training was skipped or failed: what learns from it cannot run either.
     """
 
-    def __init__(self, spec: Spec, device: str):
+    def __init__(self, spec: Spec, device: str, data: CellData | None = None):
+        """``data``: of its cell, if only a part of that may be read."""
         folder = Paths.checkpoint(spec.cell)
         report = read_report(spec.cell)
         if report is None or report.outcome.status != "ok":
@@ -28,7 +29,7 @@ class Teacher:
                 + (f"{report.outcome.status}: {report.outcome.reason}" if report else "not trained")
             )
         self.weights_sha, self.device = report.weights_sha, device
-        data = load_data(spec)
+        data = data or load_data(spec)
         train = data.splits["train"]
         self.method = build_method(spec, data)
         load_checkpoint(self.method, folder / "model.safetensors")

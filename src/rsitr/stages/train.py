@@ -147,6 +147,8 @@ class Trainer:
         self.task_sums: dict[str, float | Tensor] = {}
         self.history: list[Epoch] = []
         self.best: dict[str, Tensor] = {}
+        self.after_epoch: Callable[[], None] = lambda: None
+        """Called before the state of an ended epoch is saved; what it raises ends the training."""
 
     def start_phase(self, epoch: int) -> None:
         """The optimiser of the phase that an epoch belongs to; a change of rate alone keeps what it has gathered."""
@@ -232,6 +234,7 @@ class Trainer:
                     if self.steps.unsaved and self.step % self.steps_per_epoch:
                         self.save()
                 self.end_epoch(epoch, progress)
+                self.after_epoch()
                 self.save()
 
     def train_step(self, batch: np.ndarray, pictures: Tensor) -> Tensor:
@@ -315,7 +318,7 @@ def train(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> Trai
         data = load_data(spec)
         report.data, report.data_sha = describe_data(spec, data), data.facts.data_sha
         check_usable(spec, data)
-        report.used = started_from(prior=spec.prior, pretraining=spec.pretraining)
+        report.used = started_from(prior=spec.prior, pretraining=spec.pretraining, tuning=spec.tuning)
         device = device_of(spec)
         report.machine = machine(device)
         with noted() as report.pretrained:
@@ -356,14 +359,19 @@ def describe_method(method: Method, spec: Spec, data: CellData, report: TrainRep
         report.parameters["trainable"] = 0
 
 
-def fit(
-    method: Method, spec: Spec, data: CellData, device: str, state_path: Path, report: TrainReport
-) -> dict[str, Tensor]:
-    """Train the method of a cell; fills ``report`` and returns the weights to keep."""
-    teacher = None
+def begin(
+    method: Method,
+    spec: Spec,
+    data: CellData,
+    device: str,
+    state_path: Path,
+    report: TrainReport,
+    teacher: Teacher | None = None,
+) -> Trainer:
+    """The trainer of a cell's method, from wherever its state stands; what it learns from is part of ``report``."""
     if spec.teacher:
         started = time.perf_counter()
-        teacher = Teacher(spec.teacher, device)
+        teacher = teacher or Teacher(spec.teacher, device)
         method.adopt(teacher.method)
         report.used["teacher"] = teacher.weights_sha
         report.seconds["teacher"] = round(time.perf_counter() - started, 2)
@@ -376,6 +384,14 @@ def fit(
     if trainer.restore():
         print(f"continuing at step {trainer.step}", file=sys.stderr)
     report.history = trainer.history  # filled as it goes, so that a run that diverges shows how
+    return trainer
+
+
+def fit(
+    method: Method, spec: Spec, data: CellData, device: str, state_path: Path, report: TrainReport
+) -> dict[str, Tensor]:
+    """Train the method of a cell; fills ``report`` and returns the weights to keep."""
+    trainer = begin(method, spec, data, device, state_path, report)
     trainer.run()
     report.seconds["train"] = round(trainer.steps.seconds, 2)
     chosen = trainer.chosen_epoch()

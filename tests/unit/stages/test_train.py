@@ -28,7 +28,7 @@ from rsitr.records.provenance import sha256_file
 from rsitr.retrieval.recall import ProtocolRanks
 from rsitr.stages import setup
 from rsitr.stages import train as training
-from rsitr.stages.course import choice_start, learning_rate_factor
+from rsitr.stages.course import capped, choice_start, learning_rate_factor, with_epochs
 from rsitr.stages.encode import Encoded
 from rsitr.stages.setup import CellData, check_usable, load_data
 from rsitr.stages.train import Trainer, make_optimizer, sample_order, train
@@ -717,3 +717,30 @@ def test_a_split_without_images_is_unsupported_and_says_why(make_spec):
         check_usable(make_spec("vse"), CellData(splits, FACTS, {"missing image": 58}))
     with pytest.raises(Unsupported, match="no usable images in test: the dataset has none"):
         check_usable(make_spec("chance"), CellData(splits | {"test": empty}, FACTS, {}))
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        # 10 steps an epoch, 25 steps at most: three epochs, the last one whole.
+        ({"epochs": 4}, {"max_steps": 25}),
+        ({"epochs": 3}, {}),
+        ({"max_steps": 12}, {"max_steps": 12}),
+        ({"max_steps": 99}, {"max_steps": 25}),
+        ({"phases": [(2, 0.1), (1, 0.2)]}, {}),
+        ({"phases": [(2, 0.1), (2, 0.2), (4, 0.3)]}, {"phases": [(2, 0.1), (1, 0.2)]}),
+    ],
+)
+def test_a_cap_of_steps(settings, expected):
+    def phased(fields):
+        phases = fields.get("phases", ())
+        made = [Phase(epochs=epochs, learning_rate=rate).model_dump(mode="json") for epochs, rate in phases]
+        return fields | ({"phases": made} if made else {})
+
+    assert capped(TrainingConfig(**phased(settings)), 25, 10) == phased(expected)
+
+
+def test_steps_as_epochs():
+    assert with_epochs(TrainingConfig(max_steps=25), 10).epochs == 3
+    assert with_epochs(TrainingConfig(max_steps=30), 10).epochs == 3
+    assert with_epochs(TrainingConfig(epochs=7), 10).epochs == 7
