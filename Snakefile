@@ -26,7 +26,7 @@ include: "workflow/rules/tables.smk"
 rule all:
     default_target: True
     input:
-        GRAPH.records("cells", "scenes", "two_stage", "peder"),
+        GRAPH.records("cells", "scenes", "tuning", "two_stage", "peder"),
         GRAPH.table_files("records", "canonical", "near duplicates", "sources"),
         PICTURES,
 

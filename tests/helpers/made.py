@@ -8,12 +8,21 @@ from typing import Any
 
 from rsitr.datasets.table import read_facts, read_table
 from rsitr.records.artefact import ArtefactSpec, Outcome
-from rsitr.records.cell import Record, Spec, TrainReport, current_weights_sha, read_report, trained_identities
+from rsitr.records.cell import (
+    Record,
+    Spec,
+    TrainReport,
+    TuningSpec,
+    current_weights_sha,
+    read_report,
+    trained_identities,
+)
 from rsitr.records.files import write_json
 from rsitr.records.parquet import write_table
 from rsitr.records.pretraining import PretrainingRecord, PretrainingSpec
 from rsitr.records.prior import PriorSpec, SceneRecord
 from rsitr.records.provenance import sha256_file
+from rsitr.records.tuning import Trial, TuningRecord
 from rsitr.records.two_stage import TwoStageRecord, TwoStageSpec
 
 KILLED = Outcome(status="failed", reason="killed by SIGKILL")
@@ -33,6 +42,8 @@ def put_trained(spec: Spec, weights: bytes = b"weights", **report: Any) -> str:
     for name, start in (("prior", spec.prior), ("pretraining", spec.pretraining)):
         kind = SceneRecord if name == "prior" else PretrainingRecord
         used[name] = (start and (begun := kind.read(start.record_file)) and begun.weights_sha) or None
+    if spec.tuning and (tuning := TuningRecord.read(spec.tuning.record_file)):
+        used["tuning"] = tuning.weights_sha
     made = TrainReport(
         identities=trained_identities(spec),
         data_sha=read_facts(spec.clean).data_sha if spec.clean.is_file() else "",
@@ -79,6 +90,16 @@ def put_pretraining(spec: PretrainingSpec, weights: bytes = b"weights", **record
     return sha
 
 
+def put_tuning(spec: TuningSpec, best: dict[str, Any] | None = None, **record: Any) -> str:
+    """The record of a tuning of one trial, by the data that is here; returns the hash of its best settings."""
+    made = TuningRecord.begun(spec)
+    made.trials = [Trial(number=0, settings=best or {}, merit=50.0, val_mr=50.0, merits=[50.0], steps=3)]
+    made.data_sha = read_facts(spec.base.clean).data_sha if spec.base.clean.is_file() else ""
+    made.conclude()
+    write_json(spec.record_file, made.model_copy(update=record))
+    return made.weights_sha
+
+
 def put_two_stage(spec: TwoStageSpec, **record: Any) -> None:
     """The record of a two-stage retrieval by the cells as they are."""
     write_json(spec.record_file, TwoStageRecord.begun(spec).model_copy(update=record))
@@ -112,6 +133,8 @@ class Processes:
                 put_prior(spec, self.weights)
             case PretrainingSpec():
                 put_pretraining(spec, self.weights)
+            case TuningSpec():
+                put_tuning(spec)
             case TwoStageSpec():
                 put_two_stage(spec)
         return None

@@ -156,6 +156,29 @@ rule pretraining_weights:
         "rsitr run pretraining/{wildcards.place} > {log} 2>&1"
 
 
+rule tune:
+    input:
+        artefact_inputs("tuning"),
+    output:
+        record=update("results/tuning/{place}/tuning.json"),
+    log:
+        "results/logs/tuning/{place}.log",
+    benchmark:
+        "results/timing/tuning/{place}.tsv"
+    wildcard_constraints:
+        place=GRAPH.pattern("tuning"),
+    priority: EARLY
+    conda:
+        "../envs/rsitr.yaml"
+    threads: GRAPH.threads
+    resources:
+        mem_mb=GRAPH.memory,
+        cpu=GRAPH.threads,
+        gpu=int(gpus() > 0),
+    shell:
+        "rsitr run tuning/{wildcards.place} > {log} 2>&1"
+
+
 rule two_stage:
     input:
         artefact_inputs("two_stage"),
@@ -203,7 +226,12 @@ rule study:
 
 rule cells:
     input:
-        GRAPH.records("cells", "scenes", "pretraining", "two_stage"),
+        GRAPH.records("cells", "scenes", "pretraining", "tuning", "two_stage"),
+
+
+rule tunings:
+    input:
+        GRAPH.records("tuning"),
 
 
 rule priors:

@@ -19,14 +19,14 @@ from rsitr.cli.peder import peder
 from rsitr.cli.pictures import attention, examples, locate
 from rsitr.errors import ParamsError
 from rsitr.params import load_params
-from rsitr.params.ids import PRETRAINING, pretraining_of
+from rsitr.params.ids import PRETRAINING, TuningId, pretraining_of
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.rehearsal import MINUTES, figures, planned
 from rsitr.pipeline.rehearsal import rehearse as rehearsed
 from rsitr.pipeline.rehearsal import summary as rehearsal_summary
 from rsitr.pipeline.run import run as run_artefact
 from rsitr.pipeline.snakemake import snakemake
-from rsitr.pipeline.specs import artefacts, check_cell, find, pretraining_spec, prior_spec, spec_of
+from rsitr.pipeline.specs import artefacts, check_cell, find, pretraining_spec, prior_spec, spec_of, tuning_spec
 from rsitr.pipeline.status import forget, status_of, summary
 from rsitr.records.cell import Spec
 from rsitr.records.certificates import Ledger
@@ -74,12 +74,12 @@ def run(
         str,
         typer.Argument(
             metavar="KIND/EXPERIMENT/...",
-            help="A folder below results: cells/demo/scenes-a/vse/0, scenes/demo/clean, pretraining/..., two_stage/... "
-            "or peder/...",
+            help="A folder below results: cells/demo/scenes-a/vse/0, scenes/demo/clean, pretraining/..., tuning/..., "
+            "two_stage/... or peder/...",
         ),
     ],
 ) -> None:
-    """Compute whatever of a cell, a prior, a pretraining, a two-stage retrieval or a study is not current."""
+    """Compute whatever of a cell, a prior, a pretraining, a tuning, a two-stage retrieval or a study is not current."""
     kind, _, rest = item.partition("/")
     if kind == Spec.kind:
         spec = _spec(rest)
@@ -109,6 +109,21 @@ def evaluate(cell: CellArgument) -> None:
 
 
 @app.command()
+def tune(
+    tuning: Annotated[
+        str, typer.Argument(metavar="EXPERIMENT/DATASET/METHOD", help="What to tune, e.g. demo/scenes-a/vse.")
+    ],
+) -> None:
+    """Search for the settings of a method on a dataset by trials judged on val; continues one that was interrupted."""
+    parts = tuning.split("/")
+    if len(parts) != 3:
+        raise ParamsError("name a tuning as EXPERIMENT/DATASET/METHOD, e.g. demo/scenes-a/vse")
+    params, _ = opened(parts[0])
+    spec = tuning_spec(params, TuningId(*parts))
+    print(run_artefact(spec).say(spec))
+
+
+@app.command()
 def tables(
     experiment: ExperimentArgument = None,
     only: Annotated[
@@ -135,7 +150,7 @@ def schemas() -> None:
 
 @app.command()
 def status(experiment: ExperimentArgument = None) -> None:
-    """Every cell, prior, pretraining, two-stage retrieval and study: done, missing, skipped, failed, stale."""
+    """Every cell, prior, pretraining, tuning, two-stage retrieval and study: done, missing, skipped, failed, stale."""
     params, name = opened(experiment)
     rows = status_of(params, name)
     table = Table(Column("result", no_wrap=True), "state", "reason", title=summary(rows))

@@ -12,6 +12,7 @@ from rsitr.records.cell import (
     Record,
     Spec,
     TrainReport,
+    TuningSpec,
     current_weights_sha,
     read_report,
     trained_identities,
@@ -20,11 +21,12 @@ from rsitr.records.certificates import Ledger
 from rsitr.records.pretraining import PretrainingRecord, PretrainingSpec
 from rsitr.records.prior import PriorSpec, SceneRecord
 from rsitr.records.study import Study, StudySpec
+from rsitr.records.tuning import TuningRecord
 from rsitr.records.two_stage import TwoStageRecord, TwoStageSpec
 
 RECORDS: dict[str, type[ArtefactRecord]] = {
     **{Spec.kind: Record, PriorSpec.kind: SceneRecord, PretrainingSpec.kind: PretrainingRecord},
-    **{TwoStageSpec.kind: TwoStageRecord, StudySpec.kind: Study},
+    **{TuningSpec.kind: TuningRecord, TwoStageSpec.kind: TwoStageRecord, StudySpec.kind: Study},
 }
 NAMES = {TRAINED: "code", SCORED: "code of evaluation"}
 """What messages call the parts of an identity."""
@@ -61,6 +63,8 @@ class Present:
         match spec:
             case Spec():
                 key = spec.clean
+            case TuningSpec():
+                key = spec.base.clean
             case PretrainingSpec():
                 if not spec.inputs:  # shards as they were fetched, which nothing here changes
                     return None

@@ -30,7 +30,7 @@ from rsitr.pipeline.run import write_spec
 from rsitr.pipeline.specs import configurations
 from rsitr.progress import Progress
 from rsitr.records.artefact import ArtefactSpec, Outcome
-from rsitr.records.cell import Spec
+from rsitr.records.cell import Spec, TuningSpec
 from rsitr.records.files import read_json, write_json
 from rsitr.records.identity import code_sha
 from rsitr.records.pretraining import PretrainingSpec
@@ -58,8 +58,8 @@ def planned(params: Params, experiment: str, only: Collection[str] = ()) -> list
     if unknown := set(only) - {spec.item for spec in found}:
         raise ParamsError(
             f"{', '.join(sorted(unknown))} is not a configuration of {experiment}: name a cell, a prior, a "
-            "pretraining, a two-stage retrieval or a study by its kind, its place and its first seed, as `rsitr "
-            "status` lists them"
+            "pretraining, a tuning, a two-stage retrieval or a study by its kind, its place and its first seed, as "
+            "`rsitr status` lists them"
         )
     times: Counter[Any] = Counter()
     rank: dict[str, tuple[int, int, bool]] = {}
@@ -190,7 +190,9 @@ def estimate(spec: ArtefactSpec, found: Rehearsed) -> Estimate | None:
         case PriorSpec():
             sizes = [TRAIN_IMAGES.get(name) for name in spec.prior.datasets]
         case Spec():
-            sizes = [TRAIN_IMAGES.get(name) for name in JOINT.get(spec.split_protocol, (spec.dataset,))]
+            sizes = _images(spec)
+        case TuningSpec():
+            sizes = _images(spec.base)
         case PretrainingSpec():
             sizes = [spec.settings.samples_per_epoch or TRAIN_IMAGES.get(spec.dataset)]
     if not found.course or not found.step_seconds or not found.batch:
@@ -201,7 +203,13 @@ def estimate(spec: ArtefactSpec, found: Rehearsed) -> Estimate | None:
             return None
         samples = sum(filter(None, sizes)) * (CAPTIONS if found.course.samples == "captions" else 1)
         steps = found.course.epochs * max(samples // found.course.batch_size, 1)
+    if isinstance(spec, TuningSpec):
+        steps = spec.trials * min(steps, spec.max_steps)
     return Estimate(steps, steps * found.step_seconds * found.course.batch_size / found.batch / 3600)
+
+
+def _images(spec: Spec) -> list[int | None]:
+    return [TRAIN_IMAGES.get(name) for name in JOINT.get(spec.split_protocol, (spec.dataset,))]
 
 
 def figures(spec: ArtefactSpec, found: Rehearsed) -> list[str]:

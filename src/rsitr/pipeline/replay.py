@@ -1,4 +1,4 @@
-"""Replaying cells, priors, two-stage retrievals and studies on a slice of their data, for ``rsitr certify``.
+"""Replaying cells, priors, tunings, two-stage retrievals and studies on a slice of their data, for ``rsitr certify``.
 
 Two trees of this project replay the same things; where every number agrees bit for bit, the code of one computes what
 that of the other does. A replay is small, and built to meet what acts late in a real run: every phase lasts an epoch,
@@ -29,7 +29,7 @@ from rsitr.pipeline.coverage import Coverage
 from rsitr.pipeline.slices import SlicedData, damage
 from rsitr.pipeline.specs import configurations, find, open_params
 from rsitr.records.artefact import ArtefactSpec
-from rsitr.records.cell import Spec
+from rsitr.records.cell import Spec, TuningSpec
 from rsitr.records.files import write_text
 from rsitr.records.paths import Paths
 from rsitr.records.pretraining import PretrainingSpec
@@ -38,7 +38,7 @@ from rsitr.records.provenance import sha256_json
 from rsitr.records.study import StudySpec
 from rsitr.records.two_stage import TwoStageSpec
 from rsitr.stages.entries import entries
-from rsitr.stages.small import Killed, short_cell, short_pretraining, short_prior
+from rsitr.stages.small import Killed, short_cell, short_pretraining, short_prior, short_tuning
 
 KILLED_AT = 3
 """The step of a training that does not come back from its first run."""
@@ -93,7 +93,7 @@ class Replayer:
                 self.trace(other)
             kinds = {
                 **{Spec: self._cell, PriorSpec: self._prior, PretrainingSpec: self._pretraining},
-                **{TwoStageSpec: self._two_stage, StudySpec: self._study},
+                **{TuningSpec: self._tuning, TwoStageSpec: self._two_stage, StudySpec: self._study},
             }
             self.traces[spec.item] = kinds[type(spec)](spec)  # type: ignore[operator]
         return self.traces[spec.item]
@@ -137,6 +137,18 @@ class Replayer:
             record = _twice(lambda: run(spec))
         trace += [("status", record.outcome.status), ("loss", repr(record.loss))]
         return [*trace, ("weights", _state(load_file(weights)))]
+
+    def _tuning(self, whole: TuningSpec) -> Trace:
+        from rsitr.stages import train
+        from rsitr.stages.tune import tune
+
+        self.data.clean(whole.base)
+        shutil.rmtree(Paths.trials(whole.id), ignore_errors=True)  # left by a replay that was killed
+        trace: Trace = [("settings.space", _json(whole.facts[1:]))]
+        with _recorded(train.Trainer, trace):
+            record = _twice(lambda: tune(short_tuning(whole)))
+        trace += [("status", record.outcome.status), ("best", _json(record.best)), ("edges", _json(record.edges))]
+        return [*trace, *(("trial", _json(each.model_dump(exclude={"seconds"}))) for each in record.trials)]
 
     def _cell(self, whole: Spec) -> Trace:
         spec = short_cell(whole)

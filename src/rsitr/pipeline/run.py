@@ -17,12 +17,21 @@ from rsitr.pipeline.process import run_process
 from rsitr.pipeline.specs import check_cell, spec_of
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec, Outcome
 from rsitr.records.bundle import begun, write_bundle
-from rsitr.records.cell import Record, Spec, TrainReport, read_report, trained_identities, write_history
+from rsitr.records.cell import (
+    Record,
+    Spec,
+    TrainReport,
+    TuningSpec,
+    read_report,
+    trained_identities,
+    write_history,
+)
 from rsitr.records.files import as_json, set_aside, write_csv, write_json, write_text
 from rsitr.records.pretraining import PretrainingRecord, PretrainingSpec
 from rsitr.records.prior import PriorSpec, SceneRecord
 from rsitr.records.provenance import library_versions, sha256_file
 from rsitr.records.study import Study, StudySpec
+from rsitr.records.tuning import TuningRecord
 from rsitr.records.two_stage import TwoStageRecord, TwoStageSpec
 from rsitr.records.weights import write_weights
 
@@ -154,6 +163,8 @@ def _check_prerequisites(spec: ArtefactSpec) -> None:
         found = read_report(other.cell) if isinstance(spec, Spec) and isinstance(other, Spec) else read(other)
         if found is None:
             raise RsitrError(f"{spec.path} rests on {other.item}, which has not been computed: run `{other.command}`")
+        if isinstance(other, TuningSpec):
+            continue
         kept = read_report(other.cell) if isinstance(other, Spec) else found
         weights = other.outputs[0]
         if kept and kept.outcome.status == "ok" and weights.is_file() and not _intact(weights, kept.weights_sha):
@@ -205,6 +216,8 @@ def _record_kill(spec: ArtefactSpec, outcome: Outcome) -> None:
         case PretrainingSpec():
             record = PretrainingRecord.begun(spec)
             write_weights(spec.outputs[0], {}, "pretraining", spec.place)
+        case TuningSpec():
+            record = TuningRecord.begun(spec)
         case TwoStageSpec():
             record = TwoStageRecord.begun(spec)
         case StudySpec():

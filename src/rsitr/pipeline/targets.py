@@ -20,8 +20,9 @@ from rsitr.pipeline.inputs import caption_files
 from rsitr.pipeline.pictures import PAPERS
 from rsitr.pipeline.specs import artefacts, open_params, spec_of
 from rsitr.pipeline.status import cores, machine_memory_mb
+from rsitr.pipeline.tunings import subject
 from rsitr.records.artefact import ArtefactSpec
-from rsitr.records.cell import Spec
+from rsitr.records.cell import Spec, TuningSpec
 from rsitr.records.identity import code_sha
 from rsitr.records.paths import Paths
 from rsitr.records.pretraining import PretrainingSpec
@@ -69,7 +70,7 @@ class Graph:
         return {
             item: absent
             for item, spec in self.outdated.items()
-            if not isinstance(spec, TRAINED) and (absent := self._absent(spec))
+            if not isinstance(spec, TRAINED | TuningSpec) and (absent := self._absent(spec))
         }
 
     def _absent(self, spec: ArtefactSpec) -> list[str]:
@@ -144,6 +145,8 @@ class Graph:
     def inputs_of(self, item: str) -> list[str]:
         """The files that the computation of an artefact reads."""
         spec = self.specs[item]
+        if isinstance(spec, TuningSpec):
+            return self._tuned_on(spec)
         others = [other for other in spec.rests_on.values() if isinstance(other, Spec)]
         found = [*spec.inputs]
         for other in others:
@@ -154,11 +157,19 @@ class Graph:
             found += [*spec.prior.trained_outputs, spec.prior.record_file]
         return _names(found)
 
+    def _tuned_on(self, spec: TuningSpec) -> list[str]:
+        teacher = [*spec.base.teacher.trained_outputs, *self._read_by(spec.base.teacher)] if spec.base.teacher else []
+        # The seed of the tuning is not one of the matrix.
+        base = spec.base.model_copy(update={"seed": subject(self.params, spec.id).seed})
+        return _names([*spec.inputs, *teacher, *self._read_by(base)])
+
     def _read_by(self, cell: Spec) -> list[Path]:
-        """What a cell reads besides tables and a teacher: what was made from captions, a prior and a pretraining."""
+        """What a cell reads besides tables and a teacher: what was made from captions, a prior, a pretraining, a
+        tuning."""
         started = [each for each in (cell.prior, cell.pretraining) if each]
         weights = [path for each in started for path in (*each.trained_outputs, each.record_file)]
-        return [*caption_files(self.params, cell.cell), *weights]
+        tuning = [cell.tuning.record_file] if cell.tuning else []
+        return [*caption_files(self.params, cell.cell), *weights, *tuning]
 
     @cached_property
     def forced(self) -> list[str]:
