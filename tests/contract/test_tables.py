@@ -34,6 +34,8 @@ STAGES = {"datasets": ["rsicd"], "scorer": "mtgfe", "filter": "retrieval-filter"
 def parameters(methods: list[str], role: str = "main", **fields: object) -> Params:
     """The experiment ``lab`` on two datasets."""
     matrix = [{"datasets": ["rsicd", "ucm"], "methods": methods, "seeds": [0], "role": role}]
+    if fields.get("tuning"):
+        matrix.append({"datasets": ["ucm"], "methods": ["vse"], "seeds": [7], "settings": "tuned", "role": role})
     # A prior would have to be declared.
     settings = {"methods": {"pir-itr-soft": {"instruction_weights": "none"}} if "pir-itr-soft" in methods else {}}
     lab = {"title": "The lab", "matrix": matrix, "settings": settings, **fields}
@@ -65,7 +67,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def lab(data: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Params]:
     """An experiment with every kind of table, in the project, which has no table yet."""
     monkeypatch.chdir(data)
-    yield parameters(METHODS, baselines={"vse": ["clip"]}, two_stage=[STAGES])
+    tuning = {"space": {"all": {"learning_rate": {"choices": [0.1, 0.2]}}}}
+    yield parameters(METHODS, baselines={"vse": ["clip"]}, two_stage=[STAGES], tuning=tuning)
     for path in [*Paths.tables("lab").rglob("*")]:
         path.unlink()
 

@@ -3,7 +3,7 @@
 
 rule tables:
     input:
-        GRAPH.records("cells", "two_stage", "peder"),
+        GRAPH.records("cells", "tuning", "two_stage", "peder"),
         GRAPH.marks(),
     output:
         # One process for all: each would take longer to start than to write its table.

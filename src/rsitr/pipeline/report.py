@@ -9,11 +9,12 @@ from typing import TypeVar
 
 from rsitr.errors import DatasetError, Unsupported
 from rsitr.params import Experiment, Params
-from rsitr.params.ids import SCENES, CellId
+from rsitr.params.ids import SCENES, CellId, TuningId
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.inputs import priors, study_cells
-from rsitr.pipeline.specs import prior_spec, spec_of, study_spec, two_stage_specs
+from rsitr.pipeline.specs import prior_spec, spec_of, study_spec, tuning_spec, two_stage_specs
 from rsitr.pipeline.status import cores, refuse
+from rsitr.pipeline.tunings import tunings
 from rsitr.records.paths import Paths
 from rsitr.tables import leakage, two_stage
 from rsitr.tables.declared import Declared, chosen
@@ -55,6 +56,12 @@ class Material:
         """The cells that the study of CLIP asks -> what their studies no longer agree with."""
         cells = study_cells(self.params, self.name)
         return {cell: self.present.stale(study_spec(self.params, cell)) for cell in cells}
+
+    @cached_property
+    def tunings(self) -> Mapping[TuningId, Sequence[str]]:
+        """The tunings that cells take their settings from -> what their records no longer agree with."""
+        found = tunings(self.params, self.name)
+        return {wanted: self.present.stale(tuning_spec(self.params, wanted)) for wanted in found}
 
     @property
     def scenes(self) -> Mapping[str, Sequence[str]]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple, Protocol
 
 from rsitr.errors import ParamsError
 from rsitr.params import Experiment, Params
-from rsitr.params.ids import CellId
+from rsitr.params.ids import CellId, TuningId
 from rsitr.tables.layout import Table, write_tables
 
 if TYPE_CHECKING:
@@ -44,6 +44,8 @@ class _Material(Protocol):
     def series(self) -> Sequence[Series]: ...
     @property
     def studied(self) -> Mapping[CellId, Sequence[str]]: ...
+    @property
+    def tunings(self) -> Mapping[TuningId, Sequence[str]]: ...
     @property
     def scenes(self) -> Mapping[str, Sequence[str]]: ...
     @property
