@@ -175,8 +175,9 @@ class Study:
         trials, best = self.record.trials, self.record.best_trial
         left = mean(each.seconds for each in trials) * (self.spec.trials - len(trials)) / 60
         what = f"val mR {trial.merit:.2f}" if trial.merit is not None else f"{trial.status} ({trial.reason})"
-        so_far = f", best {best.merit:.2f} (trial {best.number + 1})" if best else ""
-        return f"trial {len(trials)}/{self.spec.trials}: {what}{so_far}, {trial.seconds:.0f} s, {left:.1f} min left"
+        so_far = f", best {best.merit:.2f} (trial {best.number})" if best else ""
+        done = f"{len(trials)} of {self.spec.trials} trials"
+        return f"{done}: trial {trial.number} {what}{so_far}, {trial.seconds:.0f} s, about {left:.1f} min left"
 
 
 @contextmanager
@@ -229,5 +230,5 @@ def summary(record: TuningRecord) -> str:
     given = record.trials[0].merit
     as_given = "" if given is None else f", {given:.2f} with the settings as given"
     edge = f"; at the edge of the space: {', '.join(record.edges)}" if record.edges else ""
-    found = f"best val mR {best.merit:.2f} in trial {best.number + 1}{as_given}{edge}"
+    found = f"best val mR {best.merit:.2f} in trial {best.number}{as_given}{edge}"
     return f"{text}; {found}\nbest settings: {best.settings}"
