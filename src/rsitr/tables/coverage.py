@@ -126,6 +126,8 @@ def _differences(params: Params, cell: CellId, paper: str, row: str) -> Iterator
     settings = params.overlay(cell, fields)
     if any(value != published[field] for field, value in settings.items()):
         yield "other settings in params.yaml"
+    if facts["trainable"] and params.tuned(cell):
+        yield "tuned settings"
     if facts["trainable"]:
         yield from differences(paper, row, params.clean(cell))
 

@@ -15,7 +15,7 @@ from rsitr.params import Prior
 from rsitr.params.ids import CellId, CleanId, NamedId, TwoStageId
 from rsitr.records import artefact
 from rsitr.records.artefact import Outcome
-from rsitr.records.cell import SCORED, TRAINED, Record, Spec, TrainReport, trained_identities
+from rsitr.records.cell import SCORED, TRAINED, Record, Spec, TrainReport, TuningSpec, trained_identities
 from rsitr.records.files import read_json, replacing, set_aside, write_csv, write_json, write_text
 from rsitr.records.paths import Paths
 from rsitr.records.prior import PriorSpec, SceneRecord
@@ -81,6 +81,8 @@ def test_a_configuration_is_what_the_seeds_have_in_common():
 def test_each_kind_has_its_files():
     two = TwoStageSpec(scorer=SPEC, filter=OTHER, shortlists=(3,), threads=1, code={"code": "c0de"})
     study = StudySpec(cell=SPEC, two_encoders=OTHER, threads=1, code={"code": "c0de"})
+    pupil = SPEC.model_copy(update={"teacher": OTHER, "seed": 1000})
+    tuning = TuningSpec(base=pupil, space={}, trials=3, max_steps=9, threads=1, code={"code": "c0de"})
     expected = {
         "cells/lab/ucm/vse/0": [
             *("checkpoints/lab/ucm/vse/0/model.safetensors", "checkpoints/lab/ucm/vse/0/train.json"),
@@ -94,13 +96,16 @@ def test_each_kind_has_its_files():
             "checkpoints/scenes/lab/mine/model.safetensors",
             *(f"results/scenes/lab/mine/{name}" for name in ("left_out.csv", "scenes.json")),
         ],
+        "tuning/lab/ucm/vse": ["results/tuning/lab/ucm/vse/tuning.json"],
         "two_stage/lab/ucm/vse/vse++/0": ["results/two_stage/lab/ucm/vse/vse++/0/two_stage.json"],
         "peder/lab/ucm/vse/0": [f"results/peder/lab/ucm/vse/0/{name}" for name in ("failures.csv", "study.json")],
     }
-    specs = (SPEC, PRIOR, two, study)
+    specs = (SPEC, PRIOR, tuning, two, study)
     assert {spec.item: [path.as_posix() for path in spec.outputs] for spec in specs} == expected
     assert all(spec.record_file == spec.outputs[-1] for spec in specs)
-    assert [list(spec.rests_on) for spec in specs] == [[], [], ["scorer", "filter"], ["cell", "two_encoders"]]
+    assert [list(spec.rests_on) for spec in specs] == [
+        *([], [], ["teacher"], ["scorer", "filter"], ["cell", "two_encoders"]),
+    ]
     assert list(SPEC.model_copy(update={"teacher": OTHER, "prior": PRIOR}).rests_on) == ["teacher", "prior"]
 
 

@@ -6,9 +6,13 @@ import pytest
 
 from rsitr.params import load_params
 from rsitr.params.ids import CellId, NamedId
+from rsitr.params.tuning import Choices, Range
 from rsitr.pipeline.specs import prior_spec, spec_of
+from rsitr.records.cell import TuningSpec
+from rsitr.records.files import write_json
+from rsitr.records.tuning import TuningRecord
 from rsitr.stages.setup import configuration
-from rsitr.stages.small import REPLAYED, Size, short_cell, short_prior, shortened
+from rsitr.stages.small import REPLAYED, Size, short_cell, short_prior, short_tuning, shortened
 
 PARAMS = load_params()
 REHEARSED = Size(batch=4, selecting=8, decay=False)
@@ -56,6 +60,27 @@ def test_what_a_cell_rests_on_is_shortened_too():
     assert prior is not None
     assert (prior.prior.settings.epochs, prior.prior.settings.batch_size) == (1, 4)
     assert prior == short_prior(prior_spec(PARAMS, NamedId("paper", "resnet50-aid")), REHEARSED)
+
+
+def test_a_tuning_is_two_trials_without_what_makes_them_short():
+    space = {"batch_size": Choices(choices=[64, 128]), "margin": Range(low=0.1, high=0.5)}
+    base = of("vse++", "ucm", "laptop")
+    whole = TuningSpec(base=base, space=space, trials=12, max_steps=400, threads=1, code={})
+    short = short_tuning(whole, REHEARSED)
+    assert (short.trials, {*short.space}) == (2, {"margin"})
+    assert configuration(short.base).batch_size == 4
+
+
+def test_tuned_settings_do_not_make_a_short_training_long(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    base = of("vse++", "ucm", "laptop")
+    tuning = TuningSpec(base=base, space={}, trials=1, max_steps=9, threads=1, code={})
+    best = {"batch_size": 256, "margin": 0.5}
+    write_json(tuning.record_file, TuningRecord.begun(tuning).model_copy(update={"best": best}))
+    whole = base.model_copy(update={"tuning": tuning})
+    assert (configuration(whole).batch_size, configuration(whole).margin) == (256, 0.5)
+    short = configuration(short_cell(whole, REHEARSED))
+    assert (short.batch_size, short.margin) == (4, 0.5)
 
 
 def test_what_does_not_train_has_nothing_to_shorten():

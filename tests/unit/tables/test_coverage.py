@@ -23,7 +23,7 @@ SPLIT = "trained with the split protocol official instead of {}"
 
 def lab(*methods: str, datasets: tuple[str, ...] = ("rsicd",), **fields: Any) -> Params:
     matrix = [{"datasets": [*datasets], "methods": [*methods], "seeds": [0, 1]}]
-    return parse_params({"experiment": "lab", "experiments": {"lab": {"title": "Lab", "matrix": matrix, **fields}}})
+    return parse_params({"experiment": "lab", "experiments": {"lab": {"title": "Lab", "matrix": matrix} | fields}})
 
 
 def row(found: dict[coverage.Value, Covered], metric: str = "mr", **key: str) -> Covered:
@@ -62,6 +62,13 @@ def test_what_is_trained_needs_the_images_of_the_paper_too() -> None:
     assert trained(found, "rsicd", **of_mtgfe) == [duplicates]
     assert trained(found, "rsitmd", **of_mtgfe) == ["trained without the images of the val split", duplicates]
     assert trained(cover(lab("mtgfe"), "lab"), "rsicd", **of_mtgfe) == []
+
+
+def test_tuned_settings_are_not_known_before_they_are_found() -> None:
+    matrix = [{"datasets": ["rsicd"], "methods": ["vse++@amfmn", "clip"], "seeds": [0], "settings": "tuned"}]
+    found = cover(lab(matrix=matrix, tuning={}), "lab")
+    assert "tuned settings" in row(found, **VSEPP, dataset="rsicd").why
+    assert row(found, **CLIP, dataset="rsicd").status == "comparable"  # it is not trained
 
 
 def test_a_block_may_train_as_the_paper_of_a_row() -> None:
