@@ -131,8 +131,8 @@ def card(bundle: ModelBundle) -> str:
     chosen = bundle.selection
     rows = {
         "Method": f"`{spec.method}`, seed {spec.seed}",
-        "Trained on": f"the training split of `{spec.dataset}` (protocol {spec.split_protocol}, near duplicates "
-        f"removed by {spec.dedup}): {images:,} images, {captions:,} captions",
+        "Trained on": f"the training split of `{spec.dataset}`: {images:,} images, {captions:,} captions",
+        "Protocol": f"split {spec.split_protocol}, rule of near duplicates {spec.dedup}",
         "Data": f"{data.get('origin', 'unknown')}{', synthetic' if data.get('synthetic') else ''}; licence: "
         f"{data.get('licence') or 'not stated'}",
         "Chosen": f"epoch {chosen['epoch']} of {chosen['epochs']}: mR {chosen['mr']:.2f} % on {chosen['images']:,} "
@@ -141,9 +141,9 @@ def card(bundle: ModelBundle) -> str:
         else "nothing was trained",
         "Starts from": _listed(f"`{each.location}` ({name})" for name, each in bundle.pretrained.items()),
         "Needs": _listed(f"`{bundle.pretrained[name].location}`" for name in bundle.fixed),
-        "Departs from the paper": _listed(bundle.departures),
     }
     table = "\n".join(f"| {name} | {text} |" for name, text in rows.items())
+    departures = "\n".join(f"- {departure}" for departure in bundle.departures) or "None is known."
     return f"""{title}.
 
 | | |
@@ -160,7 +160,11 @@ print(model.score(["image.jpg"], ["a caption"]))
 ```
 
 `model.safetensors` has what training has changed. What it needs besides is fetched or found where the table says, and
-compared with the SHA-256 in `bundle.json`; a file without an address belongs into this folder.
+compared with the SHA-256 in `bundle.json`; a file without an address belongs in this folder.
+
+## Where it departs from the published method
+
+{departures}
 """
 
 

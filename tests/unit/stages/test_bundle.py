@@ -255,6 +255,7 @@ def test_it_says_what_it_is(folder: Path) -> None:
     assert card.startswith("# vse on scenes-b\n\nThe checkpoint of cell `tiny/scenes-b/vse/0` of rsitr.")
     assert "12 images, 24 captions" in card
     assert "generated, synthetic; licence: Apache-2.0" in card
+    assert all(f"\n- {departure}\n" in card for departure in bundle.departures)
     assert f"epoch 1 of 1: mR {bundle.selection['mr']:.2f} % on 6 images of val" in card
 
 
