@@ -23,7 +23,7 @@ from rsitr.methods.base import TrainingConfig
 from rsitr.nn.seeds import derive
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import Spec, TrainReport, TuningSpec
-from rsitr.records.files import write_json
+from rsitr.records.files import set_aside, write_json
 from rsitr.records.paths import Paths
 from rsitr.records.provenance import library_versions, machine, sha256_json
 from rsitr.records.tuning import COMPLETE, DIVERGED, FAILED, PRUNED, Trial, TuningRecord
@@ -69,7 +69,7 @@ class Study:
             raise Unsupported(f"{base.method} is not trained")
         if config.selection != "val":
             raise ParamsError(f"{base.method} has `selection: {config.selection}`: a tuning goes by val alone")
-        self.spec, self.record, self.config = spec, record, config
+        self.spec, self.record = spec, record
         self.space, self.folder = dict(sorted(spec.space.items())), Paths.trials(spec.id)
         self.data = seen(base)
         record.data_sha, record.synthetic = self.data.facts.data_sha, self.data.facts.synthetic
@@ -91,19 +91,13 @@ class Study:
         """Take the trials that have ended from the file of a tuning by the same code, parameters and data."""
         try:
             found = TuningRecord.read(self.kept)
-        except RecordError as error:
-            print(f"{error}: the tuning begins again", file=sys.stderr)
+        except RecordError:
+            print(f"{set_aside(self.kept)} is damaged: the tuning begins again", file=sys.stderr)
             return
-        if found is None:
-            return
-        if [found.identities, found.data_sha, found.used] != [
-            self.record.identities,
-            self.record.data_sha,
-            self.record.used,
-        ]:
-            print(f"{self.kept} is of other code, parameters or data: the tuning begins again", file=sys.stderr)
-            return
-        self.record.trials = found.trials
+        if found and _made_by(found) != _made_by(self.record):
+            print(f"{self.kept} is of other code, parameters, data or device: the tuning begins again", file=sys.stderr)
+        elif found:
+            self.record.trials = found.trials
 
     def run(self) -> None:
         """All trials, from wherever the tuning stands."""
@@ -178,6 +172,11 @@ class Study:
         so_far = f", best {best.merit:.2f} (trial {best.number})" if best else ""
         done = f"{len(trials)} of {self.spec.trials} trials"
         return f"{done}: trial {trial.number} {what}{so_far}, {trial.seconds:.0f} s, about {left:.1f} min left"
+
+
+def _made_by(record: TuningRecord) -> list[Any]:
+    """What trials have to have in common; a GPU computes in another arithmetic."""
+    return [record.identities, record.data_sha, record.used, record.machine.get("device")]
 
 
 @contextmanager

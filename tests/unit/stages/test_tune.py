@@ -155,7 +155,15 @@ def test_trials_of_other_settings_are_not_taken(make, monkeypatch, capsys):
         with pytest.raises(Killed):
             tune.tune(spec)
     assert len(tune.tune(make(trials=3, width=24)).trials) == 3
-    assert "is of other code, parameters or data: the tuning begins again" in capsys.readouterr().err
+    assert "is of other code, parameters, data or device: the tuning begins again" in capsys.readouterr().err
+
+
+def test_damaged_trials_are_made_again(make, capsys):
+    spec = make(trials=1)
+    Paths.trials(spec.id).mkdir(parents=True)
+    (Paths.trials(spec.id) / "trials.json").write_text("{")
+    assert tune.tune(spec).outcome.status == "ok"
+    assert "trials.json.damaged is damaged: the tuning begins again" in capsys.readouterr().err
 
 
 def test_a_trial_that_diverges_is_recorded_and_never_the_best(make, monkeypatch):
@@ -221,7 +229,7 @@ def test_a_hopeless_trial_is_given_up_after_its_second_epoch(make, monkeypatch):
 
 
 def test_no_trial_has_the_test_split(make, monkeypatch):
-    whole, given = setup.load_data, []
+    given = []
 
     class Watched(train.Trainer):
         def __init__(self, method, data, *arguments):
@@ -231,16 +239,17 @@ def test_no_trial_has_the_test_split(make, monkeypatch):
     monkeypatch.setattr(train, "Trainer", Watched)
     tune.tune(make(trials=2))
     assert given == [{"train", "val"}] * 2
-    # Nor does anything come out otherwise with other test images.
-    record = tune.tune(make(trials=2))
 
-    def without(spec):
-        data = whole(spec)
-        empty = data.splits["test"]._replace(paths=[], hashes=[], captions=[], image_ids=[])
-        return data._replace(splits=data.splits | {"test": empty})
 
-    monkeypatch.setattr(tune, "load_data", without)
-    assert timeless(tune.tune(make(trials=2)).trials) == timeless(record.trials)
+def test_the_images_of_the_test_split_are_not_read(make):
+    spec = make(trials=2)
+    record = tune.tune(spec)
+    for path in setup.load_data(spec.base).splits["test"].paths:
+        path.unlink()
+    assert timeless(tune.tune(spec).trials) == timeless(record.trials)
+    # With a frozen backbone, all images are read before the first step.
+    frozen = tune.tune(make(trials=1, freeze_backbone=True))
+    assert frozen.outcome.status == "ok", frozen.outcome
 
 
 def test_the_epoch_cannot_be_chosen_on_test(make):
