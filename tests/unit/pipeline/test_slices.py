@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 from collections import Counter
 from pathlib import Path
 
@@ -114,3 +115,28 @@ def test_two_replays_of_a_pretraining_have_one_trace(root, tmp_path, monkeypatch
     # Killed in the third of four steps, it has continued there.
     assert [name for name, _ in traces[0]].count("loss") == 4 + 1
     assert dict(traces[2])["weights"] != said["weights"]
+
+
+def test_two_replays_of_a_tuning_have_one_trace(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(slices, "IMAGES", COUNTS)
+    raw = copy.deepcopy(TINY)
+    tiny = raw["experiments"]["tiny"]
+    tiny["matrix"] = [{"datasets": ["scenes-b"], "methods": ["vse"], "seeds": [0], "settings": "tuned"}]
+    space = {"learning_rate": {"low": 1e-4, "high": 1e-2, "log": True}, "batch_size": {"choices": [2, 64]}}
+    tiny["tuning"] = {"trials": 5, "max_steps": 50, "space": {"all": space}}
+    tiny["settings"]["all"]["batch_size"] = 4
+    traces, params = [], parse_params(raw)
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        monkeypatch.chdir(tmp_path / name)
+        replayer = Replayer(params, root)
+        cells = replayer.trace(cell(params))
+        traces.append(replayer.traces["tuning/tiny/scenes-b/vse"])
+        assert dict(cells)["status"] == "ok"
+    assert traces[0] == traces[1]
+    trials = [json.loads(value) for name, value in traces[0] if name == "trial"]
+    assert [trial["status"] for trial in trials] == ["complete", "complete"]
+    assert {*trials[1]["settings"]} == {"learning_rate"}  # not the batch, which is small here
+    # 12 images in batches of 4, in two trials; killed in the third step, it has continued there.
+    assert [name for name, _ in traces[0]].count("loss") == 2 * 3
+    assert dict(cells)["settings.learning_rate"] == json.dumps(json.loads(dict(traces[0])["best"])["learning_rate"])

@@ -14,6 +14,7 @@ from rsitr.pipeline.rehearsal import estimate
 from rsitr.pipeline.specs import pretraining_spec, spec_of
 from rsitr.pretraining import loop
 from rsitr.records.paths import Paths
+from rsitr.records.tuning import TuningRecord
 from rsitr.stages import evaluate, train
 from rsitr.stages.rehearse import Rehearsal, digest
 from tests.helpers.project_copy import TINY
@@ -110,3 +111,22 @@ def test_a_pretraining_takes_two_steps_of_drawn_shards_and_continues(tmp_path, m
     monkeypatch.setattr(loop, "read_state", lambda *arguments: None)
     Paths.pretrained_weights(spec.id).unlink()
     assert Rehearsal().of(spec).outcome.reason.endswith("it was not read")
+
+
+def test_a_tuning_has_two_trials_and_its_cell_takes_the_better(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    raw = copy.deepcopy(TINY)
+    tiny = raw["experiments"]["tiny"]
+    tiny["matrix"] = [{"datasets": ["scenes-b"], "methods": ["vse"], "seeds": [0], "settings": "tuned"}]
+    tiny["tuning"] = {"space": {"all": {"learning_rate": {"choices": [1e-3, 1e-2]}, "batch_size": {"choices": [64]}}}}
+    rehearsal = Rehearsal()
+    spec = spec_of(parse_params(raw), CellId("tiny", "scenes-b", "vse", 0))
+    found = rehearsal.of(spec)
+    assert found.outcome.status == "ok", found.outcome
+    report = rehearsal.done["tuning/tiny/scenes-b/vse"]
+    assert report.outcome.status == "ok"
+    assert (report.course, report.batch) == (found.course, 4)
+    assert report.step_seconds
+    record = TuningRecord.read(spec.tuning.record_file)
+    assert [trial.steps for trial in record.trials] == [2, 2]
+    assert [*record.best] == ["learning_rate"]
