@@ -316,19 +316,14 @@ class Params(_Strict):
 
     def tuned(self, cell: CellId) -> bool:
         """Whether the matrix asks for a cell with tuned settings; raises ``ParamsError`` where it asks for both."""
-
-        def asked() -> dict[CellId, str]:
-            found: dict[CellId, str] = {}
-            for block in self[cell.experiment].matrix:
-                for dataset, method, seed in product(block.datasets, block.methods, block.seeds):
-                    each = CellId(cell.experiment, dataset, method, seed)
-                    if found.setdefault(each, block.settings) != block.settings:
-                        raise ParamsError(
-                            f"{each.path} has its settings both given and tuned: name a variant for one of them"
-                        )
-            return found
-
-        return self.once(("tuned", cell.experiment), asked).get(cell) == "tuned"
+        asked = {
+            block.settings
+            for block in self[cell.experiment].matrix
+            if cell.dataset in block.datasets and cell.method in block.methods and cell.seed in block.seeds
+        }
+        if len(asked) > 1:
+            raise ParamsError(f"{cell.path} has its settings both given and tuned: name a variant for one of them")
+        return asked == {"tuned"}
 
     def cleans(self, experiment: str) -> list[CleanId]:
         """The clean tables that the cells of an experiment read, each once."""
@@ -377,12 +372,6 @@ class Params(_Strict):
                 replaced += OF_PLATEAU
             found = {name: value for name, value in found.items() if name not in replaced} | layer
         return found
-
-    def own(self, cell: CellId) -> list[str]:
-        """The settings that params.yaml states for the variant of a cell, and not for its method as a whole."""
-        settings, place = self[cell.experiment].settings, f"{cell.dataset}/{cell.method}"
-        own = settings.methods.get(cell.method, {}) | settings.cells.get(place, {}) if cell.variant else {}
-        return [*own]
 
 
 def parse_params(raw: dict[str, Any], source: str = "params.yaml") -> Params:

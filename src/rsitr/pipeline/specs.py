@@ -26,7 +26,7 @@ from rsitr.pipeline.inputs import (
     study_partner,
     teacher,
 )
-from rsitr.pipeline.tunings import check_tunings, declared, space, subject, tuning, tunings
+from rsitr.pipeline.tunings import check_tunings, declared, own_settings, space, subject, tuning, tunings
 from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec, TuningSpec
 from rsitr.records.identity import LOCK, installed, locked
@@ -77,8 +77,8 @@ def _tuned(params: Params, cell: CellId, spec: Spec) -> Spec:
     found = tuning(params, cell)
     if found is None:
         return spec
-    own = () if cell.method == found.method else tuple(params.own(cell))
-    return spec.model_copy(update={"tuning": tuning_spec(params, found), "own": own})
+    kept = () if cell.method == found.method else tuple(own_settings(params, cell))
+    return spec.model_copy(update={"tuning": tuning_spec(params, found), "own": kept})
 
 
 def _given(params: Params, cell: CellId) -> Spec:

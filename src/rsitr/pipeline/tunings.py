@@ -30,6 +30,12 @@ def tuning(params: Params, cell: CellId) -> TuningId | None:
     return found
 
 
+def own_settings(params: Params, cell: CellId) -> list[str]:
+    """The settings that params.yaml states for the variant of a cell, and not for its method as a whole."""
+    settings, place = params[cell.experiment].settings, f"{cell.dataset}/{cell.method}"
+    return [*(settings.methods.get(cell.method, {}) | settings.cells.get(place, {}))] if cell.variant else []
+
+
 def _subject_of(params: Params, cell: CellId) -> CellId:
     """The first cell of the method of a cell on its dataset, without a variant if there is one."""
     cells = [each for each in params.cells(cell.experiment) if each.dataset == cell.dataset]
