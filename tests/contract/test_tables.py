@@ -118,7 +118,9 @@ def test_an_experiment_without_the_methods_of_a_table_has_none_of_its_files(lab:
 
 
 def test_every_row_of_a_method_has_its_role(lab: Params) -> None:
-    report.build(parameters(METHODS, role="sweep", baselines={"vse": ["clip"]}, two_stage=[STAGES]), "lab")
+    tuning = {"space": {"methods": {"vse": {"margin": {"choices": [0.1, 0.2]}}}}}
+    more = {"baselines": {"vse": ["clip"]}, "two_stage": [STAGES], "tuning": tuning}
+    report.build(parameters(METHODS, role="sweep", **more), "lab")
     found = []
     for path in sorted(Paths.tables("lab").glob("*.csv")):
         lines = [line for line in path.read_text(encoding="utf-8").splitlines() if not line.startswith("#")]
@@ -127,7 +129,7 @@ def test_every_row_of_a_method_has_its_role(lab: Params) -> None:
             found.append(path.stem)
             assert {"sweep"} <= {row["role"] for row in rows} <= {"sweep", ""}, path.name
     tables = {"comparison", "baselines", "reranking", "two-stage", "mtgfe-table-4", "amfmn-table-2", "peder-claims"}
-    assert tables | {"comparison.long", "coverage.long"} <= {*found}
+    assert tables | {"comparison.long", "coverage.long", "convergence", "tuning"} <= {*found}
 
 
 def test_numbers_are_marked_by_the_near_duplicates_of_the_same_run(lab: Params) -> None:

@@ -148,7 +148,7 @@ class Study:
             trainer.run()
             chosen = report.history[trainer.chosen_epoch() - 1]
             found.merit, found.val_mr = chosen.merit, chosen.val_mr
-            found.val_dup_mr = getattr(chosen, "val_dup_mr", None)
+            found.val_dup_mr = chosen.val_dup_mr
         except GivenUp:
             found.status = PRUNED
             found.reason = f"below the median of the others after epoch {len(report.history)}"

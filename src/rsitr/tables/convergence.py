@@ -11,7 +11,7 @@ from rsitr.records.cell import Record
 from rsitr.tables.declared import sheet
 from rsitr.tables.entries import Entry
 from rsitr.tables.layout import Cell, Group, Row, Table, noted
-from rsitr.tables.view import ABSENT, View, seeds
+from rsitr.tables.view import ABSENT, View, seeds, with_roles
 
 CAPTION = (
     "Each training over its seeds. Ended: converged, where val had stopped improving (`schedule: plateau`); cap, where "
@@ -63,7 +63,8 @@ def _table(view: View) -> Table:
     datasets = [dataset for dataset in view.datasets if any(_may_learn(view.entry(dataset, m)) for m in methods)]
     rows = (Row(m, tuple(chain(*(_cells(view.entry(dataset, m)) for dataset in datasets)))) for m in methods)
     groups = tuple(Group(view.heading(dataset), COLUMNS) for dataset in datasets)
-    return Table("Convergence", CAPTION, "method", groups, tuple(rows))
+    table = Table("Convergence", CAPTION, "method", groups, tuple(rows))
+    return with_roles(table, [view.role(method) for method in methods]) if methods else table
 
 
 def _may_learn(entry: Entry) -> bool:

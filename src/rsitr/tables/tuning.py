@@ -9,19 +9,20 @@ from pathlib import Path
 from statistics import stdev
 
 from rsitr.params import Experiment
-from rsitr.params.ids import TuningId
+from rsitr.params.ids import MAIN, Role, TuningId
 from rsitr.params.tuning import Tuning
 from rsitr.records.files import write_csv
 from rsitr.records.paths import Paths
 from rsitr.records.tuning import COMPLETE, DIVERGED, FAILED, PRUNED, TuningRecord
 from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.layout import Cell, Group, Note, Row, Table, labelled, noted, write_tables
+from rsitr.tables.view import with_roles
 
 COLUMNS = (
     *("trials", "complete", "pruned", "lost", "best", "spread", "as given", "gain", "best settings", "at the edge"),
 )
 TRIAL_COLUMNS = (
-    *("dataset", "method", "trial", "status", "merit", "val_mr", "val_dup_mr"),
+    *("dataset", "method", "role", "trial", "status", "merit", "val_mr", "val_dup_mr"),
     *("epochs", "steps", "seconds", "settings", "reason"),
 )
 CAPTION = (
@@ -41,6 +42,8 @@ class Found:
     id: TuningId
     record: TuningRecord | None
     stale: Sequence[str]
+    role: Role
+    """Of the method that it is for."""
 
     @property
     def reason(self) -> str:
@@ -76,7 +79,7 @@ class Found:
             recalls = ("" if each is None else each for each in (trial.merit, trial.val_mr, trial.val_dup_mr))
             settings = json.dumps(trial.settings, sort_keys=True)
             yield (
-                *(self.id.dataset, self.id.method, trial.number, trial.status, *recalls),
+                *(self.id.dataset, self.id.method, self.role, trial.number, trial.status, *recalls),
                 *(len(trial.merits), trial.steps, trial.seconds, settings, trial.reason),
             )
 
@@ -85,9 +88,17 @@ def _told(value: object) -> str:
     return f"{value:g}" if isinstance(value, float) else json.dumps(value).strip('"')
 
 
-def collect(stale: Mapping[TuningId, Sequence[str]]) -> list[Found]:
+def collect(experiment: Experiment, stale: Mapping[TuningId, Sequence[str]]) -> list[Found]:
     """The tunings of an experiment, with what is stale about their records."""
-    return [Found(wanted, TuningRecord.read(Paths.tuning(wanted)), parts) for wanted, parts in stale.items()]
+    return [
+        Found(
+            wanted,
+            TuningRecord.read(Paths.tuning(wanted)),
+            parts,
+            experiment.roles.get((wanted.dataset, wanted.method), MAIN),
+        )
+        for wanted, parts in stale.items()
+    ]
 
 
 def _tables(found: Sequence[Found], how: Tuning) -> Iterator[Table]:
@@ -96,12 +107,13 @@ def _tables(found: Sequence[Found], how: Tuning) -> Iterator[Table]:
         own = [each for each in found if each.id.dataset == dataset]
         synthetic = any(each.record and each.record.synthetic for each in own)
         rows = tuple(Row(each.id.method, tuple(each.cells())) for each in own)
-        yield Table(labelled(dataset, synthetic), caption, "method", (Group("", COLUMNS),), rows)
+        table = Table(labelled(dataset, synthetic), caption, "method", (Group("", COLUMNS),), rows)
+        yield with_roles(table, [each.role for each in own])
 
 
 def build(name: str, experiment: Experiment, stale: Mapping[TuningId, Sequence[str]], out_dir: Path) -> list[Path]:
     """Write ``tuning.csv``, ``.md``, ``.tex`` and ``.html``, and ``tuning.trials.csv``."""
-    found = collect(stale)
+    found = collect(experiment, stale)
     assert experiment.tuning is not None
     written = write_tables(f"Tuning in {name}", _tables(found, experiment.tuning), name, out_dir / "tuning")
     path = out_dir / "tuning.trials.csv"

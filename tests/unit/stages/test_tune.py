@@ -76,7 +76,7 @@ def test_a_trial_is_the_training_of_a_cell(make, make_spec):
     record = tune.tune(make(trials=1))
     spec = make_spec("vse", 1000, samples="images", batch_size=4, max_steps=6)
     report = train.train(spec)
-    assert record.trials[0].merits == [epoch.val_mr for epoch in report.history]
+    assert record.trials[0].merits == [epoch.val_dup_mr for epoch in report.history]
     assert record.trials[0].val_mr == report.selection["mr"]
 
 
@@ -211,7 +211,7 @@ def test_a_hopeless_trial_is_given_up_after_its_second_epoch(make, monkeypatch):
     def worse(self, epoch, progress):
         plain(self, epoch, progress)
         merit = 50.0 if number[0] < 4 else 1.0
-        self.history[-1] = self.history[-1].model_copy(update={"val_mr": merit})
+        self.history[-1] = self.history[-1].model_copy(update={"val_mr": merit, "val_dup_mr": merit})
 
     plain, one, number = train.Trainer.end_epoch, tune.Study.trial, [0]
 

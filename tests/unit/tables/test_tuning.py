@@ -82,8 +82,8 @@ def test_every_trial_is_a_row(table):
         *(("vse", "4", "diverged"), ("vse", "5", "failed"), ("swan", "0", "diverged"), ("swan", "1", "complete")),
     ]
     assert rows[0] == {
-        **{"dataset": "ucm", "method": "vse", "trial": "0", "status": "complete", "merit": "40.0", "val_mr": "40.0"},
-        **{"val_dup_mr": "", "epochs": "1", "steps": "9", "seconds": "1.5"},
+        **{"dataset": "ucm", "method": "vse", "role": "main", "trial": "0", "status": "complete"},
+        **{"merit": "40.0", "val_mr": "40.0", "val_dup_mr": "", "epochs": "1", "steps": "9", "seconds": "1.5"},
         **{"settings": '{"learning_rate": 0.001, "negatives": "all"}', "reason": ""},
     }
     assert rows[4]["reason"] == "the loss became nan"
