@@ -178,7 +178,9 @@ def move_by_protocol(lab: Lab) -> None:
     end = text.index("def _twins(")
     path.write_text(text[:start] + text[end:], encoding="utf-8")
     lab.edit(
-        "retrieval/ranks.py", "import ProtocolRanks, Ranks, count", "import ProtocolRanks, Ranks, by_protocol, count"
+        "retrieval/ranks.py",
+        "import Duplicates, ProtocolRanks, Ranks",
+        "import Duplicates, ProtocolRanks, Ranks, by_protocol",
     )
     with (path.parent / "recall.py").open("a", encoding="utf-8") as file:
         file.write("\n\n" + text[start:end].rstrip() + "\n")
