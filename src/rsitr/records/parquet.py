@@ -1,4 +1,4 @@
-"""Tables in parquet files: every page has a checksum, and facts about the table are in the header with a hash.
+"""Tables in parquet files: every page has a checksum, and the columns and facts about the table have a hash.
 
 Every cell starts by reading a table, so this module does without pandas.
 """
@@ -18,7 +18,7 @@ from rsitr.errors import Damaged, DatasetError
 from rsitr.records.files import replacing
 from rsitr.records.provenance import sha256_json
 
-FACTS, SEAL = b"rsitr", b"rsitr.sha256"
+FACTS, SEAL, COLUMNS = b"rsitr", b"rsitr.sha256", b"rsitr.columns.sha256"
 
 
 class Facts(Protocol):
@@ -29,9 +29,11 @@ class Facts(Protocol):
 
 def write_table(table: pa.Table, facts: Facts | None, path: Path, **layout: Any) -> None:
     """Write a table, with its facts in the header if there are any; ``layout`` as in ``pq.write_table``."""
+    header = {COLUMNS: _columns(table.schema)}
     if facts is not None:
         said = facts._asdict()
-        table = table.replace_schema_metadata({FACTS: json.dumps(said).encode(), SEAL: sha256_json(said).encode()})
+        header |= {FACTS: json.dumps(said).encode(), SEAL: sha256_json(said).encode()}
+    table = table.replace_schema_metadata(header)
     with replacing(path) as partial:
         pq.write_table(table, partial, compression="zstd", write_page_checksum=True, **layout)
 
@@ -51,7 +53,16 @@ def read_facts(path: Path) -> dict[str, Any]:
 def read_rows(path: Path) -> pa.Table:
     """All rows of a table that is here; raises ``Damaged`` unless they are those that were written."""
     with _whole(path):
-        return pq.ParquetFile(path, page_checksum_verification=True).read()
+        table = pq.ParquetFile(path, page_checksum_verification=True).read()
+    stated = (table.schema.metadata or {}).get(COLUMNS)
+    if stated is not None and stated != _columns(table.schema):
+        raise Damaged(path, "its columns do not agree with their hash")
+    return table
+
+
+def _columns(schema: pa.Schema) -> bytes:
+    """Hash of the names and types of columns: the pages' checksums do not cover them."""
+    return sha256_json([[field.name, str(field.type)] for field in schema]).encode()
 
 
 @contextmanager

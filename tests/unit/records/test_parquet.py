@@ -72,6 +72,13 @@ def test_a_table_of_before_checksums_is_read(path: Path) -> None:
     assert (read_facts(path), read_rows(path).num_rows) == (FACTS._asdict(), 200)
 
 
+def test_a_column_of_another_name_is_noticed(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content.replace(b"image", b"imagf"))
+    with pytest.raises(Damaged, match="its columns do not agree with their hash"):
+        read_rows(path)
+
+
 @given(data=st.data())
 def test_no_changed_byte_changes_a_row_unnoticed(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     path = tmp_path_factory.mktemp("bytes") / "table.parquet"
