@@ -1,4 +1,4 @@
-"""Tables in parquet files: every page has a checksum, and the columns and facts about the table have a hash.
+"""Tables in parquet files: every page has a checksum, and its shape and the facts about it have a hash.
 
 Every cell starts by reading a table, so this module does without pandas.
 """
@@ -18,7 +18,7 @@ from rsitr.errors import Damaged, DatasetError
 from rsitr.records.files import replacing
 from rsitr.records.provenance import sha256_json
 
-FACTS, SEAL, COLUMNS = b"rsitr", b"rsitr.sha256", b"rsitr.columns.sha256"
+FACTS, SEAL, SHAPE = b"rsitr", b"rsitr.sha256", b"rsitr.shape.sha256"
 
 
 class Facts(Protocol):
@@ -29,7 +29,7 @@ class Facts(Protocol):
 
 def write_table(table: pa.Table, facts: Facts | None, path: Path, **layout: Any) -> None:
     """Write a table, with its facts in the header if there are any; ``layout`` as in ``pq.write_table``."""
-    header = {COLUMNS: _columns(table.schema)}
+    header = {SHAPE: _shape(table)}
     if facts is not None:
         said = facts._asdict()
         header |= {FACTS: json.dumps(said).encode(), SEAL: sha256_json(said).encode()}
@@ -54,15 +54,15 @@ def read_rows(path: Path) -> pa.Table:
     """All rows of a table that is here; raises ``Damaged`` unless they are those that were written."""
     with _whole(path):
         table = pq.ParquetFile(path, page_checksum_verification=True).read()
-    stated = (table.schema.metadata or {}).get(COLUMNS)
-    if stated is not None and stated != _columns(table.schema):
-        raise Damaged(path, "its columns do not agree with their hash")
+    stated = (table.schema.metadata or {}).get(SHAPE)
+    if stated is not None and stated != _shape(table):
+        raise Damaged(path, "its columns or the number of its rows do not agree with their hash")
     return table
 
 
-def _columns(schema: pa.Schema) -> bytes:
-    """Hash of the names and types of columns: the pages' checksums do not cover them."""
-    return sha256_json([[field.name, str(field.type)] for field in schema]).encode()
+def _shape(table: pa.Table) -> bytes:
+    """Hash of the number of rows and the names and types of columns: the pages' checksums do not cover them."""
+    return sha256_json([table.num_rows, [[field.name, str(field.type)] for field in table.schema]]).encode()
 
 
 @contextmanager

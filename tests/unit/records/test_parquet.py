@@ -73,10 +73,21 @@ def test_a_table_of_before_checksums_is_read(path: Path) -> None:
 
 
 def test_a_column_of_another_name_is_noticed(path: Path) -> None:
-    content = path.read_bytes()
-    path.write_bytes(content.replace(b"image", b"imagf"))
-    with pytest.raises(Damaged, match="its columns do not agree with their hash"):
+    path.write_bytes(path.read_bytes().replace(b"image", b"imagf"))
+    with pytest.raises(Damaged, match="its columns or the number of its rows do not agree with their hash"):
         read_rows(path)
+
+
+def test_rows_that_the_footer_no_longer_counts_are_noticed(path: Path) -> None:
+    content, found = path.read_bytes(), []
+    footer = len(content) - 8 - int.from_bytes(content[-8:-4], "little")
+    for place in range(footer, len(content) - 8):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 16]) + content[place + 1 :])
+        try:
+            assert read_rows(path).to_pydict() == TABLE.to_pydict(), place
+        except Damaged as error:
+            found.append(error.what)
+    assert any("the number of its rows" in what for what in found)
 
 
 @given(data=st.data())
