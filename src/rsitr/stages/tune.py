@@ -112,13 +112,18 @@ class Study:
     def settings(self, number: int) -> dict[str, Any]:
         """Of a trial: of the first those given, of each other ones that have not been tried yet, if there are any."""
         if number == 0:
-            return {name: self.record.config[name] for name in self.space}
+            return {name: self._given(name) for name in self.space}
         tried = [trial.settings for trial in self.record.trials]
         for attempt in range(ATTEMPTS):
             found = draw(self.space, self.record.trials, derive(self.spec.base.seed, "trial", number, attempt))
             if found not in tried:
                 break
         return found
+
+    def _given(self, name: str) -> Any:
+        """A setting as given: a list as params.yaml has it, without defaults, for so it is among the choices."""
+        value = self.record.config[name]
+        return self.spec.base.settings.get(name, value) if isinstance(value, list) else value
 
     def capped(self, settings: dict[str, Any]) -> Spec:
         """The cell of a trial; raises ``ParamsError`` for settings that do not go together."""

@@ -194,6 +194,15 @@ def test_settings_that_do_not_go_together_are_a_failed_trial(make):
     assert "its phases have their own" in record.trials[1].reason
 
 
+def test_given_phases_are_one_of_the_choices(make):
+    given = [{"epochs": 1, "learning_rate": 0.01}]
+    phases = Choices(choices=[[{"epochs": 1, "learning_rate": 0.1}], given])
+    spec = make(trials=2, space={"phases": phases}, phases=given)
+    record = tune.tune(spec)
+    assert [trial.settings["phases"] for trial in record.trials] == [given, phases.choices[0]]
+    assert [trial.status for trial in record.trials] == ["complete", "complete"]
+
+
 def test_without_a_complete_trial_a_tuning_fails(make, monkeypatch):
     def diverged(self, *arguments):
         raise TrainingDiverged("the loss became nan at step 0: lower learning_rate")
