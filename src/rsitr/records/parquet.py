@@ -62,7 +62,12 @@ def read_rows(path: Path) -> pa.Table:
 
 def _shape(table: pa.Table) -> bytes:
     """Hash of the number of rows and the names and types of columns: the pages' checksums do not cover them."""
-    return sha256_json([table.num_rows, [[field.name, str(field.type)] for field in table.schema]]).encode()
+    return sha256_json([table.num_rows, [[field.name, _type(field.type)] for field in table.schema]]).encode()
+
+
+def _type(kind: pa.DataType) -> str:
+    # A file calls the items of a list otherwise than a table in memory.
+    return f"list of {_type(kind.value_type)}" if pa.types.is_list(kind) else str(kind)
 
 
 @contextmanager

@@ -37,6 +37,12 @@ def test_rows_and_facts_come_back(path: Path) -> None:
     assert [file.name for file in path.parent.iterdir()] == ["table.parquet"]
 
 
+def test_lists_come_back(tmp_path: Path) -> None:
+    table = pa.table({"captions": [["a dot", "a bar"], []], "scores": pa.array([[0.5], None], pa.list_(pa.float32()))})
+    write_table(table, None, tmp_path / "lists.parquet")
+    assert read_rows(tmp_path / "lists.parquet").equals(table)
+
+
 def test_a_missing_table_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match=r"t\.parquet is missing: build it with `snakemake --cores 2 .*t\.parquet`"):
         read_facts(tmp_path / "t.parquet")
