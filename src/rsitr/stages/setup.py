@@ -24,6 +24,7 @@ from rsitr.methods.base import Corpus, Method, MethodConfig
 from rsitr.methods.configure import configure, settled
 from rsitr.nn.features import cached_tokens
 from rsitr.nn.inputs import Inputs, PixelInputs, RowInputs, TokenInputs
+from rsitr.nn.matrix_products import use_onednn
 from rsitr.nn.seeds import derive, seeded
 from rsitr.params.ids import JOINT
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
@@ -41,6 +42,7 @@ _prepared: list[str] = []
 def prepare(spec: ArtefactSpec) -> str:
     """Set threads and determinism for this process and return its device, a GPU of its own where there is one."""
     torch.set_num_threads(min(spec.threads, os.cpu_count() or 1))
+    use_onednn()
     if not torch.cuda.is_available():
         return "cpu"  # where the kernels are deterministic for a fixed number of threads
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
