@@ -12,6 +12,7 @@ from torch.nn import functional as F
 from rsitr.methods.base import Batch, Corpus, Method, TrainingConfig, token_images
 from rsitr.methods.triplet import TripletConfig, TripletLoss
 from rsitr.nn.backbones import ImageBackbone
+from rsitr.nn.dropout import Dropout
 from rsitr.nn.pyramid import MVSA, Pyramid, PyramidBackbone
 from rsitr.nn.text import FrozenTransformer, GRUEncoder, TextEncoder, TransformerEncoder
 
@@ -94,7 +95,7 @@ class DualEncoder(TwoTowers):
         self.backbone = self.make_backbone(config)
         self.pixels = self.backbone.pixels
         self.text = text
-        self.dropout = nn.Dropout(config.dropout)
+        self.dropout = Dropout(config.dropout)
         self.image_head = nn.Linear(self.backbone.width, config.width)
 
     @classmethod

@@ -14,6 +14,8 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_se
 
 from rsitr.captions.words import PAD, Vocabulary
 from rsitr.errors import WeightsMismatch
+from rsitr.nn.dropout import Dropout
+from rsitr.nn.gru import PackedGRU
 from rsitr.nn.pretrained import note
 from rsitr.nn.weights import of_hub, require_hub, resolve
 
@@ -78,8 +80,8 @@ class GRUEncoder(TextEncoder):
         self.pooling: Literal["last", "mean"] = pooling
         self.width = width
         self.embed = nn.Embedding(len(vocabulary), word_size, padding_idx=PAD)
-        self.dropout = nn.Dropout(dropout)
-        self.gru = nn.GRU(word_size, width, batch_first=True, bidirectional=bidirectional)
+        self.dropout = Dropout(dropout)
+        self.gru = PackedGRU(word_size, width, batch_first=True, bidirectional=bidirectional)
         nn.init.uniform_(self.embed.weight, -0.1, 0.1)
 
     def sibling(self) -> GRUEncoder:
@@ -95,9 +97,11 @@ class GRUEncoder(TextEncoder):
     def forward(self, tokens: Tensor) -> Tensor:
         """States [B, L, width]; those of padding are zero."""
         lengths = (tokens != PAD).sum(1).cpu()
-        packed = pack_padded_sequence(self.dropout(self.embed(tokens)), lengths, batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.gru(packed)[0], batch_first=True, total_length=tokens.shape[1])
-        return states if not self.gru.bidirectional else states.unflatten(2, (2, self.width)).mean(2)
+        packed = pack_padded_sequence(tokens, lengths, batch_first=True, enforce_sorted=False)
+        states = self.gru(packed._replace(data=self.dropout(self.embed(packed.data))))
+        if self.gru.bidirectional:
+            states = states._replace(data=states.data.unflatten(1, (2, self.width)).mean(1))
+        return pad_packed_sequence(states, batch_first=True, total_length=tokens.shape[1])[0]
 
     def pool(self, states: Tensor, tokens: Tensor) -> Tensor:
         """One vector [B, width] for each caption."""
