@@ -97,6 +97,7 @@ def make_optimizer(method: Method, config: TrainingConfig, phase: Phase) -> torc
     kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[phase.optimizer]
     return kind(
         [{"params": part, "lr": base, "base": base, "weight_decay": decay} for part, base, decay in groups if part],
+        fused=True,  # one pass over the memory of all parameters instead of ten
         **(NESTEROV if phase.optimizer == "sgd" else {"betas": config.betas}),
     )
 

@@ -6,6 +6,7 @@ import json
 import math
 import os
 import shutil
+from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -156,6 +157,30 @@ def test_adam_has_the_betas_of_the_configuration(project, make_spec):
     config = method.config.model_copy(update={"betas": (0.9, 0.98)})
     groups = make_optimizer(method, config, config.course[0]).param_groups
     assert {group["betas"] for group in groups} == {(0.9, 0.98)}
+
+
+def plain_optimizer(kind, parameters, config):
+    """Torch's plain loop over the parameters."""
+    if kind == "sgd":
+        return torch.optim.SGD(parameters, lr=0.01, momentum=0.9, nesterov=True, foreach=False)
+    cls = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[kind]
+    return cls(parameters, lr=0.01, betas=config.betas, weight_decay=0.1, foreach=False, fused=False)
+
+
+@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
+def test_optimizers_step_as_torchs_plain_ones(kind):
+    config = TrainingConfig(optimizer=kind, learning_rate=0.01, weight_decay=0.1 * (kind != "sgd"))
+    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(16, 2))
+    model.to(memory_format=torch.channels_last)  # as backbones are
+    model.fixed = ("nothing",)
+    peer = deepcopy(model)
+    steps = [make_optimizer(model, config, config.course[0]), plain_optimizer(kind, peer.parameters(), config)]
+    for pictures in torch.randn(4, 5, 3, 4, 4):
+        for each, optimizer in zip((model, peer), steps, strict=True):
+            optimizer.zero_grad()
+            each(pictures).square().sum().backward()
+            optimizer.step()
+    torch.testing.assert_close(model.state_dict(), peer.state_dict())
 
 
 def test_a_method_may_learn_from_the_classes_of_its_training_images(project, make_spec, monkeypatch):
