@@ -116,13 +116,29 @@ class MVSA(nn.Module):
 
     def attention(self, maps: Pyramid) -> Tensor:
         """Eq. 19, the gated map [B, h, w] at the size of the larger high features."""
-        below = self.low(_together(maps.low))
+        below = self._low(maps.low)
         above = self.high_act(self._high(maps.high))
         mean = _mean(maps.high) if self.form == "paper" else above.mean(1, keepdim=True)
         joint = torch.cat([below, above], 1) + mean
         if self.form == "paper":
             joint = F.normalize(joint, dim=1)
         return (self.content(joint) * self.gate(joint).sigmoid()).squeeze(1)
+
+    def _low(self, maps: list[Tensor]) -> Tensor:
+        """The convolutions of the low features at the size of the largest; the paper's first layer reads each map
+        before it is enlarged, or enlarged to half that size, which gives the same for much less work."""
+        if self.form != "paper":
+            return self.low(_together(maps))
+        layers: Any = self.low
+        first, *others = layers[0]
+        large, *small = first.weight.split([level.shape[1] for level in maps], 1)
+        found = F.conv2d(maps[0], large, first.bias, 2, 1)
+        for level, weight in zip(maps[1:], small, strict=True):
+            half = level if level.shape[2:] == found.shape[2:] else F.interpolate(level, size=found.shape[2:])
+            found = found + F.conv2d(F.pad(half, (1, 0, 1, 0)), _of_repeated(weight))
+        for layer in [*others, *layers[1:]]:
+            found = layer(found)
+        return found
 
     def _high(self, maps: list[Tensor]) -> Tensor:
         """The 1 x 1 convolution of Eq. 15: of each map before it is enlarged, which gives the same for much less
@@ -141,6 +157,15 @@ class MVSA(nn.Module):
         found = self.attention(maps)
         lowest, highest = found.amin((1, 2), keepdim=True), found.amax((1, 2), keepdim=True)
         return (found - lowest) / (highest - lowest).clamp(min=1e-12)
+
+
+def _of_repeated(weight: Tensor) -> Tensor:
+    """What 3 x 3 weights [O, C, 3, 3] in steps of two do to a map whose rows and columns are each repeated once.
+
+    [O, C, 2, 2] on the map itself, in steps of one: the second and the third weight meet the same number.
+    """
+    rows = torch.stack([weight[:, :, 0], weight[:, :, 1] + weight[:, :, 2]], 2)
+    return torch.stack([rows[..., 0], rows[..., 1] + rows[..., 2]], 3)
 
 
 def _together(maps: list[Tensor]) -> Tensor:

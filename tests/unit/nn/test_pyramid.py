@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from rsitr.errors import ParamsError
-from rsitr.nn.pyramid import MVSA, Pyramid, PyramidBackbone
+from rsitr.nn.pyramid import MVSA, Pyramid, PyramidBackbone, _together
 from rsitr.nn.seeds import seeded
 
 
@@ -167,3 +167,17 @@ def test_saliency_goes_from_0_to_1_in_every_image() -> None:
     assert saliency.shape == (2, 4, 4)
     assert saliency.amin((1, 2)).tolist() == [0, 0]
     torch.testing.assert_close(saliency.amax((1, 2)), torch.ones(2).double())
+
+
+@pytest.mark.parametrize("levels", [1, 2, 3])
+def test_the_first_layer_reads_the_enlarged_maps_without_enlarging_them(levels: int) -> None:
+    shapes = [(5, 32, 32), (4, 16, 16), (3, 8, 8)][:levels]
+    high = [(6, 16 >> levels - 1, 16 >> levels - 1), (6, 8 >> levels - 1, 8 >> levels - 1)]
+    with seeded(0):
+        mvsa = MVSA(shapes, high, 8, "paper").double()
+        maps = [torch.randn(2, *shape, dtype=torch.float64) for shape in shapes]
+    found, expected = mvsa._low(maps), mvsa.low(_together(maps))
+    torch.testing.assert_close(found, expected)
+    weights = list(mvsa.low.parameters())
+    gradients = [torch.autograd.grad(side.square().sum(), weights) for side in (found, expected)]
+    torch.testing.assert_close(*gradients)
