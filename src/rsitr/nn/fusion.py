@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from rsitr.nn.dropout import Dropout, replace_dropout
+
 NUMBERS = {"cpu": 2**22}
 """Of the hidden layer of the feed-forward part, while pairs are scored: 16 MiB, small enough for a core's cache to
 help."""
@@ -70,7 +72,7 @@ class CrossAttention(nn.Module):
             nn.init.normal_(linear.weight, std=shape.initializer_range)
             nn.init.zeros_(linear.bias)
         self.norm = nn.LayerNorm(width, shape.layer_norm_eps)
-        self.dropout = nn.Dropout(shape.hidden_dropout_prob)
+        self.dropout = Dropout(shape.hidden_dropout_prob)
 
     def memory(self, images: Tensor) -> Memory:
         """Of image tokens [I, N, D]."""
@@ -101,6 +103,7 @@ class FusionLayer(nn.Module):
         self.heads = shape.num_attention_heads
         self.attention, self.intermediate, self.output = layer.attention, layer.intermediate, layer.output
         self.cross = CrossAttention(shape)
+        replace_dropout(self)
 
     def forward(
         self, states: Tensor, memory: Memory, padding: Tensor | None, *, first_only: bool, starts: Tensor | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from rsitr.nn.dropout import Dropout
+from rsitr.nn.dropout import Dropout, replace_dropout
 
 
 def test_a_value_is_dropped_with_the_given_probability_or_scaled():
@@ -33,3 +33,10 @@ def test_nothing_is_drawn_where_nothing_is_dropped():
     assert torch.equal(Dropout(0.0)(values), values)
     assert torch.equal(Dropout(1.0)(values), torch.zeros(10))
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_dropout_inside_a_module_is_replaced_with_its_probability():
+    module = torch.nn.Sequential(torch.nn.Dropout(0.2), torch.nn.Sequential(torch.nn.ReLU(), torch.nn.Dropout(0.4)))
+    replace_dropout(module)
+    found = [part for part in module.modules() if isinstance(part, torch.nn.Dropout)]
+    assert [(type(part), part.p) for part in found] == [(Dropout, 0.2), (Dropout, 0.4)]
