@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.checkpoint import checkpoint
 
-BLOCK_NUMBERS = 2**23
-"""Numbers that the fragments of a block of pairs may take: 32 MiB for each temporary of the scorer."""
+BLOCK_NUMBERS = 2**24
+"""Numbers that the fragments of a block of pairs may take: 64 MiB for each temporary of the scorer. All pairs of
+a batch of 32 fit."""
 
 
 def score_in_blocks(
