@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -49,9 +51,36 @@ class TokenInputs:
         self.rows = rows
 
     def batches(self, batches: Sequence[np.ndarray], epoch: int = 0) -> Iterator[Tensor]:
-        """The tokens at each batch of positions; the same in every epoch."""
-        for batch in batches:
-            yield torch.from_numpy(self.tokens[self.rows[batch]])
+        """The tokens at each batch of positions; the same in every epoch. The next batch is read ahead."""
+        chosen = [self.rows[batch] for batch in batches]
+        with _reading_ahead(self.tokens) as announce:
+            announce(*chosen[:1])
+            for number, rows in enumerate(chosen, start=1):
+                announce(*chosen[number : number + 1])
+                yield torch.from_numpy(self.tokens[rows])
+
+
+@contextmanager
+def _reading_ahead(tokens: np.ndarray) -> Iterator[Callable[..., None]]:
+    """A function that has the system read batches of rows of a file while others are used, each in one request.
+
+    Otherwise it reads a row in dozens of requests, one after another, and only when it is used.
+    """
+    name = getattr(tokens, "filename", None)  # of a memory map
+    if name is None or not hasattr(os, "posix_fadvise"):
+        yield lambda *batches: None
+        return
+    assert isinstance(tokens, np.memmap)
+    file, size, begin = os.open(name, os.O_RDONLY), tokens.strides[0], tokens.offset
+
+    def announce(*batches: np.ndarray) -> None:
+        for row in sorted({int(row) for rows in batches for row in rows}):
+            os.posix_fadvise(file, begin + row * size, size, os.POSIX_FADV_WILLNEED)
+
+    try:
+        yield announce
+    finally:
+        os.close(file)
 
 
 class RowInputs:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -55,6 +57,26 @@ def test_tokens_are_rows_of_the_cache():
     stored = np.arange(24, dtype=np.float16).reshape(4, 2, 3)
     batch = next(TokenInputs(stored, np.array([1, 3, 2])).batches([np.array([2, 0])]))
     assert torch.equal(batch, torch.from_numpy(stored[[2, 1]]))
+
+
+def test_tokens_of_a_file_are_announced_a_batch_ahead(tmp_path, monkeypatch):
+    stored = np.arange(24, dtype=np.float16).reshape(4, 2, 3)
+    np.save(tmp_path / "tokens.npy", stored)
+    mapped = np.load(tmp_path / "tokens.npy", mmap_mode="r")
+    events, advise = [], os.posix_fadvise
+
+    def announced(file, start, size, advice):
+        advise(file, start, size, advice)
+        events.append(np.frombuffer(os.pread(file, size, start), np.float16).reshape(2, 3).tolist())
+
+    monkeypatch.setattr(os, "posix_fadvise", announced)
+    batches = TokenInputs(mapped, np.array([1, 3, 2])).batches([np.array([2, 0, 2]), np.array([1])])
+    assert torch.equal(next(batches), torch.from_numpy(stored[[2, 1, 2]]))
+    assert events == stored[[1, 2, 3]].tolist()
+    assert torch.equal(next(batches), torch.from_numpy(stored[[3]]))
+    assert next(batches, None) is None
+    assert len(events) == 3
+    assert list(TokenInputs(mapped, np.array([1])).batches([])) == []
 
 
 def test_chosen_images_are_those_at_their_places():
