@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from rsitr.records.cell import Epoch
 from rsitr.records.paths import Paths
+from rsitr.retrieval.recall import ProtocolRanks
 from rsitr.stages import train as training
 from rsitr.stages.train import Trainer, train
 
@@ -28,8 +29,6 @@ def run(make_spec, monkeypatch):
     step = Trainer.train_step
 
     def ran(marks, kill=None, **settings):
-        left = iter(marks)
-
         def watched(self, batch, pictures):
             if self.step == kill:
                 raise KeyboardInterrupt
@@ -37,12 +36,23 @@ def run(make_spec, monkeypatch):
             ran.gathered[self.step] = len(self.optimizer.state)
             return step(self, batch, pictures)
 
-        monkeypatch.setattr(training, "recall", lambda ranks: SimpleNamespace(mr=next(left)))
+        mark(monkeypatch, iter(marks))
         monkeypatch.setattr(Trainer, "train_step", watched)
         return train(make_spec(**PLATEAU | settings))
 
     ran.states, ran.gathered = {}, {}
     return ran
+
+
+def mark(monkeypatch, left):
+    """Give epochs these recalls with duplicates counted; plain ones, which decide nothing, fall where they rise."""
+
+    def ranks(*arguments):
+        merit = next(left)
+        return ProtocolRanks(100 - merit, merit)
+
+    monkeypatch.setattr(training, "ranks_to_choose_by", ranks)
+    monkeypatch.setattr(training, "recall", lambda value: SimpleNamespace(mr=value))
 
 
 def equal(one, other) -> bool:
@@ -54,8 +64,8 @@ def test_val_stops_improving_twice(project, run, make_spec):
     report = run(MARKS)
     assert report.outcome.status == "ok", report.outcome
     assert [round(entry.learning_rate, 9) for entry in report.history] == [0.01] * 4 + [0.001] * 3
-    found = {name: report.selection[name] for name in ("epoch", "mr", "epochs", "steps", "ended")}
-    assert found == {"epoch": 5, "mr": 35.0, "epochs": 7, "steps": 21, "ended": "converged"}
+    found = {name: report.selection[name] for name in ("epoch", "mr", "dup_mr", "epochs", "steps", "ended")}
+    assert found == {"epoch": 5, "mr": 65.0, "dup_mr": 35.0, "epochs": 7, "steps": 21, "ended": "converged"}
     assert equal(run.states[12], run.states[6])
     assert not equal(run.states[12], run.states[9])
     # The optimiser has gathered nothing at step 0, and starts afresh at step 12.
@@ -82,8 +92,7 @@ def test_the_rate_is_lowered_so_often(drops, epochs, project, run):
     ],
 )
 def test_the_most_there_may_be(settings, marks, steps, ended, project, make_spec, monkeypatch):
-    left = iter(marks)
-    monkeypatch.setattr(training, "recall", lambda ranks: SimpleNamespace(mr=next(left)))
+    mark(monkeypatch, iter(marks))
     base = {"schedule": "plateau", "patience": 2} if "schedule" not in settings else {}
     report = train(make_spec(**base | settings))
     assert (report.selection["steps"], report.selection["ended"]) == (steps, ended)
@@ -110,6 +119,6 @@ def test_a_run_killed_around_a_plateau_ends_with_the_same_checkpoint(at, project
 
 def test_epochs_are_compared_by_their_merit(project, run, monkeypatch):
     """If the mean recall of epochs says one thing and their merit another."""
-    monkeypatch.setattr(Epoch, "merit", property(lambda self: -self.val_mr))
+    monkeypatch.setattr(Epoch, "merit", property(lambda self: self.val_mr))
     report = run([30.0, 20.0, 25.0, 24.0, 26.0, 27.0])
     assert (report.selection["epoch"], report.selection["epochs"]) == (2, 6)
