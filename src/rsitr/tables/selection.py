@@ -1,4 +1,4 @@
-"""What choosing the epoch on the test split adds: the same training, with its epoch chosen on val and on test."""
+"""What choosing the epoch on the test split adds: the same configuration, its epoch chosen on val and on test."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ COLUMNS = ("seeds", "mR, epoch chosen on val", "mR, epoch chosen on test", "infl
 METRIC = "dup_mr"
 """What the epoch is chosen by, so that none scores higher on the split that chose."""
 CAPTION = (
-    "Test mR in percent of the same training, once with the epoch that has the best mR on val, once with the one that "
-    "has the best mR on test, as much published code chooses it; mean ± sample standard deviation over seeds. mR is "
-    "the duplicate-aware one, by which epochs are chosen. Inflation: how much higher the second scores than the first, "
-    "seed by seed. Chosen on test, an epoch cannot be worse there than any other, so the inflation is never negative, "
-    "and a significance test would be meaningless. Epochs: those chosen, one for each seed."
+    "Test mR in percent of the same configuration, once with the epoch that has the best mR on val, once with the one "
+    "that has the best mR on test, as much published code chooses it; mean ± sample standard deviation over seeds. mR "
+    "is the duplicate-aware one, by which epochs are chosen. Inflation: how much higher the second scores than the "
+    "first, seed by seed. Chosen on test, an epoch cannot be worse there than any other of its training, so a "
+    "significance test would be meaningless. With `schedule: plateau` the split that chooses also lowers the rate and "
+    "ends training; a footnote says where the two trained differently. Epochs: those chosen, one for each seed."
 )
 NONE = "No method of this experiment has results with the epoch chosen on test (setting `selection: test`)."
 
