@@ -184,7 +184,8 @@ def plain_rate(spec: Spec) -> float:
     loader = torch.utils.data.DataLoader(pictures, batch_sampler=[image_of[batch].tolist() for batch in batches])
     for batch, images in zip(batches, loader, strict=True):
         tokens = method.tokenize([train.captions[index] for index in batch])
-        loss = method.loss(Batch(images, tokens, image_of[batch], batch, 0))
+        positives = image_of[batch][:, None] == image_of[batch]
+        loss = method.loss(Batch(images, tokens, image_of[batch], batch, positives, 0))
         optimizer.zero_grad()
         loss.backward()
         if config.clip_norm is not None:

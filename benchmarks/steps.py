@@ -63,7 +63,7 @@ class Worker:
         print(question, steps, file=self.process.stdin, flush=True)
         answer = self.process.stdout.readline()
         if not answer:
-            raise SystemExit(f"{self.process.args} ended: see above")
+            raise SystemExit(f"{self.process.args!r} ended: see above")
         return json.loads(answer)
 
     def close(self) -> None:

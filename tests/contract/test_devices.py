@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
 import pytest
@@ -34,16 +34,24 @@ READS = {
 NAMES = sorted(name for name in registry() if name not in READS and get_method(name).reads_pixels)
 
 
-class Packed:
-    """Stands for a packed sequence, whose length depends on numbers that a fake tensor does not have."""
+class Packed(NamedTuple):
+    """Stands for packed sequences, whose length depends on numbers that a fake tensor does not have: nothing is left
+    out."""
 
-    def __init__(self, states: Tensor, lengths: Tensor, **_: Any):
-        assert lengths.device.type == "cpu", "torch wants the lengths on the CPU"
-        self.states = states
+    data: Tensor
+    """[B L, ...]"""
+    places: tuple[int, int]
+    """B and L."""
+
+
+def pack(sequences: Tensor, lengths: Tensor, **_: Any) -> Packed:
+    assert lengths.device.type == "cpu", "torch wants the lengths on the CPU"
+    count, length = sequences.shape[:2]
+    return Packed(sequences.flatten(0, 1), (count, length))
 
 
 def unpacked(packed: Packed, **_: Any) -> tuple[Tensor, None]:
-    return packed.states, None
+    return packed.data.unflatten(0, packed.places), None
 
 
 def unsorted(fragments: Tensor) -> tuple[Tensor, Tensor]:
@@ -58,9 +66,9 @@ class StandInGRU(nn.Module):
         self.gru, self.bidirectional = gru, gru.bidirectional
         self.width = gru.hidden_size * (2 if gru.bidirectional else 1)
 
-    def forward(self, packed: Packed) -> tuple[Packed, None]:
-        states = F.linear(packed.states, self.gru.weight_ih_l0, self.gru.bias_ih_l0)[..., : self.width]
-        return Packed(states, torch.empty(0, device="cpu")), None
+    def forward(self, packed: Packed) -> Packed:
+        states = F.linear(packed.data, self.gru.weight_ih_l0, self.gru.bias_ih_l0)[..., : self.width]
+        return packed._replace(data=states)
 
 
 def parts(module: nn.Module) -> Iterator[nn.Module]:
@@ -126,7 +134,7 @@ class Guessing(FakeTensorMode):
 def fake_gpu(mode: type[FakeTensorMode]) -> Iterator[None]:
     """Every tensor that is made is a fake one, and no other may take part."""
     with ExitStack() as stack:
-        for name, stand_in in (("pack_padded_sequence", Packed), ("pad_packed_sequence", unpacked)):
+        for name, stand_in in (("pack_padded_sequence", pack), ("pad_packed_sequence", unpacked)):
             stack.enter_context(patch(f"rsitr.nn.text.{name}", stand_in))
         # Margins come from a matrix in memory, and sequences are sorted by their lengths.
         stack.enter_context(patch.object(TripletLoss, "margins", lambda self, batch: torch.empty(4, 4)))

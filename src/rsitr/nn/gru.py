@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.amp import custom_bwd, custom_fwd
 from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import PackedSequence
 
@@ -61,6 +62,7 @@ class _Direction(torch.autograd.Function):
     """States h' = n + z (h - n) of one direction, with r, z = sigmoid(W x + U h) and n = tanh(W x + r (U h))."""
 
     @staticmethod
+    @custom_fwd(device_type="cpu", cast_inputs=torch.float32)
     def forward(
         ctx: Any,
         inputs: Tensor,
@@ -91,6 +93,7 @@ class _Direction(torch.autograd.Function):
         return states
 
     @staticmethod
+    @custom_bwd(device_type="cpu")
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:  # type: ignore[override]
         inputs, weight, recurrent, gates, heard, before = ctx.saved_tensors

@@ -87,9 +87,9 @@ def check_libraries(base: Tree, head: Tree) -> None:
             "records have to be computed again"
         )
     here = [
-        f"{name} {installed(name) or 'not installed'} instead of {new.get(name, 'none')}"
+        f"{name} {installed(name) or 'not installed'} instead of {new[name]}"
         for name in PACKAGES
-        if new.get(name, "") != installed(name)
+        if name in new and new[name] != installed(name)  # what both locks leave out, neither tree computes with
     ]
     if here:
         raise RsitrError(f"the libraries here are not those of requirements.lock ({', '.join(here)}): run `make env`")

@@ -73,7 +73,7 @@ def test_what_cannot_be_read_is_named(content, tmp_path):
 
 def test_a_flipped_bit_is_found(path):
     whole = bytearray(path.read_bytes())
-    whole[len(whole) // 3] ^= 1
+    whole[len(whole) // 2] ^= 1
     path.write_bytes(whole)
     with pytest.raises(RecordError, match=UNREADABLE):
         read_top(path)
@@ -81,7 +81,7 @@ def test_a_flipped_bit_is_found(path):
 
 @pytest.mark.parametrize("missing", ["direction", "image_id", "items", "scores"])
 def test_a_missing_column_is_named(missing, path):
-    pq.write_table(pq.read_table(path).drop_columns([missing]), path)
+    pq.write_table(pq.read_table(path).drop_columns([missing]).replace_schema_metadata({}), path)
     with pytest.raises(RecordError, match=f"cannot be read .*{missing}"):
         read_top(path)
 

@@ -153,7 +153,8 @@ def test_another_process_in_an_empty_folder_gives_the_same_numbers(
     for name, arrays in expected.items():
         found = np.load(tmp_path / "elsewhere" / f"{name}.npz")
         for part, values in arrays.items():
-            np.testing.assert_array_equal(found[part], np.asarray(values), err_msg=f"{part} of {name}")
+            # The other process may multiply matrices by another library (``rsitr.nn.matrix_products``).
+            np.testing.assert_allclose(found[part], values, rtol=1e-3, atol=1e-5, err_msg=f"{part} of {name}")
 
 
 @pytest.fixture
