@@ -14,19 +14,13 @@ from rsitr.cli import app
 
 ROOT = Path(__file__).parents[2]
 TABLES = ROOT / "results" / "tables" / "laptop"
-README, FINDINGS, INDEX = (ROOT / name for name in ("README.md", "docs/findings.md", "docs/index.md"))
+README, INDEX = ROOT / "README.md", ROOT / "docs/index.md"
 PROTOCOL, COMMANDS = (ROOT / "docs" / name for name in ("protocol.md", "reference/commands.md"))
 PAGES = sorted((ROOT / "docs").rglob("*.md"))
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *PAGES]
 README_LINES = 150
 RECALLS = ["i2t R@1", "i2t R@5", "i2t R@10", "t2i R@1", "t2i R@5", "t2i R@10"]
 CEILINGS = ["dataset", *RECALLS]
-METHODS = ["method", "UCM-Captions", "counted", "RSICD", "counted"]
-SHORTLISTS = ["K", "retrieval-filter", "i2t ×", "t2i ×", "distilled-dual", "i2t ×", "t2i ×"]
-STUDY = ["measure", "UCM-Captions: CLIP", "two encoders", "RSICD: CLIP", "two encoders"]
-PRIORS = ["prior", "all queries", "of the 1,024 images in AID", "of the other 69"]
-TASKS = ["minus mtgfe@itm", "UCM-Captions", "p", "RSICD", "p", "the paper, on RSITMD"]
-CHOICES = ["method", "chosen on val", "chosen on test", "inflation"]
 
 
 def markdown_rows(path: Path, header: list[str]) -> list[list[str]]:
@@ -68,68 +62,6 @@ def commands_of(group: typer.Typer) -> set[str]:
     names = {info.name or info.callback.__name__.replace("_", "-") for info in group.registered_commands}
     inner = ((info.name, info.typer_instance) for info in group.registered_groups)
     return names | {f"{name} {command}" for name, commands in inner for command in commands_of(commands)}
-
-
-@pytest.mark.parametrize("path", [README, FINDINGS], ids=title)
-def test_numbers_of_methods_are_those_of_the_comparison(path: Path) -> None:
-    plain, counted = (
-        {row["method"]: row for row in table_rows("comparison", table)}
-        for table in ("Recall", "Duplicate-aware recall")
-    )
-    rows = markdown_rows(path, METHODS)
-    assert len(rows) >= 8
-    for method, *numbers in rows:
-        tables = [(plain, "ucm mR"), (counted, "ucm mR"), (plain, "rsicd mR"), (counted, "rsicd mR")]
-        found = [table[method][column] for table, column in tables]
-        assert numbers == ["" if text.startswith(("–", "NA")) else text for text in found], method
-
-
-def test_numbers_of_priors_are_those_of_prior_leak() -> None:
-    table = [row for row in table_rows("prior-leak", "Prior") if row["dataset"] == "rsicd"]
-    found = {row["prior"].replace("random", "random weights"): row for row in table}
-    rows = markdown_rows(FINDINGS, PRIORS)
-    assert len(rows) == 3
-    for prior, *numbers in rows:
-        assert numbers == [found[prior][f"mR, {images}"] for images in ("all", "overlapping", "other")], prior
-
-
-def test_numbers_of_the_choice_of_the_epoch_are_those_of_selection() -> None:
-    found = {row["method"]: row for row in table_rows("selection", "Choice of the epoch")}
-    rows = markdown_rows(FINDINGS, CHOICES)
-    assert len(rows) == 4
-    for method, *numbers in rows:
-        columns = ("mR, epoch chosen on val", "mR, epoch chosen on test", "inflation")
-        assert numbers == [found[method][f"ucm {column}"] for column in columns], method
-
-
-def test_differences_of_the_tasks_are_those_of_baselines() -> None:
-    found = {row["method"]: row for row in table_rows("baselines", "Against mtgfe@itm")}
-    rows = markdown_rows(FINDINGS, TASKS)
-    assert [method for method, *_ in rows] == ["mtgfe@itm-mlm", "mtgfe@itm-mvjrc", "mtgfe"]
-    for method, *numbers, _ in rows:
-        row, expected = found[method], []
-        for data in ("ucm", "rsicd"):
-            expected += [f"{row[f'{data} Δ mR']} ({row[f'{data} 95 % interval']})", row[f"{data} p"]]
-        assert numbers == expected, method
-
-
-def test_numbers_of_the_study_are_those_of_its_measures() -> None:
-    with (TABLES / "peder-measures.csv").open(encoding="utf-8", newline="") as file:
-        found = {row["method"]: row for row in csv.DictReader(file)}
-    rows = markdown_rows(FINDINGS, STUDY)
-    assert len(rows) == 6
-    for measure, *numbers in rows:
-        cells = [found[name][f"{data} {measure}"] for data in ("ucm", "rsicd") for name in ("clip-ft@scratch", "vse")]
-        assert numbers == [re.sub(r" \[.*", "", cell) for cell in cells], measure
-
-
-def test_numbers_of_shortlists_are_those_of_two_stage() -> None:
-    found = {(row["scorer, filter"], row["shortlist"]): row for row in table_rows("two-stage", "rsicd")}
-    rows = markdown_rows(FINDINGS, SHORTLISTS)
-    assert len(rows) == 7
-    for length, *numbers in rows:
-        each = [found[f"mtgfe@itm, {name}", length] for name in ("retrieval-filter", "distilled-dual")]
-        assert numbers == [row[column] for row in each for column in ("mR", "i2t ×", "t2i ×")], length
 
 
 def test_ceilings_are_those_of_the_test_splits() -> None:
