@@ -82,7 +82,7 @@ class ModelBundle(_Part):
 def begun(spec: Spec, report: TrainReport) -> ModelBundle:
     """The bundle of a cell as far as specification and report know it."""
     alone = spec.model_copy(
-        update={"teacher": None, "prior": None, "pretraining": None, "settings": named(spec.settings, report)}
+        update=dict.fromkeys(("teacher", "prior", "pretraining", "tuning")) | {"settings": named(spec.settings, report)}
     )
     facts = report.model_dump(include={"data", "data_sha", "selection", "weights_sha", "used"})
     return ModelBundle(spec=alone, outcome=report.outcome, pretrained=report.pretrained, **facts)
