@@ -7,6 +7,7 @@ these and of a seed, so that a tuning that was killed goes on as if it had not b
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -21,8 +22,11 @@ from rsitr.records.tuning import COMPLETE, PRUNED, Trial
 
 STARTUP = 4
 """So many trials are drawn at random, and none is given up before so many are complete."""
-WARM_UP = 1
-"""Epochs after which no trial is given up yet."""
+MARKS = 4
+"""How often trials are compared: after every quarter of the most steps, so that those of another batch are compared
+after as many steps and not after as many epochs."""
+WARM_UP = 2
+"""The first mark after which a trial may be given up: half of the steps let a low learning rate show what it can."""
 DIGITS = 3
 """Significant ones of a number that is drawn."""
 
@@ -55,18 +59,25 @@ def draw(space: Space, trials: Iterable[Trial], seed: int) -> dict[str, Any]:
     return {name: _value(domain, found[name]) for name, domain in space.items()}
 
 
-def hopeless(trials: Iterable[Trial], merits: Sequence[float]) -> bool:
-    """Whether a trial whose epochs so far have ``merits`` is to be given up: its best is below the median of the others
-    after as many epochs."""
+def hopeless(trials: Iterable[Trial], merits: Sequence[float], steps_per_epoch: float, most: int) -> bool:
+    """Whether a trial whose epochs so far have ``merits`` is to be given up: its best is below the median of the best
+    of the others after as many of the ``most`` steps."""
     pruner = MedianPruner(n_startup_trials=STARTUP, n_warmup_steps=WARM_UP)
     study = optuna.create_study(direction="maximize", pruner=pruner)
     for trial in trials:
         if trial.status == COMPLETE:
-            study.add_trial(create_trial(value=trial.merit, intermediate_values=dict(enumerate(trial.merits))))
+            marks = _marks(trial.merits, trial.steps / len(trial.merits), most)
+            study.add_trial(create_trial(value=trial.merit, intermediate_values=marks))
     asked = study.ask()
-    for epoch, merit in enumerate(merits):
-        asked.report(merit, epoch)
+    for mark, merit in _marks(merits, steps_per_epoch, most).items():
+        asked.report(merit, mark)
     return bool(asked.should_prune())
+
+
+def _marks(merits: Sequence[float], steps_per_epoch: float, most: int) -> dict[int, float]:
+    """By the number of each mark that a trial has reached, the best of its epochs until then, the last one whole."""
+    epochs = {mark: math.ceil(mark * most / MARKS / steps_per_epoch) for mark in range(1, MARKS + 1)}
+    return {mark: max(merits[:ended]) for mark, ended in epochs.items() if ended <= len(merits)}
 
 
 def _distribution(domain: Range | Choices) -> BaseDistribution:

@@ -141,7 +141,9 @@ class Study:
         trainer: Trainer | None = None
 
         def give_up() -> None:
-            if hopeless(self.record.trials, [epoch.merit for epoch in report.history]):
+            assert trainer is not None
+            merits = [epoch.merit for epoch in report.history]
+            if hopeless(self.record.trials, merits, trainer.steps_per_epoch, self.spec.max_steps):
                 raise GivenUp
 
         try:

@@ -70,8 +70,8 @@ def test_a_number_is_not_rounded_out_of_its_range():
 @pytest.mark.parametrize(
     ("merits", "given_up"),
     [
-        ([0.0], False),  # after one epoch nothing is given up
-        # After two, the others had at best 20, 30, 40 and 50: the median is 35.
+        ([0.0], False),  # before half of twelve steps nothing is given up
+        # After two epochs of three steps, the others had at best 20, 30, 40 and 50: the median is 35.
         ([0.0, 34.0], True),
         ([0.0, 36.0], False),
         ([36.0, 0.0], False),  # its best counts
@@ -81,10 +81,17 @@ def test_a_number_is_not_rounded_out_of_its_range():
 )
 def test_a_trial_below_the_median_is_given_up(merits, given_up):
     complete = [
-        Trial(number=number, settings={}, merit=best, merits=[1.0, best, best])
+        Trial(number=number, settings={}, merit=best, merits=[1.0, best, best, best], steps=12)
         for number, best in enumerate((20.0, 30.0, 40.0, 50.0))
     ]
-    assert hopeless(complete, merits) is given_up
-    assert hopeless(complete[1:], merits) is False  # not before four are complete
-    pruned = Trial(number=4, settings={}, status="pruned", merits=[1.0, 99.0])
-    assert hopeless([*complete[1:], pruned], merits) is False
+    assert hopeless(complete, merits, 3, 12) is given_up
+    assert hopeless(complete[1:], merits, 3, 12) is False  # not before four are complete
+    pruned = Trial(number=4, settings={}, status="pruned", merits=[1.0, 99.0], steps=6)
+    assert hopeless([*complete[1:], pruned], merits, 3, 12) is False
+
+
+@pytest.mark.parametrize(("merits", "given_up"), [([1.0] * 3, False), ([1.0] * 4, True), ([1.0] * 3 + [11.0], False)])
+def test_a_trial_of_another_batch_is_compared_after_as_many_steps(merits, given_up):
+    """Its fourth epoch of 65 steps ends where the others end their second of 131, the first after half of 400 steps."""
+    complete = [Trial(number=n, settings={}, merit=90.0, merits=[5.0, 10.0, 80.0, 90.0], steps=524) for n in range(4)]
+    assert hopeless(complete, merits, 65, 400) is given_up
