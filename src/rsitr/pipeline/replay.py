@@ -17,8 +17,8 @@ import importlib
 import json
 import shutil
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -26,6 +26,7 @@ from unittest.mock import patch
 from rsitr.errors import ParamsError
 from rsitr.params import Params, load_params
 from rsitr.pipeline.coverage import Coverage
+from rsitr.pipeline.kills import Trace, killed_while_scoring, recorded, spoil, twice
 from rsitr.pipeline.slices import SlicedData, damage
 from rsitr.pipeline.specs import configurations, find, open_params
 from rsitr.records.artefact import ArtefactSpec
@@ -38,10 +39,8 @@ from rsitr.records.provenance import sha256_json
 from rsitr.records.study import StudySpec
 from rsitr.records.two_stage import TwoStageSpec
 from rsitr.stages.entries import entries
-from rsitr.stages.small import Killed, short_cell, short_pretraining, short_prior, short_tuning
+from rsitr.stages.small import short_cell, short_pretraining, short_prior, short_tuning
 
-KILLED_AT = 3
-"""The step of a training that does not come back from its first run."""
 COURSE_STEPS = 37
 """Steps of an epoch for which the real learning rates are taken."""
 TILE, PAIRS = 24, 2**20
@@ -54,9 +53,6 @@ def plan(params: Params, experiment: str) -> list[dict[str, Any]]:
         {"name": spec.item, "configuration": each, "entries": entries(spec), "identities": spec.code}
         for each, spec in configurations(params, experiment).items()
     ]
-
-
-Trace = list[tuple[str, str]]
 
 
 def _digest(*parts: Any) -> str:
@@ -113,8 +109,8 @@ class Replayer:
         trace: Trace = [("settings", _json(spec.prior.settings.model_dump(mode="json")))]
         for total in (7, 400):
             trace.append(("course", _hexed(course.cosine(step, total, train.WARMUP) for step in range(total))))
-        with _recorded(train.SceneTrainer, trace):
-            record = _twice(lambda: train.train(spec))
+        with recorded(train.SceneTrainer, trace):
+            record = twice(lambda: train.train(spec))
         trace += [("status", record.outcome.status), ("accuracy", repr(record.accuracy)), ("loss", repr(record.loss))]
         return [*trace, ("weights", _state(load_file(Paths.prior_weights(spec.id))))]
 
@@ -133,8 +129,8 @@ class Replayer:
         for total in (7, 400):
             factors = (course.cosine(step, total, whole.settings.warmup) for step in range(total))
             trace.append(("course", _hexed(factors)))
-        with _recorded(loop.Pretrainer, trace):
-            record = _twice(lambda: run(spec))
+        with recorded(loop.Pretrainer, trace):
+            record = twice(lambda: run(spec))
         trace += [("status", record.outcome.status), ("loss", repr(record.loss))]
         return [*trace, ("weights", _state(load_file(weights)))]
 
@@ -145,8 +141,8 @@ class Replayer:
         self.data.clean(whole.base)
         shutil.rmtree(Paths.trials(whole.id), ignore_errors=True)  # left by a replay that was killed
         trace: Trace = [("settings.space", _json(whole.facts[1:]))]
-        with _recorded(train.Trainer, trace):
-            record = _twice(lambda: tune(short_tuning(whole)))
+        with recorded(train.Trainer, trace):
+            record = twice(lambda: tune(short_tuning(whole)))
         trace += [("status", record.outcome.status), ("best", _json(record.best)), ("edges", _json(record.edges))]
         return [*trace, *(("trial", _json(each.model_dump(exclude={"seconds"}))) for each in record.trials)]
 
@@ -200,8 +196,8 @@ class Replayer:
 
         # Whether val improves on a slice is chance: what follows a plateau has to run.
         one = patch.object(train, "plateaus", lambda config, merits, steps_per_epoch: [1] if merits else [])
-        with patch.object(train, "build_method", built), one, _recorded(train.Trainer, trace):
-            report = _twice(lambda: train.train(spec))
+        with patch.object(train, "build_method", built), one, recorded(train.Trainer, trace):
+            report = twice(lambda: train.train(spec))
         trace.append(("status", report.outcome.status))
         if report.outcome.status == "failed":
             trace.append(("reason", report.outcome.reason))
@@ -226,8 +222,8 @@ class Replayer:
             return found
 
         small = patch.object(scoring, "PAIR_NUMBERS", PAIRS)
-        with patch.object(evaluate, "encode", encoded), small, _killed_while_scoring(scoring):
-            record = _twice(lambda: evaluate.evaluate(spec))
+        with patch.object(evaluate, "encode", encoded), small, killed_while_scoring(scoring):
+            record = twice(lambda: evaluate.evaluate(spec))
         trace: Trace = [("status", record.outcome.status)]
         for method, split, found in seen[-1:]:
             trace.append(("encodings", _digest(found.images, found.texts, found.place)))
@@ -262,13 +258,6 @@ class Replayer:
         return [*trace, ("failures", _json(study.failures)), ("listed", sha256_json(listed))]
 
 
-def spoil(folder: Path) -> None:
-    """Begin a training with nothing but a damaged state to continue from."""
-    shutil.rmtree(folder, ignore_errors=True)  # left by a replay that was killed
-    folder.mkdir(parents=True)
-    (folder / "resume.pt").write_bytes(bytes(range(256)))
-
-
 def small_tiles(method: Any, encoded: Any, image_of: Any, duplicates: Any) -> Trace:
     """Ranks, re-ranked ranks and first items in tiles so small that most queries meet several."""
     from rsitr.retrieval.ranks import rank_embeddings, rank_scores
@@ -296,50 +285,6 @@ def _hexed(values: Iterable[float]) -> str:
     """The bits of some numbers: a short list of them, or a hash of a long one."""
     texts = [float(value).hex() for value in values]
     return " ".join(texts) if len(texts) <= 4 else sha256_json(texts)
-
-
-@contextmanager
-def _recorded(trainer: Any, trace: Trace) -> Iterator[None]:
-    """Save after every step, write down every loss, and kill the first run in the middle of an epoch."""
-    from rsitr.stages import steps
-
-    step, count = trainer.train_step, 0
-
-    def recorded(self: Any, *arguments: Any) -> float:
-        nonlocal count
-        count += 1
-        if count == KILLED_AT:
-            raise Killed
-        loss = step(self, *arguments)
-        trace.append(("loss", float(loss).hex()))
-        return loss
-
-    with patch.object(steps, "SAVE_SECONDS", -1), patch.object(trainer, "train_step", recorded):
-        yield
-
-
-@contextmanager
-def _killed_while_scoring(scoring: Any) -> Iterator[None]:
-    """Keep scores after every block, and kill an evaluation that does when it has kept some for the first time."""
-    write, died = scoring.Kept.write, False
-
-    def killed(self: Any, *arguments: Any) -> None:
-        nonlocal died
-        write(self, *arguments)
-        if not died:
-            died = True
-            raise Killed
-
-    with patch.object(scoring, "KEEP_SECONDS", -1), patch.object(scoring.Kept, "write", killed):
-        yield
-
-
-def _twice(run: Callable[[], Any]) -> Any:
-    """Run until it is killed, then run again, which has to continue."""
-    try:
-        return run()
-    except Killed:
-        return run()
 
 
 def values(names: Iterable[str]) -> dict[str, str]:

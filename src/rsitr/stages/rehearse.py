@@ -21,7 +21,7 @@ import torch
 from torch import Tensor
 
 from rsitr.errors import RecordError
-from rsitr.methods.base import TrainingConfig
+from rsitr.methods.base import MethodConfig, TrainingConfig
 from rsitr.pretraining import loop
 from rsitr.pretraining.run import run as pretrain
 from rsitr.records.artefact import ArtefactSpec, Outcome
@@ -174,12 +174,7 @@ class Rehearsal:
         report = watched.run(lambda: train.train(spec))
         found.parameters = report.parameters.get("total")
         found.peak_memory_mib = max(report.peak_memory_mib.values())
-        if isinstance(config, TrainingConfig):
-            epochs = sum(phase.epochs for phase in config.course)
-            found.course = Course(
-                epochs=epochs, max_steps=config.max_steps, batch_size=config.batch_size, samples=config.samples
-            )
-            found.batch, found.step_seconds = min(SIZE.batch, config.batch_size), watched.step_seconds
+        learned(config, watched, found)
         if report.outcome.status != "ok":
             return report.outcome
         with timed_once(evaluate):
@@ -219,10 +214,7 @@ class Rehearsal:
         watched = Interrupted(train, train.Trainer)
         record = watched.run(lambda: tune.tune(short_tuning(whole, SIZE)))
         found.peak_memory_mib = peak_memory_mib()
-        if isinstance(config, TrainingConfig):
-            epochs = sum(phase.epochs for phase in config.course)
-            found.course = Course(epochs=epochs, batch_size=config.batch_size, samples=config.samples)
-            found.batch, found.step_seconds = min(SIZE.batch, config.batch_size), watched.step_seconds
+        learned(config, watched, found)
         return record.outcome
 
     @staticmethod
@@ -241,6 +233,16 @@ class Rehearsal:
             ).outcome
         found.peak_memory_mib = peak_memory_mib()
         return outcome
+
+
+def learned(config: MethodConfig, watched: Interrupted, found: Rehearsed) -> None:
+    """State the real course of a method that learns, and what its rehearsed steps took."""
+    if isinstance(config, TrainingConfig):
+        epochs = sum(phase.epochs for phase in config.course)
+        found.course = Course(
+            epochs=epochs, max_steps=config.max_steps, batch_size=config.batch_size, samples=config.samples
+        )
+        found.batch, found.step_seconds = min(SIZE.batch, config.batch_size), watched.step_seconds
 
 
 def timed_once(module: Any) -> Any:

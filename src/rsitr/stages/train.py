@@ -10,7 +10,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +18,7 @@ from torch import Tensor
 from rsitr.datasets.protocols import differences
 from rsitr.datasets.splits import SplitData, spread_images
 from rsitr.errors import DatasetError, TrainingDiverged
-from rsitr.methods.base import Batch, Method, Phase, TrainingConfig
+from rsitr.methods.base import Batch, Method, TrainingConfig
 from rsitr.methods.configure import changed_settings, published_row
 from rsitr.nn.inputs import ChosenInputs, Inputs
 from rsitr.nn.losses import collapse
@@ -46,8 +45,8 @@ from rsitr.stages.course import (
     plateaus,
     with_epochs,
 )
-from rsitr.stages.decay import by_decay
 from rsitr.stages.encode import encode, ranks_to_choose_by
+from rsitr.stages.optimizer import make_optimizer
 from rsitr.stages.positives import Positives
 from rsitr.stages.resume import read_state, write_state
 from rsitr.stages.setup import (
@@ -63,8 +62,6 @@ from rsitr.stages.setup import (
 from rsitr.stages.steps import Steps
 from rsitr.stages.teacher import Teacher
 
-NESTEROV: dict[str, Any] = {"momentum": 0.9, "nesterov": True}
-
 
 def sample_order(split: SplitData, config: TrainingConfig, seed: int, epoch: int) -> list[np.ndarray]:
     """Caption positions of an epoch in batches; the last, incomplete one is dropped unless it is the only one."""
@@ -77,29 +74,6 @@ def sample_order(split: SplitData, config: TrainingConfig, seed: int, epoch: int
         order = (first + (random.random(len(count)) * count).astype(np.int64))[random.permutation(len(count))]
     size = min(config.batch_size, len(order))
     return list(order[: len(order) // size * size].reshape(-1, size))
-
-
-def make_optimizer(method: Method, config: TrainingConfig, phase: Phase) -> torch.optim.Optimizer:
-    """The optimiser of a phase over what it trains, a pretrained backbone at a rate of its own where one is set."""
-    for name, parameter in method.named_parameters():
-        parameter.requires_grad_(not name.startswith(method.fixed) and name.startswith(phase.learns or ("",)))
-    named = [(name, parameter) for name, parameter in method.named_parameters() if parameter.requires_grad]
-    backbone = [parameter for name, parameter in named if name.startswith("backbone.")]
-    rest = [parameter for name, parameter in named if not name.startswith("backbone.")]
-    rate = phase.learning_rate
-    rates = [(rest, rate), (backbone, config.backbone_learning_rate or rate)]
-    apart = config.decays == "matrices"
-    groups = [
-        (part, base, decay)
-        for some, base in rates
-        for part, decay in by_decay(some, config.weight_decay, matrices_alone=apart)
-    ]
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW, "sgd": torch.optim.SGD}[phase.optimizer]
-    return kind(
-        [{"params": part, "lr": base, "base": base, "weight_decay": decay} for part, base, decay in groups if part],
-        fused=True,  # one pass over the memory of all parameters instead of ten
-        **(NESTEROV if phase.optimizer == "sgd" else {"betas": config.betas}),
-    )
 
 
 def train_what_learns(method: Method) -> None:

@@ -25,7 +25,8 @@ from rsitr.retrieval.rank_files import metrics_of, read_ranks
 from rsitr.retrieval.ranks import rank_embeddings
 from rsitr.retrieval.recall import duplicates_of
 from rsitr.stages.evaluate import evaluate
-from rsitr.stages.train import make_optimizer, train
+from rsitr.stages.optimizer import make_optimizer
+from rsitr.stages.train import train
 from tests.helpers.batches import batch as make_batch
 
 CAPTIONS = ["a red dot on white ground", "a green bar", "two trees", "a red dot"]

@@ -17,7 +17,7 @@ from rsitr.nn.affiliation import affiliation_loss
 from rsitr.nn.clip_models import create_clip
 from rsitr.nn.seeds import seeded
 from rsitr.records.pretraining import Instruction
-from rsitr.stages.train import make_optimizer
+from rsitr.stages.optimizer import make_optimizer
 from tests.helpers.batches import batch as make_batch
 
 SMALL = Instruction(layers=(1, 1, 1, 1), width=2)

@@ -15,7 +15,8 @@ from rsitr.methods.configure import configure
 from rsitr.methods.retrieval_filter import PairMLP, pair_divergence, pair_entropy
 from rsitr.nn.losses import contrastive_loss, distillation_loss
 from rsitr.nn.seeds import seeded
-from rsitr.stages.train import make_optimizer, train_what_learns
+from rsitr.stages.optimizer import make_optimizer
+from rsitr.stages.train import train_what_learns
 from tests.helpers.batches import batch as make_batch
 from tests.helpers.batches import same
 

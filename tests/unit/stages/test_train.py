@@ -31,8 +31,9 @@ from rsitr.stages import setup
 from rsitr.stages import train as training
 from rsitr.stages.course import capped, choice_start, learning_rate_factor, with_epochs
 from rsitr.stages.encode import Encoded
+from rsitr.stages.optimizer import make_optimizer
 from rsitr.stages.setup import CellData, check_usable, load_data
-from rsitr.stages.train import Trainer, make_optimizer, sample_order, train
+from rsitr.stages.train import Trainer, sample_order, train
 
 FACTS = DatasetFacts("tiny", "Tiny", "generated", "none", True, "root", "sha")
 # Three images with 2, 1 and 3 captions.
