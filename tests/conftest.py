@@ -67,6 +67,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: next((rank for rank, path in enumerate(LONGEST) if item.nodeid.startswith(path)), 9))
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_runtest_setup() -> None:
+    """Torch begins at random: so that each test, and each model made for several, has the same weights in every run."""
+    import torch
+
+    torch.default_generator.manual_seed(0)
+
+
 @pytest.fixture(scope="session")
 def mirror() -> Path:
     """The folder of real data; a test that asks for it is marked ``mirror`` and skipped where there is none."""

@@ -18,7 +18,7 @@ from rsitr.methods.base import Method
 from rsitr.nn.inputs import Inputs
 from rsitr.progress import Progress
 from rsitr.retrieval.ranks import rank_embeddings, rank_scores
-from rsitr.retrieval.recall import Duplicates, ProtocolRanks, Ranks, duplicates_of, picture_groups
+from rsitr.retrieval.recall import Duplicates, ProtocolRanks, Ranks
 from rsitr.retrieval.rerank import dot_product, rerank
 from rsitr.retrieval.top import FirstItems
 from rsitr.retrieval.two_stage import two_stage
@@ -51,7 +51,7 @@ def encode(method: Method, split: SplitData, inputs: Inputs, device: str) -> Enc
     Rounding depends on an image's position in its batch, and identical pictures must stay tied.
     """
     method.eval()
-    place = picture_groups(split.hashes)
+    place = split.duplicates.pictures
     first = np.unique(place, return_index=True)[1]
     images = [
         method.encode_images(batch.to(device)).float().cpu()
@@ -151,9 +151,8 @@ def ranks_to_choose_by(method: Method, encoded: Encoded, split: SplitData, devic
 
     Then the method sorts ``SHORTLIST`` items that its cheap score has put first; the others follow in that order.
     """
-    duplicates = duplicates_of(split.captions, split.hashes)
     if getattr(method.config, "choose", "") != "shortlists":
-        return Scores(method, encoded, device).rank(split.image_of, duplicates)
+        return Scores(method, encoded, device).rank(split.image_of, split.duplicates)
     cheap = dot_product(
         method.filter_images(encoded.images.to(device)), method.filter_texts(encoded.texts.to(device)), device
     )
@@ -167,7 +166,7 @@ def ranks_to_choose_by(method: Method, encoded: Encoded, split: SplitData, devic
         split.image_of,
         [SHORTLIST],
         text_of=encoded.place.numpy(),
-        duplicates=duplicates,
+        duplicates=split.duplicates,
     )
     return ranks
 

@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 from rsitr.datasets.splits import SplitData
-from rsitr.retrieval.recall import text_groups
 
 
 class Positives:
@@ -18,8 +17,7 @@ class Positives:
     def __init__(self, split: SplitData, kind: Literal["image", "caption"], device: str):
         groups = [split.image_of]
         if kind == "caption":
-            pictures = np.unique(split.hashes, return_inverse=True)[1]
-            groups = [pictures[split.image_of], text_groups(split.captions)]
+            groups = [split.duplicates.pictures[split.image_of], split.duplicates.texts]
         self.groups = torch.from_numpy(np.stack(groups)).to(device)
         """[G, captions]: two captions are positives where their numbers agree in any row."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -42,10 +43,16 @@ def test_a_batch_is_a_part_in_its_own_order():
     assert found.tolist() == [[True, False, True], [False, True, False], [True, False, True]]
 
 
+def test_pictures_that_nothing_is_known_of_are_not_identical():
+    split = replace(SPLIT, hashes=[""] * 4, captions=list("vwxyz"))
+    found = Positives(split, "caption", "cpu").of(torch.arange(5))
+    assert torch.equal(found, Positives(split, "image", "cpu").of(torch.arange(5)))
+
+
 @pytest.mark.parametrize("kind", ["image", "caption"])
 def test_the_trainer_gives_them_to_the_loss(kind, project, make_spec, monkeypatch):
     """As if all captions were identical."""
-    monkeypatch.setattr("rsitr.stages.positives.text_groups", lambda captions: np.zeros(len(captions), np.int64))
+    monkeypatch.setattr("rsitr.retrieval.recall.text_groups", lambda captions: np.zeros(len(captions), np.int64))
     seen: list[Batch] = []
     loss = VSE.loss
     monkeypatch.setattr(VSE, "loss", lambda self, batch: seen.append(batch) or loss(self, batch))
