@@ -7,7 +7,6 @@ white space: a method without a notion of keywords reads them joined to the sent
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -71,5 +70,6 @@ def _keyword_queries(split: SplitData, kept: Sequence[bool], keywords: Keywords)
 
 def _joint_queries(split: SplitData, keywords: Keywords) -> SplitData:
     ids = [split.image_ids[image] for image in split.image_of]
-    composed = [compose(caption, keywords[image]) for caption, image in zip(split.captions, ids, strict=True)]
-    return replace(split, captions=composed)
+    return split._replace(
+        captions=[compose(caption, keywords[image]) for caption, image in zip(split.captions, ids, strict=True)]
+    )

@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,11 +16,9 @@ from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
 from rsitr.params.ids import JOINT, CleanId
 from rsitr.records.paths import Paths
-from rsitr.retrieval.recall import Duplicates, duplicates_of
 
 
-@dataclass(frozen=True)
-class SplitData:
+class SplitData(NamedTuple):
     """Images of a split with their captions, in the order of image ids."""
 
     image_ids: list[str]
@@ -34,11 +31,6 @@ class SplitData:
     """int64 [captions]: the position of each caption's image."""
     classes: tuple[str, ...]
     """Scene class of each image, an empty string if the dataset states none."""
-
-    @cached_property
-    def duplicates(self) -> Duplicates:
-        """Which of its captions and images are the same."""
-        return duplicates_of(self.captions, self.hashes)
 
 
 def spread_images(split: SplitData, count: int) -> tuple[SplitData, np.ndarray]:

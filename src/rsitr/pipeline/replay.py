@@ -210,6 +210,7 @@ class Replayer:
     def _evaluate(self, spec: Spec) -> Trace:
         import pyarrow.parquet as pq
 
+        from rsitr.retrieval.recall import duplicates_of
         from rsitr.stages import encode as scoring
         from rsitr.stages import evaluate
 
@@ -226,7 +227,7 @@ class Replayer:
         trace: Trace = [("status", record.outcome.status)]
         for method, split, found in seen[-1:]:
             trace.append(("encodings", _digest(found.images, found.texts, found.place)))
-            trace += small_tiles(method, found, split.image_of, split.duplicates)
+            trace += small_tiles(method, found, split.image_of, duplicates_of(split.captions, split.hashes))
         if self.data.first("failed evaluation"):
             weights = Paths.checkpoint(spec.cell) / "model.safetensors"
             aside = weights.rename(weights.with_suffix(".aside"))

@@ -53,7 +53,7 @@ class SlicedData(SmallData):
             return
         self.sliced.add(dataset)
         extracted = Path("data/extracted")
-        if not extracted.exists():
+        if not extracted.is_symlink():  # it may lead nowhere, as where the data has yet to be made
             extracted.parent.mkdir(parents=True, exist_ok=True)
             extracted.symlink_to((self.root / extracted).resolve())
         write_slice(self.root / Paths.dataset(dataset), Paths.dataset(dataset))

@@ -21,7 +21,7 @@ from rsitr.records.study import Study, StudySpec
 from rsitr.retrieval.failures import Failure, write_failures
 from rsitr.retrieval.precision import pair_cosines, precision
 from rsitr.retrieval.ranks import rank_scores
-from rsitr.retrieval.recall import Ranks
+from rsitr.retrieval.recall import Ranks, duplicates_of
 from rsitr.stages.encode import Encoded, encode, score_all
 from rsitr.stages.evaluate import inference_seconds
 from rsitr.stages.model import Trained
@@ -96,13 +96,14 @@ def score_matrix(method: Method, encoded: Encoded, device: str) -> Tensor:
 
 def measured(scores: Tensor, split: SplitData) -> Measured:
     """Everything that scores [I, C] of a split tell; they are taken for cosines."""
+    duplicates = duplicates_of(split.captions, split.hashes)
 
     def block(images: slice, captions: slice) -> Tensor:
         return scores[images, captions]
 
     ranks = rank_scores(block, split.image_of)
-    plain, aware = precision(block, split.image_of), precision(block, split.image_of, split.duplicates)
-    cosines = pair_cosines(scores, split.image_of, split.duplicates)
+    plain, aware = precision(block, split.image_of), precision(block, split.image_of, duplicates)
+    cosines = pair_cosines(scores, split.image_of, duplicates)
     metrics = {
         f"{prefix}map_{direction}": 100 * float(side.mean())
         for prefix, found in (("", plain), ("dup_", aware))

@@ -18,7 +18,7 @@ from rsitr.methods.base import Method
 from rsitr.nn.inputs import Inputs
 from rsitr.progress import Progress
 from rsitr.retrieval.ranks import rank_embeddings, rank_scores
-from rsitr.retrieval.recall import Duplicates, ProtocolRanks, Ranks
+from rsitr.retrieval.recall import Duplicates, ProtocolRanks, Ranks, picture_groups
 from rsitr.retrieval.rerank import dot_product, rerank
 from rsitr.retrieval.top import FirstItems
 from rsitr.retrieval.two_stage import two_stage
@@ -51,7 +51,7 @@ def encode(method: Method, split: SplitData, inputs: Inputs, device: str) -> Enc
     Rounding depends on an image's position in its batch, and identical pictures must stay tied.
     """
     method.eval()
-    place = split.duplicates.pictures
+    place = picture_groups(split.hashes)
     first = np.unique(place, return_index=True)[1]
     images = [
         method.encode_images(batch.to(device)).float().cpu()
@@ -146,13 +146,15 @@ class Scores:
 
 
 @torch.inference_mode()
-def ranks_to_choose_by(method: Method, encoded: Encoded, split: SplitData, device: str) -> ProtocolRanks:
+def ranks_to_choose_by(
+    method: Method, encoded: Encoded, image_of: np.ndarray, duplicates: Duplicates, device: str
+) -> ProtocolRanks:
     """Ranks of all queries for the choice of an epoch: among all items, or as ``choose: shortlists`` has it.
 
     Then the method sorts ``SHORTLIST`` items that its cheap score has put first; the others follow in that order.
     """
     if getattr(method.config, "choose", "") != "shortlists":
-        return Scores(method, encoded, device).rank(split.image_of, split.duplicates)
+        return Scores(method, encoded, device).rank(image_of, duplicates)
     cheap = dot_product(
         method.filter_images(encoded.images.to(device)), method.filter_texts(encoded.texts.to(device)), device
     )
@@ -163,10 +165,10 @@ def ranks_to_choose_by(method: Method, encoded: Encoded, split: SplitData, devic
     (ranks,) = two_stage(
         lambda images, texts: cheap(images, texts).float().cpu(),
         rescore,
-        split.image_of,
+        image_of,
         [SHORTLIST],
         text_of=encoded.place.numpy(),
-        duplicates=split.duplicates,
+        duplicates=duplicates,
     )
     return ranks
 

@@ -23,7 +23,7 @@ from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
 from rsitr.records.provenance import forget_peak, library_versions, machine, peak_memory_mib
 from rsitr.retrieval.rank_files import SplitRanks, write_ranks
-from rsitr.retrieval.recall import ceiling
+from rsitr.retrieval.recall import ceiling, duplicates_of
 from rsitr.retrieval.top import FirstItems
 from rsitr.retrieval.top_files import SplitTop, write_top
 from rsitr.stages.encode import Kept, Scores, encode
@@ -90,7 +90,7 @@ def rank_test(spec: Spec, device: str, weights: Path, record: Record) -> Ranked:
     of_data = {"weights": record.weights_sha, "data": data.facts.data_sha, "device": device.partition(":")[0]}
     scores = Scores(method, encoded, device, "score", Kept(kept_scores(weights), record.identities | of_data))
     top = FirstItems(len(split.paths), len(split.captions))
-    plain, duplicate_aware = scores.rank(split.image_of, split.duplicates, top)
+    plain, duplicate_aware = scores.rank(split.image_of, duplicates_of(split.captions, split.hashes), top)
     seconds["score"] = round(time.perf_counter() - begun, 3)
     seconds["inference"] = round(inference_seconds(method, split.captions[0], device), 5)
     ranks = SplitRanks(plain, duplicate_aware, scores.rerank(split.image_of))
@@ -117,7 +117,7 @@ def evaluate(spec: Spec, before_keeping: Callable[[], None] = lambda: None) -> R
             device = device_of(spec)
             ranked = rank_test(spec, device, weights, record)
             split = ranked.split
-            best = asdict(ceiling(split.image_of, split.duplicates))
+            best = asdict(ceiling(split.image_of, duplicates_of(split.captions, split.hashes)))
             record.metrics = {f"ceiling_{name}": value for name, value in best.items()}
             record.machine = machine(device)
         except Exception as error:  # a failed cell is a result: it is recorded and the rest goes on

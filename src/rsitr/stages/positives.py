@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from rsitr.datasets.splits import SplitData
+from rsitr.retrieval.recall import picture_groups, text_groups
 
 
 class Positives:
@@ -17,7 +18,7 @@ class Positives:
     def __init__(self, split: SplitData, kind: Literal["image", "caption"], device: str):
         groups = [split.image_of]
         if kind == "caption":
-            groups = [split.duplicates.pictures[split.image_of], split.duplicates.texts]
+            groups = [picture_groups(split.hashes)[split.image_of], text_groups(split.captions)]
         self.groups = torch.from_numpy(np.stack(groups)).to(device)
         """[G, captions]: two captions are positives where their numbers agree in any row."""
 

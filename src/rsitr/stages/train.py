@@ -32,7 +32,7 @@ from rsitr.records.files import write_json
 from rsitr.records.paths import Paths
 from rsitr.records.provenance import forget_peak, machine, peak_memory_mib
 from rsitr.records.weights import write_weights
-from rsitr.retrieval.recall import recall
+from rsitr.retrieval.recall import duplicates_of, recall
 from rsitr.stages import alarms
 from rsitr.stages.bundle import describe
 from rsitr.stages.course import (
@@ -110,6 +110,7 @@ class Trainer:
         self.teacher = teacher
         self.inputs: Inputs = image_inputs(method, self.train, splits, device, seed=spec.seed, training=True)
         self.select, chosen = spread_images(whole, self.config.selection_images or len(whole.paths))
+        self.duplicates = duplicates_of(self.select.captions, self.select.hashes)
         self.select_inputs = ChosenInputs(image_inputs(method, whole, splits, device), chosen)
         self.epochs = sum(phase.epochs for phase in self.config.course)
         """The most there may be."""
@@ -241,7 +242,7 @@ class Trainer:
             raise TrainingDiverged(
                 f"the embeddings became NaN in epoch {epoch + 1}: lower learning_rate in params.yaml"
             )
-        ranks = ranks_to_choose_by(self.method, encoded, self.select, self.device)
+        ranks = ranks_to_choose_by(self.method, encoded, self.select.image_of, self.duplicates, self.device)
         rate = self.optimizer.param_groups[0]["lr"]
         entry = Epoch(
             epoch=epoch + 1,

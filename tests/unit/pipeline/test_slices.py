@@ -12,6 +12,7 @@ import pytest
 from rsitr.datasets import get_dataset
 from rsitr.datasets.canonical import build_dataset
 from rsitr.datasets.table import read_table
+from rsitr.errors import DatasetError
 from rsitr.params import parse_params
 from rsitr.params.ids import CellId, NamedId
 from rsitr.pipeline import slices
@@ -46,6 +47,13 @@ def params(tmp_path, monkeypatch):
 def cell(params, method="vse", **changes):
     spec = spec_of(params, CellId("tiny", "scenes-b", method, 0))
     return spec.model_copy(update={"settings": spec.settings | changes})
+
+
+def test_data_that_has_yet_to_be_made_is_named_each_time(params, tmp_path):
+    data = SlicedData(tmp_path / "elsewhere")
+    for dataset in ("scenes-a", "scenes-b"):
+        with pytest.raises(DatasetError, match=f"{dataset}/dataset.parquet is missing"):
+            data.canonical(dataset)
 
 
 def test_a_slice_has_so_many_images_of_each_split(root, params, monkeypatch):

@@ -245,10 +245,9 @@ class OwnFilter(LastWords):
 def test_an_epoch_may_be_chosen_by_shortlists(monkeypatch):
     """One item cannot be sorted, all can; in between some pairs are scored and no others."""
     encoded = Encoded(IMAGES, *encode_captions(LastWords(), CAPTIONS, "cpu"))
-    split = split_of([*"abcde", "f", "a"])
-    whole = ranks_to_choose_by(OwnFilter("best"), encoded, split, "cpu")
+    same = duplicates_of(CAPTIONS, [*"abcde", "f", "a"])
+    whole = ranks_to_choose_by(OwnFilter("best"), encoded, IMAGE_OF, same, "cpu")
     first = torch.tensor([[float(image[0, ord(caption[0]) - ord("a")]) for caption in CAPTIONS] for image in IMAGES])
-    same = duplicates_of(CAPTIONS, split.hashes)
     cheap = rank_scores(lambda images, texts: first[images, texts], IMAGE_OF, duplicates=same)
     found, scored = {}, []
     real = OwnFilter.score
@@ -256,7 +255,7 @@ def test_an_epoch_may_be_chosen_by_shortlists(monkeypatch):
     for length in (1, 3, 99):
         monkeypatch.setattr(scoring, "SHORTLIST", length)
         scored.clear()
-        found[length] = ranks_to_choose_by(OwnFilter("shortlists"), encoded, split, "cpu"), sum(scored)
+        found[length] = ranks_to_choose_by(OwnFilter("shortlists"), encoded, IMAGE_OF, same, "cpu"), sum(scored)
     for ranks, expected_ranks in ((found[99][0], whole), (found[1][0], cheap)):
         for side, expected_side in zip(ranks, expected_ranks, strict=True):
             assert_same(side, expected_side)

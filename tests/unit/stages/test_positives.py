@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -44,7 +43,7 @@ def test_a_batch_is_a_part_in_its_own_order():
 
 
 def test_pictures_that_nothing_is_known_of_are_not_identical():
-    split = replace(SPLIT, hashes=[""] * 4, captions=list("vwxyz"))
+    split = SPLIT._replace(hashes=[""] * 4, captions=list("vwxyz"))
     found = Positives(split, "caption", "cpu").of(torch.arange(5))
     assert torch.equal(found, Positives(split, "image", "cpu").of(torch.arange(5)))
 
@@ -52,7 +51,7 @@ def test_pictures_that_nothing_is_known_of_are_not_identical():
 @pytest.mark.parametrize("kind", ["image", "caption"])
 def test_the_trainer_gives_them_to_the_loss(kind, project, make_spec, monkeypatch):
     """As if all captions were identical."""
-    monkeypatch.setattr("rsitr.retrieval.recall.text_groups", lambda captions: np.zeros(len(captions), np.int64))
+    monkeypatch.setattr("rsitr.stages.positives.text_groups", lambda captions: np.zeros(len(captions), np.int64))
     seen: list[Batch] = []
     loss = VSE.loss
     monkeypatch.setattr(VSE, "loss", lambda self, batch: seen.append(batch) or loss(self, batch))

@@ -215,7 +215,7 @@ def checkpoint(spec) -> Path:
 def mark(monkeypatch, marks):
     """Give epochs a duplicate-aware recall; the plain one, which decides nothing, falls where it rises."""
 
-    def ranks(method, encoded, split, device):
+    def ranks(*arguments):
         mark = next(marks)
         return ProtocolRanks(100 - mark, mark)
 
