@@ -12,6 +12,7 @@ import pytest
 from rsitr.pipeline.certify import Certification
 from rsitr.pipeline.judging import Verdict
 from rsitr.records.certificates import Certificate, Ledger
+from tests.helpers.warm_replays import warm_replays
 
 ROOT = Path(__file__).parents[2]
 LEDGER = Ledger.read(ROOT / "results" / "certificates.csv")
@@ -51,6 +52,7 @@ def test_the_last_certificate_is_replayed(clone: Path, monkeypatch: pytest.Monke
     """
     monkeypatch.chdir(clone)
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    warm_replays(monkeypatch)
     item = "cells/demo/scenes-a/vse/0"
     last_one = Certification(last().base, "demo", only=[item])
     plan = {"configuration": "", "entries": {"scored": ()}}

@@ -79,7 +79,7 @@ def test_new_seed_keeps_the_cells_there_are(reproduced: Project, tmp_path: Path)
     params = copy.deepcopy(TINY)
     params["experiments"]["tiny"]["matrix"][0]["seeds"] = [0, 1]
     project.params(params)
-    output = project.run_warm("dvc", "repro")
+    output = project.run_warm("dvc", "repro", "cells")
     trained = [line for line in output.splitlines() if "output: checkpoints/" in line]
     assert len(trained) == 2
     assert all("/1/" in line for line in trained)

@@ -16,12 +16,12 @@ def test_data_rebuilt_alike_costs_no_training_and_other_data_does(project: Proje
     path, model = project.path / CELL / "vse/0/cell.json", "checkpoints/tiny/scenes-b/vse/0/model.safetensors"
     record, weights = path.read_bytes(), (project.path / model).read_bytes()
     project.edit("src/rsitr/datasets/scenes.py", 'citation = "drawn by rsitr; no publication"', 'citation = "rsitr"')
-    assert "rule canonical:" in project.snakemake("all")
+    assert "rule canonical:" in project.snakemake("data", "cells")
     assert path.read_bytes() == record  # the times in it are those of the first run
     assert project.planned("all") == set()
     project.edit("src/rsitr/datasets/scenes.py", "generate(self.name, root)", "generate(self.name, root, 1)")
-    assert "2 results are of the data before: run the same command again" in project.snakemake("all")
-    project.snakemake("all")
+    assert "2 results are of the data before: run the same command again" in project.snakemake("data", "cells")
+    project.snakemake("data", "cells")
     assert json.loads(path.read_bytes())["data_sha"] != json.loads(record)["data_sha"]
     assert (project.path / model).read_bytes() != weights
 
@@ -36,7 +36,7 @@ def test_a_teacher_is_trained_first_and_an_edit_of_it_reaches_its_student(projec
     assert project.planned(student) == {"scenes-b/lw-mcr@taught/0"}
     shutil.rmtree(project.path / "checkpoints")
     assert project.planned(student) == {"scenes-b/vse/0", "scenes-b/lw-mcr@taught/0"}
-    project.snakemake("all")
+    project.snakemake("cells")
     records = [json.loads((project.path / path).read_text()) for path in (student, f"{CELL}/vse/0/cell.json")]
     assert [record["outcome"]["status"] for record in records] == ["ok", "ok"]
     assert records[0]["used"]["teacher"] == records[1]["weights_sha"]
@@ -62,7 +62,7 @@ def test_a_dynamic_margin_finds_its_similarities_made_and_a_new_matrix_costs_no_
     assert sorted(path.name for path in tables.glob("amfmn-*.md")) == ["amfmn-table-2.md", "amfmn-table-7.md"]
     trained = record.read_bytes()
     os.utime(folder / "released.npy")
-    project.snakemake("all")
+    project.snakemake("cells")
     assert record.read_bytes() == trained
 
 

@@ -7,12 +7,10 @@ in different cells. Its processes are started as they are in tests/workflow/test
 from __future__ import annotations
 
 import json
-import os
 import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -23,7 +21,7 @@ from rsitr.params.ids import CellId
 from rsitr.pipeline import certify
 from rsitr.pipeline.certify import PLACE, Certification, Tree, check_libraries
 from rsitr.pipeline.freshness import Present
-from rsitr.pipeline.judging import RUNS, Verdict
+from rsitr.pipeline.judging import Verdict
 from rsitr.pipeline.specs import spec_of
 from rsitr.records.artefact import PARAMETERS
 from rsitr.records.cell import Record
@@ -31,8 +29,8 @@ from rsitr.records.certificates import FILE, Certificate, Ledger
 from rsitr.records.files import write_json
 from rsitr.records.identity import locked
 from rsitr.records.paths import Paths
-from tests.helpers import warm
 from tests.helpers.project_copy import ROOT, TINY, Project, copy_sources
+from tests.helpers.warm_replays import warm_replays
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 """A replay takes ten seconds on a free core, and minutes on one that several processes share."""
@@ -144,24 +142,12 @@ def lab(tmp_path_factory: pytest.TempPathFactory, schema_cache: dict[str, Any]) 
         lab.git("add", "--all")
         lab.git("commit", "--quiet", "--message", "BASE")
         lab.git("tag", "BASE")
-        patch.setattr(Certification, "_start", start_warm)
+        warm_replays(patch)
         for name, value in project.environment.items():
             patch.setenv(name, value)
         yield lab
 
 
-def start_warm(self: Certification, run: str, group: str, *arguments: str, **streams: Any) -> Any:
-    """Start a replay in a fork of a warm process: a process of its own imports torch for as long as it replays."""
-    if arguments[0] == "plan":
-        return START(self, run, group, *arguments, **streams)
-    tree = self.trees[RUNS[run]]
-    command, environment = ["python", "-m", tree.module, *arguments], {"PYTHONPATH": str(tree.folder / "src")}
-    status, printed = warm.run(command, self._folder(run, group), os.environ | environment)
-    os.write(streams["stdout"].fileno(), printed.encode())
-    return SimpleNamespace(poll=lambda: status)
-
-
-START = Certification._start
 Certified = tuple[dict[str, Verdict], int]
 
 
