@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import shutil
-from copy import deepcopy
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from rsitr.datasets.splits import SplitData
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import RecordError, Unsupported
-from rsitr.methods.base import Phase, TrainingConfig
+from rsitr.methods.base import TrainingConfig
 from rsitr.methods.vse import VSE
 from rsitr.params.ids import CleanId
 from rsitr.records.cell import SCORED, TRAINED, Epoch, Record, read_report, trained_identities
@@ -29,9 +27,7 @@ from rsitr.records.provenance import sha256_file
 from rsitr.retrieval.recall import ProtocolRanks
 from rsitr.stages import setup
 from rsitr.stages import train as training
-from rsitr.stages.course import capped, choice_start, learning_rate_factor, with_epochs
 from rsitr.stages.encode import Encoded
-from rsitr.stages.optimizer import make_optimizer
 from rsitr.stages.setup import CellData, check_usable, load_data
 from rsitr.stages.train import Trainer, sample_order, train
 
@@ -70,76 +66,12 @@ def test_the_order_is_a_function_of_seed_and_epoch():
     assert orders[1, 1] == tuple(sample_order(SPLIT, config, 1, 1)[0])
 
 
-@pytest.mark.parametrize(
-    ("settings", "step", "expected"),
-    [
-        # 4 epochs of 10 steps. A tenth of 40 steps is warm-up: 1/4, 2/4, 3/4, 4/4.
-        ({"schedule": "linear", "warmup": 0.1}, 0, 0.25),
-        ({"schedule": "linear", "warmup": 0.1}, 3, 1.0),
-        ({"schedule": "linear", "warmup": 0.1}, 4, 1.0),
-        ({"schedule": "linear", "warmup": 0.1}, 22, 0.5),
-        ({"schedule": "linear", "warmup": 0.1}, 39, 1 / 36),
-        ({"schedule": "cosine"}, 0, 1.0),
-        ({"schedule": "cosine"}, 10, (1 + math.sqrt(0.5)) / 2),
-        ({"schedule": "cosine"}, 20, 0.5),
-        ({"schedule": "step", "step_epochs": 2, "step_factor": 0.1}, 19, 1.0),
-        ({"schedule": "step", "step_epochs": 2, "step_factor": 0.1}, 20, 0.1),
-        ({"schedule": "step", "step_epochs": 1, "step_factor": 0.5}, 39, 0.125),
-    ],
-)
-def test_learning_rate(settings, step, expected):
-    config = TrainingConfig(epochs=4, **settings)
-    assert learning_rate_factor(config, config.epochs, step, steps_per_epoch=10) == pytest.approx(expected)
-
-
-def test_a_warm_up_counted_in_steps():
-    """1,000 steps are 6.4 % of MTGFE's 60 epochs on UCM-Captions, and all of a training that is no longer."""
-    config = TrainingConfig(schedule="cosine", warmup=0.5, warmup_steps=4, epochs=1)
-    rates = [learning_rate_factor(config, 1, step, steps_per_epoch=8) for step in range(8)]
-    assert rates == pytest.approx([0.25, 0.5, 0.75, 1, 1, 0.8535534, 0.5, 0.1464466])
-    assert learning_rate_factor(config, 1, 2, steps_per_epoch=3) == 0.75
-
-
 def build(project, make_spec, seed=0, **settings):
     """A trainer of the tiny project, before its first step."""
     spec = make_spec("vse", seed, **settings)
     data = load_data(spec)
     identity = trained_identities(spec) | {"data": data.facts.data_sha}
     return Trainer(training.build_method(spec, data), data, spec, "cpu", project / "resume.pt", identity)
-
-
-def test_the_backbone_has_a_rate_of_its_own_or_none(project, make_spec):
-    method = build(project, make_spec).method
-    plain = method.config
-
-    def rates(**settings):
-        config = method.config = plain.model_copy(update=settings)
-        found: dict[float, int] = {}
-        for group in make_optimizer(method, config, config.course[0]).param_groups:
-            found[group["lr"]] = found.get(group["lr"], 0) + sum(p.numel() for p in group["params"])
-        return found
-
-    backbone = sum(p.numel() for p in method.backbone.parameters())
-    total = sum(p.numel() for p in method.parameters())
-    assert rates(backbone_learning_rate=1e-5) == {0.01: total - backbone, 1e-5: backbone}
-    assert rates(freeze_backbone=True) == {0.01: total - backbone}
-    assert not any(p.requires_grad for p in method.backbone.parameters())
-
-
-def test_weight_decay_spares_biases_and_gains_where_it_is_told_to(project, make_spec):
-    method = build(project, make_spec).method
-    matrices = sum(p.numel() for p in method.parameters() if p.ndim > 1)
-    total = sum(p.numel() for p in method.parameters())
-
-    def decays(**settings):
-        config = method.config.model_copy(update={"weight_decay": 0.25, **settings})
-        found: dict[float, int] = {}
-        for group in make_optimizer(method, config, config.course[0]).param_groups:
-            found[group["weight_decay"]] = found.get(group["weight_decay"], 0) + sum(p.numel() for p in group["params"])
-        return found
-
-    assert decays(decays="all") == {0.25: total}
-    assert decays(decays="matrices") == {0.25: matrices, 0.0: total - matrices}
 
 
 @pytest.mark.parametrize(("clip_norm", "clipped"), [(None, []), (0.5, [0.5])])
@@ -151,37 +83,6 @@ def test_gradients_are_clipped_where_a_norm_is_set(clip_norm, clipped, project, 
     pictures = next(iter(trainer.inputs.batches([trainer.train.image_of[batch]], 0)))
     trainer.train_step(batch, pictures)
     assert norms == clipped
-
-
-def test_adam_has_the_betas_of_the_configuration(project, make_spec):
-    method = build(project, make_spec).method
-    config = method.config.model_copy(update={"betas": (0.9, 0.98)})
-    groups = make_optimizer(method, config, config.course[0]).param_groups
-    assert {group["betas"] for group in groups} == {(0.9, 0.98)}
-
-
-def plain_optimizer(kind, parameters, config):
-    """Torch's plain loop over the parameters."""
-    if kind == "sgd":
-        return torch.optim.SGD(parameters, lr=0.01, momentum=0.9, nesterov=True, foreach=False)
-    cls = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[kind]
-    return cls(parameters, lr=0.01, betas=config.betas, weight_decay=0.1, foreach=False, fused=False)
-
-
-@pytest.mark.parametrize("kind", ["adam", "adamw", "sgd"])
-def test_optimizers_step_as_torchs_plain_ones(kind):
-    config = TrainingConfig(optimizer=kind, learning_rate=0.01, weight_decay=0.1 * (kind != "sgd"))
-    model = torch.nn.Sequential(torch.nn.Conv2d(3, 4, 3), torch.nn.Flatten(), torch.nn.Linear(16, 2))
-    model.to(memory_format=torch.channels_last)  # as backbones are
-    model.fixed = ("nothing",)
-    peer = deepcopy(model)
-    steps = [make_optimizer(model, config, config.course[0]), plain_optimizer(kind, peer.parameters(), config)]
-    for pictures in torch.randn(4, 5, 3, 4, 4):
-        for each, optimizer in zip((model, peer), steps, strict=True):
-            optimizer.zero_grad()
-            each(pictures).square().sum().backward()
-            optimizer.step()
-    torch.testing.assert_close(model.state_dict(), peer.state_dict())
 
 
 def test_a_method_may_learn_from_the_classes_of_its_training_images(project, make_spec, monkeypatch):
@@ -199,13 +100,6 @@ def test_a_method_may_learn_from_the_classes_of_its_training_images(project, mak
     assert corpus.image_names == tuple(path.name for path in data.splits["train"].paths)
     assert corpus.classes == data.splits["train"].classes
     assert all(corpus.classes)
-
-
-def test_sgd_has_momentum(project, make_spec):
-    method = build(project, make_spec).method
-    config = method.config.model_copy(update={"optimizer": "sgd"})
-    groups = make_optimizer(method, config, config.course[0]).param_groups
-    assert {(group["momentum"], group["nesterov"]) for group in groups} == {(0.9, True)}
 
 
 def checkpoint(spec) -> Path:
@@ -350,16 +244,6 @@ def test_a_phase_may_begin_with_the_best_weights_and_choose_anew(project, make_s
     heads = [state["image_head.weight"] for state in states]
     assert not torch.equal(heads[3], heads[2])
     assert torch.equal(load_file(checkpoint(spec))["image_head.weight"], heads[3])
-
-
-@pytest.mark.parametrize(
-    ("epochs", "first"), [(0, 0), (1, 0), (2, 0), (3, 2), (4, 2), (5, 2), (6, 5), (9, 5)], ids=lambda value: str(value)
-)
-def test_the_best_epoch_is_one_since_the_last_phase_that_chooses_anew(epochs, first):
-    """Phases of 2, 1, 2 and 4 epochs, of which the second and the last choose anew."""
-    phases = [Phase(epochs=2, learning_rate=1)]
-    phases += [Phase(epochs=n, learning_rate=1, from_best=best) for n, best in ((1, True), (2, False), (4, True))]
-    assert choice_start(TrainingConfig(phases=phases), epochs) == first
 
 
 class Killed(BaseException):
@@ -743,30 +627,3 @@ def test_a_split_without_images_is_unsupported_and_says_why(make_spec):
         check_usable(make_spec("vse"), CellData(splits, FACTS, {"missing image": 58}))
     with pytest.raises(Unsupported, match="no usable images in test: the dataset has none"):
         check_usable(make_spec("chance"), CellData(splits | {"test": empty}, FACTS, {}))
-
-
-@pytest.mark.parametrize(
-    ("settings", "expected"),
-    [
-        # 10 steps an epoch, 25 steps at most: three epochs, the last one whole.
-        ({"epochs": 4}, {"max_steps": 25}),
-        ({"epochs": 3}, {}),
-        ({"max_steps": 12}, {"max_steps": 12}),
-        ({"max_steps": 99}, {"max_steps": 25}),
-        ({"phases": [(2, 0.1), (1, 0.2)]}, {}),
-        ({"phases": [(2, 0.1), (2, 0.2), (4, 0.3)]}, {"phases": [(2, 0.1), (1, 0.2)]}),
-    ],
-)
-def test_a_cap_of_steps(settings, expected):
-    def phased(fields):
-        phases = fields.get("phases", ())
-        made = [Phase(epochs=epochs, learning_rate=rate).model_dump(mode="json") for epochs, rate in phases]
-        return fields | ({"phases": made} if made else {})
-
-    assert capped(TrainingConfig(**phased(settings)), 25, 10) == phased(expected)
-
-
-def test_steps_as_epochs():
-    assert with_epochs(TrainingConfig(max_steps=25), 10).epochs == 3
-    assert with_epochs(TrainingConfig(max_steps=30), 10).epochs == 3
-    assert with_epochs(TrainingConfig(epochs=7), 10).epochs == 7
