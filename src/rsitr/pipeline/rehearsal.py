@@ -99,10 +99,10 @@ def rehearse(specs: Sequence[ArtefactSpec], minutes: float = MINUTES) -> list[Re
     FOLDER.mkdir(parents=True, exist_ok=True)
     lock = FileLock(FOLDER / "lock")
     try:
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except Timeout:
         raise ParamsError("a rehearsal is running in this folder already: wait for it, or stop it") from None
-    with lock:
+    with held:
         shared = FOLDER.resolve() / "shared"
         shutil.rmtree(shared, ignore_errors=True)  # of a rehearsal that was killed
         wanted = [spec for spec in specs if (found := current(spec)) is None or found.outcome.status == "failed"]

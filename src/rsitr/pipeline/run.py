@@ -69,11 +69,11 @@ def run(spec: ArtefactSpec, stages: Sequence[str] = BOTH) -> Result:
     lock = FileLock(Path(".rsitr/locks", spec.item.replace("/", "+") + ".lock"))
     Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
     try:
-        lock.acquire(timeout=0)
+        held = lock.acquire(timeout=0)
     except Timeout:
         print(f"{spec.path} is being computed by another process: waiting for it", file=sys.stderr)
-        lock.acquire()
-    with lock:
+        held = lock.acquire()
+    with held:
         present = Present()
         if present.record(spec) is None and spec.item in present.damaged:
             print(f"{set_aside(spec.record_file)} cannot be read: it is made again", file=sys.stderr)
