@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
-from rsitr.tables import significance
+from rsitr.tables import amfmn, mtgfe, pir, significance
 from rsitr.tables.declared import sheet
-from rsitr.tables.layout import Group, Row, Table
+from rsitr.tables.layout import Cell, Group, Row, Table, noted
+from rsitr.tables.published import discrepancy, lookup
 from rsitr.tables.view import View, with_roles
 
 COLUMNS = ("seeds", "mR", *significance.COLUMNS)
+CLAIM = "published Δ mR"
+PAPERS = (*amfmn.TABLES, *pir.TABLES, *mtgfe.TABLES)
+"""In the order in which they are searched for a pair."""
 KINDS = {"": "", "dup_": ", identical captions counted"}
 """Prefix of metrics and ranks -> what its table is called."""
 CAPTION = (
@@ -17,6 +21,27 @@ CAPTION = (
     f"{significance.METHOD}"
 )
 COUNTED = " A caption identical to one of the image's own, or to one of an identical picture, counts as its own."
+OF_CLAIMS = f" The {CLAIM} is the same difference in a paper's table, whose backbones and training differ from these."
+
+
+def claim(dataset: str, method: str, baseline: str) -> Cell:
+    """By how much a paper's table has a method above a baseline in mR: on a dataset, or noted as being of another one.
+
+    Empty if no table has both.
+    """
+    found: dict[str, Cell] = {}
+    for table in (table for table in PAPERS if "mr" in table.printed):
+        keys = {row.method: row.published for row in table.rows}
+        if not (ours := keys.get(method)) or not (theirs := keys.get(baseline)):
+            continue
+        for printed_on in table.datasets:
+            high, low = (lookup(key, printed_on, ("mr",)).get("mr") for key in (ours, theirs))
+            if high is None or low is None or printed_on in found:
+                continue
+            place = f"{ours.paper} {ours.table}" + (f", on {printed_on}" if printed_on != dataset else "")
+            doubts = (discrepancy(key, printed_on) for key in (ours, theirs))
+            found[printed_on] = noted(f"{high - low:+.2f}", place, *filter(None, doubts))
+    return found.get(dataset) or next(iter(found.values()), Cell())
 
 
 def _against(view: View, baseline: str, methods: Sequence[str], prefix: str) -> Table:
@@ -31,12 +56,24 @@ def _against(view: View, baseline: str, methods: Sequence[str], prefix: str) -> 
         }
     )
     datasets = [dataset for dataset in view.datasets if any(view.entry(dataset, m).runs for m in methods)]
+    # Papers count no identical captions, and nothing of theirs stands next to numbers of synthetic data.
+    compared = [] if prefix else [dataset for dataset in datasets if not view.synthetic(dataset)]
+    claims = {(dataset, method): claim(dataset, method, baseline) for dataset in compared for method in methods}
+    claimed = [dataset for dataset in compared if any(claims[dataset, method].text for method in methods)]
+
+    def cells(dataset: str, method: str) -> Iterator[Cell]:
+        yield from differences.row(view, [dataset], method, [metric])
+        if dataset in claimed:
+            yield claims.get((dataset, method), Cell())
+
     rows = (
-        Row(method, differences.row(view, datasets, method, [metric]), rule=place == 1)
+        Row(method, tuple(cell for dataset in datasets for cell in cells(dataset, method)), rule=place == 1)
         for place, method in enumerate((baseline, *methods))
     )
-    groups = tuple(Group(view.heading(dataset), COLUMNS) for dataset in datasets)
-    caption = CAPTION + (COUNTED if prefix else "") + view.of_synthetic()
+    groups = tuple(
+        Group(view.heading(dataset), (*COLUMNS, *([CLAIM] if dataset in claimed else []))) for dataset in datasets
+    )
+    caption = CAPTION + (COUNTED if prefix else "") + (OF_CLAIMS if claimed else "") + view.of_synthetic()
     table = Table(f"Against {baseline}{KINDS[prefix]}", caption, "method", groups, tuple(rows))
     return with_roles(table, [view.role(method) for method in (baseline, *methods)])
 

@@ -16,7 +16,7 @@ from rsitr.records.files import write_json
 from rsitr.tables import baselines
 from tests.helpers.lab import view, written
 
-METHODS = ["chance", "vse", "vse++"]
+METHODS = ["chance", "vse", "vse++", "amfmn-sim"]
 # Two images of two captions each.
 IMAGES = pd.DataFrame({"direction": "i2t", "image_id": ["x", "y"], "caption": -1})
 TEXTS = pd.DataFrame({"direction": "t2i", "image_id": ["x", "x", "y", "y"], "caption": range(4)})
@@ -105,3 +105,31 @@ def test_what_params_yaml_may_not_ask(wanted, message):
     with pytest.raises(ParamsError) as error:
         experiment(wanted)
     assert message in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("dataset", "method", "baseline", "printed", "notes"),
+    [
+        # 37.03 - 28.28 and 15.53 - 10.43 of AMFMN's Table II.
+        ("ucm", "amfmn-sim", "vse++", "+8.75", ["amfmn2022 table2"]),
+        ("rsicd", "amfmn-sim", "vse++", "+5.10", ["amfmn2022 table2"]),
+        # PIR's Table III is of RSITMD alone.
+        ("ucm", "pir-itr-hard@spatial", "pir-itr-hard@baseline", "+0.28", ["pir2024 table3, on rsitmd"]),
+        ("ucm", "lw-mcr", "vse++", "", []),
+        ("ucm", "chance", "vse++", "", []),
+    ],
+)
+def test_what_a_paper_prints_of_a_pair(dataset, method, baseline, printed, notes):
+    cell = baselines.claim(dataset, method, baseline)
+    assert (cell.text, [note.text for note in cell.notes]) == (printed, notes)
+
+
+def test_a_difference_of_a_doubtful_number_says_so():
+    notes = [note.text for note in baselines.claim("rsicd", "amfmn-soft", "vse++").notes]
+    assert notes[1].startswith("printed mR ")
+
+
+def test_published_differences_stand_next_to_ours_where_nothing_else_is_counted(build):
+    rows = build({"vse++": ["vse", "amfmn-sim"]}, {("vse++", 0): (30, 30), ("vse", 0): (1, 1)})
+    assert [row.get("ucm published Δ mR") for row in rows[:3]] == ["", "", "+8.75 [2]"]
+    assert not rows[-1]["ucm published Δ mR"]
