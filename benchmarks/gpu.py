@@ -156,7 +156,7 @@ def meet_at(barrier: Any) -> None:
 
 
 def cell_rate(met: bool) -> float:
-    """The rate of a cell, from when it has ``met`` the other processes."""
+    """The rate of a cell. With ``met``, the clock starts once the other process is ready, too."""
     return pairs_per_second(trainer_of(cell("vse")), _meetings[0].wait if met else lambda: None)
 
 

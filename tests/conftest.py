@@ -69,7 +69,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_runtest_setup() -> None:
-    """Torch begins at random: so that each test, and each model made for several, has the same weights in every run."""
+    """Give each test, and each model that several tests share, the same random weights in every run."""
     import torch
 
     torch.default_generator.manual_seed(0)

@@ -1,4 +1,4 @@
-"""Replays of a certification in forks of a warm process: one of its own imports torch for as long as it replays."""
+"""Replays of a certification in forks of a warm process. In a process of its own each would import torch first."""
 
 from __future__ import annotations
 

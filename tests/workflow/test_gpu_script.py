@@ -21,7 +21,7 @@ from rsitr.stages.warm import LIBRARIES
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "results/benchmarks/gpu.csv"
 IN_THIS_PROCESS = ("clip-vit-b-32-bf16", "vse", "mtgfe", "two-cells", "methods")
-"""Steps that are tested without a process of their own: most of what they cost on tiny models is to import torch."""
+"""Steps that are tested without a process of their own, whose import of torch would take most of the time."""
 
 
 @pytest.fixture
@@ -41,7 +41,10 @@ def test_the_script_runs_steps_and_writes_nothing_without_a_gpu(gpu: ModuleType)
     assert set(gpu.STEPS) == {"resume", *IN_THIS_PROCESS}
     before = RESULT.read_bytes() if RESULT.exists() else None
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    command, environment = [ROOT / "benchmarks/gpu.sh", "--cpu", "resume"], os.environ | {"PATH": path}
+    command, environment = (
+        [ROOT / "benchmarks/gpu.sh", "--cpu", "resume"],
+        os.environ | {"PATH": path, "CUDA_VISIBLE_DEVICES": "-1"},
+    )
     done = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert "resume: ok, " in done.stdout, f"{done.stdout}\n{done.stderr}"
     assert (RESULT.read_bytes() if RESULT.exists() else None) == before
@@ -49,7 +52,7 @@ def test_the_script_runs_steps_and_writes_nothing_without_a_gpu(gpu: ModuleType)
 
 @pytest.fixture(scope="module")
 def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Those of a step, but that the processes which it starts are forks of one that has imported torch."""
+    """Those of a step without a GPU. Its processes are forks of one that has imported torch."""
     folder = tmp_path_factory.mktemp("steps")
     for file in ("params.yaml", "requirements.lock"):
         shutil.copy(ROOT / file, folder)
@@ -57,6 +60,8 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     context.set_forkserver_preload([*LIBRARIES])
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        patch.setattr(torch.cuda, "is_available", lambda: False)
+        patch.setenv("CUDA_VISIBLE_DEVICES", "-1")
         patch.setattr(constants, "HF_HUB_CACHE", str(folder / "hub"))
         patch.setenv("HF_HUB_CACHE", str(folder / "hub"))
         patch.setattr(multiprocessing, "get_context", lambda method: context)
@@ -75,6 +80,7 @@ def test_a_step_works_without_a_gpu(
 
 
 def test_without_a_gpu_there_is_nothing_to_measure(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     monkeypatch.setattr(sys, "argv", ["gpu.py", "vse"])
     with pytest.raises(SystemExit, match="torch finds no GPU here"):
         gpu.main()

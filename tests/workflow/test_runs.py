@@ -62,7 +62,7 @@ def test_a_dynamic_margin_finds_its_similarities_made_and_a_new_matrix_costs_no_
     assert sorted(path.name for path in tables.glob("amfmn-*.md")) == ["amfmn-table-2.md", "amfmn-table-7.md"]
     trained = record.read_bytes()
     os.utime(folder / "released.npy")
-    project.snakemake("cells")
+    project.snakemake("all")
     assert record.read_bytes() == trained
 
 

@@ -122,13 +122,13 @@ def test_a_damaged_table_is_named_and_the_next_run_makes_it_again_and_nothing_el
     table.write_bytes(whole[:200] + bytes(100) + whole[300:])
     cells = [project.path / "results/cells/tiny/scenes-b" / name / "0/cell.json" for name in ("chance", "vse")]
     before = [path.stat().st_mtime_ns for path in (*cells, table.with_name("dataset.parquet"))]
-    failed = project.snakemake("cells", check=False) + "".join(
+    failed = project.snakemake("all", check=False) + "".join(
         path.read_text() for path in (project.path / "results/logs").rglob("*.log")
     )
     assert "clean-official-remoteclip.parquet is damaged (" in failed
     assert "run again, which makes it again" in failed
     assert table.with_name(f"{table.name}.damaged").is_file()
-    project.snakemake("cells", "--rerun-incomplete")  # of what ran when the table went
+    project.snakemake("all", "--rerun-incomplete")  # of what ran when the table went
     assert table.read_bytes() == whole
     assert (project.path / "results/cells/tiny/scenes-b/chance/1/cell.json").is_file()
     assert [path.stat().st_mtime_ns for path in (*cells, table.with_name("dataset.parquet"))] == before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ class SlicedData(SmallData):
             return
         self.sliced.add(dataset)
         extracted = Path("data/extracted")
-        if not extracted.is_symlink():  # it may lead nowhere, as where the data has yet to be made
+        if not os.path.lexists(extracted):  # a link leads nowhere until the data is made
             extracted.parent.mkdir(parents=True, exist_ok=True)
             extracted.symlink_to((self.root / extracted).resolve())
         write_slice(self.root / Paths.dataset(dataset), Paths.dataset(dataset))

@@ -108,7 +108,7 @@ def test_a_warm_up_counted_in_steps():
     ("epochs", "first"), [(0, 0), (1, 0), (2, 0), (3, 2), (4, 2), (5, 2), (6, 5), (9, 5)], ids=lambda value: str(value)
 )
 def test_the_best_epoch_is_one_since_the_last_phase_that_chooses_anew(epochs, first):
-    """Phases of 2, 1, 2 and 4 epochs, of which the second and the last choose anew."""
+    """Four phases last 2, 1, 2 and 4 epochs. The second and the last start the choice afresh."""
     phases = [Phase(epochs=2, learning_rate=1)]
     phases += [Phase(epochs=n, learning_rate=1, from_best=best) for n, best in ((1, True), (2, False), (4, True))]
     assert choice_start(TrainingConfig(phases=phases), epochs) == first

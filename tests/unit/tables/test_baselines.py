@@ -110,7 +110,7 @@ def test_what_params_yaml_may_not_ask(wanted, message):
 @pytest.mark.parametrize(
     ("dataset", "method", "baseline", "printed", "notes"),
     [
-        # 37.03 - 28.28 and 15.53 - 10.43 of AMFMN's Table II.
+        # 45.68 - 36.93 and 15.53 - 10.43 of AMFMN's Table II.
         ("ucm", "amfmn-sim", "vse++", "+8.75", ["amfmn2022 table2"]),
         ("rsicd", "amfmn-sim", "vse++", "+5.10", ["amfmn2022 table2"]),
         # PIR's Table III is of RSITMD alone.
