@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from rsitr.tables import amfmn, mtgfe, pir, significance
 from rsitr.tables.declared import sheet
@@ -58,23 +58,18 @@ def _against(view: View, baseline: str, methods: Sequence[str], prefix: str) -> 
     datasets = [dataset for dataset in view.datasets if any(view.entry(dataset, m).runs for m in methods)]
     # Papers count no identical captions, and nothing of theirs stands next to numbers of synthetic data.
     compared = [] if prefix else [dataset for dataset in datasets if not view.synthetic(dataset)]
-    claims = {(dataset, method): claim(dataset, method, baseline) for dataset in compared for method in methods}
-    claimed = [dataset for dataset in compared if any(claims[dataset, method].text for method in methods)]
-
-    def cells(dataset: str, method: str) -> Iterator[Cell]:
-        yield from differences.row(view, [dataset], method, [metric])
-        if dataset in claimed:
-            yield claims.get((dataset, method), Cell())
-
-    rows = (
-        Row(method, tuple(cell for dataset in datasets for cell in cells(dataset, method)), rule=place == 1)
-        for place, method in enumerate((baseline, *methods))
-    )
-    groups = tuple(
-        Group(view.heading(dataset), (*COLUMNS, *([CLAIM] if dataset in claimed else []))) for dataset in datasets
-    )
-    caption = CAPTION + (COUNTED if prefix else "") + (OF_CLAIMS if claimed else "") + view.of_synthetic()
-    table = Table(f"Against {baseline}{KINDS[prefix]}", caption, "method", groups, tuple(rows))
+    printed = {dataset: [Cell(), *(claim(dataset, method, baseline) for method in methods)] for dataset in compared}
+    claims = {dataset: cells for dataset, cells in printed.items() if any(cell.text for cell in cells)}
+    rows = []
+    for place, method in enumerate((baseline, *methods)):
+        cells: list[Cell] = []
+        for dataset in datasets:
+            cells += differences.row(view, [dataset], method, [metric])
+            cells += [claims[dataset][place]] if dataset in claims else []
+        rows.append(Row(method, tuple(cells), rule=place == 1))
+    groups = [Group(view.heading(dataset), (*COLUMNS, *([CLAIM] if dataset in claims else []))) for dataset in datasets]
+    caption = CAPTION + (COUNTED if prefix else "") + (OF_CLAIMS if claims else "") + view.of_synthetic()
+    table = Table(f"Against {baseline}{KINDS[prefix]}", caption, "method", tuple(groups), tuple(rows))
     return with_roles(table, [view.role(method) for method in (baseline, *methods)])
 
 
