@@ -1,7 +1,6 @@
 # The graph of the benchmark: raw archives -> canonical tables -> checkpoints and records -> tables.
 from snakemake.utils import min_version
 
-from rsitr.gpus import gpus
 from rsitr.pipeline.process import warm_up
 from rsitr.pipeline.scheduler import one_round_at_a_time
 
@@ -32,8 +31,7 @@ rule all:
 
 
 onstart:
-    # A process that has begun to use a GPU cannot fork, and a cluster's jobs run elsewhere.
-    if workflow.local_exec and not gpus() and len(GRAPH.needed) > 1:
+    if workflow.local_exec and len(GRAPH.needed) > 1:  # a cluster's jobs run elsewhere
         warm_up(GRAPH.threads)
 
 

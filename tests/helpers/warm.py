@@ -1,7 +1,7 @@
 """Commands of a project in forks of a process that has imported what they import: that is most of what they cost.
 
-Nothing of the project is imported before the fork, so that each command has the sources of its own folder. Cells are
-forked, too: a process of this one listens where the folder's own warm process would (``rsitr.stages.warm``).
+Nothing of the project is imported before the fork, so that each command has the sources of its own folder. Jobs and
+cells are forked, too: processes of this one listen where the folder's own warm processes would (``rsitr.stages.warm``).
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
+from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,8 +24,8 @@ from typing import Any
 ROOT = Path(__file__).parents[2]
 FILES = ("stdout", "stderr")
 THREADS = 1
-"""Of a cell of the projects that tests make."""
-LISTEN = ["python", "-m", "rsitr.stages.warm", str(THREADS)]
+"""Of a job and a cell of the projects that tests make."""
+PROGRAMS = ("rsitr.__main__", "rsitr.stages.__main__")
 
 
 def offline() -> dict[str, str]:
@@ -63,13 +64,17 @@ def serve() -> list[str]:
     """Fork for each request and print how that ended; returns, in the forks alone, the command to run."""
     for line in sys.stdin:
         request = json.loads(line)
-        if not (listener := os.fork()):
-            return begin(request | {"command": LISTEN})
+        listeners = []
+        for program in PROGRAMS:
+            if not (listener := os.fork()):
+                return begin(request | {"command": ["python", "-m", "rsitr.stages.warm", program, str(THREADS)]})
+            listeners.append(listener)
         if not (fork := os.fork()):
             return begin(request)
         status = os.waitstatus_to_exitcode(os.waitpid(fork, 0)[1])
-        os.kill(listener, signal.SIGKILL)
-        os.waitpid(listener, 0)
+        for listener in listeners:
+            os.kill(listener, signal.SIGKILL)
+            os.waitpid(listener, 0)
         print(status, flush=True)
     sys.exit()
 
@@ -120,10 +125,10 @@ def _status(run: Callable[[], object]) -> int:
 
 
 def libraries() -> None:
-    """Import what cells are computed with, as their warm process does, and forget the module that says so."""
+    """Import what the warm processes of a folder do, and forget the module that says so."""
     from rsitr.stages.warm import LIBRARIES
 
-    for name in LIBRARIES:
+    for name in chain.from_iterable(LIBRARIES.values()):
         __import__(name)
     for name in [name for name in sys.modules if name.partition(".")[0] == "rsitr"]:
         del sys.modules[name]

@@ -16,7 +16,7 @@ import torch
 from huggingface_hub import constants
 
 from rsitr.records.files import read_csv
-from rsitr.stages.warm import LIBRARIES
+from rsitr.stages.warm import LIBRARIES, STAGES
 
 ROOT = Path(__file__).parents[2]
 RESULT = ROOT / "results/benchmarks/gpu.csv"
@@ -57,7 +57,7 @@ def surroundings(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     for file in ("params.yaml", "requirements.lock"):
         shutil.copy(ROOT / file, folder)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*LIBRARIES])
+    context.set_forkserver_preload([*LIBRARIES[STAGES]])
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.setattr(torch.cuda, "is_available", lambda: False)

@@ -12,11 +12,11 @@ import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from types import FrameType
 
 from rsitr.errors import RsitrError
+from rsitr.gpus import gpus
 from rsitr.records.artefact import ArtefactSpec, Outcome
-from rsitr.stages.warm import Forked, start
+from rsitr.stages.warm import COMMANDS, STAGES, Forked, start, wait
 
 # Threads that wait by spinning starve each other when more cells run than cores are free (20 times slower, measured).
 PATIENCE = {"OMP_WAIT_POLICY": "PASSIVE"}
@@ -32,22 +32,7 @@ def run_process(spec: ArtefactSpec, spec_path: Path, stages: Sequence[str] = ())
     A signal sent to this process is passed on and ends it without a record: the user wanted to stop. A process that
     could not write its record (full disk, read-only folder, other code than the spec's) raises ``RsitrError``.
     """
-    process = _begin(spec, [spec.kind, str(spec_path), *stages])
-    stopped: list[int] = []
-
-    def pass_on(number: int, frame: FrameType | None) -> None:
-        # Waiting here would wait for a lock that the interrupted wait below holds.
-        stopped.append(number)
-        process.terminate()
-
-    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        code = process.wait()
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-    if stopped:
-        raise SystemExit(128 + stopped[0])
+    code = wait(_begin(spec, [spec.kind, str(spec_path), *stages]))
     if code < 0:
         name = signal.Signals(-code).name
         hint = " (out of memory? lower batch_size, or raise mem_mb)" if name == "SIGKILL" else ""
@@ -61,13 +46,19 @@ def _begin(spec: ArtefactSpec, arguments: list[str]) -> subprocess.Popen[bytes] 
     """A fork of the warm process where Snakemake has started one, and a process of its own elsewhere."""
     threads = _threads(spec.threads)
     with suppress(OSError):
-        return Forked(arguments, threads)
+        return Forked(STAGES, threads, arguments, environment(threads))
     return subprocess.Popen([sys.executable, "-m", "rsitr.stages", *arguments], env=environment(threads))
 
 
 def warm_up(threads: int) -> None:
-    """Start the process from which those of artefacts are forked, where they compute with so many threads."""
-    start(_threads(threads), environment(threads))
+    """Start the processes from which jobs with so many threads are forked, and those of artefacts without GPUs.
+
+    A process that has begun to use a GPU cannot fork.
+    """
+    threads = _threads(threads)
+    start(COMMANDS, threads, os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    if not gpus():
+        start(STAGES, threads, environment(threads))
 
 
 def _threads(wanted: int) -> int:

@@ -1,8 +1,8 @@
-"""A process that has imported what artefacts are computed with, and forks for each of them.
+"""Processes that have imported the libraries of a program, and fork for each run of it.
 
-To import torch and what belongs to it takes five seconds, in which a small cell is trained. Snakemake starts this
-process for the jobs of a machine without GPUs, and it ends with Snakemake. Nothing of this package is imported before
-the fork, so that each artefact is computed by the code of its own time.
+To import torch and what belongs to it takes five seconds, in which a small cell is trained; to import pandas and the
+like takes most of the time of a small command. Snakemake starts these processes for its jobs, and they end with it.
+Nothing of this package is imported before the fork, so that each artefact is computed by the code of its own time.
 """
 
 from __future__ import annotations
@@ -19,15 +19,24 @@ import struct
 import subprocess
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
+from types import FrameType
 
-LIBRARIES = (
-    *("pandas", "pyarrow.parquet", "safetensors.torch", "scipy.sparse", "torch._dynamo", "torchvision.transforms.v2"),
-    *("timm", "open_clip", "transformers"),
-)
+COMMANDS, STAGES = "rsitr.__main__", "rsitr.stages.__main__"
+LIBRARIES = {
+    COMMANDS: (
+        *("jinja2", "jsonschema", "matplotlib.figure", "pandas", "PIL.Image", "pyarrow.parquet", "pydantic"),
+        *("rarfile", "requests", "rich.progress", "rich.table", "typer", "yaml"),
+    ),
+    STAGES: (
+        *("pandas", "pyarrow.parquet", "safetensors.torch", "scipy.sparse", "torch._dynamo"),
+        *("torchvision.transforms.v2", "timm", "open_clip", "transformers"),
+    ),
+}
+"""Program, a module with a ``main`` for its arguments -> what it imports."""
 READY = b"+"
 """What a client hears once its process runs."""
 PARENT_DIED = 1
@@ -42,9 +51,9 @@ def die_with_parent() -> None:
             sys.exit(1)
 
 
-def address(threads: int) -> str:
-    """Where the warm process of this folder and interpreter listens that computes with so many threads: no file."""
-    of = f"{os.getuid()} {Path.cwd()} {sys.prefix} {threads}"
+def address(program: str, threads: int | str) -> str:
+    """Where the warm process of this folder and interpreter listens for a program with so many threads: no file."""
+    of = f"{os.getuid()} {Path.cwd()} {sys.prefix} {program} {threads}"
     return f"\0rsitr-{hashlib.sha256(of.encode()).hexdigest()[:32]}"
 
 
@@ -56,13 +65,14 @@ def _is_own(line: socket.socket) -> bool:
 class Forked:
     """A process that the warm one has forked, as far as it is used like a ``subprocess.Popen``."""
 
-    def __init__(self, arguments: Sequence[str], threads: int):
-        """``python -m rsitr.stages`` with some arguments; raises ``OSError`` where no warm process forks it."""
+    def __init__(self, program: str, threads: int | str, arguments: Sequence[str], environment: Mapping[str, str]):
+        """``python -m program`` with some arguments; raises ``OSError`` where no warm process forks it."""
         self.line = socket.socket(socket.AF_UNIX)
-        self.line.connect(address(threads))
+        self.line.connect(address(program, threads))
         if not _is_own(self.line):
             raise ConnectionError("another user listens at the address of the warm process")
-        socket.send_fds(self.line, [json.dumps(arguments).encode()], [0, 1, 2])
+        socket.send_fds(self.line, [READY], [0, 1, 2])
+        self.line.sendall(json.dumps([program, list(arguments), dict(environment)]).encode() + b"\n")
         if not self.line.recv(len(READY)):
             raise ConnectionError("the warm process could not start")
 
@@ -76,17 +86,40 @@ class Forked:
         return int(self.line.recv(16) or -signal.SIGTERM)
 
 
-def listen(threads: int) -> None:
+def wait(process: subprocess.Popen[bytes] | Forked) -> int:
+    """Wait for a process; returns its exit status, below 0 for a signal.
+
+    A signal sent to this process is passed on, and ``SystemExit`` is raised: the user wanted to stop.
+    """
+    stopped: list[int] = []
+
+    def pass_on(number: int, frame: FrameType | None) -> None:
+        # Waiting here would wait for a lock that the interrupted wait below holds.
+        stopped.append(number)
+        process.terminate()
+
+    before = {number: signal.signal(number, pass_on) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        status = process.wait()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    if stopped:
+        raise SystemExit(128 + stopped[0])
+    return status
+
+
+def listen(program: str, threads: int | str) -> None:
     """Fork for each connection, until the process that started this one ends."""
     die_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # of the terminal: each client passes it on
     with socket.socket(socket.AF_UNIX) as entrance:
         try:
-            entrance.bind(address(threads))
+            entrance.bind(address(program, threads))
         except OSError:  # another one listens already
             return
         entrance.listen(socket.SOMAXCONN)  # who connects already waits no longer than it would import
-        for name in LIBRARIES:
+        for name in LIBRARIES[program]:
             import_module(name)
         gc.freeze()  # the memory of what was imported stays shared with the forks
         signal.signal(signal.SIGCHLD, signal.SIG_IGN)
@@ -99,12 +132,16 @@ def listen(threads: int) -> None:
 
 
 def _attend(line: socket.socket) -> int:
-    """Compute what a client asks for in a fork, end that when the client is gone or wants it, and tell how it ended."""
+    """Run what a client asks for in a fork, end that when the client is gone or wants it, and tell how it ended."""
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    message, files, *_ = socket.recv_fds(line, 2**16, 3)
+    _, files, *_ = socket.recv_fds(line, len(READY), 3)
+    with line.makefile("rb") as message:
+        program, arguments, environment = json.loads(message.readline())
     child = os.fork()
     if not child:
-        os._exit(_compute(json.loads(message), files))
+        os.environ.clear()
+        os.environ.update(environment)
+        os._exit(_run(program, arguments, files))
     with suppress(OSError):
         line.sendall(READY)
     ended = os.pidfd_open(child)
@@ -116,13 +153,13 @@ def _attend(line: socket.socket) -> int:
     return 0
 
 
-def _compute(arguments: list[str], files: list[int]) -> int:
-    """``python -m rsitr.stages`` in this process; returns its exit status."""
+def _run(program: str, arguments: list[str], files: list[int]) -> int:
+    """``python -m program`` in this process; returns its exit status."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     for standard, file in enumerate(files):
         os.dup2(file, standard)
     try:
-        import_module("rsitr.stages.__main__").main(arguments)
+        import_module(program).main(arguments)
     except SystemExit as end:
         if isinstance(end.code, str):
             print(end.code, file=sys.stderr)
@@ -136,13 +173,13 @@ def _compute(arguments: list[str], files: list[int]) -> int:
     return 0
 
 
-def start(threads: int, environment: dict[str, str]) -> subprocess.Popen[bytes] | None:
-    """Start the warm process of a folder with the environment of its forks; None where the system cannot."""
+def start(program: str, threads: int, environment: Mapping[str, str]) -> subprocess.Popen[bytes] | None:
+    """Start the warm process of a folder and a program; None where the system cannot."""
     if sys.platform != "linux":
         return None
-    command = [sys.executable, "-m", __name__, str(threads)]
+    command = [sys.executable, "-m", __name__, program, str(threads)]
     return subprocess.Popen(command, env=environment, stdin=subprocess.DEVNULL)
 
 
 if __name__ == "__main__":
-    listen(int(sys.argv[1]))
+    listen(*sys.argv[1:])

@@ -14,27 +14,31 @@ from pathlib import Path
 
 import pytest
 
+from rsitr import __main__ as commands
+from rsitr.__main__ import command
 from rsitr.pipeline.process import run_process
-from rsitr.stages import __main__ as entry
+from rsitr.stages import __main__ as stages
 from rsitr.stages import warm
-from rsitr.stages.warm import Forked, address
+from rsitr.stages.warm import COMMANDS, STAGES, Forked, address
+
+PROGRAMS = {COMMANDS: commands, STAGES: stages}
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="forks end with their clients on Linux")
 
 
 @pytest.fixture
 def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., None]]:
-    """``serve(main)`` listens for this folder, with ``main`` in place of the computation."""
+    """``serve(main)`` listens for this folder, with ``main`` in place of a program."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(warm, "LIBRARIES", ())
+    monkeypatch.setattr(warm, "LIBRARIES", dict.fromkeys(PROGRAMS, ()))
     servers = []
 
-    def begin(main: Callable[[list[str]], None]) -> None:
-        monkeypatch.setattr(entry, "main", main)
+    def begin(main: Callable[[list[str]], None], program: str = STAGES) -> None:
+        monkeypatch.setattr(PROGRAMS[program], "main", main)
         server = os.fork()
         if not server:
             try:
-                warm.listen(1)
+                warm.listen(program, 1)
             finally:
                 os._exit(1)
         servers.append(server)
@@ -45,11 +49,11 @@ def serve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         os.waitpid(server, 0)
 
 
-def forked(*arguments: str) -> Forked:
+def forked(*arguments: str, program: str = STAGES) -> Forked:
     """A fork, once the process that it comes from listens."""
     while True:
         with suppress(ConnectionRefusedError):
-            return Forked(arguments, 1)
+            return Forked(program, 1, arguments, os.environ)
         time.sleep(0.01)
 
 
@@ -131,13 +135,13 @@ def test_a_fork_ends_with_its_client_and_not_with_the_process_it_is_forked_from(
 def test_where_nobody_forks_is_an_error_at_once(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConnectionError):
-        Forked([], 1)
+        Forked(STAGES, 1, [], {})
     with socket.socket(socket.AF_UNIX) as entrance:
-        entrance.bind(address(1))
+        entrance.bind(address(STAGES, 1))
         entrance.listen()
         threading.Thread(target=lambda: entrance.accept()[0].close()).start()
         with pytest.raises(ConnectionError):
-            Forked([], 1)
+            Forked(STAGES, 1, [], {})
 
 
 def test_a_line_to_another_user_is_not_used(serve, monkeypatch, capfd):
@@ -145,14 +149,53 @@ def test_a_line_to_another_user_is_not_used(serve, monkeypatch, capfd):
     forked().wait()
     monkeypatch.setattr(warm, "_is_own", lambda line: False)
     with pytest.raises(ConnectionError, match="another user listens"):
-        Forked(["cells"], 1)
+        Forked(STAGES, 1, ["cells"], {})
     assert capfd.readouterr().out == "[]\n"
 
 
-def test_addresses_differ_by_folder_and_threads(tmp_path, monkeypatch):
-    here = address(1), address(2)
+def test_addresses_differ_by_program_folder_and_threads(tmp_path, monkeypatch):
+    here = address(STAGES, 1), address(STAGES, 2), address(COMMANDS, 1)
     monkeypatch.chdir(tmp_path)
-    assert len({*here, address(1)}) == 3
+    assert len({*here, address(STAGES, 1)}) == 4
+
+
+def test_a_fork_has_the_environment_of_its_client_however_large(serve, capfd):
+    serve(lambda arguments: print(len(os.environ), len(os.environ["LARGE"])))
+    forked().wait()
+    capfd.readouterr()
+    assert Forked(STAGES, 1, [], {"LARGE": "x" * 100_000}).wait() == 0
+    assert capfd.readouterr().out == "1 100000\n"
+
+
+@pytest.mark.parametrize(("end", "status"), [(lambda: sys.exit(3), 3), (lambda: os.kill(os.getpid(), 9), 137)])
+def test_a_job_of_snakemake_runs_its_command_in_a_fork(end, status, serve, monkeypatch, capfd):
+    def main(arguments: list[str]) -> None:
+        print("forked", arguments, os.environ["OMP_NUM_THREADS"], flush=True)
+        end()
+
+    serve(main, COMMANDS)
+    forked("wait", program=COMMANDS).wait()
+    capfd.readouterr()
+    monkeypatch.setattr(sys, "argv", ["rsitr", "data", "build", "ucm"])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with pytest.raises(SystemExit) as ended:
+        command()
+    assert ended.value.code == status
+    assert capfd.readouterr().out == "forked ['data', 'build', 'ucm'] 1\n"
+
+
+@pytest.mark.parametrize("threads", [None, "2"])
+def test_any_other_command_runs_in_its_own_process(threads, serve, monkeypatch):
+    serve(lambda arguments: None, COMMANDS)
+    forked(program=COMMANDS).wait()
+    own: list[list[str]] = []
+    monkeypatch.setattr(commands, "main", own.append)
+    monkeypatch.setattr(sys, "argv", ["rsitr", "status"])
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    if threads:
+        monkeypatch.setenv("OMP_NUM_THREADS", threads)
+    command()
+    assert own == [["status"]]
 
 
 def test_a_process_is_forked_where_one_listens_and_begins_by_itself_elsewhere(serve, make_spec, monkeypatch, capfd):
@@ -172,7 +215,7 @@ def test_a_warm_process_ends_with_the_one_that_started_it(tmp_path, monkeypatch)
     monkeypatch.chdir(tmp_path)
     starter = os.fork()
     if not starter:
-        process = warm.start(1, dict(os.environ))
+        process = warm.start(STAGES, 1, os.environ)
         forked().wait()  # fails for want of arguments
         Path("process").write_text(str(process.pid if process else 0), encoding="utf-8")
         os._exit(0)
@@ -181,4 +224,4 @@ def test_a_warm_process_ends_with_the_one_that_started_it(tmp_path, monkeypatch)
     while is_alive(process):
         time.sleep(0.01)
     with pytest.raises(ConnectionError):
-        Forked([], 1)
+        Forked(STAGES, 1, [], {})
