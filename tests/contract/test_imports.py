@@ -18,7 +18,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("site",),
-    ("examples",),
+    ("examples", "external"),
     ("pipeline",),
     ("stages", "pretraining"),
     ("tables", "figures"),

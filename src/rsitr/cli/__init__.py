@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Column, Table
 
 from rsitr import __version__
+from rsitr.cli.assess import assess
 from rsitr.cli.captions import captions
 from rsitr.cli.common import CellArgument, Commands, ExperimentArgument, ExperimentOption, cell_id, opened, show
 from rsitr.cli.data import data
@@ -42,7 +43,7 @@ app = Commands(
 scenes = Commands(help="Train scene classifiers for methods to start from.", no_args_is_help=True)
 for name, commands in (("data", data), ("dedup", dedup), ("captions", captions), ("scenes", scenes), ("peder", peder)):
     app.add_typer(commands, name=name)
-for command in (locate, attention, examples):
+for command in (assess, locate, attention, examples):
     app.command()(command)
 
 
@@ -130,12 +131,15 @@ def tables(
         str | None, typer.Option(help=f"A table, or a group of them: {', '.join(GROUPS)}; default: all.")
     ] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Refuse failed, missing and stale records.")] = False,
+    external: Annotated[
+        bool, typer.Option("--external", help="Add what `rsitr assess` has recorded, in results/tables/NAME+external.")
+    ] = False,
 ) -> None:
     """Build the tables and figures of an experiment from its records."""
     from rsitr.pipeline import report  # pandas and matplotlib, which other commands need not wait for
 
     params, name = opened(experiment)
-    for path in report.build(params, name, only=only, strict=strict):
+    for path in report.build(params, name, only=only, strict=strict, external=external):
         print(path)
     if left := report.missing_data(params, name, only):
         print(f"left as they are, since all or some of their data is not here: {', '.join(left)}")

@@ -22,6 +22,8 @@ Role = Literal["main", "ablation", "sweep", "protocol", "control"]
 with a part; ``sweep``: a value of a setting; ``protocol``: breaks a rule on purpose, as ``selection: test`` does;
 ``control``: shows what little or no knowledge reaches."""
 MAIN: Role = "main"
+EXTERNAL = "external"
+"""Role of what others have made (``rsitr.external``), and the experiment that their records name."""
 JOINT: dict[str, tuple[str, ...]] = {"ret-2": ("rsicd", "rsitmd"), "ret-3": ("rsicd", "rsitmd", "ucm")}
 """Split protocols that train on several datasets at once, with these."""
 

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 from rsitr.errors import DatasetError, Unsupported
 from rsitr.params import Experiment, Params
-from rsitr.params.ids import SCENES, CellId, TuningId
+from rsitr.params.ids import EXTERNAL, SCENES, CellId, TuningId
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.inputs import priors, study_cells
 from rsitr.pipeline.specs import prior_spec, spec_of, study_spec, tuning_spec, two_stage_specs
@@ -18,7 +18,7 @@ from rsitr.pipeline.tunings import tunings
 from rsitr.records.paths import Paths
 from rsitr.tables import leakage, two_stage
 from rsitr.tables.declared import Declared, chosen
-from rsitr.tables.entries import Overlap, Overlaps, collect
+from rsitr.tables.entries import Overlap, Overlaps, collect, external
 from rsitr.tables.two_stage import Series
 from rsitr.tables.view import View
 
@@ -29,11 +29,11 @@ K = TypeVar("K")
 class Material:
     """What the tables of the experiment ``name`` are made from; everything is read when it is first asked for."""
 
-    def __init__(self, params: Params, name: str):
-        self.params, self.name = params, name
+    def __init__(self, params: Params, name: str, external: bool = False):
+        self.params, self.name, self.external = params, name, external
         self.experiment: Experiment = params[name]
-        self.out = Paths.tables(name)
-        """Folder of its tables."""
+        self.out = Paths.tables(f"{name}+{EXTERNAL}" if external else name)
+        """Folder of its tables. Those with what others have made are apart from those that Snakemake makes."""
         self.present = Present()
 
     @cached_property
@@ -43,7 +43,12 @@ class Material:
         path = Paths.overlaps(self.name)
         # As the table ``leakage`` wrote it down, so that a clone without data has it.
         overlaps = leakage.read_training(path) if path.is_file() else {}
-        return View(self.name, self.experiment, collect(self.params, self.name, CELLS, stale, overlaps))
+        entries = collect(self.params, self.name, CELLS, stale, overlaps)
+        if not self.external:
+            return View(self.name, self.experiment, entries)
+        others = external(self.experiment.datasets)
+        methods = [*self.experiment.methods, *sorted({method for _, method in others})]
+        return View(self.name, self.experiment, entries | others, methods)
 
     @cached_property
     def series(self) -> Sequence[Series]:
@@ -127,16 +132,21 @@ def _here(files: Iterable[tuple[K, Path]]) -> dict[K, Path]:
     return {key: path for key, path in files if path.is_file()}
 
 
-def build(params: Params, experiment: str, *, only: str | None = None, strict: bool = False) -> list[Path]:
+def build(
+    params: Params, experiment: str, *, only: str | None = None, strict: bool = False, external: bool = False
+) -> list[Path]:
     """Tables and figures of an experiment, or those of a name or group (``rsitr.tables.declared.chosen``).
 
     Tables of ``missing_data`` are left as they are: a clone has them from git. ``strict``, here or in params.yaml,
-    writes nothing from records unless all of them are of the present (``refuse``).
+    writes nothing from records unless all of them are of the present (``refuse``). ``external`` adds what others have
+    made to tables of methods, and writes only those.
     """
     tables = _asked(params, experiment, only)
     if (strict or params.strict) and any(table.made_from == "records" for table in tables):
         refuse(params, experiment)
-    material = Material(params, experiment)
+    material = Material(params, experiment, external)
+    if external:
+        tables = [table for table in tables if table.made_from == "records"]
     # Records come last: what they are marked with is what ``leakage`` writes.
     tables = sorted(tables, key=lambda table: table.made_from == "records")
     return [path for table in tables if not _lacks_data(table, material) for path in table.build(material)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rsitr.params.ids import PRETRAINING, SCENES, CellId, CleanId, NamedId, TuningId, TwoStageId
+from rsitr.params.ids import EXTERNAL, PRETRAINING, SCENES, CellId, CleanId, NamedId, TuningId, TwoStageId
 
 
 class Paths:
@@ -20,6 +20,11 @@ class Paths:
     def cell(cell: CellId) -> Path:
         """Folder of ``cell.json``, ``ranks.parquet``, ``top.parquet`` and ``history.csv``."""
         return Path("results/cells", cell.path)
+
+    @staticmethod
+    def external(dataset: str) -> Path:
+        """Folder of what others have made for a dataset, each in a folder like that of a cell."""
+        return Path("results", EXTERNAL, dataset)
 
     @staticmethod
     def prior_weights(prior: NamedId) -> Path:

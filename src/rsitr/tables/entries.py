@@ -12,10 +12,12 @@ from pathlib import Path
 from statistics import mean
 from typing import Any
 
+from rsitr.datasets.table import read_facts
 from rsitr.params import INSTRUCTION, Params
-from rsitr.params.ids import MAIN, CellId, CleanId, Role, prior_of
+from rsitr.params.ids import EXTERNAL, MAIN, CellId, CleanId, prior_of
 from rsitr.records.cell import UNCLAIMED, Published, Record
 from rsitr.records.files import read_csv
+from rsitr.records.paths import Paths
 from rsitr.retrieval.rank_files import metrics_of, read_ranks
 from rsitr.tables.not_rebuilt import NotRebuilt
 from rsitr.tables.published import lookup
@@ -93,14 +95,16 @@ class Entry:
     """The published row that it is compared with."""
     prior_overlaps: Mapping[str, Overlap] = field(default_factory=dict)
     """With what each prior named in the records learned from; its name leaves out ``scenes://``."""
+    source_overlaps: Mapping[str, Overlap] = field(default_factory=dict)
+    """Of an external model: with the training images of each dataset that it was trained on."""
     differs: str = ""
     """How the published row's configuration differs from ours, whatever ours is."""
     clean: CleanId | None = None
     """The clean table that its cells read."""
     missing: NotRebuilt | None = None
     """Why nobody can rebuild it."""
-    role: Role | None = None
-    """What it is in the experiment for; None where it is not part of it."""
+    role: str | None = None
+    """What it is in the experiment for (``Role``), or ``external``; None where it is not part of it."""
 
     @cached_property
     def records(self) -> list[Record]:
@@ -178,6 +182,7 @@ class Entry:
     def leaks(self) -> str:
         """How much of the test split was seen in training; empty if none was, or if that is unknown."""
         seen = {"train": self.overlap if self.trained else None}
+        seen |= {f"train of {name}": overlap for name, overlap in self.source_overlaps.items()}
         seen |= {f"the images of the prior {name}": overlap for name, overlap in self.prior_overlaps.items()}
         return "; ".join(
             f"{overlap[0]:,} of {overlap[1]:,} test images with a near duplicate in {where} (rule copies)"
@@ -246,6 +251,25 @@ def collect(
             clean=clean,
             role=params.role(runs[0].cell),
         )
+    return found
+
+
+def external(datasets: Iterable[str]) -> Entries:
+    """What others have made for some datasets (``rsitr.external``), in the order of their names.
+
+    A record is stale where its data is not that of the clean table here.
+    """
+    found: Entries = {}
+    for dataset in datasets:
+        clean = CleanId(dataset)
+        here = read_facts(Paths.clean(clean)).data_sha if Paths.clean(clean).is_file() else None
+        for path in sorted(Paths.external(dataset).glob("*/cell.json")):
+            record = Record.read(path)
+            assert record
+            run = Run(record.cell, record, ["data"] if here not in (None, record.data_sha) else [], path.parent)
+            seen = {name: count and tuple(count) for name, count in record.data["leaks"].items()}
+            method = record.method
+            found[dataset, method] = Entry(dataset, method, (run,), source_overlaps=seen, clean=clean, role=EXTERNAL)
     return found
 
 

@@ -8,7 +8,7 @@ from statistics import mean, multimode, stdev
 from typing import get_args
 
 from rsitr.params import Experiment
-from rsitr.params.ids import MAIN, OFFICIAL, Role
+from rsitr.params.ids import EXTERNAL, MAIN, OFFICIAL, Role
 from rsitr.tables.entries import NOT_EXPECTED, Entries, Entry
 from rsitr.tables.layout import Cell, Group, Note, Table, labelled, noted
 from rsitr.tables.published import METRICS
@@ -21,7 +21,7 @@ FORMS |= dict.fromkeys(
 """How to write numbers that are not percentages; percentages have two decimals."""
 UNRANKED = frozenset({"params_m", "cosine_matched", "cosine_unmatched"})
 """Numbers without a best one."""
-ROLES = get_args(Role)
+ROLES = (*get_args(Role), EXTERNAL)
 """In the order of tables."""
 BOLD = (
     " Bold: best of the column, among two or more rows of role main with all their seeds and no fewer than most main "
@@ -108,7 +108,7 @@ class View:
 
     def role(self, method: str) -> str:
         """What a method is there for: ``main``, or ``main (ucm), sweep (rsicd)``; empty if it is not."""
-        found: dict[Role, list[str]] = {}
+        found: dict[str, list[str]] = {}
         for dataset in self.datasets:
             if role := self.entry(dataset, method).role:
                 found.setdefault(role, []).append(dataset)
@@ -190,4 +190,18 @@ class View:
         )
         unknown = dict.fromkeys(f"{name} ({d})" for d, name, overlap in priors if overlap is None)
         what = " Near duplicates of test images in what priors learned from were not counted for "
-        return train + (f"{what}{', '.join(unknown)}." if unknown else "")
+        return train + (f"{what}{', '.join(unknown)}." if unknown else "") + self._of_external()
+
+    def _of_external(self) -> str:
+        """What is not known of the training of external rows."""
+        rows = [entry for dataset in self.datasets for entry in self.of(dataset) if entry.role == EXTERNAL]
+        unsaid = dict.fromkeys(entry.method for entry in rows if not entry.source_overlaps)
+        unknown = dict.fromkeys(
+            f"{name} ({e.method} on {e.dataset})" for e in rows for name, n in e.source_overlaps.items() if n is None
+        )
+        said = f" Nothing is known of what {', '.join(unsaid)} learned from." if unsaid else ""
+        return said + (
+            f" Near duplicates of test images in train of these were not counted: {', '.join(unknown)}."
+            if unknown
+            else ""
+        )

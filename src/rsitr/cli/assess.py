@@ -1,0 +1,90 @@
+"""``rsitr assess``: what others have made, on a test set, by the rules of this benchmark."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.table import Table
+
+from rsitr.cli.common import cell_id, show
+from rsitr.retrieval.recall import recall
+
+if TYPE_CHECKING:
+    from rsitr.external.assess import Assessed
+
+METRICS = {"mr": "mR", "i2t_r1": "i2t R@1", "i2t_r5": "i2t R@5", "i2t_r10": "i2t R@10"}
+METRICS |= {name.replace("i2t", "t2i"): text.replace("i2t", "t2i") for name, text in METRICS.items() if name != "mr"}
+
+
+def assess(
+    data: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset whose clean table is built.")],
+    model: Annotated[
+        str | None,
+        typer.Option(
+            help="The folder of a checkpoint of rsitr, open_clip:ARCHITECTURE, hf-hub:OWNER/NAME, or a folder saved by "
+            "transformers or sentence-transformers."
+        ),
+    ] = None,
+    weights: Annotated[str | None, typer.Option(help="Of open_clip:ARCHITECTURE: a file, or a tag.")] = None,
+    image_embeddings: Annotated[Path | None, typer.Option(help=".npy in the order of the split, or .npz.")] = None,
+    text_embeddings: Annotated[Path | None, typer.Option(help=".npy in the order of the split, or .npz.")] = None,
+    scores: Annotated[Path | None, typer.Option(help="A matrix of images by captions, .npy.")] = None,
+    run: Annotated[Path | None, typer.Option(help="A run of both directions in TREC's form.")] = None,
+    name: Annotated[str | None, typer.Option("--as", help="What tables call it [after the model or the file].")] = None,
+    trained_on: Annotated[
+        list[str] | None,
+        typer.Option(help="A dataset that it was trained on; repeat for several [what is known of the model]."),
+    ] = None,
+    against: Annotated[
+        list[str] | None, typer.Option(help="A cell to compare it with, e.g. demo/scenes-a/vse/0; repeat for several.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
+) -> None:
+    """Assess a model, embeddings, scores or a run on the test split of a dataset, by the rules of this benchmark.
+
+    The record, the ranks and the first ten of every query are written to results/external; `rsitr tables --external`
+    shows them next to the cells of an experiment.
+    """
+    from rsitr.external.assess import Given, assess, compare
+    from rsitr.external.held_out import of_dataset
+
+    test = of_dataset(data)
+    for what, reason in test.lost:
+        print(f"{data}: left out: {what}: {reason}")
+    given = Given(model, weights, image_embeddings, text_embeddings, scores, run)
+    assessed = assess(test, given, name, trained_on, device)
+    cells = [cell_id(cell) for cell in against or ()]
+    compared = {cell.path: compare(assessed, cell) for cell in cells}
+    folder = assessed.write()
+    show(_recalls(assessed))
+    for cell, found in compared.items():
+        interval = f"95 % interval {found.low:+.2f} to {found.high:+.2f}, p = {found.p:.3f}"
+        print(f"mR against {cell}: {found.difference:+.2f}, {interval} (paired bootstrap over images)")
+    for source, count in assessed.record.data["leaks"].items():
+        print(f"train of {source}: {_leak(count)}")
+    print(folder)
+
+
+def _leak(count: list[int] | None) -> str:
+    if count is None:
+        return "not known here how many test images have a near duplicate in it (`rsitr dedup pairs` searches for them)"
+    return f"{count[0]:,} of {count[1]:,} test images have a near duplicate in it"
+
+
+def _recalls(assessed: Assessed) -> Table:
+    """Plain and duplicate-aware recalls, those after re-ranking, and the ceiling."""
+    record, ranking = assessed.record, assessed.ranking
+    images, captions = record.data["images"]["test"], record.data["captions"]["test"]
+    table = Table(
+        "", *METRICS.values(), title=f"{record.method} on {record.dataset}: {images:,} images, {captions:,} captions"
+    )
+    rows = {"plain": ranking.plain, "duplicates counted": ranking.duplicate_aware, "re-ranked": ranking.reranked}
+    for title, ranks in rows.items():
+        if ranks is not None:
+            found = asdict(recall(ranks))
+            table.add_row(title, *(f"{found[metric]:.2f}" for metric in METRICS))
+    table.add_row("ceiling of plain", *(f"{record.metrics[f'ceiling_{metric}']:.2f}" for metric in METRICS))
+    return table

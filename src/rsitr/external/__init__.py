@@ -1,0 +1,1 @@
+"""Models, encodings and scores of others, assessed by the rules of this benchmark."""
