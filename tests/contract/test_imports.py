@@ -18,7 +18,7 @@ LAYERS = (
     ("__main__",),
     ("cli",),
     ("site",),
-    ("examples", "external"),
+    ("examples", "external", "search"),
     ("pipeline",),
     ("stages", "pretraining"),
     ("tables", "figures"),

@@ -18,6 +18,7 @@ from rsitr.cli.data import data
 from rsitr.cli.dedup import dedup
 from rsitr.cli.peder import peder
 from rsitr.cli.pictures import attention, examples, locate
+from rsitr.cli.search import search
 from rsitr.errors import ParamsError
 from rsitr.params import load_params
 from rsitr.params.ids import PRETRAINING, TuningId, pretraining_of
@@ -43,7 +44,7 @@ app = Commands(
 scenes = Commands(help="Train scene classifiers for methods to start from.", no_args_is_help=True)
 for name, commands in (("data", data), ("dedup", dedup), ("captions", captions), ("scenes", scenes), ("peder", peder)):
     app.add_typer(commands, name=name)
-for command in (assess, locate, attention, examples):
+for command in (assess, search, locate, attention, examples):
     app.command()(command)
 
 

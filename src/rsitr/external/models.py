@@ -19,9 +19,10 @@ from typing import Any, NamedTuple
 
 import open_clip
 import torch
+from PIL import Image
 from torch import Tensor
 
-from rsitr.datasets.images import load_rgb
+from rsitr.datasets.images import as_rgb, load_rgb
 from rsitr.errors import ParamsError, WeightsMismatch
 from rsitr.nn import checkpoints
 from rsitr.nn.clip_models import HUB_FILES, build_clip
@@ -30,7 +31,7 @@ from rsitr.nn.weights import of_hub, require_hub
 from rsitr.records.artefact import Pretrained
 from rsitr.records.bundle import FILE as BUNDLE
 from rsitr.records.provenance import sha256_file
-from rsitr.stages.bundle import WEIGHTS, BundledModel, load_bundle
+from rsitr.stages.bundle import WEIGHTS, BundledModel, Picture, load_bundle
 
 OPEN_CLIP, HUB = "open_clip:", "hf-hub:"
 FORMS = (
@@ -65,12 +66,12 @@ class Encoder(ABC):
     """What scores encodings: a method of ours (``rsitr.methods.base.Method``) where they interact."""
 
     @abstractmethod
-    def encode_images(self, paths: Sequence[Path]) -> Tensor:
-        """Encodings [B, D] of image files, float32 on the CPU; raises ``CorruptArchive`` for one that is none."""
+    def encode_images(self, pictures: Sequence[Picture]) -> Tensor:
+        """Encodings [B, D] of image files or pictures; raises ``CorruptArchive`` for a file that is no image."""
 
     @abstractmethod
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
-        """Encodings [B, D] of texts, float32 on the CPU."""
+        """Encodings [B, D] of texts. Both kinds are float32 on the CPU."""
 
 
 class OwnModel(Encoder):
@@ -84,9 +85,9 @@ class OwnModel(Encoder):
         weights = Pretrained(location=folder.name, files={WEIGHTS: bundle.weights_sha})
         self.facts = ModelFacts("rsitr", weights, _parameters(method), (bundle.spec.dataset,))
 
-    def encode_images(self, paths: Sequence[Path]) -> Tensor:
+    def encode_images(self, pictures: Sequence[Picture]) -> Tensor:
         """As the evaluation of its cell does."""
-        return torch.from_numpy(self.model.encode_images(paths))
+        return torch.from_numpy(self.model.encode_images(pictures))
 
     def encode_texts(self, texts: Sequence[str]) -> Tensor:
         """As the evaluation of its cell does."""
@@ -103,9 +104,9 @@ class OpenClipModel(Encoder):
         self.facts = ModelFacts("open_clip", weights, _parameters(model), saw)
 
     @torch.inference_mode()
-    def encode_images(self, paths: Sequence[Path]) -> Tensor:
+    def encode_images(self, pictures: Sequence[Picture]) -> Tensor:
         """Embeddings [B, D]."""
-        pixels = torch.stack([self.transform(load_rgb(path)) for path in paths])
+        pixels = torch.stack([self.transform(picture) for picture in map(shown, pictures)])
         return self.model.encode_image(pixels.to(self.device)).float().cpu()
 
     @torch.inference_mode()
@@ -144,9 +145,9 @@ class TransformersModel(Encoder):
         self.facts = ModelFacts(kind, Pretrained(location=folder.name, files=_hashes(folder)), _parameters(model), None)
 
     @torch.inference_mode()
-    def encode_images(self, paths: Sequence[Path]) -> Tensor:
+    def encode_images(self, pictures: Sequence[Picture]) -> Tensor:
         """Embeddings [B, D]."""
-        inputs = self.images(images=[load_rgb(path) for path in paths], return_tensors="pt").to(self.device)
+        inputs = self.images(images=[*map(shown, pictures)], return_tensors="pt").to(self.device)
         return _pooled(self.model.get_image_features(**inputs))
 
     @torch.inference_mode()
@@ -156,6 +157,11 @@ class TransformersModel(Encoder):
             list(texts), padding=self.padding, truncation=True, max_length=self.longest, return_tensors="pt"
         )
         return _pooled(self.model.get_text_features(**inputs.to(self.device)))
+
+
+def shown(picture: Picture) -> Image.Image:
+    """A picture as RGB; raises ``CorruptArchive`` for a file that is no image."""
+    return as_rgb(picture) if isinstance(picture, Image.Image) else load_rgb(Path(picture))
 
 
 def _pooled(found: Any) -> Tensor:

@@ -1,0 +1,1 @@
+"""Search pictures of one's own in words, or by a picture."""
