@@ -168,7 +168,7 @@ class Index:
         for part in parts:
             rows = [row for row, (name, stamp) in enumerate(part.stamped()) if wanted.get(name) == stamp]
             if rows:
-                self._write(Part(*(column[rows] for column in part)))
+                self._write(Part._make(column[rows] for column in part))
         for path in old:
             path.unlink()
 
