@@ -80,18 +80,26 @@ def data_verify(datasets: list[str]) -> None:
 def data_export(
     dataset: str,
     form: Annotated[
-        Literal["huggingface", "webdataset", "clip-benchmark", "karpathy"],
+        Literal["huggingface", "webdataset", "clip-benchmark", "karpathy", "mteb"],
         typer.Option("--format", help="The layout to write."),
     ],
     out: Annotated[Path, typer.Option(help="A new folder.")],
+    lost_at_most: Annotated[
+        float, typer.Option(min=0, max=100, help="Percentage of the images that may be left out.")
+    ] = 5,
 ) -> None:
     """Write a dataset and its images for another program."""
-    from rsitr.datasets.export import export
+    from rsitr.datasets.exports.layouts import export
+    from rsitr.dedup.leakage import leaks_within
 
-    exported = export(Paths.dataset(dataset), form, out)
-    for image, reason in exported.left_out:
+    leaks = leaks_within(dataset)
+    done = export(Paths.dataset(dataset), form, out, lost_at_most=lost_at_most, leaks=leaks)
+    for image, reason in done.left_out:
         print(f"{dataset}: {image} not exported: {reason}", file=sys.stderr)
-    print(f"{out}: {exported.images} images, {len(exported.left_out)} left out")
+    print(
+        f"{out}: {done.images} images, {done.encoded_again} of them encoded again as PNG, {len(done.left_out)} left out"
+        + (f" ({done.reasons})" if done.reasons else "")
+    )
 
 
 @data.command("shards")

@@ -15,10 +15,12 @@ import numpy as np
 import pandas as pd
 import pyarrow.compute as pc
 
+from rsitr.datasets.exports.card import Leak
 from rsitr.datasets.table import read_table
-from rsitr.dedup.groups import Groups, Image, image_groups
+from rsitr.dedup.groups import RULES, Groups, Image, image_groups
 from rsitr.dedup.pairs import current_near_duplicates, read_near_duplicates
 from rsitr.errors import DatasetError
+from rsitr.records.paths import Paths
 
 WHOLE = "all"
 """The split of a source without its own test split."""
@@ -144,6 +146,17 @@ def leaks_of(
         near = sum(groups.get((test.name, image_id)) in seen for image_id in test.test)
         counts[test.name] = (near, len(test.test)) if known else None
     return counts
+
+
+def leaks_within(name: str) -> list[Leak]:
+    """How many test images of a dataset have a near duplicate in its train and val split, by either rule.
+
+    Under ``copies`` that is known once the near duplicates within the dataset were searched for. Raises
+    ``DatasetError`` if its table is missing.
+    """
+    tables, pairs = {name: Paths.dataset(name)}, {(name, name): Paths.near_duplicates(name, name)}
+    found = [overlap for rule in RULES for overlap in overlaps(tables, pairs, rule)]
+    return [Leak(it.rule, it.source_split, None if it.images is None else len(it.images), it.of) for it in found]
 
 
 EVIDENCE = ("part", "orientation", "detail", "agreement")

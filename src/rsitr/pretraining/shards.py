@@ -17,7 +17,8 @@ from typing import NamedTuple
 import numpy as np
 from filelock import FileLock
 
-from rsitr.datasets.export import write_shards
+from rsitr.datasets.exports.pictures import Pictures
+from rsitr.datasets.exports.shards import write_shards
 from rsitr.datasets.table import read_table
 from rsitr.errors import CorruptArchive, DatasetError
 from rsitr.records.files import replacing
@@ -145,4 +146,4 @@ def write_training_shards(clean: Path, folder: Path) -> int:
     if not rows:
         raise DatasetError(f"{clean} has no training image with captions")
     folder.mkdir(parents=True, exist_ok=True)
-    return write_shards(rows, Path(facts.root), folder / "train-%06d.tar")
+    return write_shards(rows, Pictures(Path(facts.root)), folder / "train-%06d.tar")

@@ -13,10 +13,10 @@ import pytest
 import webdataset
 from PIL import Image
 
-from rsitr.datasets import export as module
+from rsitr.datasets.exports import shards as module
 from rsitr.datasets.base import Row
 from rsitr.datasets.canonical import data_sha, rows_to_frame
-from rsitr.datasets.export import Format, export
+from rsitr.datasets.exports.layouts import Format, export
 from rsitr.datasets.karpathy import karpathy_rows
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.errors import CorruptArchive, DatasetError
