@@ -133,7 +133,7 @@ def _write_huggingface(rows: Sequence[Row], facts: DatasetFacts, out: Path) -> i
         records = []
         for row in chosen:
             picture = pictures.of(row)
-            name = pictures.named(row["image_id"].replace("/", "_"), picture)
+            name = pictures.named(row["image_id"], picture, flat=True)
             (folder / name).write_bytes(picture.content)
             records.append({"file_name": name} | labels(row) | {"sha256": picture.sha256})
         pq.write_table(pa.Table.from_pylist(records, _METADATA), folder / "metadata.parquet")

@@ -81,14 +81,19 @@ class Pictures:
         load_rgb(path).save(buffer, "PNG")
         return Picture(buffer.getvalue(), "PNG")
 
-    def named(self, image_id: str, picture: Picture) -> str:
-        """A file name that no other image has: the image id, its suffix replaced where it is not of the encoding."""
-        place = PurePosixPath(image_id)
-        if place.suffix.lower() in SUFFIXES[picture.encoding]:
+    def named(self, image_id: str, picture: Picture, *, flat: bool = False) -> str:
+        """A file name that no other image has: the image id, its suffix replaced where it is not of the encoding.
+
+        If ``flat``, it names no folders.
+        """
+        place = PurePosixPath(image_id.replace("/", "_") if flat else image_id)
+        fits = place.suffix.lower() in SUFFIXES[picture.encoding]
+        if fits and str(place) == image_id:
             return image_id
+        suffix = place.suffix if fits else picture.suffix
         stem = place.with_suffix("") if place.suffix.lower() in Image.registered_extensions() else place
-        numbered = (f"{image_id}.{number}{picture.suffix}" for number in count(2))
-        names = chain((f"{stem}{picture.suffix}", f"{image_id}{picture.suffix}"), numbered)
+        numbered = (f"{place}.{number}{suffix}" for number in count(2))
+        names = chain((f"{stem}{suffix}", f"{place}{suffix}"), numbered)
         name = next(name for name in names if name not in self.taken)
         self.taken.add(name)
         return name

@@ -6,45 +6,27 @@ import hashlib
 import json
 import tarfile
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
-import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import webdataset
 from PIL import Image
 
-from rsitr.datasets.exports import shards as module
 from rsitr.datasets.base import Row
-from rsitr.datasets.canonical import data_sha, rows_to_frame
+from rsitr.datasets.exports import shards as module
 from rsitr.datasets.exports.layouts import Format, export
+from rsitr.datasets.images import load_rgb
 from rsitr.datasets.karpathy import karpathy_rows
-from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.errors import CorruptArchive, DatasetError
-from rsitr.records.parquet import write_table
+from tests.helpers.small_table import LOST, MISSING, ROWS, draw, put_table, small_table
 
-FORMATS: tuple[Format, ...] = ("huggingface", "webdataset", "clip-benchmark", "karpathy")
-ROWS = [
-    Row("a.1.jpg", "x/a.1.jpg", "train", "port", ["a port", "deux bateaux é ."], ["port", "boat"]),
-    Row("b.tif", "x/b.tif", "train", "port", ["a port"], []),
-    Row("c.png", "x/c.png", "train", "", ["green"], []),
-    Row("d.png", "x/d.png", "val", "field", [], []),
-    Row("e.png", "x/e.png", "test", "field", ["gone"], []),
-    Row("f.webp", "x/f.webp", "test", "field", ["one", "two", "three"], []),
-]
+FORMATS = get_args(Format)
 
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """Five small images of four encodings, a missing one, a row without captions, and their canonical table."""
-    root = tmp_path / "extracted"
-    (root / "x").mkdir(parents=True)
-    for number, row in enumerate(ROWS):
-        if row.image_id != "e.png":
-            Image.new("RGB", (8, 6), (40 * number, 90, 7)).save(root / row.path, lossless=True)
-    frame = rows_to_frame(ROWS, root)
-    facts = DatasetFacts("ucm", "UCM-Captions", "mirror", "none stated", False, root.as_posix(), data_sha(frame))
-    write_table(pa.Table.from_pandas(frame, DATASET_SCHEMA, preserve_index=False), facts, tmp_path / "dataset.parquet")
-    return tmp_path / "dataset.parquet"
+    return small_table(tmp_path)
 
 
 def original(table: Path, row: Row) -> Path:
@@ -58,8 +40,8 @@ def labels(row: Row) -> dict[str, Any]:
 
 
 def test_karpathy_is_read_back_by_our_parser(table: Path, tmp_path: Path) -> None:
-    done = export(table, "karpathy", tmp_path / "out")
-    assert done == (5, [("e.png", "missing image")])
+    done = export(table, "karpathy", tmp_path / "out", lost_at_most=LOST)
+    assert done == (5, 0, [("e.png", "missing image")])
     back = list(karpathy_rows(tmp_path / "out/dataset.json", image_dir="images"))
     assert back == [row._replace(path=f"images/{row.image_id}") for row in ROWS]
     for row in back:
@@ -73,16 +55,41 @@ def test_karpathy_is_read_back_by_our_parser(table: Path, tmp_path: Path) -> Non
 
 
 def test_huggingface_imagefolder(table: Path, tmp_path: Path) -> None:
-    """Documented: a folder for each split, and next to its images a metadata.jsonl with their relative file names."""
-    assert export(table, "huggingface", tmp_path / "out").left_out == [("e.png", "missing image")]
+    """Documented: a folder for each split, and next to its images metadata with their relative file names."""
+    done = export(table, "huggingface", tmp_path / "out", lost_at_most=LOST)
+    assert done == (5, 2, [("e.png", "missing image")])
     read: list[dict[str, Any]] = []
     for split in ("train", "validation", "test"):
         folder = tmp_path / "out" / split
-        lines = [json.loads(line) for line in (folder / "metadata.jsonl").read_text(encoding="utf-8").splitlines()]
-        images = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.name != "metadata.jsonl"}
-        assert {line["file_name"] for line in lines} == images  # the library refuses an image without metadata
-        read += [line for line in lines if Image.open(folder / line.pop("file_name")).size == (8, 6)]
-    assert read == [labels(row) for row in ROWS if row.image_id != "e.png"]
+        records = pq.read_table(folder / "metadata.parquet").to_pylist()
+        images = {path.name for path in folder.iterdir() if path.name != "metadata.parquet"}
+        assert {record["file_name"] for record in records} == images  # the library refuses an image without metadata
+        for record in records:
+            image = folder / record["file_name"]
+            assert record.pop("sha256") == hashlib.sha256(image.read_bytes()).hexdigest()
+        read += records
+    there = [row for row in ROWS if row.image_id != MISSING]
+    names = ["a.1.jpg", "b.png", "c.png", "d.png", "f.png"]
+    assert read == [{"file_name": name} | labels(row) for name, row in zip(names, there, strict=True)]
+
+
+@pytest.mark.slow
+def test_the_library_datasets_loads_the_imagefolder(table: Path, tmp_path: Path) -> None:
+    """Its loader reads configurations from the card, checks the counts there and decodes as our pipeline does."""
+    datasets = pytest.importorskip("datasets", reason="the library datasets is not installed")
+    export(table, "huggingface", tmp_path / "out", lost_at_most=LOST)
+    loaded = datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "cache"))
+    there = {row.image_id: row for row in ROWS if row.image_id != MISSING}
+    read = [record for split in ("train", "validation", "test") for record in loaded[split]]
+    assert [record["image_id"] for record in read] == list(there)
+    for record in read:
+        row = there[record["image_id"]]
+        assert record["image"].tobytes() == load_rgb(original(table, row)).tobytes()
+        assert {name: record[name] for name in labels(row)} == labels(row)
+    card = tmp_path / "out/README.md"
+    card.write_text(card.read_text(encoding="utf-8").replace("num_examples: 3", "num_examples: 4"), encoding="utf-8")
+    with pytest.raises(datasets.exceptions.NonMatchingSplitsSizesError):
+        datasets.load_dataset(str(tmp_path / "out"), cache_dir=str(tmp_path / "other"))
 
 
 def read_shards(*paths: Path) -> list[dict[str, Any]]:
@@ -91,7 +98,7 @@ def read_shards(*paths: Path) -> list[dict[str, Any]]:
 
 
 def test_webdataset(table: Path, tmp_path: Path) -> None:
-    export(table, "webdataset", tmp_path / "out")
+    export(table, "webdataset", tmp_path / "out", lost_at_most=LOST)
     shards = sorted(path.name for path in (tmp_path / "out").glob("*.tar"))
     assert shards == ["test-000000.tar", "train-000000.tar", "val-000000.tar"]
     samples = read_shards(*(tmp_path / "out" / f"{split}-000000.tar" for split in ("train", "val", "test")))
@@ -111,7 +118,7 @@ def test_shards_are_cut_and_equal_bytes_come_again(
 ) -> None:
     monkeypatch.setattr(module, "SHARD", 2)
     for out in ("one", "two"):
-        export(table, "webdataset", tmp_path / out)
+        export(table, "webdataset", tmp_path / out, lost_at_most=LOST)
     found = [sorted((tmp_path / out).iterdir()) for out in ("one", "two")]
     assert [path.name for path in found[0]] == [
         *("README.md", "test-000000.tar", "train-000000.tar", "train-000001.tar", "val-000000.tar")
@@ -128,8 +135,8 @@ def test_clip_benchmark_reads_its_retrieval_layout(
 ) -> None:
     builder = pytest.importorskip("clip_benchmark.datasets.builder")
     monkeypatch.setattr(module, "SHARD", shard)
-    done = export(table, "clip-benchmark", tmp_path / "out")
-    assert done == (4, [("d.png", "no captions"), ("e.png", "missing image")])
+    done = export(table, "clip-benchmark", tmp_path / "out", lost_at_most=LOST)
+    assert done == (4, 1, [("d.png", "no captions"), ("e.png", "missing image")])
     for split, rows in (("train", ROWS[:3]), ("test", ROWS[5:])):
         read = list(builder.build_wds_dataset("ucm", lambda image: image.convert("RGB"), split, str(tmp_path / "out")))
         assert [captions for _, captions in read] == [row.captions for row in rows]
@@ -142,7 +149,7 @@ def test_clip_benchmark_reads_its_retrieval_layout(
 @pytest.mark.parametrize("form", FORMATS)
 def test_every_export_says_whose_data_it_is(form: Format, table: Path, tmp_path: Path) -> None:
     (tmp_path / "out").mkdir()
-    export(table, form, tmp_path / "out")
+    export(table, form, tmp_path / "out", lost_at_most=LOST)
     card = (tmp_path / "out/README.md").read_text(encoding="utf-8")
     assert "- Licence: none stated\n" in card
     assert "Deep semantic understanding" in card
@@ -161,15 +168,48 @@ def test_what_is_there_is_not_overwritten(form: Format, table: Path, tmp_path: P
 def test_an_image_that_went_leaves_no_half_export(form: Format, table: Path, tmp_path: Path) -> None:
     original(table, ROWS[2]).unlink()
     with pytest.raises(CorruptArchive, match=r"c\.png has (gone|changed) since the table was built"):
-        export(table, form, tmp_path / "out")
+        export(table, form, tmp_path / "out", lost_at_most=LOST)
     assert {path.name for path in tmp_path.iterdir()} == {"extracted", "dataset.parquet"}
 
 
-def test_a_set_without_captions_is_no_retrieval_benchmark(tmp_path: Path) -> None:
-    Image.new("RGB", (4, 4)).save(tmp_path / "a.png")
-    frame = rows_to_frame([Row("a.png", "a.png", "train", "port", [], [])], tmp_path)
-    facts = DatasetFacts("aid", "AID", "mirror", "none stated", False, tmp_path.as_posix(), "")
-    write_table(pa.Table.from_pandas(frame, DATASET_SCHEMA, preserve_index=False), facts, tmp_path / "t.parquet")
-    with pytest.raises(DatasetError, match="no image of aid can be exported as clip-benchmark: no captions"):
-        export(tmp_path / "t.parquet", "clip-benchmark", tmp_path / "out")
-    assert export(tmp_path / "t.parquet", "huggingface", tmp_path / "out").images == 1
+@pytest.mark.parametrize("form", ["clip-benchmark", "mteb"])
+def test_a_set_without_captions_is_no_retrieval_benchmark(form: Format, tmp_path: Path) -> None:
+    rows = [Row("a.png", "a.png", "train", "port", [], [])]
+    draw(rows, tmp_path / "extracted")
+    table = put_table(rows, tmp_path, "aid")
+    with pytest.raises(DatasetError, match=f"no image of aid can be exported as {form}: 1 no captions"):
+        export(table, form, tmp_path / "out", lost_at_most=100)
+    assert export(table, "huggingface", tmp_path / "out").images == 1
+
+
+def test_a_greater_loss_than_stated_is_an_error_before_anything_is_written(table: Path, tmp_path: Path) -> None:
+    message = (
+        r"2 of 6 images of ucm \(33\.3 %\) would be lost in mteb, over 33 %: 1 no captions, 1 missing image\. "
+        r"Run `rsitr data verify ucm`, or accept the loss with --lost-at-most 34"
+    )
+    with pytest.raises(DatasetError, match=message):
+        export(table, "mteb", tmp_path / "out", lost_at_most=33)
+    assert {path.name for path in tmp_path.iterdir()} == {"extracted", "dataset.parquet"}
+    assert export(table, "mteb", tmp_path / "out", lost_at_most=34).reasons == "1 no captions, 1 missing image"
+
+
+def test_by_default_one_image_of_twenty_may_be_lost(tmp_path: Path) -> None:
+    rows = [Row(f"{n}.png", f"{n}.png", "train", "port", ["a port"], []) for n in range(20)]
+    draw(rows, tmp_path / "extracted")
+    Path(tmp_path, "extracted/7.png").unlink()
+    assert export(put_table(rows, tmp_path), "karpathy", tmp_path / "out").left_out == [("7.png", "missing image")]
+    Path(tmp_path, "extracted/8.png").write_bytes(b"not an image")
+    with pytest.raises(DatasetError, match=r"\(10\.0 %\) would be lost in karpathy, over 5 %"):
+        export(put_table(rows, tmp_path), "karpathy", tmp_path / "again")
+
+
+def test_names_in_folders_are_flat_for_croissant_and_kept_for_karpathy(tmp_path: Path) -> None:
+    rows = [Row(name, name, "train", "port", ["a port"], []) for name in ("x/a.png", "x_a.png", "y/a.bmp")]
+    draw(rows, tmp_path / "extracted")
+    table = put_table(rows, tmp_path)
+    export(table, "huggingface", tmp_path / "hub")
+    assert {path.name for path in (tmp_path / "hub/train").glob("*.png")} == {"x_a.png", "x_a.png.png", "y_a.png"}
+    export(table, "karpathy", tmp_path / "karpathy")
+    names = [entry["filename"] for entry in json.loads((tmp_path / "karpathy/dataset.json").read_text())["images"]]
+    assert names == ["x/a.png", "x_a.png", "y/a.png"]
+    assert all((tmp_path / "karpathy/images" / name).is_file() for name in names)
