@@ -136,7 +136,7 @@ def by_clip_benchmark(model: Known, batches: Any) -> Recalls:
 
 def by_mteb(model: Known, tasks: list[Any]) -> Recalls:
     """The six recalls in percent, by mteb."""
-    recalls = {}
+    recalls: Recalls = {}
     for task in tasks:
         way = task.metadata.category
         found = task.evaluate(model, "test", encode_kwargs={"show_progress_bar": False})[way]

@@ -75,6 +75,24 @@ def test_copies_of_other_data_are_refused():
     )
 
 
+def test_an_export_says_which_test_images_have_near_duplicates():
+    """Hashes are blind to crops, and pixels are compared once somebody asks for it."""
+    unknown = (
+        "- Not measured by rule `copies`. To know, run `rsitr dedup thumbnails rsicd` and `rsitr dedup pairs rsicd`"
+    )
+    by_hash = "- 0 of 1 test images have one in train: 64-bit perceptual hashes"
+    assert run("data", "export", "rsicd", "--format", "karpathy", "--out", "before").exit_code == 0
+    before = Path("before/README.md").read_text(encoding="utf-8")
+    assert by_hash in before
+    assert unknown in before
+    run("dedup", "pairs", "rsicd")
+    assert run("data", "export", "rsicd", "--format", "karpathy", "--out", "after").exit_code == 0
+    after = Path("after/README.md").read_text(encoding="utf-8")
+    assert by_hash in after
+    assert "- 1 of 1 test images have one in train: pixels agree" in after
+    assert "Not measured" not in after
+
+
 def test_what_is_missing_says_how_to_build_it():
     message = refused("data", "clean", "rsicd", "--dedup", "copies")
     assert "rsicd.parquet is missing: build it with `snakemake" in message

@@ -141,3 +141,19 @@ def test_export_by_command() -> None:
     again = CliRunner().invoke(app, ["data", "export", "ucm", "--format", "karpathy", "--out", "out"])
     assert again.exit_code == 1
     assert "out is not empty" in again.stderr
+
+
+def test_export_by_command_counts_what_it_loses_and_fails_above_the_stated_share() -> None:
+    IMAGE.write_bytes(b"no image")
+    from rsitr.datasets.canonical import build_dataset
+
+    build_dataset(Small(), ROOT, "official", "none stated", TABLE)
+    command = ["data", "export", "ucm", "--format", "mteb", "--out", "out"]
+    refused = CliRunner().invoke(app, command)
+    assert refused.exit_code == 1
+    assert "1 of 2 images of ucm (50.0 %) would be lost in mteb, over 5 %: 1 unreadable image" in refused.stderr
+    assert not Path("out").exists()
+    done = CliRunner().invoke(app, [*command, "--lost-at-most", "50"])
+    again = "out: 1 images, 1 of them encoded again as PNG, 1 left out (1 unreadable image)\n"
+    assert (done.exit_code, done.stdout) == (0, again)
+    assert done.stderr == f"ucm: {IMAGE.name} not exported: unreadable image\n"

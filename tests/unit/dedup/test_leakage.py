@@ -7,9 +7,10 @@ import shutil
 
 import pytest
 
+from rsitr.datasets.exports.card import Leak
 from rsitr.datasets.splits import training_images
 from rsitr.dedup.clean import write_clean
-from rsitr.dedup.leakage import evidence, leaks_of, overlaps
+from rsitr.dedup.leakage import evidence, leaks_of, leaks_within, overlaps
 from rsitr.errors import DatasetError, ParamsError
 from rsitr.params.ids import CleanId
 from rsitr.records.paths import Paths
@@ -197,3 +198,17 @@ def test_what_was_not_compared_with_some_images_is_unknown(sets):
     assert leaks_of([("prior", "p2")], tables, known, "copies")["small"] == (1, 1)
     alone = {name: path for name, path in tables.items() if name != "prior"}
     assert leaks_of([("prior", "p1")], alone, near_duplicates, "copies")["big"] is None
+
+
+def test_leaks_within_a_dataset(sets, tmp_path, monkeypatch):
+    tables, near_duplicates = sets
+    path = near_duplicates["big", "big"]
+    monkeypatch.setattr(Paths, "dataset", lambda name: tables[name])
+    monkeypatch.setattr(Paths, "near_duplicates", lambda *_: path)
+    # The hashes of t2 and a, ff0003 and ff0000, differ in two bits.
+    by_hashes = [Leak("remoteclip", "train", 1, 3), Leak("remoteclip", "val", 0, 3)]
+    # t1 is like a and b; t3 like v, and t2 like t3.
+    assert leaks_within("big") == [*by_hashes, Leak("copies", "train", 1, 3), Leak("copies", "val", 2, 3)]
+    path = tmp_path / "missing.parquet"
+    assert leaks_within("big") == [*by_hashes, Leak("copies", "train", None, 3), Leak("copies", "val", None, 3)]
+    assert leaks_within("prior") == []

@@ -170,6 +170,6 @@ def _near_duplicates(name: str, splits: Mapping[str, Sequence[Row]], leaks: Sequ
     ]
     measured = {leak.rule for leak in leaks if leak.near is not None}
     if unknown := [f"`{rule}`" for rule in _RULES if rule not in measured]:
-        commands = f"`rsitr dedup thumbnails {name}` and `rsitr dedup pairs {name} {name}`"
+        commands = f"`rsitr dedup thumbnails {name}` and `rsitr dedup pairs {name}`"
         lines.append(f"- Not measured by rule {' and '.join(unknown)}. To know, run {commands} and export again.")
     return "\n".join([*lines, "", "No near duplicate was removed."])
