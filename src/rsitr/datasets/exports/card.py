@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 import yaml
 
-from rsitr.datasets import get_dataset
+from rsitr.datasets import get_dataset, registry
 from rsitr.datasets.exports.pictures import Row
 from rsitr.datasets.table import DatasetFacts
 
@@ -52,7 +52,7 @@ class Made(NamedTuple):
     folder: Path
     encoded_again: int
     left_out: str
-    """How many images were left out, by reason; empty if none was."""
+    """How much was left out, by reason; empty if nothing was."""
 
 
 def card(facts: DatasetFacts, made: Made, leaks: Sequence[Leak]) -> str:
@@ -94,7 +94,7 @@ def metadata(facts: DatasetFacts, made: Made) -> dict[str, Any]:
     if found["license"] == "other":
         found["license_name"] = re.sub(r"[^a-z0-9.]+", "-", facts.licence.lower()).strip("-")
         found |= {"license_link": link} if (link := homepage(facts)) else {}
-    found |= {"language": [LANGUAGE]} if described else {}
+    found |= {"language": [LANGUAGE]} if described and facts.name in registry() else {}
     found |= {"task_categories": tasks, "task_ids": ["image-captioning"] * described}
     found["size_categories"] = [next((name for limit, name in _SIZES.items() if len(rows) < limit), "n>10M")]
     found["tags"] = ["remote-sensing", *["image-text-retrieval"] * described, *["synthetic"] * facts.synthetic]
@@ -156,7 +156,8 @@ def _counts(made: Made) -> dict[str, Any]:
 def _table(splits: Mapping[str, Sequence[Row]]) -> str:
     lines = ["| split | images | captions |", "|:--|--:|--:|"]
     for split, rows in splits.items():
-        lines.append(f"| {NAMES[split]} | {len(rows)} | {sum(len(row['captions']) for row in rows)} |")
+        texts = [text for row in rows for text in row["captions"] if text]
+        lines.append(f"| {NAMES[split]} | {len(rows)} | {len(texts)} |")
     return "\n".join(lines)
 
 

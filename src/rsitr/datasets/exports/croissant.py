@@ -46,13 +46,14 @@ _FIELDS = {
     "keywords": "Keywords of the image",
     "sha256": "SHA-256 of the image file",
 }
+_PAPER = re.compile(r"(?P<authors>[^']+), '.+?', .*?\b(?P<year>(19|20)\d\d)\b")
+"""How citations of datasets begin: A. Author, B. Author, 'Title', Journal, 2026."""
 _REPEATED = ("captions", "keywords")
 
 
 def croissant(facts: DatasetFacts, splits: Sequence[str], folder: Path) -> Json:
     """The description of the imagefolder in ``folder``, for its ``croissant.json``."""
     citation, spdx = get_dataset(facts.name).citation, LICENCES.get(hub_licence(facts.licence))
-    authors, published, _ = citation.partition("'")
     about: Json = {
         "@context": CONTEXT,
         "@type": "sc:Dataset",
@@ -65,9 +66,11 @@ def croissant(facts: DatasetFacts, splits: Sequence[str], folder: Path) -> Json:
         "keywords": ["remote sensing", "image-text retrieval"],
     }
     about |= {"url": link} if (link := homepage(facts)) else {}
-    if published and (year := re.search(r"\b(19|20)\d\d\b", citation)):
-        about["creator"] = [{"@type": "sc:Person", "name": name} for name in authors.strip(", ").split(", ")]
-        about["datePublished"] = year[0]
+    if paper := _PAPER.match(citation):
+        about["creator"] = [
+            {"@type": "sc:Person", "name": name} for name in paper["authors"].removesuffix(" et al.").split(", ")
+        ]
+        about["datePublished"] = paper["year"]
     distribution = [entry for split in splits for entry in (_metadata_file(split, folder), _images(split))]
     return about | {"distribution": distribution, "recordSet": [_split_names(splits), *map(_records, splits)]}
 

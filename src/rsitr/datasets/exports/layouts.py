@@ -23,7 +23,6 @@ from rsitr.errors import DatasetError
 
 Format = Literal["huggingface", "webdataset", "clip-benchmark", "karpathy", "mteb"]
 
-
 _LABELS = [DATASET_SCHEMA.field(name) for name in LABELS]
 _METADATA = pa.schema([("file_name", pa.string()), *_LABELS, ("sha256", pa.string())])
 
@@ -36,11 +35,13 @@ class Exported(NamedTuple):
     """Of these, the images that are not the bytes of their file but a PNG of what the pipeline sees."""
     left_out: list[tuple[str, str]]
     """Image ids and why they were not exported."""
+    blank: int = 0
+    """Blank captions of the exported images, where the layout has no place for them."""
 
     @property
     def reasons(self) -> str:
-        """How many images were left out, by reason, the most frequent first; empty if none was."""
-        return ", ".join(f"{n} {reason}" for reason, n in Counter(why for _, why in self.left_out).most_common())
+        """How much was left out, by reason; empty if nothing was."""
+        return ", ".join([*_reasons(self.left_out), *[f"{self.blank} blank captions"] * (self.blank > 0)])
 
 
 def export(table: Path, form: Format, out: Path, *, lost_at_most: float = 5.0, leaks: Sequence[Leak] = ()) -> Exported:
@@ -64,8 +65,10 @@ def export(table: Path, form: Format, out: Path, *, lost_at_most: float = 5.0, l
     building.mkdir(parents=True)
     try:
         again = _WRITERS[form](rows, facts, building)
-        done = Exported(len(rows) - len(left_out), again, left_out)
-        made = Made(form, dict(_splits(rows, form)), building, again, done.reasons)
+        splits = dict(_splits(rows, form))
+        blank = sum(not text for chosen in splits.values() for row in chosen for text in row["captions"])
+        done = Exported(len(rows) - len(left_out), again, left_out, blank if form == "mteb" else 0)
+        made = Made(form, splits, building, again, done.reasons)
         (building / "README.md").write_text(card(facts, made, leaks), encoding="utf-8")
         if out.is_dir():
             out.rmdir()
@@ -75,8 +78,13 @@ def export(table: Path, form: Format, out: Path, *, lost_at_most: float = 5.0, l
     return done
 
 
+def _reasons(left_out: list[tuple[str, str]]) -> list[str]:
+    """How many images were left out for each reason, the most frequent first."""
+    return [f"{count} {reason}" for reason, count in Counter(why for _, why in left_out).most_common()]
+
+
 def _check_loss(left_out: list[tuple[str, str]], of: int, name: str, form: Format, at_most: float) -> None:
-    reasons = Exported(0, 0, left_out).reasons
+    reasons = ", ".join(_reasons(left_out))
     if len(left_out) == of:
         raise DatasetError(f"no image of {name} can be exported as {form}: {reasons}")
     if (lost := 100 * len(left_out) / of) > at_most:

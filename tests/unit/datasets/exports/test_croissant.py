@@ -84,6 +84,8 @@ def test_licence_authors_and_year() -> None:
     assert [person["name"] for person in found["creator"]] == ["X. Lu", "B. Wang", "X. Zheng", "X. Li"]
     assert found["datePublished"] == "2018"
     assert found["identifier"] == "sha"
+    assert about("ucm", "none stated")["datePublished"] == "2016"  # of the captions; the images are from 2010
+    assert [person["name"] for person in about("rsitmd", "none stated")["creator"]] == ["Z. Yuan"]
     unpublished = about("scenes-a", "Apache-2.0")
     assert unpublished["license"] == "https://spdx.org/licenses/Apache-2.0.html"
     assert not {"creator", "datePublished", "url"} & set(unpublished)

@@ -41,7 +41,7 @@ def labels(row: Row) -> dict[str, Any]:
 
 def test_karpathy_is_read_back_by_our_parser(table: Path, tmp_path: Path) -> None:
     done = export(table, "karpathy", tmp_path / "out", lost_at_most=LOST)
-    assert done == (5, 0, [("e.png", "missing image")])
+    assert done == (5, 0, [("e.png", "missing image")], 0)
     back = list(karpathy_rows(tmp_path / "out/dataset.json", image_dir="images"))
     assert back == [row._replace(path=f"images/{row.image_id}") for row in ROWS]
     for row in back:
@@ -57,7 +57,7 @@ def test_karpathy_is_read_back_by_our_parser(table: Path, tmp_path: Path) -> Non
 def test_huggingface_imagefolder(table: Path, tmp_path: Path) -> None:
     """Documented: a folder for each split, and next to its images metadata with their relative file names."""
     done = export(table, "huggingface", tmp_path / "out", lost_at_most=LOST)
-    assert done == (5, 2, [("e.png", "missing image")])
+    assert done == (5, 2, [("e.png", "missing image")], 0)
     read: list[dict[str, Any]] = []
     for split in ("train", "validation", "test"):
         folder = tmp_path / "out" / split
@@ -136,7 +136,7 @@ def test_clip_benchmark_reads_its_retrieval_layout(
     builder = pytest.importorskip("clip_benchmark.datasets.builder")
     monkeypatch.setattr(module, "SHARD", shard)
     done = export(table, "clip-benchmark", tmp_path / "out", lost_at_most=LOST)
-    assert done == (4, 1, [("d.png", "no captions"), ("e.png", "missing image")])
+    assert done == (4, 1, [("d.png", "no captions"), ("e.png", "missing image")], 0)
     for split, rows in (("train", ROWS[:3]), ("test", ROWS[5:])):
         read = list(builder.build_wds_dataset("ucm", lambda image: image.convert("RGB"), split, str(tmp_path / "out")))
         assert [captions for _, captions in read] == [row.captions for row in rows]

@@ -55,7 +55,9 @@ def test_blank_captions_are_neither_queries_nor_documents(tmp_path: Path) -> Non
     rows.append(Row("b.png", "b.png", "test", "", [""], []))
     draw(rows, tmp_path / "extracted")
     done = export(put_table(rows, tmp_path), "mteb", tmp_path / "out", lost_at_most=LOST)
-    assert done.left_out == [("b.png", "no captions")]
+    assert done == (1, 0, [("b.png", "no captions")], 2)
+    assert "- Left out: 1 no captions, 2 blank captions." in (tmp_path / "out/README.md").read_text(encoding="utf-8")
+    assert "| test | 1 | 2 |" in (tmp_path / "out/README.md").read_text(encoding="utf-8")
     texts = [(caption["id"], caption["text"]) for caption in read(tmp_path / "out/captions/test.parquet")]
     assert texts == [("a.png#1", "a port"), ("a.png#2", "a pier")]
 
