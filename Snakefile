@@ -31,7 +31,9 @@ rule all:
 
 
 onstart:
-    if workflow.local_exec and len(GRAPH.needed) > 1:  # a cluster's jobs run elsewhere
+    if (
+        workflow.local_exec and len(GRAPH.needed) > 1
+    ):  # a cluster's jobs run elsewhere
         warm_up(GRAPH.threads)
 
 
