@@ -27,9 +27,10 @@ import rasterio
 from rasterio.transform import from_origin
 
 import locate_peer
+from rsitr.datasets.bands import Pixels
 from rsitr.localisation.heatmap import MEDIAN
 from rsitr.localisation.locate import locate, run
-from rsitr.localisation.scene import Pixels, Scene
+from rsitr.localisation.scene import Scene
 from rsitr.localisation.windows import SIZES
 
 RESULT = Path(__file__).parents[1] / "results" / "benchmarks" / "scoring.csv"
@@ -89,7 +90,8 @@ def ours(path: Path) -> Measured:
 def ours_to_files(path: Path) -> Measured:
     """Everything that the command line does: two queries, with their GeoTIFFs and pictures."""
     started = time.perf_counter()
-    run(path, ["one", "two"], lambda images: np.outer(score(images), (1, -1)), path.parent)
+    with Scene(path) as scene:
+        run(scene, ["one", "two"], lambda images: np.outer(score(images), (1, -1)), path.parent)
     return Measured(time.perf_counter() - started, 0.0, peak_mib())
 
 

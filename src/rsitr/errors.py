@@ -23,6 +23,10 @@ class CorruptArchive(RsitrError):
     """An archive or image cannot be read."""
 
 
+class UnreadableImage(CorruptArchive):
+    """An image cannot be decoded, or not as requested; the message says why."""
+
+
 class UnsafeArchive(RsitrError):
     """An archive member would land outside the folder it is extracted into."""
 

@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from rsitr.cli.common import DatasetOption, ExperimentArgument, ExperimentOption, SeedOption, asked
-from rsitr.errors import ParamsError
+from rsitr.errors import ParamsError, SceneError
 from rsitr.params import load_params
 from rsitr.pipeline.pictures import PAPERS
 from rsitr.pipeline.run import checkpoint_of, trained
@@ -24,19 +24,44 @@ def locate(
     dataset: DatasetOption = None,
     experiment: ExperimentOption = None,
     seed: SeedOption = 0,
+    bands: Annotated[str, typer.Option(help="Bands to show as R,G,B, or one as grey, from 1 [as declared].")] = "",
+    nodata: Annotated[float | None, typer.Option(help="Value of pixels without data [as declared].")] = None,
     sizes: Annotated[list[int] | None, typer.Option(help="Sides of the windows in pixels [256 128 512].")] = None,
-    median: Annotated[int | None, typer.Option(help="Side of the median filter in pixels [251]; 1 for none.")] = None,
+    median: Annotated[int | None, typer.Option(help="Side of the median filter in pixels [251]; 0 for none.")] = None,
+    places: Annotated[int | None, typer.Option(help="Best places of each text, at most [10].")] = None,
     out: Annotated[Path, typer.Option(help="Folder for what is found.")] = Path("results/located"),
 ) -> None:
-    """Find where texts are in a scene: a georeferenced map of scores and a picture for each (AMFMN, section V-H)."""
+    """Find where texts are in a scene: a georeferenced map, a picture and the best places (AMFMN, section V-H)."""
     from rsitr.localisation.heatmap import MEDIAN
-    from rsitr.localisation.locate import run
+    from rsitr.localisation.locate import checked, run
+    from rsitr.localisation.places import PLACES
+    from rsitr.localisation.scene import Scene
     from rsitr.localisation.windows import SIZES
     from rsitr.stages.model import Trained
 
-    score = Trained(trained(*asked(method, experiment, dataset, seed))).scorer(text)
-    for found in run(image, text, score, out, sizes=sizes or SIZES, median=median or MEDIAN):
-        print(f"{found.query}: {found.lowest:.3f} to {found.highest:.3f}, {found.geotiff}, {found.overlay}")
+    texts, chosen = checked(text), _bands(bands)
+    with Scene(image, bands=chosen, nodata=nodata) as scene:
+        score = Trained(trained(*asked(method, experiment, dataset, seed))).scorer(texts)
+        for note in scene.notes:
+            print(note)
+        median = MEDIAN if median is None else median
+        places = PLACES if places is None else places
+        for found in run(scene, texts, score, out, sizes=sizes or SIZES, median=median, places=places):
+            print(f"{found.query}: mean scores from {found.lowest:.3f} to {found.highest:.3f}")
+            for place in found.places[:1]:
+                where = f"at column {place.column}, row {place.row}, {place.width} x {place.height} pixels"
+                print(f"  best of {len(found.places)} places: {place.score:.3f} {where}")
+            if found.lost:
+                print(f"  {found.lost} of {len(found.places)} places are off the Earth: the GeoJSON leaves them out")
+            print("  " + ", ".join(str(path) for path in (found.geotiff, found.overlay, found.geojson) if path))
+
+
+def _bands(text: str) -> list[int] | None:
+    """Numbers of bands as the command line has them, or None."""
+    try:
+        return [int(part) for part in text.split(",")] if text else None
+    except ValueError:
+        raise SceneError(f"bands {text!r}: give three numbers such as 4,3,2, or one for grey") from None
 
 
 def attention(

@@ -13,10 +13,10 @@ from matplotlib.axes import Axes
 from matplotlib.image import AxesImage
 from matplotlib.patches import Polygon
 
+from rsitr.datasets.rasters import Piece
 from rsitr.figures.canvas import GREY, canvas, lines_of
 from rsitr.localisation.metrics import Region
-from rsitr.localisation.scene import Piece
-from rsitr.localisation.write import blended
+from rsitr.localisation.write import RELATIVE, blended
 
 COLUMNS = ("scene", "map", "map over scene")
 LINE = 110
@@ -63,5 +63,5 @@ def draw(title: str, panels: Sequence[Panel], path: Path) -> Path:
             part.suptitle(fill(f"({chr(ord('a') + number)}) {panel.query}", LINE), x=0.01, ha="left", fontsize=10)
             bar = part.colorbar(image, ax=row, shrink=0.8, aspect=20)
             bar.ax.tick_params(labelsize=7)
-            bar.set_label("probability", fontsize=8)
+            bar.set_label(RELATIVE.replace(": ", "\n"), fontsize=8)
     return path

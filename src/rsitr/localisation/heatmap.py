@@ -62,11 +62,14 @@ class Heatmap:
     highest: Floats
     """[Q]: the mean score that became 255. If it equals the lowest, the map shows nothing and is 0 everywhere."""
     median: int
-    """Side of the median filter in pixels."""
+    """Side of the median filter in pixels; 1 for none."""
     scored: int
     """Windows with a score."""
     skipped: int
     """Windows without a valid pixel."""
+    windows: Sequence[WindowRow]
+    scores: Sequence[Floats]
+    """Of each row of windows [N, Q], as the method gave them; NaN where a window was skipped."""
 
     def levels(self, query: int) -> Bytes:
         """[R, C]: cells after min-max, reduced to 8 bits (rounded down), before the median; unscored ones filled."""
@@ -96,12 +99,12 @@ class Heatmap:
 def filter_side(median: int, height: int, width: int) -> int:
     """The side of the median filter in a scene: ``median``, or the largest odd number that fits the shorter side.
 
-    Raises ``SceneError`` unless ``median`` is odd; 1 filters nothing.
+    Raises ``SceneError`` unless ``median`` is odd or 0; 0 filters nothing, and is a side of 1 pixel here.
     """
-    if median < 1 or median % 2 == 0:
-        raise SceneError(f"a median filter of {median} pixels has no middle: give an odd number, or 1 for no filter")
+    if median < 0 or (median and median % 2 == 0):
+        raise SceneError(f"a median filter of {median} pixels has no middle: give an odd number, or 0 for no filter")
     shorter = min(height, width)
-    return min(median, shorter - 1 + shorter % 2)
+    return min(max(median, 1), shorter - 1 + shorter % 2)
 
 
 def heatmap(
@@ -118,7 +121,8 @@ def heatmap(
         raise SceneError("the scene holds no valid pixel: look at the nodata value and the mask of the file")
     means = _means(rows, scores, grid)
     lowest, highest = means[:, valid].min(axis=1), means[:, valid].max(axis=1)
-    return Heatmap(grid, means, lowest, highest, median, scored, skipped=sum(map(len, scores)) - scored)
+    skipped = sum(map(len, scores)) - scored
+    return Heatmap(grid, means, lowest, highest, median, scored, skipped, rows, scores)
 
 
 def _means(rows: Sequence[WindowRow], scores: Sequence[Floats], grid: Grid) -> Floats:

@@ -17,11 +17,15 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from rsitr.datasets.bands import Pixels
+from rsitr.datasets.rasters import Piece
 from rsitr.errors import SceneError, TrainingDiverged
+from rsitr.localisation.geojson import write_geojson
 from rsitr.localisation.heatmap import MEDIAN, Grid, Heatmap, filter_side, heatmap
-from rsitr.localisation.scene import Piece, Pixels, Scene, filled
+from rsitr.localisation.places import PLACES, Place, best_places
+from rsitr.localisation.scene import Scene, filled
 from rsitr.localisation.windows import SIZES, WindowRow, edges, window_rows
-from rsitr.localisation.write import write_geotiff, write_overlay
+from rsitr.localisation.write import write_geotiff, write_overlay, written
 from rsitr.progress import Progress
 
 BATCH = 32
@@ -30,25 +34,27 @@ LONGEST = 2048
 """Pixels of the longest side of the pictures."""
 SLUG = 60
 """How many letters of a query its files are named by."""
+KINDS = (".tif", ".png", ".geojson")
+"""Of the files that are written for a query."""
 Score = Callable[[Pixels], npt.ArrayLike]
 """Scores [B] or, of Q queries, [B, Q] of windows uint8 [B, h, w, 3]; higher is more similar."""
-Place = tuple[int, int]
+Slot = tuple[int, int]
 """Of a window: the number of its row of windows, and its position in that row."""
 
 
 class Batches:
-    """Gathers windows of one shape until they make a batch, and keeps the scores by their places."""
+    """Gathers windows of one shape until they make a batch, and keeps the scores by their slots."""
 
     def __init__(self, score: Score, size: int) -> None:
         self._score, self._size = score, size
-        self._waiting: dict[tuple[int, ...], list[tuple[Pixels, Place]]] = {}
-        self._found: dict[Place, npt.NDArray[np.float64]] = {}
+        self._waiting: dict[tuple[int, ...], list[tuple[Pixels, Slot]]] = {}
+        self._found: dict[Slot, npt.NDArray[np.float64]] = {}
 
-    def add(self, pixels: Pixels, place: Place) -> None:
+    def add(self, pixels: Pixels, slot: Slot) -> None:
         """Take a window, uint8 [h, w, 3]; scores all of its shape once they make a batch."""
         waiting = self._waiting.setdefault(pixels.shape, [])
         # Copied, because the rows that hold the window move on.
-        waiting.append((pixels.copy(), place))
+        waiting.append((pixels.copy(), slot))
         if len(waiting) == self._size:
             self._flush(waiting)
 
@@ -62,7 +68,7 @@ class Batches:
             for number, row in enumerate(rows)
         ]
 
-    def _flush(self, waiting: list[tuple[Pixels, Place]]) -> None:
+    def _flush(self, waiting: list[tuple[Pixels, Slot]]) -> None:
         scores = np.asarray(self._score(np.stack([pixels for pixels, _ in waiting])), dtype=np.float64)
         if scores.shape[:1] != (len(waiting),) or scores.ndim > 2:
             given = f"shape {scores.shape} for {len(waiting)} windows"
@@ -70,8 +76,8 @@ class Batches:
         if not np.isfinite(scores).all():
             remedy = "Train the method again, with a lower learning rate."
             raise TrainingDiverged(f"A window got a score that is not finite. {remedy}")
-        for (_, place), score in zip(waiting, scores.reshape(len(waiting), -1), strict=True):
-            self._found[place] = score
+        for (_, slot), score in zip(waiting, scores.reshape(len(waiting), -1), strict=True):
+            self._found[slot] = score
         waiting.clear()
 
 
@@ -98,38 +104,94 @@ def strips(scene: Scene, rows: Sequence[WindowRow], grid: Grid, valid: npt.NDArr
 
 
 class Located(NamedTuple):
-    """What was written for a query."""
+    """What was found of a query, and where it was written."""
 
     query: str
     geotiff: Path
     overlay: Path
+    geojson: Path | None
+    """None if the scene is not georeferenced."""
     lowest: float
     """Mean score of the pixel that matches least."""
     highest: float
     """Equal to ``lowest`` if all pixels have the same score, so that the map shows nothing."""
+    places: list[Place]
+    """Best first."""
+    lost: int
+    """Places with corners off the Earth, which the GeoJSON leaves out."""
 
 
 def run(
-    image: Path, queries: Sequence[str], score: Score, out: Path, *, sizes: Sequence[int] = SIZES, median: int = MEDIAN
+    scene: Scene,
+    queries: Sequence[str],
+    score: Score,
+    out: Path,
+    *,
+    sizes: Sequence[int] = SIZES,
+    median: int = MEDIAN,
+    places: int = PLACES,
 ) -> list[Located]:
-    """Locate queries in the scene of a file; writes ``<slug>.tif`` and ``<slug>.png`` of each into the folder ``out``.
+    """Locate queries in an open scene; writes ``<slug>.tif``, ``.png`` and ``.geojson`` of each into a folder.
 
-    ``score`` returns a column for each query, in order. The errors are those of ``Scene`` and ``locate``; also
-    ``SceneError`` without queries.
+    ``score`` returns a column for each query, in order. There is no GeoJSON of a scene that is not georeferenced: its
+    coordinates would be somewhere on Earth. The errors are those of ``Scene`` and ``locate``; also ``SceneError`` for
+    no query, an empty one or one twice, for less than one place, and if a file cannot be written or would replace the
+    scene.
     """
-    if not queries:
+    queries = checked(queries)
+    if places < 1:
+        raise SceneError(f"{places} places: ask for at least one")
+    stems = [out / name for name in slugs(queries)]
+    _ready(scene, stems, out)
+    found = locate(scene, score, sizes=sizes, median=median)
+    if len(found.means) != len(queries):
+        raise ValueError(f"{len(queries)} queries, but the scorer returned {len(found.means)} scores a window")
+    thumbnail = scene.thumbnail(LONGEST)
+    located = []
+    for number, (query, stem) in enumerate(zip(queries, stems, strict=True)):
+        tif, png, geojson = (stem.with_name(stem.name + kind) for kind in KINDS)
+        low, high = float(found.lowest[number]), float(found.highest[number])
+        best = best_places(found.windows, found.scores, number, places)
+        write_geotiff(scene, found.bands(number), tif, _tags(scene, found, query, low, high))
+        write_overlay(thumbnail, tif, png)
+        # One of an earlier scene would be taken for that of this one.
+        geojson.unlink(missing_ok=True)
+        on_earth = not scene.georeference.missing
+        lost = write_geojson(geojson, query, best, scene.georeference) if on_earth else 0
+        located.append(Located(query, tif, png, geojson if on_earth else None, low, high, best, lost))
+    return located
+
+
+def checked(queries: Sequence[str]) -> list[str]:
+    """The queries without white space around them; raises ``SceneError`` for none, an empty one, or one twice."""
+    texts = [query.strip() for query in queries]
+    if not texts:
         raise SceneError("no query: give at least one text to locate")
-    with Scene(image) as scene:
-        found = locate(scene, score, sizes=sizes, median=median)
-        if len(found.means) != len(queries):
-            raise ValueError(f"{len(queries)} queries, but the scorer returned {len(found.means)} scores a window")
-        located, thumbnail = [], scene.thumbnail(LONGEST)
-        for number, (query, name) in enumerate(zip(queries, slugs(queries), strict=True)):
-            geotiff = write_geotiff(scene, found.bands(number), out / f"{name}.tif")
-            overlay = write_overlay(thumbnail, geotiff, out / f"{name}.png")
-            low, high = float(found.lowest[number]), float(found.highest[number])
-            located.append(Located(query, geotiff, overlay, low, high))
-        return located
+    if not all(texts):
+        raise SceneError("a query is empty: give texts of at least one word")
+    twice = sorted({text for text in texts if texts.count(text) > 1})
+    if twice:
+        raise SceneError(f"{twice[0]!r} is given twice: give each text once")
+    return texts
+
+
+def _ready(scene: Scene, stems: Sequence[Path], out: Path) -> None:
+    """Make the folder; whatever would keep the files from being written is told before the work, not after it."""
+    files = [stem.with_name(stem.name + kind) for stem in stems for kind in KINDS]
+    mine = next((file for file in files if file.exists() and file.samefile(scene.path)), None)
+    if mine:
+        raise SceneError(f"{mine} is the scene itself and would be replaced: choose another folder")
+    with written(out / ".try") as partial:
+        partial.write_bytes(b"0")
+    (out / ".try").unlink()
+
+
+def _tags(scene: Scene, found: Heatmap, query: str, low: float, high: float) -> dict[str, object]:
+    """What the GeoTIFF says of itself: enough to compute mean scores from the values of the map."""
+    scale = "LOWEST_SCORE + value * (HIGHEST_SCORE - LOWEST_SCORE) is the mean score of the windows around a pixel"
+    shown, place = scene.notes
+    scores = {"LOWEST_SCORE": repr(low), "HIGHEST_SCORE": repr(high)}
+    return {"TEXT": query, "SCALE": scale, **scores, "MEDIAN": found.median, "SHOWN": shown, "PLACE": place}
 
 
 def locate(

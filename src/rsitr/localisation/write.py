@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from zlib import crc32
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import rasterio
 from rasterio.enums import Resampling
+from rasterio.errors import RasterioError
 from rasterio.windows import Window
 
-from rsitr.localisation.scene import Piece, Pixels, Scene, anywhere
+from rsitr.datasets.bands import Pixels
+from rsitr.datasets.rasters import Piece, anywhere
+from rsitr.errors import SceneError
+from rsitr.localisation.scene import Scene
 from rsitr.records.files import replacing
 
 TILE = 256
@@ -21,24 +27,57 @@ HEAT = 0.5
 """Weight of the colours of the map; the rest is the scene."""
 BLANK = 255
 """Grey value of pixels without a result."""
+RELATIVE = "relative score: 0 lowest, 1 highest of this scene"
+"""What the values of a map are. AMFMN calls it a probability map, but no value of it is a probability."""
 
 
-def write_geotiff(scene: Scene, bands: Iterable[tuple[int, Pixels]], path: Path) -> Path:
-    """Write a map as float32 from 0 to 1, NaN (the nodata value) where the scene is not valid.
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """A new file to write (``replacing``); raises ``SceneError`` if there is no room or no permission for it."""
+    try:
+        with replacing(path) as partial:
+            yield partial
+    except (OSError, RasterioError) as error:
+        reason = error.__cause__ or error
+        raise SceneError(f"{path} cannot be written ({reason}): make room, or choose another folder") from None
 
-    It has the size, the reference system and the transform of the scene. ``bands`` are those of ``Heatmap.bands``; one
-    at a time is in memory. The file gets its name once it is complete.
+
+def write_geotiff(
+    scene: Scene, bands: Iterable[tuple[int, Pixels]], path: Path, tags: Mapping[str, object] | None = None
+) -> Path:
+    """Write a map as float32 from 0 to 1 (``RELATIVE``), NaN (the nodata value) where the scene is not valid.
+
+    It has the size and the georeference of the scene. ``bands`` are those of ``Heatmap.bands``; one at a time is in
+    memory. The file gets its name once it is complete. Raises ``SceneError`` if it cannot be written.
     """
     profile = {"driver": "GTiff", "count": 1, "dtype": "float32", "nodata": float("nan"), "compress": "deflate"}
     # No predictor: it would hide the repetitions of a stepped map; a file above 4 GiB needs another layout.
     profile |= {"tiled": True, "blockxsize": TILE, "blockysize": TILE, "bigtiff": "if_safer"}
-    profile |= {"height": scene.height, "width": scene.width, "crs": scene.crs, "transform": scene.transform}
-    with replacing(path) as partial, anywhere(), rasterio.open(partial, "w", **profile) as file:
-        for top, levels in bands:
-            window = Window(0, top, scene.width, len(levels))
-            valid = scene.valid(top, 0, len(levels), scene.width)
-            file.write(np.where(valid, levels / np.float32(255), np.float32(np.nan)), 1, window=window)
+    profile |= {"height": scene.height, "width": scene.width, **scene.georeference.profile}
+    checksums: list[tuple[Window, int]] = []
+    with written(path) as partial, anywhere():
+        with rasterio.open(partial, "w", **profile) as file:
+            file.set_band_description(1, RELATIVE)
+            file.update_tags(**(tags or {}))
+            for top, levels in bands:
+                window = Window(0, top, scene.width, len(levels))
+                valid = scene.valid(top, 0, len(levels), scene.width)
+                values = np.where(valid, levels / np.float32(255), np.float32(np.nan))
+                file.write(values, 1, window=window)
+                checksums.append((window, crc32(values.data)))
+        _check(partial, checksums)
     return path
+
+
+def _check(path: Path, checksums: Iterable[tuple[Window, int]]) -> None:
+    """Raise ``OSError`` unless a file holds what was written: on a full disk, GDAL silently leaves out blocks."""
+    try:
+        with rasterio.open(path) as file:
+            equal = all(crc32(file.read(1, window=window).data) == checksum for window, checksum in checksums)
+    except RasterioError:
+        equal = False
+    if not equal:
+        raise OSError("what arrived on the disk is not what was written: perhaps the disk is full")
 
 
 def read_map(path: Path, height: int, width: int) -> npt.NDArray[np.float32]:
@@ -59,6 +98,6 @@ def blended(thumbnail: Piece, heat: npt.NDArray[np.float32]) -> Pixels:
 def write_overlay(thumbnail: Piece, geotiff: Path, path: Path) -> Path:
     """Write the map of a GeoTIFF over the thumbnail of its scene as PNG."""
     picture = blended(thumbnail, read_map(geotiff, *thumbnail.valid.shape))
-    with replacing(path) as partial:
+    with written(path) as partial:
         partial.write_bytes(cv2.imencode(".png", cv2.cvtColor(picture, cv2.COLOR_RGB2BGR))[1].tobytes())
     return path

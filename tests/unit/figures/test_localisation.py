@@ -7,8 +7,8 @@ import pytest
 from matplotlib.patches import Polygon
 from matplotlib.text import Text
 
+from rsitr.datasets.rasters import Piece
 from rsitr.figures import localisation as figure
-from rsitr.localisation.scene import Piece
 from tests.helpers.drawn import saved
 from tests.helpers.localisation_scenes import noise
 

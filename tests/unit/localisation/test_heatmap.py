@@ -125,12 +125,13 @@ def test_a_window_that_was_skipped_neither_counts_nor_pulls_at_its_surroundings(
 def test_the_nearest_cell_is_the_one_with_the_nearest_centre():
     grid = Grid(np.array([0, 10, 40]), np.array([0, 10, 20]))
     means = np.array([[[1.0, 2.0], [np.nan, np.nan]]])
-    found = Heatmap(grid, means, np.array([1.0]), np.array([2.0]), 1, 2, 2)
+    found = Heatmap(grid, means, np.array([1.0]), np.array([2.0]), 1, 2, 2, [], [])
     assert found.levels(0).tolist() == [[0, 255], [0, 255]]
     # From (25, 5), the centre below at (45, 5) is nearer than the one next to it at (25, 60).
     wide = Grid(np.array([0, 40, 50]), np.array([0, 10, 110]))
     means = np.array([[[np.nan, 1.0], [2.0, 1.0]]])
-    assert Heatmap(wide, means, np.array([1.0]), np.array([2.0]), 1, 3, 1).levels(0).tolist() == [[255, 0], [255, 0]]
+    found = Heatmap(wide, means, np.array([1.0]), np.array([2.0]), 1, 3, 1, [], [])
+    assert found.levels(0).tolist() == [[255, 0], [255, 0]]
 
 
 def test_cells_without_a_valid_pixel_stay_out_of_the_range():
@@ -158,9 +159,9 @@ def test_the_filter_fits_the_scene(median, shape, side):
     assert filter_side(median, *shape) == side
 
 
-@pytest.mark.parametrize("median", [0, 2, 250, -3])
+@pytest.mark.parametrize("median", [2, 250, -3, -1])
 def test_a_filter_needs_a_middle(median):
-    with pytest.raises(SceneError, match="give an odd number, or 1"):
+    with pytest.raises(SceneError, match="give an odd number, or 0 for no filter"):
         filter_side(median, 100, 100)
 
 

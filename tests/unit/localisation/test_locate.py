@@ -11,7 +11,8 @@ from PIL import Image
 from scipy.ndimage import median_filter
 
 from rsitr.errors import SceneError, TrainingDiverged
-from rsitr.localisation.locate import LONGEST, locate, run, slugs
+from rsitr.localisation import locate as module
+from rsitr.localisation.locate import LONGEST, locate, slugs
 from rsitr.localisation.scene import Scene
 from tests.helpers.examples import examples
 from tests.helpers.localisation_scenes import PLACE, UTM, noise, write_tiff
@@ -20,6 +21,11 @@ from tests.helpers.localisation_scenes import PLACE, UTM, noise, write_tiff
 def brightness(images):
     """The mean of each window, exactly."""
     return images.reshape(len(images), -1).sum(axis=1, dtype=np.int64) / images[0].size
+
+
+def run(path, *arguments, **options):
+    with Scene(path) as scene:
+        return module.run(scene, *arguments, **options)
 
 
 @pytest.fixture
@@ -239,7 +245,8 @@ def test_files_are_written_for_each_query_with_the_place_of_the_scene(tmp_path):
     out = tmp_path / "new" / "folder"
     found = run(path, ["Bright!", "dark"], lambda images: np.stack([brightness(images), -brightness(images)], 1), out,
                 sizes=(16, 32), median=5)  # fmt: skip
-    assert sorted(p.name for p in out.iterdir()) == ["bright.png", "bright.tif", "dark.png", "dark.tif"]
+    kinds = (".geojson", ".png", ".tif")
+    assert sorted(p.name for p in out.iterdir()) == [name + kind for name in ("bright", "dark") for kind in kinds]
     with Scene(path) as scene:
         expected = locate(scene, brightness, sizes=(16, 32), median=5)
     with rasterio.open(found[0].geotiff) as file:

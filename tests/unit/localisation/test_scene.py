@@ -11,9 +11,11 @@ import rasterio
 from PIL import Image
 from rasterio.env import get_gdal_config
 
+from rsitr.datasets import rasters
+from rsitr.datasets.rasters import Piece, anywhere
 from rsitr.errors import SceneError
 from rsitr.localisation import scene as module
-from rsitr.localisation.scene import Piece, Scene, anywhere, filled
+from rsitr.localisation.scene import Scene, filled
 from tests.helpers.localisation_scenes import PLACE, UTM, noise, write_tiff
 
 
@@ -31,7 +33,7 @@ def test_pixels_of_a_picture_come_out_as_they_are(name, tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("error")  # a picture lies nowhere on Earth, and the user knows
         with Scene(tmp_path / name) as scene:
-            assert (scene.height, scene.width, scene.crs) == (20, 30, None)
+            assert (scene.height, scene.width, scene.georeference.crs) == (20, 30, None)
             assert (filled(scene.piece(3, 5, 7, 11)) == pixels[3:10, 5:16]).all()
             assert filled(scene.piece(3, 5, 7, 11)).dtype == np.uint8
             assert scene.valid(3, 5, 7, 11).tolist() == [[True] * 11] * 7
@@ -46,7 +48,7 @@ def test_a_jpeg_is_decoded_as_pillow_decodes_it(tmp_path):
 
 def test_reference_system_and_transform_are_those_of_the_file(tmp_path):
     with Scene(write_tiff(tmp_path / "s.tif", noise(9, 9).transpose(2, 0, 1), crs=UTM, transform=PLACE)) as scene:
-        assert (scene.crs, scene.transform) == (UTM, PLACE)
+        assert (scene.georeference.crs, scene.georeference.transform) == (UTM, PLACE)
 
 
 @pytest.mark.parametrize(("bands", "shown"), [(1, [0, 0, 0]), (2, [0, 0, 0]), (3, [0, 1, 2]), (5, [0, 1, 2])])
@@ -84,7 +86,7 @@ def test_a_band_with_few_other_values_is_stretched_between_its_extremes(tmp_path
 
 def test_a_pixel_comes_out_the_same_whatever_piece_it_is_read_with(tmp_path, monkeypatch):
     # The overview is far smaller than the scene, and the corners differ much in brightness.
-    monkeypatch.setattr(module, "OVERVIEW", 16)
+    monkeypatch.setattr(rasters, "OVERVIEW", 16)
     ramp = np.add.outer(np.arange(90) ** 2, 40 * np.arange(70)).astype(np.uint16)
     path = write_tiff(
         tmp_path / "s.tif", np.stack([ramp, ramp[::-1], ramp[:, ::-1]]), tiled=True, blockxsize=16, blockysize=16
