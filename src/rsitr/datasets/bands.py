@@ -3,8 +3,8 @@
 Which bands
 -----------
 Those that are requested; else those that the file declares red, green and blue (``colorinterp``), in whatever order it
-stores them; else cyan, magenta, yellow and black; else the first three that are not alpha, and the note says so. With
-fewer, the first is grey, or has the colours of its palette.
+stores them; else the first three that are not alpha, and the note says so. With fewer, the first is grey, or has the
+colours of its palette.
 
 What their values become
 ------------------------
@@ -28,15 +28,14 @@ Ends = tuple[float, float]
 
 PERCENTILES = (2, 98)
 RGB = ("red", "green", "blue")
-CMYK = ("cyan", "magenta", "yellow", "black")
 
 
 class Shown(NamedTuple):
     """Which bands of a raster are shown."""
 
     bands: tuple[int, ...]
-    """From 1: one, or those of red, green and blue, or of cyan, magenta, yellow and black."""
-    space: Literal["grey", "palette", "rgb", "cmyk"]
+    """From 1: those of red, green and blue, or one."""
+    space: Literal["grey", "palette", "rgb"]
     note: str
     """The choice in words."""
 
@@ -51,16 +50,15 @@ def shown(colours: Sequence[str], wanted: Sequence[int] | None = None) -> Shown:
         return _requested(colours, tuple(wanted))
     if colours[0] == "palette":
         return Shown((1,), "palette", "band 1 in the colours of its palette")
-    for names, space in ((RGB, "rgb"), (CMYK, "cmyk")):
-        if set(names) <= set(colours):
-            bands = tuple(colours.index(name) + 1 for name in names)
-            return Shown(bands, "rgb" if space == "rgb" else "cmyk", f"{_as(bands, names)}, as the file declares")
+    if set(RGB) <= set(colours):
+        bands = tuple(colours.index(name) + 1 for name in RGB)
+        return Shown(bands, "rgb", f"{_as_rgb(bands)}, as the file declares")
     usable = [number for number, colour in enumerate(colours, 1) if colour != "alpha"] or [1]
     if len(usable) < 3:
         return Shown((usable[0],), "grey", f"band {usable[0]} as grey")
     first = (usable[0], usable[1], usable[2])
-    why = f"the first of {len(colours)}: the file declares no colours, and `--bands R,G,B` chooses others"
-    return Shown(first, "rgb", f"{_as(first, RGB)}, {why}")
+    why = f"the first of {len(colours)}: the file declares no red, green and blue, `--bands R,G,B` chooses others"
+    return Shown(first, "rgb", f"{_as_rgb(first)}, {why}")
 
 
 def _requested(colours: Sequence[str], wanted: tuple[int, ...]) -> Shown:
@@ -71,14 +69,14 @@ def _requested(colours: Sequence[str], wanted: tuple[int, ...]) -> Shown:
     if len(wanted) not in (1, 3):
         raise ValueError(f"{len(wanted)} bands: name three for red, green and blue, or one for grey, of {has}")
     if len(wanted) == 3:
-        return Shown(wanted, "rgb", f"{_as(wanted, RGB)}, as requested")
+        return Shown(wanted, "rgb", f"{_as_rgb(wanted)}, as requested")
     if colours[wanted[0] - 1] == "palette":
         return Shown(wanted, "palette", f"band {wanted[0]} in the colours of its palette, as requested")
     return Shown(wanted, "grey", f"band {wanted[0]} as grey, as requested")
 
 
-def _as(bands: Sequence[int], names: Sequence[str]) -> str:
-    return f"bands {', '.join(map(str, bands))} as {', '.join(names)}"
+def _as_rgb(bands: Sequence[int]) -> str:
+    return f"bands {', '.join(map(str, bands))} as {', '.join(RGB)}"
 
 
 def ends(values: npt.NDArray[Any]) -> Ends:
@@ -102,12 +100,6 @@ def stretch_note(bands: Sequence[int], found: Sequence[Ends]) -> str:
     """A stretch in words."""
     parts = (f"{low:g} to {high:g} (band {band})" for band, (low, high) in zip(bands, found, strict=True))
     return f"stretched from the {PERCENTILES[0]}nd to the {PERCENTILES[1]}th percentile: {', '.join(parts)}"
-
-
-def from_cmyk(values: Pixels) -> Pixels:
-    """RGB [3, ...] of cyan, magenta, yellow and black [4, ...]: light that neither a colour nor black absorbs."""
-    light = (255 - values[:3].astype(np.uint16)) * (255 - values[3].astype(np.uint16))
-    return np.rint(light / 255).astype(np.uint8)
 
 
 def filled(pixels: Pixels, valid: Mask) -> Pixels:

@@ -22,7 +22,7 @@ from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
 
-from rsitr.datasets.bands import Ends, Mask, Pixels, Shown, ends, from_cmyk, shown, stretch_note, stretched
+from rsitr.datasets.bands import Ends, Mask, Pixels, Shown, ends, shown, stretch_note, stretched
 from rsitr.errors import RsitrError, UnreadableImage
 
 GDAL_CACHE = 64 * 2**20
@@ -178,9 +178,7 @@ class Raster:
             return Piece(self._palette[values[0]], valid)
         if not self._bytes:
             values = np.stack([stretched(band, *ends) for band, ends in zip(values, self._ends, strict=True)])
-        if self.shown.space == "cmyk":
-            values = from_cmyk(values)
-        elif self.shown.space == "grey":
+        if self.shown.space == "grey":
             values = np.repeat(values, 3, axis=0)
         return Piece(np.ascontiguousarray(values.transpose(1, 2, 0)), valid)
 

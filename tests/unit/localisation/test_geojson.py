@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -30,7 +31,7 @@ def written(tmp_path, transform, places=(SQUARE,), crs=WGS84):
 
 def area(ring):
     """In square degrees, above 0 if counterclockwise: the shoelace formula as its definition has it."""
-    return sum(x * w - v * y for (x, y), (v, w) in zip(ring, ring[1:], strict=False)) / 2
+    return sum(x * w - v * y for (x, y), (v, w) in pairwise(ring)) / 2
 
 
 def test_a_place_is_a_polygon_with_text_rank_score_and_pixels(tmp_path):
