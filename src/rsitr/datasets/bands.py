@@ -57,8 +57,8 @@ def shown(colours: Sequence[str], wanted: Sequence[int] | None = None) -> Shown:
     if len(usable) < 3:
         return Shown((usable[0],), "grey", f"band {usable[0]} as grey")
     first = (usable[0], usable[1], usable[2])
-    why = f"the first of {len(colours)}: the file declares no red, green and blue, `--bands R,G,B` chooses others"
-    return Shown(first, "rgb", f"{_as_rgb(first)}, {why}")
+    why = f"the file does not declare which of its {len(colours)} are; `--bands R,G,B` chooses others"
+    return Shown(first, "rgb", f"{_as_rgb(first)}: {why}")
 
 
 def _requested(colours: Sequence[str], wanted: tuple[int, ...]) -> Shown:

@@ -116,7 +116,7 @@ class Raster:
             how.append(f"nodata {self._nodata:g}, as requested")
         elif declared is not None:
             how.append(f"nodata {declared:g}, as the file declares")
-        return "; ".join([f"{self._name}: {self.shown.note}", *how])
+        return "; ".join([self.shown.note, *how])
 
     def piece(self, top: int, left: int, height: int, width: int) -> Piece:
         """A window as it is in the file; raises ``ValueError`` if it extends beyond the raster."""

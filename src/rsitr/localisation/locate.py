@@ -189,9 +189,9 @@ def _ready(scene: Scene, stems: Sequence[Path], out: Path) -> None:
 def _tags(scene: Scene, found: Heatmap, query: str, low: float, high: float) -> dict[str, object]:
     """What the GeoTIFF says of itself: enough to compute mean scores from the values of the map."""
     scale = "LOWEST_SCORE + value * (HIGHEST_SCORE - LOWEST_SCORE) is the mean score of the windows around a pixel"
-    shown, place = scene.notes
     scores = {"LOWEST_SCORE": repr(low), "HIGHEST_SCORE": repr(high)}
-    return {"TEXT": query, "SCALE": scale, **scores, "MEDIAN": found.median, "SHOWN": shown, "PLACE": place}
+    place = f"the scene {scene.georeference.note}"
+    return {"TEXT": query, "SCALE": scale, **scores, "MEDIAN": found.median, "SHOWN": scene.note, "PLACE": place}
 
 
 def locate(

@@ -69,7 +69,7 @@ class Scene(Raster):
     @property
     def notes(self) -> list[str]:
         """What a user should know of how the scene is read: bands, stretch and nodata; georeference."""
-        return [self.note, f"{self.path} {self.georeference.note}"]
+        return [f"{self.path}: {self.note}", f"{self.path} {self.georeference.note}"]
 
     @property
     def block_rows(self) -> int:
