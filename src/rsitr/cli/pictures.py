@@ -50,7 +50,7 @@ def locate(
             print(f"{found.query}: mean scores from {found.lowest:.3f} to {found.highest:.3f}")
             for place in found.places[:1]:
                 where = f"at column {place.column}, row {place.row}, {place.width} x {place.height} pixels"
-                print(f"  best of {len(found.places)} places: {place.score:.3f} {where}")
+                print(f"  best of {len(found.places)}: {place.score:.3f} {where}")
             if found.lost:
                 print(f"  {found.lost} of {len(found.places)} places are off the Earth: the GeoJSON leaves them out")
             print("  " + ", ".join(str(path) for path in (found.geotiff, found.overlay, found.geojson) if path))

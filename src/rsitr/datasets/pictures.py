@@ -157,7 +157,11 @@ def _by_gdal(name: str, data: bytes, bands: Sequence[int] | None, nodata: float 
 
     orientation = _orientation(data)
     try:
-        with anywhere(), rasterio.MemoryFile(data) as memory, memory.open(driver=list(DRIVERS)) as file:
+        with (
+            anywhere(),
+            rasterio.MemoryFile(data, filename="picture") as memory,
+            memory.open(driver=list(DRIVERS)) as file,
+        ):
             raster = Raster(file, name, bands=bands, nodata=nodata)
             _check_size(raster.width, raster.height)
             piece = raster.piece(0, 0, raster.height, raster.width)
@@ -211,6 +215,9 @@ def _cause(error: BaseException, data: bytes) -> str:
     """Why a picture cannot be decoded, in words that follow its name."""
     if isinstance(error, Image.DecompressionBombError):
         return f"is too large for a picture ({error}): cut it into tiles, or locate texts in it as a scene"
+    reason = str(error).rpartition("/vsimem/")[2].partition(": ")[2] or str(error) or type(error).__name__
+    if "codec" in reason or "not available" in reason:
+        return f"needs a decoder that is missing here ({reason.strip('.')}): convert it to PNG, JPEG or TIFF"
     if isinstance(error, UnidentifiedImageError):
         for pattern, what in STRANGERS:
             if re.match(pattern, data[:1024], re.DOTALL | re.IGNORECASE):
@@ -218,9 +225,4 @@ def _cause(error: BaseException, data: bytes) -> str:
         if data.startswith((*TIFF, PNG, b"\xff\xd8", b"GIF8", b"BM", b"RIFF", JPEG_2000)):
             return "is cut off or damaged at its beginning: get a complete copy of it"
         return f"is not a picture of a known format (it begins with {data[:8]!r})"
-    reason = str(error) or type(error).__name__
-    if re.search("truncated|broken data|cannot be read to its end|not enough|unexpected end", reason, re.IGNORECASE):
-        return f"is cut off ({reason}): get a complete copy of it"
-    if "not available" in reason:
-        return f"needs a decoder that Pillow lacks here ({reason}): convert it to PNG, JPEG or TIFF"
-    return f"is damaged ({reason}): get another copy of it"
+    return f"is cut off or damaged ({reason}): get a complete copy of it"

@@ -47,8 +47,11 @@ class Scene(Raster):
             with anywhere():
                 file = rasterio.open(path)
         except RasterioError as error:
-            wanted = "give a GeoTIFF, PNG or JPEG file"
-            raise SceneError(f"{path} is not a raster that rasterio can open ({error}): {wanted}") from None
+            if "codec" in str(error):
+                what, remedy = "needs a decoder that is missing here", "convert it to another compression"
+            else:
+                what, remedy = "is not a raster that rasterio can open", "give a GeoTIFF, PNG or JPEG file"
+            raise SceneError(f"{path} {what} ({error}): {remedy}") from None
         try:
             super().__init__(file, str(path), bands=bands, nodata=nodata)
         except SceneError:

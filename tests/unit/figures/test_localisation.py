@@ -39,6 +39,7 @@ def test_each_query_has_a_line_of_scene_map_and_overlay(drawn):
     assert f"(a) {QUERIES[0]}" in texts
     assert f"(b) {QUERIES[1]}" in texts
     assert "Located" in texts
+    assert texts.count("relative score 0 lowest, 1 highest of this scene") == 2
     assert [texts.count(name) for name in figure.COLUMNS] == [2, 2, 2]
     pictures = [axes.images[0] for axes in found.axes if axes.get_xlabel() in figure.COLUMNS]
     assert (pictures[0].get_array() == panel("").scene.pixels).all()

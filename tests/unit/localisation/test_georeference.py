@@ -7,13 +7,12 @@ import pytest
 from affine import Affine
 from rasterio.control import GroundControlPoint
 from rasterio.crs import CRS
-from rasterio.rpc import RPC
 from rasterio.transform import from_origin
 
 from rsitr.errors import SceneError
 from rsitr.localisation.georeference import Georeference
 from rsitr.localisation.scene import Scene
-from tests.helpers.localisation_scenes import PLACE, UTM, noise, write_tiff
+from tests.helpers.localisation_scenes import PLACE, RPCS, UTM, noise, write_tiff
 
 WGS84 = CRS.from_epsg(4326)
 POINTS = [
@@ -21,12 +20,6 @@ POINTS = [
     for row in (0, 20, 40)
     for column in (0, 25, 50)
 ]
-# Longitude and latitude are linear in the pixel: 10 + (column - 25) / 250 and 50 - (row - 20) / 200.
-RPCS = RPC(
-    height_off=250, height_scale=500, lat_off=50, lat_scale=0.1, long_off=10, long_scale=0.1, line_off=20,
-    line_scale=20, samp_off=25, samp_scale=25, line_num_coeff=[0, 0, -1] + [0] * 17, line_den_coeff=[1] + [0] * 19,
-    samp_num_coeff=[0, 1] + [0] * 18, samp_den_coeff=[1] + [0] * 19,
-)  # fmt: skip
 NOWHERE = "is not georeferenced: maps have pixel coordinates only, and no GeoJSON is written"
 KEPT = "maps have the same coordinates, and no GeoJSON is written"
 

@@ -10,22 +10,11 @@ from hypothesis import strategies as st
 from PIL import Image
 from scipy.ndimage import median_filter
 
-from rsitr.errors import SceneError, TrainingDiverged
-from rsitr.localisation import locate as module
-from rsitr.localisation.locate import LONGEST, locate, slugs
+from rsitr.errors import TrainingDiverged
+from rsitr.localisation.locate import locate
 from rsitr.localisation.scene import Scene
 from tests.helpers.examples import examples
-from tests.helpers.localisation_scenes import PLACE, UTM, noise, write_tiff
-
-
-def brightness(images):
-    """The mean of each window, exactly."""
-    return images.reshape(len(images), -1).sum(axis=1, dtype=np.int64) / images[0].size
-
-
-def run(path, *arguments, **options):
-    with Scene(path) as scene:
-        return module.run(scene, *arguments, **options)
+from tests.helpers.localisation_scenes import brightness, nodata_scene, noise, run, write_tiff
 
 
 @pytest.fixture
@@ -160,14 +149,6 @@ def test_the_rows_in_memory_are_a_window_and_a_block(tmp_path):
     assert valid.all()
 
 
-def nodata_scene(tmp_path):
-    """64 x 96 of 200, its left half nodata, but for a column of 50 at its edge."""
-    values = np.full((3, 64, 96), 200, dtype=np.uint8)
-    values[:, :, :48] = 0
-    values[:, :, 47] = 50
-    return write_tiff(tmp_path / "s.tif", values, nodata=0, crs=UTM, transform=PLACE)
-
-
 def test_windows_without_a_valid_pixel_are_skipped_and_the_rest_is_filled(tmp_path):
     seen = []
     with Scene(nodata_scene(tmp_path)) as scene:
@@ -179,20 +160,6 @@ def test_windows_without_a_valid_pixel_are_skipped_and_the_rest_is_filled(tmp_pa
     # At (0, 32): 15 columns of nodata, one of 50, 16 of 200: (50 + 3,200) / 17 = 191.18.
     partial = next(image for image in seen if (image == 191).any())
     assert [(partial == value).all(axis=(0, 2)).sum() for value in (191, 50, 200)] == [15, 1, 16]
-
-
-def test_results_of_a_scene_with_nodata_are_blank_there(tmp_path):
-    (found,) = run(nodata_scene(tmp_path), ["bright"], brightness, tmp_path / "out", sizes=(32, 16), median=5)
-    with rasterio.open(found.geotiff) as file:
-        heat = file.read(1)
-        assert np.isnan(file.nodata)
-        assert (file.crs, file.transform) == (UTM, PLACE)
-    assert np.isnan(heat[:, :47]).all()
-    assert not np.isnan(heat[:, 47:]).any()
-    assert (np.nanmin(heat), np.nanmax(heat)) == (0, 1)
-    picture = np.asarray(Image.open(found.overlay))
-    assert (picture[:, :47] == 255).all()
-    assert (picture[:, 48:] != 255).any()
 
 
 @pytest.mark.parametrize("kind", ["grey", "16 bits", "16 bits, grey, nodata", "float", "rgb", "jpeg"])
@@ -238,68 +205,6 @@ def test_skipped_windows_are_told(tmp_path, capsys):
     with Scene(nodata_scene(tmp_path)) as scene:
         locate(scene, brightness, sizes=(32,))
     assert "2 of 11 windows hold no valid pixel" in capsys.readouterr().err
-
-
-def test_files_are_written_for_each_query_with_the_place_of_the_scene(tmp_path):
-    path = write_tiff(tmp_path / "s.tif", noise(70, 90).transpose(2, 0, 1), crs=UTM, transform=PLACE)
-    out = tmp_path / "new" / "folder"
-    found = run(path, ["Bright!", "dark"], lambda images: np.stack([brightness(images), -brightness(images)], 1), out,
-                sizes=(16, 32), median=5)  # fmt: skip
-    kinds = (".geojson", ".png", ".tif")
-    assert sorted(p.name for p in out.iterdir()) == [name + kind for name in ("bright", "dark") for kind in kinds]
-    with Scene(path) as scene:
-        expected = locate(scene, brightness, sizes=(16, 32), median=5)
-    with rasterio.open(found[0].geotiff) as file:
-        assert (file.crs, file.transform, file.dtypes, file.shape) == (UTM, PLACE, ("float32",), (70, 90))
-        assert file.profile["compress"] == "deflate"
-        assert file.profile["tiled"]
-        assert np.allclose(file.read(1), expected.map(0) / 255, atol=1e-7)
-    assert (found[0].query, found[0].lowest, found[0].highest) == ("Bright!", expected.lowest[0], expected.highest[0])
-    with Image.open(found[1].overlay) as picture:
-        assert picture.size == (90, 70)
-
-
-def test_the_picture_is_of_bounded_size_and_bright_where_the_map_is(picture, tmp_path):
-    pixels = np.zeros((64, 4400, 3), dtype=np.uint8)
-    pixels[:, 2200:] = 100
-    (found,) = run(picture(pixels), ["bright"], brightness, tmp_path, sizes=(64,), median=1)
-    with Image.open(found.overlay) as overlay:
-        assert overlay.size == (LONGEST, 30)
-        seen = np.asarray(overlay).astype(int).sum(axis=2)
-    assert seen[15, 1500] > seen[15, 500] + 200
-
-
-def test_slugs():
-    queries = ["There is a Road, beside it?", "there is a road beside it", "A_b", "...", "飞机 park", "x" * 99, "---"]
-    expected = [
-        "there-is-a-road-beside-it",
-        "there-is-a-road-beside-it-2",
-        "a-b",
-        "query",
-        "飞机-park",
-        "x" * 60,
-        "query-2",
-    ]
-    assert slugs(queries) == expected
-
-
-def test_bad_input_is_named(picture, tmp_path):
-    path = picture(noise(40, 40))
-    with pytest.raises(SceneError, match="at least one text"):
-        run(path, [], brightness, tmp_path)
-    with pytest.raises(SceneError, match="does not exist"):
-        run(tmp_path / "absent.tif", ["a"], brightness, tmp_path)
-    with pytest.raises(SceneError, match="2 pixels or more"):
-        run(path, ["a"], brightness, tmp_path, sizes=())
-
-    def never(images):
-        raise AssertionError("a filter without a middle is told before the work")
-
-    with pytest.raises(SceneError, match="odd number"):
-        run(path, ["a"], never, tmp_path, median=250)
-    empty = write_tiff(tmp_path / "empty.tif", np.zeros((40, 40), dtype=np.uint8), nodata=0)
-    with pytest.raises(SceneError, match="no valid pixel: look at the nodata value"):
-        run(empty, ["a"], never, tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
 
 import numpy as np
@@ -103,3 +104,30 @@ def test_a_file_that_ends_early_is_named(name, tmp_path):
     path.write_bytes(path.read_bytes()[:100_000])
     with pytest.raises(SceneError, match=rf"{name} (cannot be read to its end|is not a raster)"):
         whole(path)
+
+
+def test_a_missing_decoder_is_named(tmp_path):
+    path = write_tiff(tmp_path / "s.tif", noise(4, 4).transpose(2, 0, 1))
+    content = bytearray(path.read_bytes())
+    place = content.index(struct.pack("<HHI", 259, 3, 1)) + 8  # how it is compressed
+    content[place : place + 2] = struct.pack("<H", 9999)
+    path.write_bytes(content)
+    with pytest.raises(SceneError, match=r"s.tif needs a decoder that is missing here .*code 9999.*: convert it"):
+        Scene(path)
+
+
+def test_what_is_said_of_a_scene(tmp_path):
+    path = write_tiff(tmp_path / "s.tif", np.arange(101, dtype=np.uint16)[None] * 100, crs=UTM, transform=PLACE)
+    with Scene(path) as scene:
+        stretch = "stretched from the 2nd to the 98th percentile: 200 to 9800 (band 1)"
+        assert scene.notes == [f"{path}: band 1 as grey; {stretch}", f"{path} is georeferenced in EPSG:32633"]
+
+
+def test_bands_and_nodata_on_request(tmp_path):
+    path = write_tiff(tmp_path / "s.tif", np.arange(24, dtype=np.uint8).reshape(4, 2, 3), photometric="minisblack")
+    with Scene(path, bands=[4, 2, 1], nodata=0) as scene:
+        assert filled(scene.piece(1, 1, 1, 1)).tolist() == [[[22, 10, 4]]]
+    with pytest.raises(SceneError, match="there is no band 5: name some of 1 gray, 2 undefined"):
+        Scene(path, bands=[5, 2, 1])
+    with pytest.raises(SceneError, match="cannot hold nodata -1"):
+        Scene(path, nodata=-1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 import rasterio
@@ -62,8 +64,17 @@ def test_locate_writes_a_map_and_a_picture(project, tmp_path):
     scene = np.concatenate([np.concatenate([np.asarray(Image.open(p)) for p in images[i : i + 2]], 1) for i in (0, 2)])
     Image.fromarray(scene).save(tmp_path / "scene.png")
     options = ["--image", str(tmp_path / "scene.png"), "--method", "vse", "--out", str(tmp_path / "out")]
-    done = run("locate", *options, "--text", "a red dot", "--text", "a bar", "--sizes", "32", "--median", "1")
+    done = run("locate", *options, "--text", "a red dot", "--text", "a bar", "--sizes", "32", "--median", "0")
     assert done.exit_code == 0, done.output
+    lines = done.stdout.splitlines()
+    assert (
+        lines[0] == f"{tmp_path}/scene.png: bands 1, 2, 3 as red, green, blue, as the file declares; 8 bits as they are"
+    )
+    nowhere = "is not georeferenced: maps have pixel coordinates only, and no GeoJSON is written"
+    assert lines[1] == f"{tmp_path}/scene.png {nowhere}"
+    assert [line.partition(":")[0] for line in lines[2:] if line[0] != " "] == ["a red dot", "a bar"]
+    assert re.fullmatch(r"  best of \d+: -?\d\.\d{3} at column \d+, row \d+, 32 x 32 pixels", lines[3])
+    assert lines[4] == f"  {tmp_path}/out/a-red-dot.tif, {tmp_path}/out/a-red-dot.png"
     with rasterio.open(tmp_path / "out" / "a-red-dot.tif") as found:
         assert found.shape == (64, 64)
         values = found.read(1)
@@ -73,4 +84,15 @@ def test_locate_writes_a_map_and_a_picture(project, tmp_path):
     assert "has not been trained: run `rsitr train tiny/scenes-b/vse/1`" in refused(
         "locate", *options, "--text", "a bar", "--seed", "1"
     )
+    shown = run(
+        "locate", *options, "--text", "a bar", "--sizes", "32", "--bands", "3,2,1", "--nodata", "0", "--places", "1"
+    )
+    assert "bands 3, 2, 1 as red, green, blue, as requested; 8 bits as they are; nodata 0, as requested" in shown.stdout
+    assert "best of 1:" in shown.stdout
+    assert "there is no band 4" in refused("locate", *options, "--text", "a bar", "--bands", "4,2,1")
+    assert "bands '3;2': give three numbers such as 4,3,2" in refused(
+        "locate", *options, "--text", "a bar", "--bands", "3;2"
+    )
+    assert "a query is empty" in refused("locate", *options, "--text", " ")
+    assert "'a bar' is given twice" in refused("locate", *options, "--text", "a bar", "--text", "a bar")
     assert "missing.tif" in refused("locate", "--image", "missing.tif", "--text", "a bar", "--method", "vse")
