@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import NamedTuple
 
 import numpy as np
@@ -25,7 +26,7 @@ from rsitr.localisation.heatmap import MEDIAN, Grid, Heatmap, filter_side, heatm
 from rsitr.localisation.places import PLACES, Place, best_places
 from rsitr.localisation.scene import Scene, filled
 from rsitr.localisation.windows import SIZES, WindowRow, edges, window_rows
-from rsitr.localisation.write import write_geotiff, write_overlay, written
+from rsitr.localisation.write import write_geotiff, write_overlay, writing
 from rsitr.progress import Progress
 
 BATCH = 32
@@ -34,6 +35,8 @@ LONGEST = 2048
 """Pixels of the longest side of the pictures."""
 SLUG = 60
 """How many letters of a query its files are named by."""
+SLUG_BYTES = 200
+"""A file system takes 255 for a name; ``replacing`` and the kind of the file need some."""
 KINDS = (".tif", ".png", ".geojson")
 """Of the files that are written for a query."""
 Score = Callable[[Pixels], npt.ArrayLike]
@@ -181,9 +184,10 @@ def _ready(scene: Scene, stems: Sequence[Path], out: Path) -> None:
     mine = next((file for file in files if file.exists() and file.samefile(scene.path)), None)
     if mine:
         raise SceneError(f"{mine} is the scene itself and would be replaced: choose another folder")
-    with written(out / ".try") as partial:
-        partial.write_bytes(b"0")
-    (out / ".try").unlink()
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=out) as trial:
+            trial.write(b"0")
 
 
 def _tags(scene: Scene, found: Heatmap, query: str, low: float, high: float) -> dict[str, object]:
@@ -232,7 +236,8 @@ def slugs(queries: Sequence[str]) -> list[str]:
     """A file name for each query: its words in lower case, joined by hyphens, numbered if two are equal."""
     names: list[str] = []
     for query in queries:
-        base = "-".join(re.findall(r"[^\W_]+", query.lower()))[:SLUG].strip("-") or "query"
+        words = "-".join(re.findall(r"[^\W_]+", query.lower()))[:SLUG]
+        base = words.encode()[:SLUG_BYTES].decode(errors="ignore").strip("-") or "query"
         numbered = (base if number == 1 else f"{base}-{number}" for number in count(1))
         names.append(next(name for name in numbered if name not in names))
     return names

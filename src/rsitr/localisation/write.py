@@ -33,10 +33,16 @@ RELATIVE = "relative score: 0 lowest, 1 highest of this scene"
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:
-    """A new file to write (``replacing``); raises ``SceneError`` if there is no room or no permission for it."""
+    """A new file to write (``replacing``); raises ``SceneError`` as ``writing`` does."""
+    with writing(path), replacing(path) as partial:
+        yield partial
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Where a file or a folder is written; raises ``SceneError`` if there is no room or no permission for it."""
     try:
-        with replacing(path) as partial:
-            yield partial
+        yield
     except (OSError, RasterioError) as error:
         reason = error.__cause__ or error
         raise SceneError(f"{path} cannot be written ({reason}): make room, or choose another folder") from None

@@ -68,7 +68,16 @@ def test_the_picture_is_of_bounded_size_and_bright_where_the_map_is(tmp_path):
 
 
 def test_slugs():
-    queries = ["There is a Road, beside it?", "there is a road beside it", "A_b", "...", "飞机 park", "x" * 99, "---"]
+    queries = [
+        "There is a Road, beside it?",
+        "there is a road beside it",
+        "A_b",
+        "...",
+        "飞机 park",
+        "x" * 99,
+        "---",
+        "𠀀" * 60,
+    ]
     expected = [
         "there-is-a-road-beside-it",
         "there-is-a-road-beside-it-2",
@@ -77,6 +86,7 @@ def test_slugs():
         "飞机-park",
         "x" * 60,
         "query-2",
+        "𠀀" * 50,
     ]
     assert slugs(queries) == expected
 
