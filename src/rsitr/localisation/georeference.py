@@ -57,7 +57,7 @@ class Georeference:
         if not self.transform.is_identity and self.crs and (self.crs.is_projected or self.crs.is_geographic):
             return "transform"
         if self.gcps and self.gcps_crs:
-            return "points"
+            return "ground control points"
         return "RPCs" if self.rpcs is not None else ""
 
     @cached_property
@@ -67,7 +67,7 @@ class Georeference:
             try:
                 self._coordinates(np.zeros(1), np.zeros(1))
             except GDAL_ERRORS as error:
-                return f"has {len(self.gcps)} ground control points, from which no position follows ({error})"
+                return f"has {self._way} from which no position follows ({error})"
             return ""
         if self.transform.is_identity and not self.gcps:
             return "is not georeferenced"
@@ -83,7 +83,7 @@ class Georeference:
             return f"{self.missing}: maps have {kept}, and no GeoJSON is written"
         if self._way == "transform":
             return f"is georeferenced in {_name(self.crs)}"
-        if self._way == "points":
+        if self._way == "ground control points":
             points = f"{len(self.gcps)} ground control points in {_name(self.gcps_crs)}"
             return f"is georeferenced by {points}: maps keep them, and places follow a polynomial through them"
         return f"is georeferenced by RPCs: maps keep them, and places are those at a height of {self._height:g} m"
@@ -114,7 +114,7 @@ class Georeference:
         chosen: Any
         if self._way == "transform":
             chosen = AffineTransformer(self.transform)
-        elif self._way == "points":
+        elif self._way == "ground control points":
             chosen = GCPTransformer(list(self.gcps))
         else:
             chosen = RPCTransformer(self.rpcs, rpc_height=self._height)

@@ -194,8 +194,8 @@ def _tags(scene: Scene, found: Heatmap, query: str, low: float, high: float) -> 
     """What the GeoTIFF says of itself: enough to compute mean scores from the values of the map."""
     scale = "LOWEST_SCORE + value * (HIGHEST_SCORE - LOWEST_SCORE) is the mean score of the windows around a pixel"
     scores = {"LOWEST_SCORE": repr(low), "HIGHEST_SCORE": repr(high)}
-    place = f"the scene {scene.georeference.note}"
-    return {"TEXT": query, "SCALE": scale, **scores, "MEDIAN": found.median, "SHOWN": scene.note, "PLACE": place}
+    how = {"MEDIAN": found.median if found.median > 1 else 0, "SHOWN": scene.note}
+    return {"TEXT": query, "SCALE": scale, **scores, **how, "PLACE": f"the scene {scene.georeference.note}"}
 
 
 def locate(

@@ -103,7 +103,7 @@ def test_a_map_says_what_it_shows_and_leads_back_to_scores(tmp_path):
     assert {key: tags.pop(key) for key in ("TEXT", "SCALE", "MEDIAN", "PLACE")} == {
         "TEXT": 'a <lake> & "more"',
         "SCALE": scale,
-        "MEDIAN": "1",
+        "MEDIAN": "0",
         "PLACE": "the scene is georeferenced in EPSG:32633",
     }
     assert tags.pop("SHOWN") == "bands 1, 2, 3 as red, green, blue, as the file declares; 8 bits as they are"
