@@ -24,8 +24,10 @@ def locate(
     dataset: DatasetOption = None,
     experiment: ExperimentOption = None,
     seed: SeedOption = 0,
-    bands: Annotated[str, typer.Option(help="Bands to show as R,G,B, or one as grey, from 1 [as declared].")] = "",
-    nodata: Annotated[float | None, typer.Option(help="Value of pixels without data [as declared].")] = None,
+    bands: Annotated[
+        str, typer.Option(help="Bands to show as R,G,B, or one as grey, from 1; as declared by default.")
+    ] = "",
+    nodata: Annotated[float | None, typer.Option(help="Value of pixels without data; as declared by default.")] = None,
     sizes: Annotated[list[int] | None, typer.Option(help="Sides of the windows in pixels [256 128 512].")] = None,
     median: Annotated[int | None, typer.Option(help="Side of the median filter in pixels [251]; 0 for none.")] = None,
     places: Annotated[int | None, typer.Option(help="Best places of each text, at most [10].")] = None,
@@ -50,7 +52,7 @@ def locate(
             print(f"{found.query}: mean scores from {found.lowest:.3f} to {found.highest:.3f}")
             for place in found.places[:1]:
                 where = f"at column {place.column}, row {place.row}, {place.width} x {place.height} pixels"
-                print(f"  best of {len(found.places)}: {place.score:.3f} {where}")
+                print(f"  best place of {len(found.places)}: {place.score:.3f} {where}")
             if found.lost:
                 print(f"  {found.lost} of {len(found.places)} places are off the Earth: the GeoJSON leaves them out")
             print("  " + ", ".join(str(path) for path in (found.geotiff, found.overlay, found.geojson) if path))

@@ -92,8 +92,8 @@ class Raster:
             raise self.error(f"{self._name} holds complex numbers: convert it to amplitudes first")
         for kind in map(np.dtype, sorted(types)):
             if self._nodata is not None and not _holds(kind, self._nodata):
-                have = f"its values are {kind}"
-                raise self.error(f"{self._name} cannot hold nodata {self._nodata:g}: {have}, so name a value of these")
+                have = f"its values are whole numbers from {np.iinfo(kind).min} to {np.iinfo(kind).max}"
+                raise self.error(f"{self._name} cannot hold nodata {self._nodata:g}: {have}")
         flags = [file.mask_flag_enums[band - 1] for band in bands]
         if self._nodata is not None:  # it takes the place of the file's own
             flags = [[MaskFlags.all_valid] if MaskFlags.nodata in flag else flag for flag in flags]

@@ -260,7 +260,9 @@ def test_a_nodata_value_on_request_adds_to_a_mask_and_leaves_the_stretch(tmp_pat
 @pytest.mark.parametrize(("kind", "value"), [("uint16", -1), ("uint8", 256), ("int16", 0.5), ("uint8", np.nan)])
 def test_a_nodata_value_that_cannot_occur_is_refused(kind, value, tmp_path):
     path = write_tiff(tmp_path / "s.tif", np.ones((3, 3), dtype=kind))
-    with pytest.raises(UnreadableImage, match=f"s.tif cannot hold nodata {value:g}: its values are {kind}"):
+    with pytest.raises(
+        UnreadableImage, match=rf"cannot hold nodata {value:g}: its values are whole numbers from -?\d+ to \d+"
+    ):
         opened(path, nodata=value)
 
 

@@ -73,7 +73,7 @@ def test_locate_writes_a_map_and_a_picture(project, tmp_path):
     nowhere = "is not georeferenced: maps have pixel coordinates only, and no GeoJSON is written"
     assert lines[1] == f"{tmp_path}/scene.png {nowhere}"
     assert [line.partition(":")[0] for line in lines[2:] if line[0] != " "] == ["a red dot", "a bar"]
-    assert re.fullmatch(r"  best of \d+: -?\d\.\d{3} at column \d+, row \d+, 32 x 32 pixels", lines[3])
+    assert re.fullmatch(r"  best place of \d+: -?\d\.\d{3} at column \d+, row \d+, 32 x 32 pixels", lines[3])
     assert lines[4] == f"  {tmp_path}/out/a-red-dot.tif, {tmp_path}/out/a-red-dot.png"
     with rasterio.open(tmp_path / "out" / "a-red-dot.tif") as found:
         assert found.shape == (64, 64)
@@ -88,7 +88,7 @@ def test_locate_writes_a_map_and_a_picture(project, tmp_path):
         "locate", *options, "--text", "a bar", "--sizes", "32", "--bands", "3,2,1", "--nodata", "0", "--places", "1"
     )
     assert "bands 3, 2, 1 as red, green, blue, as requested; 8 bits as they are; nodata 0, as requested" in shown.stdout
-    assert "best of 1:" in shown.stdout
+    assert "best place of 1:" in shown.stdout
     assert "there is no band 4" in refused("locate", *options, "--text", "a bar", "--bands", "4,2,1")
     assert "bands '3;2': give three numbers such as 4,3,2" in refused(
         "locate", *options, "--text", "a bar", "--bands", "3;2"
