@@ -90,10 +90,9 @@ class Raster:
         types = {file.dtypes[band - 1] for band in bands}
         if any(name.startswith("complex") for name in types):
             raise self.error(f"{self._name} holds complex numbers: convert it to amplitudes first")
-        for kind in map(np.dtype, sorted(types)):
-            if self._nodata is not None and not _holds(kind, self._nodata):
-                have = f"its values are whole numbers from {np.iinfo(kind).min} to {np.iinfo(kind).max}"
-                raise self.error(f"{self._name} cannot hold nodata {self._nodata:g}: {have}")
+        for kind in sorted(types):
+            if self._nodata is not None and not kind.startswith("float"):
+                self._check_nodata(np.iinfo(kind), self._nodata)
         flags = [file.mask_flag_enums[band - 1] for band in bands]
         if self._nodata is not None:  # it takes the place of the file's own
             flags = [[MaskFlags.all_valid] if MaskFlags.nodata in flag else flag for flag in flags]
@@ -101,6 +100,12 @@ class Raster:
         self._floats = any(name.startswith("float") for name in types)
         bits = {file.tags(band, ns="IMAGE_STRUCTURE").get("NBITS", "8") for band in bands}
         self._bytes = types == {"uint8"} and bits == {"8"}
+
+    def _check_nodata(self, whole: Any, value: float) -> None:
+        """Refuse a value that no pixel of a type (``np.iinfo``) can have."""
+        if not (np.isfinite(value) and value == int(value) and whole.min <= value <= whole.max):
+            have = f"its values are whole numbers from {whole.min} to {whole.max}"
+            raise self.error(f"{self._name} cannot hold nodata {value:g}: {have}")
 
     @property
     def note(self) -> str:
@@ -195,11 +200,3 @@ class Raster:
         """For each band, the values that become 0 and 255."""
         values, valid = self._raw(self._reduced(OVERVIEW, Resampling.nearest))
         return [ends(band[valid]) for band in values]
-
-
-def _holds(kind: np.dtype[Any], value: float) -> bool:
-    """Whether a value of a type can equal this one."""
-    if kind.kind == "f":
-        return True
-    limits = np.iinfo(kind)
-    return value == int(value) and limits.min <= value <= limits.max if np.isfinite(value) else False
