@@ -30,7 +30,10 @@ def search(
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Find pictures by what they show. The first search encodes them; further ones encode what is new or changed."""
-    from rsitr.external.models import open_model, shown
+    from PIL import Image
+
+    from rsitr.datasets.pictures import read_picture
+    from rsitr.external.models import open_model
     from rsitr.records.files import write_text
     from rsitr.records.provenance import sha256_json
     from rsitr.search.index import Index
@@ -48,7 +51,7 @@ def search(
         hits = found.search(encoder.encode_texts(texts), count)
         results += [Result(text, each) for text, each in zip(texts, hits, strict=True)]
     if image:
-        asked = [shown(path) for path in image]
+        asked = [Image.fromarray(read_picture(path).rgb) for path in image]
         hits = found.search(encoder.encode_images(asked), count)
         results += [Result(path.name, each, picture) for path, each, picture in zip(image, hits, asked, strict=True)]
     for result in results:

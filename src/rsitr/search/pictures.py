@@ -10,7 +10,7 @@ from typing import Protocol, Self
 
 from PIL import Image
 
-from rsitr.datasets.images import load_rgb
+from rsitr.datasets.pictures import read_picture
 from rsitr.errors import ParamsError
 from rsitr.localisation.scene import Scene, filled
 from rsitr.localisation.windows import window_rows
@@ -59,8 +59,8 @@ class Folder:
                     yield path.relative_to(self.place).as_posix(), f"{facts.st_size} {facts.st_mtime_ns}"
 
     def picture(self, name: str) -> Image.Image:
-        """A file as RGB."""
-        return load_rgb(self.place / name)
+        """A file as RGB, whatever it holds."""
+        return Image.fromarray(read_picture(self.place / name).rgb)
 
     def opened(self) -> AbstractContextManager[object]:
         """Nothing to open."""
