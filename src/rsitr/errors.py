@@ -1,6 +1,12 @@
 """Every error a user can meet. The message says what is wrong and what to do about it."""
 
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
 from pathlib import Path
+from types import FrameType, ModuleType
 
 
 class RsitrError(Exception):
@@ -37,6 +43,70 @@ class DiskFull(RsitrError):
 
 class MissingTool(RsitrError):
     """A program outside Python is needed but not installed; the message names the packages that provide it."""
+
+
+class MissingExtra(RsitrError, ModuleNotFoundError):
+    """A package that belongs to an extra of ours is needed but not installed; the message names the extra."""
+
+    def __init__(self, package: str, extras: Sequence[str], who: str):
+        self.package, self.extras = package, extras
+        super().__init__(self.said_of(who))
+
+    def said_of(self, who: str) -> str:
+        """The message, with the extra that ``who`` is called like where that has the package."""
+        extra = next((extra for extra in self.extras if extra in who.split()), self.extras[0])
+        return f"{who} needs {self.package}: pip install 'rsitr[{extra}]'"
+
+
+class ExtrasFinder:
+    """The last of ``sys.meta_path``: it finds nothing, and raises where code of ours asks for a package of an extra.
+
+    So the message is the same wherever the import is, and no module has to know in which extra its libraries are. Who
+    else tries an import is left alone: other libraries look for packages that they can do without.
+    """
+
+    DISTRIBUTIONS = {
+        "cv2": "opencv-python-headless",
+        "faiss": "faiss-cpu",
+        "open_clip": "open-clip-torch",
+        "PIL": "pillow",
+        "sklearn": "scikit-learn",
+    }
+    """Of modules that are called otherwise than the package that they come in."""
+
+    @classmethod
+    def find_spec(
+        cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """None; raises ``MissingExtra``."""
+        who = cls._importer()
+        package = cls.DISTRIBUTIONS.get(name, name).replace("_", "-").lower()
+        if path is None and who.partition(".")[0] == "rsitr" and (extras := cls.extras(package)):
+            raise MissingExtra(package, extras, who)
+        return None
+
+    @staticmethod
+    def _importer() -> str:
+        """The module that the import is in; where a package is only looked for, that is ``importlib.util``."""
+        frame: FrameType | None = sys._getframe(2)
+        while frame and frame.f_globals.get("__name__") in ("importlib", "importlib._bootstrap"):
+            frame = frame.f_back
+        return frame.f_globals.get("__name__", "") if frame else ""
+
+    @staticmethod
+    def extras(package: str) -> list[str]:
+        """The extras of this package that name another one, small ones first."""
+        from importlib.metadata import metadata, requires
+
+        from packaging.requirements import Requirement
+        from packaging.utils import canonicalize_name
+
+        stated = [Requirement(line) for line in requires("rsitr") or ()]
+        packages = {
+            extra: {canonicalize_name(each.name) for each in stated if each.marker and each.marker.evaluate({"extra": extra})}
+            for extra in metadata("rsitr").get_all("Provides-Extra") or ()
+        }
+        return sorted((extra for extra in packages if package in packages[extra]), key=lambda extra: len(packages[extra]))
 
 
 class DatasetError(RsitrError):

@@ -209,10 +209,10 @@ def retry(
         raise typer.Exit(snakemake([*targets, f"results/tables/{name}/comparison.csv"], name, cores))
 
 
-@app.command()
+@app.command(project="optional")
 def pretrain(
     spec: Annotated[
-        Path,
+        str,
         typer.Argument(
             help="EXPERIMENT/NAME of a pretraining in params.yaml, or a YAML file (see rsitr.pretraining.spec)."
         ),
@@ -226,13 +226,14 @@ def pretrain(
     from rsitr.pretraining.loop import pretrain as train_clip
     from rsitr.pretraining.spec import load_spec
 
-    is_file = spec.exists() or spec.suffix in (".yaml", ".yml", ".json")
+    path = Path(spec)
+    is_file = path.exists() or path.suffix in (".yaml", ".yml", ".json")
     if not is_file and (named := pretraining_of(f"{PRETRAINING}://{spec}")):
         params, _ = opened(named.experiment)
         found = pretraining_spec(params, named)
         print(run_artefact(found).say(found))
         return
-    wanted = load_spec(spec)
+    wanted = load_spec(path)
     record = train_clip(wanted)
     left_out = ", ".join(f"{count} x {problem}" for problem, count in record.skipped.items())
     print(

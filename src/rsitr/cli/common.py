@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import inspect
 import sys
 from collections.abc import Callable
 from typing import Annotated, Any, TypeVar
@@ -11,8 +12,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from rsitr.errors import Damaged, ParamsError, RsitrError
-from rsitr.params import Params, load_params
+from rsitr.cli.home import Project, enter
+from rsitr.errors import Damaged, MissingExtra, ParamsError, RsitrError
+from rsitr.params import Params, load_params, no_project
 from rsitr.params.ids import CellId, Dedup, SplitProtocol
 from rsitr.pipeline.specs import open_params
 from rsitr.records.files import set_aside
@@ -36,27 +38,41 @@ ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads to
 class Commands(typer.Typer):
     """Commands that print an error of the user's as one message and exit with 1, without a traceback."""
 
-    def command(self, name: str | None = None, **options: Any) -> Callable[[F], F]:
+    def __init__(self, *, project: Project = "needed", **options: Any):
+        """``project``: whether they need a project folder, unless a command says otherwise."""
+        super().__init__(**options)
+        self.project = project
+
+    def command(self, name: str | None = None, *, project: Project | None = None, **options: Any) -> Callable[[F], F]:
         """Add a function; returns it as it is called from the command line."""
         register = super().command(name, **options)
-        return lambda function: register(_reported(function))
+        return lambda function: register(_reported(function, project or self.project))
 
 
-def _reported(function: F) -> F:
+def _reported(function: F, project: Project) -> F:
     @functools.wraps(function)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
+    def wrapper(*args: Any, context: typer.Context, **kwargs: Any) -> Any:
         try:
-            return function(*args, **kwargs)
+            return function(*args, **enter(project, context, kwargs))
+        except MissingExtra as error:
+            print(error.said_of(" ".join(["rsitr", *context.command_path.split()[1:]])), file=sys.stderr)
         except Damaged as error:
             print(
                 f"rsitr: {error}: it is now {set_aside(error.path)}; run again, which makes it again", file=sys.stderr
             )
         except RsitrError as error:
             print(f"rsitr: {error}", file=sys.stderr)
+            if "`snakemake " in str(error) and (wrong := no_project()):
+                print(f"rsitr: {wrong}", file=sys.stderr)
         except OSError as error:
             print(f"rsitr: {error}: check that the folder exists, is writable and has free space", file=sys.stderr)
         raise typer.Exit(1)
 
+    # Typer reads from the signature that the function wants its context.
+    signature, asks = inspect.signature(function, eval_str=True), inspect.Parameter.KEYWORD_ONLY
+    context = inspect.Parameter("context", asks, annotation=typer.Context)
+    wrapper.__signature__ = signature.replace(parameters=[*signature.parameters.values(), context])  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {**function.__annotations__, "context": typer.Context}
     return wrapper  # type: ignore[return-value]
 
 

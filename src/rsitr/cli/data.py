@@ -11,11 +11,12 @@ from rich.markup import escape
 from rich.table import Table
 
 from rsitr.cli.common import Commands, DedupOption, SplitOption, show
+from rsitr.errors import DatasetError
 from rsitr.params.ids import OFFICIAL, CleanId
 from rsitr.records.files import write_csv
 from rsitr.records.paths import Paths
 
-data = Commands(help="Fetch datasets and build their canonical tables.", no_args_is_help=True)
+data = Commands(help="Fetch datasets and build their canonical tables.", no_args_is_help=True, project="optional")
 
 
 @data.command("list")
@@ -42,9 +43,13 @@ def data_fetch(dataset: str) -> None:
 @data.command("build")
 def data_build(dataset: str) -> None:
     """Extract the fetched files of a dataset and write its canonical table."""
+    from rsitr.datasets import get_dataset
     from rsitr.datasets.acquire import RECEIPT, build
 
-    facts = build(dataset, Paths.raw(dataset) / RECEIPT, Paths.extracted(dataset), Paths.dataset(dataset))
+    receipt = Paths.raw(get_dataset(dataset).name) / RECEIPT
+    if not receipt.is_file():
+        raise DatasetError(f"{receipt} is missing: fetch the dataset first with `rsitr data fetch {dataset}`")
+    facts = build(dataset, receipt, Paths.extracted(dataset), Paths.dataset(dataset))
     print(f"{Paths.dataset(dataset)}: {facts.origin}, data {facts.data_sha[:12]}")
 
 

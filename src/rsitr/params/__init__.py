@@ -34,6 +34,7 @@ from rsitr.params.ids import (
 )
 from rsitr.params.tuning import Tuning
 
+PARAMS = Path("params.yaml")
 REPLACED_BY_PHASES = ("epochs", "max_steps", "optimizer", "learning_rate")
 """Settings of a training without phases. Each phase has its own."""
 OF_PLATEAU = ("patience", "drops")
@@ -383,10 +384,20 @@ def parse_params(raw: dict[str, Any], source: str = "params.yaml") -> Params:
         raise ParamsError(f"{source} is not valid:\n" + "\n".join(lines)) from None
 
 
-def load_params(path: Path = Path("params.yaml")) -> Params:
+def no_project(path: Path = PARAMS) -> str:
+    """What to do where the current folder is no project, which is one with a ``params.yaml``; empty where it is one."""
+    if path.is_file():
+        return ""
+    return (
+        f"there is no project in {Path.cwd()}, since {path} is missing: go to the folder of one, set RSITR_HOME to it, "
+        "or lay one out with `rsitr init FOLDER`"
+    )
+
+
+def load_params(path: Path = PARAMS) -> Params:
     """Read and type ``params.yaml``."""
-    if not path.is_file():
-        raise ParamsError(f"{path} not found: run from the folder that holds the Snakefile and params.yaml")
+    if wrong := no_project(path):
+        raise ParamsError(wrong)
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.YAMLError as error:

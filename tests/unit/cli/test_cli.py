@@ -124,9 +124,6 @@ def test_a_table_that_was_not_built(project):
     assert "source.json" in refused("data", "build", "scenes-b")
 
 
-def test_outside_the_project(tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    assert "params.yaml not found: run from the folder that holds the Snakefile" in refused("status")
 
 
 def test_a_method_that_params_yaml_misspells(project):

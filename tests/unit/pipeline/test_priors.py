@@ -6,7 +6,6 @@ import pytest
 import yaml
 from safetensors.torch import load_file
 
-from rsitr.cli import scenes_report
 from rsitr.dedup.prior_images import select
 from rsitr.errors import ParamsError, RsitrError
 from rsitr.methods import catalog
@@ -25,6 +24,7 @@ from rsitr.records.paths import Paths
 from rsitr.records.prior import SceneRecord
 from rsitr.stages.train import Trainer, train
 from rsitr.tables.entries import collect
+from tests.helpers.commands import run as commands
 from tests.helpers.made import KILLED, Processes, put_cell, put_prior, put_trained
 from tests.helpers.scene_sets import put_near_duplicates, put_set
 
@@ -346,12 +346,10 @@ def test_a_prior_that_a_record_did_not_begin_with_marks_nothing(change, sets):
     assert collect(params, "tiny", report.CELLS, {}, seen)["scenes-b", "vse"].leaks == ""
 
 
-def test_the_report_names_what_is_there(change, sets, capsys, monkeypatch):
+def test_the_report_names_what_is_there(change, sets, monkeypatch):
     monkeypatch.setenv("COLUMNS", "200")
     params = change()
-    scenes_report(None)
-    assert "missing" in capsys.readouterr().out
+    assert "missing" in commands("scenes", "report").stdout
     put_prior(mine(params), accuracy=81.25, images={"train": 3, "held_out": 1}, left_out={"scenes-a: no class": 7})
-    scenes_report("tiny")
-    out = capsys.readouterr().out
+    out = commands("scenes", "report", "tiny").stdout
     assert all(part in out for part in ("tiny/mine", "81.25", "7 scenes-a: no class"))
