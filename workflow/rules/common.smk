@@ -11,9 +11,10 @@ from rsitr.pipeline.status import cores, machine_memory_mb
 from rsitr.pipeline.targets import Graph, code, dataset_code, measure_code
 from rsitr.records.paths import Paths
 
-# Rules call the `rsitr` of the environment that runs Snakemake, activated or not.
+# Rules call the `rsitr` of the environment that runs Snakemake, activated or not, and work in this folder.
 shell.prefix(
-    f"set -euo pipefail; export PATH='{Path(sys.executable).parent}':\"$PATH\"; "
+    "set -euo pipefail; unset RSITR_HOME; "
+    f"export PATH='{Path(sys.executable).parent}':\"$PATH\"; "
 )
 
 GRAPH = Graph(config)

@@ -37,7 +37,8 @@ from rsitr.records.schemas import write_schemas
 from rsitr.tables.declared import GROUPS
 
 app = Commands(
-    help="The reproducible benchmark of remote sensing image-text retrieval. Run from the folder with the Snakefile.",
+    help="The reproducible benchmark of remote sensing image-text retrieval. Commands work in the current folder, or in the "
+    "project that RSITR_HOME names.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
@@ -61,6 +62,14 @@ def main(
     ] = False,
 ) -> None:
     """What holds for every command."""
+
+
+@app.command(project="none")
+def init(folder: Annotated[Path, typer.Argument(help="A new folder, or one without a project.")]) -> None:
+    """Lay out a project outside the repository: the graph, params.yaml, and nothing computed yet."""
+    from rsitr.pipeline.project import lay_out
+
+    print(f"{folder}: {len(lay_out(folder))} files; go there and run `snakemake --cores 2 all`")
 
 
 def _spec(cell: str) -> Spec:

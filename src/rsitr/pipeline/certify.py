@@ -73,7 +73,7 @@ def checked_out(commit: str) -> Tree:
     if git("-C", str(folder), "status", "--porcelain", "--", *WATCHED):
         raise RsitrError(f"{folder} has been edited: remove it with `git worktree remove --force {folder}`")
     if not any((folder / path).is_file() for path in REPLAYS):
-        raise RsitrError(f"{commit[:12]} is older than certificates and cannot be replayed: name a later commit")
+        raise RsitrError(f"{commit[:12]} has no sources that can be replayed: name a later commit, in a clone of rsitr")
     return Tree(commit, folder.resolve())
 
 

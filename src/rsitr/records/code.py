@@ -21,6 +21,8 @@ from rsitr.records.modules import Definition, Key, Module, read_module
 from rsitr.records.reader import BUILTINS, Reader
 
 PACKAGE = Path(__file__).parents[1]
+PROJECT = "project"
+"""Folder below an installed package for the files of a new project, which are none of its own."""
 ROUNDS = 3
 """How far a hash looks along references to tell two definitions of the same text apart."""
 CLOSED = frozenset({"abc", "enum", "pydantic", "typing"})
@@ -40,7 +42,8 @@ class Sources:
     def files(self) -> dict[Path, bytes]:
         """The content of every file of the package, read once: what is hashed is what is parsed."""
         found = (path for path in sorted(self.package.rglob("*")) if path.suffix not in {"", ".pyc", ".typed"})
-        return {path: path.read_bytes() for path in found if path.is_file() and "__pycache__" not in path.parts}
+        own = (path for path in found if path.is_file() and not path.is_relative_to(self.package / PROJECT))
+        return {path: path.read_bytes() for path in own if "__pycache__" not in path.parts}
 
     @cached_property
     def digest(self) -> str:
