@@ -31,9 +31,8 @@ rule all:
 
 
 onstart:
-    if (
-        workflow.local_exec and len(GRAPH.needed) > 1
-    ):  # a cluster's jobs run elsewhere
+    # A cluster's jobs run elsewhere.
+    if workflow.local_exec and len(GRAPH.needed) > 1:
         warm_up(GRAPH.threads)
 
 

@@ -103,10 +103,16 @@ class ExtrasFinder:
 
         stated = [Requirement(line) for line in requires("rsitr") or ()]
         packages = {
-            extra: {canonicalize_name(each.name) for each in stated if each.marker and each.marker.evaluate({"extra": extra})}
+            extra: {
+                canonicalize_name(each.name)
+                for each in stated
+                if each.marker and each.marker.evaluate({"extra": extra})
+            }
             for extra in metadata("rsitr").get_all("Provides-Extra") or ()
         }
-        return sorted((extra for extra in packages if package in packages[extra]), key=lambda extra: len(packages[extra]))
+        return sorted(
+            (extra for extra in packages if package in packages[extra]), key=lambda extra: len(packages[extra])
+        )
 
 
 class DatasetError(RsitrError):

@@ -15,7 +15,9 @@ from rsitr.errors import ParamsError
 from rsitr.params.ids import OFFICIAL, CleanId
 from rsitr.records.paths import Paths
 
-captions = Commands(help="Similarity of captions, statistics of datasets, keywords.", no_args_is_help=True, project="optional")
+captions = Commands(
+    help="Similarity of captions, statistics of datasets, keywords.", no_args_is_help=True, project="optional"
+)
 
 
 @captions.command("similarity")

@@ -11,7 +11,9 @@ from rsitr.cli.common import Commands
 from rsitr.params.ids import Dedup
 from rsitr.records.paths import Paths
 
-dedup = Commands(help="Find near-duplicate images inside and between datasets.", no_args_is_help=True, project="optional")
+dedup = Commands(
+    help="Find near-duplicate images inside and between datasets.", no_args_is_help=True, project="optional"
+)
 SecondArgument = Annotated[str | None, typer.Argument(help="Default: the first one, for those inside it.")]
 
 

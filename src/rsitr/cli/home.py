@@ -26,7 +26,9 @@ def enter(project: Project, context: typer.Context, values: Mapping[str, Any]) -
     here, placed = Path.cwd(), dict(values)
     if project != "none" and (home := os.environ.get(HOME)):
         if not Path(home).is_dir():
-            raise ParamsError(f"{HOME} names {home}, which is not a folder: `rsitr init {home}` lays out a project there")
+            raise ParamsError(
+                f"{HOME} names {home}, which is not a folder: `rsitr init {home}` lays out a project there"
+            )
         os.chdir(home)
         del os.environ[HOME]  # what this command starts works where it does
         placed = {name: _from(here, value) if _given(context, name) else value for name, value in values.items()}

@@ -50,7 +50,9 @@ def _texts() -> dict[str, str]:
     """Place in the project -> content."""
     texts = {place: path.read_text(encoding="utf-8") for place, path in _sources()} | WRITTEN
     # DVC looks at the sources in the repository. Elsewhere they are those of a version.
-    texts["dvc.yaml"] = re.sub(r"( +- )src/rsitr.*\n(?: +- src/rsitr.*\n)*", rf"\g<1>{REQUIREMENTS}\n", texts["dvc.yaml"])
+    texts["dvc.yaml"] = re.sub(
+        r"( +- )src/rsitr.*\n(?: +- src/rsitr.*\n)*", rf"\g<1>{REQUIREMENTS}\n", texts["dvc.yaml"]
+    )
     return texts
 
 

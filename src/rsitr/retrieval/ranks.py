@@ -135,8 +135,23 @@ def rank_scores(
     return _rank(score, relevant_pairs(image_of, duplicates), TwinPair(None, None), top, block, device)
 
 
+def rank_pairs(
+    images: Embeddings, texts: Embeddings, pairs: Pairs, *, block: int = BLOCK, device: Device = "cpu"
+) -> Ranks | ProtocolRanks:
+    """Rank as ``rank_embeddings`` by relevant pairs that the caller has checked, of as many images and captions.
+
+    A query without a pair gets a rank behind all items, which means nothing.
+    """
+
+    def score(image_rows: slice, text_rows: slice) -> Tensor:
+        return rows(images, image_rows, device) @ rows(texts, text_rows, device).T
+
+    with _full_float32(torch.device(device).type):
+        return _rank(score, pairs, TwinPair(_twins(images, device), _twins(texts, device)), None, block, device)
+
+
 class Pairs(NamedTuple):
-    """The relevant (image, caption) pairs of one test set, once per protocol."""
+    """The relevant (image, caption) pairs of one test set, once per protocol; the last has all of the others."""
 
     n_images: int
     n_texts: int

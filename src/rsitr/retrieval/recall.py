@@ -78,7 +78,7 @@ def count_images(image_of: npt.NDArray[np.integer]) -> int:
 def recall(ranks: Ranks) -> RecallReport:
     """Share of the queries of each direction with a rank of at most 1, 5 and 10."""
     i2t, t2i = ([float(100 * np.mean(side <= k)) for k in CUTOFFS] for side in (ranks.i2t, ranks.t2i))
-    return _report(i2t, t2i)
+    return report_of(i2t, t2i)
 
 
 def median_ranks(ranks: Ranks) -> MedianRanks:
@@ -153,15 +153,15 @@ def ceiling(image_of: npt.NDArray[np.integer], duplicates: Duplicates) -> Recall
     for text, image, picture in zip(texts.tolist(), image_of.tolist(), pictures[image_of].tolist(), strict=True):
         queries[text][picture] += 1
         own[picture][text][image] += 1
-    images = [[_most_images([(copies[t], n) for t, n in of.items()], k) for k in CUTOFFS] for of in own.values()]
-    captions = [_most_queries((showing[p], n) for p, n in of.items()) for of in queries.values()]
-    return _report(
+    images = [[most_images([(copies[t], n) for t, n in of.items()], k) for k in CUTOFFS] for of in own.values()]
+    captions = [most_queries((showing[p], n) for p, n in of.items()) for of in queries.values()]
+    return report_of(
         i2t=(100 * np.sum(images, axis=0) / len(pictures)).tolist(),
         t2i=(100 * np.sum(captions, axis=0) / len(texts)).tolist(),
     )
 
 
-def _most_queries(pictures: Iterable[tuple[int, int]]) -> list[int]:
+def most_queries(pictures: Iterable[tuple[int, int]]) -> list[int]:
     """The most queries of one text that one order of ``pictures`` finds among the first 1, 5 and 10 images.
 
     Of each picture: how many images show it, and how many of the queries belong to these.
@@ -173,7 +173,7 @@ def _most_queries(pictures: Iterable[tuple[int, int]]) -> list[int]:
     return [best[k] for k in CUTOFFS]
 
 
-def _most_images(texts: Sequence[tuple[int, Mapping[int, int]]], k: int) -> int:
+def most_images(texts: Sequence[tuple[int, Mapping[int, int]]], k: int) -> int:
     """The most images of one picture that one order of ``texts`` finds among the first ``k`` captions.
 
     Of each text: its copies in all, and how many of them belong to which of the images. The search ends early where
@@ -197,7 +197,7 @@ def _most_images(texts: Sequence[tuple[int, Mapping[int, int]]], k: int) -> int:
     return most(0, frozenset(image for _, own in texts for image in own))
 
 
-def _report(i2t: Sequence[float], t2i: Sequence[float]) -> RecallReport:
+def report_of(i2t: Sequence[float], t2i: Sequence[float]) -> RecallReport:
     """From the recalls of each direction at the three cutoffs."""
     (i2t_r1, i2t_r5, i2t_r10), (t2i_r1, t2i_r5, t2i_r10) = i2t, t2i
     return RecallReport(i2t_r1, i2t_r5, i2t_r10, t2i_r1, t2i_r5, t2i_r10, mr=float(np.mean([*i2t, *t2i])))
