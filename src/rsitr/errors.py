@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from functools import cache
 from importlib.machinery import ModuleSpec
 from pathlib import Path
 from types import FrameType, ModuleType
@@ -45,6 +46,16 @@ class MissingTool(RsitrError):
     """A program outside Python is needed but not installed; the message names the packages that provide it."""
 
 
+DISTRIBUTIONS = {
+    "cv2": "opencv-python-headless",
+    "faiss": "faiss-cpu",
+    "open_clip": "open-clip-torch",
+    "PIL": "pillow",
+    "sklearn": "scikit-learn",
+}
+"""Modules -> the packages that they come in, where these are called otherwise."""
+
+
 class MissingExtra(RsitrError, ModuleNotFoundError):
     """A package that belongs to an extra of ours is needed but not installed; the message names the extra."""
 
@@ -65,22 +76,13 @@ class ExtrasFinder:
     else tries an import is left alone: other libraries look for packages that they can do without.
     """
 
-    DISTRIBUTIONS = {
-        "cv2": "opencv-python-headless",
-        "faiss": "faiss-cpu",
-        "open_clip": "open-clip-torch",
-        "PIL": "pillow",
-        "sklearn": "scikit-learn",
-    }
-    """Of modules that are called otherwise than the package that they come in."""
-
     @classmethod
     def find_spec(
         cls, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None
     ) -> ModuleSpec | None:
         """None; raises ``MissingExtra``."""
         who = cls._importer()
-        package = cls.DISTRIBUTIONS.get(name, name).replace("_", "-").lower()
+        package = DISTRIBUTIONS.get(name, name).replace("_", "-").lower()
         if path is None and who.partition(".")[0] == "rsitr" and (extras := cls.extras(package)):
             raise MissingExtra(package, extras, who)
         return None
@@ -93,26 +95,28 @@ class ExtrasFinder:
             frame = frame.f_back
         return frame.f_globals.get("__name__", "") if frame else ""
 
-    @staticmethod
-    def extras(package: str) -> list[str]:
+    @classmethod
+    def extras(cls, package: str) -> list[str]:
         """The extras of this package that name another one, small ones first."""
+        packages = cls._packages()
+        return sorted(
+            (extra for extra in packages if package in packages[extra]), key=lambda extra: len(packages[extra])
+        )
+
+    @staticmethod
+    @cache
+    def _packages() -> dict[str, set[str]]:
+        """Extra -> packages, as installed."""
         from importlib.metadata import metadata, requires
 
         from packaging.requirements import Requirement
         from packaging.utils import canonicalize_name
 
-        stated = [Requirement(line) for line in requires("rsitr") or ()]
-        packages = {
-            extra: {
-                canonicalize_name(each.name)
-                for each in stated
-                if each.marker and each.marker.evaluate({"extra": extra})
-            }
+        stated = [(canonicalize_name(each.name), each.marker) for each in map(Requirement, requires("rsitr") or ())]
+        return {
+            extra: {name for name, marker in stated if marker and marker.evaluate({"extra": extra})}
             for extra in metadata("rsitr").get_all("Provides-Extra") or ()
         }
-        return sorted(
-            (extra for extra in packages if package in packages[extra]), key=lambda extra: len(packages[extra])
-        )
 
 
 class DatasetError(RsitrError):

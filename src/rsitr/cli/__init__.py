@@ -37,8 +37,8 @@ from rsitr.records.schemas import write_schemas
 from rsitr.tables.declared import GROUPS
 
 app = Commands(
-    help="The reproducible benchmark of remote sensing image-text retrieval. Commands work in the current folder, or in the "
-    "project that RSITR_HOME names.",
+    help="The reproducible benchmark of remote sensing image-text retrieval. Commands work in the current folder, or "
+    "in the project that RSITR_HOME names.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )

@@ -124,8 +124,6 @@ def test_a_table_that_was_not_built(project):
     assert "source.json" in refused("data", "build", "scenes-b")
 
 
-
-
 def test_a_method_that_params_yaml_misspells(project):
     raw = yaml.safe_load(Path("params.yaml").read_text(encoding="utf-8"))
     raw["experiments"]["tiny"]["matrix"][0]["methods"] = ["vse++", "vsee"]

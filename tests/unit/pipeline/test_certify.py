@@ -399,7 +399,9 @@ def test_base_has_to_have_a_replay(lab: Lab) -> None:
     lab.git("commit", "--quiet", "--message", "older")
     older = lab.git("rev-parse", "HEAD")
     lab.git("checkout", "--quiet", "--detach", "BASE")
-    assert refused(older) == f"{older[:12]} has no sources that can be replayed: name a later commit, in a clone of rsitr"
+    assert (
+        refused(older) == f"{older[:12]} has no sources that can be replayed: name a later commit, in a clone of rsitr"
+    )
 
 
 def test_the_libraries_of_both_trees_have_to_be_those_that_are_here(lab: Lab) -> None:

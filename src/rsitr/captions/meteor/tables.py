@@ -90,7 +90,9 @@ def _installed() -> Path:
     spec = importlib.util.find_spec("pycocoevalcap")
     folders = list(spec.submodule_search_locations or ()) if spec else []
     if not folders:
-        raise SourceUnavailable("METEOR's tables come with pycocoevalcap, which is not installed: install it")
+        raise SourceUnavailable(
+            "METEOR's tables come with pycocoevalcap, which is not installed: pip install 'rsitr[captions]'"
+        )
     return Path(folders[0]) / "meteor"
 
 

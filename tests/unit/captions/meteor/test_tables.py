@@ -148,7 +148,7 @@ def test_missing_files(tmp_path, package, file):
 
 def test_pycocoevalcap_is_not_installed(tmp_path, monkeypatch):
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(SourceUnavailable, match="install it"):
+    with pytest.raises(SourceUnavailable, match=r"pip install .rsitr\[captions\]"):
         load_tables(tmp_path)
 
 
