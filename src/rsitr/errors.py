@@ -63,9 +63,9 @@ class MissingExtra(RsitrError, ModuleNotFoundError):
         self.package, self.extras = package, extras
         super().__init__(self.said_of(who))
 
-    def said_of(self, who: str) -> str:
-        """The message, with the extra that ``who`` is called like where that has the package."""
-        extra = next((extra for extra in self.extras if extra in who.split()), self.extras[0])
+    def said_of(self, who: str, preferred: str = "") -> str:
+        """The message, with the extra that is preferred, or that ``who`` is called like, where that has the package."""
+        extra = next((extra for extra in (preferred, *who.split()) if extra in self.extras), self.extras[0])
         return f"{who} needs {self.package}: pip install 'rsitr[{extra}]'"
 
 

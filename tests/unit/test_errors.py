@@ -73,21 +73,21 @@ def test_every_extra_for_users_has_such_a_package():
 
 
 @pytest.mark.parametrize(
-    ("package", "command", "extra"),
+    ("package", "command", "preferred", "extra"),
     [
-        ("rasterio", "rsitr locate", "locate"),
-        ("pillow", "rsitr data build", "data"),
-        ("pillow", "rsitr captions statistics", "captions"),
-        ("pillow", "rsitr tables", "site"),  # the smallest
-        ("faiss-cpu", "rsitr search", "search"),
-        ("faiss-cpu", "rsitr dedup pairs", "data"),
-        ("timm", "rsitr locate", "locate"),
-        ("timm", "rsitr status", "train"),
+        ("rasterio", "rsitr locate", "", "locate"),
+        ("pillow", "rsitr data build", "", "data"),
+        ("pillow", "rsitr captions statistics", "", "captions"),
+        ("pillow", "rsitr attention", "", "site"),  # the smallest
+        ("pillow", "rsitr dedup pairs", "data", "data"),
+        ("faiss-cpu", "rsitr search", "", "search"),
+        ("timm", "rsitr locate", "", "locate"),
+        ("timm", "rsitr tables", "site", "train"),
     ],
 )
-def test_the_extra_is_that_of_the_command_or_the_smallest(package, command, extra):
+def test_the_extra_is_that_of_the_command_or_the_smallest(package, command, preferred, extra):
     error = MissingExtra(package, ExtrasFinder.extras(package), "rsitr.somewhere")
-    assert error.said_of(command) == f"{command} needs {package}: pip install 'rsitr[{extra}]'"
+    assert error.said_of(command, preferred) == f"{command} needs {package}: pip install 'rsitr[{extra}]'"
     assert isinstance(error, RsitrError)
 
 

@@ -134,7 +134,7 @@ def tune(
     print(run_artefact(spec).say(spec))
 
 
-@app.command()
+@app.command(extra="site")
 def tables(
     experiment: ExperimentArgument = None,
     only: Annotated[

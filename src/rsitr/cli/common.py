@@ -38,24 +38,29 @@ ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads to
 class Commands(typer.Typer):
     """Commands that print an error of the user's as one message and exit with 1, without a traceback."""
 
-    def __init__(self, *, project: Project = "needed", **options: Any):
-        """``project``: whether they need a project folder, unless a command says otherwise."""
-        super().__init__(**options)
-        self.project = project
+    def __init__(self, *, project: Project = "needed", extra: str = "", **options: Any):
+        """``project``: whether they need a project folder; ``extra``: which one of the package they are in.
 
-    def command(self, name: str | None = None, *, project: Project | None = None, **options: Any) -> Callable[[F], F]:
+        A command may say otherwise. The name of an extra in that of a command need not be stated.
+        """
+        super().__init__(**options)
+        self.project, self.extra = project, extra
+
+    def command(
+        self, name: str | None = None, *, project: Project | None = None, extra: str = "", **options: Any
+    ) -> Callable[[F], F]:
         """Add a function; returns it as it is called from the command line."""
         register = super().command(name, **options)
-        return lambda function: register(_reported(function, project or self.project))
+        return lambda function: register(_reported(function, project or self.project, extra or self.extra))
 
 
-def _reported(function: F, project: Project) -> F:
+def _reported(function: F, project: Project, extra: str) -> F:
     @functools.wraps(function)
     def wrapper(*args: Any, context: typer.Context, **kwargs: Any) -> Any:
         try:
             return function(*args, **enter(project, context, kwargs))
         except MissingExtra as error:
-            print(error.said_of(" ".join(["rsitr", *context.command_path.split()[1:]])), file=sys.stderr)
+            print(error.said_of(" ".join(["rsitr", *context.command_path.split()[1:]]), extra), file=sys.stderr)
         except Damaged as error:
             print(
                 f"rsitr: {error}: it is now {set_aside(error.path)}; run again, which makes it again", file=sys.stderr

@@ -12,7 +12,10 @@ from rsitr.params.ids import Dedup
 from rsitr.records.paths import Paths
 
 dedup = Commands(
-    help="Find near-duplicate images inside and between datasets.", no_args_is_help=True, project="optional"
+    help="Find near-duplicate images inside and between datasets.",
+    no_args_is_help=True,
+    project="optional",
+    extra="data",
 )
 SecondArgument = Annotated[str | None, typer.Argument(help="Default: the first one, for those inside it.")]
 
