@@ -232,9 +232,6 @@ def pretrain(
     On several GPUs: torchrun --nproc-per-node N -m rsitr.pretraining FILE. Of a pretraining in params.yaml the file is
     checkpoints/pretraining/EXPERIMENT/NAME/spec.yaml, and this command then records the result.
     """
-    from rsitr.pretraining.loop import pretrain as train_clip
-    from rsitr.pretraining.spec import load_spec
-
     path = Path(spec)
     is_file = path.exists() or path.suffix in (".yaml", ".yml", ".json")
     if not is_file and (named := pretraining_of(f"{PRETRAINING}://{spec}")):
@@ -242,6 +239,9 @@ def pretrain(
         found = pretraining_spec(params, named)
         print(run_artefact(found).say(found))
         return
+    from rsitr.pretraining.loop import pretrain as train_clip  # torch, which the lines above need not wait for
+    from rsitr.pretraining.spec import load_spec
+
     wanted = load_spec(path)
     record = train_clip(wanted)
     left_out = ", ".join(f"{count} x {problem}" for problem, count in record.skipped.items())

@@ -98,10 +98,15 @@ def test_what_reads_the_files_of_a_project_says_where_there_is_none(command, tmp
 
 def test_what_needs_no_project_works_anywhere(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    Path("mine.json").write_text(json.dumps(ANNOTATION), encoding="utf-8")
     assert "UCM-Captions" in run("data", "list").stdout
-    assert "data/raw/ucm/source.json is missing: fetch the dataset first with `rsitr data fetch ucm`" in refused(
-        "data", "build", "ucm"
-    )
+    missing = "data/raw/ucm/source.json is missing: fetch the dataset first with `rsitr data fetch ucm`"
+    assert refused("data", "build", "ucm") == f"rsitr: {missing}\n"
     assert run("data", "fetch", "scenes-a").stdout == "data/raw/scenes-a/source.json\n"
-    assert "mine" in run("captions", "statistics", "--json", "mine.json", "--threads", "1").stdout
+
+
+@pytest.mark.slow
+def test_captions_of_ones_own_are_measured_anywhere(elsewhere):
+    (elsewhere / "mine.json").write_text(json.dumps(ANNOTATION), encoding="utf-8")
+    lines = run("captions", "statistics", "--json", "mine.json", "--out", "found").stdout.splitlines()
+    assert any(line.startswith("│ mine ") for line in lines)
+    assert f"{elsewhere}/found/statistics.csv" in lines
