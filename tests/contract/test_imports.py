@@ -28,7 +28,7 @@ LAYERS = (
     ("datasets",),
     ("records",),
     ("params", "gpus"),
-    ("progress", "errors"),
+    ("progress", "errors", "__init__"),
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
 # What the Snakefile and the command line import at their start; torch would cost each of their runs seconds.

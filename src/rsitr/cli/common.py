@@ -73,12 +73,16 @@ def _reported(function: F, project: Project, extra: str) -> F:
             print(f"rsitr: {error}: check that the folder exists, is writable and has free space", file=sys.stderr)
         raise typer.Exit(1)
 
-    # Typer reads from the signature that the function wants its context.
-    signature, asks = inspect.signature(function, eval_str=True), inspect.Parameter.KEYWORD_ONLY
-    context = inspect.Parameter("context", asks, annotation=typer.Context)
-    wrapper.__signature__ = signature.replace(parameters=[*signature.parameters.values(), context])  # type: ignore[attr-defined]
+    return _wanting_context(wrapper, function)
+
+
+def _wanting_context(wrapper: Any, function: F) -> F:
+    """Typer reads from the signature of a function that it is to pass its context."""
+    signature = inspect.signature(function, eval_str=True)
+    context = inspect.Parameter("context", inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)
+    wrapper.__signature__ = signature.replace(parameters=[*signature.parameters.values(), context])
     wrapper.__annotations__ = {**function.__annotations__, "context": typer.Context}
-    return wrapper  # type: ignore[return-value]
+    return wrapper
 
 
 def show(table: Table) -> None:

@@ -25,10 +25,11 @@ def checked(values: Sequence[Any] | Matrix, name: str) -> Matrix:
         raise DatasetError(f"{name} have the shape {tuple(matrix.shape)}: give one row of numbers for each")
     if not _is_real(matrix):
         raise DatasetError(f"{name} are of type {matrix.dtype}: give real numbers")
-    for start, part in _parts(matrix):
-        if len(wrong := torch.nonzero(~part.isfinite().all(1))):
-            row = start + int(wrong[0])
-            raise DatasetError(f"row {row} of {name} is not finite in float32: look for what the model divides by zero")
+    with np.errstate(over="ignore"):  # a number too large for float32 is named below
+        for start, part in _parts(matrix):
+            if len(wrong := torch.nonzero(~part.isfinite().all(1))):
+                row = f"row {start + int(wrong[0])} of {name}"
+                raise DatasetError(f"{row} is not finite in float32: look for what the model divides by zero")
     return matrix
 
 

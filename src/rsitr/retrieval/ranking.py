@@ -31,7 +31,7 @@ from rsitr.retrieval.recall import (
     report_of,
     text_groups,
 )
-from rsitr.retrieval.tiles import BLOCK, Device
+from rsitr.retrieval.tiles import BLOCK, Device, Integers
 
 Numbers = Sequence[Any] | Matrix
 """Whole numbers in a list, an array or a tensor."""
@@ -211,7 +211,7 @@ def _pairs(test: _TestSet, aware: bool) -> Pairs:
     """What is relevant to each other, plainly and, where wanted, by pictures and texts."""
     image_of, (text, picture) = test.image_of, test.same
     n_images, n_texts = len(picture), len(text)
-    protocols = [(image_of, np.arange(n_texts))]
+    protocols: list[tuple[Integers, Integers]] = [(image_of, np.arange(n_texts))]
     if aware:
         shape = int(picture.max()) + 1, int(text.max()) + 1
         described = _incidence(picture[image_of], text, shape)
@@ -220,9 +220,7 @@ def _pairs(test: _TestSet, aware: bool) -> Pairs:
     return Pairs(n_images, n_texts, protocols)
 
 
-def _incidence(
-    row: npt.NDArray[np.integer], column: npt.NDArray[np.integer], shape: tuple[int, int]
-) -> sparse.csr_array:
+def _incidence(row: Integers, column: Integers, shape: tuple[int, int]) -> sparse.csr_array:
     return sparse.csr_array((np.ones(len(row), dtype=np.int32), (row, column)), shape=shape)
 
 
