@@ -211,7 +211,7 @@ def test_unknown_experiment_lists_the_known_ones():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (None, "not found: run from the folder that holds the Snakefile"),
+        (None, "there is no project in .*, since params.yaml is missing"),
         ("experiment: [", "is not valid YAML"),
         ("- experiment", "must hold a mapping"),
         ("", "must hold a mapping"),

@@ -385,12 +385,12 @@ def parse_params(raw: dict[str, Any], source: str = "params.yaml") -> Params:
 
 
 def no_project(path: Path = PARAMS) -> str:
-    """What to do where the current folder is no project, which is one with a ``params.yaml``; empty where it is one."""
+    """What to do where the folder of ``params.yaml`` is no project, since that is missing; empty where it is one."""
     if path.is_file():
         return ""
     return (
-        f"there is no project in {Path.cwd()}, since {path} is missing: go to the folder of one, set RSITR_HOME to it, "
-        "or lay one out with `rsitr init FOLDER`"
+        f"there is no project in {path.absolute().parent}, since {path.name} is missing: go to the folder of one, set "
+        "RSITR_HOME to it, or lay one out with `rsitr init FOLDER`"
     )
 
 
