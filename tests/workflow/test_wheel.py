@@ -104,6 +104,7 @@ ABSENT = {
     "status": "rsitr status needs jsonschema: pip install 'rsitr[train]'",
     "tables": "rsitr tables needs pillow: pip install 'rsitr[site]'",
     "locate --image a.tif --text b": "rsitr locate needs opencv-python-headless: pip install 'rsitr[locate]'",
+    "search . pond --model open_clip:ViT-B-32": "rsitr search needs open-clip-torch: pip install 'rsitr[search]'",
     "data list": "rsitr data list needs rarfile: pip install 'rsitr[data]'",
     "dedup pairs aid ucm": "rsitr dedup pairs needs pillow: pip install 'rsitr[data]'",
     "captions statistics --json a.json": "rsitr captions statistics needs pillow: pip install 'rsitr[captions]'",
