@@ -45,7 +45,9 @@ app = Commands(
 scenes = Commands(help="Train scene classifiers for methods to start from.", no_args_is_help=True)
 for name, commands in (("data", data), ("dedup", dedup), ("captions", captions), ("scenes", scenes), ("peder", peder)):
     app.add_typer(commands, name=name)
-for command in (assess, search, locate, attention, examples):
+app.command(project="optional")(assess)
+app.command(project="none")(search)
+for command in (locate, attention, examples):
     app.command()(command)
 
 
@@ -239,10 +241,11 @@ def pretrain(
         found = pretraining_spec(params, named)
         print(run_artefact(found).say(found))
         return
-    from rsitr.pretraining.loop import pretrain as train_clip  # torch, which the lines above need not wait for
     from rsitr.pretraining.spec import load_spec
 
     wanted = load_spec(path)
+    from rsitr.pretraining.loop import pretrain as train_clip  # torch, which a mistake need not wait for
+
     record = train_clip(wanted)
     left_out = ", ".join(f"{count} x {problem}" for problem, count in record.skipped.items())
     print(

@@ -45,4 +45,6 @@ def _given(context: typer.Context, name: str) -> bool:
 def _from(here: Path, value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [_from(here, each) for each in value]
+    if isinstance(value, str) and value.startswith(("./", "../")):  # a path where a name could be, too
+        return str(here / value)
     return here / value if isinstance(value, Path) else value

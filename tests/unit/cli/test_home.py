@@ -43,6 +43,12 @@ def test_paths_of_the_user_start_where_the_user_is(elsewhere, project):
     assert [path.name for path in elsewhere.iterdir()] == ["found.csv"]
 
 
+def test_a_name_that_begins_with_a_dot_is_a_path_of_the_user(elsewhere, project):
+    (elsewhere / "spec.yaml").write_text("shards: []", encoding="utf-8")
+    assert f"{elsewhere}/spec.yaml" in refused("pretrain", "./spec.yaml")
+    assert f"{elsewhere}" not in refused("pretrain", "spec.yaml")
+
+
 def test_paths_that_nobody_gave_are_in_the_project(elsewhere, project):
     lines = run("tables", "--only", "sources").stdout.splitlines()
     assert "results/tables/tiny/sources.csv" in lines
