@@ -11,6 +11,8 @@ rule fetch:
     priority: EARLY
     retries: 2
     localrule: True
+    wildcard_constraints:
+        dataset=GRAPH.fetched,
     conda:
         "../envs/rsitr.yaml"
     params:

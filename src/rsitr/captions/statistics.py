@@ -10,16 +10,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
 
-from rsitr.datasets.karpathy import karpathy_rows
 from rsitr.errors import DatasetError
-
-SPLIT_NAMES = {"restval": "train"}
-"""What other annotations call a split. In COCO, ``restval`` is the rest of the validation images, to train on."""
 
 
 class Image(NamedTuple):
@@ -71,15 +66,3 @@ def images_of(table: pa.Table) -> list[Image]:
     """The images of a canonical or clean table."""
     columns = (table[name].to_pylist() for name in Image._fields)
     return [Image(*values) for values in zip(*columns, strict=True)]
-
-
-def read_karpathy(path: Path) -> list[Image]:
-    """The images of any annotation in Karpathy's layout: a user's own, COCO, Flickr30k.
-
-    Raises ``DatasetError``, with the place, for a file that is not in this layout, or lists no images.
-    """
-    rows = karpathy_rows(path, image_dir=".", split_of=lambda entry: SPLIT_NAMES.get(entry["split"], entry["split"]))
-    images = [Image(row.image_id, row.split, row.class_name, row.captions) for row in rows]
-    if not images:
-        raise DatasetError(f"{path} lists no images: give a file whose list 'images' has entries")
-    return images

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -59,22 +60,29 @@ def captions_keywords(dataset: str) -> None:
 @captions.command("statistics")
 def captions_statistics(
     datasets: Annotated[list[str] | None, typer.Argument(help="Datasets whose canonical tables are built.")] = None,
-    json: Annotated[Path | None, typer.Option(help="An annotation of your own in Karpathy's layout.")] = None,
+    annotation: Annotated[
+        Path | None, typer.Option(help="An annotation of your own: a file, folder or pattern in any layout.")
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Folder for the table, its bars and the maps.")] = None,
     threads: ThreadsOption = 2,
 ) -> None:
     """How long, how varied and how similar the captions of datasets are: the numbers of AMFMN's Fig. 9."""
     from rsitr.tables import statistics
 
-    if bool(datasets) == bool(json):
-        raise ParamsError("name datasets, or one annotation with --json")
+    if bool(datasets) == bool(annotation):
+        raise ParamsError("name datasets, or one annotation with --annotation")
     tables = {name: Paths.dataset(name) for name in datasets or ()}
-    rows = statistics.measure_json(json, threads) if json else statistics.measure_tables(tables, threads)
+    if annotation:
+        rows, lost = statistics.measure_annotation(annotation, threads)
+        for line in lost:
+            print(f"{annotation}: left out: {line}", file=sys.stderr)
+    else:
+        rows = statistics.measure_tables(tables, threads)
     table = Table("dataset", *rows[0].texts())
     for row in rows:
         table.add_row(escape(row.label), *row.texts().values())
     show(table)
     if out:
-        made_by = f"rsitr captions statistics {f'--json {json}' if json else ' '.join(tables)}"
-        for path in statistics.write_rows(rows, json.stem if json else ", ".join(tables), made_by, out):
+        made_by = f"rsitr captions statistics {f'--annotation {annotation}' if annotation else ' '.join(tables)}"
+        for path in statistics.write_rows(rows, annotation.stem if annotation else ", ".join(tables), made_by, out):
             print(path)

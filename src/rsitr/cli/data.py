@@ -21,11 +21,11 @@ data = Commands(help="Fetch datasets and build their canonical tables.", no_args
 
 @data.command("list")
 def data_list() -> None:
-    """Every registered dataset, its licence and where it comes from."""
-    from rsitr.datasets import registry
+    """Every registered or imported dataset, its licence and where it comes from."""
+    from rsitr.datasets import known
 
     table = Table("dataset", "title", "origins", "licence")
-    for name, dataset in registry().items():
+    for name, dataset in known().items():
         origins = ", ".join(bundle.origin for bundle in dataset.bundles)
         table.add_row(name, dataset.title, origins, dataset.bundles[0].licence)
     show(table)
@@ -40,6 +40,50 @@ def data_fetch(dataset: str) -> None:
     print(fetch_dataset(dataset, Paths.raw(dataset), mirror_dir()))
 
 
+@data.command("import")
+def data_import(
+    folder: Annotated[Path, typer.Argument(help="The folder of the images, or of shards.")],
+    name: Annotated[str, typer.Option("--as", help="What to call the dataset, in params.yaml too.")],
+    annotation: Annotated[
+        Path | None, typer.Option(help="File, folder or pattern, such as 'rs_*.json' [in FOLDER].")
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help="Of the annotation [recognised].")] = None,
+    split: Annotated[
+        Literal["train", "val", "test"] | None,
+        typer.Option(help="Of images that state none [what the name of the file says, else test]."),
+    ] = None,
+    captions: Annotated[
+        Literal["whole", "lines"] | None,
+        typer.Option(help="A txt in a shard: one caption, or a caption a line [whole; of CLIP_benchmark lines]."),
+    ] = None,
+    title: Annotated[str, typer.Option(help="Of the dataset, for tables [its name].")] = "",
+    licence: Annotated[str, typer.Option(help="Of images and captions.")] = "none stated",
+    lost_at_most: Annotated[
+        float, typer.Option(min=0, max=100, help="Percent of images, captions or shards that may be left out.")
+    ] = 5,
+) -> None:
+    """Make a folder of images with captions a dataset, without writing code; nothing is written unless all of it is."""
+    from rsitr.datasets.importing import import_folder
+
+    done = import_folder(
+        folder,
+        name,
+        annotation=annotation,
+        layout=layout,
+        split=split,
+        captions=captions,
+        title=title,
+        licence=licence,
+        at_most=lost_at_most / 100,
+    )
+    for line in done.lost:
+        print(f"{name}: left out: {line}", file=sys.stderr)
+    by_split = ", ".join(f"{images} {part}" for part, images in done.images.items())
+    without = f", {done.without} of them without captions" if done.without else ""
+    counts = f"{sum(done.images.values())} images ({by_split}){without}, {done.captions} captions"
+    print(f"{done.receipt}: {done.layout}, {counts}")
+
+
 @data.command("build")
 def data_build(dataset: str) -> None:
     """Extract the fetched files of a dataset and write its canonical table."""
@@ -49,8 +93,10 @@ def data_build(dataset: str) -> None:
     receipt = Paths.raw(get_dataset(dataset).name) / RECEIPT
     if not receipt.is_file():
         raise DatasetError(f"{receipt} is missing: fetch the dataset first with `rsitr data fetch {dataset}`")
-    facts = build(dataset, receipt, Paths.extracted(dataset), Paths.dataset(dataset))
-    print(f"{Paths.dataset(dataset)}: {facts.origin}, data {facts.data_sha[:12]}")
+    built = build(dataset, receipt, Paths.extracted(dataset), Paths.dataset(dataset))
+    for line in built.lines():
+        print(f"{dataset}: {line}", file=sys.stderr)
+    print(f"{Paths.dataset(dataset)}: {built.facts.origin}, data {built.facts.data_sha[:12]}")
 
 
 @data.command("clean")

@@ -6,20 +6,31 @@ import json
 import os
 import shutil
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from rsitr.datasets import get_dataset
 from rsitr.datasets.archives import extract
+from rsitr.datasets.base import Dataset
 from rsitr.datasets.canonical import build_dataset
 from rsitr.datasets.fetch import fetch_any
-from rsitr.datasets.table import DatasetFacts
+from rsitr.datasets.imported import ORIGIN, RECEIPT, Imported, again
+from rsitr.datasets.table import DatasetFacts, read_table
+from rsitr.errors import DatasetError
+from rsitr.records.files import replacing
 
-RECEIPT = "source.json"
 ARCHIVES = (".zip", ".rar", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
 
 def fetch_dataset(name: str, raw: Path, mirror: Path | None) -> Path:
-    """Fetch the files of a dataset into ``raw`` and return the receipt that lists them and their origin."""
+    """Fetch the files of a dataset into ``raw`` and return the receipt that lists them and their origin.
+
+    Those of an imported dataset are there or not; if not, ``DatasetError`` says to import it again.
+    """
     dataset = get_dataset(name)
+    if isinstance(dataset, Imported):
+        if not all((raw / file).is_file() for file in (RECEIPT, *dataset.receipt.files)):
+            raise DatasetError(f"{raw} is not complete, and {name} was imported, not fetched: {again(name)}")
+        return raw / RECEIPT
     generated = [bundle for bundle in dataset.bundles if bundle.origin == "generated"]
     bundle, files = (generated[0], []) if generated else fetch_any(dataset.bundles, raw, mirror=mirror)
     receipt = raw / RECEIPT
@@ -29,12 +40,35 @@ def fetch_dataset(name: str, raw: Path, mirror: Path | None) -> Path:
     return receipt
 
 
-def build(name: str, receipt: Path, root: Path, out: Path) -> DatasetFacts:
-    """Extract (or generate) the files of a dataset under ``root`` and write its canonical table to ``out``."""
+class Built(NamedTuple):
+    """A canonical table, and what is wrong with its images."""
+
+    facts: DatasetFacts
+    images: int
+    problems: list[tuple[str, str]]
+    """Image id and problem of every image that cannot be used."""
+
+    def lines(self) -> list[str]:
+        """The problems as lines for a user: how many images, and the first three."""
+        found: dict[str, list[str]] = {}
+        for image, problem in self.problems:
+            found.setdefault(problem, []).append(image)
+        return [
+            f"{len(names)} of {self.images} images: {problem}, e.g. {', '.join(names[:3])}"
+            for problem, names in found.items()
+        ]
+
+
+def build(name: str, receipt: Path, root: Path, out: Path) -> Built:
+    """Extract (or generate) the files of a dataset under ``root`` and write its canonical table to ``out``.
+
+    Raises ``DatasetError``, and writes no table, where no image at all can be used, unless optional files that would
+    hold them were not fetched.
+    """
     dataset = get_dataset(name)
     source = json.loads(receipt.read_text(encoding="utf-8"))
     root.mkdir(parents=True, exist_ok=True)
-    if source["origin"] == "generated":
+    if source["origin"] in ("generated", ORIGIN):
         dataset.prepare(root)
     for name_of_file in source["files"]:
         file = receipt.parent / name_of_file
@@ -42,7 +76,22 @@ def build(name: str, receipt: Path, root: Path, out: Path) -> DatasetFacts:
             extract(file, root)
         else:
             _place(file, root / file.name)
-    return build_dataset(dataset, root, source["origin"], source["licence"], out)
+    with replacing(out) as partial:
+        facts = build_dataset(dataset, root, source["origin"], source["licence"], partial)
+        rows = read_table(partial)[0].select(["image_id", "problem"]).to_pylist()
+        built = Built(facts, len(rows), [(row["image_id"], row["problem"]) for row in rows if row["problem"]])
+        if len(built.problems) == built.images and not _without_optional(dataset, source):
+            raise DatasetError(
+                f"{name} has no image that can be used: {'; '.join(built.lines())}. The names in its annotation and "
+                f"those of the files below {root} have to agree: correct them, or fetch the dataset again"
+            )
+    return built
+
+
+def _without_optional(dataset: Dataset, source: dict[str, Any]) -> bool:
+    """Whether files that a dataset can do without, such as the images of a mirror, were not fetched."""
+    stated = [file for bundle in dataset.bundles if bundle.origin == source["origin"] for file in bundle.sources]
+    return any(file.optional and file.file not in source["files"] for file in stated)
 
 
 def _place(file: Path, target: Path) -> None:

@@ -10,7 +10,6 @@ import errno
 import hashlib
 import io
 import lzma
-import re
 import shutil
 import stat
 import subprocess
@@ -26,6 +25,8 @@ from typing import IO, Any, Literal, NoReturn, cast
 
 import rarfile
 
+from rsitr.datasets.names import is_absolute, with_slashes
+from rsitr.datasets.tars import require_end
 from rsitr.errors import CorruptArchive, DiskFull, MissingTool, UnsafeArchive
 
 
@@ -71,7 +72,7 @@ class _Member:
     @cached_property
     def path(self) -> PurePosixPath:
         """Path relative to the extracted folder."""
-        return PurePosixPath(_with_slashes(self.name))
+        return PurePosixPath(with_slashes(self.name))
 
 
 def extract(archive: Path, into: Path) -> int:
@@ -114,7 +115,9 @@ def _members_of(archive: Path) -> Iterator[list[_Member]]:
             yield [_rar_member(rar_file, info, opener) for info in rar_file.infolist()]
     else:
         with tarfile.open(archive) as tar_file:
-            yield [_tar_member(tar_file, info) for info in tar_file.getmembers()]
+            found = tar_file.getmembers()
+            require_end(tar_file)
+            yield [_tar_member(tar_file, info) for info in found]
 
 
 def _zip_member(pack: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
@@ -122,7 +125,7 @@ def _zip_member(pack: zipfile.ZipFile, info: zipfile.ZipInfo) -> _Member:
         raise _Broken(f"{info.filename!r} is encrypted")
     if stat.S_ISLNK(info.external_attr >> 16):
         return _Member(info.filename, "symlink", target=pack.read(info).decode(errors="surrogateescape"))
-    if _with_slashes(info.filename).endswith("/"):
+    if with_slashes(info.filename).endswith("/"):
         return _Member(info.filename, "folder")
     return _Member(info.filename, "file", info.file_size, partial(pack.open, info))
 
@@ -235,13 +238,13 @@ def _require_safe(archive: Path, members: Sequence[_Member]) -> None:
     files = {member.path for member in members if member.kind == "file"}
     links = {member.path for member in members if member.kind in ("symlink", "hardlink")}
     for member in members:
-        if _is_absolute(member.name) or ".." in member.path.parts:
+        if is_absolute(member.name) or ".." in member.path.parts:
             refuse(member, "would land outside the folder it is extracted into")
         if member.kind == "device":
             refuse(member, "is a device and no file")
         if member.kind == "symlink" and not _stays_inside(member):
             refuse(member, f"is a link to {member.target!r}, which may lead outside the folder it is extracted into")
-        if member.kind == "hardlink" and PurePosixPath(_with_slashes(member.target)) not in files:
+        if member.kind == "hardlink" and PurePosixPath(with_slashes(member.target)) not in files:
             refuse(member, f"is a link to {member.target!r}, which is no file of the archive")
         for folder in _folders([member]) & links:
             refuse(member, f"would be written through the link {str(folder)!r}")
@@ -257,25 +260,16 @@ def _refuse(archive: Path, member: _Member, why: str) -> NoReturn:
     )
 
 
-def _with_slashes(path: str) -> str:
-    """``path`` as POSIX spells it: archives made on Windows may use backslashes."""
-    return path.replace("\\", "/")
-
-
-def _is_absolute(path: str) -> bool:
-    return re.match(r"/|[A-Za-z]:", _with_slashes(path)) is not None
-
-
 def _stays_inside(link: _Member) -> bool:
     """Whether a symbolic link certainly leads to a place inside the extracted folder.
 
     Its text is enough if it climbs only through the folders that hold the link itself, which are not links. After any
     other name, which may be a link in this archive or a later one, ``..`` is the parent of wherever that leads.
     """
-    if not link.target or _is_absolute(link.target):
+    if not link.target or is_absolute(link.target):
         return False
     here = link.path.parent
-    for part in PurePosixPath(_with_slashes(link.target)).parts:
+    for part in PurePosixPath(with_slashes(link.target)).parts:
         if part != "..":
             here /= part
         elif here == PurePosixPath() or not link.path.is_relative_to(here):
@@ -323,9 +317,9 @@ def _write(members: Sequence[_Member], staging: Path) -> None:
             place.parent.mkdir(parents=True, exist_ok=True)
             place.unlink(missing_ok=True)
             if link.kind == "symlink":
-                place.symlink_to(_with_slashes(link.target))
+                place.symlink_to(with_slashes(link.target))
             else:
-                place.hardlink_to(staging / _with_slashes(link.target))
+                place.hardlink_to(staging / with_slashes(link.target))
 
 
 def _merge(source: Path, target: Path) -> None:

@@ -39,7 +39,7 @@ class Bundle(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    origin: Literal["official", "huggingface", "mirror", "generated"]
+    origin: Literal["official", "huggingface", "mirror", "generated", "imported"]
     sources: tuple[Source, ...]
     licence: str
     homepage: str

@@ -8,10 +8,11 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import count
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any, get_args
 
 from rsitr.datasets.base import Row, Split
+from rsitr.datasets.names import relative_name, with_slashes
 from rsitr.errors import DatasetError
 
 SPLITS = get_args(Split)
@@ -22,8 +23,8 @@ def read_json(path: Path) -> list[dict[str, Any]]:
     if not path.is_file():
         raise DatasetError(f"{path} is missing: fetch the dataset again (`rsitr data fetch`), or correct the path")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        content = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (ValueError, RecursionError) as error:
         raise DatasetError(f"{path} is not valid JSON ({error}): repair it or fetch the dataset again") from None
     if not isinstance(content, dict) or not isinstance(content.get("images"), list):
         raise DatasetError(f"{path} is not in the expected layout: the key 'images' must hold a list")
@@ -45,16 +46,18 @@ def karpathy_rows(
     """
     for position, entry in enumerate(read_json(path)):
         try:
-            name, split, sentences = entry["filename"], split_of(entry), entry.get("sentences", [])
+            name, split, sentences = with_slashes(entry["filename"]), split_of(entry), entry.get("sentences", [])
             captions = [" ".join(sentence["raw"].split()) for sentence in sentences]
-            place, class_name = PurePosixPath(name), class_of(entry).lower()
+            class_name = class_of(entry).lower()
             keywords = [keyword.strip() for keyword in entry.get("keywords", [])]
         except (KeyError, IndexError, ValueError, TypeError, AttributeError) as error:
             raise DatasetError(f"{path}: images[{position}] is not in the expected layout ({error!r})") from None
         if split not in SPLITS:
             raise DatasetError(f"{path}: images[{position}] ({name}) has the unknown split {split!r}")
-        if place.is_absolute() or ".." in place.parts:
-            raise DatasetError(f"{path}: images[{position}] names {name!r}, a path outside the image folder")
+        try:
+            name = relative_name(name)
+        except ValueError as error:
+            raise DatasetError(f"{path}: images[{position}] names {error}") from None
         yield Row(name, f"{image_dir}/{name}", split, class_name, captions, keywords)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from rsitr.datasets.base import Bundle, Dataset, Row, Source, Split
+from rsitr.datasets.tars import Member, content, samples
 from rsitr.errors import CorruptArchive, DatasetError
 
 REPOSITORY = "hf://datasets/omlab/RS5M@main"
@@ -78,19 +79,18 @@ def _rows(shard: Path, split: Split) -> Iterator[Row]:
 
 
 def read_shard(path: Path) -> Iterator[dict[str, Any]]:
-    """Samples of a shard in order: extension -> bytes, and the stem as ``__key__``.
+    """Samples of a shard in order: extension -> bytes, and the key as ``__key__``.
 
-    The tar is read as a stream, with one sample in memory at a time. A truncated tar raises ``CorruptArchive``.
+    One sample is in memory at a time. Raises ``CorruptArchive`` for a tar that is cut off, wherever, or damaged, and
+    for two members of one name.
     """
-    # webdataset imports torch, which nothing else needs to read a dataset
-    from webdataset.tariterators import group_by_keys, tar_file_iterator
-
-    def members(file: Any) -> Iterator[dict[str, Any]]:
-        for member in tar_file_iterator(file):
-            yield member | {"__url__": str(path)}
-
     try:
         with path.open("rb") as file:
-            yield from group_by_keys(members(file))
+            for sample in samples(file):
+                if isinstance(sample, Member):
+                    continue  # without an extension, it belongs to no sample
+                if sample.repeated:
+                    raise tarfile.ReadError(f"it holds {sample.repeated[0].name} twice")
+                yield {"__key__": sample.key} | {kind: content(file, part) for kind, part in sample.parts.items()}
     except (tarfile.TarError, EOFError, ValueError) as error:
         raise CorruptArchive(f"{path} cannot be read as a shard ({error}): delete it and fetch it again") from error

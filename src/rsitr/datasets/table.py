@@ -38,7 +38,7 @@ class DatasetFacts(NamedTuple):
     name: str
     title: str
     origin: str
-    """The bundle it came from: official, huggingface, mirror or generated."""
+    """The bundle it came from: official, huggingface, mirror, generated or imported."""
     licence: str
     synthetic: bool
     root: str

@@ -14,7 +14,8 @@ from contextlib import suppress
 from functools import cache
 from typing import Any
 
-from rsitr.datasets import registry as datasets
+from rsitr.datasets import check_name
+from rsitr.datasets import known as datasets
 from rsitr.errors import ParamsError
 from rsitr.methods import entry, registry
 from rsitr.params import Params
@@ -47,10 +48,9 @@ def check(params: Params, cells: Iterable[CellId]) -> None:
     """Raise ``ParamsError`` for an unknown dataset, method, variant or field, or a value of the wrong type."""
     import jsonschema  # which many commands do not need
 
-    known = schemas()
+    known, names = schemas(), datasets()
     for cell in dict.fromkeys(cell._replace(seed=0) for cell in cells):
-        if cell.dataset not in datasets():
-            raise ParamsError(f"unknown dataset {cell.dataset!r}: the known ones are {', '.join(datasets())}")
+        check_name(cell.dataset, names)
         entry(cell.method_name)
         facts = known[cell.method_name]
         named = params[cell.experiment].settings.methods

@@ -9,12 +9,13 @@ from itertools import combinations_with_replacement
 from pathlib import Path
 from typing import Any, get_args
 
-from rsitr.datasets import registry as datasets
+from rsitr.datasets import known as datasets
+from rsitr.datasets.imported import imported
 from rsitr.datasets.protocols import joint_protocols
 from rsitr.errors import ParamsError
 from rsitr.methods import registry as methods
 from rsitr.params import Experiment, load_params
-from rsitr.params.ids import JOINT, CleanId, Dedup
+from rsitr.params.ids import JOINT, NAME, CleanId, Dedup
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.inputs import caption_files
 from rsitr.pipeline.pictures import PAPERS
@@ -280,6 +281,12 @@ class Graph:
             return []
         names = ("leakage.training.csv", "leakage.long.csv", "leakage.images.csv")
         return [f"{Paths.tables(self.name)}/{name}" for name in names]
+
+    @property
+    def fetched(self) -> str:
+        """A pattern of the datasets that Snakemake fetches: of one that was imported it can make no file again."""
+        own = "|".join(map(re.escape, imported()))
+        return f"(?!(?:{own})/){NAME}" if own else NAME
 
     def clean_inputs(self, wanted: CleanId) -> list[str]:
         """What a clean table is made from: the canonical one, near duplicates inside it, a joint training set."""

@@ -17,10 +17,11 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from rsitr.datasets.images import as_rgb
+from rsitr.datasets.tars import BLOCK
 from rsitr.errors import CorruptArchive
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.seeds import derive, seeded
-from rsitr.pretraining.shards import BLOCK, CAPTIONS, PROBLEMS, Index
+from rsitr.pretraining.shards import CAPTIONS, PROBLEMS, Index
 
 IMAGE_BROKEN, CAPTION_BROKEN = PROBLEMS.index("image broken"), PROBLEMS.index("caption broken")
 

@@ -9,8 +9,6 @@ from __future__ import annotations
 import hashlib
 import tarfile
 from collections import Counter
-from collections.abc import Iterator
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,6 +18,7 @@ from filelock import FileLock
 from rsitr.datasets.exports.pictures import Pictures
 from rsitr.datasets.exports.shards import write_shards
 from rsitr.datasets.table import read_table
+from rsitr.datasets.tars import Member, samples
 from rsitr.errors import CorruptArchive, DatasetError
 from rsitr.records.files import replacing
 from rsitr.records.provenance import sha256_json
@@ -30,7 +29,6 @@ CAPTIONS = ("txt", "caption", "json")
 PROBLEMS = ("", "image missing", "caption missing", "image broken", "caption broken")
 """Why a sample is left out; the first means it is not."""
 SHOWN = 5
-BLOCK = tarfile.BLOCKSIZE
 
 
 class Index(NamedTuple):
@@ -104,14 +102,12 @@ def _cached(path: Path, cache: Path) -> _ShardIndex:
 
 def _read_index(path: Path) -> _ShardIndex:
     """The places of all samples of a tar; raises ``tarfile.ReadError`` if it is truncated."""
-    from webdataset.tariterators import base_plus_ext
-
-    with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
-        members = ((*base_plus_ext(member.name), member.offset_data, member.size) for member in _files(tar))
-        named = ((stem, extension.lower(), offset, size) for stem, extension, offset, size in members if stem)
-        places, kinds, missing = [], [], [0, 0]
-        for _, group in groupby(named, key=lambda member: member[0]):
-            parts = {extension: (offset, size) for _, extension, offset, size in group}
+    places, kinds, missing = [], [], [0, 0]
+    with path.open("rb") as file:
+        for sample in samples(file):
+            if isinstance(sample, Member):
+                continue  # without an extension, it belongs to no sample
+            parts = {extension: (member.offset, member.size) for extension, member in sample.parts.items()}
             image = next((parts[name] for name in IMAGES if name in parts), None)
             kind = next((kind for kind, name in enumerate(CAPTIONS) if name in parts), None)
             if image is None or kind is None:
@@ -119,18 +115,7 @@ def _read_index(path: Path) -> _ShardIndex:
                 continue
             places.append((*image, *parts[CAPTIONS[kind]]))
             kinds.append(kind)
-        # A tar that was cut between two members looks complete except for the missing blocks of zeros at its end.
-        file.seek(tar.offset)
-        if file.read(BLOCK) != bytes(BLOCK):
-            raise tarfile.ReadError("it breaks off")
     return _ShardIndex(np.array(places, np.int64).reshape(-1, 4), np.array(kinds, np.int8), np.array(missing, np.int64))
-
-
-def _files(tar: tarfile.TarFile) -> Iterator[tarfile.TarInfo]:
-    while (member := tar.next()) is not None:
-        tar.members = []  # type: ignore[attr-defined]  # it would grow with every member
-        if member.isfile():
-            yield member
 
 
 def write_training_shards(clean: Path, folder: Path) -> int:

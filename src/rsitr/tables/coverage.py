@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from rsitr.datasets import registry as datasets
+from rsitr.datasets import known as datasets
 from rsitr.datasets.protocols import differences
 from rsitr.methods.catalog import schemas
 from rsitr.params import Experiment, Params

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
-from rsitr.datasets import registry
+from rsitr.datasets import known, registry
 from rsitr.datasets.base import Bundle
 from rsitr.tables.declared import sheet
 from rsitr.tables.layout import Cell, Group, Row, Table
@@ -32,6 +32,7 @@ def _texts(bundle: Bundle) -> Iterator[tuple[str, ...]]:
     for source in bundle.sources:
         file = f"{source.file} (optional)" if source.optional else source.file
         where = " ".join([*([f"$RSITR_MIRROR/{source.mirror}"] if source.mirror else []), *source.urls])
+        where = where or "a folder of the user's"
         revisions = " ".join(dict.fromkeys(filter(None, map(revision, source.urls)))) or "none"
         size = UNKNOWN if source.bytes is None else str(source.bytes)
         yield bundle.origin, file, where, revisions, size, source.sha256 or UNKNOWN, bundle.licence
@@ -44,14 +45,14 @@ def listed(datasets: Sequence[str]) -> Iterator[Table]:
 
     What a method was pretrained on also has a source.
     """
-    known = registry()
-    others = [name for name, dataset in known.items() if name not in datasets and not dataset.synthetic]
-    cited = [(name, known[name]) for name in [*datasets, *others]]
+    found = known()
+    others = [name for name, dataset in registry().items() if name not in datasets and not dataset.synthetic]
+    cited = [(name, found[name]) for name in [*datasets, *others]]
     rows = [Row(name, tuple(map(Cell, (it.title, it.bundles[0].homepage, it.citation)))) for name, it in cited]
     groups = (Group("", ("title", "homepage", "citation")),)
     yield Table("Datasets", ABOUT_CITATIONS, "dataset", groups, tuple(rows))
     for title, names in (("Files of the datasets of the experiment", datasets), ("Files of other datasets", others)):
-        texts = [(name, row) for name in names for bundle in known[name].bundles for row in _texts(bundle)]
+        texts = [(name, row) for name in names for bundle in found[name].bundles for row in _texts(bundle)]
         rows = [Row(name, tuple(map(Cell, row))) for name, row in texts]
         yield Table(title, CAPTION, "dataset", (Group("", COLUMNS),), tuple(rows))
 

@@ -9,7 +9,8 @@ from types import MappingProxyType
 from typing import NamedTuple
 
 from rsitr.captions.similarity_map import SimilarityMap, similarity_map
-from rsitr.captions.statistics import Image, describe, images_of, read_karpathy
+from rsitr.captions.statistics import Image, describe, images_of
+from rsitr.datasets.layouts import read_annotation, reasons
 from rsitr.datasets.table import read_table
 from rsitr.errors import DatasetError
 from rsitr.figures import similarity, statistics
@@ -152,9 +153,14 @@ def measure(
     ]
 
 
-def measure_json(path: Path, threads: int = 1) -> list[Measured]:
-    """The row of a user's own annotation in Karpathy's layout; raises ``DatasetError`` for anything else."""
-    return measure(path.stem, read_karpathy(path), threads)
+def measure_annotation(path: Path, threads: int = 1) -> tuple[list[Measured], list[str]]:
+    """The row of a user's own annotation in any layout, and what of it was left out, by reason.
+
+    Raises ``DatasetError`` for an annotation in no layout, or of nothing.
+    """
+    read = read_annotation(path)
+    images = [Image(row.image_id, row.split, row.class_name, row.captions) for row in read.rows]
+    return measure(path.stem, images, threads), reasons(read.lost)
 
 
 def _measure_table(name: str, path: Path, threads: int) -> list[Measured]:

@@ -53,7 +53,7 @@ def write_tar(path: Path, content: Content) -> None:
         for name, data in content.items():
             name, _, target = name.partition(" -> ")
             info = tarfile.TarInfo(name)
-            info.size, info.linkname = len(data), target
+            info.size, info.linkname = 0 if target else len(data), target
             if target or name.endswith("/"):
                 info.type = tarfile.SYMTYPE if target else tarfile.DIRTYPE
             pack.addfile(info, io.BytesIO(data))

@@ -1,0 +1,96 @@
+"""Members of tar files and samples of webdataset shards, read so that a tar that was cut off never counts as whole."""
+
+from __future__ import annotations
+
+import re
+import tarfile
+from collections.abc import Iterator
+from itertools import groupby
+from typing import IO, NamedTuple
+
+BLOCK = tarfile.BLOCKSIZE
+
+
+class Member(NamedTuple):
+    """One file of a tar."""
+
+    name: str
+    offset: int
+    """Of its content, in bytes."""
+    size: int
+
+
+class Sample(NamedTuple):
+    """Consecutive members of one key. webdataset's rule: the key ends at the first dot of a file's name."""
+
+    key: str
+    """With the folder."""
+    parts: dict[str, Member]
+    """By extension in lower case, which is all after the first dot; of two with the same one, the first."""
+    repeated: list[Member]
+    """The others."""
+
+
+def require_end(tar: tarfile.TarFile) -> None:
+    """Raise ``tarfile.ReadError`` unless a tar whose members were all read ends as the format requires.
+
+    ``tarfile`` takes a file that was cut between two members, or in a header, as complete. All that such a tar lacks
+    are the blocks of zeros at its end.
+    """
+    file: IO[bytes] = tar.fileobj  # type: ignore[assignment]
+    file.seek(tar.offset)
+    if file.read(BLOCK) != bytes(BLOCK):
+        raise tarfile.ReadError(f"it is cut off or damaged after {tar.offset:,} bytes, without the end of a tar")
+
+
+def members(file: IO[bytes]) -> Iterator[Member]:
+    """The files of an uncompressed tar in order, without their content; nothing is kept in memory.
+
+    Raises ``tarfile.ReadError`` for a tar that is cut off, wherever, or damaged.
+    """
+    with tarfile.open(fileobj=file, mode="r:") as tar:
+        while (info := _next(tar)) is not None:
+            tar.members = []  # type: ignore[attr-defined]  # it would grow with every member
+            if info.isfile():
+                yield Member(info.name, info.offset_data, info.size)
+        require_end(tar)
+
+
+def _next(tar: tarfile.TarFile) -> tarfile.TarInfo | None:
+    try:
+        return tar.next()
+    except tarfile.ReadError as error:
+        raise tarfile.ReadError(f"it is cut off or damaged ({error})") from None
+
+
+def samples(file: IO[bytes]) -> Iterator[Sample | Member]:
+    """The samples of a shard in order, and members without an extension, which belong to none.
+
+    As in webdataset, members whose names begin with ``__`` and end in ``__`` are about the shard and are left out.
+    """
+    for key, group in groupby(members(file), key=lambda member: split_name(member.name)[0]):
+        if key is None:
+            yield from (member for member in group if not re.match(r"__[^/]*__($|/)", member.name))
+            continue
+        parts: dict[str, Member] = {}
+        repeated = []
+        for member in group:
+            extension = split_name(member.name)[1]
+            repeated += [member] if extension in parts else []
+            parts.setdefault(extension, member)
+        yield Sample(key, parts, repeated)
+
+
+def split_name(name: str) -> tuple[str | None, str]:
+    """Key and extension of a member's name; the key is None where it has no extension."""
+    match = re.fullmatch(r"((?:.*/)?[^.]+)\.([^/]*)", name)
+    return (match[1], match[2].lower()) if match else (None, "")
+
+
+def content(file: IO[bytes], member: Member) -> bytes:
+    """The bytes of a member; raises ``tarfile.ReadError`` where they are cut short."""
+    file.seek(member.offset)
+    found = file.read(member.size)
+    if len(found) != member.size:
+        raise tarfile.ReadError(f"it is cut off inside {member.name}")
+    return found
