@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import tarfile
 from collections.abc import Iterator
-from itertools import groupby
+from contextlib import contextmanager
 from typing import IO, NamedTuple
 
 BLOCK = tarfile.BLOCKSIZE
@@ -48,17 +48,25 @@ def members(file: IO[bytes]) -> Iterator[Member]:
 
     Raises ``tarfile.ReadError`` for a tar that is cut off, wherever, or damaged.
     """
-    with tarfile.open(fileobj=file, mode="r:") as tar:
-        while (info := _next(tar)) is not None:
-            tar.members = []  # type: ignore[attr-defined]  # it would grow with every member
-            if info.isfile():
-                yield Member(info.name, info.offset_data, info.size)
-        require_end(tar)
+    file.seek(0)
+    with _named():
+        tar = tarfile.open(fileobj=file, mode="r:")  # noqa: SIM115
+    while (info := _next(tar)) is not None:
+        tar.members = []  # type: ignore[attr-defined]  # it would grow with every member
+        if info.isfile():
+            yield Member(info.name, info.offset_data, info.size)
+    require_end(tar)
 
 
 def _next(tar: tarfile.TarFile) -> tarfile.TarInfo | None:
-    try:
+    with _named():
         return tar.next()
+
+
+@contextmanager
+def _named() -> Iterator[None]:
+    try:
+        yield
     except tarfile.ReadError as error:
         raise tarfile.ReadError(f"it is cut off or damaged ({error})") from None
 
@@ -68,17 +76,24 @@ def samples(file: IO[bytes]) -> Iterator[Sample | Member]:
 
     As in webdataset, members whose names begin with ``__`` and end in ``__`` are about the shard and are left out.
     """
-    for key, group in groupby(members(file), key=lambda member: split_name(member.name)[0]):
-        if key is None:
-            yield from (member for member in group if not re.match(r"__[^/]*__($|/)", member.name))
+    sample = Sample("", {}, [])
+    for member in members(file):
+        key, extension = split_name(member.name)
+        if re.match(r"__[^/]*__($|/)", member.name):
             continue
-        parts: dict[str, Member] = {}
-        repeated = []
-        for member in group:
-            extension = split_name(member.name)[1]
-            repeated += [member] if extension in parts else []
-            parts.setdefault(extension, member)
-        yield Sample(key, parts, repeated)
+        if key is None:
+            yield member
+            continue
+        if key != sample.key:
+            if sample.parts:
+                yield sample
+            sample = Sample(key, {}, [])
+        if extension in sample.parts:
+            sample.repeated.append(member)
+        else:
+            sample.parts[extension] = member
+    if sample.parts:
+        yield sample
 
 
 def split_name(name: str) -> tuple[str | None, str]:

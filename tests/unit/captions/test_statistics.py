@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from math import floor
 
 import pyarrow as pa
 import pytest
 
-from rsitr.captions.statistics import Image, Statistics, describe, images_of, read_karpathy
+from rsitr.captions.statistics import Image, Statistics, describe, images_of
 from rsitr.captions.tokens import tokens
 from rsitr.datasets import registry
 from rsitr.datasets.table import DATASET_SCHEMA
@@ -62,48 +61,6 @@ def test_images_of_a_canonical_table():
         Image("a.tif", "val", "port", ["two boats"]),
         Image("b.tif", "test", "", []),
     ]
-
-
-def put(folder, content):
-    path = folder / "mine.json"
-    path.write_text(content if isinstance(content, str) else json.dumps(content), encoding="utf-8")
-    return path
-
-
-def entry(**fields):
-    return {
-        "filename": "COCO_val2014_1.jpg",
-        "split": "train",
-        "sentences": [{"raw": "A  dog .", "tokens": ["a"]}],
-    } | fields
-
-
-def test_annotations_of_coco_and_flickr(tmp_path):
-    """COCO states a folder and has a fourth split, Flickr30k neither; both have no classes."""
-    coco = entry(filepath="val2014", split="restval", cocoid=1)
-    flickr = entry(filename="10.jpg", split="test", sentids=[0])
-    assert read_karpathy(put(tmp_path, {"dataset": "coco", "images": [coco, flickr]})) == [
-        Image("COCO_val2014_1.jpg", "train", "", ["A dog ."]),
-        Image("10.jpg", "test", "", ["A dog ."]),
-    ]
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ("image,caption\n1,a dog\n", "mine.json is not valid JSON"),
-        ({"annotations": []}, "the key 'images' must hold a list"),
-        ({"images": []}, "mine.json lists no images: give a file whose list 'images' has entries"),
-        ({"images": [entry(split="dev")]}, r"images\[0\] \(COCO_val2014_1.jpg\) has the unknown split 'dev'"),
-        ({"images": [entry(), entry(split=["val"])]}, r"images\[1\] is not in the expected layout"),
-        ({"images": [{"file_name": "a.jpg", "id": 1}]}, r"images\[0\] is not in the expected layout"),
-    ],
-)
-def test_what_is_no_such_annotation_is_refused(content, message, tmp_path):
-    with pytest.raises(DatasetError, match=message):
-        read_karpathy(put(tmp_path, content))
-    with pytest.raises(DatasetError, match=r"gone.json is missing: .* correct the path"):
-        read_karpathy(tmp_path / "gone.json")
 
 
 @pytest.mark.slow

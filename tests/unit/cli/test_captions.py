@@ -82,10 +82,27 @@ def test_statistics_of_datasets_and_of_an_annotation(tmp_path):
     ]
     sentences = [{"filename": name, "split": split, "sentences": [{"raw": x} for x in c]} for name, split, c in IMAGES]
     (tmp_path / "mine.json").write_text(json.dumps({"images": sentences}), encoding="utf-8")
-    assert "mine" in run("captions", "statistics", "--json", "mine.json", "--out", "mine").stdout
-    assert "`rsitr captions statistics --json mine.json`" in (tmp_path / "mine/statistics.md").read_text()
+    assert "mine" in run("captions", "statistics", "--annotation", "mine.json", "--out", "mine").stdout
+    assert "`rsitr captions statistics --annotation mine.json`" in (tmp_path / "mine/statistics.md").read_text()
 
 
-@pytest.mark.parametrize("arguments", [[], ["ucm", "--json", "mine.json"]])
+@pytest.mark.parametrize("arguments", [[], ["ucm", "--annotation", "mine.json"]])
 def test_statistics_of_one_kind_at_a_time(arguments):
-    assert "name datasets, or one annotation with --json" in refused("captions", "statistics", *arguments)
+    assert "name datasets, or one annotation with --annotation" in refused("captions", "statistics", *arguments)
+
+
+def test_statistics_of_an_annotation_say_what_was_left_out(tmp_path):
+    (tmp_path / "mine.csv").write_text("image,caption\na.png,a port\nb.png,\nc.png,trees, sea\n")
+    result = run("captions", "statistics", "--annotation", "mine.csv")
+    assert result.exit_code == 0
+    assert [line for line in result.stderr.splitlines() if "left out" in line] == [
+        "mine.csv: left out: 1 caption: the caption is blank, e.g. mine.csv: line 3, caption 1",
+        "mine.csv: left out: 1 caption: it has 3 fields, the header 2: quote captions, e.g. mine.csv: line 4",
+    ]
+
+
+@pytest.mark.parametrize("text", ["image,caption\n", "image,caption\na.png, \n", ""])
+def test_statistics_of_an_annotation_of_nothing(text, tmp_path):
+    (tmp_path / "mine.csv").write_text(text)
+    said = refused("captions", "statistics", "--annotation", "mine.csv")
+    assert any(part in said for part in ("lists no images", "and no captions", "is in no layout"))

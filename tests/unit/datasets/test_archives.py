@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import gzip
 import hashlib
 import io
 import os
@@ -153,6 +154,17 @@ class TestSound:
         extract(make(tmp_path, "a.zip", TREE), tmp_path / "out")
         assert tree(tmp_path / "out") == files(TREE)
         assert not left.exists()
+
+    @pytest.mark.parametrize("cut", [1024, 1500, 2048])
+    @pytest.mark.parametrize("packed", [False, True])
+    def test_a_tar_that_is_cut_off_between_members(self, tmp_path: Path, cut: int, packed: bool) -> None:
+        """Two members of two blocks each; compressed again, the cut leaves no trace in the compression."""
+        whole = make(tmp_path, "a.tar", {"a": b"1", "b": b"2"}).read_bytes()
+        path = tmp_path / ("b.tar.gz" if packed else "b.tar")
+        path.write_bytes(gzip.compress(whole[:cut]) if packed else whole[:cut])
+        with pytest.raises(CorruptArchive, match=r"cannot be extracted: (it is cut off|unexpected end)"):
+            extract(path, tmp_path / "out")
+        assert not (tmp_path / "out").exists()
 
     def test_failure_leaves_what_was_there(self, tmp_path: Path) -> None:
         extract(make(tmp_path, "a.zip", {"a": b"old"}), tmp_path / "out")

@@ -74,6 +74,9 @@ def test_a_blank_caption_is_an_empty_one(tmp_path):
         ({"images": [GOOD | {"split": "restval"}]}, r"images\[0\] \(airport_1.jpg\) has the unknown split 'restval'"),
         ({"images": [GOOD | {"filename": "../../etc/passwd"}]}, "a path outside the image folder"),
         ({"images": [GOOD | {"filename": "/etc/passwd"}]}, "a path outside the image folder"),
+        ({"images": [GOOD | {"filename": "C:\\a.jpg"}]}, "a path outside the image folder"),
+        ({"images": [GOOD | {"filename": "a\\..\\..\\b.jpg"}]}, "a path outside the image folder"),
+        ("[" * 100_000, "is not valid JSON"),
         ({"images": [GOOD | {"filename": 7}]}, r"images\[0\] is not in the expected layout"),
         ({"images": [GOOD | {"classname": None}]}, r"images\[0\] is not in the expected layout"),
         ({"images": [GOOD | {"keywords": None}]}, r"images\[0\] is not in the expected layout"),
@@ -83,6 +86,13 @@ def test_other_layouts(content, message, tmp_path):
     with pytest.raises(DatasetError, match=message) as caught:
         rows(tmp_path, content)
     assert "dataset.json" in str(caught.value)
+
+
+def test_a_byte_order_mark_and_names_as_windows_has_them(tmp_path):
+    path = tmp_path / "dataset.json"
+    path.write_text(json.dumps({"images": [GOOD | {"filename": "port\\.\\a.jpg"}]}), encoding="utf-8-sig")
+    (row,) = karpathy_rows(path, image_dir="images")
+    assert (row.image_id, row.path) == ("port/a.jpg", "images/port/a.jpg")
 
 
 def test_missing_and_binary_files(tmp_path):

@@ -15,6 +15,7 @@ from rsitr.datasets.acquire import RECEIPT, build
 from rsitr.datasets.base import Row
 from rsitr.datasets.table import read_table
 from rsitr.errors import CorruptArchive, DatasetError
+from tests.helpers.shards_of_colours import write_tar
 
 SENTENCES = {"raw": "a", "raw_1": "b", "raw_2": "c", "raw_3": "d", "raw_4": "e"}
 
@@ -148,10 +149,19 @@ def test_rs5m_names_a_sample_of_another_layout(tmp_path: Path) -> None:
         rows("rs5m", tmp_path)
 
 
-def test_shard_that_breaks_off(tmp_path: Path) -> None:
-    path = shard(tmp_path / "pub11-train-0000.tar", *((f"{n}.jpg", bytes(5000), "a") for n in range(9)))
-    path.write_bytes(path.read_bytes()[:20_000])
-    with pytest.raises(CorruptArchive, match=r"pub11-train-0000\.tar cannot be read as a shard"):
+@pytest.mark.parametrize("cut", [20_000, 9 * 512 * 10, 9 * 512 * 10 + 100])
+def test_shard_that_breaks_off(cut: int, tmp_path: Path) -> None:
+    """Inside an image, between two samples, in a header: a sample takes 3 headers, 2 blocks of text and 4 of image."""
+    path = shard(tmp_path / "pub11-train-0000.tar", *((f"{n}.jpg", bytes(2000), "a") for n in range(12)))
+    path.write_bytes(path.read_bytes()[:cut])
+    with pytest.raises(CorruptArchive, match=r"pub11-train-0000\.tar cannot be read as a shard \(it is cut off"):
+        rows("rs5m", tmp_path)
+
+
+def test_rs5m_names_a_member_that_is_there_twice(tmp_path: Path) -> None:
+    parts = [("1.img_content", b"x"), ("1.img_name", b"1.jpg"), ("1.caption", b"a"), ("1.caption", b"b")]
+    write_tar(tmp_path / "pub11-train-0000.tar", parts)
+    with pytest.raises(CorruptArchive, match=r"cannot be read as a shard \(it holds 1\.caption twice\)"):
         rows("rs5m", tmp_path)
 
 

@@ -133,16 +133,17 @@ def test_an_annotation_of_a_user(tmp_path):
     ]
     path = tmp_path / "sydney.json"
     path.write_text(json.dumps({"images": images}), encoding="utf-8")
-    rows = statistics.measure_json(path)
+    rows, lost = statistics.measure_annotation(path)
+    assert lost == []
     texts = rows[0].texts()
     similar = {"average similarity (val)": "0.500", "average similarity (test)": "1.000"}
     assert texts == NUMBERS | similar
-    paths = statistics.write_rows(rows, path.stem, f"rsitr captions statistics --json {path}", tmp_path / "out")
+    paths = statistics.write_rows(rows, path.stem, f"rsitr captions statistics --annotation {path}", tmp_path / "out")
     row = read(paths)["sydney"]
     assert {name: row[name] for name in texts} == texts
-    assert f"`rsitr captions statistics --json {path}`" in paths[1].read_text(encoding="utf-8")
+    assert f"`rsitr captions statistics --annotation {path}`" in paths[1].read_text(encoding="utf-8")
     with pytest.raises(DatasetError, match="is missing"):
-        statistics.measure_json(tmp_path / "gone.json")
+        statistics.measure_annotation(tmp_path / "gone.json")
 
 
 @pytest.mark.mirror

@@ -159,7 +159,7 @@ def _alike(stated: Path, files: list[File], layout: str | None) -> _Files:
         name, why = _guess(file, layout)
         if not name:
             raise DatasetError(
-                _unknown(file.path, why) if layout is None else f"{file.path} is not in the layout {layout}: {why}"
+                _unknown(file.path, why) if layout is None else f"{file.path} is not in the layout named: {why}"
             )
         found[file.path.name] = name
     if len(names := {*found.values()}) > 1:

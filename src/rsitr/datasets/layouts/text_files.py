@@ -52,8 +52,8 @@ def _header(line: str, separator: str) -> list[str]:
 
 def csv_misfit(file: File) -> str:
     """See ``FileLayout.misfit``."""
-    found = [fields.misfit(_header(file.lines[0], separator)) for separator in SEPARATORS]
-    return "" if "" in found else f"its first line {min(found, key=len)}"
+    headers = sorted((_header(file.lines[0], separator) for separator in SEPARATORS), key=len)
+    return f"its first line {fields.misfit(headers[-1])}" if all(map(fields.misfit, headers)) else ""
 
 
 def read_csv(file: File) -> Iterator[Entry | Lost]:
@@ -63,8 +63,8 @@ def read_csv(file: File) -> Iterator[Entry | Lost]:
     """
     separator = next(mark for mark in SEPARATORS if not fields.misfit(_header(file.lines[0], mark)))
     names = _header(file.lines[0], separator)
-    table = csv.reader((f"{line}\n" for line in file.lines[1:]), delimiter=separator, strict=True)
-    begins = 2
+    lines, begins = (f"{line}\n" for line in file.lines[1:]), 2
+    table = csv.reader(lines, delimiter=separator, strict=True, skipinitialspace=True)
     try:
         for values in table:
             where, begins = f"line {begins}", table.line_num + 2
