@@ -9,7 +9,7 @@ import tarfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from itertools import groupby
+from itertools import chain, groupby, islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,8 +27,8 @@ from rsitr.records.provenance import sha256_file
 
 AT_MOST = 0.05
 """Share of images, captions or shards that may be lost."""
-SAMPLE = 200
-"""Images looked for in each folder that may be theirs."""
+SAMPLE, FOLDERS, DEPTH = 100, 1000, 2
+"""So many images are looked for in at most so many folders, so far below the one that is named."""
 SUFFIXES = (".jpg", ".jpeg", ".png", ".tif", ".tiff", ".webp", ".bmp")
 """Of a name without any, as the ids of ``*_precomp`` are."""
 
@@ -114,12 +114,13 @@ def _check_name(name: str, target: Path) -> None:
 def _located(rows: Sequence[Row], folder: Path) -> tuple[list[Row], Path, list[Lost]]:
     """The rows whose images are there, the folder of the images, and those that are lost.
 
-    The images are in ``folder`` or in one folder in it, whichever has most of them.
+    The images are in ``folder`` or in one that is at most ``DEPTH`` below it, whichever has most of them.
     """
     if not folder.is_dir():
         raise DatasetError(f"{folder} is not a folder: name the folder of the images")
     some = rows[:: -(-len(rows) // SAMPLE)]
-    places = [folder, *sorted(path for path in folder.iterdir() if path.is_dir())]
+    below = chain.from_iterable(sorted(folder.glob("/".join(["*"] * depth))) for depth in range(1, DEPTH + 1))
+    places = [folder, *islice((path for path in below if path.is_dir()), FOLDERS)]
     images = max(places, key=lambda place: sum(_file(place, row.path) is not None for row in some)).resolve()
     found, lost = [], []
     for row in rows:

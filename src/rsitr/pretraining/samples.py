@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import tarfile
 from collections.abc import Callable, Iterator
@@ -21,7 +20,7 @@ from rsitr.datasets.tars import BLOCK
 from rsitr.errors import CorruptArchive
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.seeds import derive, seeded
-from rsitr.pretraining.shards import CAPTIONS, PROBLEMS, Index
+from rsitr.pretraining.shards import CAPTIONS, PROBLEMS, Index, parse_captions
 
 IMAGE_BROKEN, CAPTION_BROKEN = PROBLEMS.index("image broken"), PROBLEMS.index("caption broken")
 
@@ -120,20 +119,6 @@ class ShardSamples(Dataset[Sample]):
         if len(content) != size:
             raise CorruptArchive(f"{shard} is shorter than when training began: fetch it again")
         return content
-
-
-def parse_captions(content: bytes, kind: str) -> list[str]:
-    """The captions of a member: lines of text, or ``captions`` or ``caption`` of JSON; none if it is broken."""
-    try:
-        text = content.decode()
-        found = text.splitlines()
-        if kind == "json":
-            fields = json.loads(text)
-            found = fields["captions"] if "captions" in fields else fields["caption"]
-        found = [found] if isinstance(found, str) else found
-        return [" ".join(caption.split()) for caption in found if caption.strip()]
-    except (ValueError, TypeError, KeyError, AttributeError):
-        return []
 
 
 def decode(content: bytes) -> Image.Image | None:

@@ -7,10 +7,11 @@ the samples is then free and independent of processes and workers.
 from __future__ import annotations
 
 import hashlib
+import json
 import tarfile
 from collections import Counter
 from pathlib import Path
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 import numpy as np
 from filelock import FileLock
@@ -18,14 +19,15 @@ from filelock import FileLock
 from rsitr.datasets.exports.pictures import Pictures
 from rsitr.datasets.exports.shards import write_shards
 from rsitr.datasets.table import read_table
-from rsitr.datasets.tars import Member, samples
+from rsitr.datasets.tars import Member, Sample, content, samples
 from rsitr.errors import CorruptArchive, DatasetError
 from rsitr.records.files import replacing
 from rsitr.records.provenance import sha256_json
 
 IMAGES = ("jpg", "jpeg", "png", "webp", "tif", "tiff", "img_content")
-CAPTIONS = ("txt", "caption", "json")
-"""Members that hold a sample's image and its captions, RS5M's included; of several, the first one listed here."""
+CAPTIONS = ("json", "caption", "txt")
+"""Members that hold a sample's image and its captions, RS5M's included; of several, the first one listed here that has
+any: in a ``txt``, a line break need not end a caption."""
 PROBLEMS = ("", "image missing", "caption missing", "image broken", "caption broken")
 """Why a sample is left out; the first means it is not."""
 SHOWN = 5
@@ -109,13 +111,37 @@ def _read_index(path: Path) -> _ShardIndex:
                 continue  # without an extension, it belongs to no sample
             parts = {extension: (member.offset, member.size) for extension, member in sample.parts.items()}
             image = next((parts[name] for name in IMAGES if name in parts), None)
-            kind = next((kind for kind, name in enumerate(CAPTIONS) if name in parts), None)
+            kind = _kind_of_captions(file, sample)
             if image is None or kind is None:
                 missing[image is not None] += 1
                 continue
             places.append((*image, *parts[CAPTIONS[kind]]))
             kinds.append(kind)
     return _ShardIndex(np.array(places, np.int64).reshape(-1, 4), np.array(kinds, np.int8), np.array(missing, np.int64))
+
+
+def _kind_of_captions(file: IO[bytes], sample: Sample) -> int | None:
+    """Place in ``CAPTIONS``; None for a sample without captions."""
+    present = [kind for kind, name in enumerate(CAPTIONS) if name in sample.parts]
+    for kind in present[:-1]:
+        name = CAPTIONS[kind]
+        if parse_captions(content(file, sample.parts[name]), name):
+            return kind
+    return present[-1] if present else None
+
+
+def parse_captions(content: bytes, kind: str) -> list[str]:
+    """The captions of a member: lines of text, or ``captions`` or ``caption`` of JSON; none if it is broken."""
+    try:
+        text = content.decode()
+        found = text.splitlines()
+        if kind == "json":
+            fields = json.loads(text)
+            found = fields["captions"] if "captions" in fields else fields["caption"]
+        found = [found] if isinstance(found, str) else found
+        return [" ".join(caption.split()) for caption in found if caption.strip()]
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return []
 
 
 def write_training_shards(clean: Path, folder: Path) -> int:

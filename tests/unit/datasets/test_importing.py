@@ -170,6 +170,15 @@ def test_images_without_captions_are_counted_and_no_caption_at_all_is_refused(fo
     assert json.loads((RAW / "annotation.json").read_text())["images"][1]["sentences"]  # as it was before
 
 
+def test_images_two_folders_down(folder: Path) -> None:
+    (folder / "unpacked").mkdir()
+    (folder / "images").rename(folder / "unpacked/images")
+    (folder / "other").mkdir()
+    done = import_folder(folder, "mine")
+    assert (sum(done.images.values()), done.lost) == (20, [])
+    assert json.loads(done.receipt.read_text())["images"] == str(folder / "unpacked/images")
+
+
 def test_ids_without_an_ending_find_their_images(folder: Path) -> None:
     (folder / "dataset.json").unlink()
     (folder / "test_ids.txt").write_text("port/00\nport/01\n")

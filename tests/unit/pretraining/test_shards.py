@@ -18,8 +18,8 @@ from rsitr.errors import CorruptArchive, DatasetError
 from rsitr.nn.pixels import PixelFormat
 from rsitr.params.ids import CleanId
 from rsitr.pretraining import shards
-from rsitr.pretraining.samples import Order, ShardSamples, parse_captions
-from rsitr.pretraining.shards import CAPTIONS, PROBLEMS, index_shards, write_training_shards
+from rsitr.pretraining.samples import Order, ShardSamples
+from rsitr.pretraining.shards import CAPTIONS, PROBLEMS, index_shards, parse_captions, write_training_shards
 from rsitr.records.paths import Paths
 from tests.helpers.examples import examples
 from tests.helpers.shards_of_colours import picture, write_colours, write_tar
@@ -59,6 +59,15 @@ class TestIndex:
         assert parts == [(b"first", b"one"), (b"second", b"{}"), (b"third", b"three"), (b"seventh", b"seven")]
         assert [CAPTIONS[kind] for kind in index.kinds] == ["txt", "json", "caption", "txt"]
         assert index.missing == {"image missing": 2, "caption missing": 1}
+
+    @pytest.mark.parametrize(
+        ("fields", "kind"), [(b'{"caption": "a port"}', "json"), (b'{"url": "x"}', "txt"), (b"{", "txt")]
+    )
+    def test_json_with_captions_comes_before_txt(self, tmp_path, fields, kind):
+        """A line break in a txt need not end a caption."""
+        members = [("1.jpg", b"x"), ("1.txt", b"a port\nwith cranes"), ("1.json", fields)]
+        index = index_shards([write_tar(tmp_path / "one.tar", members)], tmp_path / "cache")
+        assert [CAPTIONS[found] for found in index.kinds] == [kind]
 
     def test_it_is_made_once_and_again_when_the_file_has_changed(self, tmp_path, monkeypatch):
         paths = write_colours(tmp_path, shards=2)

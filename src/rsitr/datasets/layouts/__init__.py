@@ -60,7 +60,7 @@ def read_annotation(
         name, way, files = found
         for file in files:
             for entry in way.read(file):
-                into.add(file.path, entry, file.folder, split or file.split or "test")
+                into.add(f"{file.folder}{file.path.name}", entry, file.folder, split or file.split or "test")
     if not into.rows:
         said = f"lists no images: {'; '.join(reasons(into.lost))}" if into.lost else "lists no images"
         raise DatasetError(f"{path} (read as {name}) {said}")

@@ -140,15 +140,17 @@ class Gathered:
         self.lost: list[Lost] = []
         self.packed: dict[str, Place] = {}
 
-    def add(self, file: Path, entry: Entry | Lost, folder: str, split: Split) -> None:
+    def add(self, file: str, entry: Entry | Lost, folder: str, split: Split) -> None:
         """Check an entry of a file and add it; ``split`` is the one of an entry that states none.
+
+        ``folder`` is where the images of the file are, relative to the folder of all images.
 
         Raises ``DatasetError`` for an image outside the folder of the images.
         """
         if isinstance(entry, Lost):
-            self.lost.append(entry._replace(what=f"{file.name}: {entry.what}"))
+            self.lost.append(entry._replace(what=f"{file}: {entry.what}"))
             return
-        where = f"{file.name}: {entry.where}"
+        where = f"{file}: {entry.where}"
         if not isinstance(entry.image, str) or not entry.image.strip():
             self.lost.append(Lost(where, "no image is named", "image"))
             return
@@ -181,7 +183,7 @@ class Gathered:
             if reason := _fault(text):
                 self.lost.append(Lost(f"{where}, caption {number}", f"the caption is {reason}", "caption"))
             else:
-                yield " ".join(text.split())
+                yield " ".join(str(text).split())
 
     def _labelled(self, where: str, row: Row, entry: Entry) -> Row:
         """The row with class and keywords, where they are such."""

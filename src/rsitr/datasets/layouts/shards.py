@@ -89,7 +89,7 @@ def read_shards(found: ShardSet, into: Gathered, split: str | None, captions: Ca
             with path.open("rb") as file:
                 for sample in samples(file):
                     for entry in _entries(file, path, inside, sample, lines):
-                        into.add(inside, entry, "", SPLIT_NAMES[default])
+                        into.add(inside.as_posix(), entry, "", SPLIT_NAMES[default])
         except (tarfile.TarError, EOFError) as error:
             broken.append(f"{path}: {error}")
     if broken:
