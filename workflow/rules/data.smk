@@ -8,11 +8,11 @@ rule fetch:
         "results/logs/fetch/{dataset}.log",
     benchmark:
         "results/timing/fetch/{dataset}.tsv"
+    wildcard_constraints:
+        dataset=GRAPH.fetched,
     priority: EARLY
     retries: 2
     localrule: True
-    wildcard_constraints:
-        dataset=GRAPH.fetched,
     conda:
         "../envs/rsitr.yaml"
     params:

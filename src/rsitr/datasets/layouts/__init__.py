@@ -5,6 +5,7 @@ Nothing is left out in silence: what becomes no part of a row is in ``Annotation
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -33,6 +34,8 @@ _ENDINGS = {
     ".txt": ("precomp", "csv"),
 }
 """Ending of a file -> the layouts it may be in; any other ending may be in all."""
+_MOST = 100
+"""Files of a folder that are tried."""
 _SPECIAL = "*?[{"
 _LONGEST = 1_000_000
 """Files that a range in braces may stand for."""
@@ -112,7 +115,7 @@ def _of_paths(stated: Path, paths: list[Path], absent: list[Path], layout: str |
     if layout in (_WEBDATASET, _CLIP_BENCHMARK) or (tars and layout is None):
         if len(tars) < len(paths):
             raise DatasetError(f"{stated} names other files than shards, such as {sorted({*paths} - {*tars})[0]}")
-        return shard_set(tars, tars[0].parent, absent)
+        return shard_set(tars, Path(os.path.commonpath([path.parent for path in tars])), absent)
     if layout == _IMAGEFOLDER:
         raise DatasetError(f"{stated} is not a folder, and {_IMAGEFOLDER} is a layout of folders: name the folder")
     if absent:
@@ -134,6 +137,8 @@ def _in_folder(folder: Path, layout: str | None) -> _Files | ShardSet:
         what = {_CLIP_BENCHMARK: "<split>/nshards.txt", _WEBDATASET: "*.tar"}.get(layout, "metadata.jsonl or .csv")
         raise DatasetError(f"{folder} is not in the layout {layout}: it has no {what}")
     files = [File(path) for path in sorted(folder.iterdir()) if path.is_file() and path.suffix in _ENDINGS]
+    if len(files) > _MOST:
+        raise DatasetError(f"{folder} holds {len(files)} files that may be annotations: name one, or a pattern")
     fitting = {file: name for file in files if (name := _guess(file, layout)[0])}
     if not fitting:
         nearest = "; ".join(f"{file.path.name}: {_guess(file, layout)[1]}" for file in files[:3])

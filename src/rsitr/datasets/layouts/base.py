@@ -72,6 +72,8 @@ class File:
         if not self.path.is_file():
             raise DatasetError(f"{self.path} is missing: correct the path")
         content = self.path.read_bytes()
+        if content[:2] == b"\x1f\x8b":
+            raise DatasetError(f"{self.path} is compressed with gzip: unpack it first")
         encoding = "utf-16" if content[:2] in (b"\xff\xfe", b"\xfe\xff") else "utf-8-sig"
         try:
             return re.sub("\r\n?", "\n", content.decode(encoding))
@@ -162,9 +164,12 @@ class Gathered:
         if stated is None:
             self.lost.append(Lost(where, f"the split {entry.split!r} is unknown", "image"))
             return
+        if entry.place and name in self.packed:
+            self.lost.append(Lost(where, "another sample has an image of this name", "image"))
+            return
         row = self.rows.setdefault(name, Row(name, name, stated, "", [], []))
         if entry.place:
-            self.packed.setdefault(name, entry.place)
+            self.packed[name] = entry.place
         captions = list(self._captions(where, entry.captions))
         if row.split != stated:
             why = f"its image is in another split as well, {row.split}"

@@ -20,6 +20,7 @@ TEXTS = ("txt", "caption")
 """Extensions of captions; RS5M's among them. ``json`` comes before these."""
 FIELDS = ("captions", "caption")
 """Of ``json``."""
+COLLAPSED = "webdataset's key ends at the first dot of a name: rename the files, with one dot each"
 COUNT = "nshards.txt"
 SHOWN = 5
 FARTHEST = 100
@@ -106,8 +107,10 @@ def _entries(file: IO[bytes], path: Path, inside: Path, sample: Sample | Member,
         return
     yield from (Lost(member.name, "the shard has this name twice", _kind(member)) for member in sample.repeated)
     kind = next((kind for kind in IMAGES if kind in sample.parts), None)
+    collapsed = _collapsed(sample, alone=kind is None)
+    yield from (Lost(member.name, COLLAPSED, "image") for member in collapsed)
     if kind is None:
-        yield from _without_image(sample)
+        yield from [] if collapsed else [Lost(sample.key, "the sample has no image", "image")]
         return
     facts, problem = _facts(file, sample)
     texts = _texts(facts, [content(file, sample.parts[name]) for name in TEXTS if name in sample.parts], lines)
@@ -125,14 +128,17 @@ def _kind(member: Member) -> Literal["image", "caption"]:
     return "image" if member.name.rpartition(".")[2].lower() in IMAGES else "caption"
 
 
-def _without_image(sample: Sample) -> Iterator[Lost]:
-    """What a sample without an image loses: itself, or what would be several samples but for dots in their names."""
-    dotted = [member for extension, member in sample.parts.items() if extension.rpartition(".")[2] in IMAGES]
-    if not dotted:
-        yield Lost(sample.key, "the sample has no image", "image")
-    for member in dotted:
-        why = "webdataset's key ends at the first dot of a name: rename the files, with one dot each"
-        yield Lost(member.name, why, "image")
+def _collapsed(sample: Sample, *, alone: bool) -> list[Member]:
+    """Images of what would be samples of their own but for dots in their names.
+
+    An image such as ``1.seg.png`` belongs to ``1.jpg``, unless there are captions ``1.seg.txt``, or it is ``alone``.
+    """
+    names = [extension.rpartition(".") for extension in sample.parts]
+    return [
+        sample.parts[f"{stem}.{last}"]
+        for stem, dot, last in names
+        if dot and last in IMAGES and (alone or any(f"{stem}.{kind}" in sample.parts for kind in (*TEXTS, "json")))
+    ]
 
 
 def _facts(file: IO[bytes], sample: Sample) -> tuple[dict[str, Any], str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from pathlib import Path
 
@@ -66,8 +67,15 @@ def test_other_files_and_folders(tmp_path: Path) -> None:
     assert "it holds no file that may be one" in said(tmp_path)
     (tmp_path / "a.json").write_bytes(b"\x80\x81")
     assert "is not text in UTF-8" in said(tmp_path / "a.json")
+    (tmp_path / "a.json").write_bytes(gzip.compress(b"{}"))
+    assert "a.json is compressed with gzip: unpack it first" in said(tmp_path / "a.json")
     (tmp_path / "a.json").write_text(json.dumps(KARPATHY))
     assert "a.json is not in the layout named: coco: has no list 'annotations'" in said(tmp_path / "a.json", "coco")
+    for number in range(100):
+        (tmp_path / f"{number}.txt").touch()
+    assert "holds 101 files that may be annotations: name one, or a pattern" in said(tmp_path)
+    for number in range(100):
+        (tmp_path / f"{number}.txt").unlink()
     (tmp_path / "b.jsonl").write_text('{"image": "b.jpg", "caption": "b"}\n')
     assert "in several layouts: a.json (karpathy), b.jsonl (jsonl): name one" in said(tmp_path)
     assert read_annotation(tmp_path, "jsonl").rows == [Row("b.jpg", "b.jpg", "test", "", ["b"], [])]

@@ -64,9 +64,25 @@ def test_names_with_dots_are_counted_by_the_rule_of_webdataset(tmp_path: Path) -
         read_annotation(write_tar(tmp_path / "all.tar", every))
 
 
-def test_a_second_picture_next_to_the_image_is_no_loss(tmp_path: Path) -> None:
-    found = read_annotation(write_tar(tmp_path / "a.tar", [*pair("1", "one"), ("1.seg.png", RED)]))
+def test_a_second_picture_next_to_the_image_is_no_loss_unless_it_has_captions(tmp_path: Path) -> None:
+    members = [*pair("1", "one"), ("1.seg.png", RED)]
+    found = read_annotation(write_tar(tmp_path / "a.tar", members))
     assert (len(found.rows), found.lost) == (1, [])
+    found = read_annotation(write_tar(tmp_path / "b.tar", [*members, *pair("1.0", "two")]))
+    assert rows(tmp_path / "b.tar") == {"b/1.png": ["one"]}
+    assert [lost.what for lost in found.lost] == ["b.tar: 1.0.png"]
+
+
+def test_shards_of_one_name_and_names_that_come_again(tmp_path: Path) -> None:
+    for folder in ("train", "test"):
+        write_tar(tmp_path / folder / "0.tar", [*pair("1", folder), *pair("2", "b"), *pair("1", "again")])
+    found = read_annotation(tmp_path / "t*/0.tar")
+    assert {row.path: (row.split, row.captions) for row in found.rows} == {
+        f"{split}/0/{n}.png": (split, [split if n == 1 else "b"]) for split in ("test", "train") for n in (1, 2)
+    }
+    assert [lost[:2] for lost in found.lost] == [
+        (f"{split}/0.tar: 1", "another sample has an image of this name") for split in ("test", "train")
+    ]
 
 
 def test_one_caption_with_a_line_break_is_one(tmp_path: Path) -> None:
