@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import re
-from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,8 +14,9 @@ from braceexpand import braceexpand
 
 from rsitr.datasets.base import Split
 from rsitr.datasets.layouts import json_files, text_files
-from rsitr.datasets.layouts.base import SPLIT_NAMES, Annotation, File, FileLayout, Gathered, Lost, Place
+from rsitr.datasets.layouts.base import SPLIT_NAMES, Annotation, Entry, File, FileLayout, Gathered, Lost, Place
 from rsitr.datasets.layouts.shards import Captions, ShardSet, clip_benchmark, is_clip_benchmark, read_shards, shard_set
+from rsitr.datasets.names import with_slashes
 from rsitr.errors import DatasetError
 
 __all__ = ["LAYOUTS", "Annotation", "Captions", "Lost", "Place", "read_annotation", "reasons"]
@@ -34,6 +34,7 @@ _ENDINGS = {
     ".txt": ("precomp", "csv"),
 }
 """Ending of a file -> the layouts it may be in; any other ending may be in all."""
+_REASONS = 10
 _MOST = 100
 """Files of a folder that are tried."""
 _SPECIAL = "*?[{"
@@ -63,21 +64,34 @@ def read_annotation(
         name, way, files = found
         for file in files:
             for entry in way.read(file):
-                into.add(f"{file.folder}{file.path.name}", entry, file.folder, split or file.split or "test")
+                stated = split or file.split or (_split_of_folder(entry) if name == _IMAGEFOLDER else None)
+                into.add(f"{file.folder}{file.path.name}", entry, file.folder, stated or "test")
     if not into.rows:
         said = f"lists no images: {'; '.join(reasons(into.lost))}" if into.lost else "lists no images"
         raise DatasetError(f"{path} (read as {name}) {said}")
     return Annotation(list(into.rows.values()), name, into.lost, into.packed)
 
 
+def _split_of_folder(entry: Entry | Lost) -> Split | None:
+    """The split that an imagefolder with metadata in one file states by the folder of an image."""
+    image = entry.image if isinstance(entry, Entry) else None
+    return SPLIT_NAMES.get(with_slashes(image).partition("/")[0].lower()) if isinstance(image, str) else None
+
+
 def reasons(lost: Sequence[Lost]) -> list[str]:
-    """What was lost, by kind and reason, as lines for a user: how many, why, and the first three."""
-    counts = Counter((each.kind, each.reason) for each in lost)
-    lines = []
-    for (kind, reason), count in counts.most_common():
-        some = [each.what for each in lost if (each.kind, each.reason) == (kind, reason)][:3]
-        lines.append(f"{count} {kind if count == 1 else f'{kind}s'}: {reason}, e.g. {', '.join(some)}")
-    return lines
+    """What was lost, by kind and reason, as lines for a user: how many, why, and the first three.
+
+    The most frequent reasons have a line each; the others, of which a broken file may have thousands, share one.
+    """
+    found: dict[tuple[str, str], list[str]] = {}
+    for each in lost:
+        found.setdefault((each.kind, each.reason), []).append(each.what)
+    lines = [
+        f"{len(whats)} {kind if len(whats) == 1 else f'{kind}s'}: {reason}, e.g. {', '.join(whats[:3])}"
+        for (kind, reason), whats in sorted(found.items(), key=lambda item: -len(item[1]))
+    ]
+    rest = len(lines) - _REASONS
+    return lines if rest <= 0 else [*lines[:_REASONS], f"and more for {rest} other reasons"]
 
 
 _Files = tuple[str, FileLayout, list[File]]

@@ -194,7 +194,7 @@ class Gathered:
         """The row with class and keywords, where they are such."""
         name, words = entry.class_name or "", entry.keywords or []
         if not isinstance(name, str) or row.class_name not in ("", name.lower()):
-            self.lost.append(Lost(where, f"the class {name!r} is not a name, or not the one before", "label"))
+            self.lost.append(Lost(where, "the class is not a name, or not the one before", "label"))
             name = row.class_name
         if not isinstance(words, list) or not all(isinstance(word, str) for word in words):
             self.lost.append(Lost(where, "the keywords are not a list of texts", "label"))

@@ -68,7 +68,7 @@ class TestKarpathy:
             Lost("mine.json: images[2]", "no image is named", "image"),
             Lost("mine.json: images[3]", "it is not an object", "image"),
             Lost("mine.json: images[4]", "its image is in another split as well, train", "caption"),
-            Lost("mine.json: images[5]", "the class 7 is not a name, or not the one before", "label"),
+            Lost("mine.json: images[5]", "the class is not a name, or not the one before", "label"),
             Lost("mine.json: images[5]", "the keywords are not a list of texts", "label"),
             Lost("mine.json: images[6]", "the captions are not a list", "caption"),
             Lost("mine.json: images[7], caption 1", "the caption is not valid Unicode", "caption"),

@@ -126,6 +126,14 @@ def test_an_imagefolder(tmp_path: Path) -> None:
     assert [(row.path, row.split) for row in found.rows] == [("train/a.jpg", "train"), ("validation/x/b.jpg", "val")]
 
 
+def test_an_imagefolder_with_metadata_in_one_file(tmp_path: Path) -> None:
+    (tmp_path / "metadata.csv").write_text("file_name,text\ntrain/a.jpg,a\nvalidation/b.jpg,b\nc.jpg,c\n")
+    assert [row.split for row in read_annotation(tmp_path).rows] == ["train", "val", "test"]
+    assert [row.split for row in read_annotation(tmp_path / "metadata.csv").rows] == ["test"] * 3
+    (tmp_path / "metadata.csv").write_text("file_name,text,split\ntrain/a.jpg,a,test\n")
+    assert [row.split for row in read_annotation(tmp_path).rows] == ["test"]
+
+
 ROWS = [
     Row("port/a.1.png", "x/port/a.1.png", "train", "port", ["a port", "deux bateaux é ."], ["port", "boat"]),
     Row("c.png", "x/c.png", "val", "", ["green"], []),
@@ -163,3 +171,6 @@ def test_every_layout_is_named_in_the_documents() -> None:
 def test_reasons() -> None:
     lost = [Lost(f"a: {n}", "blank", "caption") for n in range(4)] + [Lost("b", "gone", "image")]
     assert reasons(lost) == ["4 captions: blank, e.g. a: 0, a: 1, a: 2", "1 image: gone, e.g. b"]
+    many = [Lost("a", f"split {n}", "image") for n in range(13)]
+    assert reasons([*many, *lost])[0] == "4 captions: blank, e.g. a: 0, a: 1, a: 2"
+    assert reasons([*many, *lost])[9:] == ["1 image: split 8, e.g. a", "and more for 5 other reasons"]
