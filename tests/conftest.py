@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pytest
@@ -25,6 +25,9 @@ from rsitr.params.ids import CleanId
 from rsitr.records.cell import SCORED, TRAINED, Spec
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
+
+if TYPE_CHECKING:
+    from rsitr.external.held_out import HeldOut
 
 pytest.register_assert_rewrite("tests.helpers")
 
@@ -128,6 +131,22 @@ def tiny_clip(tmp_path_factory: pytest.TempPathFactory) -> str:
     return "tiny-clip"
 
 
+@pytest.fixture(scope="session")
+def clip_folder(tiny_bert: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A CLIP of 8 dimensions as transformers saves it, with the words of the tiny project."""
+    from transformers import AutoTokenizer, CLIPConfig, CLIPImageProcessor, CLIPModel
+
+    folder = tmp_path_factory.mktemp("transformers") / "Tiny CLIP"
+    tokenizer = AutoTokenizer.from_pretrained(tiny_bert)
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2, "intermediate_size": 32}
+    text = sizes | {"vocab_size": len(tokenizer), "max_position_embeddings": 24, "eos_token_id": tokenizer.sep_token_id}
+    vision = sizes | {"image_size": 32, "patch_size": 16}
+    CLIPModel(CLIPConfig(text_config=text, vision_config=vision, projection_dim=8)).save_pretrained(folder)
+    CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=32).save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+    return folder
+
+
 def _draw(root: Path) -> Path:
     """24 pictures of 32 pixels, a coloured shape on another colour: 12 to train on, 6 to select, 6 to test."""
     (root / "images").mkdir(parents=True)
@@ -171,6 +190,14 @@ def project(template: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     shutil.copytree(template, folder)
     monkeypatch.chdir(folder)
     return folder
+
+
+@pytest.fixture
+def held_out(project: Path) -> HeldOut:
+    """The test split of the tiny project: six images with two captions each, of which every second is shared."""
+    from rsitr.external.held_out import of_dataset
+
+    return of_dataset("scenes-b")
 
 
 @pytest.fixture(scope="session")

@@ -56,7 +56,9 @@ def test_paths_that_nobody_gave_are_in_the_project(elsewhere, project):
     assert not list(elsewhere.iterdir())
 
 
-@pytest.mark.parametrize("command", [("status",), ("data", "list"), ("captions", "statistics", "--json", "a.json")])
+@pytest.mark.parametrize(
+    "command", [("status",), ("data", "list"), ("captions", "statistics", "--annotation", "a.json")]
+)
 def test_a_home_that_is_no_folder(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("RSITR_HOME", "gone")
@@ -113,6 +115,6 @@ def test_what_needs_no_project_works_anywhere(tmp_path, monkeypatch):
 @pytest.mark.slow
 def test_captions_of_ones_own_are_measured_anywhere(elsewhere):
     (elsewhere / "mine.json").write_text(json.dumps(ANNOTATION), encoding="utf-8")
-    lines = run("captions", "statistics", "--json", "mine.json", "--out", "found").stdout.splitlines()
+    lines = run("captions", "statistics", "--annotation", "mine.json", "--out", "found").stdout.splitlines()
     assert any(line.startswith("│ mine ") for line in lines)
     assert f"{elsewhere}/found/statistics.csv" in lines

@@ -33,7 +33,7 @@ def cell(project: Path, make_spec) -> CellId:
     return spec.cell
 
 
-def test_a_bundle_of_ours_has_the_ranks_of_its_cell(cell, test_set):
+def test_a_bundle_of_ours_has_the_ranks_of_its_cell(cell, held_out):
     found = run("assess", "scenes-b", "--model", str(Paths.checkpoint(cell)), "--against", cell.path, "--as", "mine")
     folder = Path("results/external/scenes-b/mine")
     assert found.exit_code == 0, found.output
@@ -69,13 +69,13 @@ def asdict_names() -> list[str]:
     return ["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mr"]
 
 
-def test_its_own_run_gives_the_same_recalls(test_set, tmp_path):
+def test_its_own_run_gives_the_same_recalls(held_out, tmp_path):
     """All six images are listed for a caption, and ten of twelve captions for an image."""
     scores = np.random.default_rng(0).normal(size=(6, 12))
     np.save(tmp_path / "s.npy", scores)
-    first = assess(test_set, Given(scores=tmp_path / "s.npy"), "first", ["scenes-a"])
+    first = assess(held_out, Given(scores=tmp_path / "s.npy"), "first", ["scenes-a"])
     folder = first.write()
-    again = assess(test_set, Given(run=folder / "run.trec"), "again", None)
+    again = assess(held_out, Given(run=folder / "run.trec"), "again", None)
     assert np.array_equal(again.ranking.plain.t2i, first.ranking.plain.t2i)
     listed = first.ranking.plain.i2t <= 10
     assert np.array_equal(again.ranking.plain.i2t[listed], first.ranking.plain.i2t[listed])
@@ -83,11 +83,11 @@ def test_its_own_run_gives_the_same_recalls(test_set, tmp_path):
     assert {*read_ranks(Path("results/external/scenes-b/again/ranks.parquet")).ranks} == {"rank", "dup_rank"}
 
 
-def test_tables_show_it_next_to_the_cells_and_only_when_asked(cell, test_set, tmp_path):
-    np.save(tmp_path / "Perfect_model.npy", np.eye(6)[:, test_set.split.image_of].astype(np.float32))
+def test_tables_show_it_next_to_the_cells_and_only_when_asked(cell, held_out, tmp_path):
+    np.save(tmp_path / "Perfect_model.npy", np.eye(6)[:, held_out.split.image_of].astype(np.float32))
     given = Given(scores=tmp_path / "Perfect_model.npy")
     assert given.named == "perfect-model"
-    assess(test_set, given, None, None).write()
+    assess(held_out, given, None, None).write()
     params = load_params()
     plain, external = (Material(params, "tiny", external) for external in (False, True))
     assert "perfect-model" not in plain.view.methods
@@ -126,9 +126,9 @@ def test_what_is_not_given_as_it_should_be_is_told(arguments, message, project):
     assert message in refused("assess", "scenes-b", *arguments)
 
 
-def test_a_dataset_or_a_cell_that_is_not_here_is_told(project, test_set, tmp_path):
+def test_a_dataset_or_a_cell_that_is_not_here_is_told(project, held_out, tmp_path):
     assert "clean-official-none.parquet is missing: build it with" in refused("assess", "ucm", "--run", "r")
     np.save(tmp_path / "s.npy", np.zeros((6, 12)))
-    found = assess(test_set, Given(scores=tmp_path / "s.npy"), None, None)
+    found = assess(held_out, Given(scores=tmp_path / "s.npy"), None, None)
     with pytest.raises(ParamsError, match="tiny/scenes-b/vse/0 has no ranks here"):
         compare(found, CellId("tiny", "scenes-b", "vse", 0))

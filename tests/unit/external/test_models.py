@@ -28,11 +28,11 @@ def weights(tiny_clip: str, tmp_path: Path) -> Path:
     return path
 
 
-def test_a_model_of_open_clip_sees_what_open_clip_shows_it(test_set, tiny_clip, weights):
+def test_a_model_of_open_clip_sees_what_open_clip_shows_it(held_out, tiny_clip, weights):
     found = open_model(f"open_clip:{tiny_clip}", str(weights))
     model, _, transform = open_clip.create_model_and_transforms(tiny_clip, pretrained=str(weights))
     model.eval()
-    paths, texts = test_set.split.paths[:3], test_set.split.captions[:4]
+    paths, texts = held_out.split.paths[:3], held_out.split.captions[:4]
     with torch.inference_mode():
         images = model.encode_image(torch.stack([transform(Image.open(path).convert("RGB")) for path in paths]))
         words = model.encode_text(open_clip.get_tokenizer(tiny_clip)(texts))
@@ -43,12 +43,12 @@ def test_a_model_of_open_clip_sees_what_open_clip_shows_it(test_set, tiny_clip, 
     assert found.facts.parameters == sum(each.numel() for each in model.parameters())
 
 
-def test_a_model_of_transformers_sees_what_its_processor_shows_it(test_set, clip_folder):
+def test_a_model_of_transformers_sees_what_its_processor_shows_it(held_out, clip_folder):
     from transformers import AutoTokenizer, CLIPImageProcessor, CLIPModel
 
     found = open_model(str(clip_folder))
     model = CLIPModel.from_pretrained(clip_folder).eval()
-    paths, texts = test_set.split.paths[:3], ["a red dot", "a green bar on a blue ground " * 20]
+    paths, texts = held_out.split.paths[:3], ["a red dot", "a green bar on a blue ground " * 20]
     shown = CLIPImageProcessor.from_pretrained(clip_folder)([Image.open(p) for p in paths], return_tensors="pt")
     words = AutoTokenizer.from_pretrained(clip_folder)(
         texts, padding=True, truncation=True, max_length=24, return_tensors="pt"
@@ -76,30 +76,30 @@ def modules(clip_folder: Path, tmp_path: Path):
     return make
 
 
-def test_a_folder_of_sentence_transformers_has_its_model_inside(test_set, clip_folder, modules):
+def test_a_folder_of_sentence_transformers_has_its_model_inside(held_out, clip_folder, modules):
     found = open_model(modules("models.CLIPModel"))
-    paths = test_set.split.paths[:2]
+    paths = held_out.split.paths[:2]
     torch.testing.assert_close(found.encode_images(paths), open_model(str(clip_folder)).encode_images(paths))
     assert found.facts.kind == "sentence-transformers"
 
 
-def test_a_bundle_of_ours_encodes_as_its_cell_and_says_what_it_has_seen(test_set, make_spec):
+def test_a_bundle_of_ours_encodes_as_its_cell_and_says_what_it_has_seen(held_out, make_spec):
     spec = make_spec(epochs=1)
     train(spec)
     folder = Paths.checkpoint(spec.cell)
     found, bundle = open_model(str(folder)), load_bundle(folder)
-    paths, texts = test_set.split.paths, test_set.split.captions
+    paths, texts = held_out.split.paths, held_out.split.captions
     assert torch.equal(found.encode_images(paths), torch.from_numpy(bundle.encode_images(paths)))
     assert torch.equal(found.encode_texts(texts), torch.from_numpy(bundle.encode_texts(texts)))
     assert (found.facts.kind, found.facts.saw) == ("rsitr", ("scenes-b",))
 
 
-def test_a_method_that_interacts_scores_its_own_encodings(test_set, make_spec):
+def test_a_method_that_interacts_scores_its_own_encodings(held_out, make_spec):
     spec = make_spec("scan-t2i", epochs=1, negatives="all")
     train(spec)
     found = open_model(str(Paths.checkpoint(spec.cell)))
     assert found.scorer.interacts
-    assert found.encode_images(test_set.split.paths).ndim == 3
+    assert found.encode_images(held_out.split.paths).ndim == 3
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from pathlib import Path
 from braceexpand import braceexpand
 
 from rsitr.datasets.base import Split
-from rsitr.datasets.layouts import json_files, text_files
+from rsitr.datasets.layouts import columns, json_files, text_files
 from rsitr.datasets.layouts.base import SPLIT_NAMES, Annotation, Entry, File, FileLayout, Gathered, Lost, Place
 from rsitr.datasets.layouts.shards import Captions, ShardSet, clip_benchmark, is_clip_benchmark, read_shards, shard_set
 from rsitr.datasets.names import with_slashes
@@ -21,16 +21,17 @@ from rsitr.errors import DatasetError
 
 __all__ = ["LAYOUTS", "Annotation", "Captions", "Lost", "Place", "read_annotation", "reasons"]
 
-_OF_FILES = {layout.name: layout for layout in (*json_files.LAYOUTS, *text_files.LAYOUTS)}
+_OF_FILES = {layout.name: layout for layout in (*json_files.LAYOUTS, *text_files.LAYOUTS, *columns.LAYOUTS)}
 _IMAGEFOLDER, _WEBDATASET, _CLIP_BENCHMARK = "huggingface", "webdataset", "clip-benchmark"
 LAYOUTS = (*_OF_FILES, _IMAGEFOLDER, _WEBDATASET, _CLIP_BENCHMARK)
 """Every layout that is known here. ``huggingface`` is its imagefolder with metadata."""
-_METADATA = {"metadata.jsonl": "jsonl", "metadata.csv": "csv"}
+_METADATA = {"metadata.parquet": "parquet", "metadata.jsonl": "jsonl", "metadata.csv": "csv"}
 _ENDINGS = {
     ".json": ("coco", "karpathy", "albef", "jsonl"),
     ".jsonl": ("jsonl",),
     ".csv": ("csv",),
     ".tsv": ("csv",),
+    ".parquet": ("parquet",),
     ".txt": ("precomp", "csv"),
 }
 """Ending of a file -> the layouts it may be in; any other ending may be in all."""

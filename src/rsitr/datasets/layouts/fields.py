@@ -15,6 +15,7 @@ CAPTIONS = ("captions", "caption", "sentences", "title", "text", "raw", "sentenc
 SPLIT = ("split",)
 CLASS = ("class_name", "classname", "label_name", "class", "category")
 KEYWORDS = ("keywords",)
+KNOWN = frozenset((*IMAGE, *CAPTIONS, *SPLIT, *CLASS, *KEYWORDS))
 
 
 def misfit(fields: Iterable[str]) -> str:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from rsitr.datasets.base import Row, Split
 from rsitr.datasets.canonical import data_sha, rows_to_frame
-from rsitr.datasets.export import Format, export
+from rsitr.datasets.exports.layouts import Format, export
 from rsitr.datasets.layouts import LAYOUTS, Lost, read_annotation, reasons
 from rsitr.datasets.layouts.base import split_named
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
@@ -154,8 +154,9 @@ def test_our_exports_are_read_as_what_they_are(form: Format, named: bool, tmp_pa
     export(tmp_path / "dataset.parquet", form, tmp_path / "out")
     found = read_annotation(tmp_path / "out", form if named else None)
     assert (found.layout, found.lost) == (form, [])
-    folders = {"train": "train/", "val": "validation/", "test": "test/"} if form == "huggingface" else {}
-    expected = [f"{folders.get(row.split, '')}{row.image_id}" for row in ROWS]
+    # An imagefolder has a folder for each split, and no other.
+    flat = ["train/port_a.1.png", "validation/c.png", "test/e.png"]
+    expected = flat if form == "huggingface" else [row.image_id for row in ROWS]
     assert {row.image_id: row[2:] for row in found.rows} == {
         name: row[2:] for name, row in zip(expected, ROWS, strict=True)
     }
