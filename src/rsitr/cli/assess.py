@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 from rich.table import Table
@@ -20,7 +20,10 @@ METRICS |= {name.replace("i2t", "t2i"): text.replace("i2t", "t2i") for name, tex
 
 
 def assess(
-    data: Annotated[str, typer.Argument(metavar="DATASET", help="A dataset whose clean table is built.")],
+    data: Annotated[
+        str,
+        typer.Argument(metavar="DATASET|FOLDER", help="A dataset whose clean table is built, or pictures."),
+    ],
     model: Annotated[
         str | None,
         typer.Option(
@@ -41,19 +44,26 @@ def assess(
     against: Annotated[
         list[str] | None, typer.Option(help="A cell to compare it with, e.g. demo/scenes-a/vse/0; repeat for several.")
     ] = None,
+    annotation: Annotated[
+        Path | None,
+        typer.Option(help="Of a folder, in any layout that `rsitr data import` reads [in it]."),
+    ] = None,
+    layout: Annotated[str | None, typer.Option(help="Of the annotation [recognised].")] = None,
+    split: Annotated[Literal["train", "val", "test"], typer.Option(help="Of a folder.")] = "test",
+    lost_at_most: Annotated[float, typer.Option(help="Percent of a folder's images that may be left out.")] = 5.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
-    """Assess a model, embeddings, scores or a run on the test split of a dataset, by the rules of this benchmark.
+    """Assess a model, embeddings, scores or a run on a test set, by the rules of this benchmark.
 
     The record, the ranks and the first ten of every query are written to results/external; `rsitr tables --external`
     shows them next to the cells of an experiment.
     """
     from rsitr.external.assess import Given, assess, compare
-    from rsitr.external.held_out import of_dataset
+    from rsitr.external.held_out import Folder, held_out
 
-    test = of_dataset(data)
-    for what, reason in test.lost:
-        print(f"{data}: left out: {what}: {reason}")
+    test = held_out(data, Folder(Path(data), annotation, layout, split, lost_at_most))
+    for line in test.lost:
+        print(f"{data}: left out: {line}")
     given = Given(model, weights, image_embeddings, text_embeddings, scores, run)
     assessed = assess(test, given, name, trained_on, device)
     cells = [cell_id(cell) for cell in against or ()]

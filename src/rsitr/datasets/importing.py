@@ -72,14 +72,14 @@ def import_folder(
     if not folder.exists() and annotation is None:
         raise DatasetError(f"{folder} is not there: name the folder of the images")
     read = read_annotation(annotation or folder, layout, split=split, captions=captions)
-    rows, images, lost = (read.rows, None, []) if read.packed else _located(read.rows, folder)
+    rows, images, lost = (read.rows, None, []) if read.packed else located(read.rows, folder)
     lost = [*read.lost, *lost]
     _check_lost(name, rows, read, lost, at_most)
     if images and images.is_relative_to(target.resolve()):
         raise DatasetError(f"{images} is in {target}, which an import replaces: move the images elsewhere")
     with _replacing(target) as staging:
         if images is None:
-            _unpack(read.packed, staging / IMAGES)
+            unpack(read.packed, staging / IMAGES)
         text = karpathy_json(name, [row._asdict() for row in sorted(rows, key=lambda row: row.image_id)])
         write_text(staging / ANNOTATION, text)
         receipt = ImportReceipt(
@@ -111,7 +111,7 @@ def _check_name(name: str, target: Path) -> None:
         raise DatasetError(f"{target} is there and was not imported: move it away, or name the dataset otherwise")
 
 
-def _located(rows: Sequence[Row], folder: Path) -> tuple[list[Row], Path, list[Lost]]:
+def located(rows: Sequence[Row], folder: Path) -> tuple[list[Row], Path, list[Lost]]:
     """The rows whose images are there, the folder of the images, and those that are lost.
 
     The images are in ``folder`` or in one that is at most ``DEPTH`` below it, whichever has most of them.
@@ -160,7 +160,7 @@ def _check_lost(name: str, rows: Sequence[Row], read: Annotation, lost: Sequence
         raise DatasetError(f"no image of {name} has a caption (read as {read.layout}): there is nothing to retrieve")
 
 
-def _unpack(packed: dict[str, Place], into: Path) -> None:
+def unpack(packed: dict[str, Place], into: Path) -> None:
     """Write every image to its own file, with one in memory at a time; raises ``DiskFull`` and ``CorruptArchive``."""
     into.mkdir(parents=True)
     needed, free = sum(place.size for place in packed.values()), shutil.disk_usage(into).free
