@@ -6,6 +6,7 @@ import ast
 import csv
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer
@@ -117,3 +118,13 @@ def test_every_command_is_in_the_reference() -> None:
     text = COMMANDS.read_text(encoding="utf-8")
     missing = [name for name in commands_of(app) if f"`rsitr {name} " not in text and f"`rsitr {name}`" not in text]
     assert not missing
+
+
+def test_no_word_of_a_help_is_lost() -> None:
+    """Rich takes words in square brackets for markup."""
+    whole: Any = typer.main.get_command(app)
+    groups = [whole, *(each for each in whole.commands.values() if hasattr(each, "commands"))]
+    commands = [command for group in groups for command in group.commands.values()]
+    helps = [getattr(parameter, "help", "") or "" for command in commands for parameter in command.params]
+    assert len(helps) > 100
+    assert not [text for text in [*helps, *(command.help or "" for command in commands)] if "[" in text]

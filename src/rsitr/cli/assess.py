@@ -36,19 +36,21 @@ def assess(
     text_embeddings: Annotated[Path | None, typer.Option(help=".npy in the order of the split, or .npz.")] = None,
     scores: Annotated[Path | None, typer.Option(help="A matrix of images by captions, .npy.")] = None,
     run: Annotated[Path | None, typer.Option(help="A run of both directions in TREC's form.")] = None,
-    name: Annotated[str | None, typer.Option("--as", help="What tables call it [after the model or the file].")] = None,
+    name: Annotated[
+        str | None, typer.Option("--as", help="What tables call it. Default: after the model or the file.")
+    ] = None,
     trained_on: Annotated[
         list[str] | None,
-        typer.Option(help="A dataset that it was trained on; repeat for several [what is known of the model]."),
+        typer.Option(help="A dataset that it was trained on; repeat for several. Default: what is known of the model."),
     ] = None,
     against: Annotated[
         list[str] | None, typer.Option(help="A cell to compare it with, e.g. demo/scenes-a/vse/0; repeat for several.")
     ] = None,
     annotation: Annotated[
         Path | None,
-        typer.Option(help="Of a folder, in any layout that `rsitr data import` reads [in it]."),
+        typer.Option(help="Of a folder, in any layout that `rsitr data import` reads. Default: in it."),
     ] = None,
-    layout: Annotated[str | None, typer.Option(help="Of the annotation [recognised].")] = None,
+    layout: Annotated[str | None, typer.Option(help="Of the annotation. Default: recognised.")] = None,
     split: Annotated[Literal["train", "val", "test"], typer.Option(help="Of a folder.")] = "test",
     lost_at_most: Annotated[float, typer.Option(help="Percent of a folder's images that may be left out.")] = 5.0,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",

@@ -25,9 +25,9 @@ CellArgument = Annotated[
     str, typer.Argument(metavar="EXPERIMENT/DATASET/METHOD/SEED", help="The cell, e.g. demo/scenes-a/vse/0.")
 ]
 ExperimentArgument = Annotated[str | None, typer.Argument(help="Default: the experiment that params.yaml chooses.")]
-ExperimentOption = Annotated[str | None, typer.Option("--experiment", help="Of params.yaml [the chosen one].")]
+ExperimentOption = Annotated[str | None, typer.Option("--experiment", help="Of params.yaml. Default: the chosen one.")]
 DatasetOption = Annotated[
-    str | None, typer.Option("--dataset", help="What it was trained on [the experiment's first].")
+    str | None, typer.Option("--dataset", help="What it was trained on. Default: the experiment's first.")
 ]
 SeedOption = Annotated[int, typer.Option("--seed", help="Of the training.")]
 SplitOption = Annotated[SplitProtocol, typer.Option("--split-protocol", help="Which images are train and val.")]

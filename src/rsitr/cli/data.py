@@ -45,18 +45,20 @@ def data_import(
     folder: Annotated[Path, typer.Argument(help="The folder of the images, or of shards.")],
     name: Annotated[str, typer.Option("--as", help="What to call the dataset, in params.yaml too.")],
     annotation: Annotated[
-        Path | None, typer.Option(help="File, folder or pattern, such as 'rs_*.json' [in FOLDER].")
+        Path | None, typer.Option(help="File, folder or pattern, such as 'rs_*.json'. Default: in FOLDER.")
     ] = None,
-    layout: Annotated[str | None, typer.Option(help="Of the annotation [recognised].")] = None,
+    layout: Annotated[str | None, typer.Option(help="Of the annotation. Default: recognised.")] = None,
     split: Annotated[
         Literal["train", "val", "test"] | None,
-        typer.Option(help="Of images that state none [what the name of the file says, else test]."),
+        typer.Option(help="Of images that state none. Default: what the name of the file says, else test."),
     ] = None,
     captions: Annotated[
         Literal["whole", "lines"] | None,
-        typer.Option(help="A txt in a shard: one caption, or a caption a line [whole; of CLIP_benchmark lines]."),
+        typer.Option(
+            help="A txt in a shard: one caption, or a caption a line. Default: whole; of CLIP_benchmark lines."
+        ),
     ] = None,
-    title: Annotated[str, typer.Option(help="Of the dataset, for tables [its name].")] = "",
+    title: Annotated[str, typer.Option(help="Of the dataset, for tables. Default: its name.")] = "",
     licence: Annotated[str, typer.Option(help="Of images and captions.")] = "none stated",
     lost_at_most: Annotated[
         float, typer.Option(min=0, max=100, help="Percent of images, captions or shards that may be left out.")

@@ -41,9 +41,11 @@ def peder_probabilities(
     image: Annotated[list[Path], typer.Option(help="An image of any size; may be given several times.")],
     text: Annotated[list[str], typer.Option(help="A caption; may be given several times.")],
     method: Annotated[
-        list[str] | None, typer.Option(help="A CLIP; several times [clip@rn50, clip, clip@vit-l-14].")
+        list[str] | None, typer.Option(help="A CLIP; several times. Default: clip@rn50, clip, clip@vit-l-14.")
     ] = None,
-    experiment: Annotated[str | None, typer.Option(help="Whose settings, of params.yaml [the chosen one].")] = None,
+    experiment: Annotated[
+        str | None, typer.Option(help="Whose settings, of params.yaml. Default: the chosen one.")
+    ] = None,
     dataset: DatasetOption = None,
     seed: SeedOption = 0,
 ) -> None:

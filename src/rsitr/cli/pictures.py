@@ -28,9 +28,11 @@ def locate(
         str, typer.Option(help="Bands to show as R,G,B, or one as grey, from 1; as declared by default.")
     ] = "",
     nodata: Annotated[float | None, typer.Option(help="Value of pixels without data; as declared by default.")] = None,
-    sizes: Annotated[list[int] | None, typer.Option(help="Sides of the windows in pixels [256 128 512].")] = None,
+    sizes: Annotated[
+        list[int] | None, typer.Option(help="Sides of the windows in pixels. Default: 256 128 512.")
+    ] = None,
     median: Annotated[int | None, typer.Option(help="Side of the median filter in pixels [251]; 0 for none.")] = None,
-    places: Annotated[int | None, typer.Option(help="Best places of each text, at most [10].")] = None,
+    places: Annotated[int | None, typer.Option(help="Best places of each text, at most. Default: 10.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for what is found.")] = Path("results/located"),
 ) -> None:
     """Find where texts are in a scene: a georeferenced map, a picture and the best places (AMFMN, section V-H)."""

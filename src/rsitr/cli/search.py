@@ -26,7 +26,7 @@ def search(
     count: Annotated[int, typer.Option("--top", min=1, help="Pictures to show for each query.")] = 10,
     page: Annotated[Path | None, typer.Option(help="Write the results with the pictures to this HTML file.")] = None,
     window: Annotated[int, typer.Option(min=16, help="Pixels of a window's side, in a scene.")] = 256,
-    index: Annotated[Path | None, typer.Option(help="Folder of the index [below cache/search].")] = None,
+    index: Annotated[Path | None, typer.Option(help="Folder of the index. Default: below cache/search.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
 ) -> None:
     """Find pictures by what they show. The first search encodes them; further ones encode what is new or changed."""
