@@ -31,7 +31,9 @@ def locate(
     sizes: Annotated[
         list[int] | None, typer.Option(help="Sides of the windows in pixels. Default: 256 128 512.")
     ] = None,
-    median: Annotated[int | None, typer.Option(help="Side of the median filter in pixels [251]; 0 for none.")] = None,
+    median: Annotated[
+        int | None, typer.Option(help="Side of the median filter in pixels, 251 by default; 0 for none.")
+    ] = None,
     places: Annotated[int | None, typer.Option(help="Best places of each text, at most. Default: 10.")] = None,
     out: Annotated[Path, typer.Option(help="Folder for what is found.")] = Path("results/located"),
 ) -> None:
