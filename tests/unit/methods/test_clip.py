@@ -143,7 +143,7 @@ class TestFiles:
             CLIP(CLIPConfig(model=tiny_clip, weights=str(path)))
         assert "belongs to another architecture" in str(caught.value)
         assert "1 missing: ln_final.weight; 1 unknown: visual.head.weight" in str(caught.value)
-        assert "`unmatched: skip`" in str(caught.value)
+        assert "skip" not in str(caught.value)
 
     def test_they_are_left_out_when_asked_for_and_the_record_says_so(self, tiny_clip, path) -> None:
         method = CLIP(CLIPConfig(model=tiny_clip, weights=str(path), unmatched="skip"))
