@@ -98,8 +98,9 @@ def _inside(content: Any) -> dict[str, Tensor] | None:
 
 def _stripped(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Without prefixes that all names have."""
-    while prefix := next((each for each in PREFIXES if all(name.startswith(each) for name in state)), None):
-        state = {name.removeprefix(prefix): value for name, value in state.items()}
+    for prefix in PREFIXES:
+        if state and all(name.startswith(prefix) for name in state):
+            return _stripped({name.removeprefix(prefix): value for name, value in state.items()})
     return state
 
 

@@ -50,6 +50,8 @@ def test_the_tensors_of_the_model_are_found(content: Any, tmp_path: Path) -> Non
 def test_prefixes_of_safetensors_are_stripped_and_those_of_some_names_stay(tmp_path: Path) -> None:
     save_file(prefixed("module."), tmp_path / "file.safetensors")
     assert read_state(tmp_path / "file.safetensors").keys() == STATE.keys()
+    save_file({}, tmp_path / "empty.safetensors")
+    assert read_state(tmp_path / "empty.safetensors") == {}
     torch.save(prefixed("model.") | {"criterion.scale": torch.ones(1)}, tmp_path / "some.pt")
     assert sorted(read_state(tmp_path / "some.pt")) == ["criterion.scale", "model.bias", "model.weight"]
 
