@@ -108,7 +108,7 @@ ABSENT = {
     "search . pond --model open_clip:ViT-B-32": ("search", "search"),
     "data list": ("data list", "data"),
     "dedup pairs aid ucm": ("dedup pairs", "data"),
-    "captions statistics --json a.json": ("captions statistics", "captions"),
+    "captions statistics --annotation a.json": ("captions statistics", "captions"),
 }
 """What is typed -> the command, and the extra that it needs."""
 COMMANDS = """
