@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import sys
-from collections.abc import Callable
+from collections import Counter
+from collections.abc import Callable, Iterable
 from typing import Annotated, Any, TypeVar
 
 import typer
@@ -95,6 +96,17 @@ def show(table: Table) -> None:
         column.overflow = "fold"
     console = Console()
     (console if console.is_terminal else Console(width=ANY_WIDTH)).print(table)
+
+
+def left_out(reasons: Iterable[str]) -> str:
+    """How much was left out, by reason: ``3 of 100 left out (2 x missing image, 1 x flat)``.
+
+    ``reasons`` has a text for everything there was, which is empty for what was not left out.
+    """
+    every = [*reasons]
+    counts = Counter(filter(None, every))
+    why = ", ".join(f"{count:,} x {reason}" for reason, count in counts.most_common())
+    return f"{counts.total():,} of {len(every):,} left out" + (f" ({why})" if why else "")
 
 
 def cell_id(text: str) -> CellId:

@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from rsitr.cli.common import Commands, DedupOption, SplitOption, show
+from rsitr.cli.common import Commands, DedupOption, SplitOption, left_out, show
 from rsitr.errors import DatasetError
 from rsitr.params.ids import OFFICIAL, CleanId
 from rsitr.records.files import write_csv
@@ -108,7 +108,7 @@ def data_clean(dataset: str, split_protocol: SplitOption = OFFICIAL, dedup: Dedu
 
     wanted = CleanId(dataset, split_protocol, dedup)
     facts = write_clean(wanted)
-    print(f"{Paths.clean(wanted)}: data {facts.data_sha[:12]}")
+    print(f"{Paths.clean(wanted)}: data {facts.data_sha[:12]}, images: {left_out(_why(wanted))}")
 
 
 @data.command("verify")
@@ -165,7 +165,19 @@ def data_shards(
     """Write the training images that are kept and their captions as webdataset shards, for `rsitr pretrain`."""
     from rsitr.pretraining.shards import write_training_shards
 
-    print(f"{out}: {write_training_shards(Paths.clean(CleanId(dataset, split_protocol, dedup)), out)} shards")
+    wanted = CleanId(dataset, split_protocol, dedup)
+    shards = write_training_shards(Paths.clean(wanted), out)
+    print(f"{out}: {shards} shards, training images: {left_out(_why(wanted, split='train'))}")
+
+
+def _why(clean: CleanId, split: str | None = None) -> list[str]:
+    """Why each image of a clean table, or of one of its splits, is left out; empty for those that are kept."""
+    from rsitr.datasets.table import read_table
+
+    table = read_table(Paths.clean(clean))[0].select(["split", "keep", "reason", "captions"])
+    rows = [row for row in table.to_pylist() if split in (None, row["split"])]
+    without = "no captions" if split else ""
+    return [row["reason"] if not row["keep"] else "" if row["captions"] else without for row in rows]
 
 
 @data.command("audit")

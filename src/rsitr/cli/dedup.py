@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from rsitr.cli.common import Commands
+from rsitr.cli.common import Commands, left_out
 from rsitr.params.ids import Dedup
 from rsitr.records.paths import Paths
 
@@ -23,10 +23,11 @@ SecondArgument = Annotated[str | None, typer.Argument(help="Default: the first o
 @dedup.command("thumbnails")
 def dedup_thumbnails(dataset: str) -> None:
     """Decode every image of a dataset once, to the small size at which images are compared."""
-    from rsitr.dedup.thumbnails import write_thumbnails
+    from rsitr.dedup.thumbnails import read_thumbnails, write_thumbnails
 
-    write_thumbnails(Paths.dataset(dataset), Paths.thumbnails(dataset))
-    print(Paths.thumbnails(dataset))
+    out = Paths.thumbnails(dataset)
+    write_thumbnails(Paths.dataset(dataset), out)
+    print(f"{out}: {left_out(read_thumbnails(out).problem.tolist())}")
 
 
 @dedup.command("pairs")

@@ -29,8 +29,8 @@ def sets(tmp_path, monkeypatch):
     put("rsitmd", {"third.png": ("train", third)})
     turned = one.transpose(Image.Transpose.ROTATE_180)
     put("ucm", {"turned.png": ("train", turned), "noise.png": ("train", Image.fromarray(picture(9, 256)))})
-    for name in ("rsicd", "rsitmd", "ucm"):
-        assert run("dedup", "thumbnails", name).exit_code == 0
+    for name, images in (("rsicd", 3), ("rsitmd", 1), ("ucm", 2)):
+        assert run("dedup", "thumbnails", name).stdout == f"data/thumbnails/{name}.parquet: 0 of {images} left out\n"
 
 
 def test_copies_inside_and_between(tmp_path):
@@ -59,7 +59,8 @@ def test_shards_are_gathered():
 
 def test_a_training_image_leaves_for_its_copy_in_test():
     run("dedup", "pairs", "rsicd")
-    assert run("data", "clean", "rsicd", "--dedup", "copies").exit_code == 0
+    said = run("data", "clean", "rsicd", "--dedup", "copies").stdout
+    assert said.endswith(", images: 1 of 3 left out (1 x near duplicate in test)\n")
     cleaned = read_table(Paths.clean(CleanId("rsicd", dedup="copies")))[0].to_pandas().set_index("image_id")
     assert cleaned["reason"].to_dict() == {"crop.png": "", "one.png": "near duplicate in test", "other.png": ""}
     assert cleaned.loc["crop.png", "duplicate_group"] == cleaned.loc["one.png", "duplicate_group"]
