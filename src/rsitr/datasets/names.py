@@ -19,7 +19,8 @@ def is_absolute(path: str) -> bool:
 def relative_name(name: str) -> str:
     """A name relative to the folder of the images, with slashes; raises ``ValueError`` for a path outside of it."""
     place = PurePosixPath(with_slashes(name))
-    if is_absolute(name) or ".." in place.parts or not place.parts or "\0" in name or not is_text(name):
+    wrong = is_absolute(name) or is_absolute(place.as_posix())  # ./C: leads to C:
+    if wrong or ".." in place.parts or not place.parts or "\0" in name or not is_text(name):
         raise ValueError(f"{name!r}, a path outside the image folder")
     return place.as_posix()
 
