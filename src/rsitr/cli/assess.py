@@ -11,12 +11,10 @@ from rich.table import Table
 
 from rsitr.cli.common import cell_id, show
 from rsitr.retrieval.recall import recall
+from rsitr.tables.view import HEADERS
 
 if TYPE_CHECKING:
     from rsitr.external.assess import Assessed
-
-METRICS = {"mr": "mR", "i2t_r1": "i2t R@1", "i2t_r5": "i2t R@5", "i2t_r10": "i2t R@10"}
-METRICS |= {name.replace("i2t", "t2i"): text.replace("i2t", "t2i") for name, text in METRICS.items() if name != "mr"}
 
 
 def assess(
@@ -61,6 +59,7 @@ def assess(
     shows them next to the cells of an experiment.
     """
     from rsitr.external.assess import Given, assess, compare
+    from rsitr.external.exports import leak
     from rsitr.external.held_out import Folder, held_out
 
     test = held_out(data, Folder(Path(data), annotation, layout, split, lost_at_most))
@@ -76,14 +75,8 @@ def assess(
         interval = f"95 % interval {found.low:+.2f} to {found.high:+.2f}, p = {found.p:.3f}"
         print(f"mR against {cell}: {found.difference:+.2f}, {interval} (paired bootstrap over images)")
     for source, count in assessed.record.data["leaks"].items():
-        print(f"train of {source}: {_leak(count)}")
+        print(f"trained on {source}: {leak(count)}")
     print(folder)
-
-
-def _leak(count: list[int] | None) -> str:
-    if count is None:
-        return "not known here how many test images have a near duplicate in it (`rsitr dedup pairs` searches for them)"
-    return f"{count[0]:,} of {count[1]:,} test images have a near duplicate in it"
 
 
 def _recalls(assessed: Assessed) -> Table:
@@ -91,12 +84,12 @@ def _recalls(assessed: Assessed) -> Table:
     record, ranking = assessed.record, assessed.ranking
     images, captions = record.data["images"]["test"], record.data["captions"]["test"]
     table = Table(
-        "", *METRICS.values(), title=f"{record.method} on {record.dataset}: {images:,} images, {captions:,} captions"
+        "", *HEADERS.values(), title=f"{record.method} on {record.dataset}: {images:,} images, {captions:,} captions"
     )
     rows = {"plain": ranking.plain, "duplicates counted": ranking.duplicate_aware, "re-ranked": ranking.reranked}
     for title, ranks in rows.items():
         if ranks is not None:
             found = asdict(recall(ranks))
-            table.add_row(title, *(f"{found[metric]:.2f}" for metric in METRICS))
-    table.add_row("ceiling of plain", *(f"{record.metrics[f'ceiling_{metric}']:.2f}" for metric in METRICS))
+            table.add_row(title, *(f"{found[metric]:.2f}" for metric in HEADERS))
+    table.add_row("ceiling of plain", *(f"{record.metrics[f'ceiling_{metric}']:.2f}" for metric in HEADERS))
     return table

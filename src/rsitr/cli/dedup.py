@@ -23,11 +23,10 @@ SecondArgument = Annotated[str | None, typer.Argument(help="Default: the first o
 @dedup.command("thumbnails")
 def dedup_thumbnails(dataset: str) -> None:
     """Decode every image of a dataset once, to the small size at which images are compared."""
-    from rsitr.dedup.thumbnails import read_thumbnails, write_thumbnails
+    from rsitr.dedup.thumbnails import write_thumbnails
 
     out = Paths.thumbnails(dataset)
-    write_thumbnails(Paths.dataset(dataset), out)
-    print(f"{out}: {left_out(read_thumbnails(out).problem.tolist())}")
+    print(f"{out}: {left_out(write_thumbnails(Paths.dataset(dataset), out))}")
 
 
 @dedup.command("pairs")

@@ -44,7 +44,7 @@ def search(
     if not texts and not image:
         raise ParamsError("say what to look for: a text, or --image FILE")
     pictures, encoder = pictures_at(place, window), open_model(model, weights, device)
-    key = sha256_json([str(place.resolve()), window, encoder.facts.weights.model_dump()])[:16]
+    key = sha256_json([str(place.resolve()), window, encoder.facts.kind, encoder.facts.weights.model_dump()])[:16]
     found = Index(index or CACHE / key, pictures, encoder).update()
     results = []
     if texts:

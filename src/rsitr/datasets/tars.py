@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import re
 import tarfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import IO, NamedTuple
 
+from rsitr.errors import CorruptArchive
+
 BLOCK = tarfile.BLOCKSIZE
+SHOWN = 5
+"""Shards that a message names."""
 
 
 class Member(NamedTuple):
@@ -100,6 +104,15 @@ def split_name(name: str) -> tuple[str | None, str]:
     """Key and extension of a member's name; the key is None where it has no extension."""
     match = re.fullmatch(r"((?:.*/)?[^.]+)\.([^/]*)", name)
     return (match[1], match[2].lower()) if match else (None, "")
+
+
+def unusable(problems: Sequence[str], of: int, otherwise: str) -> CorruptArchive:
+    """The error for shards that cannot be used, each with its reason, among so many; ``otherwise`` is a last resort."""
+    more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
+    return CorruptArchive(
+        f"{len(problems)} of {of} shards cannot be used: {'; '.join(problems[:SHOWN])}{more}: fetch them again, or "
+        f"{otherwise}"
+    )
 
 
 def content(file: IO[bytes], member: Member) -> bytes:

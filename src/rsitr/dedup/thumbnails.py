@@ -13,7 +13,7 @@ import pyarrow as pa
 from PIL import Image
 
 from rsitr.datasets.images import as_rgb
-from rsitr.datasets.table import DatasetFacts, read_table
+from rsitr.datasets.table import read_table
 from rsitr.progress import Progress
 from rsitr.records.parquet import write_table
 
@@ -74,8 +74,8 @@ def look(path: Path, sha256: str) -> tuple[np.ndarray, str]:
     return (BLANK, "flat") if pixels.mean(axis=2).std() < FLAT else (pixels, "")
 
 
-def write_thumbnails(dataset_table: Path, out: Path) -> DatasetFacts:
-    """Write the thumbnails of a canonical table to ``out``.
+def write_thumbnails(dataset_table: Path, out: Path) -> list[str]:
+    """Write the thumbnails of a canonical table to ``out``; returns why each is left out, empty for one that is not.
 
     An image that is left out keeps its row and the reason: it was unreadable when the table was built or is now, its
     file has changed since, or it is ``flat``, so that every other flat image would be its copy.
@@ -89,14 +89,15 @@ def write_thumbnails(dataset_table: Path, out: Path) -> DatasetFacts:
         for row, found in zip(rows, pool.map(look, files, frame["sha256"].iloc[rows]), strict=True):
             seen[row] = found
             progress.advance()
+    problems = [problem for _, problem in seen]
     columns = {
         "image_id": frame["image_id"],
         "split": frame["split"],
         "pixels": [pixels.tobytes() for pixels, _ in seen],
-        "problem": [problem for _, problem in seen],
+        "problem": problems,
     }
     write_table(pa.table(columns, SCHEMA), facts._replace(parent_sha=facts.data_sha), out)
-    return facts
+    return problems
 
 
 def read_thumbnails(path: Path) -> Thumbnails:

@@ -14,13 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from rsitr.datasets.splits import SplitData
 from rsitr.datasets.table import read_table
 from rsitr.dedup.leakage import leaks_of
 from rsitr.errors import ParamsError
 from rsitr.external.encodings import Ranking, encoded, of_matrix, of_run, ranked, read_embeddings
 from rsitr.external.exports import card, write_run
 from rsitr.external.held_out import HeldOut
-from rsitr.external.models import open_model
+from rsitr.external.models import Encoder, open_model
 from rsitr.params.ids import EXTERNAL, NAME, CellId
 from rsitr.records.cell import Record
 from rsitr.records.files import write_json, write_text
@@ -55,7 +56,9 @@ class Given(NamedTuple):
         given = [str(each) for each in whole if each is not None]
         if len(given) != 1 or bool(self.image_embeddings) != bool(self.text_embeddings):
             raise ParamsError("name one: --model, --image-embeddings with --text-embeddings, --scores, or --run")
-        plain = re.sub(r"[^a-z0-9+.-]+", "-", re.split(r"[/:]", given[0].rstrip("/"))[-1].lower())
+        parts = re.split(r"[/:]", given[0].rstrip("/").lower())
+        last = "-".join(parts[-2:]) if parts[-1].isdecimal() else parts[-1]  # the folder of a seed: vse/0
+        plain = re.sub(r"[^a-z0-9+.-]+", "-", last)
         return plain.removesuffix(".npy").removesuffix(".npz").strip("-.+")
 
 
@@ -92,13 +95,19 @@ def assess(
         experiment=EXTERNAL, dataset=test.dataset, method=name, seed=0, role=EXTERNAL, data_sha=test.data_sha
     )
     forget_peak()
-    begun = time.perf_counter()
-    kind, ranking = _ranked(test, given, device, record)
-    record.seconds["score"] = round(time.perf_counter() - begun - record.seconds.get("encode", 0), 3)
-    split = test.split
+    split, seen = test.split, tuple[str, ...]()
+    if given.model:
+        model = open_model(given.model, given.weights, device)
+        kind, seen = model.facts.kind, model.facts.saw or ()
+        ranking = _by_model(test, model, device, record.seconds)
+        record.parameters, record.pretrained = {"total": model.facts.parameters}, {"model": model.facts.weights}
+    else:
+        begun = time.perf_counter()
+        kind, ranking = _by_files(split, given)
+        record.seconds["score"] = round(time.perf_counter() - begun, 3)
     best = asdict(ceiling(split.image_of, duplicates_of(split.captions, split.hashes)))
     record.metrics = {f"ceiling_{metric}": value for metric, value in best.items()}
-    sources = record.config.get("saw", ()) if trained_on is None else trained_on
+    sources = seen if trained_on is None else trained_on
     record.config = {"model": kind, "trained_on": [*sources]}
     record.data = test.data | {"leaks": leaks(test.dataset, sources)}
     record.machine, record.versions = machine(device), library_versions()
@@ -106,27 +115,28 @@ def assess(
     return Assessed(record, test, ranking)
 
 
-def _ranked(test: HeldOut, given: Given, device: str, record: Record) -> tuple[str, Ranking]:
-    """What kind of thing is given, and its ranks; ``record`` learns what is known of a model."""
-    split = test.split
+def _by_model(test: HeldOut, model: Encoder, device: str, seconds: dict[str, float]) -> Ranking:
+    """The ranks by a model; ``seconds`` learns how long encoding and scoring took."""
+    split, facts = test.split, model.facts
+    key = sha256_json([facts.kind, facts.weights.model_dump(), test.data_sha, split.image_ids, library_versions()])
+    begun = time.perf_counter()
+    found = encoded(model, split, KEPT / key)
+    seconds["encode"] = round(time.perf_counter() - begun, 3)
+    begun = time.perf_counter()
+    ranking = ranked(found, split, model.scorer, device)
+    seconds["score"] = round(time.perf_counter() - begun, 3)
+    shutil.rmtree(KEPT / key, ignore_errors=True)
+    return ranking
+
+
+def _by_files(split: SplitData, given: Given) -> tuple[str, Ranking]:
+    """What kind of files is given, and the ranks by them."""
     if given.image_embeddings and given.text_embeddings:
         return "embeddings", ranked(read_embeddings(given.image_embeddings, given.text_embeddings, split), split)
     if given.scores:
         return "scores", of_matrix(given.scores, split)
-    if given.run:
-        return "run", of_run(given.run, split)
-    assert given.model
-    begun = time.perf_counter()
-    model = open_model(given.model, given.weights, device)
-    facts = model.facts
-    key = sha256_json([facts.kind, facts.weights.model_dump(), test.data_sha, split.image_ids, library_versions()])
-    found = encoded(model, split, KEPT / key)
-    record.seconds["encode"] = round(time.perf_counter() - begun, 3)
-    record.parameters, record.pretrained = {"total": facts.parameters}, {"model": facts.weights}
-    record.config = {"saw": facts.saw or ()}
-    ranking = ranked(found, split, model.scorer, device)
-    shutil.rmtree(KEPT / key, ignore_errors=True)
-    return facts.kind, ranking
+    assert given.run
+    return "run", of_run(given.run, split)
 
 
 def compare(assessed: Assessed, cell: CellId) -> Comparison:

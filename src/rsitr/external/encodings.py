@@ -15,7 +15,7 @@ from scipy import sparse
 from torch import Tensor
 from torch.nn import functional as F
 
-from rsitr.datasets.splits import SplitData
+from rsitr.datasets.splits import SplitData, caption_name
 from rsitr.errors import DatasetError
 from rsitr.external.models import DOT_PRODUCT, Encoder
 from rsitr.progress import Progress
@@ -25,7 +25,7 @@ from rsitr.retrieval.recall import ProtocolRanks, Ranks, duplicates_of, picture_
 from rsitr.retrieval.rerank import rerank
 from rsitr.retrieval.top import FirstItems
 from rsitr.retrieval.top_files import SplitTop
-from rsitr.stages.encode import Encoded, Scores, slices
+from rsitr.stages.encode import Encoded, Scores, joined, slices
 
 BATCH = 64
 CHUNK = 1024
@@ -74,20 +74,12 @@ def _encode(what: str, items: Sequence[T], encode: Callable[[Sequence[T]], Tenso
             path = kept / f"{what}-{number:05}.pt"
             if not path.is_file():
                 batches = (chunk[batch] for batch in slices(len(chunk), BATCH))
-                found = _padded([encode([items[place] for place in batch]) for batch in batches])
+                found = joined([encode([items[place] for place in batch]) for batch in batches])
                 with replacing(path) as partial:
                     torch.save(found, partial)
             parts.append(torch.load(path, weights_only=True))
             progress.advance(steps=len(chunk))
-    return _padded(parts)
-
-
-def _padded(parts: Sequence[Tensor]) -> Tensor:
-    """Batches [B, D], or fragments [B, L, D], as one."""
-    if parts[0].ndim == 2:
-        return torch.cat([*parts])
-    longest = max(part.shape[1] for part in parts)
-    return torch.cat([F.pad(part, (0, 0, 0, longest - part.shape[1])) for part in parts])
+    return joined(parts)
 
 
 def directions(embeddings: Tensor, what: str, name: Callable[[int], str]) -> Tensor:
@@ -134,11 +126,8 @@ def read_embeddings(images: Path, texts: Path, split: SplitData) -> Encoded:
 
 
 def caption_names(split: SplitData) -> list[str]:
-    """``IMAGE#K`` of every caption, the K-th of its image, from 1."""
-    first = np.searchsorted(split.image_of, np.arange(len(split.image_ids)))
-    return [
-        f"{split.image_ids[image]}#{place - first[image] + 1}" for place, image in enumerate(split.image_of.tolist())
-    ]
+    """The name of every caption, as results have it."""
+    return [caption_name(split, place) for place in range(len(split.captions))]
 
 
 def token(name: str) -> str:

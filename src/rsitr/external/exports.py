@@ -67,12 +67,11 @@ def _leaks(record: Record) -> str:
     found = record.data["leaks"]
     if not found:
         return "What it was trained on is not stated, so nothing is known of test images among it."
-    return "\n".join(
-        f"- Trained on {name}: "
-        + (
-            "near duplicates of test images were not searched for."
-            if count is None
-            else f"{count[0]:,} of {count[1]:,} test images have a near duplicate there."
-        )
-        for name, count in found.items()
-    )
+    return "\n".join(f"- Trained on {name}: {leak(count)}." for name, count in found.items())
+
+
+def leak(count: Sequence[int] | None) -> str:
+    """How many test images are nearly in a training set, and of how many, in words; None where that is not known."""
+    if count is None:
+        return "near duplicates of test images were not searched for (`rsitr dedup pairs`)"
+    return f"{count[0]:,} of {count[1]:,} test images have a near duplicate there"

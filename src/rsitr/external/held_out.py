@@ -87,13 +87,11 @@ def of_folder(folder: Folder) -> HeldOut:
         raise DatasetError(f"{folder.images} has no images with captions in {folder.split}; its splits are: {splits}")
     with ThreadPoolExecutor(2) as pool:
         facts = [*pool.map(inspect, (images / row.path for row in described))]
-    lost = [
-        *read.lost,
-        *missing,
-        *(Lost(row.path, "it has no captions", "image") for row in chosen if not row.captions),
-    ]
+    lost = [*read.lost, *missing]
+    whole = len(rows) + sum(each.kind == "image" for each in lost)
+    lost += [Lost(row.path, "it has no captions", "image") for row in chosen if not row.captions]
     lost += [Lost(row.path, fact.problem, "image") for row, fact in zip(described, facts, strict=True) if fact.problem]
-    _check_lost(folder, lost, len(rows))
+    _check_lost(folder, lost, whole)
     usable = [(row, fact.sha256) for row, fact in zip(described, facts, strict=True) if not fact.problem]
     split = _split(images, usable)
     data = {"origin": "external", "licence": "", "synthetic": False, "layout": read.layout}
@@ -116,11 +114,12 @@ def _images(read: Annotation, folder: Folder) -> tuple[Sequence[Row], Path, list
     return read.rows, into, []
 
 
-def _check_lost(folder: Folder, lost: Sequence[Lost], kept: int) -> None:
+def _check_lost(folder: Folder, lost: Sequence[Lost], whole: int) -> None:
+    """Raise ``DatasetError`` where too many of the ``whole`` images are lost."""
     images = sum(each.kind == "image" for each in lost)
-    if 100 * images > folder.lost_at_most * (kept + images):
+    if 100 * images > folder.lost_at_most * whole:
         raise DatasetError(
-            f"{images} of the images of {folder.images} would be left out, more than {folder.lost_at_most:g} %: "
+            f"{images} of {whole} images of {folder.images} would be left out, more than {folder.lost_at_most:g} %: "
             f"{'; '.join(reasons(lost))}. Correct the annotation, or raise --lost-at-most"
         )
 

@@ -27,7 +27,9 @@ from rsitr.errors import ParamsError, WeightsMismatch
 from rsitr.nn import checkpoints
 from rsitr.nn.clip_models import HUB_FILES, build_clip
 from rsitr.nn.pretrained import noted
+from rsitr.nn.seeds import seeded
 from rsitr.nn.weights import of_hub, require_hub
+from rsitr.params.ids import JOINT
 from rsitr.records.artefact import Pretrained
 from rsitr.records.bundle import FILE as BUNDLE
 from rsitr.records.provenance import sha256_file
@@ -50,7 +52,7 @@ class ModelFacts(NamedTuple):
     """What a record says about a model."""
 
     kind: str
-    """rsitr, open_clip, transformers or sentence-transformers."""
+    """``rsitr``, ``transformers``, ``sentence-transformers``, or of open_clip the address with the architecture."""
     weights: Pretrained
     """Where they came from, and the SHA-256 of each file."""
     parameters: int
@@ -83,7 +85,8 @@ class OwnModel(Encoder):
         if method.interacts:
             self.scorer = method
         weights = Pretrained(location=folder.name, files={WEIGHTS: bundle.weights_sha})
-        self.facts = ModelFacts("rsitr", weights, _parameters(method), (bundle.spec.dataset,))
+        saw = JOINT.get(bundle.spec.split_protocol, (bundle.spec.dataset,))
+        self.facts = ModelFacts("rsitr", weights, _parameters(method), saw)
 
     def encode_images(self, pictures: Sequence[Picture]) -> Tensor:
         """As the evaluation of its cell does."""
@@ -97,11 +100,10 @@ class OwnModel(Encoder):
 class OpenClipModel(Encoder):
     """A model of open_clip with its own preprocessing."""
 
-    def __init__(self, model: Any, tokenizer: Any, weights: Pretrained, saw: tuple[str, ...] | None, device: str):
-        self.model, self.tokenizer, self.device = model.to(device).eval(), tokenizer, device
+    def __init__(self, model: Any, tokenizer: Any, facts: ModelFacts, device: str):
+        self.model, self.tokenizer, self.facts, self.device = model.to(device).eval(), tokenizer, facts, device
         wanted = open_clip.transform.PreprocessCfg(**open_clip.get_model_preprocess_cfg(model))
         self.transform = open_clip.transform.image_transform_v2(wanted, is_train=False)
-        self.facts = ModelFacts("open_clip", weights, _parameters(model), saw)
 
     @torch.inference_mode()
     def encode_images(self, pictures: Sequence[Picture]) -> Tensor:
@@ -203,11 +205,12 @@ def _of_open_clip(name: str, weights: str | None, device: str) -> Encoder:
     if not weights:
         tags = ", ".join(open_clip.list_pretrained_tags_by_model(name)) or "none"
         raise ParamsError(f"open_clip:{name} needs --weights: a file, or a tag of open_clip (it lists {tags})")
-    with noted() as found:
+    with noted() as found, seeded(0):  # what has no weights is random, and the same in every run
         built = build_clip(name, weights)
     known = checkpoints.find(name, weights)
     began = found.get("weights", Pretrained(location="none", files={}))
-    return OpenClipModel(built.model, built.tokenizer, began, known.saw if known else None, device)
+    facts = ModelFacts(f"{OPEN_CLIP}{name}", began, _parameters(built.model), known.saw if known else None)
+    return OpenClipModel(built.model, built.tokenizer, facts, device)
 
 
 def _of_hub(repository: str, device: str) -> Encoder:
@@ -222,7 +225,8 @@ def _of_hub(repository: str, device: str) -> Encoder:
         ) from None
     location, files = of_hub(repository, HUB_FILES)
     weights = Pretrained(location=location, files={path.name: sha256_file(path) for path in files})
-    return OpenClipModel(model, open_clip.get_tokenizer(address), weights, None, device)
+    facts = ModelFacts(address, weights, _parameters(model), None)
+    return OpenClipModel(model, open_clip.get_tokenizer(address), facts, device)
 
 
 def _clip_module(folder: Path) -> Path:

@@ -136,10 +136,10 @@ def run(
 ) -> list[Located]:
     """Locate queries in an open scene; writes ``<slug>.tif``, ``.png`` and ``.geojson`` of each into a folder.
 
-    ``score`` returns a column for each query, in order. There is no GeoJSON of a scene that is not georeferenced: its
-    coordinates would be somewhere on Earth. The errors are those of ``Scene`` and ``locate``; also ``SceneError`` for
-    no query, an empty one or one twice, for less than one place, and if a file cannot be written or would replace the
-    scene.
+    ``score`` returns a column for each query, in order. A scene without a georeference gets no
+    GeoJSON, since a GIS would take its pixels for places on Earth. The errors are those of ``Scene`` and ``locate``;
+    also ``SceneError`` for no query, an empty one or one twice, for less than one place, and if a file cannot be
+    written or would replace the scene.
     """
     queries = checked(queries)
     if places < 1:

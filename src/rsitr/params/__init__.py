@@ -32,9 +32,9 @@ from rsitr.params.ids import (
     SplitProtocol,
     TwoStageId,
 )
+from rsitr.params.project import PARAMS, no_project
 from rsitr.params.tuning import Tuning
 
-PARAMS = Path("params.yaml")
 REPLACED_BY_PHASES = ("epochs", "max_steps", "optimizer", "learning_rate")
 """Settings of a training without phases. Each phase has its own."""
 OF_PLATEAU = ("patience", "drops")
@@ -382,16 +382,6 @@ def parse_params(raw: dict[str, Any], source: str = "params.yaml") -> Params:
     except ValidationError as error:
         lines = [f"  {'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors()]
         raise ParamsError(f"{source} is not valid:\n" + "\n".join(lines)) from None
-
-
-def no_project(path: Path = PARAMS) -> str:
-    """What to do where the folder of ``params.yaml`` is no project, since that is missing; empty where it is one."""
-    if path.is_file():
-        return ""
-    return (
-        f"there is no project in {path.absolute().parent}, since {path.name} is missing: go to the folder of one, set "
-        "RSITR_HOME to it, or lay one out with `rsitr init FOLDER`"
-    )
 
 
 def load_params(path: Path = PARAMS) -> Params:

@@ -19,8 +19,8 @@ from filelock import FileLock
 from rsitr.datasets.exports.pictures import Pictures
 from rsitr.datasets.exports.shards import write_shards
 from rsitr.datasets.table import read_table
-from rsitr.datasets.tars import Member, Sample, content, samples
-from rsitr.errors import CorruptArchive, DatasetError
+from rsitr.datasets.tars import Member, Sample, content, samples, unusable
+from rsitr.errors import DatasetError
 from rsitr.records.files import replacing
 from rsitr.records.provenance import sha256_json
 
@@ -30,7 +30,6 @@ CAPTIONS = ("json", "caption", "txt")
 any: in a ``txt``, a line break need not end a caption."""
 PROBLEMS = ("", "image missing", "caption missing", "image broken", "caption broken")
 """Why a sample is left out; the first means it is not."""
-SHOWN = 5
 
 
 class Index(NamedTuple):
@@ -72,11 +71,7 @@ def index_shards(paths: list[Path], cache: Path) -> Index:
             reason = "is not there" if isinstance(error, FileNotFoundError) else f"cannot be read ({error})"
             problems.append(f"{path} {reason}")
     if problems:
-        more = f" and {len(problems) - SHOWN} more" if len(problems) > SHOWN else ""
-        raise CorruptArchive(
-            f"{len(problems)} of {len(paths)} shards cannot be used: {'; '.join(problems[:SHOWN])}{more}: fetch them "
-            "again, or leave them out of `shards`"
-        )
+        raise unusable(problems, len(paths), "leave them out of `shards`")
     missing = sum((Counter(dict(zip(PROBLEMS[1:3], one.missing.tolist(), strict=True))) for one in found), Counter())
     if not any(len(one.kinds) for one in found):
         members = f"an image ({', '.join(IMAGES)}) and captions ({', '.join(CAPTIONS)})"

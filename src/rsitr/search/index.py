@@ -65,9 +65,10 @@ class Index:
     def __init__(self, folder: Path, pictures: Pictures, model: Encoder):
         """Raises ``ParamsError`` for a model without embeddings, and where ``folder`` is an index of something else."""
         if model.scorer.interacts:
-            raise ParamsError("this model compares every picture with every text anew: name one that has embeddings")
+            raise ParamsError("this model scores pairs and has no embeddings to search: name a dual encoder")
         self.folder, self.pictures, self.model = folder, pictures, model
-        facts = {"place": str(pictures.place.resolve()), "model": model.facts.weights.model_dump(), "format": 1}
+        of = [model.facts.kind, model.facts.weights.model_dump()]
+        facts = {"place": str(pictures.place.resolve()), "model": of, "format": 1}
         path = folder / FACTS
         if not path.is_file():
             write_json(path, facts)

@@ -79,7 +79,7 @@ def encode_captions(method: Method, captions: list[str], device: str) -> tuple[T
     ]
     place = np.empty(len(order), dtype=np.int64)
     place[order] = np.arange(len(order))
-    return _joined(texts), torch.from_numpy(place[inverse.ravel()])
+    return joined(texts), torch.from_numpy(place[inverse.ravel()])
 
 
 class Kept(NamedTuple):
@@ -220,7 +220,7 @@ def trimmed(fragments: Tensor) -> Tensor:
     return fragments[:, : int(used.max()) + 1 if len(used) else 1]
 
 
-def _joined(parts: list[Tensor]) -> Tensor:
+def joined(parts: list[Tensor]) -> Tensor:
     """Batches concatenated; fragments [B, L, D] padded with zeros to the longest."""
     if parts[0].ndim == 2:
         return torch.cat(parts)

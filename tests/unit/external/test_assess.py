@@ -60,13 +60,8 @@ def test_a_bundle_of_ours_has_the_ranks_of_its_cell(cell, held_out):
     assert not Path(".rsitr/external").exists() or not [*Path(".rsitr/external").iterdir()]
     card = ModelCard.load(folder / "README.md").data.eval_results
     metrics = metrics_of(ours.ranks)
-    assert {each.metric_type: each.metric_value for each in card} == {
-        name: round(metrics[name], 4) for name in asdict_names()
-    }
-
-
-def asdict_names() -> list[str]:
-    return ["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mr"]
+    names = ["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mr"]
+    assert {each.metric_type: each.metric_value for each in card} == {name: round(metrics[name], 4) for name in names}
 
 
 def test_its_own_run_gives_the_same_recalls(held_out, tmp_path):
@@ -106,6 +101,20 @@ def test_tables_show_it_next_to_the_cells_and_only_when_asked(cell, held_out, tm
     assert Material(params, "tiny", True).view.entry("scenes-b", "perfect-model").staleness == (
         "made by other data than the present"
     )
+
+
+@pytest.mark.parametrize(
+    ("given", "name"),
+    [
+        (Given(model="checkpoints/tiny/scenes-b/vse++@tel/0"), "vse++-tel-0"),
+        (Given(model="open_clip:ViT-B-32"), "vit-b-32"),
+        (Given(model="hf-hub:owner/My_CLIP"), "my-clip"),
+        (Given(run=Path("runs/First run.trec")), "first-run.trec"),
+        (Given(image_embeddings=Path("a.npz"), text_embeddings=Path("b.npz")), "a"),
+    ],
+)
+def test_what_nobody_names_is_called_after_the_model_or_the_file(given, name):
+    assert given.named == name
 
 
 def test_leaks_are_counted_where_near_duplicates_were_searched_for(project):

@@ -39,7 +39,7 @@ def test_a_model_of_open_clip_sees_what_open_clip_shows_it(held_out, tiny_clip, 
     torch.testing.assert_close(found.encode_images(paths), images, rtol=0, atol=0)
     torch.testing.assert_close(found.encode_texts(texts), words, rtol=0, atol=0)
     assert found.facts.weights.files == {weights.name: sha256_file(weights)}
-    assert (found.facts.kind, found.facts.saw) == ("open_clip", None)
+    assert (found.facts.kind, found.facts.saw) == (f"open_clip:{tiny_clip}", None)
     assert found.facts.parameters == sum(each.numel() for each in model.parameters())
 
 

@@ -134,7 +134,7 @@ def test_an_index_is_of_one_place_and_one_model(indexed, folder, tmp_path):
         indexed(MeanColour("others"))
     slow = MeanColour()
     slow.scorer = SimpleNamespace(interacts=True)
-    with pytest.raises(ParamsError, match="compares every picture with every text anew"):
+    with pytest.raises(ParamsError, match="scores pairs and has no embeddings to search"):
         Index(tmp_path / "other", pictures_at(folder), slow)
 
 

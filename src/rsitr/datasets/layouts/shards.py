@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import IO, Any, Literal, NamedTuple
 
 from rsitr.datasets.layouts.base import SPLIT_NAMES, Entry, Gathered, Lost, Place, split_named
-from rsitr.datasets.tars import Member, Sample, content, samples
-from rsitr.errors import CorruptArchive, DatasetError
+from rsitr.datasets.tars import Member, Sample, content, samples, unusable
+from rsitr.errors import DatasetError
 
 Captions = Literal["whole", "lines"]
 """What a ``txt`` is: one caption with line breaks, or a caption a line."""
@@ -22,7 +22,6 @@ FIELDS = ("captions", "caption")
 """Of ``json``."""
 COLLAPSED = "webdataset's key ends at the first dot of a name: rename the files, with one dot each"
 COUNT = "nshards.txt"
-SHOWN = 5
 FARTHEST = 100
 """Numbers further apart than this many times the number of shards do not count shards."""
 
@@ -94,11 +93,7 @@ def read_shards(found: ShardSet, into: Gathered, split: str | None, captions: Ca
         except (tarfile.TarError, EOFError) as error:
             broken.append(f"{path}: {error}")
     if broken:
-        more = f" and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
-        raise CorruptArchive(
-            f"{len(broken)} of {len(found.shards)} shards cannot be read: {'; '.join(broken[:SHOWN])}{more}: fetch "
-            "them again, or name the others"
-        )
+        raise unusable(broken, len(found.shards), "name the others")
 
 
 def _entries(file: IO[bytes], path: Path, inside: Path, sample: Sample | Member, lines: bool) -> Iterator[Entry | Lost]:

@@ -48,7 +48,7 @@ def test_shards_that_are_cut_off_are_named(tmp_path: Path, cut: int, said: str, 
         (tmp_path / f"s-{each}.tar").write_bytes(whole[:cut])
     with pytest.raises(CorruptArchive) as caught:
         read_annotation(tmp_path)
-    assert f"{number} of {number + 1} shards cannot be read: {tmp_path}/s-0.tar: it is cut off" in str(caught.value)
+    assert f"{number} of {number + 1} shards cannot be used: {tmp_path}/s-0.tar: it is cut off" in str(caught.value)
     assert said in str(caught.value)
     assert (" and 1 more: fetch them again" in str(caught.value)) == (number == 6)
 
