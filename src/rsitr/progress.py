@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Self
 
@@ -12,6 +13,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsed
 from rich.progress import Progress as Bar
 
 LOG_SECONDS = 20
+
+
+def by_reason(counts: Mapping[str, int]) -> str:
+    """What was left out: ``2 x missing image, 1 x flat``, the most frequent first; empty for nothing."""
+    ordered = sorted(counts.items(), key=lambda each: -each[1])
+    return ", ".join(f"{count:,} x {reason}" for reason, count in ordered)
 
 
 class Progress:

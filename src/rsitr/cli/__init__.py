@@ -30,6 +30,7 @@ from rsitr.pipeline.run import run as run_artefact
 from rsitr.pipeline.snakemake import snakemake
 from rsitr.pipeline.specs import artefacts, check_cell, find, pretraining_spec, prior_spec, spec_of, tuning_spec
 from rsitr.pipeline.status import forget, status_of, summary
+from rsitr.progress import by_reason
 from rsitr.records.cell import Spec
 from rsitr.records.certificates import Ledger
 from rsitr.records.prior import SceneRecord
@@ -247,7 +248,7 @@ def pretrain(
     from rsitr.pretraining.loop import pretrain as train_clip  # torch, which a mistake need not wait for
 
     record = train_clip(wanted)
-    left_out = ", ".join(f"{count} x {problem}" for problem, count in record.skipped.items())
+    left_out = by_reason(record.skipped)
     print(
         f"{wanted.out}: {record.steps} steps, loss {record.history[-1].loss:.4f}, "
         f"{record.samples_per_second:.1f} samples/s" + (f", left out: {left_out}" if left_out else "")

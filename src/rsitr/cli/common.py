@@ -18,6 +18,7 @@ from rsitr.errors import Damaged, MissingExtra, ParamsError, RsitrError
 from rsitr.params import Params, load_params, no_project
 from rsitr.params.ids import CellId, Dedup, SplitProtocol
 from rsitr.pipeline.specs import open_params
+from rsitr.progress import by_reason
 from rsitr.records.files import set_aside
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -105,7 +106,7 @@ def left_out(reasons: Iterable[str]) -> str:
     """
     every = [*reasons]
     counts = Counter(filter(None, every))
-    why = ", ".join(f"{count:,} x {reason}" for reason, count in counts.most_common())
+    why = by_reason(counts)
     return f"{counts.total():,} of {len(every):,} left out" + (f" ({why})" if why else "")
 
 

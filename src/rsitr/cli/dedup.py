@@ -63,9 +63,9 @@ def dedup_joint(
     """Build the training set of a joint split protocol, ret-2 or ret-3, without any member's test images."""
     from rsitr.dedup.joint import build_joint
 
-    facts = build_joint(protocol, rule)
+    facts, reasons = build_joint(protocol, rule)
     absent = f", no images at hand of {', '.join(facts.absent)}" if facts.absent else ""
-    print(f"{Paths.joint(protocol, rule)}: data {facts.data_sha[:12]}{absent}")
+    print(f"{Paths.joint(protocol, rule)}: data {facts.data_sha[:12]}, images: {left_out(reasons)}{absent}")
 
 
 @dedup.command("show")

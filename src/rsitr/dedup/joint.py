@@ -165,11 +165,14 @@ def shared(frame: pd.DataFrame) -> Counter[str]:
     return Counter(kept.loc[datasets > 1, "dataset"])
 
 
-def build_joint(protocol: str, rule: str) -> JointFacts:
-    """Write the joint training set of a protocol under a rule, from its members' tables; the errors are ``join``'s."""
+def build_joint(protocol: str, rule: str) -> tuple[JointFacts, list[str]]:
+    """Write the joint training set of a protocol under a rule, from its members' tables; the errors are ``join``'s.
+
+    Returns its facts, and why each image of the union is left out; empty for one that is kept.
+    """
     members = joint_protocol(protocol).datasets
     pairs = combinations_with_replacement(members, 2)
     near_duplicates = [path for path in (Paths.near_duplicates(*pair) for pair in pairs) if path.is_file()]
     frame, facts = join(protocol, rule, {name: Paths.dataset(name) for name in members}, near_duplicates)
     write_table(pa.Table.from_pandas(frame, SCHEMA, preserve_index=False), facts, Paths.joint(protocol, rule))
-    return facts
+    return facts, frame["reason"].tolist()

@@ -13,6 +13,7 @@ from rsitr.dedup.groups import Groups, image_groups
 from rsitr.dedup.pairs import current_near_duplicates
 from rsitr.errors import DatasetError, Unsupported
 from rsitr.params import Prior
+from rsitr.progress import by_reason
 from rsitr.records.paths import Paths
 from rsitr.records.prior import PriorSpec
 from rsitr.records.provenance import sha256_json
@@ -79,7 +80,7 @@ def select(spec: PriorSpec) -> Selection:
         usable = [image for image, reason in train if not reason]
         left = [(image, reason) for image, reason in train if reason]
         if not usable:
-            why = ", ".join(f"{count} x {reason}" for reason, count in Counter(reason for _, reason in left).items())
+            why = by_reason(Counter(reason for _, reason in left))
             raise Unsupported(f"no usable images in train of {dataset}: {why or 'it has none'}")
         used += usable
         left_out += left

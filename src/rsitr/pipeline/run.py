@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 from filelock import FileLock, Timeout
@@ -15,6 +16,7 @@ from rsitr.params.ids import CellId
 from rsitr.pipeline.freshness import Present, read
 from rsitr.pipeline.process import run_process
 from rsitr.pipeline.specs import check_cell, spec_of
+from rsitr.progress import by_reason
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec, Outcome
 from rsitr.records.bundle import begun, write_bundle
 from rsitr.records.cell import (
@@ -45,11 +47,15 @@ class Result(NamedTuple):
     outcome: Outcome
     ran: bool
     """Whether anything was computed."""
+    left_out: Mapping[str, int] = MappingProxyType({})
+    """How many of the images, or samples, that it might have learned from it did not use, by reason."""
 
     def say(self, spec: ArtefactSpec) -> str:
         """One line for a person."""
+        said = self.outcome.status if self.ran else "current, not run"
         reason = f" ({self.outcome.reason})" if self.outcome.reason else ""
-        return f"{spec.path}: {self.outcome.status}{reason}" if self.ran else f"{spec.path}: current, not run{reason}"
+        left_out = f", left out: {by_reason(self.left_out)}" if self.left_out else ""
+        return f"{spec.path}: {said}{reason}{left_out}"
 
 
 def write_spec(spec: ArtefactSpec) -> Path:
@@ -82,11 +88,11 @@ def run(spec: ArtefactSpec, stages: Sequence[str] = BOTH) -> Result:
 
 def _run_whole(spec: ArtefactSpec) -> Result:
     if finished(spec, Present()):
-        return Result(_outcome(spec), False)
+        return _result(spec, False)
     _check_prerequisites(spec)
     if killed := run_process(spec, write_spec(spec)):
         _record_kill(spec, killed)
-    return Result(_outcome(spec), True)
+    return _result(spec, True)
 
 
 def _run_cell(spec: Spec, stages: Sequence[str]) -> Result:
@@ -102,7 +108,7 @@ def _run_cell(spec: Spec, stages: Sequence[str]) -> Result:
             raise RsitrError(f"{spec.path} has no checkpoint{of}: run `rsitr train {spec.path}` first")
     needed = [stage for stage, wanted in (("train", train), ("evaluate", evaluate)) if wanted]
     if not needed:
-        return Result(_outcome(spec, stages), False)
+        return _result(spec, False, stages)
     _check_prerequisites(spec)
     killed = run_process(spec, write_spec(spec), needed)
     if killed and train and Present().other_checkpoint(spec):
@@ -112,13 +118,24 @@ def _run_cell(spec: Spec, stages: Sequence[str]) -> Result:
         write_bundle(spec.trained_outputs[0].parent, begun(spec, report))
     if killed and evaluate:
         _record_kill(spec, killed)
-    return Result(_outcome(spec, stages), True)
+    return _result(spec, True, stages)
 
 
-def _outcome(spec: ArtefactSpec, stages: Sequence[str] = BOTH) -> Outcome:
+def _result(spec: ArtefactSpec, ran: bool, stages: Sequence[str] = BOTH) -> Result:
     found = read_report(spec.cell) if isinstance(spec, Spec) and "evaluate" not in stages else read(spec)
     assert found is not None
-    return found.outcome
+    return Result(found.outcome, ran, _left_out(found))
+
+
+def _left_out(found: TrainReport | ArtefactRecord) -> Mapping[str, int]:
+    match found:
+        case TrainReport() | Record():
+            return dict(found.data.get("left_out", {}))
+        case SceneRecord():
+            return found.left_out
+        case PretrainingRecord():
+            return found.skipped
+    return {}
 
 
 def finished(spec: ArtefactSpec, present: Present) -> bool:

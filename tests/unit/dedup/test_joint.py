@@ -168,12 +168,13 @@ def test_a_member_without_images_is_in_the_union_and_nothing_of_it_is_kept(table
 
 
 def test_what_is_written_is_what_was_joined(tables, here):
-    facts = build_joint("ret-3", "remoteclip")
+    facts, reasons = build_joint("ret-3", "remoteclip")
     table = pq.ParquetFile(Paths.joint("ret-3", "remoteclip")).read()
     frame, read = table.to_pandas(), json.loads(table.schema.metadata[b"rsitr"])
     joined, _ = join("ret-3", "remoteclip", tables)
     assert read == json.loads(json.dumps(facts._asdict()))
     assert told(frame) == told(joined)
+    assert reasons == frame["reason"].tolist()
     assert frame.drop(columns="because").map(str).equals(joined.drop(columns="because").map(str))
 
 

@@ -263,6 +263,8 @@ def test_a_current_prior_is_not_trained_again(change, sets, processes):
     put_prior(spec, data_sha=select(spec).data_sha)
     assert run(spec) == Result(Outcome(), False)
     assert run(spec).say(spec) == "scenes/tiny/mine: current, not run"
+    put_prior(spec, data_sha=select(spec).data_sha, left_out={"scenes-a: no class": 2})
+    assert run(spec).say(spec) == "scenes/tiny/mine: current, not run, left out: 2 x scenes-a: no class"
     assert processes.ran == []
 
 

@@ -71,6 +71,15 @@ def test_nothing_is_known_of_a_new_cell(spec, processes):
     assert processes.ran == [BOTH]
 
 
+def test_what_a_cell_did_not_learn_from_is_said_at_its_end(spec, processes):
+    data = {"left_out": {"flat": 2, "missing image": 1_200}}
+    said = "tiny/scenes-b/vse/0: current, not run, left out: 1,200 x missing image, 2 x flat"
+    put_cell(spec, data=data)
+    assert run(spec).say(spec) == said
+    put_trained(spec, data=data)
+    assert run(spec, ("train",)).say(spec) == said
+
+
 @pytest.mark.parametrize(
     ("edited", "stages", "expected"),
     [
