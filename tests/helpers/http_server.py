@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import threading
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import NamedTuple
 
@@ -27,6 +28,7 @@ class Reply:
 class Request(NamedTuple):
     path: str
     headers: dict[str, str]
+    method: str = "GET"
 
 
 class Server:
@@ -47,13 +49,30 @@ class Server:
         return self.url + path
 
     def ranges(self) -> list[str | None]:
-        """The Range header of every request."""
-        return [request.headers.get("Range") for request in self.requests]
+        """The Range header of every request for a body."""
+        return [request.headers.get("Range") for request in self.requests if request.method == "GET"]
 
     def close(self) -> None:
         self._http.shutdown()
         self._http.server_close()
         self._thread.join()
+
+
+class Hub(Server):
+    """Has the headers of the Hugging Face hub, at one commit."""
+
+    def __init__(self, commit: str) -> None:
+        super().__init__()
+        self.commit = commit
+
+    def serve(self, path: str, *replies: Reply | bytes) -> str:
+        """Script a file."""
+        every = [Reply(reply) if isinstance(reply, bytes) else reply for reply in replies]
+        found = []
+        for reply in every:
+            etag = f'"{hashlib.sha256(reply.body).hexdigest()}"'
+            found.append(replace(reply, headers={"X-Repo-Commit": self.commit, "ETag": etag} | reply.headers))
+        return super().serve(path, *found)
 
 
 def unused_address() -> str:
@@ -84,6 +103,15 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: reply.cut])
+
+    def do_HEAD(self) -> None:
+        """What the next GET will get, without the body."""
+        self.script.requests.append(Request(self.path, dict(self.headers), "HEAD"))
+        reply = self.script.scripts.get(self.path, [Reply(status=404)])[0]
+        self.send_response(reply.status)
+        for name, value in {"Content-Length": str(len(reply.body)), **reply.headers}.items():
+            self.send_header(name, value)
+        self.end_headers()
 
     def _start(self, reply: Reply) -> int | None:
         """First byte of the range to send, None for the whole body."""

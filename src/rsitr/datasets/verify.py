@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 from rsitr.datasets import get_dataset
 from rsitr.datasets.acquire import RECEIPT
 from rsitr.datasets.base import Source
-from rsitr.datasets.fetch import mismatch_of
+from rsitr.datasets.download import mismatch_of
 from rsitr.datasets.table import read_table
 
 

@@ -13,16 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from filelock import FileLock
-from huggingface_hub import constants, try_to_load_from_cache
 
 from rsitr.datasets.archives import extract
 from rsitr.datasets.base import Source, mirror_dir
-from rsitr.datasets.fetch import fetch_file, mismatch_of
+from rsitr.datasets.fetch import fetch_file
 from rsitr.errors import ChecksumMismatch, ParamsError, SourceUnavailable, WeightsUnavailable
 
 FILE = Path(__file__).with_name("checkpoints.csv")
 CACHE = Path("cache") / "weights"
-HUB = "hf://"
 
 
 class Checkpoint(NamedTuple):
@@ -107,8 +105,8 @@ def fetch(checkpoint: Checkpoint, folder: Path = CACHE) -> Path:
     """
     try:
         path = fetch_file(_source(checkpoint), folder, mirror=mirror_dir())
-    except SourceUnavailable:
-        path = _of_hub_cache(checkpoint) or _download(checkpoint, folder)
+    except SourceUnavailable as error:
+        raise WeightsUnavailable(f"weights unavailable: {checkpoint.name} ({checkpoint.source}):\n{error}") from None
     if not checkpoint.member:
         return path
     unpacked = folder / path.stem
@@ -121,34 +119,11 @@ def fetch(checkpoint: Checkpoint, folder: Path = CACHE) -> Path:
     return inner
 
 
-def _source(checkpoint: Checkpoint, urls: tuple[str, ...] = ()) -> Source:
+def _source(checkpoint: Checkpoint) -> Source:
     return Source(
         file=checkpoint.file,
-        urls=urls,
+        urls=(checkpoint.source,),
         mirror=f"weights/{checkpoint.file}",
         bytes=checkpoint.bytes,
         sha256=checkpoint.sha256,
     )
-
-
-def _of_hub_cache(checkpoint: Checkpoint) -> Path | None:
-    """The right file as the Hugging Face cache keeps it, if it does."""
-    if not checkpoint.source.startswith(HUB):
-        return None
-    repository, _, rest = checkpoint.source.removeprefix(HUB).partition("@")
-    revision, _, inner = rest.partition("/")
-    found = try_to_load_from_cache(repository, inner, revision=revision)
-    if not isinstance(found, str) or mismatch_of(_source(checkpoint), Path(found)):
-        return None
-    return Path(found)
-
-
-def _download(checkpoint: Checkpoint, folder: Path) -> Path:
-    offline = constants.HF_HUB_OFFLINE and checkpoint.source.startswith(HUB)
-    try:
-        return fetch_file(_source(checkpoint, () if offline else (checkpoint.source,)), folder, mirror=mirror_dir())
-    except SourceUnavailable as error:
-        asked = "HF_HUB_OFFLINE is set; " if offline else ""
-        raise WeightsUnavailable(
-            f"weights unavailable: {checkpoint.name} ({checkpoint.source}): {asked}\n{error}"
-        ) from None

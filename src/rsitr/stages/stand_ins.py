@@ -27,7 +27,7 @@ from torch import Tensor, nn
 
 from rsitr.errors import ParamsError, WeightsMismatch, WeightsUnavailable
 from rsitr.nn import checkpoints, weights
-from rsitr.nn.checkpoints import HUB, Checkpoint
+from rsitr.nn.checkpoints import Checkpoint
 from rsitr.records.files import replacing, write_text
 
 BERT = "google-bert/bert-base-uncased"
@@ -93,7 +93,7 @@ class StandIns:
         if (home / "refs" / "main").is_file():
             return
         snapshot = home / "snapshots" / REVISION
-        tags = [known for known in checkpoints.checkpoints().values() if known.source.startswith(f"{HUB}{repository}@")]
+        tags = [known for known in checkpoints.checkpoints().values() if known.source.startswith(f"hf://{repository}@")]
         if tags:
             for known in tags:
                 _save(made_up(shapes(partial(clip_of, known.architecture))), snapshot / known.file)

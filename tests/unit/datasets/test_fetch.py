@@ -16,6 +16,7 @@ from email.utils import formatdate
 from itertools import pairwise
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from types import SimpleNamespace
 from typing import Any
 from unittest.mock import Mock
 
@@ -23,8 +24,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from rich.console import Console
+from urllib3.util import retry
 
-from rsitr.datasets import fetch
+from rsitr.datasets import download, hub
 from rsitr.datasets.base import Bundle, Source
 from rsitr.datasets.fetch import fetch_any, fetch_bundle, fetch_file, resolve
 from rsitr.errors import ChecksumMismatch, DiskFull, SourceUnavailable
@@ -51,7 +53,7 @@ def waits(monkeypatch: Patch) -> list[float]:
     """The seconds slept between attempts, which take no time here."""
     monkeypatch.setenv("NO_PROXY", "*")
     slept: list[float] = []
-    monkeypatch.setattr(fetch, "sleep", slept.append)
+    monkeypatch.setattr(retry, "time", SimpleNamespace(sleep=slept.append, time=time.time))
     return slept
 
 
@@ -129,7 +131,7 @@ class TestDownload:
         for terminal, wanted in [(True, True), (True, False), (False, True)]:
             screen = io.StringIO()
             console = Console(file=screen, force_terminal=terminal, width=120)
-            monkeypatch.setattr(fetch, "Console", lambda stderr, console=console: console)
+            monkeypatch.setattr(download, "Console", lambda stderr, console=console: console)
             images = bundle(source(server.serve("/images.zip", BODY)))
             fetch_bundle(images, tmp_path / f"{terminal}-{wanted}", mirror=None, progress=wanted)
             shown[terminal, wanted] = "images.zip" in screen.getvalue()
@@ -145,7 +147,7 @@ class TestResume:
         assert all(0 < later - earlier <= 70_000 for earlier, later in pairwise(starts))
         assert [request.headers.get("If-Range") for request in server.requests] == [None, *['"v1"'] * 7]
         assert {request.headers["Accept-Encoding"] for request in server.requests} == {"identity"}
-        assert waits == [1.0] * 7
+        assert waits == []
         assert files(tmp_path) == {"images.zip"}
 
     def test_in_a_later_run(self, server: Server, tmp_path: Path) -> None:
@@ -195,13 +197,13 @@ class TestResume:
 
 class TestRetry:
     @pytest.mark.parametrize(
-        ("after", "wait"), [("7", 7.0), ("3600", 60.0), ("soon", 1.0), (formatdate(0, usegmt=True), 0.0)]
+        ("after", "wait"), [("7", [7]), ("3600", [60]), ("soon", []), (formatdate(0, usegmt=True), [])]
     )
-    def test_fault_that_passes(self, server: Server, tmp_path: Path, waits: Waits, after: str, wait: float) -> None:
+    def test_fault_that_passes(self, server: Server, tmp_path: Path, waits: Waits, after: str, wait: Waits) -> None:
         busy = Reply(status=429, headers={"Retry-After": after})
         url = server.serve("/images.zip", busy, Reply(status=503), Reply(status=500), Reply(BODY))
         assert fetch_file(source(url), tmp_path, mirror=None).read_bytes() == BODY
-        assert waits == [wait, 2.0, 4.0]
+        assert waits == [*wait, 2, 4]
 
     @pytest.mark.parametrize(
         ("reply", "reason"),
@@ -215,7 +217,7 @@ class TestRetry:
     def test_fault_that_stays(self, server: Server, tmp_path: Path, waits: Waits, reply: Reply, reason: str) -> None:
         assert reason in why(source(server.serve("/images.zip", reply)), tmp_path)
         assert len(server.requests) == 5
-        assert waits == [1.0, 2.0, 4.0, 8.0]
+        assert waits == [2, 4, 8]
 
 
 class TestNoNetwork:
@@ -240,7 +242,6 @@ class TestAddresses:
     @pytest.mark.parametrize(
         ("name", "url", "path"),
         [
-            ("HF_ENDPOINT", "hf://datasets/me/repo@main/data/a.zip", "/datasets/me/repo/resolve/main/data/a.zip"),
             ("RSITR_GDRIVE_ENDPOINT", "gdrive://1W-_Q", "/download?id=1W-_Q&export=download&confirm=t"),
         ],
     )
@@ -252,7 +253,8 @@ class TestAddresses:
     def test_usual_servers(self, monkeypatch: Patch) -> None:
         monkeypatch.delenv("HF_ENDPOINT", raising=False)
         monkeypatch.delenv("RSITR_GDRIVE_ENDPOINT", raising=False)
-        assert resolve("hf://owner/repo@v1.0/a.bin") == "https://huggingface.co/owner/repo/resolve/v1.0/a.bin"
+        assert resolve("hf://owner/repo@v1.0/a.bin") == "hf://owner/repo@v1.0/a.bin"
+        assert hub.endpoint() == "https://huggingface.co"
         assert resolve("gdrive://abc").startswith("https://drive.usercontent.google.com/download?id=abc&")
 
     @pytest.mark.parametrize("url", ["ftp://example.org/a", "hf://owner/repo/a.bin", "gdrive://a/b", "images.zip", ""])

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from rsitr.datasets import fetch
 from rsitr.datasets.base import Source
 from rsitr.datasets.fetch import fetch_file
 from rsitr.datasets.stand_ins import stand_in
 from rsitr.errors import ChecksumMismatch, SourceUnavailable
-from tests.helpers.http_server import Reply, Server
+from tests.helpers.http_server import Hub, Reply, Server, unused_address
 
 BODY = random.Random(1).randbytes(200_000)
 SHA256 = hashlib.sha256(BODY).hexdigest()
@@ -44,7 +43,7 @@ def waits(server: Server, monkeypatch: pytest.MonkeyPatch) -> list[float]:
     monkeypatch.setenv("HF_ENDPOINT", server.url)
     monkeypatch.setenv("RSITR_GDRIVE_ENDPOINT", server.url)
     slept: list[float] = []
-    monkeypatch.setattr(fetch, "sleep", slept.append)
+    monkeypatch.setattr("time.sleep", slept.append)
     return slept
 
 
@@ -60,40 +59,97 @@ def why(wanted: Source, into: Path) -> str:
 
 
 class TestHuggingFace:
+    """A server that answers as the hub does, and what `hf_hub_download` makes of it."""
+
     PATH = f"/datasets/owner/repo/resolve/{REVISION}/data/images.zip"
     URL = f"hf://datasets/owner/repo@{REVISION}/data/images.zip"
 
-    def test_large_file_lies_on_another_host(self, server: Server, cdn: Server, tmp_path: Path) -> None:
+    @pytest.fixture
+    def server(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+        monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", 10_000)
+        with closing(Hub(REVISION)) as server:
+            yield server
+
+    @pytest.fixture
+    def into(self, tmp_path: Path) -> Path:
+        return tmp_path / "raw"
+
+    def test_large_file_lies_on_another_host(self, server: Server, cdn: Server, into: Path) -> None:
         """The first host redirects; a connection that is cut continues at the byte where it stopped."""
-        reply = Reply(BODY, headers={"ETag": '"lfs"'}, cut=90_000)
-        there = cdn.serve("/lfs/9f/86?signature=1", reply, Reply(BODY, headers={"ETag": '"lfs"'}))
-        server.serve(self.PATH, Reply(status=302, headers={"Location": there}))
-        assert fetch_file(source(self.URL), tmp_path, mirror=None).read_bytes() == BODY
-        assert [request.path for request in server.requests] == [self.PATH] * 2
+        there = cdn.serve("/lfs/9f/86?signature=1", Reply(BODY, cut=90_000), Reply(BODY))
+        linked = {"X-Linked-Etag": f'"{SHA256}"', "X-Linked-Size": str(len(BODY)), "Location": there}
+        server.serve(self.PATH, Reply(status=302, headers=linked))
+        assert fetch_file(source(self.URL), into, mirror=None).read_bytes() == BODY
+        assert {request.path for request in server.requests} == {self.PATH}
         first, second = cdn.ranges()
         assert first is None
         assert second is not None
         assert 0 < int(second.removeprefix("bytes=").removesuffix("-")) <= 90_000
 
-    def test_signed_address_that_ran_out(self, server: Server, cdn: Server, tmp_path: Path) -> None:
+    def test_what_the_cache_has_is_not_asked_for_again(self, server: Server, into: Path, tmp_path: Path) -> None:
+        server.serve(self.PATH, BODY)
+        kept = fetch_file(source(self.URL), into, mirror=None)
+        asked = len(server.requests)
+        again = fetch_file(source(self.URL), tmp_path / "other", mirror=None)
+        assert again.read_bytes() == BODY
+        assert len(server.requests) == asked
+        # No second copy on one disk.
+        assert again.stat().st_ino == kept.stat().st_ino
+
+    def test_damage_in_the_cache_is_mended(self, server: Server, into: Path, tmp_path: Path) -> None:
+        server.serve(self.PATH, BODY)
+        fetch_file(source(self.URL), into, mirror=None).unlink()
+        (blob,) = (path for path in (tmp_path / "hub").rglob("blobs/*") if path.is_file())
+        blob.write_bytes(b"damaged")
+        assert fetch_file(source(self.URL), into, mirror=None).read_bytes() == BODY
+
+    @pytest.mark.parametrize(("status", "code"), [(401, "RepoNotFound"), (403, "GatedRepo"), (401, "GatedRepo")])
+    def test_repository_behind_a_login(self, status: int, code: str, server: Server, into: Path) -> None:
+        server.serve(self.PATH, Reply(status=status, headers={"X-Error-Code": code}))
+        message = why(source(self.URL), into)
+        assert f"{self.URL}: HTTP {status}: there is no such repository, or it is private or gated" in message
+        assert "set HF_TOKEN or run `hf auth login`" in message
+
+    def test_token_of_the_user_is_sent_to_the_hub_alone(
+        self, server: Server, cdn: Server, into: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("HF_TOKEN", "hf_secret")
+        there = cdn.serve("/signed", BODY)
+        server.serve(self.PATH, Reply(status=302, headers={"Location": there.replace("127.0.0.1", "localhost")}))
+        fetch_file(source(self.URL), into, mirror=None)
+        assert {request.headers.get("authorization") for request in server.requests} == {"Bearer hf_secret"}
+        assert {request.headers.get("authorization") for request in cdn.requests} == {None}
+
+    def test_signed_address_that_ran_out(self, server: Server, cdn: Server, into: Path) -> None:
         there = cdn.serve("/lfs?expired", Reply(status=403))
         server.serve(self.PATH, Reply(status=302, headers={"Location": there}))
-        assert f"{server.url}{self.PATH}: HTTP 403 Forbidden" in why(source(self.URL), tmp_path)
+        assert f"{self.URL}: HTTP 403 Forbidden" in why(source(self.URL), into)
 
-    def test_repository_behind_a_login(self, server: Server, tmp_path: Path) -> None:
-        server.serve(self.PATH, Reply(b"Access to dataset owner/repo is restricted.", status=401))
-        assert "HTTP 401 Unauthorized" in why(source(self.URL), tmp_path)
+    def test_file_that_is_not_there(self, server: Server, into: Path) -> None:
+        server.serve(self.PATH, Reply(status=404, headers={"X-Error-Code": "EntryNotFound"}))
+        assert f"{self.URL}: HTTP 404 Not Found" in why(source(self.URL), into)
 
-    def test_rate_limit(self, server: Server, tmp_path: Path, waits: list[float]) -> None:
-        server.serve(self.PATH, Reply(status=429, headers={"Retry-After": "5"}), Reply(BODY))
-        assert fetch_file(source(self.URL), tmp_path, mirror=None).read_bytes() == BODY
-        assert waits == [5.0]
+    def test_server_that_is_not_the_hub(self, into: Path, monkeypatch: pytest.MonkeyPatch, cdn: Server) -> None:
+        monkeypatch.setenv("HF_ENDPOINT", cdn.url)
+        cdn.serve(self.PATH, BODY)
+        assert "does not seem to be served by a Hugging Face Hub endpoint" in why(source(self.URL), into)
 
-    def test_file_of_another_revision(self, server: Server, tmp_path: Path) -> None:
+    def test_no_network_is_found_out_once(self, into: Path, monkeypatch: pytest.MonkeyPatch, server: Server) -> None:
+        host = unused_address()
+        monkeypatch.setenv("HF_ENDPOINT", f"http://{host}/")
+        message = why(source(self.URL, self.URL.replace("images", "others")), into)
+        assert message.count(f"no network, or no connection to {host}") == 2
+
+    def test_nobody_asks_offline(self, server: Server, into: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
+        assert f"{self.URL}: HF_HUB_OFFLINE is set, and the file is not in the cache" in why(source(self.URL), into)
+        assert server.requests == []
+
+    def test_file_of_another_revision(self, server: Server, into: Path) -> None:
         server.serve(self.PATH, BODY[::-1])
-        assert f"sha256 expected {SHA256}, got {hashlib.sha256(BODY[::-1]).hexdigest()}" in why(
-            source(self.URL), tmp_path
-        )
+        assert f"sha256 expected {SHA256}, got {hashlib.sha256(BODY[::-1]).hexdigest()}" in why(source(self.URL), into)
 
 
 class TestGoogleDrive:
