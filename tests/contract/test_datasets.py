@@ -61,7 +61,7 @@ def test_sources_can_be_fetched_and_checked(dataset):
             assert PurePosixPath(source.file).name == source.file
             assert source.urls or source.mirror
             for url in source.urls:
-                assert resolve(url).startswith("https://")
+                assert resolve(url).startswith(("https://", "hf://"))
             if source.sha256 is not None:
                 assert re.fullmatch(r"[0-9a-f]{64}", source.sha256)
             if bundle.origin == "mirror":

@@ -11,9 +11,10 @@ from typing import Any, NamedTuple
 from rsitr.datasets import get_dataset
 from rsitr.datasets.archives import extract
 from rsitr.datasets.base import Dataset
-from rsitr.datasets.canonical import build_dataset
+from rsitr.datasets.canonical import SHOWN, build_dataset
 from rsitr.datasets.fetch import fetch_any
 from rsitr.datasets.imported import ORIGIN, RECEIPT, Imported, again
+from rsitr.datasets.pictures import unreadable_because
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
 from rsitr.records.files import replacing
@@ -47,16 +48,28 @@ class Built(NamedTuple):
     images: int
     problems: list[tuple[str, str]]
     """Image id and problem of every image that cannot be used."""
+    cause: str
+    """Why the first of those that are unreadable is; empty if all can be read."""
+    shown: int
+    """Images that were stored again as they are to be seen (``rsitr.datasets.images.inspect``)."""
 
     def lines(self) -> list[str]:
-        """The problems as lines for a user: how many images, and the first three."""
+        """Lines for a user: how many images have which problem, the first three, and the cause."""
         found: dict[str, list[str]] = {}
         for image, problem in self.problems:
             found.setdefault(problem, []).append(image)
-        return [
+        lines = [
             f"{len(names)} of {self.images} images: {problem}, e.g. {', '.join(names[:3])}"
             for problem, names in found.items()
         ]
+        if self.cause:
+            lines.append(self.cause)
+        if self.shown:
+            lines.append(
+                f"{self.shown} of {self.images} images are not plain pictures of 8 bits: they were stretched, turned "
+                f"or filled once, and are PNGs in {self.facts.root}/{SHOWN}"
+            )
+        return lines
 
 
 def build(name: str, receipt: Path, root: Path, out: Path) -> Built:
@@ -78,8 +91,11 @@ def build(name: str, receipt: Path, root: Path, out: Path) -> Built:
             _place(file, root / file.name)
     with replacing(out) as partial:
         facts = build_dataset(dataset, root, source["origin"], source["licence"], partial)
-        rows = read_table(partial)[0].select(["image_id", "problem"]).to_pylist()
-        built = Built(facts, len(rows), [(row["image_id"], row["problem"]) for row in rows if row["problem"]])
+        rows = read_table(partial)[0].select(["image_id", "path", "problem"]).to_pylist()
+        problems = [(row["image_id"], row["problem"]) for row in rows if row["problem"]]
+        unreadable = next((root / row["path"] for row in rows if row["problem"] == "unreadable image"), None)
+        shown = sum(row["path"].startswith(f"{SHOWN}/") for row in rows)
+        built = Built(facts, len(rows), problems, unreadable_because(unreadable) if unreadable else "", shown)
         if len(built.problems) == built.images and not _without_optional(dataset, source):
             raise DatasetError(
                 f"{name} has no image that can be used: {'; '.join(built.lines())}. The names in its annotation and "

@@ -18,12 +18,14 @@ from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
 from rsitr.errors import DatasetError
 from rsitr.records.parquet import write_table
 
+SHOWN = "shown"
+"""Folder, in that of a dataset, of the PNGs of pictures that are not stored as they are to be seen."""
 CANONICAL_SCHEMA = DATASET_SCHEMA.append(pa.field("published_class", pa.string()))
 """What only the canonical table holds, and a clean one does not pass on to methods: the class before correction."""
 
 
 def rows_to_frame(rows: Iterable[Row], root: Path) -> pd.DataFrame:
-    """Inspect the image of every row and return the canonical frame, sorted by image id.
+    """Inspect the image of every row (``inspect``) and return the canonical frame, sorted by image id.
 
     Duplicate image ids raise ``DatasetError``: which image a caption belongs to would be a guess.
     """
@@ -34,9 +36,11 @@ def rows_to_frame(rows: Iterable[Row], root: Path) -> pd.DataFrame:
         raise DatasetError(f"{len(repeated)} image ids appear more than once ({some}): repair the annotation file")
     if not rows:
         raise DatasetError("the annotation lists no images: fetch the dataset again")
+    pngs = [f"{SHOWN}/{row.path}.png" for row in rows]
     with ThreadPoolExecutor(2) as pool:
-        facts = list(pool.map(inspect, (root / row.path for row in rows), chunksize=64))
+        facts = list(pool.map(inspect, (root / row.path for row in rows), (root / png for png in pngs), chunksize=64))
     frame = pd.DataFrame([{**row._asdict(), **fact._asdict()} for row, fact in zip(rows, facts, strict=True)])
+    frame["path"] = frame["path"].mask(frame.pop("shown"), pngs)
     frame["published_class"] = frame["published_class"].fillna(frame["class_name"])
     return validate(frame)
 

@@ -9,7 +9,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from rsitr.errors import CorruptArchive
+from rsitr.datasets.pictures import read_picture
+from rsitr.errors import CorruptArchive, UnreadableImage
+from rsitr.records.files import replacing
 
 
 def as_rgb(image: Image.Image) -> Image.Image:
@@ -35,6 +37,13 @@ def load_rgb(path: Path) -> Image.Image:
         ) from None
 
 
+def as_shown(picture: Path | str | Image.Image) -> Image.Image:
+    """A user's picture as RGB of 8 bits (``rsitr.datasets.pictures``); raises ``UnreadableImage`` with the cause."""
+    if isinstance(picture, Image.Image):
+        return as_rgb(picture)
+    return Image.fromarray(read_picture(Path(picture)).rgb)
+
+
 class ImageFacts(NamedTuple):
     """What the canonical table stores of an image file; ``problem`` is empty for a readable one."""
 
@@ -43,6 +52,8 @@ class ImageFacts(NamedTuple):
     sha256: str
     fingerprint: str
     problem: str
+    shown: bool = False
+    """Whether they are those of a PNG that shows the picture."""
 
 
 def phash(image: Image.Image) -> str:
@@ -58,13 +69,28 @@ def phash(image: Image.Image) -> str:
     return np.packbits((low > np.median(low)).ravel()).tobytes().hex()
 
 
-def inspect(path: Path) -> ImageFacts:
-    """Facts of one image file; an absent or unreadable one is described in ``problem``."""
+def inspect(path: Path, png: Path | None = None) -> ImageFacts:
+    """Facts of one image file; an absent or unreadable one is described in ``problem``.
+
+    A picture that has to be stretched, turned or filled to be seen (``rsitr.datasets.pictures``) is written to ``png``,
+    if that is given, and the facts are those of the PNG: whatever reads it sees the same pixels of 8 bits.
+    """
     if not path.is_file():
         return ImageFacts(0, 0, "", "", "missing image")
-    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    content = path.read_bytes()
     try:
-        image = load_rgb(path)
-    except CorruptArchive:
-        return ImageFacts(0, 0, sha256, "", "unreadable image")
-    return ImageFacts(image.width, image.height, sha256, phash(image), "")
+        picture = read_picture(path)
+    except UnreadableImage:
+        return ImageFacts(0, 0, hashlib.sha256(content).hexdigest(), "", "unreadable image")
+    image, shown = Image.fromarray(picture.rgb), bool(picture.notes and png)
+    if png and shown:
+        content = _as_png(image, png)
+    return ImageFacts(image.width, image.height, hashlib.sha256(content).hexdigest(), phash(image), "", shown)
+
+
+def _as_png(image: Image.Image, path: Path) -> bytes:
+    """Write an image, and return what was written."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with replacing(path) as partial:
+        image.save(partial, "PNG")
+        return partial.read_bytes()

@@ -86,6 +86,15 @@ def read_picture(source: Path | bytes, *, bands: Sequence[int] | None = None, no
         raise UnreadableImage(f"{name} {_cause(error, data)}") from None
 
 
+def unreadable_because(path: Path) -> str:
+    """Why a file cannot be read, in words; empty if it can."""
+    try:
+        read_picture(path)
+    except UnreadableImage as error:
+        return str(error)
+    return ""
+
+
 def _content(source: Path | bytes) -> tuple[str, bytes]:
     """A name for messages, and the bytes."""
     if isinstance(source, bytes):

@@ -13,8 +13,9 @@ from torch import Tensor
 from rsitr.captions.queries import parts
 from rsitr.captions.words import normal_form
 from rsitr.datasets.images import load_rgb
+from rsitr.datasets.pictures import read_picture
 from rsitr.datasets.splits import SplitData
-from rsitr.errors import CorruptArchive, QueryError
+from rsitr.errors import QueryError, UnreadableImage
 from rsitr.figures import embeddings, ranked, saliency
 from rsitr.records.files import write_csv
 from rsitr.retrieval.separation import Separation, separation
@@ -29,9 +30,9 @@ FOUND = 5
 def picture(path: Path) -> np.ndarray:
     """A file as uint8 [H, W, 3]; raises ``QueryError`` unless it is an image."""
     try:
-        return np.asarray(load_rgb(path))
-    except CorruptArchive as error:
-        raise QueryError(f"{path} cannot be read as an image: name a PNG, JPEG or TIFF") from error
+        return read_picture(path).rgb
+    except UnreadableImage as error:
+        raise QueryError(str(error)) from None
 
 
 def different(split: SplitData, count: int) -> list[int]:

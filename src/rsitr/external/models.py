@@ -19,10 +19,9 @@ from typing import Any, NamedTuple
 
 import open_clip
 import torch
-from PIL import Image
 from torch import Tensor
 
-from rsitr.datasets.images import as_rgb, load_rgb
+from rsitr.datasets.images import as_shown
 from rsitr.errors import ParamsError, WeightsMismatch
 from rsitr.nn import checkpoints
 from rsitr.nn.clip_models import HUB_FILES, build_clip
@@ -108,7 +107,7 @@ class OpenClipModel(Encoder):
     @torch.inference_mode()
     def encode_images(self, pictures: Sequence[Picture]) -> Tensor:
         """Embeddings [B, D]."""
-        pixels = torch.stack([self.transform(picture) for picture in map(shown, pictures)])
+        pixels = torch.stack([self.transform(picture) for picture in map(as_shown, pictures)])
         return self.model.encode_image(pixels.to(self.device)).float().cpu()
 
     @torch.inference_mode()
@@ -149,7 +148,7 @@ class TransformersModel(Encoder):
     @torch.inference_mode()
     def encode_images(self, pictures: Sequence[Picture]) -> Tensor:
         """Embeddings [B, D]."""
-        inputs = self.images(images=[*map(shown, pictures)], return_tensors="pt").to(self.device)
+        inputs = self.images(images=[*map(as_shown, pictures)], return_tensors="pt").to(self.device)
         return _pooled(self.model.get_image_features(**inputs))
 
     @torch.inference_mode()
@@ -159,11 +158,6 @@ class TransformersModel(Encoder):
             list(texts), padding=self.padding, truncation=True, max_length=self.longest, return_tensors="pt"
         )
         return _pooled(self.model.get_text_features(**inputs.to(self.device)))
-
-
-def shown(picture: Picture) -> Image.Image:
-    """A picture as RGB; raises ``CorruptArchive`` for a file that is no image."""
-    return as_rgb(picture) if isinstance(picture, Image.Image) else load_rgb(Path(picture))
 
 
 def _pooled(found: Any) -> Tensor:

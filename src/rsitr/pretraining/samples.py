@@ -6,7 +6,6 @@ import os
 import tarfile
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from io import BytesIO
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,9 +14,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from rsitr.datasets.images import as_rgb
+from rsitr.datasets.pictures import read_picture
 from rsitr.datasets.tars import BLOCK
-from rsitr.errors import CorruptArchive
+from rsitr.errors import CorruptArchive, UnreadableImage
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.seeds import derive, seeded
 from rsitr.pretraining.shards import CAPTIONS, PROBLEMS, Index, parse_captions
@@ -124,7 +123,6 @@ class ShardSamples(Dataset[Sample]):
 def decode(content: bytes) -> Image.Image | None:
     """An image as RGB, or None if it is broken."""
     try:
-        with Image.open(BytesIO(content)) as image:
-            return as_rgb(image)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
+        return Image.fromarray(read_picture(content).rgb)
+    except UnreadableImage:
         return None

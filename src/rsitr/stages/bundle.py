@@ -16,7 +16,7 @@ from PIL import Image
 from pydantic import ValidationError
 from torch import Tensor
 
-from rsitr.datasets.images import as_rgb, load_rgb
+from rsitr.datasets.images import as_shown
 from rsitr.errors import QueryError, RecordError, WeightsMismatch
 from rsitr.methods import get_method
 from rsitr.methods.base import Corpus, Method
@@ -91,8 +91,7 @@ class BundledModel:
         """Images as the method reads them: pixels, tokens of a frozen backbone, or mere numbers."""
         if not self.method.reads_pixels:
             return torch.arange(len(images))
-        pictures = (as_rgb(image) if isinstance(image, Image.Image) else load_rgb(Path(image)) for image in images)
-        pixels = torch.stack([as_pixels(picture, self.method.pixels) for picture in pictures]).to(self.device)
+        pixels = torch.stack([as_pixels(as_shown(image), self.method.pixels) for image in images]).to(self.device)
         if not getattr(self.method.config, "freeze_backbone", False):
             return pixels
         return frozen_tokens(self.method.backbone, pixels)

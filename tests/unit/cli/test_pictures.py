@@ -45,7 +45,9 @@ def test_attention_draws_a_picture_or_says_why_not(fusion):
     with Image.open("words.png") as picture:
         assert min(picture.size) > 300
     assert "run `rsitr train tiny/scenes-b/mtgfe@itm/0`" in refused("attention", *options, "--method", "mtgfe@itm")
-    assert "cannot be read as an image" in refused("attention", "--image", "none.png", "--text", "a dot")
+    assert "none.png cannot be opened (No such file or directory)" in refused(
+        "attention", "--image", "none.png", "--text", "a dot"
+    )
     # The library that loads the BERT says so first.
     done = run("attention", "--image", str(fusion), "--text", "?")
     assert done.exit_code == 1

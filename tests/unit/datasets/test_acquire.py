@@ -45,6 +45,7 @@ def test_missing_images_are_counted_and_named() -> None:
     assert result.stderr.splitlines() == [
         "ucm: 4 of 6 images: missing image, e.g. 2.tif, 3.tif, 4.tif",
         "ucm: 1 of 6 images: unreadable image, e.g. 9.tif",
+        "ucm: data/extracted/ucm/UCM_captions/imgs/9.tif is not a picture of a known format (it begins with b'x')",
     ]
     assert result.stdout.startswith("data/canonical/ucm/dataset.parquet: official, data ")
 

@@ -13,6 +13,7 @@ from PIL import Image
 from rsitr.datasets.base import Row
 from rsitr.datasets.canonical import CANONICAL_SCHEMA, data_sha, rows_to_frame, validate
 from rsitr.datasets.images import inspect, load_rgb, phash
+from rsitr.datasets.pictures import read_picture
 from rsitr.datasets.splits import SplitData, load_splits, spread_images
 from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, read_facts, read_table
 from rsitr.dedup.clean import clean
@@ -81,6 +82,28 @@ def test_the_schema_names_the_column_that_breaks_it(column, value, root):
     frame[column] = [value]
     with pytest.raises(DatasetError, match=rf"breaks the canonical schema:\n.*\n.*{column}"):
         validate(frame)
+
+
+def test_pictures_that_are_not_plain_are_stored_as_they_are_seen(root):
+    """A 16-bit ramp is stretched, a photo is turned, the file of 8 bits stays where it is."""
+    ramp = np.tile(np.arange(64, dtype=np.uint16) * 1000, (8, 1))
+    Image.fromarray(ramp).save(root / "images/ramp.png")
+    photo, turned = Image.new("RGB", (8, 4), (10, 200, 30)), Image.Exif()
+    turned[274] = 6
+    photo.save(root / "images/photo.jpg", exif=turned)
+    frame = rows_to_frame([row(name) for name in ("a.png", "photo.jpg", "ramp.png")], root).set_index("image_id")
+    paths = ["images/a.png", "shown/images/photo.jpg.png", "shown/images/ramp.png.png"]
+    assert frame["path"].to_dict() == dict(zip(frame.index, paths, strict=True))
+    assert frame.loc["photo.jpg", ["width", "height"]].tolist() == [4, 8]
+    seen = np.asarray(load_rgb(root / paths[2]))
+    # From the 2nd to the 98th percentile: the ends are black and white, and it rises in between.
+    assert seen[0, [0, 1, -2, -1], 0].tolist() == [0, 0, 255, 255]
+    assert (np.diff(seen[0, :, 0].astype(int)) >= 0).all()
+    for name, path in frame["path"].items():
+        assert frame.loc[name, "sha256"] == hashlib.sha256((root / path).read_bytes()).hexdigest()
+        assert (np.asarray(load_rgb(root / path)) == read_picture(root / "images" / name).rgb).all()
+    again = rows_to_frame([row(name) for name in ("a.png", "photo.jpg", "ramp.png")], root)
+    assert data_sha(again) == data_sha(frame.reset_index())
 
 
 def test_phash_is_the_sign_against_the_median_of_low_frequencies():

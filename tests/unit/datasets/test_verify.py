@@ -131,7 +131,9 @@ def test_an_image_that_was_never_readable() -> None:
 
     build_dataset(Small(), ROOT, "official", "none stated", TABLE)
     (finding,) = verify("ucm", RAW, TABLE).findings
-    assert finding.fault == "expected a readable image, found: unreadable image"
+    assert finding.fault == (
+        f"expected a readable image, found: {IMAGE} is not a picture of a known format (it begins with b'no image')"
+    )
 
 
 def test_export_by_command() -> None:
