@@ -19,7 +19,7 @@ from rsitr.datasets.table import read_table
 from rsitr.dedup.leakage import leaks_of
 from rsitr.errors import ParamsError
 from rsitr.external.encodings import Ranking, encoded, of_matrix, of_run, ranked, read_embeddings
-from rsitr.external.exports import card, write_run
+from rsitr.external.exports import card, eval_results, write_run
 from rsitr.external.held_out import HeldOut
 from rsitr.external.models import Encoder, open_model
 from rsitr.params.ids import EXTERNAL, NAME, CellId
@@ -70,12 +70,13 @@ class Assessed(NamedTuple):
     ranking: Ranking
 
     def write(self) -> Path:
-        """Write ``ranks.parquet``, ``top.parquet``, a run of both directions, a card, and last ``cell.json``."""
+        """Write ranks, the first ten, a run of both directions, a card, results for a hub, and last ``cell.json``."""
         folder = Paths.external(self.record.dataset) / self.record.method
         _write_ranks(folder / "ranks.parquet", self)
         write_top(folder / "top.parquet", self.test.split, self.ranking.top)
         write_run(folder / "run.trec", self.record.method, self.test.split, self.ranking.top)
         write_text(folder / "README.md", card(self.record, self.ranking))
+        write_text(folder / ".eval_results" / f"{self.record.dataset}.yaml", eval_results(self.record, self.ranking))
         write_json(folder / "cell.json", self.record)
         return folder
 
@@ -157,10 +158,13 @@ def leaks(dataset: str, sources: Sequence[str]) -> dict[str, Any]:
     """For each source, how many test images of a dataset have a near duplicate in it, and of how many.
 
     A source is a dataset whose training images, or all where it has no splits, were trained on. None where that is not
-    known here: a table is missing.
+    known here: a table is missing, or the source is the address of a prior or a pretraining.
     """
     found: dict[str, Any] = {}
     for source in sources:
+        if "://" in source:
+            found[source] = None
+            continue
         names = sorted({dataset, source})
         tables = {name: Paths.dataset(name) for name in names}
         pairs = {pair: Paths.near_duplicates(*pair) for pair in combinations_with_replacement(names, 2)}

@@ -1,4 +1,4 @@
-"""What other programs read of an assessment: a run in TREC's form, and a model card with the results as metadata."""
+"""What other programs read of an assessment: a run in TREC's form, and results as the Hugging Face hub reads them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import EvalResult, ModelCardData
+import yaml
+from huggingface_hub import EvalResult, EvalResultEntry, ModelCardData, eval_result_entries_to_yaml
 
 from rsitr.datasets.splits import SplitData
 from rsitr.external.encodings import Ranking, caption_names, token
@@ -60,6 +61,19 @@ Assessed by `rsitr assess` on the {images:,} test images and {captions:,} captio
 
 {_leaks(record)}
 """
+
+
+def eval_results(record: Record, ranking: Ranking) -> str:
+    """The plain recalls as a file of ``.eval_results``, where the Hugging Face hub looks for results of a model.
+
+    The dataset is called as in the metadata of the card, ``rsitr/NAME``: name the repository that has it, if one does.
+    """
+    notes = f"percent; ties count against the model; data {record.data_sha[:12]}"
+    entries = [
+        EvalResultEntry(f"rsitr/{record.dataset}", metric, round(value, 4), notes=notes)
+        for metric, value in asdict(recall(ranking.plain)).items()
+    ]
+    return yaml.safe_dump(eval_result_entries_to_yaml(entries), sort_keys=False)
 
 
 def _leaks(record: Record) -> str:

@@ -28,7 +28,7 @@ from rsitr.nn.clip_models import HUB_FILES, build_clip
 from rsitr.nn.pretrained import noted
 from rsitr.nn.seeds import seeded
 from rsitr.nn.weights import of_hub, require_hub
-from rsitr.params.ids import JOINT
+from rsitr.params.ids import JOINT, PRETRAINING, SCENES
 from rsitr.records.artefact import Pretrained
 from rsitr.records.bundle import FILE as BUNDLE
 from rsitr.records.provenance import sha256_file
@@ -40,6 +40,8 @@ FORMS = (
     "hf-hub:OWNER/NAME of a model of open_clip, or a folder saved by transformers (config.json) or "
     "sentence-transformers (modules.json)"
 )
+STARTS = (f"{SCENES}://", f"{PRETRAINING}://")
+"""How weights are addressed that were trained here."""
 SHIPPED = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model")
 """Files of a saved model that its encodings depend on."""
 CLIP_MODULE = "sentence_transformers.models.CLIPModel"
@@ -56,7 +58,8 @@ class ModelFacts(NamedTuple):
     """Where they came from, and the SHA-256 of each file."""
     parameters: int
     saw: tuple[str, ...] | None
-    """The datasets of ours whose training images it is known to have seen; None where nothing is known."""
+    """The datasets of ours whose training images it is known to have seen, and the addresses of priors and pretrainings
+    that it began with; None where nothing is known."""
 
 
 class Encoder(ABC):
@@ -85,7 +88,9 @@ class OwnModel(Encoder):
             self.scorer = method
         weights = Pretrained(location=folder.name, files={WEIGHTS: bundle.weights_sha})
         saw = JOINT.get(bundle.spec.split_protocol, (bundle.spec.dataset,))
-        self.facts = ModelFacts("rsitr", weights, _parameters(method), saw)
+        # A prior or a pretraining has learned from more, of which a bundle knows the name.
+        began = (each.location for each in bundle.pretrained.values() if each.location.startswith(STARTS))
+        self.facts = ModelFacts("rsitr", weights, _parameters(method), (*saw, *began))
 
     def encode_images(self, pictures: Sequence[Picture]) -> Tensor:
         """As the evaluation of its cell does."""

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from huggingface_hub import ModelCard
+import yaml
+from huggingface_hub import ModelCard, parse_eval_result_entries
 
 from rsitr.errors import ParamsError
 from rsitr.external.assess import Given, assess, compare, leaks
@@ -61,7 +62,11 @@ def test_a_bundle_of_ours_has_the_ranks_of_its_cell(cell, held_out):
     card = ModelCard.load(folder / "README.md").data.eval_results
     metrics = metrics_of(ours.ranks)
     names = ["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mr"]
-    assert {each.metric_type: each.metric_value for each in card} == {name: round(metrics[name], 4) for name in names}
+    expected = {name: round(metrics[name], 4) for name in names}
+    assert {each.metric_type: each.metric_value for each in card} == expected
+    entries = parse_eval_result_entries(yaml.safe_load((folder / ".eval_results/scenes-b.yaml").read_text()))
+    assert {each.task_id: each.value for each in entries} == expected
+    assert {each.dataset_id for each in entries} == {"rsitr/scenes-b"}
 
 
 def test_its_own_run_gives_the_same_recalls(held_out, tmp_path):
@@ -75,6 +80,7 @@ def test_its_own_run_gives_the_same_recalls(held_out, tmp_path):
     listed = first.ranking.plain.i2t <= 10
     assert np.array_equal(again.ranking.plain.i2t[listed], first.ranking.plain.i2t[listed])
     assert again.write() == Path("results/external/scenes-b/again")
+    assert leaks("scenes-b", ["scenes://tiny/mine"]) == {"scenes://tiny/mine": None}
     assert {*read_ranks(Path("results/external/scenes-b/again/ranks.parquet")).ranks} == {"rank", "dup_rank"}
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from contextlib import closing
 from pathlib import Path
 
 import open_clip
@@ -14,10 +15,16 @@ from safetensors.torch import save_file
 
 from rsitr.errors import ParamsError, WeightsMismatch, WeightsUnavailable
 from rsitr.external.models import open_model
+from rsitr.nn.weights import hub_reachable
+from rsitr.records.artefact import Pretrained
+from rsitr.records.bundle import read_bundle, write_bundle
 from rsitr.records.paths import Paths
 from rsitr.records.provenance import sha256_file
 from rsitr.stages.bundle import load_bundle
 from rsitr.stages.train import train
+from tests.helpers.http_server import Hub
+
+PRIOR = "scenes://tiny/mine"
 
 
 @pytest.fixture
@@ -92,6 +99,10 @@ def test_a_bundle_of_ours_encodes_as_its_cell_and_says_what_it_has_seen(held_out
     assert torch.equal(found.encode_images(paths), torch.from_numpy(bundle.encode_images(paths)))
     assert torch.equal(found.encode_texts(texts), torch.from_numpy(bundle.encode_texts(texts)))
     assert (found.facts.kind, found.facts.saw) == ("rsitr", ("scenes-b",))
+    write_bundle(
+        folder, read_bundle(folder).model_copy(update={"pretrained": {"start": Pretrained(location=PRIOR, files={})}})
+    )
+    assert open_model(str(folder)).facts.saw == ("scenes-b", PRIOR)
 
 
 def test_a_method_that_interacts_scores_its_own_encodings(held_out, make_spec):
@@ -100,6 +111,39 @@ def test_a_method_that_interacts_scores_its_own_encodings(held_out, make_spec):
     found = open_model(str(Paths.checkpoint(spec.cell)))
     assert found.scorer.interacts
     assert found.encode_images(held_out.split.paths).ndim == 3
+
+
+def test_a_repository_of_the_hub_is_loaded_as_open_clip_loads_it(held_out, tiny_clip, weights, monkeypatch, tmp_path):
+    commit, repository = "0123456789abcdef0123456789abcdef01234567", "owner/tiny"
+    config = {
+        "model_cfg": open_clip.get_model_config(tiny_clip),
+        "preprocess_cfg": {"mean": [0.5] * 3, "std": [0.2] * 3},
+    }
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    hub_reachable.cache_clear()
+    with closing(Hub(commit)) as server:
+        monkeypatch.setenv("HF_ENDPOINT", server.url)
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", server.url)
+        template = f"{server.url}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", template)
+        server.serve("/", b"the hub")
+        server.serve(f"/{repository}/resolve/main/open_clip_config.json", json.dumps(config).encode())
+        server.serve(f"/{repository}/resolve/main/open_clip_model.safetensors", weights.read_bytes())
+        found = open_model(f"hf-hub:{repository}")
+        assert {request.path.split("/")[-1] for request in server.requests if request.method == "GET"} >= {
+            "open_clip_config.json",
+            "open_clip_model.safetensors",
+        }
+    model, _, transform = open_clip.create_model_and_transforms(
+        tiny_clip, pretrained=str(weights), image_mean=(0.5,) * 3, image_std=(0.2,) * 3
+    )
+    paths = held_out.split.paths[:3]
+    with torch.inference_mode():
+        images = model.eval().encode_image(torch.stack([transform(Image.open(p).convert("RGB")) for p in paths]))
+    torch.testing.assert_close(found.encode_images(paths), images, rtol=0, atol=0)
+    assert found.facts.weights.location == f"hf://{repository}@{commit}"
+    assert found.facts.weights.files == {"open_clip_model.safetensors": sha256_file(weights)}
 
 
 @pytest.mark.parametrize(
