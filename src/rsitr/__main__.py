@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import suppress
 
-from rsitr.stages.warm import COMMANDS, Forked, wait
+from rsitr.stages.warm import COMMANDS, STAGES, Forked, wait
+
+WITH_TORCH = ("dedup", "pairs")
+"""A command that needs torch, which takes longer to import than most comparisons take."""
 
 
 def main(arguments: list[str]) -> None:
@@ -17,13 +21,17 @@ def main(arguments: list[str]) -> None:
 
 def command() -> None:
     """Run the command of this process, in a fork where Snakemake has begun it: only its jobs state their threads."""
-    try:
-        fork = Forked(COMMANDS, os.environ.get("OMP_NUM_THREADS", ""), sys.argv[1:], os.environ)
-    except OSError:
-        main(sys.argv[1:])
+    arguments, threads = sys.argv[1:], os.environ.get("OMP_NUM_THREADS", "")
+    libraries = (STAGES, COMMANDS) if (*arguments[:2],) == WITH_TORCH else (COMMANDS,)
+    for program in libraries:
+        with suppress(OSError):
+            fork = Forked(COMMANDS, threads, arguments, os.environ, program)
+            break
     else:
-        status = wait(fork)
-        sys.exit(status if status >= 0 else 128 - status)
+        main(arguments)
+        return
+    status = wait(fork)
+    sys.exit(status if status >= 0 else 128 - status)
 
 
 if __name__ == "__main__":

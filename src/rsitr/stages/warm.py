@@ -28,12 +28,13 @@ from types import FrameType
 COMMANDS, STAGES = "rsitr.__main__", "rsitr.stages.__main__"
 LIBRARIES = {
     COMMANDS: (
-        *("jinja2", "jsonschema", "matplotlib.figure", "pandas", "PIL.Image", "pyarrow.parquet", "pydantic"),
-        *("rarfile", "requests", "rich.progress", "rich.table", "typer", "yaml"),
+        *("jinja2", "jsonschema", "matplotlib.figure", "pandas", "PIL.Image", "pyarrow.parquet", "pydantic.root_model"),
+        *("rarfile", "rasterio", "requests", "rich.progress", "rich.table", "scipy.cluster.hierarchy"),
+        *("typer.rich_utils", "yaml"),
     ),
     STAGES: (
-        *("pandas", "pyarrow.parquet", "safetensors.torch", "scipy.sparse", "torch._dynamo"),
-        *("torchvision.transforms.v2", "timm", "open_clip", "transformers"),
+        *("pandas", "pyarrow.parquet", "pydantic.root_model", "requests", "safetensors.torch", "scipy.sparse"),
+        *("torch._dynamo", "torchvision.transforms.v2", "timm", "open_clip", "transformers"),
     ),
 }
 """Program, a module with a ``main`` for its arguments -> what it imports."""
@@ -65,10 +66,20 @@ def _is_own(line: socket.socket) -> bool:
 class Forked:
     """A process that the warm one has forked, as far as it is used like a ``subprocess.Popen``."""
 
-    def __init__(self, program: str, threads: int | str, arguments: Sequence[str], environment: Mapping[str, str]):
-        """``python -m program`` with some arguments; raises ``OSError`` where no warm process forks it."""
+    def __init__(
+        self,
+        program: str,
+        threads: int | str,
+        arguments: Sequence[str],
+        environment: Mapping[str, str],
+        libraries: str = "",
+    ):
+        """``python -m program`` with some arguments; raises ``OSError`` where no warm process forks it.
+
+        ``libraries`` is the program whose libraries it needs, if they are not its own.
+        """
         self.line = socket.socket(socket.AF_UNIX)
-        self.line.connect(address(program, threads))
+        self.line.connect(address(libraries or program, threads))
         if not _is_own(self.line):
             raise ConnectionError("another user listens at the address of the warm process")
         socket.send_fds(self.line, [READY], [0, 1, 2])

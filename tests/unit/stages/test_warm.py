@@ -184,6 +184,29 @@ def test_a_job_of_snakemake_runs_its_command_in_a_fork(end, status, serve, monke
     assert capfd.readouterr().out == "forked ['data', 'build', 'ucm'] 1\n"
 
 
+@pytest.mark.parametrize(
+    ("listening", "words", "expected"),
+    [
+        ((COMMANDS, STAGES), "dedup pairs a b", STAGES),
+        ((COMMANDS, STAGES), "dedup joint a", COMMANDS),
+        ((COMMANDS,), "dedup pairs a b", COMMANDS),
+    ],
+)
+def test_a_command_with_torch_is_forked_from_what_has_imported_torch(
+    listening, words, expected, serve, monkeypatch, capfd
+):
+    for program in listening:
+        monkeypatch.setattr(commands, "main", lambda arguments, program=program: print(program, arguments))
+        serve(PROGRAMS[program].main, program)
+        forked(program=program).wait()
+    capfd.readouterr()
+    monkeypatch.setattr(sys, "argv", ["rsitr", *words.split()])
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    with pytest.raises(SystemExit):
+        command()
+    assert capfd.readouterr().out == f"{expected} {words.split()}\n"
+
+
 @pytest.mark.parametrize("threads", [None, "2"])
 def test_any_other_command_runs_in_its_own_process(threads, serve, monkeypatch):
     serve(lambda arguments: None, COMMANDS)
