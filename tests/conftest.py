@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -85,6 +86,23 @@ def mirror() -> Path:
     if not folder:
         pytest.skip("RSITR_MIRROR does not name a mirror of the real data")
     return Path(folder)
+
+
+@pytest.fixture(scope="session")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder for what the workers of a run make once for all of them."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
+@pytest.fixture(scope="session")
+def installed_meteor(shared: Path) -> Iterator[None]:
+    """The tables of METEOR that are installed: to make them takes ten seconds, once for each working folder."""
+    from rsitr.captions import meteor
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(meteor, "_installed_tables", cache(lambda: meteor.load_tables(shared / "meteor")))
+        yield
 
 
 @pytest.fixture(scope="session")

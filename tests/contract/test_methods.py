@@ -39,7 +39,7 @@ FACTS = DatasetFacts("scenes-b", "Shapes", "generated", "Apache-2.0", True, "roo
 
 
 @pytest.fixture(scope="module")
-def build(tiny_settings, tiny_bert, tiny_clip):
+def build(tiny_settings, tiny_bert, tiny_clip, installed_meteor):
     """``build(name, variant)``: the method in small, built once."""
     tiny_settings = tiny_settings | {"instruction": {"layers": [1, 1, 1, 1], "width": 2}}
     small = tiny_settings | {"model": tiny_clip, "weights": "none", "text_weights": str(tiny_bert)}

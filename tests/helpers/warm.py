@@ -16,6 +16,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from itertools import chain
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -26,6 +27,10 @@ FILES = ("stdout", "stderr")
 THREADS = 1
 """Of a job and a cell of the projects that tests make."""
 PROGRAMS = ("rsitr.__main__", "rsitr.stages.__main__")
+ALSO = (
+    *("dvc.cli.parser", "dvc.repo.reproduce", "numba", "pandera.pandas", "scipy.fft", "snakemake.report.html_reporter"),
+)
+"""What some commands import besides what the warm processes of a folder do."""
 
 
 def offline() -> dict[str, str]:
@@ -92,9 +97,7 @@ def begin(request: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     """Serve, and in a fork run what was asked for."""
-    import jsonschema  # noqa: F401
-    import requests  # noqa: F401
-    import snakemake.report.html_reporter
+    from dvc.cli import main as dvc
     from snakemake.cli import main as snakemake
 
     libraries()
@@ -103,6 +106,10 @@ def main() -> None:
         case ["snakemake", *_] as command:
             sys.argv = command
             ended = _status(snakemake)
+        case ["dvc", *arguments]:
+            ended = _status(lambda: dvc(arguments))
+        case ["rsitr", *arguments]:
+            ended = _status(lambda: import_module("rsitr.__main__").main(arguments))
         case ["python", "-m", module, *_] as command:
             sys.argv = command[2:]
             ended = _status(lambda: runpy.run_module(module, run_name="__main__", alter_sys=True))
@@ -128,7 +135,7 @@ def libraries() -> None:
     """Import what the warm processes of a folder do, and forget the module that says so."""
     from rsitr.stages.warm import LIBRARIES
 
-    for name in chain.from_iterable(LIBRARIES.values()):
+    for name in chain(ALSO, *LIBRARIES.values()):
         __import__(name)
     for name in [name for name in sys.modules if name.partition(".")[0] == "rsitr"]:
         del sys.modules[name]

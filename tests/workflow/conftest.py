@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
@@ -20,13 +19,12 @@ def compile_kernels() -> None:
 
 
 @pytest.fixture(scope="session")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> tuple[Project, str]:
+def finished(shared: Path) -> tuple[Project, str]:
     """A project after `snakemake all`, and what that printed. Not to be changed: take a copy.
 
     The workers of a run share one, made by whichever asks first.
     """
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "finished"
+    folder = shared / "finished"
     folder.mkdir(exist_ok=True)
     printed = folder / "printed.txt"
     with FileLock(folder / "lock"):

@@ -39,7 +39,7 @@ def test_a_folder_is_imported_and_a_cell_of_it_trained(project: Project, tmp_pat
     said = project.snakemake("-n", CELL, check=False)
     assert "unknown dataset 'mine'" in said
     assert "with `rsitr data import FOLDER --as mine`" in said
-    printed = project.run("rsitr", "data", "import", str(own), "--as", "mine")
+    printed = project.run_warm("rsitr", "data", "import", str(own), "--as", "mine")
     assert printed == "data/raw/mine/source.json: jsonl, 28 images (16 train, 6 val, 6 test), 56 captions\n"
     receipt = (project.path / "data/raw/mine/source.json").read_bytes()
     project.snakemake(CELL)

@@ -100,7 +100,7 @@ def test_a_prior_with_and_without_images_of_the_test_set(primed: Project) -> Non
     seen = {row["training"]: row["images"] for row in csv.DictReader(overlaps)}
     assert 1 <= int(seen["tiny/all"]) <= 5  # of the five some may be held out
     assert seen["tiny/clean"] == "0"
-    assert "tiny/clean" in primed.run("rsitr", "scenes", "report", "tiny")
+    assert "tiny/clean" in primed.run_warm("rsitr", "scenes", "report", "tiny")
 
     assert primed.planned("all") == set()
     primed.params(with_priors(seed=1))

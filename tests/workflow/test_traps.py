@@ -49,9 +49,9 @@ def test_clone_without_metadata_does_not_certify_stale_numbers(project: Project)
     shutil.rmtree(project.path / ".snakemake")
     project.edit("src/rsitr/methods/vse.py", "self.temperature())", "self.temperature() * 1.0)")
     assert project.planned("all") == {"scenes-b/vse/0"}
-    project.run("rsitr", "tables", "tiny", "--only", "comparison")
+    project.run_warm("rsitr", "tables", "tiny", "--only", "comparison")
     assert "made by other code" in (project.path / "results/tables/tiny/comparison.md").read_text()
-    refused = project.run("rsitr", "tables", "tiny", "--strict", check=False)
+    refused = project.run_warm("rsitr", "tables", "tiny", "--strict", check=False)
     assert "scenes-b/vse/0" in refused
     assert "Traceback" not in refused
 
@@ -84,7 +84,7 @@ def test_a_clone_with_current_records_plans_tables_alone_and_writes_nothing(proj
         os.utime(path, (1e9, 1e9))
     before = {path: path.stat().st_mtime_ns for path in project.path.rglob("*") if path.is_file()}
     assert "Nothing to be done" in project.snakemake("-n", "all")
-    project.run("rsitr", "status", "tiny")
+    project.run_warm("rsitr", "status", "tiny")
     after = {path: path.stat().st_mtime_ns for path in project.path.rglob("*") if path.is_file()}
     changed = {path.relative_to(project.path).parts[0] for path in after if before.get(path) != after[path]}
     assert changed <= {".snakemake", "src"}  # the log of the dry run, and compiled sources

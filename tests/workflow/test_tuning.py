@@ -52,7 +52,7 @@ def test_a_method_is_tuned_and_its_cells_take_what_was_found(project: Project) -
     assert "best settings" in (project.path / "results/tables/tiny/tuning.md").read_text()
 
     assert "Nothing to be done" in project.snakemake("-n", "all")
-    assert "tuning/tiny/scenes-b/vse: current, not run" in project.run("rsitr", "tune", "tiny/scenes-b/vse")
+    assert "tuning/tiny/scenes-b/vse: current, not run" in project.run_warm("rsitr", "tune", "tiny/scenes-b/vse")
     # Another search is another tuning, whose cells are trained again; the cell as given is not.
     project.params(with_tuning(trials=2))
     assert f"output: {TUNING}" in project.snakemake("-n", "all")

@@ -137,7 +137,7 @@ def lab(tmp_path_factory: pytest.TempPathFactory, schema_cache: dict[str, Any]) 
         project.schemas().parent.mkdir()
         shutil.copy2(schemas, project.schemas())
         for command in ("fetch", "build"):
-            project.run("rsitr", "data", command, "scenes-b")
+            project.run_warm("rsitr", "data", command, "scenes-b")
         lab.git("init", "--quiet")
         lab.git("add", "--all")
         lab.git("commit", "--quiet", "--message", "BASE")
