@@ -88,10 +88,11 @@ def load() -> pd.DataFrame:
     return typed(pd.read_csv(FILE, dtype=str, keep_default_na=False))
 
 
+@cache
 def checks() -> pd.DataFrame:
     """The printed mean recalls that differ from their own six recalls by more than rounding, in percent.
 
-    Columns: the setting, ``printed``, ``recomputed`` and ``difference`` (printed minus recomputed).
+    Columns: the setting, ``printed``, ``recomputed`` and ``difference`` (printed minus recomputed). Not to be changed.
     """
     import pandas as pd
 
@@ -101,6 +102,13 @@ def checks() -> pd.DataFrame:
     result["difference"] = result["printed"] - result["recomputed"]
     # Binary fractions may put an exact 0.01 on either side of the limit.
     return result[result["difference"].abs() > ROUNDING + 1e-9].reset_index()
+
+
+@cache
+def _of_metrics(metrics: tuple[str, ...]) -> pd.DataFrame:
+    """The rows of these metrics."""
+    frame = load()
+    return frame[frame["metric"].isin(metrics)]
 
 
 def _of(key: Published, frame: pd.DataFrame) -> pd.DataFrame:
@@ -125,8 +133,7 @@ def lookup(key: Published, dataset: str, metrics: tuple[str, ...] = METRICS) -> 
     paper states for all of them. The result is empty if the paper has the row but not on this dataset. A key that fits
     nothing, or several rows, raises ``ParamsError``.
     """
-    frame = load()
-    rows = _of(key, frame[frame["metric"].isin(metrics)])
+    rows = _of(key, _of_metrics(metrics))
     if rows.empty:
         what = "recalls" if metrics is METRICS else " or ".join(metrics)
         raise ParamsError(f"{FILE.name} has no {what} for {describe(key)}: correct the published key")
