@@ -105,6 +105,13 @@ def installed_meteor(shared: Path) -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="module")
+def once() -> Callable[[str, Callable[[], Any]], Any]:
+    """``once(name, make)``: what ``make`` returns, made by the first test of a file that asks for the name."""
+    made: dict[str, Any] = {}
+    return lambda name, make: made[name] if name in made else made.setdefault(name, make())
+
+
 @pytest.fixture(scope="session")
 def tiny_settings() -> dict[str, Any]:
     """Settings with which every trainable method is built and trained in no time."""

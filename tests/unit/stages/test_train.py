@@ -255,15 +255,14 @@ FINE_TUNED = {"augment": "crop-flip", "image_options": {"drop_path_rate": 0.2}, 
 
 @pytest.mark.parametrize("kind", ["frozen", "fine-tuned with dropout and augmentation"])
 @pytest.mark.parametrize("at", [2, 3, 7])
-def test_a_killed_run_ends_with_the_same_checkpoint(kind, at, project, tmp_path, make_spec, tiny_bert, monkeypatch):
+def test_a_killed_run_ends_with_the_same_checkpoint(kind, at, project, make_spec, tiny_bert, once, monkeypatch):
     """Three epochs of three steps, killed in the first epoch, between two epochs, or in the last."""
     transformer = {"text_encoder": "transformer", "text_weights": str(tiny_bert)}
     settings = {"freeze_backbone": True} if kind == "frozen" else FINE_TUNED
     spec = make_spec("vse", **transformer, **settings)
-    whole = train(spec)
+    whole, expected = once(kind, lambda: (train(spec), checkpoint(spec).read_bytes()))
     assert whole.outcome.status == "ok", whole.outcome
-    expected = checkpoint(spec).read_bytes()
-    shutil.rmtree("checkpoints")
+    shutil.rmtree("checkpoints", ignore_errors=True)
 
     step = Trainer.train_step
 
@@ -338,14 +337,19 @@ def test_what_does_not_learn_keeps_its_batch_statistics_and_drops_nothing(projec
     assert (seen[0]["backbone"], seen[3]["backbone"], seen[3]["text"]) == (True, False, True)
 
 
-@pytest.mark.parametrize("phases", [RATES, PARTS], ids=["of rates", "of parts"])
+@pytest.mark.parametrize("of", ["rates", "parts"])
 @pytest.mark.parametrize("at", [2, 3, 5, 6])
-def test_a_run_killed_in_any_phase_ends_with_the_same_weights(phases, at, project, make_spec, monkeypatch):
-    whole = build(project, make_spec, phases=phases)
-    torch.random.manual_seed(0)
-    whole.run()
-    whole.state_path.unlink()
-    step = Trainer.train_step
+def test_a_run_killed_in_any_phase_ends_with_the_same_weights(of, at, project, make_spec, once, monkeypatch):
+    phases = {"rates": RATES, "parts": PARTS}[of]
+
+    def run():
+        trainer = build(project, make_spec, phases=phases)
+        torch.random.manual_seed(0)
+        trainer.run()
+        trainer.state_path.unlink()
+        return trainer
+
+    whole, step = once(of, run), Trainer.train_step
 
     def dies(self, batch, pictures):
         if self.step == at:
@@ -370,7 +374,7 @@ def test_a_run_killed_in_any_phase_ends_with_the_same_weights(phases, at, projec
 
 @pytest.mark.parametrize("at", [4, 6, 7, 9])
 def test_a_run_killed_around_a_phase_from_the_best_weights_ends_with_the_same_checkpoint(
-    at, project, make_spec, monkeypatch
+    at, project, make_spec, once, monkeypatch
 ):
     """Four epochs of three steps; the second phase begins after six, the third after nine."""
     spec = make_spec(**FROM_BEST)
@@ -388,10 +392,9 @@ def test_a_run_killed_around_a_phase_from_the_best_weights_ends_with_the_same_ch
         return train(spec)
 
     marks = [40.0, 20.0, 30.0, 10.0]
-    whole = run(None, marks)
+    whole, expected = once("from the best", lambda: (run(None, marks), checkpoint(spec).read_bytes()))
     assert whole.outcome.status == "ok", whole.outcome
-    expected = checkpoint(spec).read_bytes()
-    shutil.rmtree("checkpoints")
+    shutil.rmtree("checkpoints", ignore_errors=True)
     monkeypatch.setattr("rsitr.stages.steps.SAVE_SECONDS", -1)
     with pytest.raises(Killed):
         run(at, marks)
@@ -439,12 +442,11 @@ def killed_at(step, spec, monkeypatch):
 
 @pytest.mark.parametrize("damage", [b"", b"not a state file", "cut", "one bit"])
 def test_a_damaged_state_is_set_aside_and_costs_time_and_not_correctness(
-    damage, project, make_spec, monkeypatch, capsys
+    damage, project, make_spec, once, monkeypatch, capsys
 ):
     spec = make_spec()
-    train(spec)
-    expected = checkpoint(spec).read_bytes()
-    shutil.rmtree("checkpoints")
+    _, expected = once("undamaged", lambda: (train(spec), checkpoint(spec).read_bytes()))
+    shutil.rmtree("checkpoints", ignore_errors=True)
     state = killed_at(2, spec, monkeypatch)
     whole = state.read_bytes()
     spoilt = {"cut": whole[:-1], "one bit": whole[:-1] + bytes([whole[-1] ^ 1])}.get(damage, damage)

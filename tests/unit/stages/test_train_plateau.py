@@ -101,11 +101,10 @@ def test_the_most_there_may_be(settings, marks, steps, ended, project, make_spec
 
 
 @pytest.mark.parametrize("at", [8, 11, 12, 13, 16, 20])
-def test_a_run_killed_around_a_plateau_ends_with_the_same_checkpoint(at, project, run, make_spec, monkeypatch):
-    whole = run(MARKS)
+def test_a_run_killed_around_a_plateau_ends_with_the_same_checkpoint(at, project, run, make_spec, once, monkeypatch):
     path = Paths.checkpoint(make_spec().cell) / "model.safetensors"
-    expected = path.read_bytes()
-    shutil.rmtree("checkpoints")
+    whole, expected = once("whole", lambda: (run(MARKS), path.read_bytes()))
+    shutil.rmtree("checkpoints", ignore_errors=True)
     monkeypatch.setattr("rsitr.stages.steps.SAVE_SECONDS", -1)
     with pytest.raises(KeyboardInterrupt):
         run(MARKS, kill=at)

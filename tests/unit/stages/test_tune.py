@@ -89,9 +89,9 @@ def test_the_last_epoch_is_whole(make):
 
 
 @pytest.mark.slow
-def test_trials_are_a_function_of_the_seed(make):
+def test_trials_are_a_function_of_the_seed(make, once):
     spec = make(trials=7)
-    first = tune.tune(spec)
+    first = once("seven trials", lambda: tune.tune(spec))
     assert timeless(tune.tune(spec).trials) == timeless(first.trials)
     other = spec.model_copy(update={"base": spec.base.model_copy(update={"seed": 1001})})
     assert tune.tune(other).trials[1].settings != first.trials[1].settings
@@ -99,9 +99,9 @@ def test_trials_are_a_function_of_the_seed(make):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("step", [1, 7, 20, 31])
-def test_a_killed_tuning_ends_with_the_same_trials(step, make, monkeypatch):
+def test_a_killed_tuning_ends_with_the_same_trials(step, make, once, monkeypatch):
     spec, count = make(trials=7), 0
-    whole = tune.tune(spec)
+    whole = once("seven trials", lambda: tune.tune(spec))
     taken = train.Trainer.train_step
     monkeypatch.setattr("rsitr.stages.steps.SAVE_SECONDS", -1)
 
@@ -123,9 +123,9 @@ def test_a_killed_tuning_ends_with_the_same_trials(step, make, monkeypatch):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 3, 6])
-def test_a_tuning_killed_between_two_trials_ends_with_the_same(number, make, monkeypatch):
+def test_a_tuning_killed_between_two_trials_ends_with_the_same(number, make, once, monkeypatch):
     spec = make(trials=7)
-    whole, one = tune.tune(spec), tune.Study.trial
+    whole, one = once("seven trials", lambda: tune.tune(spec)), tune.Study.trial
 
     def killed(self, count, settings):
         if count == number:
