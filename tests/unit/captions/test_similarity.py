@@ -128,6 +128,7 @@ def test_the_identity_of_a_matrix(captions):
     assert len(found) == 2 * len(MEASURES)
 
 
+@pytest.mark.usefixtures("installed_meteor")
 @pytest.mark.parametrize("name", MEASURES)
 def test_every_measure_is_one_for_an_image_s_own_caption_and_zero_for_a_blank_one(name):
     captions = CaptionSet.of(["a red barn by a road", "two ships", ""], np.array([0, 1, 1]))

@@ -70,7 +70,7 @@ def test_a_slice_has_so_many_images_of_each_split(root, params, monkeypatch):
     assert damaged == [spec.clean], "once"
 
 
-def test_a_dynamic_margin_gets_its_matrix_whole_after_damage(root, params):
+def test_a_dynamic_margin_gets_its_matrix_whole_after_damage(root, params, installed_meteor):
     spec = cell(params, "vse++", margin_type="dynamic")
     data, whole = SlicedData(root), []
     for _ in range(2):
