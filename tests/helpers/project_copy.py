@@ -76,7 +76,7 @@ class Project:
         return output
 
     def run_warm(self, *command: str, check: bool = True) -> str:
-        """The same of ``snakemake``, ``dvc`` or ``rsitr``, in a fork of a process that has imported their libraries."""
+        """The same of a command that calls Snakemake, or of ``rsitr``, in a fork of what has their libraries."""
         return self._printed(*warm.run([*command], self.path, self.environment), check)
 
     def snakemake(self, *arguments: str, cores: int = 8, check: bool = True) -> str:

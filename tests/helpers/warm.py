@@ -27,9 +27,7 @@ FILES = ("stdout", "stderr")
 THREADS = 1
 """Of a job and a cell of the projects that tests make."""
 PROGRAMS = ("rsitr.__main__", "rsitr.stages.__main__")
-ALSO = (
-    *("dvc.cli.parser", "dvc.repo.reproduce", "numba", "pandera.pandas", "scipy.fft", "snakemake.report.html_reporter"),
-)
+ALSO = ("numba", "pandera.pandas", "scipy.fft", "snakemake.report.html_reporter")
 """What some commands import besides what the warm processes of a folder do."""
 
 
@@ -97,7 +95,6 @@ def begin(request: dict[str, Any]) -> list[str]:
 
 def main() -> None:
     """Serve, and in a fork run what was asked for."""
-    from dvc.cli import main as dvc
     from snakemake.cli import main as snakemake
 
     libraries()
@@ -106,8 +103,6 @@ def main() -> None:
         case ["snakemake", *_] as command:
             sys.argv = command
             ended = _status(snakemake)
-        case ["dvc", *arguments]:
-            ended = _status(lambda: dvc(arguments))
         case ["rsitr", *arguments]:
             ended = _status(lambda: import_module("rsitr.__main__").main(arguments))
         case ["python", "-m", module, *_] as command:

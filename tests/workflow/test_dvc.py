@@ -45,18 +45,18 @@ def test_clean_clone_rebuilds_what_snakemake_builds(reproduced: Project, finishe
 
 
 def test_second_repro_does_nothing(reproduced: Project) -> None:
-    output = reproduced.run_warm("dvc", "repro")
+    output = reproduced.run("dvc", "repro")
     assert output.count("didn't change, skipping") == 3
 
 
 def test_metrics_and_plots_show_the_numbers(reproduced: Project) -> None:
-    shown = json.loads(reproduced.run_warm("dvc", "metrics", "show", "--json").splitlines()[0])
+    shown = json.loads(reproduced.run("dvc", "metrics", "show", "--json").splitlines()[0])
     values = shown[""]["data"]["results/tables/tiny/metrics.json"]["data"]["scenes-b"]
     assert set(values) == {"chance", "vse"}
     assert 0 < values["vse"]["mr"] <= 100
-    reproduced.run_warm("dvc", "plots", "show", "--out", "plots")
+    reproduced.run("dvc", "plots", "show", "--out", "plots")
     assert "val_mr" in (reproduced.path / "plots/index.html").read_text()
-    dag = reproduced.run_warm("dvc", "dag", "--mermaid")
+    dag = reproduced.run("dvc", "dag", "--mermaid")
     assert all(stage in dag for stage in ("data", "cells", "tables"))
 
 
