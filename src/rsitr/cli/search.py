@@ -19,8 +19,10 @@ TOLD = 5
 
 def search(
     place: Annotated[Path, typer.Argument(metavar="FOLDER", help="A folder of pictures, or the file of a scene.")],
-    model: Annotated[str, typer.Option(help="As `rsitr assess` takes it.")],
     texts: Annotated[list[str] | None, typer.Argument(metavar="TEXT...", help="What to look for.")] = None,
+    model: Annotated[
+        str, typer.Option(help="As `rsitr assess` takes it. Default: the one that comes with rsitr, vse on RSICD.")
+    ] = "",
     image: Annotated[list[Path] | None, typer.Option(help="A picture to look for; repeat for several.")] = None,
     weights: Annotated[str | None, typer.Option(help="Of open_clip:ARCHITECTURE: a file, or a tag.")] = None,
     count: Annotated[int, typer.Option("--top", min=1, help="Pictures to show for each query.")] = 10,
@@ -40,10 +42,11 @@ def search(
     from rsitr.search.page import Result
     from rsitr.search.page import page as page_of
     from rsitr.search.pictures import pictures_at
+    from rsitr.search.shipped import MODEL
 
     if not texts and not image:
         raise ParamsError("say what to look for: a text, or --image FILE")
-    pictures, encoder = pictures_at(place, window), open_model(model, weights, device)
+    pictures, encoder = pictures_at(place, window), open_model(model or str(MODEL), weights, device)
     key = sha256_json([str(place.resolve()), window, encoder.facts.kind, encoder.facts.weights.model_dump()])[:16]
     found = Index(index or CACHE / key, pictures, encoder).update()
     results = []

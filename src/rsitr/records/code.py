@@ -22,7 +22,10 @@ from rsitr.records.reader import BUILTINS, Reader
 
 PACKAGE = Path(__file__).parents[1]
 PROJECT = "project"
-"""Folder below an installed package for the files of a new project, which are none of its own."""
+"""Folder below an installed package for the files of a new project."""
+NO_CODE = (PROJECT, "search/model")
+"""Folders below the package that are none of its code: the files of a new project, and a trained model that nothing is
+trained from."""
 ROUNDS = 3
 """How far a hash looks along references to tell two definitions of the same text apart."""
 CLOSED = frozenset({"abc", "enum", "pydantic", "typing"})
@@ -42,7 +45,8 @@ class Sources:
     def files(self) -> dict[Path, bytes]:
         """The content of every file of the package, read once: what is hashed is what is parsed."""
         found = (path for path in sorted(self.package.rglob("*")) if path.suffix not in {"", ".pyc", ".typed"})
-        own = (path for path in found if path.is_file() and not path.is_relative_to(self.package / PROJECT))
+        others = [self.package / name for name in NO_CODE]
+        own = (path for path in found if path.is_file() and not any(map(path.is_relative_to, others)))
         return {path: path.read_bytes() for path in own if "__pycache__" not in path.parts}
 
     @cached_property
