@@ -5,16 +5,19 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
 from rich.table import Table
 
 from rsitr.cli.common import Commands, DedupOption, SplitOption, ThreadsOption, show
-from rsitr.errors import ParamsError
+from rsitr.errors import DatasetError, ParamsError
 from rsitr.params.ids import OFFICIAL, CleanId
 from rsitr.records.paths import Paths
+
+if TYPE_CHECKING:
+    from rsitr.tables.statistics import Measured
 
 captions = Commands(
     help="Similarity of captions, statistics of datasets, keywords.", no_args_is_help=True, project="optional"
@@ -78,11 +81,21 @@ def captions_statistics(
             print(f"{annotation}: left out: {line}", file=sys.stderr)
     else:
         rows = statistics.measure_tables(tables, threads)
+    unknown = {row.dataset: row.unknown for row in rows if row.unknown}
+    if len(unknown) < len(rows):
+        _show_statistics(rows, annotation, [*tables], out)
+    if unknown:
+        raise DatasetError("; ".join(f"{name}: {reason}" for name, reason in unknown.items()))
+
+
+def _show_statistics(rows: list[Measured], annotation: Path | None, names: list[str], out: Path | None) -> None:
+    from rsitr.tables import statistics
+
     table = Table("dataset", *rows[0].texts())
     for row in rows:
         table.add_row(escape(row.label), *row.texts().values())
     show(table)
     if out:
-        made_by = f"rsitr captions statistics {f'--annotation {annotation}' if annotation else ' '.join(tables)}"
-        for path in statistics.write_rows(rows, annotation.stem if annotation else ", ".join(tables), made_by, out):
+        made_by = f"rsitr captions statistics {f'--annotation {annotation}' if annotation else ' '.join(names)}"
+        for path in statistics.write_rows(rows, annotation.stem if annotation else ", ".join(names), made_by, out):
             print(path)

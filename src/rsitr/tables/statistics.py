@@ -87,6 +87,13 @@ class Measured(NamedTuple):
     published: Mapping[str, float] = NOTHING
     map: SimilarityMap | None = None
 
+    @property
+    def unknown(self) -> str:
+        """Why no number is known; empty where one is."""
+        notes = dict.fromkeys(value.text for value in self.ours.values() if isinstance(value, Note))
+        known = any(not isinstance(value, Note) for value in self.ours.values())
+        return "" if known else "; ".join(notes)
+
     def texts(self) -> dict[str, str]:
         """Title of each column and our number, for a terminal."""
         return {column.title: self.cell(key).text for key, column in COLUMNS.items()}

@@ -106,3 +106,23 @@ def test_statistics_of_an_annotation_of_nothing(text, tmp_path):
     (tmp_path / "mine.csv").write_text(text)
     said = refused("captions", "statistics", "--annotation", "mine.csv")
     assert any(part in said for part in ("lists no images", "and no captions", "is in no layout"))
+
+
+def test_statistics_of_no_dataset_that_is_there(tmp_path):
+    said = refused("captions", "statistics", "rsicd", "--out", "out")
+    assert said.startswith("rsitr: rsicd: data/canonical/rsicd/dataset.parquet is missing: ")
+    assert not (tmp_path / "out").exists()
+
+
+def test_statistics_of_a_dataset_without_captions(tmp_path):
+    frame = rows_to_frame([Row("a.png", "a.png", "train", "port", [], [])], Paths.extracted("ucm"))
+    facts = DatasetFacts("aid", "AID", "generated", "", True, Paths.extracted("ucm").as_posix(), data_sha(frame))
+    write_table(pa.Table.from_pandas(frame, CANONICAL_SCHEMA, preserve_index=False), facts, Paths.dataset("aid"))
+    assert refused("captions", "statistics", "aid").startswith("rsitr: aid: ")
+
+
+def test_statistics_of_a_dataset_that_is_there_and_one_that_is_not():
+    result = run("captions", "statistics", "ucm", "rsicd")
+    assert result.exit_code == 1
+    assert [line.split()[1] for line in result.stdout.splitlines() if "│" in line] == ["ucm", "rsicd"]
+    assert result.stderr.count("rsitr: rsicd: data/canonical/rsicd/dataset.parquet is missing") == 1
