@@ -12,12 +12,17 @@ from statistics import mean
 
 from rsitr.params import Experiment
 from rsitr.params.ids import MAIN, Role
-from rsitr.tables import tidy
+from rsitr.records.files import write_text
+from rsitr.tables import amfmn, mtgfe, pir, tidy
 from rsitr.tables.declared import Declared, rendered
 from rsitr.tables.entries import Entry
-from rsitr.tables.layout import Cell, Group, Row, Table, noted, write_tables
+from rsitr.tables.latex import to_latex
+from rsitr.tables.layout import Cell, Group, Row, Sheet, Table, command, noted, write_tables
 from rsitr.tables.published import METRICS, describe, discrepancy
 from rsitr.tables.view import ABSENT, BOLD, HEADERS, ROLES, View, seeds, with_roles
+
+PAPERS = {"AMFMN": amfmn.TABLES, "PIR": pir.TABLES, "MTGFE": mtgfe.TABLES}
+"""Those that compare methods."""
 
 
 class Comparison(View):
@@ -47,7 +52,7 @@ class Comparison(View):
 
     def row(self, method: str, cells: Iterable[Cell]) -> Row:
         """A row of a method; a line is above the first of each role but ``main``."""
-        return Row(method, tuple(cells), method in self.apart)
+        return Row(method, tuple(cells), method in self.apart, comparison_of(method))
 
     def main_cells(self, dataset: str, method: str) -> Iterator[Cell]:
         """Cells of a method in the columns of a dataset."""
@@ -86,6 +91,26 @@ class Comparison(View):
             (*rows, Row("caption ceiling", ceilings, rule=True)),
         )
         return with_roles(table, [*self.roles, ""])
+
+    def narrow_table(self) -> Table:
+        """The mR of main methods on the datasets that have any, for a column of a page."""
+        datasets = [d for d in self.datasets if any(e.records for e in self.of(d) if e.role == MAIN)] or self.datasets
+        methods = [m for m in self.methods if any(self.entry(d, m).role == MAIN for d in datasets)]
+        rows = (Row(m, tuple(self.value(self.entry(d, m), "mr") for d in datasets)) for m in methods)
+        caption = (
+            "Mean of the six recalls on the test split in percent, methods of role main: mean ± sample standard "
+            f"deviation over seeds.{BOLD}{self.of_splits()}{self.of_synthetic()}{self.of_uncounted()}"
+        )
+        columns = tuple(map(self.heading, datasets))
+        return Table("Mean recall", caption, "method", (Group("", columns),), tuple(rows))
+
+
+def comparison_of(method: str) -> str:
+    """The paper that compares a method with others, the first of those whose tables have it or what it varies."""
+    names = {method, method.partition("@")[0]}
+    return next(
+        (paper for paper, tables in PAPERS.items() if names & {r.method for t in tables for r in t.rows}), "others"
+    )
 
 
 def long_rows(view: View) -> Iterator[tuple[str, ...]]:
@@ -140,11 +165,14 @@ def _pictures(experiment: Experiment) -> dict[Role, str]:
 
 
 def build(view: View, out_dir: Path) -> list[Path]:
-    """Write ``comparison.csv``, ``.md``, ``.tex``, ``.html``, ``.long.csv`` and the pictures into ``out_dir``."""
+    """Write the files of ``TABLE.files`` into ``out_dir``."""
     comparison = Comparison(view)
     tables = (comparison.main_table(), comparison.duplicate_table())
+    narrow = out_dir / "comparison.narrow.tex"
+    write_text(narrow, to_latex(Sheet(view.title, (comparison.narrow_table(),), command(view.name)), "table"))
     return [
         *write_tables(view.title, tables, view.name, out_dir / "comparison"),
+        narrow,
         tidy.write(long_rows(comparison), out_dir / "comparison.long.csv"),
         *(draw(comparison, out_dir / name, role) for role, name in _pictures(view.experiment).items()),
     ]
@@ -154,5 +182,5 @@ TABLE = Declared(
     "comparison",
     lambda material: build(material.view, material.out),
     "Recall at 1, 5 and 10 in both directions and their mean on the test split; the best epoch is chosen on val.",
-    listed=lambda experiment: [*rendered("comparison", "long.csv"), *_pictures(experiment).values()],
+    listed=lambda experiment: [*rendered("comparison", "narrow.tex", "long.csv"), *_pictures(experiment).values()],
 )

@@ -1,4 +1,4 @@
-"""A table as a reader sees it, and its rendering to csv, Markdown, LaTeX and HTML.
+"""A table as a reader sees it, and its rendering to csv, Markdown and HTML; ``latex`` has that to LaTeX.
 
 A ``Sheet`` is one file: tables under one title, footnotes numbered throughout, and the command that reproduces it. The
 specs of single tables build sheets and know nothing about formats; the formats know nothing about methods and datasets.
@@ -75,6 +75,8 @@ class Row:
     cells: tuple[Cell, ...]
     rule: bool = False
     """Whether a line above sets the row apart."""
+    section: str = ""
+    """What it is set with where a table is too tall for a page; without any, it is set with each."""
 
 
 @dataclass(frozen=True)
@@ -107,12 +109,17 @@ class Table:
         """Every note once, in reading order."""
         return list(dict.fromkeys(note for row in self.rows for cell in row.cells for note in cell.notes))
 
+    @property
+    def bold(self) -> bool:
+        """Whether any number is marked as the best."""
+        return any(cell.bold for row in self.rows for cell in row.cells)
+
     def parts(self) -> Iterator[Table]:
         """If the table is too wide, one part per title of groups, with the describing columns repeated."""
         for title in dict.fromkeys(group.title for group in self.groups if group.title) or [""]:
             keep = [group.title in ("", title) for group in self.groups for _ in group.columns]
             groups = (replace(group, title="") for group in self.groups if group.title in ("", title))
-            rows = (Row(row.label, tuple(compress(row.cells, keep)), row.rule) for row in self.rows)
+            rows = (replace(row, cells=tuple(compress(row.cells, keep))) for row in self.rows)
             yield Table(title, "", self.stub, tuple(groups), tuple(rows))
 
 
@@ -132,6 +139,8 @@ class Sheet:
 
 def write(sheet: Sheet, stem: Path) -> list[Path]:
     """Write ``<stem>.csv``, ``.md``, ``.tex`` and ``.html``; equal sheets give equal bytes."""
+    from rsitr.tables.latex import to_latex  # which needs the classes above
+
     renderings = {"csv": to_csv, "md": to_markdown, "tex": to_latex, "html": to_html}
     paths = []
     for suffix, render in renderings.items():
@@ -150,13 +159,13 @@ def write_tables(title: str, tables: Iterable[Table], experiment: str, stem: Pat
     return write(Sheet(title, tuple(tables), command(experiment)), stem)
 
 
-def _line(text: str) -> str:
+def one_line(text: str) -> str:
     """Text on one line: a reason may be an error message with line breaks."""
     return " ".join(text.split())
 
 
 def _plain(cell: Cell, marks: dict[Note, str]) -> str:
-    return " ".join([_line(cell.text), *(f"[{marks[note]}]" for note in cell.notes)]).strip()
+    return " ".join([one_line(cell.text), *(f"[{marks[note]}]" for note in cell.notes)]).strip()
 
 
 def to_csv(sheet: Sheet) -> str:
@@ -173,12 +182,12 @@ def to_csv(sheet: Sheet) -> str:
         for row in table.rows:
             texts = dict(zip(table.columns, (_plain(cell, marks) for cell in row.cells), strict=True))
             writer.writerow([table.name, row.label, *(texts.get(name, "") for name in columns)])
-    lines = [f"# [{mark}] {_line(note.text)}" for note, mark in marks.items()]
+    lines = [f"# [{mark}] {one_line(note.text)}" for note, mark in marks.items()]
     return out.getvalue() + "".join(f"{line}\n" for line in [*lines, f"# {sheet.command}"])
 
 
 def _md(text: str) -> str:
-    return re.sub(r"([\\`*_|<>~$\[\]])", r"\\\1", _line(text))
+    return re.sub(r"([\\`*_|<>~$\[\]])", r"\\\1", one_line(text))
 
 
 def _md_cell(cell: Cell, marks: dict[Note, str]) -> str:
@@ -203,87 +212,6 @@ def to_markdown(sheet: Sheet) -> str:
         if table.notes:
             blocks.append("\n".join(f"- <sup>{marks[note]}</sup> {_md(note.text)}" for note in table.notes))
     return "\n\n".join([*blocks, f"Reproduce with `{sheet.command}`"]) + "\n"
-
-
-_TEX = {character: f"\\{character}" for character in "{}$&#%_"} | {
-    "\\": r"\textbackslash{}",
-    "^": r"\textasciicircum{}",
-    "~": r"\textasciitilde{}",
-    "<": r"\textless{}",
-    ">": r"\textgreater{}",
-    "|": r"\textbar{}",
-    "`": r"\textasciigrave{}",
-    "[": "{[}",  # after a row end, a bare bracket would be its optional argument
-    "±": r"$\pm$",
-    "†": r"\dag{}",
-    "‡": r"\ddag{}",
-    "–": "--",
-    "×": r"$\times$",
-    "✓": r"\checkmark{}",
-    "α": r"$\alpha$",
-    "β": r"$\beta$",
-    "γ": r"$\gamma$",
-    "Δ": r"$\Delta$",
-}
-WIDEST = 24
-"""Columns after the label that fit on a page; a wider table, scaled to its width, would be unreadable."""
-
-
-def _tex(text: str) -> str:
-    escaped = "".join(_TEX.get(character, character) for character in _line(text))
-    return re.sub(r"^-(?=\d)", "$-$", escaped)
-
-
-def _tex_mark(notes: Iterable[Note], marks: dict[Note, str]) -> str:
-    return r"\textsuperscript{" + ",".join(_tex(marks[note]) for note in notes) + "}"
-
-
-def _tex_cell(cell: Cell, marks: dict[Note, str]) -> str:
-    text = rf"\textbf{{{_tex(cell.text)}}}" if cell.bold and cell.text else _tex(cell.text)
-    return text + (_tex_mark(cell.notes, marks) if cell.notes else "")
-
-
-def _tex_header(table: Table) -> Iterator[str]:
-    if any(group.heading for group in table.groups):
-        spans = (rf"\multicolumn{{{len(group.columns)}}}{{c}}{{{_tex(group.heading)}}}" for group in table.groups)
-        yield " & ".join(["", *spans]) + r" \\"
-        places = [(s + 2, s + 1 + len(g.columns)) for s, g in zip(table.starts, table.groups, strict=True) if g.heading]
-        yield "".join(rf"\cmidrule(lr){{{first}-{last}}}" for first, last in places)
-    yield " & ".join(map(_tex, [table.stub, *(name for group in table.groups for name in group.columns)])) + r" \\"
-
-
-def _tex_table(table: Table, marks: dict[Note, str]) -> Iterator[str]:
-    yield r"\begin{table*}"
-    yield r"\centering"
-    yield rf"\caption{{{_tex(f'{table.name}. {table.caption}')}}}"
-    yield r"\begin{adjustbox}{max width=\linewidth}"
-    yield rf"\begin{{tabular}}{{l{'r' * len(table.columns)}}}"
-    yield r"\toprule"
-    yield from _tex_header(table)
-    yield r"\midrule"
-    for number, row in enumerate(table.rows):
-        if row.rule and number:
-            yield r"\midrule"
-        yield " & ".join([_tex(row.label), *(_tex_cell(cell, marks) for cell in row.cells)]) + r" \\"
-    yield from (r"\bottomrule", r"\end{tabular}", r"\end{adjustbox}")
-    if table.notes:
-        yield r"\par\raggedright\footnotesize"
-        yield from (rf"{_tex_mark([note], marks)}~{_tex(note.text)}\par" for note in table.notes)
-    yield r"\end{table*}"
-
-
-def to_latex(sheet: Sheet) -> str:
-    """``table*`` environments to ``\\input``; the document needs the packages booktabs, adjustbox and amssymb.
-
-    A table that is too wide for a page is one for each title of groups, of which only the first has the caption.
-    """
-    marks = sheet.marks()
-    lines = [rf"% {_line(sheet.title)}; needs \usepackage{{booktabs,adjustbox,amssymb}}"]
-    for table in sheet.tables:
-        for number, part in enumerate(table.parts() if len(table.columns) > WIDEST else [table]):
-            name = table.name if part is table else f"{table.name} ({part.name})"
-            lines += _tex_table(replace(part, name=name, caption="" if number else table.caption), marks)
-    return "\n".join([*lines, f"% {sheet.command}"]) + "\n"
 
 
 _HTML = """\

@@ -26,6 +26,7 @@ from rsitr.tables import comparison, datasets, tidy
 from tests.helpers.lab import Records, params, written
 
 OTHERS = ["ablation", "protocol", "control"]
+KINDS = ("csv", "md", "tex", "html", "narrow.tex", "long.csv", "png")
 OWN = "official-none"
 """The clean table of a dataset's own splits."""
 
@@ -209,7 +210,7 @@ def test_the_tidy_table_has_every_metric_of_every_expected_pair(mixed):
 
 def test_equal_input_gives_equal_bytes_and_the_paths_are_those_written(mixed):
     paths = mixed.build(MIXED)
-    assert [path.name for path in paths] == [f"comparison.{s}" for s in ("csv", "md", "tex", "html", "long.csv", "png")]
+    assert [path.name for path in paths] == [f"comparison.{s}" for s in KINDS]
     first = {path: path.read_bytes() for path in paths}
     mixed.build(MIXED)
     assert {path: path.read_bytes() for path in mixed.out.iterdir()} == first
@@ -398,7 +399,31 @@ def test_the_comparison_page_and_paper_end_with_the_command(mixed):
     assert html.count("<table>") == tex.count(r"\begin{table*}") == 2
     assert set(re.findall(r'href="#([^"]+)"', html)) == set(re.findall(r'id="([^"]+)"', html)) != set()
     assert html.endswith(f"<p>Reproduce with <code>{COMMAND}</code></p>\n</body>\n</html>\n")
-    assert tex.endswith(f"\\end{{table*}}\n% {COMMAND}\n")
+    assert tex.endswith(f"\\par\n}}\n% {COMMAND}\n")
+
+
+def test_a_tall_comparison_is_set_by_paper(lab):
+    methods = ["vse++", "vse", "mtgfe", "chance", "pir-clip", *(f"vse++@{number}" for number in range(45))]
+    lab.build(params((["ucm"], methods, [0])))
+    captions = re.findall(r"\\caption\{(\w+ \([^)]*\)|[^.]*)", lab.read("tex"))
+    papers = ["AMFMN, 1 of 2", "AMFMN, 2 of 2", "PIR", "MTGFE", "others"]
+    assert captions == [f"Recall ({paper})" for paper in papers] + [
+        *(f"Duplicate-aware recall ({paper})" for paper in papers)
+    ]
+
+
+def test_the_narrow_form_has_the_mean_recall_of_main_methods(lab):
+    lab.put("ucm", "vse", 0, 10.0)
+    lab.put("ucm", "vse@tel", 0, 20.0)
+    lab.build(params((["ucm", "rsicd"], ["vse", "vse++"], [0]), (["ucm"], ["vse@tel"], [0], "ablation")))
+    lines = lab.read("narrow.tex").splitlines()
+    assert lines[1] == r"\begin{table}"
+    assert [line for line in lines if line.endswith(r" \\")] == [
+        r"method & ucm \\",
+        r"vse & 10.00 \\",
+        r"vse++ & NA\textsuperscript{1} \\",
+    ]
+    assert lines[-3] == r"\textsuperscript{1}~not run yet\par"
 
 
 def test_a_wholly_synthetic_picture_says_so(lab, monkeypatch):

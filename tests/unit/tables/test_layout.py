@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, to_csv, to_html, to_latex, to_markdown, write
+from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, to_csv, to_html, to_markdown, write
 from tests.helpers.pages import Page
 
 HOSTILE = Note("50% of <b>x_y</b> & $z$ #1 ^~\\{}")
@@ -48,33 +48,6 @@ def test_markdown_escapes_and_gives_each_titled_group_a_table():
     ]
 
 
-def test_latex_escapes_and_spans_groups():
-    assert to_latex(SHEET).splitlines() == [
-        r"% Title <1>; needs \usepackage{booktabs,adjustbox,amssymb}",
-        r"\begin{table*}",
-        r"\centering",
-        r"\caption{T\textbar{}1. Caption\_1}",
-        r"\begin{adjustbox}{max width=\linewidth}",
-        r"\begin{tabular}{lrrrr}",
-        r"\toprule",
-        r" & \multicolumn{1}{c}{} & \multicolumn{2}{c}{A\&B} & \multicolumn{1}{c}{C} \\",
-        r"\cmidrule(lr){3-4}\cmidrule(lr){5-5}",
-        r"row & unit & x & y & z \\",
-        r"\midrule",
-        r"a\_b & \% & \textbf{1 $\pm$ 2} & $-$3\textsuperscript{1} & * \\",
-        r"\midrule",
-        r"c &  & {[}4] & \textless{}5\textgreater{} & 6 \\",
-        r"\bottomrule",
-        r"\end{tabular}",
-        r"\end{adjustbox}",
-        r"\par\raggedright\footnotesize",
-        r"\textsuperscript{1}~50\% of \textless{}b\textgreater{}x\_y\textless{}/b\textgreater{} \& \$z\$ \#1 "
-        r"\textasciicircum{}\textasciitilde{}\textbackslash{}\{\}\par",
-        r"\end{table*}",
-        "% make it",
-    ]
-
-
 def kinds(columns):
     """A table of two titles, the first with columns of two kinds, ``columns`` for each of the three groups."""
     names = tuple(f"x{number}" for number in range(columns))
@@ -104,21 +77,6 @@ def test_columns_of_one_title_and_several_kinds_stay_together():
         "Reproduce with `make it`",
     ]
     assert Page(to_html(kinds(1))).rows[0] == ["", "", "A", "A published", "B"]
-
-
-@pytest.mark.parametrize(("columns", "pages"), [(7, 1), (8, 2)])  # with the unit 22 and 25
-def test_a_latex_table_that_no_page_holds_is_cut_by_title(columns, pages):
-    lines = to_latex(kinds(columns)).splitlines()
-    captions = [line for line in lines if "caption" in line]
-    assert len(captions) == pages
-    assert captions[0].endswith("Caption.}")
-    notes = [line for line in lines if line.endswith(r"of B\par")]
-    assert len(notes) == 1
-    if pages == 2:
-        assert captions == [r"\caption{T (A). Caption.}", r"\caption{T (B).}"]
-        assert [line.count("&") for line in lines if line.startswith("a &")] == [17, 9]
-        assert r" & \multicolumn{1}{c}{} & \multicolumn{8}{c}{} & \multicolumn{8}{c}{published} \\" in lines
-        assert r"\cmidrule(lr){11-18}" in lines
 
 
 def test_html_is_well_formed_escaped_and_links_its_notes():
