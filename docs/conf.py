@@ -1,0 +1,30 @@
+"""The documentation site, of the pages that are read on the repository's own page too: ``make docs``."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "_ext"))
+
+from rsitr import __version__
+
+project = "rsitr"
+release = version = __version__
+copyright = "the authors of rsitr"  # noqa: A001
+extensions = ["myst_parser", "sphinx.ext.autodoc", "generated"]
+
+# The sources are the whole repository, so that links between documents, results and code are the same as in it.
+root_doc = "docs/index"
+include_patterns = ["README.md", "CONTRIBUTING.md", "docs/**.md", "results/tables/laptop/*.md", "results/tables/paper/*.md"]
+exclude_patterns = [".*", "cache", "checkpoints", "data", "docs/_*", "results/site", "src", "tests"]
+
+myst_heading_anchors = 4
+autodoc_member_order = "bysource"
+autodoc_typehints = "signature"
+# Types of other projects: their documentation would have to be downloaded.
+nitpick_ignore_regex = [(r"py:.*", r"(?!rsitr\.).*")]
+
+html_theme = "furo"
+html_title = "rsitr"
+html_show_sourcelink = False
