@@ -6,7 +6,7 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Hundreds of modules of torch would be compiled again in every cell.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo env check test bench clean
+.PHONY: demo env check test docs bench clean
 
 demo: env
 	snakemake --cores 8 all
@@ -30,6 +30,11 @@ test: env
 check: env
 	ruff check . && ruff format --check . && mypy
 	pytest --numprocesses 2 --dist loadfile -m "not slow" --hypothesis-profile fast tests/unit
+
+# The sources are the whole repository: its pages link to results and code.
+docs: env
+	sphinx-build --quiet --fail-on-warning --keep-going --nitpicky --conf-dir docs . docs/_build
+	@echo open docs/_build/index.html
 
 bench: env
 	for script in benchmarks/*.py; do case $$script in */table.py|*/gpu.py|*_peer.py|*_peers.py) ;; *) python $$script || exit 1 ;; esac; done

@@ -46,39 +46,32 @@ def rst(text: str) -> str:
     return f"````{{eval-rst}}\n{text.strip()}\n````"
 
 
-def cell(text: object) -> str:
-    """Text in a table of Markdown."""
-    return re.sub(r"([|<>*\[\]])", r"\\\1", " ".join(str(text).split())).replace("``", "`")
+def code(text: str) -> str:
+    """Text as it is, also in a table of Markdown."""
+    return f"`{text.replace('|', chr(92) + '|')}`"
 
 
-def table(head: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A table of Markdown."""
-    head = [*head]
-    lines = ["| " + " | ".join(map(cell, row)) + " |" for row in (head, *rows)]
-    return "\n".join([lines[0], "|" + ":--|" * len(head), *lines[1:]])
+def plain(text: object) -> str:
+    """Text on one line of Markdown, in which nothing but code in back quotes is marked up."""
+    parts = " ".join(str(text).split()).replace("``", "`").split("`")
+    return "".join(code(part) if odd % 2 else re.sub(r"([|<>*_\[\]])", r"\\\1", part) for odd, part in enumerate(parts))
 
 
-def _plain(text: str) -> str:
-    return text.replace("``", "`").replace("<", r"\<").replace("[", r"\[")
+def table(head: Iterable[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of Markdown, without columns in which nothing stands."""
+    columns = [column for column in zip(head, *rows, strict=True) if any(column[1:])]
+    lines = ["| " + " | ".join(row) + " |" for row in zip(*columns, strict=True)]
+    return "\n".join([lines[0], "|" + ":--|" * len(columns), *lines[1:]])
 
 
 def _command(name: str, command: Any) -> Iterator[str]:
-    shown = [each for each in command.params if not getattr(each, "hidden", False)]
     with command.make_context(name, [], resilient_parsing=True) as context:
         usage = " ".join([name, *command.collect_usage_pieces(context)])
+        options = [record for each in command.get_params(context) if (record := each.get_help_record(context))]
     yield f"### {name}"
-    yield _plain(inspect.cleandoc(command.help or ""))
+    yield "\n\n".join(map(plain, inspect.cleandoc(command.help or "").split("\n\n")))
     yield f"```\n{usage}\n```"
-    rows = []
-    for each in shown:
-        names = " ".join(f"`{option}`" for option in [*each.opts, *each.secondary_opts])
-        label = names if each.param_type_name == "option" else f"`{each.make_metavar(context)}`"
-        choices = getattr(each.type, "choices", None)
-        kind = ", ".join(f"`{getattr(choice, 'value', choice)}`" for choice in choices) if choices else each.type.name
-        default = "required" if each.required else "" if each.default in (None, False, ()) else f"`{each.default}`"
-        rows.append((label, kind, default, getattr(each, "help", None) or ""))
-    if rows:
-        yield table(("argument or option", "takes", "default", "meaning"), rows)
+    yield table(("argument or option", "meaning"), ((code(names), plain(meaning)) for names, meaning in options))
 
 
 def commands() -> str:
@@ -100,11 +93,9 @@ def commands() -> str:
 
 def _type(schema: dict[str, Any]) -> str:
     if "$ref" in schema:
-        return f"`{schema['$ref'].rpartition('/')[2]}`"
-    if "const" in schema:
-        return f"`{schema['const']}`"
+        return code(schema["$ref"].rpartition("/")[2])
     if "enum" in schema:
-        return ", ".join(f"`{value}`" for value in schema["enum"])
+        return ", ".join(map(code, map(str, schema["enum"])))
     if "anyOf" in schema:
         return " or ".join(dict.fromkeys(map(_type, schema["anyOf"])))
     kind = schema.get("type", "anything")
@@ -125,12 +116,12 @@ def schema(name: str) -> str:
     whole = json.loads((ROOT / f"workflow/schemas/{name}.schema.json").read_text(encoding="utf-8"))
     blocks: list[str] = []
     for title, part in {whole["title"]: whole, **whole.get("$defs", {})}.items():
-        blocks += [f"#### {name}: {title}", _plain(inspect.cleandoc(part.get("description", "")))]
+        blocks += [f"### {name}: {title}", plain(part.get("description", ""))]
         required = part.get("required", ())
         rows = []
         for key, field in part.get("properties", {}).items():
-            default = "required" if key in required else f"`{json.dumps(field.get('default'))}`"
-            rows.append((f"`{key}`", _type(field), _limits(field), default, field.get("description", "")))
+            default = "required" if key in required else code(json.dumps(field.get("default")))
+            rows.append((code(key), _type(field), _limits(field), default, plain(field.get("description", ""))))
         if rows:
             blocks.append(table(("key", "takes", "limits", "default", "meaning"), rows))
     return "\n\n".join(filter(None, blocks))
@@ -152,7 +143,7 @@ def numbers(method: str) -> str:
         mean = f"{float(row['mean']):.2f}{spread}" if row["mean"] else "NA"
         name = "@".join(filter(None, (row["method"], row["variant"])))
         why = "; ".join(filter(None, (row["status"], row["reason"])))
-        rows.append((row["dataset"], f"`{name}`", row["role"], row["seeds"], mean, row["published"], why))
+        rows.append((row["dataset"], code(name), row["role"], row["seeds"], mean, row["published"], plain(why)))
     if not rows:
         return "`laptop` has no row of it."
     return table(("dataset", "method", "role", "seeds", "mR", "published", "state"), rows)
@@ -172,10 +163,10 @@ def methods() -> str:
         for name in names:
             method, facts = get_method(name), schemas()[name]
             blocks += [f"**{name}**", rst(inspect.getdoc(method) or "")]
-            variants = ", ".join(f"`@{each}`" for each in facts["variants"])
+            variants = ", ".join(code(f"@{each}") for each in facts["variants"])
             departures = facts["differences"][""]
             blocks.append(f"Variants: {variants or 'none'}.")
-            said = [f"- {cell(each)}" for each in departures] or ["- none"]
+            said = [f"- {plain(each)}" for each in departures] or ["- none"]
             blocks.append("\n".join(["Departures of the defaults from what was published:", "", *said]))
             blocks.append(numbers(name))
     return "\n\n".join(blocks)
@@ -183,7 +174,7 @@ def methods() -> str:
 
 def api() -> str:
     """The public modules, from their docstrings."""
-    return "\n\n".join(f"### {name}\n\n" + rst(f".. automodule:: {name}\n   :members:") for name in API)
+    return "\n\n".join(f"## {name}\n\n" + rst(f".. automodule:: {name}\n   :members:") for name in API)
 
 
 GENERATORS: dict[str, Callable[[], str]] = {
@@ -199,7 +190,7 @@ def contents(index: str) -> str:
     """The table of contents that the lists of links under the headings of a page describe."""
     trees = []
     for section in re.split(r"^## ", index, flags=re.MULTILINE)[1:]:
-        pages = re.findall(r"^- \[[^\]]*\]\(([^)#]+)\.md\)", section, re.MULTILINE)
+        pages = re.findall(r"^- \[[^\]]*\]\(([^)#]+)\.md[)#]", section, re.MULTILINE)
         if pages:
             lines = "\n".join(pages)
             trees.append(f"```{{toctree}}\n:hidden:\n:caption: {section.splitlines()[0]}\n\n{lines}\n```")

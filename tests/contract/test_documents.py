@@ -5,19 +5,28 @@ from __future__ import annotations
 import ast
 import csv
 import re
+import shlex
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+import yaml
 
 from rsitr.cli import app
+from rsitr.datasets import known as known_datasets
+from rsitr.params import parse_params
+from rsitr.params.ids import CleanId
+from rsitr.records.paths import Paths
+from tests.helpers.commands import run
 
 ROOT = Path(__file__).parents[2]
 TABLES = ROOT / "results" / "tables" / "laptop"
 README, INDEX = ROOT / "README.md", ROOT / "docs/index.md"
-PROTOCOL, COMMANDS = (ROOT / "docs" / name for name in ("protocol.md", "reference/commands.md"))
-PAGES = sorted((ROOT / "docs").rglob("*.md"))
+PROTOCOL = ROOT / "docs/protocol.md"
+PAGES = sorted(path for path in (ROOT / "docs").rglob("*.md") if "_build" not in path.parts)
+RULES = [ROOT / "Snakefile", *(ROOT / "workflow/rules").glob("*.smk")]
 DOCUMENTS = [README, ROOT / "CONTRIBUTING.md", *PAGES]
 README_LINES = 150
 RECALLS = ["i2t R@1", "i2t R@5", "i2t R@10", "t2i R@1", "t2i R@5", "t2i R@10"]
@@ -58,11 +67,49 @@ def links(path: Path) -> list[str]:
     return re.findall(r"\]\((?!https?://)([^)\s]+)\)", path.read_text(encoding="utf-8"))
 
 
-def commands_of(group: typer.Typer) -> set[str]:
-    """Every command of a command line, those of its groups as ``group command``."""
-    names = {info.name or info.callback.__name__.replace("_", "-") for info in group.registered_commands}
-    inner = ((info.name, info.typer_instance) for info in group.registered_groups)
-    return names | {f"{name} {command}" for name, commands in inner for command in commands_of(commands)}
+def commands_of(group: typer.Typer) -> dict[str, Any]:
+    """Every command of the command line by its name, those of its groups as ``group command``."""
+
+    def walk(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+        inner = getattr(command, "commands", {})
+        yield from () if inner else ((name, command),)
+        for each in inner:
+            yield from walk(f"{name} {each}".strip(), inner[each])
+
+    return dict(walk("", typer.main.get_command(group)))
+
+
+KNOWN = commands_of(app)
+
+
+def blocks(path: Path) -> list[str]:
+    """The lines of commands in a document: those of its blocks without a language or of a shell."""
+    found = re.findall(r"^```(\S*)\n(.*?)^```", path.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL)
+    return "".join(text for language, text in found if language in ("", "sh")).replace("\\\n", " ").splitlines()
+
+
+def spans(path: Path) -> list[str]:
+    """The code within the lines of a document."""
+    text = re.sub(r"^```.*?^```", "", path.read_text(encoding="utf-8"), flags=re.MULTILINE | re.DOTALL)
+    return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", text)]
+
+
+def words(line: str) -> list[str]:
+    """The words of a command, without its environment and what follows it."""
+    found = shlex.split(line, comments=True)
+    while found and re.fullmatch(r"[A-Z_]+=.*", found[0]):
+        del found[0]
+    return found
+
+
+def split_command(found: list[str]) -> tuple[str, list[str]]:
+    """The command of ``rsitr`` that some words name, and the others; an empty name for a group or a placeholder."""
+    for count in (2, 1):
+        if (name := " ".join(found[1 : 1 + count])) in KNOWN:
+            return name, found[1 + count :]
+    groups = {name.split()[0] for name in KNOWN if " " in name}
+    assert not found[1:2] or found[1] in {*groups, "COMMAND", "--help"}, found
+    return "", []
 
 
 def test_ceilings_are_those_of_the_test_splits() -> None:
@@ -94,14 +141,55 @@ def test_readme_is_short() -> None:
 
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=title)
-def test_commands_exist(path: Path) -> None:
-    text, known = path.read_text(encoding="utf-8"), commands_of(app)
-    groups = {name.split()[0] for name in known if " " in name}
-    blocks = "\n".join(re.findall(r"^```.*?^```", text, re.MULTILINE | re.DOTALL))
-    spans = re.sub(r"^```.*?^```", "", text, flags=re.MULTILINE | re.DOTALL)
-    pattern = r"rsitr\s([a-z][a-z-]*)(?:\s([a-z][a-z-]*))?"
-    for first, second in re.findall(f"^{pattern}", blocks, re.MULTILINE) + re.findall(f"`{pattern}", spans):
-        assert (f"{first} {second}" if first in groups and second else first) in known | groups
+def test_command_lines_are_those_that_rsitr_takes(path: Path) -> None:
+    for line in blocks(path):
+        if re.match(r"rsitr\b", line):
+            name, rest = split_command(found := words(line))
+            assert name, found
+            with KNOWN[name].make_context(name, rest) as context:  # raises for what it does not take
+                assert not context.args
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=title)
+def test_commands_within_a_line_have_these_options(path: Path) -> None:
+    for span in spans(path):
+        if re.match(r"rsitr\b(?!\.)", span):
+            name, rest = split_command(span.split())
+            known = {option for each in KNOWN[name].params for option in each.opts} if name else set()
+            assert {word for word in rest if word.startswith("--")} <= known | {"--help"}, span
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=title)
+def test_targets_of_make_and_snakemake_exist(path: Path) -> None:
+    rules = {rule for file in RULES for rule in re.findall(r"^rule (\w+):", file.read_text(), re.MULTILINE)}
+    made = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
+    params = parse_params(yaml.safe_load((ROOT / "params.yaml").read_text()))
+    files = {f"results/cells/{cell.path}/cell.json" for name in params.experiments for cell in params.cells(name)}
+    files |= {Paths.clean(CleanId(name)).as_posix() for name in known_datasets()} | {"FILE"}
+    for line in [*blocks(path), *spans(path)]:
+        if re.match(r"(RSITR|CUDA)\S+ snakemake|snakemake --(?!lint|unlock|sdm)|make\b", line):
+            program, *rest = words(line)
+            options = re.compile(r"-.*|.*=.*|\d+|\.\.\.")  # with the values of --cores and --config
+            targets = {word for word in rest if not options.fullmatch(word)}
+            assert targets <= (made if program == "make" else rules | files), line
+
+
+def test_cheap_commands_of_the_documents_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that need no data of others, in a project as ``rsitr init`` lays it out."""
+    documented = {line for path in DOCUMENTS for line in (*blocks(path), *spans(path))}
+    monkeypatch.chdir(tmp_path)
+
+    def ran(line: str) -> str:
+        assert line in documented
+        result = run(*words(line)[1:])
+        assert result.exit_code == 0, result.output
+        return result.stdout
+
+    assert ran("rsitr init my-project").startswith("my-project: ")
+    monkeypatch.chdir("my-project")
+    assert "ucm" in ran("rsitr data list")
+    assert "demo/scenes-a/vse/0" in ran("rsitr status")
+    assert "params.schema.json" in run("schemas").stdout
 
 
 @pytest.mark.parametrize("path", [path for path in DOCUMENTS if "```python" in path.read_text()], ids=title)
@@ -114,17 +202,8 @@ def test_what_python_examples_import_exists(path: Path) -> None:
     exec(compile(ast.Module(imports, []), str(path), "exec"), {})
 
 
-def test_every_command_is_in_the_reference() -> None:
-    text = COMMANDS.read_text(encoding="utf-8")
-    missing = [name for name in commands_of(app) if f"`rsitr {name} " not in text and f"`rsitr {name}`" not in text]
-    assert not missing
-
-
 def test_no_word_of_a_help_is_lost() -> None:
     """Rich takes words in square brackets for markup."""
-    whole: Any = typer.main.get_command(app)
-    groups = [whole, *(each for each in whole.commands.values() if hasattr(each, "commands"))]
-    commands = [command for group in groups for command in group.commands.values()]
-    helps = [getattr(parameter, "help", "") or "" for command in commands for parameter in command.params]
+    helps = [getattr(parameter, "help", "") or "" for command in KNOWN.values() for parameter in command.params]
     assert len(helps) > 100
-    assert not [text for text in [*helps, *(command.help or "" for command in commands)] if "[" in text]
+    assert not [text for text in [*helps, *(command.help or "" for command in KNOWN.values())] if "[" in text]
