@@ -27,7 +27,7 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 # Types of other projects, whose documentation would have to be downloaded, and of modules that are not public.
 PUBLIC = "|".join(map(re.escape, API))
-nitpick_ignore_regex = [(r"py:.*", rf"(?!({PUBLIC})\.).*"), (r"py:.*", r".*\.[A-Z]")]
+nitpick_ignore_regex = [(r"py:.*", rf"(?!({PUBLIC})\.\w+$).*"), (r"py:.*", r".*\.[A-Z]")]
 
 # Two public modules have a class of the same name.
 suppress_warnings = ["ref.python"]

@@ -6,6 +6,8 @@ import copy
 import json
 import os
 import shutil
+import zipfile
+from pathlib import PurePosixPath
 
 from tests.helpers.project_copy import TINY, Project
 
@@ -99,3 +101,16 @@ def test_shards_of_a_comparison_give_what_one_job_gives(project: Project) -> Non
     assert path.read_bytes() == whole
     assert len(list((path.parent / "scenes-b").glob("*-of-3.parquet"))) == 3
     assert (project.path / "data/canonical/scenes-b/clean-official-copies.parquet").is_file()
+
+
+def test_the_report_has_pages_and_pictures_with_their_labels(project: Project) -> None:
+    project.snakemake("--report", "report.zip", "all")
+    with zipfile.ZipFile(project.path / "report.zip") as report:
+        names = [PurePosixPath(name) for name in report.namelist()]
+        shown = {name.name for name in names if "data" in name.parts and name.suffix}
+        text = "".join(report.read(str(name)).decode() for name in names if name.name == "report.html")
+    tables = project.path / "results/tables/tiny"
+    looked_at = {path.name for path in tables.iterdir() if path.suffix in (".html", ".png")}
+    assert {"comparison.html", "comparison.png", "statistics.png"} <= looked_at
+    print(sorted(names)[:30], text[:500])
+    assert shown == looked_at

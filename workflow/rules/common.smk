@@ -69,14 +69,20 @@ def artefact_inputs(kind):
     return lambda wildcards: GRAPH.inputs_of(f"{kind}/{wildcards.place}")
 
 
-def shown(table, caption):
-    """The files of a table with its caption for the report."""
-    return report(
-        table,
-        caption="../report/table.rst",
-        category=GRAPH.name,
-        labels={"shows": caption},
-    )
+def shown(files, caption):
+    """Files of a table; the report has those that a reader can look at."""
+
+    def reported(file):
+        return report(
+            file,
+            caption="../report/table.rst",
+            category=GRAPH.name,
+            labels=GRAPH.labels(file) | {"shows": caption},
+        )
+
+    return [
+        reported(file) if file.endswith((".html", ".png")) else file for file in files
+    ]
 
 
 PICTURES = [

@@ -26,6 +26,8 @@ COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 GREY = "#555555"
 OPACITY = 0.55
 """Of a map over an image."""
+LETTERS = 11
+"""Of a title, on an inch."""
 
 
 @contextmanager
@@ -41,7 +43,7 @@ def canvas(path: Path, title: str, width: float, height: float, dpi: int = 200) 
     with matplotlib.style.context("default"):
         figure = Figure(figsize=(width, height), layout="constrained")
         if title:
-            figure.suptitle(title, fontsize=11)
+            figure.suptitle("\n".join(wrapped(title, int(LETTERS * width))), fontsize=11)
         yield figure
         with replacing(path) as partial:
             # The name and version of the writer would change the bytes without changing the picture.

@@ -234,6 +234,13 @@ class Graph:
         """The files of a table."""
         return [f"{Paths.tables(self.name)}/{name}" for name in table.files(self.experiment)]
 
+    def labels(self, file: str) -> dict[str, str]:
+        """What the workflow's report says of a file of a table: the table, the paper that has it, the datasets."""
+        table = Path(file).stem
+        paper = table.partition("-")[0]
+        datasets = ", ".join(self.experiment.datasets)
+        return {"table": table, "paper": paper.upper() if paper in PAPERS else "none", "dataset": datasets}
+
     def table_files(self, *made_from: str) -> list[str]:
         """The files of all tables that are made from some things.
 
