@@ -40,4 +40,4 @@ bench: env
 	for script in benchmarks/*.py; do case $$script in */table.py|*/gpu.py|*_peer.py|*_peers.py) ;; *) python $$script || exit 1 ;; esac; done
 
 clean:
-	rm -rf .rsitr .snakemake cache checkpoints data results/*/demo results/logs results/timing
+	rm -rf .rsitr .snakemake cache checkpoints data docs/_build results/*/demo results/logs results/timing
