@@ -119,3 +119,12 @@ def test_equal_input_gives_equal_bytes(figure, content, tmp_path):
     first, second = (figure.draw("t", content, tmp_path / f"{name}" / "t.png").read_bytes() for name in "ab")
     assert first == second
     assert b"Software" not in first
+
+
+def test_a_long_title_is_within_the_picture(tmp_path):
+    title = "Images found among 1,093 by a method with a long name on a dataset with a long name, " * 2
+    ranked.draw(title, [ranked.Images("sentence", "a port", (), hits(True), 1)], tmp_path / "t.png")
+    dark = np.asarray(Image.open(tmp_path / "t.png").convert("L")) < 128
+    assert not dark[:4].any()
+    assert not dark[:, :4].any()
+    assert not dark[:, -4:].any()
