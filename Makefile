@@ -33,7 +33,8 @@ check: env
 
 # The sources are the whole repository: its pages link to results and code.
 docs: env
-	sphinx-build --quiet --fail-on-warning --keep-going --nitpicky --conf-dir docs . docs/_build
+	# What the code says may have changed where no page has.
+	sphinx-build --fresh-env --write-all --quiet --fail-on-warning --keep-going --nitpicky --conf-dir docs . docs/_build
 	@echo open docs/_build/index.html
 
 bench: env

@@ -142,8 +142,7 @@ def numbers(method: str) -> str:
         spread = f" ± {float(row['std']):.2f}" if row["std"] else ""
         mean = f"{float(row['mean']):.2f}{spread}" if row["mean"] else "NA"
         name = "@".join(filter(None, (row["method"], row["variant"])))
-        why = "; ".join(filter(None, (row["status"], row["reason"])))
-        rows.append((row["dataset"], code(name), row["role"], row["seeds"], mean, row["published"], plain(why)))
+        rows.append((row["dataset"], code(name), row["role"], row["seeds"], mean, row["published"], row["status"]))
     if not rows:
         return "`laptop` has no row of it."
     return table(("dataset", "method", "role", "seeds", "mR", "published", "state"), rows)
