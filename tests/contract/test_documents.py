@@ -121,6 +121,16 @@ def test_ceilings_are_those_of_the_test_splits() -> None:
         assert numbers == [row[f"ties against the method {recall}"] for recall in RECALLS], dataset
 
 
+def test_times_of_scoring_are_those_of_the_benchmark() -> None:
+    with (ROOT / "results/benchmarks/scoring.csv").open(encoding="utf-8", newline="") as file:
+        found = {row["case"]: row for row in csv.DictReader(file) if row["metric"] == "time, per pair"}
+    text = " ".join((ROOT / "docs/methods.md").read_text(encoding="utf-8").split())
+    scan, amfmn = found["scan-t2i"], found["amfmn-sim"]
+    assert f"take `scan-t2i` {float(scan['ours']):.0f} s with" in text
+    assert f"{float(scan['ratio']):.0f} times less than its formula pair by pair" in text
+    assert f"takes {float(amfmn['ours']):.1f} s instead of {float(amfmn['peer_value']):.0f} s." in text
+
+
 @pytest.mark.parametrize("path", DOCUMENTS, ids=title)
 def test_links_lead_somewhere(path: Path) -> None:
     for link in links(path):
