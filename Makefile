@@ -6,10 +6,11 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 # Hundreds of modules of torch would be compiled again in every cell.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo env check test docs bench clean
+.PHONY: demo env check test docs bench vendor clean
 
 demo: env
 	snakemake --cores 8 all
+	@python -c "from rsitr.params import load_params; print(f'open results/site/{load_params().experiment}/index.html')"
 
 env: $(STAMP)
 
@@ -40,5 +41,10 @@ docs: env
 bench: env
 	for script in benchmarks/*.py; do case $$script in */table.py|*/gpu.py|*_peer.py|*_peers.py) ;; *) python $$script || exit 1 ;; esac; done
 
+# The scripts of the site, as package-lock.json has them. They are in git: only a new version needs this, and npm.
+vendor: env
+	npm ci --ignore-scripts --no-audit --no-fund
+	python -m rsitr.site.vendored
+
 clean:
-	rm -rf .rsitr .snakemake cache checkpoints data docs/_build results/*/demo results/logs results/timing
+	rm -rf .rsitr .snakemake cache checkpoints data docs/_build node_modules results/*/demo results/logs results/timing

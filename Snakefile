@@ -28,6 +28,7 @@ rule all:
         GRAPH.records("cells", "scenes", "tuning", "two_stage", "peder"),
         GRAPH.table_files("records", "canonical", "near duplicates", "sources"),
         PICTURES,
+        GRAPH.site,
 
 
 onstart:

@@ -1,4 +1,4 @@
-# Records -> tables and figures, in the layout of the expected matrix; checkpoints -> the pictures of the papers.
+# Records -> tables, figures and the site, in the layout of the expected matrix; checkpoints -> pictures of the papers.
 
 
 rule tables:
@@ -93,3 +93,26 @@ for paper in GRAPH.papers:
             name=GRAPH.name,
         shell:
             "rsitr examples {params.name} --paper {params.paper} > {log} 2>&1"
+
+
+# Everything above as pages. They show datasets by name alone: `rsitr site --pictures` is for their owner.
+rule site:
+    input:
+        GRAPH.records("cells", "tuning", "two_stage"),
+        GRAPH.table_files("records", "canonical", "near duplicates", "sources"),
+    output:
+        GRAPH.site,
+    log:
+        f"results/logs/site/{GRAPH.name}.log",
+    benchmark:
+        f"results/timing/site/{GRAPH.name}.tsv"
+    conda:
+        "../envs/rsitr.yaml"
+    resources:
+        mem_mb=2000,
+        cpu=1,
+    params:
+        code=GRAPH.site_code,
+        name=GRAPH.name,
+    shell:
+        "rsitr site {params.name} > {log} 2>&1"

@@ -19,6 +19,7 @@ from rsitr.cli.dedup import dedup
 from rsitr.cli.peder import peder
 from rsitr.cli.pictures import attention, examples, locate
 from rsitr.cli.search import search
+from rsitr.cli.site import site
 from rsitr.errors import ParamsError
 from rsitr.params import load_params
 from rsitr.params.ids import PRETRAINING, TuningId, pretraining_of
@@ -48,6 +49,7 @@ for name, commands in (("data", data), ("dedup", dedup), ("captions", captions),
     app.add_typer(commands, name=name)
 app.command(project="optional")(assess)
 app.command(project="none")(search)
+app.command(extra="site")(site)
 for command in (locate, attention, examples):
     app.command()(command)
 

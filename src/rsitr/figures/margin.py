@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
-from matplotlib import colormaps
-from matplotlib.axes import Axes
 
 from rsitr.captions.margin import margin
 from rsitr.figures.canvas import canvas, plot
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 GAMMA, BETA = 0.5, 5.0
 """The value kept in the panel of the other setting; both from the paper."""
@@ -31,6 +33,8 @@ def _crossing(beta: float) -> float:
 
 
 def _draw_panel(axes: Axes, curves: Iterable[Curve], heading: str) -> None:
+    from matplotlib import colormaps
+
     curves, similarity = list(curves), np.linspace(0, 1, POINTS)
     # The end of the map is a yellow that is hard to see on paper.
     colours = colormaps["viridis"](np.linspace(0, 0.85, len(curves)))

@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from rsitr.errors import DatasetError, Unsupported
+from rsitr.errors import DatasetError, RecordError, Unsupported
 from rsitr.params import Experiment, Params
 from rsitr.params.ids import EXTERNAL, SCENES, CellId, TuningId
 from rsitr.pipeline.freshness import Present
@@ -16,6 +16,7 @@ from rsitr.pipeline.specs import prior_spec, spec_of, study_spec, tuning_spec, t
 from rsitr.pipeline.status import cores, refuse
 from rsitr.pipeline.tunings import tunings
 from rsitr.records.paths import Paths
+from rsitr.retrieval.rank_files import read_ranks
 from rsitr.tables import leakage, two_stage
 from rsitr.tables.declared import Declared, chosen
 from rsitr.tables.entries import Overlap, Overlaps, collect, external
@@ -27,10 +28,13 @@ K = TypeVar("K")
 
 
 class Material:
-    """What the tables of the experiment ``name`` are made from; everything is read when it is first asked for."""
+    """What the tables of the experiment ``name`` are made from; everything is read when it is first asked for.
 
-    def __init__(self, params: Params, name: str, external: bool = False):
-        self.params, self.name, self.external = params, name, external
+    ``lenient``: cells whose files cannot be read are failed ones, with the reason; else they raise ``RecordError``.
+    """
+
+    def __init__(self, params: Params, name: str, external: bool = False, lenient: bool = False):
+        self.params, self.name, self.external, self.lenient = params, name, external, lenient
         self.experiment: Experiment = params[name]
         self.out = Paths.tables(f"{name}+{EXTERNAL}" if external else name)
         """Folder of its tables. Those with what others have made are apart from those that Snakemake makes."""
@@ -39,16 +43,33 @@ class Material:
     @cached_property
     def view(self) -> View:
         """The cells of the matrix."""
-        stale = {cell: self.present.stale(spec_of(self.params, cell)) for cell in self.params.cells(self.name)}
+        damaged = self.damaged if self.lenient else {}
+        cells = (cell for cell in self.params.cells(self.name) if cell not in damaged)
+        stale = {cell: self.present.stale(spec_of(self.params, cell)) for cell in cells}
         path = Paths.overlaps(self.name)
         # As the table ``leakage`` wrote it down, so that a clone without data has it.
         overlaps = leakage.read_training(path) if path.is_file() else {}
-        entries = collect(self.params, self.name, CELLS, stale, overlaps)
+        entries = collect(self.params, self.name, CELLS, stale, overlaps, damaged)
         if not self.external:
             return View(self.name, self.experiment, entries)
         others = external(self.experiment.datasets)
         methods = [*self.experiment.methods, *sorted({method for _, method in others})]
         return View(self.name, self.experiment, entries | others, methods)
+
+    @cached_property
+    def damaged(self) -> Mapping[CellId, str]:
+        """The cells whose record or ranks cannot be read -> why."""
+        found = {}
+        for cell in self.params.cells(self.name):
+            spec, ranks = spec_of(self.params, cell), CELLS / cell.path / "ranks.parquet"
+            try:
+                if self.present.record(spec) and ranks.is_file():
+                    read_ranks(ranks)
+            except RecordError as error:
+                found[cell] = str(error)
+            if spec.item in self.present.damaged:
+                found[cell] = self.present.damaged[spec.item]
+        return found
 
     @cached_property
     def series(self) -> Sequence[Series]:

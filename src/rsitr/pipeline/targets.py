@@ -307,6 +307,18 @@ class Graph:
         pairs = combinations_with_replacement(members, 2) if dedup == "copies" else ()
         return _names([*map(Paths.dataset, members), *(Paths.near_duplicates(*pair) for pair in pairs)])
 
+    # The site
+
+    @property
+    def site(self) -> str:
+        """The page that it opens with."""
+        return (Paths.site(self.name) / "index.html").as_posix()
+
+    @property
+    def site_code(self) -> str:
+        """Hash of the code that builds it, its pages among it."""
+        return code("rsitr.site.build")
+
     # Resources
 
     @property

@@ -102,23 +102,28 @@ class Ledger:
         return len(fresh)
 
     @cached_property
-    def _edges(self) -> dict[tuple[str, str], list[tuple[str, str]]]:
-        """(part, identity) -> (configuration, identity) of each certificate, in both directions."""
-        edges: dict[tuple[str, str], list[tuple[str, str]]] = {}
+    def _edges(self) -> dict[tuple[str, str], list[tuple[str, Certificate]]]:
+        """(part, identity) -> the other identity and its certificate, in both directions."""
+        edges: dict[tuple[str, str], list[tuple[str, Certificate]]] = {}
         for row in self.rows:
-            edges.setdefault((row.part, row.old), []).append((row.configuration, row.new))
-            edges.setdefault((row.part, row.new), []).append((row.configuration, row.old))
+            edges.setdefault((row.part, row.old), []).append((row.new, row))
+            edges.setdefault((row.part, row.new), []).append((row.old, row))
         return edges
 
     def connects(self, part: str, old: str, new: str, configuration: str) -> bool:
         """Whether an identity is, or is certified to be as good as, another one for a configuration."""
-        seen, waiting = {old}, [old]
+        return self.chain(part, old, new, configuration) is not None
+
+    def chain(self, part: str, old: str, new: str, configuration: str) -> list[Certificate] | None:
+        """The certificates that connect two identities for a configuration; none of equal ones, None without any."""
+        seen = {old}
+        waiting: list[tuple[str, list[Certificate]]] = [(old, [])]
         while waiting:
-            identity = waiting.pop()
+            identity, chain = waiting.pop()
             if identity == new:
-                return True
-            for of, other in self._edges.get((part, identity), ()):
-                if of in (ANY, configuration) and other not in seen:
+                return chain
+            for other, row in self._edges.get((part, identity), ()):
+                if row.configuration in (ANY, configuration) and other not in seen:
                     seen.add(other)
-                    waiting.append(other)
-        return False
+                    waiting.append((other, [*chain, row]))
+        return None

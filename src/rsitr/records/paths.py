@@ -78,6 +78,11 @@ class Paths:
         return Path("results/tables", experiment)
 
     @staticmethod
+    def site(experiment: str) -> Path:
+        """Folder of an experiment's site."""
+        return Path("results/site", experiment)
+
+    @staticmethod
     def overlaps(experiment: str) -> Path:
         """Of each dataset, how many test images are nearly in what the experiment trains on."""
         return Path("results/tables", experiment, "leakage.training.csv")

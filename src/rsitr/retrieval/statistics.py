@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import Literal, NamedTuple
+from collections.abc import Iterator, Mapping, Sequence
+from math import lcm
+from typing import Generic, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -14,8 +15,11 @@ from rsitr.retrieval.recall import CUTOFFS, Ranks
 Metric = Literal["i2t_r1", "i2t_r5", "i2t_r10", "t2i_r1", "t2i_r5", "t2i_r10", "mr"]
 """A field of ``RecallReport``."""
 
+K = TypeVar("K")
 LEVEL = 0.95
 """Of the confidence interval."""
+SAMPLES = 2000
+"""Draws behind an interval."""
 CHUNK_BYTES = 64 * 2**20
 """Of the bootstrap weights drawn at a time."""
 
@@ -38,7 +42,7 @@ def paired_bootstrap(
     image_of: npt.NDArray[np.integer],
     *,
     metric: Metric = "mr",
-    samples: int = 2000,
+    samples: int = SAMPLES,
     seed: int,
 ) -> Comparison:
     """Compare two methods by their ranks on one test set (Efron and Tibshirani 1993, chapters 13 and 16).
@@ -54,23 +58,83 @@ def paired_bootstrap(
 
     Raises ``DatasetError`` when the ranks are not from the same test set.
     """
-    sizes = {(len(ranks.i2t), len(ranks.t2i)) for ranks in (*a, *b)}
-    if len(sizes) != 1 or {texts for _, texts in sizes} != {len(image_of)}:
-        found = ", ".join(f"{images} images and {texts} captions" for images, texts in sorted(sizes)) or "nothing"
-        raise DatasetError(
-            f"Ranks of {found} cannot be paired ({len(image_of)} captions in image_of). Compare methods on the same "
-            "split only."
-        )
+    _check_pairs([*a, *b], image_of)
     n_images = len(a[0].i2t)
     captions = np.bincount(image_of, minlength=n_images).astype(np.float64)
     gains = _gains(a, b, image_of, metric)
     observed = float(_difference(np.ones((1, n_images)), gains, captions)[0])
     draws = np.concatenate([_difference(weights, gains, captions) for weights in _weights(n_images, samples, seed)])
 
+    return Comparison(observed, *_interval(draws), _two_sided(draws))
+
+
+class Resampled(Generic[K]):
+    """Many methods on one test set, each judged on the same draws, so that any two of them can be compared.
+
+    A pair has the numbers of ``paired_bootstrap``: the interval rests on the first ``SAMPLES`` draws, p on all of
+    them. More than these are needed where p is corrected for many comparisons, since it is never below 2 / (samples
+    + 1).
+    """
+
+    def __init__(
+        self,
+        methods: Mapping[K, Sequence[Ranks]],
+        image_of: npt.NDArray[np.integer],
+        *,
+        metric: Metric = "mr",
+        samples: int = SAMPLES,
+        seed: int,
+    ):
+        """``methods`` holds the ranks of the seeds of each; raises ``DatasetError`` as ``paired_bootstrap``."""
+        _check_pairs([ranks for seeds in methods.values() for ranks in seeds], image_of)
+        n_images = int(np.max(image_of)) + 1
+        captions = np.bincount(image_of, minlength=n_images).astype(np.float64)
+        # Whole numbers, whatever the number of seeds: two methods that find the same differ by exactly zero.
+        self._whole = lcm(*map(len, methods.values()))
+        none = [Ranks(np.full(n_images, CUTOFFS[-1] + 1), np.full(len(image_of), CUTOFFS[-1] + 1))]
+        gains = [_gains(seeds, none, image_of, metric) for seeds in methods.values()]
+        i2t, t2i = (np.rint(self._whole * np.stack(side, axis=1)) for side in list(zip(*gains, strict=True))[:2])
+        both = _Gains(i2t, t2i, gains[0].terms)
+        self._place = {key: place for place, key in enumerate(methods)}
+        self._observed = _difference(np.ones((1, n_images)), both, captions)[0]
+        self._draws = np.concatenate([_difference(w, both, captions) for w in _weights(n_images, samples, seed)]).T
+
+    def value(self, key: K) -> float:
+        """The metric of a method on the whole test set, in percent."""
+        return float(self._observed[self._place[key]]) / self._whole
+
+    def interval(self, key: K) -> tuple[float, float]:
+        """Ends of the 95 % percentile interval of a method's metric, in percent."""
+        low, high = _interval(self._draws[self._place[key]][:SAMPLES] / self._whole)
+        return low, high
+
+    def compare(self, a: K, b: K) -> Comparison:
+        """By how much method a beats method b, in percentage points."""
+        first, second = self._place[a], self._place[b]
+        draws = self._draws[first] - self._draws[second]
+        difference = float(self._observed[first] - self._observed[second]) / self._whole
+        return Comparison(difference, *_interval(draws[:SAMPLES] / self._whole), _two_sided(draws))
+
+
+def _check_pairs(ranks: Sequence[Ranks], image_of: npt.NDArray[np.integer]) -> None:
+    """Raise ``DatasetError`` unless all ranks are of the captions that ``image_of`` [C] describes."""
+    sizes = {(len(each.i2t), len(each.t2i)) for each in ranks}
+    if len(sizes) != 1 or {texts for _, texts in sizes} != {len(image_of)}:
+        found = ", ".join(f"{images} images and {texts} captions" for images, texts in sorted(sizes)) or "nothing"
+        raise DatasetError(
+            f"Ranks of {found} cannot be paired ({len(image_of)} captions in image_of). Compare methods on the same "
+            "split only."
+        )
+
+
+def _interval(draws: npt.NDArray[np.float64]) -> tuple[float, float]:
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    return float(low), float(high)
+
+
+def _two_sided(draws: npt.NDArray[np.float64]) -> float:
     far_side = min(np.count_nonzero(draws <= 0), np.count_nonzero(draws >= 0))
-    p = min(1.0, 2 * (far_side + 1) / (samples + 1))
-    return Comparison(observed, float(low), float(high), p)
+    return min(1.0, 2 * (far_side + 1) / (len(draws) + 1))
 
 
 def holm(p_values: Sequence[float]) -> npt.NDArray[np.float64]:
@@ -84,7 +148,10 @@ def holm(p_values: Sequence[float]) -> npt.NDArray[np.float64]:
 
 
 class _Gains(NamedTuple):
-    """Hits of a minus hits of b, summed over the queries of each image and the cutoffs of the metric."""
+    """Hits of a minus hits of b, summed over the queries of each image and the cutoffs of the metric.
+
+    Of several methods, each has a column: [I, M].
+    """
 
     i2t: npt.NDArray[np.float64]
     """[I]"""
@@ -111,9 +178,10 @@ def _hits(seeds: Sequence[npt.NDArray[np.int64]], cutoffs: list[int]) -> npt.NDA
 def _difference(
     weights: npt.NDArray[np.float64], gains: _Gains, captions: npt.NDArray[np.float64]
 ) -> npt.NDArray[np.float64]:
-    """Difference of the metric [S], in percent, when image i counts ``weights[s, i]`` times."""
-    i2t = weights @ gains.i2t / weights.sum(axis=1)
-    t2i = weights @ gains.t2i / (weights @ captions)
+    """Difference of the metric [S], or [S, M], in percent, when image i counts ``weights[s, i]`` times."""
+    images, texts = weights.sum(axis=1), weights @ captions
+    i2t = ((weights @ gains.i2t).T / images).T
+    t2i = ((weights @ gains.t2i).T / texts).T
     return 100 * (i2t + t2i) / gains.terms
 
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from statistics import mean
+from types import MappingProxyType
 from typing import Any
 
 from rsitr.datasets.table import read_facts
@@ -38,10 +39,14 @@ class Run:
     stale: list[str]
     folder: Path
     """Where its record is, and next to it its ranks and epochs."""
+    damage: str = ""
+    """Why its files cannot be read, where a reader is to see the rest (``collect``)."""
 
     @property
     def status(self) -> str:
-        """ok, skipped, failed or missing."""
+        """ok, skipped, failed or missing; failed as well where its files cannot be read."""
+        if self.damage:
+            return "failed"
         return self.record.outcome.status if self.record else "missing"
 
     @property
@@ -52,6 +57,8 @@ class Run:
     @property
     def reason(self) -> str:
         """Why there is no number; empty if there is one."""
+        if self.damage:
+            return self.damage
         if self.record is None:
             return "not run yet"
         if self.status == "ok":
@@ -227,16 +234,23 @@ Entries = dict[tuple[str, str], Entry]
 
 
 def collect(
-    params: Params, experiment: str, cells_dir: Path, stale: Mapping[CellId, list[str]], overlaps: Overlaps
+    params: Params,
+    experiment: str,
+    cells_dir: Path,
+    stale: Mapping[CellId, list[str]],
+    overlaps: Overlaps,
+    damaged: Mapping[CellId, str] = MappingProxyType({}),
 ) -> Entries:
     """Read the record of every expected cell below ``cells_dir``.
 
-    ``stale`` states for each cell what its record no longer agrees with (``Record.stale``).
+    ``stale`` states for each cell what its record no longer agrees with (``Record.stale``). What is ``damaged`` is not
+    read, and has the reason.
     """
     pairs: dict[tuple[str, str], list[Run]] = {}
     for cell in params.cells(experiment):
-        folder = cells_dir / cell.path
-        run = Run(cell, Record.read(folder / "cell.json"), [*stale.get(cell, ())], folder)
+        folder, damage = cells_dir / cell.path, damaged.get(cell, "")
+        record = None if damage else Record.read(folder / "cell.json")
+        run = Run(cell, record, [*stale.get(cell, ())], folder, damage)
         pairs.setdefault((cell.dataset, cell.method), []).append(run)
     found = {}
     for (dataset, method), runs in pairs.items():

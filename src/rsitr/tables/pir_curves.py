@@ -36,8 +36,8 @@ def _published(keys: Sequence[Published], dataset: str) -> curves.Curve:
     return curves.Curve(f"pir-itr-hard, {dataset}, published", tuple(sorted(points)), published=True)
 
 
-def build(view: View, out_dir: Path) -> list[Path]:
-    """Write ``pir-curves.png`` from the records, with the published curve where the experiment has its dataset."""
+def panels(view: View) -> list[curves.Panel]:
+    """A panel for each setting, with the published curve where the experiment has its dataset."""
     panels = []
     for field, name in SETTINGS.items():
         found = list(_ours(view, field))
@@ -46,7 +46,12 @@ def build(view: View, out_dir: Path) -> list[Path]:
             if dataset in view.datasets and not view.synthetic(dataset):
                 found.append(_published(keys, dataset))
         panels.append(curves.Panel(name, tuple(found)))
-    return [curves.draw(f"{view.name}: mR against settings of PIR-ITR", panels, out_dir / "pir-curves.png")]
+    return panels
+
+
+def build(view: View, out_dir: Path) -> list[Path]:
+    """Write ``pir-curves.png`` from the records."""
+    return [curves.draw(f"{view.name}: mR against settings of PIR-ITR", panels(view), out_dir / "pir-curves.png")]
 
 
 TABLE = Declared(

@@ -90,7 +90,8 @@ def load() -> pd.DataFrame:
 
 @cache
 def checks() -> pd.DataFrame:
-    """The printed mean recalls that differ from their own six recalls by more than rounding, in percent.
+    """The printed mean recalls that differ from their own six recalls by more than rounding, in percent. Not to be
+    changed.
 
     Columns: the setting, ``printed``, ``recomputed`` and ``difference`` (printed minus recomputed). Not to be changed.
     """

@@ -195,7 +195,7 @@ def _curve(label: str, lengths: tuple[int, ...], values: Callable[[Key, str], Se
     return figure.Curve(label, lengths, mr, times, mean(values(ALL, "mr")), whole)
 
 
-def _curves(series: Series) -> Iterator[figure.Curve]:
+def curves(series: Series) -> Iterator[figure.Curve]:
     """A series as the figure draws it, and the paper's next to its own scorer and filter."""
     if known := tuple(k for k in series.lengths if not series.reason(k)):
         yield _curve(f"{series.filter}, then {series.scorer}", known, series.values)
@@ -208,7 +208,7 @@ def build(view: View, series: Sequence[Series], out_dir: Path) -> list[Path]:
     """Write ``two-stage.csv``, ``.md``, ``.tex``, ``.html`` and ``.png``."""
     tables = [_table(*group) for group in by_dataset(series).items()]
     groups = zip(tables, by_dataset(series).values(), strict=True)
-    panels = [figure.Panel(table.name, tuple(chain(*map(_curves, members)))) for table, members in groups]
+    panels = [figure.Panel(table.name, tuple(chain(*map(curves, members)))) for table, members in groups]
     written = write_tables(f"Two-stage retrieval in {view.name}", tables, view.name, out_dir / "two-stage")
     return [*written, figure.draw(f"{view.name}: two-stage retrieval", panels, out_dir / "two-stage.png")]
 

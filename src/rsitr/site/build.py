@@ -1,0 +1,216 @@
+"""Build the site of an experiment: from what the tables are made of, and from the tables, never by another way."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from rsitr import __version__
+from rsitr.datasets import known
+from rsitr.errors import DatasetError, MissingExtra, ParamsError, RecordError
+from rsitr.params import Params
+from rsitr.params.ids import TuningId
+from rsitr.pipeline.report import Material
+from rsitr.records.files import write_text
+from rsitr.records.paths import Paths
+from rsitr.site import charts, faults, pictures, queries, sheets
+from rsitr.site.details import detail
+from rsitr.site.models import Dataset, Row, Site
+from rsitr.site.rows import COSTS, best, row
+from rsitr.site.scripts import Folder
+from rsitr.site.vendored import vendored
+from rsitr.tables import groups, two_stage
+from rsitr.tables.entries import Entry
+from rsitr.tables.groups import PREFIXES, Compared
+from rsitr.tables.layout import command
+from rsitr.tables.published import METRICS
+from rsitr.tables.tuning import Found
+from rsitr.tables.tuning import collect as collect_tunings
+from rsitr.tables.view import BOLD, HEADERS, ROLES, View
+
+PAGES = Path(__file__).with_name("pages")
+INDEX, TYPED = "index.html", "site.json"
+STYLES = ("style.css", "table.css")
+SCRIPTS = (
+    *("core.js", "parts.js", "charts.js", "export.js", "columns.js", "leaderboard.js", "cell.js", "compare.js"),
+    *("queries.js", "sheets.js", "data.js", "papers.js", "start.js"),
+)
+"""In the order in which ``index.html`` loads them. A new page is one more of them."""
+
+
+class Built(NamedTuple):
+    """A site."""
+
+    page: Path
+    """The page to open."""
+    problems: list[str]
+    """What could not be read, and is named on its pages."""
+
+
+def build(params: Params, experiment: str, out: Path | None = None, with_pictures: bool = False) -> Built:
+    """Write the site of an experiment into ``out``, by default ``results/site/EXPERIMENT``; an older one is replaced.
+
+    ``with_pictures``: with captions, and with thumbnails made here, of the datasets that are here. Generated data has
+    both always. Raises ``ParamsError`` where ``out`` is another folder that is not empty.
+    """
+    out = out or Paths.site(experiment)
+    if out.exists() and not (out / TYPED).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise ParamsError(f"{out} is not a site: name a new folder with --out, or one that a site was written to")
+    staging = out.with_name(f".{out.name}.part")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    site = _Builder(Material(params, experiment, lenient=True), staging, with_pictures).site()
+    write_text(staging / TYPED, site.model_dump_json(indent=1) + "\n")
+    Folder(staging).write("site", site)
+    _copy_pages(staging)
+    shutil.rmtree(out, ignore_errors=True)
+    staging.rename(out)
+    return Built(out / INDEX, site.problems)
+
+
+def _copy_pages(out: Path) -> None:
+    shutil.copyfile(PAGES / INDEX, out / INDEX)
+    for path in (*(PAGES / name for name in (*STYLES, *SCRIPTS)), *vendored()):
+        target = out / path.parent.name / path.name
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, target)
+
+
+class _Builder:
+    """One build."""
+
+    def __init__(self, material: Material, out: Path, with_pictures: bool):
+        self.material, self.out, self.with_pictures = material, out, with_pictures
+        self.folder = Folder(out)
+        self.problems = [*material.present.ledger.problems]
+        self.wanted: dict[str, set[str]] = {}
+        """Images to show, by dataset."""
+
+    def site(self) -> Site:
+        """Everything of the site but its pages."""
+        view, name = self.material.view, self.material.name
+        self.problems += dict.fromkeys(self.material.damaged.values())
+        compared = {dataset: groups.compare(view.of(dataset), view.usual_seeds(dataset)) for dataset in view.datasets}
+        lists = sheets.paged(self.material, self.folder, self.problems)
+        found = Site(
+            experiment=name,
+            title=view.title,
+            made_by=f"rsitr {__version__}",
+            command=command(name),
+            reproduce=f"rsitr site {name}",
+            method=groups.METHOD,
+            bold=BOLD.strip(),
+            metrics={metric: HEADERS[metric] for metric in METRICS},
+            costs=COSTS,
+            roles=[*ROLES],
+            problems=self.problems,
+            datasets=[self._dataset(view, dataset, compared[dataset]) for dataset in view.datasets],
+            rows=self._rows(view, compared),
+            sheets=[*sheets.sheets(self.material, self.folder), *self._faults()],
+            paged=lists,
+            charts=charts.charts(self.material, self.folder, self._series()),
+        )
+        self._pictures(lists)
+        found.problems = self.problems
+        return found
+
+    def _rows(self, view: View, compared: Mapping[str, Mapping[str, Compared]]) -> list[Row]:
+        tuned = self._tuned()
+        found = []
+        for entry in (entry for dataset in view.datasets for entry in view.of(dataset)):
+            each = row(view, entry, compared[entry.dataset])
+            key = f"cells/{entry.dataset}/{entry.method}"
+            each.file = self.folder.pack(key, detail(self.material, entry, tuned).model_dump(mode="json"))
+            found.append(each)
+        return found
+
+    def _dataset(self, view: View, name: str, compared: Mapping[str, Compared]) -> Dataset:
+        entries = view.of(name)
+        stored, first = queries.collect(self.folder, entries, self.problems)
+        found = Dataset(
+            name=name,
+            title=known()[name].title,
+            synthetic=view.synthetic(name),
+            usual_seeds=view.usual_seeds(name),
+            best=best(view, name),
+            ceilings=_ceilings(entries),
+            queries=stored,
+            pairs_file=self.folder.pack(f"pairs/{name}", {p: _pairs(compared[p]) for p in PREFIXES}),
+        )
+        if first:
+            facts, images = self._test_set(name, first)
+            found.here = "captions" in facts
+            found.file = self.folder.pack(f"datasets/{name}", facts)
+            if images:
+                self.wanted.setdefault(name, set()).update(facts["images"])
+        return found
+
+    def _shown(self, dataset: str) -> bool:
+        """Whether captions and images of a dataset may be shown."""
+        return self.with_pictures or (dataset in known() and known()[dataset].synthetic)
+
+    def _test_set(self, name: str, first: queries.Queries) -> tuple[dict[str, Any], list[Path]]:
+        try:
+            return queries.test_set(name, first, self._shown(name))
+        except DatasetError as error:
+            self.problems.append(f"captions and pictures of {name} are not shown: {error}")
+            return queries.test_set(name, first, False)
+
+    def _tuned(self) -> dict[TuningId, Found]:
+        """The tunings whose records can be read."""
+        found = {}
+        for wanted, stale in self.material.tunings.items():
+            try:
+                (found[wanted],) = collect_tunings(self.material.experiment, {wanted: stale})
+            except RecordError as error:
+                self.problems.append(str(error))
+        return found
+
+    def _series(self) -> Sequence[two_stage.Series]:
+        try:
+            return [*self.material.series]
+        except RecordError as error:
+            self.problems.append(str(error))
+            return []
+
+    def _faults(self) -> list[sheets.Sheet]:
+        try:
+            return [faults.sheet(self.material, self.folder)]
+        except (DatasetError, MissingExtra) as error:
+            self.problems.append(f"faults of captions are not counted: {error}")
+            return []
+
+    def _pictures(self, lists: Iterable[sheets.Paged]) -> None:
+        """Write the thumbnails of all images that a page may show, and which there are."""
+        for dataset, images in sheets.images(self.material, lists).items():
+            if self._shown(dataset):
+                self.wanted.setdefault(dataset, set()).update(images)
+        numbers = {
+            dataset: pictures.write(self.out / "pictures" / dataset, dataset, images, self.problems)
+            for dataset, images in self.wanted.items()
+        }
+        self.folder.pack("pictures", numbers)
+
+
+def _ceilings(entries: Iterable[Entry]) -> dict[str, float]:
+    """As the first record that states them has them."""
+    stated = (record.metrics for entry in entries for record in entry.records if "ceiling_mr" in record.metrics)
+    found = next(stated, {})
+    return {metric: found[f"ceiling_{metric}"] for metric in METRICS if f"ceiling_{metric}" in found}
+
+
+def _pairs(compared: Compared) -> dict[str, Any]:
+    """Every comparison as a line of numbers, methods by their place."""
+    methods = list(compared.intervals)
+    place = {method: number for number, method in enumerate(methods)}
+    lines = [
+        [place[pair.first], place[pair.second], *map(_short, pair.found[:3]), _short(pair.p, 5), pair.family]
+        for pair in compared.pairs
+    ]
+    return {"methods": methods, "pairs": lines, "left_out": dict(compared.left_out)}
+
+
+def _short(value: float, digits: int = 4) -> float:
+    return round(float(value), digits)
