@@ -8,6 +8,7 @@ from itertools import combinations
 from string import ascii_uppercase
 from typing import NamedTuple, TypeVar
 
+from rsitr.errors import RecordError
 from rsitr.retrieval.statistics import SAMPLES, Comparison, Resampled, holm
 from rsitr.tables.entries import Entry
 from rsitr.tables.significance import Recorded, recorded
@@ -52,12 +53,15 @@ def compare(entries: Sequence[Entry], seeds: int) -> dict[str, Compared]:
     """Compare the complete entries of one dataset by mR, as each of ``PREFIXES`` takes it, on the same draws.
 
     Main entries that compete with ``seeds`` seeds (``Entry.competes``) are one family of tests and get letters; all
-    other pairs are another family. Raises ``RecordError`` if a file of ranks lacks a column.
+    other pairs are another family. What has no ranks, or those of other images, is left out with the reason.
     """
-    ranks = {
-        entry.method: {prefix: recorded(entry, prefix) for prefix in PREFIXES} for entry in entries if entry.complete
-    }
+    ranks: dict[str, dict[str, Recorded]] = {}
     left_out = {entry.method: entry.reason for entry in entries if entry.runs and not entry.complete}
+    for entry in (entry for entry in entries if entry.complete):
+        try:
+            ranks[entry.method] = {prefix: recorded(entry, prefix) for prefix in PREFIXES}
+        except RecordError as error:
+            left_out[entry.method] = str(error)
     usual = _usual(found[""] for found in ranks.values())
     for method, found in ranks.items():
         if _test_set(found[""]) != usual:
