@@ -47,7 +47,7 @@ def test_rows_are_sorted_and_filtered_and_the_address_keeps_it(tab: Tab, made: M
     page = tab.open(made)
     page.wait_for_selector(METHODS)
     assert page.locator(METHODS).all_inner_texts() == by_mr(rows_of(made, "ucm", "main"), -1)
-    page.get_by_label("ablation").check()
+    page.get_by_role("checkbox", name="ablation").check()
     page.get_by_role("button", name="mR", exact=True).click()
     expected = by_mr(rows_of(made, "ucm", "main", "ablation"), 1)
     page.wait_for_function(f"document.querySelectorAll({METHODS!r}).length === {len(expected)}")
@@ -58,7 +58,7 @@ def test_rows_are_sorted_and_filtered_and_the_address_keeps_it(tab: Tab, made: M
     page = tab.open(made, kept)
     page.wait_for_selector(METHODS)
     assert page.locator(METHODS).all_inner_texts() == expected
-    assert page.get_by_label("ablation").is_checked()
+    assert page.get_by_role("checkbox", name="ablation").is_checked()
 
 
 def test_what_has_no_number_says_why_and_only_the_best_is_bold(tab: Tab, made: Made) -> None:
@@ -90,7 +90,7 @@ def test_files_hold_the_selection(tab: Tab, made: Made) -> None:
     lines = [*csv.DictReader(Path(download.value.path()).read_text(encoding="utf-8").splitlines())]
     assert [line["method"] for line in lines] == by_mr(rows_of(made, "ucm", "main"), -1)
     numbers = {row["method"]: row["numbers"] for row in rows_of(made, "ucm", "main")}
-    assert lines[0]["image to text R@1"] == numbers[lines[0]["method"]]["i2t_r1"]["text"]
+    assert lines[0]["i2t R@1"] == numbers[lines[0]["method"]]["i2t_r1"]["text"]
     with page.expect_download() as download:
         page.get_by_role("button", name="LaTeX").click()
     tex = Path(download.value.path()).read_text(encoding="utf-8")

@@ -33,7 +33,7 @@
     }
     const groups = ["", "dup_"].map((prefix) => row.numbers[`${prefix}mr`]).map((mr, place) => mr?.low == null ? "" :
       `${["plain", "counted"][place]} mR: 95 % interval ${mr.low.toFixed(2)} to ${mr.high.toFixed(2)}${mr.group ? `, groups ${mr.group}` : ""}. `).join("");
-    return section("Recalls on test, %", table("Recalls", ["", ...metrics.map(([, head]) => head)], lines, "numbers"),
+    return section("Recalls on test, %", table("Recalls", ["recalls", ...metrics.map(([, head]) => head)], lines, "numbers"),
       groups ? note(groups) : "",
       row.published ? note(`Published: ${row.published.text}${row.published.wrong ? `; ${row.published.wrong}` : ""}.${row.incomparable ? " No difference is shown, since this row departs from the published method as listed below." : ""}`) : "");
   };

@@ -6,7 +6,14 @@ RSITR.charts = (() => {
   const SCRIPTS = ["vendor/vega.min.js", "vendor/vega-lite.min.js", "vendor/vega-embed.min.js"];
   const drawn = new Set();
 
-  const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+  // As the theme resolves it: a file that is saved from a chart knows no themes.
+  const colour = (name) => {
+    const probe = h("span", { style: `color: var(${name})` });
+    document.body.append(probe);
+    const found = getComputedStyle(probe).color;
+    probe.remove();
+    return found;
+  };
   const palette = () => ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6"].map(colour);
   const config = () => {
     const ink = colour("--soft"), line = colour("--line");
@@ -26,6 +33,7 @@ RSITR.charts = (() => {
       actions: { export: true, source: false, compiled: false, editor: false },
     };
     const view = await vegaEmbed(box, typeof spec === "function" ? spec() : spec, options);
+    box.querySelector("summary")?.setAttribute("aria-label", "Save this chart");
     box.dataset.drawn = "yes";
     drawn.add({ box, spec });
     return view;

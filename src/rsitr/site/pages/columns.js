@@ -39,11 +39,8 @@ RSITR.columns = (() => {
   const all = (prefix, several, scale) => {
     const mr = `${prefix}mr`;
     const column = (field, title, extra) => ({ field, title, ...extra });
-    const recall = (metric) => column(prefix + metric, site().metrics[metric].split(" ")[1], {
+    const recall = (metric) => column(prefix + metric, site().metrics[metric], {
       value: value(prefix + metric), show: shownNumber(prefix + metric), text: textNumber(prefix + metric), width: 106,
-    });
-    const direction = (which, title) => ({
-      title, columns: ["r1", "r5", "r10"].map((cut) => recall(`${which}_${cut}`)),
     });
     return [
       column("method", "method", { value: (row) => row.method, show: (row) => name(row, several), text: (row) => row.method, frozen: true, width: window.innerWidth > 700 ? 200 : 132, left: true }),
@@ -58,8 +55,7 @@ RSITR.columns = (() => {
       }),
       column("group", "group", { value: (row) => number(row, mr)?.group || undefined, show: (row) => number(row, mr)?.group ?? "", text: (row) => number(row, mr)?.group ?? "", width: 76, left: true, help: site().method }),
       column("seeds", "seeds", { value: (row) => row.seeds, show: (row) => seeds(row), text: seeds, width: 72 }),
-      direction("i2t", "image to text"),
-      direction("t2i", "text to image"),
+      ...Object.keys(site().metrics).filter((metric) => metric !== "mr").map(recall),
       ...(prefix || !site().rows.some((row) => row.published) ? [] : [
         column("published", "published mR", { value: (row) => row.published?.values.mr, show: published, text: (row) => row.published?.values.mr?.toFixed(2) ?? "", width: 118 }),
         column("delta", "Δ mR", { value: (row) => row.published?.deltas.mr, show: (row) => delta(row, "mr"), text: deltaText, width: 76 }),
@@ -73,8 +69,6 @@ RSITR.columns = (() => {
   const seeds = (row) => row.seeds === row.expected ? String(row.seeds) : `${row.seeds}/${row.expected}`;
   const remarksText = (row) => [row.reason, row.stale && `† ${row.stale}`, row.leaks && `‡ ${row.leaks}`].filter(Boolean).join("; ");
   const remarks = (row) => h("span", { class: "remark", title: remarksText(row) }, h("bdi", {}, remarksText(row)));
-  const flat = (columns) => columns.flatMap((column) => column.columns
-    ? column.columns.map((each) => ({ ...each, group: column.title })) : [column]);
 
-  return { all, flat };
+  return { all };
 })();

@@ -14,11 +14,10 @@ RSITR.exports = (() => {
     const plain = /^[=@\t\r]|^[+-](?![\d.])/.test(text) ? `'${text}` : text;
     return /[",\n\r]/.test(plain) ? `"${plain.replaceAll('"', '""')}"` : plain;
   };
-  const head = (column) => [column.group, column.title].filter(Boolean).join(" ");
   const marks = (row) => (row.stale ? "†" : "") + (row.leaks ? "‡" : "");
 
   const csv = (columns, rows) => {
-    const lines = [["dataset", ...columns.map(head)], ...rows.map((row) => [row.dataset, ...columns.map((column) => column.text(row))])];
+    const lines = [["dataset", ...columns.map(({ title }) => title)], ...rows.map((row) => [row.dataset, ...columns.map((column) => column.text(row))])];
     return `${lines.map((line) => line.map(field).join(",")).join("\n")}\n`;
   };
   const latex = (columns, rows, caption) => {
@@ -34,7 +33,7 @@ RSITR.exports = (() => {
       `% ${site().experiment}: ${location.hash}; needs \\usepackage{booktabs,adjustbox}`,
       "\\begin{table*}", "\\centering", `\\caption{${tex(caption)}}`, "\\begin{adjustbox}{max width=\\linewidth}",
       `\\begin{tabular}{l${kept.map((column) => column.left ? "l" : "r").join("")}}`, "\\toprule",
-      `${["dataset", ...kept.map((column) => tex(head(column)))].join(" & ")} \\\\`, "\\midrule",
+      `${["dataset", ...kept.map((column) => tex(column.title))].join(" & ")} \\\\`, "\\midrule",
       ...rows.map((row) => `${[tex(RSITR.heading(row.dataset)), ...kept.map((column) => cell(column, row))].join(" & ")} \\\\`),
       "\\bottomrule", "\\end{tabular}", "\\end{adjustbox}",
       ...(notes.length ? ["\\par\\raggedright\\footnotesize", ...notes] : []),

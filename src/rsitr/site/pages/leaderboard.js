@@ -70,18 +70,15 @@
           select("Leak mark ‡", [[ALL, "all"], ["marked", "with"], ["clean", "without"]], state.leaks, set("leaks")))));
   };
 
-  const tabulated = (columns, changed) => columns.map((column) => column.columns
-    ? { title: column.title, headerHozAlign: "left", titleFormatter: () => h("span", {}, column.title), columns: tabulated(column.columns, changed) }
-    : {
-      field: column.field, title: column.title, width: column.width, frozen: column.frozen ?? false,
-      hozAlign: column.left ? "left" : "right", headerHozAlign: column.left ? "left" : "right",
-      cssClass: column.strong ? "strong" : "",
-      titleFormatter: () => h("button", { type: "button", class: "sort", title: column.help }, column.title),
-      mutator: (_value, data) => column.value(data.row),
-      formatter: (cell) => column.show(cell.getData().row),
-      sorter: sorted, sorterParams: { alignEmptyValues: "bottom" },
-      headerSortStartingDir: column.left ? "asc" : "desc",
-    });
+  const tabulated = (columns) => columns.map((column) => ({
+    field: column.field, title: column.title, width: column.width, frozen: column.frozen ?? false,
+    hozAlign: column.left ? "left" : "right", headerHozAlign: column.left ? "left" : "right",
+    cssClass: column.strong ? "strong" : "",
+    titleFormatter: () => h("button", { type: "button", class: "sort", title: column.help }, column.title),
+    mutator: (_value, data) => column.value(data.row),
+    formatter: (cell) => column.show(cell.getData().row),
+    sorter: sorted, headerSortStartingDir: column.left ? "asc" : "desc",
+  }));
   // Names in the order of the alphabet, numbers by size, and what there is not at the end either way.
   const sorted = (a, b, _first, _second, _column, direction) => {
     const [noA, noB] = [a, b].map((value) => value === undefined || value === "");
@@ -113,7 +110,12 @@
         headerSortElement: "<span></span>",
         placeholder: "No row fits the filter", initialSort: [{ column: sortField(), dir: state.dir }], printAsHtml: true,
       });
-      table.on("tableBuilt", () => { built = true; box.dataset.rows = rows.length; });
+      table.on("tableBuilt", () => {
+        built = true;
+        box.dataset.rows = rows.length;
+        // What scrolls can be reached by its links; a grid may hold nothing else that takes the focus.
+        box.querySelector(".tabulator-tableholder").removeAttribute("tabindex");
+      });
       table.on("dataSorted", ([first]) => {
         if (!built || !first) return;
         state.sort = first.field === `${prefix()}mr` ? "mr" : first.field;
@@ -137,8 +139,8 @@
 
     const caption = () => [site().title, state.measure === "counted" ? EXPLAINED.join(" ") : `${EXPLAINED[0]} ${EXPLAINED[2]}`].join(". ");
     const files = h("div", { class: "files" }, count,
-      button("CSV", () => RSITR.exports.save(`${site().experiment}.csv`, RSITR.exports.csv(RSITR.columns.flat(columns), shown()))),
-      button("LaTeX", () => RSITR.exports.save(`${site().experiment}.tex`, RSITR.exports.latex(RSITR.columns.flat(columns), shown(), caption()))));
+      button("CSV", () => RSITR.exports.save(`${site().experiment}.csv`, RSITR.exports.csv(columns, shown()))),
+      button("LaTeX", () => RSITR.exports.save(`${site().experiment}.tex`, RSITR.exports.latex(columns, shown(), caption()))));
     const synthetic = site().datasets.filter((each) => each.synthetic).map((each) => each.name);
     root.append(
       h("h1", {}, site().title),
