@@ -58,22 +58,14 @@ def paired_bootstrap(
 
     Raises ``DatasetError`` when the ranks are not from the same test set.
     """
-    _check_pairs([*a, *b], image_of)
-    n_images = len(a[0].i2t)
-    captions = np.bincount(image_of, minlength=n_images).astype(np.float64)
-    gains = _gains(a, b, image_of, metric)
-    observed = float(_difference(np.ones((1, n_images)), gains, captions)[0])
-    draws = np.concatenate([_difference(weights, gains, captions) for weights in _weights(n_images, samples, seed)])
-
-    return Comparison(observed, *_interval(draws), _two_sided(draws))
+    return Resampled({"a": a, "b": b}, image_of, metric=metric, samples=samples, seed=seed).compare("a", "b")
 
 
 class Resampled(Generic[K]):
     """Many methods on one test set, each judged on the same draws, so that any two of them can be compared.
 
-    A pair has the numbers of ``paired_bootstrap``: the interval rests on the first ``SAMPLES`` draws, p on all of
-    them. More than these are needed where p is corrected for many comparisons, since it is never below 2 / (samples
-    + 1).
+    The interval rests on the first ``SAMPLES`` draws, or all of fewer, and p on all of them. More are needed where p is
+    corrected for many comparisons, since it is never below 2 / (samples + 1).
     """
 
     def __init__(

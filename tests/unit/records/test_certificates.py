@@ -206,3 +206,10 @@ def test_the_ledger_of_this_project_can_be_used_in_full() -> None:
     ledger = Ledger.read(path)
     assert ledger.problems == []
     assert len(ledger.rows) == len({each[:-1] for each in ledger.rows}) > 0
+
+
+def test_a_chain_is_the_certificates_between_two_identities() -> None:
+    ledger = Ledger([row("A", "B"), row("C", "B"), row("C", "D"), row("X", "Y")])
+    assert ledger.chain("trained", "A", "D", "cells/a#1") == [row("A", "B"), row("C", "B"), row("C", "D")]
+    assert ledger.chain("trained", "A", "A", "cells/a#1") == []
+    assert ledger.chain("trained", "A", "X", "cells/a#1") is None

@@ -9,7 +9,7 @@ from numpy.testing import assert_allclose
 from rsitr.errors import DatasetError
 from rsitr.retrieval import statistics as module
 from rsitr.retrieval.recall import Ranks, recall
-from rsitr.retrieval.statistics import holm, paired_bootstrap
+from rsitr.retrieval.statistics import Resampled, holm, paired_bootstrap
 from tests.helpers.examples import examples
 
 FIVE_EACH = np.repeat(np.arange(120), 5)
@@ -135,3 +135,46 @@ def test_ranks_of_different_test_sets_cannot_be_compared() -> None:
         paired_bootstrap([a], [b], FIVE_EACH, seed=1)
     with pytest.raises(DatasetError, match="same split"):
         paired_bootstrap([a], [a], FIVE_EACH[:-1], seed=1)
+
+
+@pytest.mark.parametrize("metric", ["mr", "i2t_r5", "t2i_r1"])
+def test_methods_on_the_same_draws_compare_as_two_alone_do(metric: module.Metric) -> None:
+    generator = np.random.default_rng(5)
+    methods = {name: [random_ranks(generator) for _ in range(seeds)] for name, seeds in (("a", 1), ("b", 3), ("c", 2))}
+    drawn = Resampled(methods, FIVE_EACH, metric=metric, seed=0)
+    for first, second in (("a", "b"), ("c", "b"), ("a", "c")):
+        alone = paired_bootstrap(methods[first], methods[second], FIVE_EACH, metric=metric, seed=0)
+        assert_allclose(drawn.compare(first, second), alone, atol=1e-9)
+        assert_allclose(drawn.compare(second, first).difference, -alone.difference, atol=1e-9)
+    nothing = [Ranks(np.full(120, 99), np.full(600, 99))]
+    alone = paired_bootstrap(methods["b"], nothing, FIVE_EACH, metric=metric, seed=0)
+    assert_allclose((drawn.value("b"), *drawn.interval("b")), alone[:3], atol=1e-9)
+
+
+def test_more_draws_leave_the_interval_and_make_p_finer() -> None:
+    generator = np.random.default_rng(6)
+    methods = {"bad": [random_ranks(generator)], "good": [Ranks(np.ones(120, int), np.ones(600, int))]}
+    few, many = (
+        Resampled(methods, FIVE_EACH, samples=samples, seed=0).compare("good", "bad") for samples in (2000, 9000)
+    )
+    assert_allclose(few[:3], many[:3], atol=1e-9)
+    assert (few.p, many.p) == (2 / 2001, 2 / 9001)
+
+
+def test_draws_in_which_both_find_the_same_count_for_both_sides() -> None:
+    """Thirds are not exact in binary, and a difference of zero has to be zero however many seeds there are."""
+    ranks = np.full(30, 99)
+    found = [np.where(np.arange(30) == image, 1, ranks) for image in range(6)]
+    three, other = ([Ranks(each, each) for each in part] for part in (found[:3], found[3:]))
+    compared = paired_bootstrap(three, other, np.arange(30), metric="i2t_r1", seed=0)
+    weights = next(module._weights(30, 2000, 0))
+    sides = np.sign(weights[:, :3].sum(axis=1) - weights[:, 3:6].sum(axis=1))
+    assert compared.p == min(1.0, 2 * (min((sides <= 0).sum(), (sides >= 0).sum()) + 1) / 2001)
+
+
+def test_a_method_on_the_same_draws_does_not_differ_from_its_copy() -> None:
+    seeds = [random_ranks(np.random.default_rng(seed)) for seed in range(3)]
+    drawn = Resampled({"a": seeds, "b": [*reversed(seeds)]}, FIVE_EACH, seed=1)
+    assert drawn.compare("a", "b") == (0.0, 0.0, 0.0, 1.0)
+    with pytest.raises(DatasetError, match="cannot be paired"):
+        Resampled({"a": seeds}, FIVE_EACH[:-5], seed=1)
