@@ -32,7 +32,10 @@ LAYERS = (
 )
 DEPTH = {part: depth for depth, parts in enumerate(LAYERS) for part in parts}
 # What the Snakefile and the command line import at their start; torch would cost each of their runs seconds.
-LIGHT = ("rsitr.cli", "rsitr.pipeline", "rsitr.records", "rsitr.methods.catalog", "rsitr.stages.entries", "rsitr.gpus")
+LIGHT = (
+    *("rsitr.cli", "rsitr.site", "rsitr.pipeline", "rsitr.records", "rsitr.methods.catalog"),
+    *("rsitr.stages.entries", "rsitr.gpus"),
+)
 HEAVY = {"torch", "torchvision", "timm", "open_clip", "transformers"}
 
 FILES = sorted(PACKAGE.rglob("*.py"))

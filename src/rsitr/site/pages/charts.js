@@ -14,7 +14,7 @@ RSITR.charts = (() => {
     probe.remove();
     return found;
   };
-  const palette = () => ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6"].map(colour);
+  const palette = () => ["--c1", "--c2", "--c3", "--c4", "--c5", "--c6", "--c7", "--c8"].map(colour);
   const config = () => {
     const ink = colour("--soft"), line = colour("--line");
     return {
@@ -100,9 +100,9 @@ RSITR.charts = (() => {
   const curves = (panel) => later(`${panel.y} against ${panel.x}`, () => ({
     width: "container", height: 280, autosize: { type: "fit", contains: "padding" }, title: panel.title || undefined,
     data: { values: panel.rows },
-    mark: { type: "line", point: Boolean(panel.points), clip: true },
+    mark: { type: "line", point: Boolean(panel.points) },
     encoding: {
-      x: { field: "x", type: "quantitative", title: panel.x, scale: panel.log ? { type: "log", base: 2 } : { nice: false } },
+      x: { field: "x", type: "quantitative", title: panel.x, scale: panel.log ? { type: "log", base: 2, padding: 10 } : { nice: false, zero: false, padding: panel.points ? 10 : 0 } },
       y: { field: "y", type: "quantitative", title: panel.y, scale: { zero: false } },
       color: { field: "series", type: "nominal", title: null, sort: null, scale: { range: palette() }, legend: { orient: "bottom", columns: window.innerWidth > 700 ? 3 : 1 } },
       ...(panel.rows.some((row) => row.published) ? { strokeDash: { field: "published", type: "nominal", legend: null, scale: { domain: [false, true], range: [[1, 0], [4, 3]] } } } : {}),
