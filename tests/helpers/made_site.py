@@ -43,7 +43,9 @@ def parameters() -> Params:
         {"datasets": ["ucm"], "methods": ["vse++@dynamic"], "seeds": [0], "role": "ablation"},
         {"datasets": ["ucm"], "methods": ["chance", "clip"], "seeds": [0], "role": "control"},
     ]
-    return parse_params({"experiment": "lab", "experiments": {"lab": {"title": "The <b>lab</b>", "matrix": matrix}}})
+    settings = {"methods": {"vse++@dynamic": {"margin_type": "dynamic"}}}
+    lab = {"title": "The <b>lab</b>", "matrix": matrix, "settings": settings}
+    return parse_params({"experiment": "lab", "experiments": {"lab": lab}})
 
 
 def _captions(number: int) -> tuple[str, ...]:

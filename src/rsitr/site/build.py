@@ -140,10 +140,10 @@ class _Builder:
             pairs_file=self.folder.pack(f"pairs/{name}", {p: _pairs(compared[p]) for p in PREFIXES}),
         )
         if first:
-            facts, images = self._test_set(name, first)
+            facts = self._test_set(name, first)
             found.here = "captions" in facts
             found.file = self.folder.pack(f"datasets/{name}", facts)
-            if images:
+            if found.here:
                 self.wanted.setdefault(name, set()).update(facts["images"])
         return found
 
@@ -151,12 +151,14 @@ class _Builder:
         """Whether captions and images of a dataset may be shown."""
         return self.with_pictures or (dataset in known() and known()[dataset].synthetic)
 
-    def _test_set(self, name: str, first: queries.Queries) -> tuple[dict[str, Any], list[Path]]:
+    def _test_set(self, name: str, first: queries.Queries) -> dict[str, Any]:
+        """Names, with words from the clean table that cells read, where it is here and they may be shown."""
+        cleans = dict.fromkeys(entry.clean for entry in self.material.view.of(name) if entry.clean)
         try:
-            return queries.test_set(name, first, self._shown(name))
+            return queries.test_set(first, map(Paths.clean, cleans) if self._shown(name) else ())
         except DatasetError as error:
             self.problems.append(f"captions and pictures of {name} are not shown: {error}")
-            return queries.test_set(name, first, False)
+            return queries.test_set(first, ())
 
     def _tuned(self) -> dict[TuningId, Found]:
         """The tunings whose records can be read."""

@@ -8,10 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from rsitr.datasets.splits import load_splits
 from rsitr.errors import RecordError
-from rsitr.external.held_out import of_dataset
-from rsitr.params.ids import CleanId
-from rsitr.records.paths import Paths
 from rsitr.retrieval.rank_files import Queries, read_ranks
 from rsitr.retrieval.recall import duplicates_of
 from rsitr.retrieval.top_files import TopQueries, read_top
@@ -73,18 +71,17 @@ def _top(path: Path, queries: Queries, problems: list[str]) -> TopQueries | None
     return found
 
 
-def test_set(dataset: str, queries: Queries, words: bool) -> tuple[dict[str, Any], list[Path]]:
-    """Names of images and captions; with ``words`` captions, classes, what is identical, and the images' files.
+def test_set(queries: Queries, tables: Iterable[Path]) -> dict[str, Any]:
+    """Names of images and captions; captions, classes and what is identical where one of clean ``tables`` is here.
 
-    Only where the clean table is here, and is the one that the queries are of.
+    Only if its test split is the one that the queries are of.
     """
     counts = np.bincount(queries.image_of, minlength=len(queries.image_ids)).tolist()
     facts: dict[str, Any] = {"images": [*queries.image_ids], "captions_of": counts}
-    if not words or not Paths.clean(CleanId(dataset)).is_file():
-        return facts, []
-    split = of_dataset(dataset).split
-    if split.image_ids != facts["images"] or not np.array_equal(split.image_of, queries.image_of):
-        return facts, []
+    here = next((path for path in tables if path.is_file()), None)
+    split = load_splits(here)[0]["test"] if here else None
+    if not split or split.image_ids != facts["images"] or not np.array_equal(split.image_of, queries.image_of):
+        return facts
     same = duplicates_of(split.captions, split.hashes)
     facts |= {"captions": split.captions, "classes": [*split.classes]}
-    return facts | {"texts": same.texts.tolist(), "pictures": same.pictures.tolist()}, split.paths
+    return facts | {"texts": same.texts.tolist(), "pictures": same.pictures.tolist()}

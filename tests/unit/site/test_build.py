@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,63 +12,80 @@ import pytest
 from rsitr.errors import ParamsError
 from rsitr.params import Params
 from rsitr.pipeline.report import Material
-from rsitr.site.build import INDEX, PAGES, SCRIPTS, STYLES, build
+from rsitr.site.build import INDEX, PAGES, SCRIPTS, STYLES, Built, build
 from rsitr.site.models import Site
 from rsitr.tables.significance import Differences, recorded
 from tests.helpers import made_site
 
-
-@pytest.fixture
-def lab(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Params:
-    monkeypatch.chdir(tmp_path)
-    return made_site.lay_out()
+OUT = Path("results/site/lab")
 
 
-def read(folder: Path = Path("results/site/lab")) -> Site:
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Params, Built]]:
+    """The project is the working folder of the tests here."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(tmp_path_factory.mktemp("lab"))
+        params = made_site.lay_out()
+        yield params, build(params, "lab")
+
+
+def read(folder: Path = OUT) -> Site:
     return Site.model_validate_json((folder / "site.json").read_text(encoding="utf-8"))
 
 
-def test_numbers_are_those_of_the_tables(lab: Params) -> None:
-    build(lab, "lab")
-    site, view = read(), Material(lab, "lab", lenient=True).view
+def test_numbers_are_those_of_the_tables(made: tuple[Params, Built]) -> None:
+    site, view = read(), Material(made[0], "lab", lenient=True).view
     rows = {(row.dataset, row.method): row for row in site.rows}
     assert {*rows} == {*view.entries}
     for place, entry in view.entries.items():
         for metric in ("mr", "dup_i2t_r1", "t2i_r10"):
             cell, found = view.value(entry, metric), rows[place].numbers.get(metric)
             assert (found.text, found.best) == (cell.text, bool(cell.bold)) if found else cell.text == "NA"
-    assert rows["ucm", "vse++"].published.values["mr"] == 36.93
-    assert rows["ucm", "vse++"].published.deltas == {}
-    assert rows["ucm", "scan-t2i"].reason.startswith("seed 0: failed: </script>")
+    published = rows["ucm", "vse++"].published
+    assert published is not None
+    assert (published.values["mr"], published.deltas) == (36.93, {})
+    assert "margin 0.2 instead of 0.5" in rows["ucm", "vse++"].incomparable
     assert rows["scenes-b", "vse"].published is None
     pair = Differences({0: (recorded(view.entry("ucm", "vse")), recorded(view.entry("ucm", "swan")))}).found[0]
-    assert rows["ucm", "vse"].numbers["mr"].group != rows["ucm", "swan"].numbers["mr"].group
     assert pair.high < 0
+    groups = [rows["ucm", method].numbers["mr"].group for method in ("swan", "vse", "chance")]
+    assert groups == ["A", "B", ""]
 
 
-def test_a_folder_of_other_things_is_not_replaced_and_an_older_site_is(lab: Params) -> None:
+def test_what_has_no_number_says_why(made: tuple[Params, Built]) -> None:
+    rows = {(row.dataset, row.method): row for row in read().rows}
+    assert rows["ucm", "scan-t2i"].status == "failed"
+    assert rows["ucm", "scan-t2i"].reason.startswith("seed 0: failed: </script>")
+    assert [problem.split(" ")[0] for problem in made[1].problems] == [made_site.CUT]
+    assert made_site.CUT in rows["ucm", "clip"].reason
+
+
+def test_the_file_has_a_version(made: tuple[Params, Built]) -> None:
+    raw = json.loads((OUT / "site.json").read_text(encoding="utf-8"))
+    assert raw["version"] == 1
+    with pytest.raises(ValueError, match="version"):
+        Site.model_validate(raw | {"version": 2})
+
+
+def test_a_folder_of_other_things_is_not_replaced_and_an_older_site_is(made: tuple[Params, Built]) -> None:
     out = Path("mine")
     out.mkdir()
     (out / "thesis.tex").write_text("years of work")
     with pytest.raises(ParamsError, match="mine is not a site"):
-        build(lab, "lab", out)
+        build(made[0], "lab", out)
     assert (out / "thesis.tex").read_text() == "years of work"
-    first = build(lab, "lab", Path("pages")).page.parent
-    (first / "data/cells/ucm/gone.js").write_text("")
-    before = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
-    build(lab, "lab", first)
-    after = {path: path.read_bytes() for path in first.rglob("*") if path.is_file()}
-    before.pop(first / "data/cells/ucm/gone.js")
-    assert after == before
-    assert sorted(path.name for path in Path().iterdir()) == ["data", "mine", "pages", "results"]
+    before = {path: path.read_bytes() for path in OUT.rglob("*") if path.is_file()}
+    (OUT / "data/cells/ucm/gone.js").write_text("")
+    build(made[0], "lab")
+    assert {path: path.read_bytes() for path in OUT.rglob("*") if path.is_file()} == before
+    assert [path.name for path in OUT.parent.iterdir()] == ["lab"]
 
 
 def test_an_experiment_without_any_record_has_a_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     built = build(made_site.parameters(), "lab")
     assert built.problems == []
-    assert {row.status for row in read().rows} == {"missing"}
-    assert {row.reason for row in read().rows} == {"not run yet"}
+    assert {(row.status, row.reason) for row in read().rows} == {("missing", "not run yet")}
 
 
 def test_pages_are_those_that_the_index_loads() -> None:
@@ -76,11 +94,3 @@ def test_pages_are_those_that_the_index_loads() -> None:
     assert re.findall(r'href="pages/(.*?)"', text) == [*STYLES]
     assert {path.name for path in PAGES.iterdir()} == {INDEX, *SCRIPTS, *STYLES}
     assert all(len(path.read_text(encoding="utf-8").splitlines()) <= 400 for path in PAGES.iterdir())
-
-
-def test_the_file_is_what_its_schema_says(lab: Params) -> None:
-    build(lab, "lab")
-    raw = json.loads(Path("results/site/lab/site.json").read_text(encoding="utf-8"))
-    assert raw["version"] == 1
-    with pytest.raises(ValueError, match="version"):
-        Site.model_validate(raw | {"version": 2})

@@ -45,8 +45,8 @@
       .map((epoch) => ({ series: `seed ${seed}`, x: Number(epoch.epoch), y: Number(epoch.loss) })));
     if (!rows.length) return "";
     return section("Training", h("div", { class: "charts" },
-      RSITR.charts.curves({ x: "epoch", y: "mR on val, %", rows, points: true }),
-      losses.length ? RSITR.charts.curves({ x: "epoch", y: "loss", rows: losses, points: true }) : ""));
+      RSITR.charts.curves({ x: "epoch", y: "mR on val, %", rows, points: true, whole: true }),
+      losses.length ? RSITR.charts.curves({ x: "epoch", y: "loss", rows: losses, points: true, whole: true }) : ""));
   };
 
   const departures = ({ deviations }) => {

@@ -32,11 +32,12 @@ RSITR.charts = (() => {
       mode: "vega-lite", renderer: "svg", config: config(), ast: true,
       actions: { export: true, source: false, compiled: false, editor: false },
     };
-    const view = await vegaEmbed(box, typeof spec === "function" ? spec() : spec, options);
+    const { view } = await vegaEmbed(box, typeof spec === "function" ? spec() : spec, options);
     box.querySelector("summary")?.setAttribute("aria-label", "Save this chart");
     box.dataset.drawn = "yes";
     drawn.add({ box, spec });
-    return view;
+    // A point that stands for a row leads to it.
+    view.addEventListener("click", (_event, item) => { if (item?.datum?.place) RSITR.go("cell", item.datum.place); });
   };
   document.addEventListener("rsitr-theme", () => {
     for (const each of [...drawn]) {
@@ -68,7 +69,7 @@ RSITR.charts = (() => {
         data: { values: points },
         mark: { type: "point", filled: true, size: 70, cursor: "pointer", opacity: 0.85 },
         encoding: {
-          x: { field: "x", type: "quantitative", title, scale: { type: "log" } },
+          x: { field: "x", type: "quantitative", title, scale: { type: "log", nice: false, padding: 20 } },
           y: { field: "y", type: "quantitative", title: "mR, %", scale: { zero: false } },
           color: { field: "dataset", type: "nominal", title: null, legend: new Set(points.map(({ dataset }) => dataset)).size > 1 ? {} : null },
           shape: { field: "role", type: "nominal", title: null, legend: new Set(points.map(({ role }) => role)).size > 1 ? {} : null },
@@ -102,7 +103,7 @@ RSITR.charts = (() => {
     data: { values: panel.rows },
     mark: { type: "line", point: Boolean(panel.points) },
     encoding: {
-      x: { field: "x", type: "quantitative", title: panel.x, scale: panel.log ? { type: "log", base: 2, padding: 10 } : { nice: false, zero: false, padding: panel.points ? 10 : 0 } },
+      x: { field: "x", type: "quantitative", title: panel.x, axis: panel.whole ? { tickMinStep: 1, format: "d" } : {}, scale: panel.log ? { type: "log", base: 2, padding: 10 } : { nice: false, zero: false, padding: panel.points ? 10 : 0 } },
       y: { field: "y", type: "quantitative", title: panel.y, scale: { zero: false } },
       color: { field: "series", type: "nominal", title: null, sort: null, scale: { range: palette() }, legend: { orient: "bottom", columns: window.innerWidth > 700 ? 3 : 1 } },
       ...(panel.rows.some((row) => row.published) ? { strokeDash: { field: "published", type: "nominal", legend: null, scale: { domain: [false, true], range: [[1, 0], [4, 3]] } } } : {}),

@@ -53,7 +53,7 @@ RSITR.columns = (() => {
         },
         text: (row) => number(row, mr)?.low == null ? "" : `${number(row, mr).low.toFixed(2)} to ${number(row, mr).high.toFixed(2)}`,
       }),
-      column("group", "group", { value: (row) => number(row, mr)?.group || undefined, show: (row) => number(row, mr)?.group ?? "", text: (row) => number(row, mr)?.group ?? "", width: 76, left: true, help: site().method }),
+      column("group", "group", { value: (row) => number(row, mr)?.group || undefined, show: (row) => number(row, mr)?.group ?? "", text: (row) => number(row, mr)?.group ?? "", width: 104, left: true, help: site().method }),
       column("seeds", "seeds", { value: (row) => row.seeds, show: (row) => seeds(row), text: seeds, width: 72 }),
       ...Object.keys(site().metrics).filter((metric) => metric !== "mr").map(recall),
       ...(prefix || !site().rows.some((row) => row.published) ? [] : [

@@ -73,7 +73,7 @@
   const tabulated = (columns) => columns.map((column) => ({
     field: column.field, title: column.title, width: column.width, frozen: column.frozen ?? false,
     hozAlign: column.left ? "left" : "right", headerHozAlign: column.left ? "left" : "right",
-    cssClass: column.strong ? "strong" : "",
+    cssClass: column.strong ? "strong" : "", print: column.field !== "note",
     titleFormatter: () => h("button", { type: "button", class: "sort", title: column.help }, column.title),
     mutator: (_value, data) => column.value(data.row),
     formatter: (cell) => column.show(cell.getData().row),

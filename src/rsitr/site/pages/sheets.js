@@ -21,5 +21,5 @@ RSITR.sheets = (() => {
         h("ul", { class: "notes" }, list.map(([mark, text]) => h("li", { dir: "auto" }, h("sup", {}, mark), " ", text)))) : "",
       note(`From ${about.source}.`)));
   };
-  return { sheet };
+  return { sheet, title };
 })();
