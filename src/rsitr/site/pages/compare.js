@@ -7,10 +7,12 @@
   const RANKS = { plain: "rank", counted: "dup_rank" };
   const CUTOFFS = ["1", "5", "10"];
 
-  const complete = (dataset) => site().rows.filter((row) => row.dataset === dataset && row.numbers.mr);
+  // The rows of a dataset, the best main ones first.
+  const ordered = (dataset) => site().rows.filter((row) => row.dataset === dataset)
+    .toSorted((a, b) => (b.role === "main") - (a.role === "main") || (b.numbers.mr?.mean ?? -1) - (a.numbers.mr?.mean ?? -1));
   const given = (query) => {
     const dataset = query.get("dataset") ?? site().datasets[0].name;
-    const best = complete(dataset).toSorted((a, b) => (b.role === "main") - (a.role === "main") || b.numbers.mr.mean - a.numbers.mr.mean);
+    const best = ordered(dataset);
     const a = query.get("a") ?? best[0]?.method ?? "";
     return {
       dataset, a, b: query.get("b") ?? best.find((row) => row.method !== a)?.method ?? "",

@@ -103,7 +103,10 @@ RSITR.queries = (() => {
     };
     const line = (place) => h("li", {}, h("a", {
       href: RSITR.address("queries", address.parts, { ...Object.fromEntries(address.query), q: String(place) }), "data-place": String(place),
-      onclick: (event) => { event.preventDefault(); RSITR.choose({ q: String(place) }); choose(place); },
+      onclick: (event) => { event.preventDefault(); RSITR.choose({ q: String(place) });
+        choose(place);
+        if (window.innerWidth <= 700) box.scrollIntoView();
+      },
     }, h("bdi", { dir: "auto" }, title(found, direction, place)), h("span", { class: "place" }, `rank ${ranks[place]}`)));
     root.append(h("p", {}, link(`${state.method} on ${dataset}`, "cell", [dataset, state.method], { seed: state.seed })),
       h("div", { class: "split" }, pager(places, 25, (shown) => h("ul", { class: "choices" }, shown.map(line))), box));
