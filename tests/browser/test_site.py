@@ -24,6 +24,8 @@ PLACES = (
     "#/queries/scenes-b/vse/0/i2t",
     "#/data",
     "#/papers",
+    "#/papers/splits",
+    "#/cell/ucm/nothing",
 )
 METHODS = "#rows .tabulator-row .tabulator-cell[tabulator-field=method] a"
 

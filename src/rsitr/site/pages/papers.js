@@ -11,7 +11,7 @@
   const one = async (root, name) => {
     const about = site().sheets.find((each) => each.name === name);
     if (!about) throw new Error(`There is no table ${name}.`);
-    root.append(h("p", {}, link("All tables", "papers")), await RSITR.sheets.sheet(about));
+    root.append(h("h1", {}, RSITR.sheets.title(name)), h("p", {}, link("All tables", "papers")), await RSITR.sheets.sheet(about));
   };
   const render = async (root, { parts: [name] }) => {
     if (name) return one(root, name);

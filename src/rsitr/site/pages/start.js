@@ -40,7 +40,7 @@
       if (!page) throw new Error(`There is no page ${state.page}.`);
       await page.render(body, state);
     } catch (error) {
-      body.replaceChildren(h("p", { class: "note bad", role: "alert" }, error.message));
+      body.replaceChildren(h("h1", {}, page?.title ?? "Not found"), h("p", { class: "note bad", role: "alert" }, error.message));
     }
     if (mine === turn) main.dataset.ready = state.page;
   };
