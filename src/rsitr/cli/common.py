@@ -34,6 +34,12 @@ DatasetOption = Annotated[
 SeedOption = Annotated[int, typer.Option("--seed", help="Of the training.")]
 SplitOption = Annotated[SplitProtocol, typer.Option("--split-protocol", help="Which images are train and val.")]
 DedupOption = Annotated[Dedup, typer.Option("--dedup", help="The rule by which near duplicates leave training.")]
+BandsOption = Annotated[
+    str, typer.Option("--bands", help="Bands to show as R,G,B, or one as grey, from 1; as declared by default.")
+]
+NodataOption = Annotated[
+    float | None, typer.Option("--nodata", help="Value of pixels without data; as declared by default.")
+]
 ThreadsOption = Annotated[int, typer.Option("--threads", min=1, help="Threads to divide the work among.")]
 
 
@@ -108,6 +114,16 @@ def left_out(reasons: Iterable[str]) -> str:
     counts = Counter(filter(None, every))
     why = by_reason(counts)
     return f"{counts.total():,} of {len(every):,} left out" + (f" ({why})" if why else "")
+
+
+def numbers_of(bands: str) -> list[int] | None:
+    """Numbers of bands as the command line has them, or None; raises ``ParamsError`` for anything else."""
+    if not bands:
+        return None
+    numbers = bands.split(",")
+    if len(numbers) not in (1, 3) or not all(number.isdecimal() and int(number) for number in numbers):
+        raise ParamsError(f"bands {bands!r}: give three numbers such as 4,3,2, or one for grey")
+    return [int(number) for number in numbers]
 
 
 def cell_id(text: str) -> CellId:

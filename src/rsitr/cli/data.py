@@ -10,7 +10,7 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from rsitr.cli.common import Commands, DedupOption, SplitOption, left_out, show
+from rsitr.cli.common import BandsOption, Commands, DedupOption, NodataOption, SplitOption, left_out, numbers_of, show
 from rsitr.errors import DatasetError
 from rsitr.params.ids import OFFICIAL, CleanId
 from rsitr.records.files import write_csv
@@ -63,6 +63,8 @@ def data_import(
     lost_at_most: Annotated[
         float, typer.Option(min=0, max=100, help="Percent of images, captions or shards that may be left out.")
     ] = 5,
+    bands: BandsOption = "",
+    nodata: NodataOption = None,
 ) -> None:
     """Make a folder of images with captions a dataset, without writing code; nothing is written unless all of it is."""
     from rsitr.datasets.importing import import_folder
@@ -77,6 +79,8 @@ def data_import(
         title=title,
         licence=licence,
         at_most=lost_at_most / 100,
+        bands=numbers_of(bands),
+        nodata=nodata,
     )
     for line in done.lost:
         print(f"{name}: left out: {line}", file=sys.stderr)

@@ -8,8 +8,17 @@ from typing import Annotated, Literal
 
 import typer
 
-from rsitr.cli.common import DatasetOption, ExperimentArgument, ExperimentOption, SeedOption, asked
-from rsitr.errors import ParamsError, SceneError
+from rsitr.cli.common import (
+    BandsOption,
+    DatasetOption,
+    ExperimentArgument,
+    ExperimentOption,
+    NodataOption,
+    SeedOption,
+    asked,
+    numbers_of,
+)
+from rsitr.errors import ParamsError
 from rsitr.params import load_params
 from rsitr.pipeline.pictures import PAPERS
 from rsitr.pipeline.run import checkpoint_of, trained
@@ -24,10 +33,8 @@ def locate(
     dataset: DatasetOption = None,
     experiment: ExperimentOption = None,
     seed: SeedOption = 0,
-    bands: Annotated[
-        str, typer.Option(help="Bands to show as R,G,B, or one as grey, from 1; as declared by default.")
-    ] = "",
-    nodata: Annotated[float | None, typer.Option(help="Value of pixels without data; as declared by default.")] = None,
+    bands: BandsOption = "",
+    nodata: NodataOption = None,
     sizes: Annotated[
         list[int] | None, typer.Option(help="Sides of the windows in pixels. Default: 256 128 512.")
     ] = None,
@@ -45,7 +52,7 @@ def locate(
     from rsitr.localisation.windows import SIZES
     from rsitr.stages.model import Trained
 
-    texts, chosen = checked(text), _bands(bands)
+    texts, chosen = checked(text), numbers_of(bands)
     with Scene(image, bands=chosen, nodata=nodata) as scene:
         score = Trained(trained(*asked(method, experiment, dataset, seed))).scorer(texts)
         for note in scene.notes:
@@ -60,14 +67,6 @@ def locate(
             if found.lost:
                 print(f"  {found.lost} of {len(found.places)} places are off the Earth: the GeoJSON leaves them out")
             print("  " + ", ".join(str(path) for path in (found.geotiff, found.overlay, found.geojson) if path))
-
-
-def _bands(text: str) -> list[int] | None:
-    """Numbers of bands as the command line has them, or None."""
-    try:
-        return [int(part) for part in text.split(",")] if text else None
-    except ValueError:
-        raise SceneError(f"bands {text!r}: give three numbers such as 4,3,2, or one for grey") from None
 
 
 def attention(

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import ClassVar, Literal, NamedTuple
+from types import MappingProxyType
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from pydantic import BaseModel, ConfigDict
 
@@ -88,6 +89,9 @@ class Dataset(ABC):
     shards: ClassVar[tuple[str, ...]] = ()
     """Patterns of the fetched files that are webdataset shards of the training split, which pretraining reads as they
     are."""
+
+    reading: ClassVar[Mapping[str, Any]] = MappingProxyType({})
+    """How its images are to be read, where files do not say: ``bands`` and ``nodata`` of ``read_picture``."""
 
     def prepare(self, root: Path) -> None:
         """Write the files of a generated dataset under ``root``; a fetched one has nothing to prepare."""

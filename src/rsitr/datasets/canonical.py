@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 import pyarrow as pa
@@ -24,8 +26,10 @@ CANONICAL_SCHEMA = DATASET_SCHEMA.append(pa.field("published_class", pa.string()
 """What only the canonical table holds, and a clean one does not pass on to methods: the class before correction."""
 
 
-def rows_to_frame(rows: Iterable[Row], root: Path) -> pd.DataFrame:
+def rows_to_frame(rows: Iterable[Row], root: Path, reading: Mapping[str, Any] | None = None) -> pd.DataFrame:
     """Inspect the image of every row (``inspect``) and return the canonical frame, sorted by image id.
+
+    ``reading`` is that of a ``Dataset``.
 
     Duplicate image ids raise ``DatasetError``: which image a caption belongs to would be a guess.
     """
@@ -38,7 +42,8 @@ def rows_to_frame(rows: Iterable[Row], root: Path) -> pd.DataFrame:
         raise DatasetError("the annotation lists no images: fetch the dataset again")
     pngs = [f"{SHOWN}/{row.path}.png" for row in rows]
     with ThreadPoolExecutor(2) as pool:
-        facts = list(pool.map(inspect, (root / row.path for row in rows), (root / png for png in pngs), chunksize=64))
+        one = partial(inspect, **(reading or {}))
+        facts = list(pool.map(one, (root / row.path for row in rows), (root / png for png in pngs), chunksize=64))
     frame = pd.DataFrame([{**row._asdict(), **fact._asdict()} for row, fact in zip(rows, facts, strict=True)])
     frame["path"] = frame["path"].mask(frame.pop("shown"), pngs)
     frame["published_class"] = frame["published_class"].fillna(frame["class_name"])
@@ -80,12 +85,18 @@ def data_sha(frame: pd.DataFrame) -> str:
 def build_dataset(dataset: Dataset, root: Path, origin: str, licence: str, out: Path) -> DatasetFacts:
     """Parse the extracted files under ``root`` into ``out``; the only way a raw dataset becomes canonical."""
     source = dataset.name, dataset.title, origin, licence, dataset.synthetic
-    return write_rows(dataset.parse(root), source, root, out)
+    return write_rows(dataset.parse(root), source, root, out, dataset.reading)
 
 
-def write_rows(rows: Iterable[Row], source: tuple[str, str, str, str, bool], root: Path, out: Path) -> DatasetFacts:
+def write_rows(
+    rows: Iterable[Row],
+    source: tuple[str, str, str, str, bool],
+    root: Path,
+    out: Path,
+    reading: Mapping[str, Any] | None = None,
+) -> DatasetFacts:
     """The canonical table of some rows; ``source`` begins its ``DatasetFacts``: name, title ... synthetic."""
-    frame = rows_to_frame(rows, root)
+    frame = rows_to_frame(rows, root, reading)
     facts = DatasetFacts(*source, root.as_posix(), data_sha(frame))
     write_table(pa.Table.from_pandas(frame, CANONICAL_SCHEMA, preserve_index=False), facts, out)
     return facts

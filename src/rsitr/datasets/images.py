@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -69,17 +69,18 @@ def phash(image: Image.Image) -> str:
     return np.packbits((low > np.median(low)).ravel()).tobytes().hex()
 
 
-def inspect(path: Path, png: Path | None = None) -> ImageFacts:
+def inspect(path: Path, png: Path | None = None, **reading: Any) -> ImageFacts:
     """Facts of one image file; an absent or unreadable one is described in ``problem``.
 
     A picture that has to be stretched, turned or filled to be seen (``rsitr.datasets.pictures``) is written to ``png``,
-    if that is given, and the facts are those of the PNG: whatever reads it sees the same pixels of 8 bits.
+    if that is given, and the facts are those of the PNG: whatever reads it sees the same pixels of 8 bits. ``reading``
+    is for ``read_picture``.
     """
     if not path.is_file():
         return ImageFacts(0, 0, "", "", "missing image")
     content = path.read_bytes()
     try:
-        picture = read_picture(path)
+        picture = read_picture(path, **reading)
     except UnreadableImage:
         return ImageFacts(0, 0, hashlib.sha256(content).hexdigest(), "", "unreadable image")
     image, shown = Image.fromarray(picture.rgb), bool(picture.notes and png)

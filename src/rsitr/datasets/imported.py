@@ -7,6 +7,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from types import MappingProxyType
 from typing import ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -44,6 +45,10 @@ class ImportReceipt(BaseModel):
     """Of the annotation that was imported."""
     lost: list[str]
     """What of it was left out, by reason."""
+    bands: list[int] | None = None
+    """Of the images, to be shown as red, green and blue, or one as grey, from 1; None: as files declare."""
+    nodata: float | None = None
+    """Value of pixels without data; None: as files declare."""
 
 
 class Imported(Dataset):
@@ -105,5 +110,6 @@ def _dataset(dataset: str, read: ImportReceipt) -> type[Dataset]:
         )
         folder = Paths.raw(dataset)
         receipt = read
+        reading = MappingProxyType(read.model_dump(include={"bands", "nodata"}, exclude_none=True))
 
     return Known

@@ -58,11 +58,14 @@ def import_folder(
     title: str = "",
     licence: str = "none stated",
     at_most: float = AT_MOST,
+    bands: list[int] | None = None,
+    nodata: float | None = None,
 ) -> Import:
     """Make the images of ``folder`` and their annotation the dataset ``name``, all of it or nothing.
 
     The annotation is a file, folder or pattern (``rsitr.datasets.layouts``); by default it is in ``folder``. Images
-    stay where they are; those in shards are unpacked, one at a time. The same input gives the same files.
+    stay where they are; those in shards are unpacked, one at a time. The same input gives the same files. ``bands`` and
+    ``nodata`` are for images whose files do not declare them (``ImportReceipt``).
 
     Raises ``ParamsError`` for a name that cannot be one, ``DatasetError`` where more than the share ``at_most`` of the
     images, captions or shards would be lost, ``CorruptArchive`` for shards that are cut off, and ``DiskFull``.
@@ -92,6 +95,8 @@ def import_folder(
             images=str(images or IMAGES),
             layout=read.layout,
             lost=reasons(lost),
+            bands=bands,
+            nodata=nodata,
         )
         write_json(staging / RECEIPT, receipt)
     counts = Counter(row.split for row in rows)

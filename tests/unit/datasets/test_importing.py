@@ -8,6 +8,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -22,6 +23,7 @@ from rsitr.errors import DatasetError, DiskFull, ParamsError, RsitrError
 from rsitr.params.ids import CleanId
 from rsitr.records.paths import Paths
 from tests.helpers.commands import refused, run
+from tests.helpers.localisation_scenes import write_tiff
 from tests.helpers.pictures import picture
 from tests.helpers.shards_of_colours import write_tar
 
@@ -64,6 +66,26 @@ def edit(folder: Path, change: Any) -> None:
 
 def files(place: Path) -> dict[str, bytes]:
     return {path.relative_to(place).as_posix(): path.read_bytes() for path in place.rglob("*") if path.is_file()}
+
+
+def test_bands_and_nodata_of_images_that_do_not_declare_them(folder: Path) -> None:
+    """Each image has four bands of one value, 10 to 40, and one pixel of 99; all of it survives a build of its own."""
+    values = np.repeat(np.arange(10, 50, 10, dtype=np.uint8), 32 * 32).reshape(4, 32, 32)
+    values[:, 0, 0] = 99
+    for path in (folder / "images/port").glob("*.png"):
+        write_tiff(path.with_suffix(".tif"), values)
+        path.unlink()
+    edit(folder, lambda images: [image.update(filename=image["filename"].replace("png", "tif")) for image in images])
+    done = run("data", "import", str(folder), "--as", "mine", "--bands", "4,3,2", "--nodata", "99")
+    assert done.exit_code == 0, done.output
+    assert "20 of 20 images are not plain pictures of 8 bits" in run("data", "build", "mine").stderr
+    table, facts = read_table(Paths.dataset("mine"))
+    seen = np.asarray(Image.open(Path(facts.root, table["path"][0].as_py())))
+    assert (seen == [40, 30, 20]).all()
+    for wrong in ("4,3", "red", "0"):
+        assert "give three numbers such as 4,3,2" in refused(
+            "data", "import", str(folder), "--as", "b", "--bands", wrong
+        )
 
 
 def test_a_folder_becomes_a_dataset(folder: Path) -> None:
