@@ -14,6 +14,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from rsitr.gpus import gpus
+from rsitr.pipeline.status import cores
 from rsitr.records.provenance import memory_gib
 from tests.helpers.project_copy import TINY, Project
 
@@ -40,7 +41,7 @@ def test_gpu_and_cpu_are_capped_without_a_profile(finished: tuple[Project, str])
     resources = next(line for line in finished[1].splitlines() if line.startswith("Provided resources"))
     caps = {name: int(value) for name, value in re.findall(r'Resource\("(\w+)", (\d+)', resources)}
     assert caps["gpu"] == max(gpus(), 1)
-    assert caps["cpu"] == os.cpu_count()
+    assert caps["cpu"] == cores()
     assert caps["mem_mb"] <= memory_gib() * 1024
 
 

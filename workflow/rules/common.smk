@@ -17,13 +17,17 @@ shell.prefix(
     f"export PATH='{Path(sys.executable).parent}':\"$PATH\"; "
 )
 
-GRAPH = Graph(config)
+# Snakemake knows a number of nodes where jobs run on other machines, and learns the executor after this.
+LOCAL = workflow.nodes is None
+GRAPH = Graph(config, local=LOCAL)
 force(GRAPH.forced)
-# One token a place on a device: no more cells share one than the user allows, however many cores there are.
-workflow.global_resources.setdefault("gpu", max(gpus() * cells_per_gpu(), 1))
-# --cores beyond the machine's own would only make the cells wait for each other.
-workflow.global_resources.setdefault("cpu", cores())
-workflow.global_resources.setdefault("mem_mb", machine_memory_mb())
+# Of a cluster, its scheduler knows what there is.
+if LOCAL:
+    # One token a place on a device: no more cells share one than the user allows, however many cores there are.
+    workflow.global_resources.setdefault("gpu", max(gpus() * cells_per_gpu(), 1))
+    # --cores beyond the machine's own would only make the cells wait for each other.
+    workflow.global_resources.setdefault("cpu", cores())
+    workflow.global_resources.setdefault("mem_mb", machine_memory_mb())
 # Work that many others wait for: begun late, it would leave cores idle at the end.
 EARLY = 1
 

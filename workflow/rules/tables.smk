@@ -85,7 +85,7 @@ for paper in GRAPH.papers:
             "../envs/rsitr.yaml"
         threads: GRAPH.threads
         resources:
-            mem_mb=min(8000, machine_memory_mb()),
+            mem_mb=GRAPH.megabytes(8000),
             cpu=GRAPH.threads,
         params:
             code=code(f"rsitr.examples.{paper}"),

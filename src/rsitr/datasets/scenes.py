@@ -7,8 +7,8 @@ in minutes without a download; their numbers say nothing about real images.
 from __future__ import annotations
 
 import io
-import os
 import shutil
+import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -85,8 +85,8 @@ def generate(name: str, root: Path, seed: int = 0) -> None:
     slots = _plan(name, seed)
     if root.is_dir() and any(root.iterdir()) and not (root / "duplicates.csv").is_file():
         raise DatasetError(f"{root} holds files that are not a generated dataset: name an empty or a new folder")
-    building = root.with_name(f".{root.name}.{os.getpid()}")
-    shutil.rmtree(building, ignore_errors=True)
+    # Not the number of this process, which another host that shares the folder may use at the same time.
+    building = root.with_name(f".{root.name}.{uuid.uuid4().hex}")
     try:
         _write(name, slots, building, seed)
         if root.is_dir():

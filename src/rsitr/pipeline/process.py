@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rsitr.errors import RsitrError
 from rsitr.gpus import gpus
+from rsitr.pipeline.status import cores
 from rsitr.records.artefact import ArtefactSpec, Outcome
 from rsitr.stages.warm import COMMANDS, STAGES, Forked, start, wait
 
@@ -62,7 +63,7 @@ def warm_up(threads: int) -> None:
 
 
 def _threads(wanted: int) -> int:
-    return min(wanted, os.cpu_count() or 1)
+    return min(wanted, cores())
 
 
 def environment(threads: int) -> dict[str, str]:

@@ -39,11 +39,13 @@ NOTHING = "(?!)"
 class Graph:
     """What Snakemake has to know of an experiment."""
 
-    def __init__(self, config: dict[str, Any]):
-        """``config`` is Snakemake's. Jobs read params.yaml, so that it must agree with that but for the experiment.
+    def __init__(self, config: dict[str, Any], *, local: bool = True):
+        """``config`` is Snakemake's; ``local``: jobs run on this machine, not on those of a cluster.
 
+        Jobs read params.yaml, so that it must agree with that but for the experiment.
         Raises ``ParamsError`` for anything that is wrong with the parameters.
         """
+        self.local = local
         self.params = open_params({name: value for name, value in config.items() if name != "base"})
         plain = {"experiment", "strict"}
         if load_params().model_dump(exclude=plain) != self.params.model_dump(exclude=plain):
@@ -323,8 +325,8 @@ class Graph:
 
     @property
     def threads(self) -> int:
-        """Threads of a cell; it uses no more than the machine has."""
-        return min(self.experiment.threads, cores())
+        """Threads of a cell; here it uses no more than the machine has."""
+        return min(self.experiment.threads, cores()) if self.local else self.experiment.threads
 
     @property
     def few_threads(self) -> int:
@@ -333,8 +335,12 @@ class Graph:
 
     @property
     def memory(self) -> int:
-        """MB of a cell; never more than this machine has to give, or the cell would never start."""
-        return min(self.experiment.mem_mb, machine_memory_mb())
+        """MB of a cell."""
+        return self.megabytes(self.experiment.mem_mb)
+
+    def megabytes(self, wanted: int) -> int:
+        """What a job asks for; here never more than this machine has to give, or the job would never start."""
+        return min(wanted, machine_memory_mb()) if self.local else wanted
 
 
 def _names(paths: Iterable[Path]) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import os
 import re
 from collections import Counter
 from pathlib import Path
@@ -229,6 +230,14 @@ def test_generation_replaces_a_generated_folder_only(tmp_path: Path, monkeypatch
     scenes.generate("scenes-c", root, seed=2)
     assert (root / "dataset.json").read_bytes() != before
     assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_generation_leaves_the_one_of_another_host_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(scenes, "CLASSES", ("desert",))
+    other = tmp_path / f".data.{os.getpid()}"  # process numbers are equal on different hosts
+    other.mkdir()
+    scenes.generate("scenes-c", tmp_path / "data")
+    assert sorted(tmp_path.iterdir()) == [other, tmp_path / "data"]
 
 
 def test_a_failed_generation_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ import pytest
 from rsitr.errors import RecordError, RsitrError
 from rsitr.params import load_params
 from rsitr.params.ids import CellId
-from rsitr.pipeline.process import run_process
+from rsitr.pipeline.process import environment, run_process
 from rsitr.pipeline.run import run, write_spec
 from rsitr.pipeline.specs import spec_of
 from rsitr.records.cell import Record, read_report
@@ -45,6 +45,12 @@ def test_a_process_that_ends_well_says_nothing(interpreter, make_spec, tmp_path)
     arguments = (tmp_path / "arguments").read_text(encoding="utf-8")
     assert arguments == "-m rsitr.stages cells spec.json train evaluate\n"
     assert (tmp_path / "threads").read_text(encoding="utf-8") == "1 PASSIVE\n"
+
+
+def test_there_are_no_more_threads_than_cores_that_this_process_may_use(monkeypatch):
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {3, 5, 8})  # what a scheduler gave of a large node
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    assert environment(16)["OMP_NUM_THREADS"] == "3"
 
 
 def test_training_keeps_large_blocks_of_memory(interpreter, make_spec, tmp_path, monkeypatch):

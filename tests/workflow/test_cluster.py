@@ -1,0 +1,60 @@
+"""Jobs that run on other machines than Snakemake: what they ask for comes from params.yaml, not from the login node."""
+
+from __future__ import annotations
+
+import copy
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from tests.helpers.project_copy import TINY, Project, copy_sources
+
+EXECUTORS = Path(__file__).parents[1] / "helpers" / "executors"
+AS_ELSEWHERE = ("--executor", "elsewhere", "--jobs", "4", "--cores", "10000")
+METHODS = ("chance", "vse")
+
+
+def snakemake(project: Project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """Run Snakemake with the executor of the tests, which it finds on the path."""
+    environment = project.environment
+    environment["PYTHONPATH"] += f":{EXECUTORS}"
+    command = ("snakemake", *AS_ELSEWHERE, *arguments)
+    return subprocess.run(command, cwd=project.path, env=environment, capture_output=True, text=True)
+
+
+def asked(project: Project) -> dict[str, dict[str, str]]:
+    """Method of each cell -> the threads and resources that its job would ask a cluster for."""
+    plan = snakemake(project, "-n", *(f"results/cells/tiny/scenes-b/{method}/0/cell.json" for method in METHODS))
+    assert plan.returncode == 0, plan.stderr[-3000:]
+    found = {}
+    for block in re.split(r"\nrule ", plan.stdout + plan.stderr):
+        if place := re.search(r"wildcards: place=tiny/scenes-b/(\w+)/0\n", block):
+            resources = re.search(r"resources: (.*)\n", block)
+            threads = re.search(r"threads: (\d+)\n", block)
+            assert resources
+            found[place[1]] = {"threads": threads[1] if threads else "1"}
+            found[place[1]] |= dict(pair.split("=") for pair in resources[1].split(", "))
+    assert {*found} == {*METHODS}
+    return found
+
+
+@pytest.fixture
+def plain(tmp_path: Path) -> Project:
+    """A project without results."""
+    return copy_sources(tmp_path)
+
+
+def change(project: Project, **fields: object) -> None:
+    """Set fields of its experiment."""
+    params = copy.deepcopy(TINY)
+    params["experiments"]["tiny"] |= fields
+    project.params(params)
+
+
+@pytest.mark.slow
+def test_jobs_of_a_cluster_are_not_cut_to_the_login_node(plain: Project) -> None:
+    change(plain, threads=1000, mem_mb=10**8)
+    for wanted in asked(plain).values():
+        assert (wanted["threads"], wanted["cpu"], wanted["mem_mb"]) == ("1000", "1000", "100000000")
