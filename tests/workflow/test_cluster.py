@@ -58,3 +58,11 @@ def test_jobs_of_a_cluster_are_not_cut_to_the_login_node(plain: Project) -> None
     change(plain, threads=1000, mem_mb=10**8)
     for wanted in asked(plain).values():
         assert (wanted["threads"], wanted["cpu"], wanted["mem_mb"]) == ("1000", "1000", "100000000")
+
+
+@pytest.mark.slow
+def test_who_asks_a_cluster_for_a_gpu_is_said_in_params_yaml(plain: Project) -> None:
+    change(plain, needs_gpu=True)
+    assert {method: wanted["gpu"] for method, wanted in asked(plain).items()} == {"chance": "0", "vse": "1"}
+    change(plain, needs_gpu=False)
+    assert {method: wanted["gpu"] for method, wanted in asked(plain).items()} == {"chance": "0", "vse": "0"}

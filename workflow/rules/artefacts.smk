@@ -28,7 +28,7 @@ rule cell:
     resources:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
-        gpu=int(gpus() > 0),
+        gpu=gpu_of("cells"),
     shell:
         "rsitr run cells/{wildcards.place} > {log} 2>&1"
 
@@ -54,7 +54,7 @@ rule checkpoint:
     resources:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
-        gpu=int(gpus() > 0),
+        gpu=gpu_of("cells"),
     shell:
         "rsitr train {wildcards.place} > {log} 2>&1"
 
@@ -79,7 +79,7 @@ rule scenes:
     resources:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
-        gpu=int(gpus() > 0),
+        gpu=gpu_of("scenes"),
     shell:
         "rsitr run scenes/{wildcards.place} > {log} 2>&1"
 
@@ -103,7 +103,7 @@ rule scenes_weights:
     resources:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
-        gpu=int(gpus() > 0),
+        gpu=gpu_of("scenes"),
     shell:
         "rsitr run scenes/{wildcards.place} > {log} 2>&1"
 
@@ -127,7 +127,7 @@ rule pretraining:
     resources:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
-        gpu=int(gpus() > 0),
+        gpu=gpu_of("pretraining"),
     shell:
         "rsitr run pretraining/{wildcards.place} > {log} 2>&1"
 
@@ -151,7 +151,7 @@ rule pretraining_weights:
     resources:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
-        gpu=int(gpus() > 0),
+        gpu=gpu_of("pretraining"),
     shell:
         "rsitr run pretraining/{wildcards.place} > {log} 2>&1"
 
@@ -174,7 +174,7 @@ rule tune:
     resources:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
-        gpu=int(gpus() > 0),
+        gpu=gpu_of("tuning"),
     shell:
         "rsitr run tuning/{wildcards.place} > {log} 2>&1"
 
@@ -196,7 +196,7 @@ rule two_stage:
     resources:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
-        gpu=int(gpus() > 0),
+        gpu=gpu_of("two_stage"),
     shell:
         "rsitr run two_stage/{wildcards.place} > {log} 2>&1"
 
@@ -219,7 +219,7 @@ rule study:
     resources:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
-        gpu=int(gpus() > 0),
+        gpu=gpu_of("peder"),
     shell:
         "rsitr run peder/{wildcards.place} > {log} 2>&1"
 

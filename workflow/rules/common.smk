@@ -73,6 +73,11 @@ def artefact_inputs(kind):
     return lambda wildcards: GRAPH.inputs_of(f"{kind}/{wildcards.place}")
 
 
+def gpu_of(kind):
+    """How many GPUs the computation of an artefact of a kind asks for."""
+    return lambda wildcards: GRAPH.gpu(f"{kind}/{wildcards.place}")
+
+
 def shown(files, caption):
     """Files of a table; the report has those that a reader can look at."""
 

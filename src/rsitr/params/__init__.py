@@ -189,6 +189,8 @@ class Experiment(_Strict):
     """Threads of one cell, at most the machine's cores; not taken from ``--cores``: numbers must not depend on it."""
     mem_mb: Annotated[int, Field(ge=1)] = 4000
     """Memory that Snakemake reserves for one cell."""
+    needs_gpu: bool = False
+    """Whether what trains refuses to run without a GPU, and asks a cluster for one."""
     settings: Settings = Settings()
 
     @model_validator(mode="after")

@@ -13,6 +13,7 @@ from filelock import FileLock, Timeout
 from rsitr.errors import RsitrError
 from rsitr.params import Params
 from rsitr.params.ids import CellId
+from rsitr.pipeline.devices import check_gpu
 from rsitr.pipeline.freshness import Present, read
 from rsitr.pipeline.process import run_process
 from rsitr.pipeline.specs import check_cell, spec_of
@@ -69,8 +70,8 @@ def write_spec(spec: ArtefactSpec) -> Path:
 def run(spec: ArtefactSpec, stages: Sequence[str] = BOTH) -> Result:
     """Compute an artefact unless it is current; of a cell, the ``stages`` that are not.
 
-    Raises ``RsitrError`` where something that it rests on has not been computed, and for an evaluation alone without a
-    current checkpoint.
+    Raises ``RsitrError`` where something that it rests on has not been computed, where it needs a GPU and there is
+    none, and for an evaluation alone without a current checkpoint.
     """
     lock = FileLock(Path(".rsitr/locks", spec.item.replace("/", "+") + ".lock"))
     Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
@@ -89,6 +90,7 @@ def run(spec: ArtefactSpec, stages: Sequence[str] = BOTH) -> Result:
 def _run_whole(spec: ArtefactSpec) -> Result:
     if finished(spec, Present()):
         return _result(spec, False)
+    check_gpu(spec)
     _check_prerequisites(spec)
     if killed := run_process(spec, write_spec(spec)):
         _record_kill(spec, killed)
@@ -109,6 +111,7 @@ def _run_cell(spec: Spec, stages: Sequence[str]) -> Result:
     needed = [stage for stage, wanted in (("train", train), ("evaluate", evaluate)) if wanted]
     if not needed:
         return _result(spec, False, stages)
+    check_gpu(spec)
     _check_prerequisites(spec)
     killed = run_process(spec, write_spec(spec), needed)
     if killed and train and Present().other_checkpoint(spec):

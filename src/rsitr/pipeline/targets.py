@@ -13,9 +13,11 @@ from rsitr.datasets import known as datasets
 from rsitr.datasets.imported import imported
 from rsitr.datasets.protocols import joint_protocols
 from rsitr.errors import ParamsError
+from rsitr.gpus import gpus
 from rsitr.methods import registry as methods
 from rsitr.params import Experiment, load_params
 from rsitr.params.ids import JOINT, NAME, CleanId, Dedup
+from rsitr.pipeline.devices import needs_gpu
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.inputs import caption_files
 from rsitr.pipeline.pictures import PAPERS
@@ -337,6 +339,10 @@ class Graph:
     def memory(self) -> int:
         """MB of a cell."""
         return self.megabytes(self.experiment.mem_mb)
+
+    def gpu(self, item: str) -> int:
+        """GPUs that the job of an artefact asks for: of a cluster what params.yaml says, here one if there are any."""
+        return int(gpus() > 0 if self.local else needs_gpu(self.params, self.specs[item]))
 
     def megabytes(self, wanted: int) -> int:
         """What a job asks for; here never more than this machine has to give, or the job would never start."""
