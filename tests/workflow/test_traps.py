@@ -8,7 +8,9 @@ import os
 import random
 import re
 import shutil
+import tempfile
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from filelock import FileLock, Timeout
@@ -136,15 +138,16 @@ def test_a_damaged_table_is_named_and_the_next_run_makes_it_again_and_nothing_el
 
 
 def _claim(folder: str, devices: int, per_gpu: str, queue: multiprocessing.Queue, stay: multiprocessing.Event) -> None:  # type: ignore[type-arg]
-    os.chdir(folder)
+    tempfile.tempdir = folder
     os.environ["RSITR_CELLS_PER_GPU"] = per_gpu
     import torch
 
     used: list[int] = []
     torch.cuda.device_count, torch.cuda.set_device = lambda: devices, used.append
-    from rsitr.stages import setup as runtime
+    torch.cuda.get_device_properties = lambda index: SimpleNamespace(uuid=f"GPU-{index}")
+    from rsitr.stages.devices import claim
 
-    device = runtime._claim_gpu()
+    device = claim()
     assert [f"cuda:{index}" for index in used] == [device]
     queue.put(device)
     stay.wait(30)
@@ -158,14 +161,14 @@ def test_no_more_cells_on_a_gpu_than_allowed(devices: int, per_gpu: str, claimed
     """Trap 6: the local executor counts GPUs but assigns none; two processes take an empty one each, if they can."""
     # Each process begins with torch imported, and on its own.
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["rsitr.stages.setup"])
+    context.set_forkserver_preload(["rsitr.stages.devices"])
     queue, stay = context.Queue(), context.Event()
     arguments = (str(tmp_path), devices, per_gpu, queue, stay)
     processes = [context.Process(target=_claim, args=arguments) for _ in range(2)]
     for process in processes:
         process.start()
     assert {queue.get(timeout=60) for _ in processes} == claimed
-    locks = sorted((tmp_path / ".rsitr/locks").iterdir())
+    locks = sorted(tmp_path.glob("rsitr-gpus-*/*"))
     held = locks[-1] if devices == 1 else locks[0]
     with pytest.raises(Timeout):
         FileLock(held).acquire(timeout=0)

@@ -81,10 +81,21 @@ def check_devices() -> None:
         )
 
 
+def know_devices() -> None:
+    """Let this process claim its GPU by what the device is, not by its number.
+
+    ``setup`` does the latter, and records name its code. Which of equal devices computes is no part of a result.
+    """
+    from rsitr.stages import devices, setup
+
+    setup._claim_gpu = devices.claim
+
+
 def compute(spec: ArtefactSpec, stages: list[str]) -> None:
     """Compute an artefact; ``stages`` are those of a cell."""
     check = CodeCheck(spec)
     check_devices()
+    know_devices()
     match spec:
         case Spec():
             if "train" in stages:
