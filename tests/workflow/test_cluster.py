@@ -5,14 +5,18 @@ from __future__ import annotations
 import copy
 import re
 import subprocess
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
+import yaml
+from snakemake.cli import get_argument_parser
 
-from tests.helpers.project_copy import TINY, Project, copy_sources
+from tests.helpers.project_copy import ROOT, TINY, Project, copy_sources
 
 EXECUTORS = Path(__file__).parents[1] / "helpers" / "executors"
 AS_ELSEWHERE = ("--executor", "elsewhere", "--jobs", "4", "--cores", "10000")
+PROFILE = "workflow/profiles/slurm"
 METHODS = ("chance", "vse")
 
 
@@ -66,3 +70,21 @@ def test_who_asks_a_cluster_for_a_gpu_is_said_in_params_yaml(plain: Project) -> 
     assert {method: wanted["gpu"] for method, wanted in asked(plain).items()} == {"chance": "0", "vse": "1"}
     change(plain, needs_gpu=False)
     assert {method: wanted["gpu"] for method, wanted in asked(plain).items()} == {"chance": "0", "vse": "0"}
+
+
+def test_the_profile_of_slurm_has_options_of_snakemake_and_limits_what_trains() -> None:
+    profile = yaml.safe_load((ROOT / PROFILE / "config.yaml").read_text(encoding="utf-8"))
+    options = get_argument_parser()._option_string_actions
+    assert [name for name in profile if f"--{name}" not in options] == []
+    rules = re.split(r"(?m)^rule ", (ROOT / "workflow/rules/artefacts.smk").read_text(encoding="utf-8"))
+    assert {*profile["set-resources"]} == {rule.partition(":")[0] for rule in rules if "gpu=gpu_of(" in rule}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not find_spec("snakemake_executor_plugin_slurm"), reason="the plugin is not installed")
+def test_snakemake_reads_the_profile_of_slurm(plain: Project) -> None:
+    change(plain, needs_gpu=True, mem_mb=24000)
+    plan = plain.run("snakemake", "--profile", PROFILE, "-n", "results/cells/tiny/scenes-b/vse/0/cell.json")
+    asked_for = re.search(r"place=tiny/scenes-b/vse/0\n\s+resources: (.*)\n", plan)
+    assert asked_for
+    assert {"mem_mb=24000", "runtime=1440", "gpu=1"} <= {*asked_for[1].split(", ")}
