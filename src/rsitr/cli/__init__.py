@@ -180,6 +180,23 @@ def status(experiment: ExperimentArgument = None) -> None:
         print(problem)
 
 
+@app.command("verify")
+def verify_command(experiment: ExperimentArgument = None) -> None:
+    """Check that every file of an experiment is as it was written; exits with 1 where one is damaged.
+
+    Nothing is changed. Each damage comes with the command that makes the file again.
+    """
+    from rsitr.pipeline.verify import verify  # pyarrow, which other commands need not wait for
+
+    params, name = opened(experiment)
+    found = verify(params, name)
+    for damage in found.damages:
+        print(damage)
+    print(found.summary())
+    if found.damages:
+        raise typer.Exit(1)
+
+
 @scenes.command("report")
 def scenes_report(experiment: ExperimentArgument = None) -> None:
     """The priors of an experiment: what they learned from, what was left out and why, how well they tell scenes."""

@@ -16,6 +16,7 @@ from rsitr.params.ids import CellId
 from rsitr.pipeline.devices import check_gpu
 from rsitr.pipeline.freshness import Present, read
 from rsitr.pipeline.process import run_process
+from rsitr.pipeline.seals import broken, sealing
 from rsitr.pipeline.specs import check_cell, spec_of
 from rsitr.progress import by_reason
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec, Outcome
@@ -62,7 +63,7 @@ class Result(NamedTuple):
 def write_spec(spec: ArtefactSpec) -> Path:
     """Write the specification of an artefact for the process that computes it."""
     path = Path(".rsitr/specs", spec.item + ".json")
-    if not path.is_file() or path.read_text(encoding="utf-8") != as_json(spec):
+    if not path.is_file() or path.read_bytes() != as_json(spec).encode():
         write_text(path, as_json(spec))
     return path
 
@@ -81,10 +82,18 @@ def run(spec: ArtefactSpec, stages: Sequence[str] = BOTH) -> Result:
         print(f"{spec.path} is being computed by another process: waiting for it", file=sys.stderr)
         held = lock.acquire()
     with held:
-        present = Present()
-        if present.record(spec) is None and spec.item in present.damaged:
-            print(f"{set_aside(spec.record_file)} cannot be read: it is made again", file=sys.stderr)
+        _set_damaged_aside(spec)
         return _run_cell(spec, stages) if isinstance(spec, Spec) else _run_whole(spec)
+
+
+def _set_damaged_aside(spec: ArtefactSpec) -> None:
+    for path in broken(spec):
+        print(
+            f"{set_aside(path)} is damaged: it is not what the last run here wrote, and is made again", file=sys.stderr
+        )
+    present = Present()
+    if present.record(spec) is None and spec.item in present.damaged:
+        print(f"{set_aside(spec.record_file)} cannot be read: it is made again", file=sys.stderr)
 
 
 def _run_whole(spec: ArtefactSpec) -> Result:
@@ -92,8 +101,9 @@ def _run_whole(spec: ArtefactSpec) -> Result:
         return _result(spec, False)
     check_gpu(spec)
     _check_prerequisites(spec)
-    if killed := run_process(spec, write_spec(spec)):
-        _record_kill(spec, killed)
+    with sealing(spec, spec.outputs):
+        if killed := run_process(spec, write_spec(spec)):
+            _record_kill(spec, killed)
     return _result(spec, True)
 
 
@@ -113,14 +123,15 @@ def _run_cell(spec: Spec, stages: Sequence[str]) -> Result:
         return _result(spec, False, stages)
     check_gpu(spec)
     _check_prerequisites(spec)
-    killed = run_process(spec, write_spec(spec), needed)
-    if killed and train and Present().other_checkpoint(spec):
-        write_weights(spec.trained_outputs[0], {}, "cell", spec.place)
-        report = TrainReport(outcome=killed, identities=trained_identities(spec))
-        write_json(spec.trained_outputs[1], report)
-        write_bundle(spec.trained_outputs[0].parent, begun(spec, report))
-    if killed and evaluate:
-        _record_kill(spec, killed)
+    with sealing(spec, [*(spec.trained_outputs if train else []), *(spec.scored_outputs if evaluate else [])]):
+        killed = run_process(spec, write_spec(spec), needed)
+        if killed and train and Present().other_checkpoint(spec):
+            write_weights(spec.trained_outputs[0], {}, "cell", spec.place)
+            report = TrainReport(outcome=killed, identities=trained_identities(spec))
+            write_json(spec.trained_outputs[1], report)
+            write_bundle(spec.trained_outputs[0].parent, begun(spec, report))
+        if killed and evaluate:
+            _record_kill(spec, killed)
     return _result(spec, True, stages)
 
 

@@ -11,6 +11,7 @@ from typing import NamedTuple
 from rsitr.errors import StaleRecord
 from rsitr.params import Params
 from rsitr.pipeline.freshness import Present
+from rsitr.pipeline.seals import broken
 from rsitr.pipeline.specs import artefacts
 from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec, read_report
@@ -22,7 +23,7 @@ class Row(NamedTuple):
 
     spec: ArtefactSpec
     state: str
-    """ok, skipped, failed or missing, perhaps with ``stale``."""
+    """ok, skipped, failed or missing, perhaps with ``stale`` or ``damaged``."""
     reason: str
 
 
@@ -47,9 +48,11 @@ def _row(spec: ArtefactSpec, present: Present) -> Row:
     if record is None:
         return Row(spec, "missing", present.damaged.get(spec.item, "not run yet"))
     stale = present.stale(spec)
-    note = f"made by other {' and '.join(stale)}" if stale else ""
-    reason = "; ".join(part for part in (record.outcome.reason, note) if part)
-    return Row(spec, record.outcome.status + (" stale" if stale else ""), reason)
+    notes = [f"made by other {' and '.join(stale)}"] if stale else []
+    if changed := broken(spec):
+        notes.append(f"{changed[0]} is not what the last run here wrote: see `rsitr verify`")
+    state = record.outcome.status + (" stale" if stale else "") + (" damaged" if changed else "")
+    return Row(spec, state, "; ".join(filter(None, [record.outcome.reason, *notes])))
 
 
 def status_of(params: Params, experiment: str) -> list[Row]:

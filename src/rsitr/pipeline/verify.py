@@ -1,0 +1,411 @@
+"""Whether what is here of an experiment is what was written: every file, what is wrong with it, what makes it again.
+
+Nothing is changed, and what is not here is not missed: a clone has records and no data. An artefact of which only a
+part is here is damaged.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from rsitr.errors import RsitrError
+from rsitr.params import Params
+from rsitr.params.ids import PRETRAINING, SCENES
+from rsitr.pipeline.freshness import RECORDS
+from rsitr.pipeline.seals import FOLDER as SEALS
+from rsitr.pipeline.seals import committed, read_seals, seal_file, sealed
+from rsitr.pipeline.targets import Graph
+from rsitr.progress import Progress
+from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
+from rsitr.records.bundle import ModelBundle
+from rsitr.records.cell import Record, Spec, TrainReport
+from rsitr.records.certificates import FILE as CERTIFICATES
+from rsitr.records.certificates import Ledger
+from rsitr.records.files import read_csv, read_json
+from rsitr.records.parquet import read_facts, read_rows
+from rsitr.records.paths import Paths
+from rsitr.records.pretraining import PretrainingSpec
+from rsitr.records.prior import PriorSpec
+from rsitr.records.provenance import sha256_file
+from rsitr.records.tuning import TuningRecord
+from rsitr.retrieval.rank_files import metrics_of, read_ranks
+from rsitr.retrieval.recall import CUTOFFS
+from rsitr.retrieval.top_files import read_top
+
+RECALLS = [f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in CUTOFFS]
+TOLERANCE = 1e-6
+"""Of a percentage."""
+DIGEST = hashlib.sha256().digest_size
+"""A state begins with the digest of what follows (``rsitr.stages.resume``, which needs torch)."""
+NAMED = ("experiment", "method", "name", "scorer", "filter")
+"""What a record says of itself that is a part of its place."""
+MARKS = ("leakage.training.csv", "leakage.long.csv", "leakage.images.csv")
+"""The tables that others are made from, which are sealed."""
+
+
+class Damage(NamedTuple):
+    """A file that is not what was written."""
+
+    kind: str
+    path: Path
+    what: str
+    remedy: str
+    """A command."""
+
+    def __str__(self) -> str:
+        # Errors of readers begin with the path and end with advice of their own.
+        what = self.what.removeprefix(f"{self.path} ").split(": restore it from git")[0]
+        return f"{self.path}: {what}: {self.remedy}"
+
+
+class File(NamedTuple):
+    """A file that is here."""
+
+    kind: str
+    path: Path
+    check: Callable[[], Iterable[str]]
+    """Says what is wrong; an error of the file's reader says it, too."""
+    again: str
+    """What makes it again once it is deleted."""
+
+
+class Found(NamedTuple):
+    """What came out."""
+
+    files: Counter[str]
+    """By kind."""
+    damages: list[Damage]
+    unsealed: int
+    """Records, and files next to them, whose bytes nothing but their form vouches for."""
+
+    def summary(self) -> str:
+        """Counts by kind, in two lines."""
+        wrong = Counter(damage.kind for damage in self.damages)
+        counts = ", ".join(f"{count:,} {kind}" for kind, count in sorted(self.files.items())) or "no file"
+        verdict = ", ".join(f"{count:,} {kind}" for kind, count in sorted(wrong.items()))
+        unsealed = f"; {self.unsealed:,} are neither in git nor sealed: only their form was checked"
+        return f"checked: {counts}{unsealed if self.unsealed else ''}\ndamaged: {verdict or 'nothing'}"
+
+
+def verify(params: Params, experiment: str) -> Found:
+    """Check every file of an experiment that is here."""
+    graph = Graph(params.model_dump() | {"experiment": experiment})
+    files = [*_artefacts(graph), *_tables(graph), *_kept(experiment)]
+    tracked = committed(file.path for file in files)
+    damages, by_form = [], 0
+    seals = _Seals(graph.specs.values())
+    with Progress("verify", len(files)) as progress:
+        for file in files:
+            as_committed = tracked.get(file.path)
+            wrong = _wrong(file)
+            if not wrong and file.path in seals.covered and not as_committed:
+                wrong = [*seals.differs(file.path, as_committed)]
+                by_form += not (wrong or seals.has(file.path))
+            remedy = f"rm {file.path}; {file.again}" if file.path.is_file() else file.again
+            if as_committed is False:
+                remedy = f"git restore {file.path}"
+            damages += [Damage(file.kind, file.path, what, remedy) for what in wrong]
+            progress.advance()
+    lines = [
+        Damage("certificates", CERTIFICATES, what, f"git restore {CERTIFICATES}") for what in Ledger.read().problems
+    ]
+    counts = Counter(file.kind for file in files) + Counter({"certificates": CERTIFICATES.is_file()})
+    return Found(counts, [*damages, *lines], by_form)
+
+
+def _wrong(file: File) -> list[str]:
+    try:
+        return list(file.check())[:1]
+    except RsitrError as error:
+        return [str(error)]
+    except (OSError, UnicodeError) as error:
+        return [f"it cannot be read ({error})"]
+
+
+class _Seals:
+    """What the last runs here have left."""
+
+    def __init__(self, specs: Iterable[ArtefactSpec]):
+        self.covered: set[Path] = set()
+        self._known: dict[Path, str] = {}
+        self._replaced: set[Path] = set()
+        for spec in specs:
+            self.covered |= set(sealed(spec))
+            try:
+                self._known |= read_seals(spec)
+            except RsitrError:
+                continue  # it is a file of its own, which is checked
+            reports = spec.trained_outputs[1:3] if isinstance(spec, Spec) else []
+            if reports and all(map(self._other, reports)):
+                self._replaced |= set(reports)
+
+    def has(self, path: Path) -> bool:
+        return path in self._known
+
+    def differs(self, path: Path, as_committed: bool | None) -> Iterator[str]:
+        """Of a file that is not as git has it: whether it is not what a run here has left either."""
+        if self._other(path) and path not in self._replaced:
+            yield "it is not what the last run here wrote"
+        elif not self.has(path) and as_committed is False:
+            yield "it is not what git has, and no run here has written it"
+
+    def _other(self, path: Path) -> bool:
+        return path in self._known and path.is_file() and sha256_file(path) != self._known[path]
+
+
+# The files that are here
+
+
+def _artefacts(graph: Graph) -> Iterator[File]:
+    for spec in graph.specs.values():
+        again = spec.command
+        if any(map(Path.is_file, _results(spec))):
+            yield File(spec.FILE, spec.record_file, partial(_record, spec), again)
+        for path in _results(spec)[:-1]:
+            check = _of_cell(spec, path) if isinstance(spec, Spec) else partial(_csv, path)
+            if path.is_file() or (isinstance(spec, Spec) and spec.record_file.is_file() and path != spec.top_file):
+                yield File(path.name, path, check, again)
+        if isinstance(spec, Spec | PriorSpec | PretrainingSpec):
+            yield from _checkpoint(spec, again)
+        for path in (seal_file(spec), Path(".rsitr/specs", f"{spec.item}.json")):
+            if path.is_file() and SEALS in path.parents:
+                yield File("seals", path, partial(_sealed, path), again)
+            elif path.is_file():
+                yield File("specs", path, partial(_json, type(spec), path), again)
+
+
+def _results(spec: ArtefactSpec) -> list[Path]:
+    return (
+        spec.scored_outputs if isinstance(spec, Spec) else [path for path in spec.outputs if path.parts[0] == "results"]
+    )
+
+
+def _checkpoint(spec: Spec | PriorSpec | PretrainingSpec, again: str) -> Iterator[File]:
+    weights, *reports = spec.trained_outputs[:3]
+    if isinstance(spec, Spec) and any(map(Path.is_file, (weights, *reports))):
+        checks = partial(_train, reports[0]), partial(_bundle, reports[1], reports[0])
+        yield from (File(path.name, path, check, again) for path, check in zip(reports, checks, strict=True))
+        yield File(
+            "model.safetensors", weights, partial(_weights, weights, partial(read_json, TrainReport, reports[0])), again
+        )
+    elif weights.is_file() and not isinstance(spec, Spec):
+        yield File("model.safetensors", weights, partial(_weights, weights, partial(_read, spec)), again)
+
+
+def _tables(graph: Graph) -> Iterator[File]:
+    """Tables of data, and those of results that are sealed."""
+    datasets = dict.fromkeys([*graph.experiment.datasets, *graph.experiment.sources])
+    data = [*map(Path, [*graph.data, *graph.compared]), *map(Paths.dataset, datasets), *map(Paths.thumbnails, datasets)]
+    data += [*map(Paths.keywords, datasets)]
+    data += [shard for first, second in graph.experiment.compared for shard in _shards(first, second)]
+    for path in filter(Path.is_file, dict.fromkeys(data)):
+        matrix = path.suffix == ".npy"
+        kind = "similarity" if matrix else "clean" if path.name.startswith("clean-") else path.parts[1]
+        yield File(kind, path, partial(_matrix if matrix else _parquet, path), f"snakemake --cores 2 {path}")
+    for name in MARKS:
+        if (path := Paths.tables(graph.name) / name).is_file():
+            yield File("tables", path, partial(_sealed, path), f"snakemake --cores 2 {path}")
+
+
+def _shards(first: str, second: str) -> list[Path]:
+    return sorted(Paths.near_duplicates(first, second).with_suffix("").glob("*.parquet"))
+
+
+def _kept(experiment: str) -> Iterator[File]:
+    """Caches, and what killed runs continue from."""
+    again = f"snakemake --cores 2 all --config experiment={experiment}"
+    for path in sorted(Path("cache/tokens").glob("*.npy")):
+        yield File("tokens", path, partial(_tokens, path), again)
+    folders = [
+        Path("checkpoints", experiment),
+        *(Path("checkpoints", kind, experiment) for kind in (SCENES, PRETRAINING)),
+    ]
+    folders.append(Path(".rsitr/tuning", experiment))
+    for path in sorted(path for folder in folders for path in folder.rglob("*.pt")):
+        yield File("states", path, partial(_state, path), again)
+    for path in sorted(folders[-1].rglob("trials.json")):
+        yield File("trials", path, partial(_json, TuningRecord, path), again)
+
+
+# What can be wrong with them
+
+
+def _json(model: Any, path: Path) -> Iterator[str]:
+    """Raises ``RecordError`` for what is no such JSON."""
+    read_json(model, path)
+    text = path.read_text(encoding="utf-8")
+    if json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n" != text:
+        yield "it is not in the form in which it was written"
+
+
+def _read(spec: ArtefactSpec) -> ArtefactRecord:
+    return read_json(RECORDS[spec.kind], spec.record_file)
+
+
+def _record(spec: ArtefactSpec) -> Iterator[str]:
+    if not spec.record_file.is_file():
+        yield "it is gone, and what belongs to it is here"
+        return
+    yield from _json(RECORDS[spec.kind], spec.record_file)
+    record = _read(spec)
+    for name in NAMED:
+        if hasattr(record, name) and getattr(record, name) not in spec.place.split("/"):
+            yield f"it is of another {name}: {getattr(record, name)}"
+    if isinstance(record, Record) and record.outcome.status == "ok" and spec.outputs[-4].is_file():
+        yield from _numbers(record, spec.outputs[-4])
+
+
+def _numbers(record: Record, ranks: Path) -> Iterator[str]:
+    """What of a record does not agree with its ranks; damaged ranks are a matter of their own."""
+    try:
+        found = metrics_of(read_ranks(ranks).ranks)
+    except RsitrError:
+        return
+    stated = record.metrics
+    for name, value in stated.items():
+        if abs(value - found.get(name, value)) > TOLERANCE:
+            yield f"it states {name} {value}, and its ranks give {found[name]}"
+    ceilings = [stated.get(f"ceiling_{name}", 100.0) for name in RECALLS]
+    if abs(float(np.mean(ceilings)) - stated.get("ceiling_mr", 100.0)) > TOLERANCE:
+        yield "ceiling_mr is not the mean of its ceilings"
+    for name, highest in zip(RECALLS, ceilings, strict=True):
+        if not found[name] - TOLERANCE <= highest <= 100:
+            yield f"its ranks give {name} {found[name]}, above the ceiling {highest}"
+
+
+def _of_cell(spec: Spec, path: Path) -> Callable[[], Iterator[str]]:
+    ranks, top, *_ = spec.scored_outputs
+    return {ranks: partial(_ranks, spec, path), top: partial(_top, spec, path)}.get(path, partial(_csv, path))
+
+
+def _ranks(spec: Spec, path: Path) -> Iterator[str]:
+    queries, record = read_ranks(path), _record_of(spec)
+    counts = {"images": len(queries.image_ids), "captions": len(queries.image_of)}
+    for name, count in counts.items():
+        wanted = record.data.get(name, {}).get("test", count) if record and record.outcome.status == "ok" else count
+        if count != wanted:
+            yield f"it has {count} {name} and its record {wanted}"
+    for name, of in queries.ranks.items():
+        for ranks, size in ((of.i2t, counts["captions"]), (of.t2i, counts["images"])):
+            if len(ranks) and not 1 <= ranks.min() <= ranks.max() <= size:
+                yield f"{name} has ranks outside the gallery"
+
+
+def _record_of(spec: Spec) -> Record | None:
+    try:
+        return Record.read(spec.record_file)
+    except RsitrError:
+        return None  # which is reported of the record
+
+
+def _top(spec: Spec, path: Path) -> Iterator[str]:
+    top = read_top(path)
+    try:
+        queries = read_ranks(spec.scored_outputs[0])
+    except RsitrError:
+        return
+    if (top.image_of.tolist(), top.image_ids.tolist()) != (queries.image_of.tolist(), queries.image_ids.tolist()):
+        yield "its queries are not those of the ranks next to it"
+    elif len(top.image_ids):
+        first = queries.ranks["rank"].i2t == 1, queries.ranks["rank"].t2i == 1
+        right = top.image_of[top.i2t.items[:, 0]] == np.arange(len(top.image_ids)), top.t2i.items[:, 0] == top.image_of
+        if any((found & ~fits).any() for found, fits in zip(first, right, strict=True)):
+            yield "its first items are not those of the ranks next to it"
+
+
+def _csv(path: Path) -> Iterator[str]:
+    if not path.is_file():
+        yield "it is gone, and its record is here"
+        return
+    text = path.read_text(encoding="utf-8")
+    rows = list(csv.reader(io.StringIO(text)))
+    if "\0" in text or not text.endswith("\n") or any(len(row) != len(rows[0]) for row in rows):
+        yield "it was cut, or its lines have different numbers of fields"
+
+
+def _sealed(path: Path) -> Iterator[str]:
+    """Raises ``RecordError`` for what is not what was written."""
+    read_csv(path, sealed=True)
+    return iter(())
+
+
+def _train(path: Path) -> Iterator[str]:
+    if path.is_file():
+        yield from _json(TrainReport, path)
+    else:
+        yield "it is gone, and what belongs to it is here"
+
+
+def _bundle(path: Path, report: Path) -> Iterator[str]:
+    if not path.is_file():
+        yield "it is gone, and what belongs to it is here"
+        return
+    yield from _json(ModelBundle, path)
+    bundle = read_json(ModelBundle, path)
+    try:
+        trained = read_json(TrainReport, report)
+    except (RsitrError, OSError):
+        return
+    for name in ("outcome", "data", "data_sha", "selection", "weights_sha", "used"):
+        if getattr(bundle, name) != getattr(trained, name):
+            yield f"its {name} is not that of {report.name}"
+
+
+def _weights(path: Path, record: Callable[[], TrainReport | ArtefactRecord]) -> Iterator[str]:
+    if not path.is_file():
+        yield "it is gone, and what belongs to it is here"
+        return
+    try:
+        of = record()
+    except (RsitrError, OSError):
+        return  # which is reported of the record
+    if of.outcome.status == "ok" and sha256_file(path) != of.weights_sha:
+        yield "it is not the file that its record is of"
+
+
+def _parquet(path: Path) -> Iterator[str]:
+    """Raises ``Damaged`` for what is not what was written."""
+    read_facts(path)
+    read_rows(path)
+    return iter(())
+
+
+def _matrix(path: Path) -> Iterator[str]:
+    note_file = path.with_suffix(".json")
+    try:
+        note: Mapping[str, Any] = json.loads(note_file.read_text(encoding="utf-8"))
+        rows, images, texts, sha256 = (note[name] for name in ("rows", "images", "texts", "sha256"))
+        with path.open("rb") as file:
+            np.lib.format.read_magic(file)
+            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
+            size = file.tell() + rows * texts * dtype.itemsize
+            file.seek(0)
+            digest = hashlib.sha256(file.read(size)).hexdigest()
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield f"it cannot be read with {note_file.name} ({error})"
+        return
+    if shape != (images, texts) or path.stat().st_size < size or digest != sha256:
+        yield f"it is not what {note_file.name} says was written"
+
+
+def _tokens(path: Path) -> Iterator[str]:
+    note = path.with_name(f"{path.name}.sha256")
+    if not note.is_file() or note.read_text(encoding="utf-8", errors="replace").strip() != sha256_file(path):
+        yield f"it does not agree with {note.name}"
+
+
+def _state(path: Path) -> Iterator[str]:
+    with path.open("rb") as file:
+        digest = file.read(DIGEST)
+        if hashlib.file_digest(file, "sha256").digest() != digest:
+            yield "it does not agree with its hash"
