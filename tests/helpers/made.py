@@ -22,8 +22,10 @@ from rsitr.records.parquet import write_table
 from rsitr.records.pretraining import PretrainingRecord, PretrainingSpec
 from rsitr.records.prior import PriorSpec, SceneRecord
 from rsitr.records.provenance import sha256_file
+from rsitr.records.study import Study, StudySpec
 from rsitr.records.tuning import Trial, TuningRecord
 from rsitr.records.two_stage import TwoStageRecord, TwoStageSpec
+from rsitr.retrieval.failures import write_failures
 
 KILLED = Outcome(status="failed", reason="killed by SIGKILL")
 
@@ -105,6 +107,12 @@ def put_two_stage(spec: TwoStageSpec, **record: Any) -> None:
     write_json(spec.record_file, TwoStageRecord.begun(spec).model_copy(update=record))
 
 
+def put_study(spec: StudySpec) -> None:
+    """The study of a cell that answers everything right."""
+    write_failures([], spec.outputs[0])
+    write_json(spec.record_file, Study.begun(spec))
+
+
 def other_data(spec: Spec) -> None:
     """Give the clean table of a cell another hash."""
     rows, facts = read_table(spec.clean)
@@ -137,4 +145,6 @@ class Processes:
                 put_tuning(spec)
             case TwoStageSpec():
                 put_two_stage(spec)
+            case StudySpec():
+                put_study(spec)
         return None

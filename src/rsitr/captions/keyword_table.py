@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 
 from rsitr.captions.keywords import extract
 from rsitr.datasets.table import read_facts, read_table
-from rsitr.errors import DatasetError
+from rsitr.errors import Damaged, DatasetError
 from rsitr.progress import Progress
 from rsitr.records import parquet
 
@@ -80,8 +80,10 @@ def _outdated(path: Path, wanted: KeywordFacts) -> str | None:
     """Why a keyword file has to be rebuilt; an empty string if it does not, None if there is none."""
     if not path.is_file():
         return None
-    found = read_keyword_facts(path)
-    if found is None:
+    try:
+        found = KeywordFacts(**parquet.read_facts(path))
+        parquet.read_rows(path)
+    except (Damaged, TypeError):
         return "cannot be read"
     if found.version != wanted.version:
         return f"is of version {found.version}, not {wanted.version}"

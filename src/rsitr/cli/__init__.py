@@ -186,10 +186,11 @@ def verify_command(experiment: ExperimentArgument = None) -> None:
 
     Nothing is changed. Each damage comes with the command that makes the file again.
     """
-    from rsitr.pipeline.verify import verify  # pyarrow, which other commands need not wait for
+    from rsitr.pipeline.targets import Graph  # pandas and pyarrow, which other commands need not wait for
+    from rsitr.pipeline.verify import verify
 
     params, name = opened(experiment)
-    found = verify(params, name)
+    found = verify(Graph(params.model_dump() | {"experiment": name}))
     for damage in found.damages:
         print(damage)
     print(found.summary())

@@ -16,7 +16,7 @@ from rsitr.params.ids import CellId
 from rsitr.pipeline.devices import check_gpu
 from rsitr.pipeline.freshness import Present, read
 from rsitr.pipeline.process import run_process
-from rsitr.pipeline.seals import broken, sealing
+from rsitr.pipeline.seals import broken, known, sealing
 from rsitr.pipeline.specs import check_cell, spec_of
 from rsitr.progress import by_reason
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec, Outcome
@@ -159,7 +159,9 @@ def finished(spec: ArtefactSpec, present: Present) -> bool:
         return False
     if isinstance(spec, PriorSpec | PretrainingSpec) and not _intact(spec.outputs[0], record.weights_sha):
         return False
-    kept = [path for path in spec.scored_outputs if path != spec.top_file] if isinstance(spec, Spec) else spec.outputs
+    kept = spec.scored_outputs if isinstance(spec, Spec) else spec.outputs
+    if isinstance(spec, Spec) and spec.top_file not in known(spec):
+        kept = [path for path in kept if path != spec.top_file]
     return all(map(Path.is_file, kept))
 
 
@@ -186,9 +188,10 @@ def _check_prerequisites(spec: ArtefactSpec) -> None:
 
     Raises ``Damaged`` for a table that it reads and that is not what was written; weights of that sort are set aside.
     """
-    from rsitr.records.parquet import read_rows  # pyarrow, which what is current need not wait for
+    from rsitr.records.parquet import read_facts, read_rows  # pyarrow, which what is current need not wait for
 
     for path in filter(Path.is_file, (*spec.inputs, *([spec.keywords] if isinstance(spec, Spec) else []))):
+        read_facts(path)
         read_rows(path)
     for other in spec.rests_on.values():
         found = read_report(other.cell) if isinstance(spec, Spec) and isinstance(other, Spec) else read(other)

@@ -30,21 +30,21 @@ def sealed(spec: ArtefactSpec) -> list[Path]:
     return [path for path in spec.outputs if path.suffix not in (".safetensors", ".md")]
 
 
-def read_seals(spec: ArtefactSpec) -> dict[Path, str]:
-    """File -> SHA-256 as the last run here has left it; empty before the first.
+def known(spec: ArtefactSpec) -> dict[Path, str]:
+    """File -> SHA-256 as the last run here has left it; empty before the first, and where that was damaged itself.
 
-    Raises ``RecordError`` where that is not what was written.
+    Then nothing is known about the files, which is no fault of theirs; `rsitr verify` says so.
     """
-    return {Path(row["file"]): row["sha256"] for row in read_csv(seal_file(spec), sealed=True)}
+    try:
+        return {Path(row["file"]): row["sha256"] for row in read_csv(seal_file(spec), sealed=True)}
+    except RecordError:
+        return {}
 
 
 @contextmanager
 def sealing(spec: ArtefactSpec, paths: Collection[Path]) -> Iterator[None]:
     """Seal what is written to ``paths`` in the block. While it runs, and where it raises, they have no seal."""
-    try:
-        kept = {path: sha for path, sha in read_seals(spec).items() if path not in paths}
-    except RecordError:
-        kept = {}
+    kept = {path: sha for path, sha in known(spec).items() if path not in paths}
     _write(spec, kept)
     yield
     _write(spec, kept | {path: sha256_file(path) for path in sealed(spec) if path in paths and path.is_file()})
@@ -60,11 +60,7 @@ def broken(spec: ArtefactSpec) -> list[Path]:
 
     A checkpoint that differs in both of its reports was replaced as a whole, as `dvc pull` does.
     """
-    try:
-        seals = read_seals(spec)
-    except RecordError:
-        return []  # which is no fault of the files; `rsitr verify` says so
-    found = [path for path, sha in seals.items() if path.is_file() and sha256_file(path) != sha]
+    found = [path for path, sha in known(spec).items() if path.is_file() and sha256_file(path) != sha]
     if isinstance(spec, Spec) and {*spec.trained_outputs[1:3]} <= {*found}:  # train.json and bundle.json
         found = [path for path in found if path not in spec.trained_outputs]
     as_committed = committed(found) if found else {}

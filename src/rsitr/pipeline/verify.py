@@ -6,24 +6,29 @@ part is here is damaged.
 
 from __future__ import annotations
 
-import csv
-import hashlib
-import io
-import json
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from rsitr.errors import RsitrError
-from rsitr.params import Params
 from rsitr.params.ids import PRETRAINING, SCENES
+from rsitr.pipeline.forms import (
+    GONE,
+    whole_csv,
+    whole_json,
+    whole_matrix,
+    whole_sealed,
+    whole_state,
+    whole_table,
+    whole_tokens,
+)
 from rsitr.pipeline.freshness import RECORDS
 from rsitr.pipeline.seals import FOLDER as SEALS
-from rsitr.pipeline.seals import committed, read_seals, seal_file, sealed
+from rsitr.pipeline.seals import committed, known, seal_file, sealed
 from rsitr.pipeline.targets import Graph
 from rsitr.progress import Progress
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
@@ -31,8 +36,7 @@ from rsitr.records.bundle import ModelBundle
 from rsitr.records.cell import Record, Spec, TrainReport
 from rsitr.records.certificates import FILE as CERTIFICATES
 from rsitr.records.certificates import Ledger
-from rsitr.records.files import read_csv, read_json
-from rsitr.records.parquet import read_facts, read_rows
+from rsitr.records.files import read_json
 from rsitr.records.paths import Paths
 from rsitr.records.pretraining import PretrainingSpec
 from rsitr.records.prior import PriorSpec
@@ -45,8 +49,6 @@ from rsitr.retrieval.top_files import read_top
 RECALLS = [f"{direction}_r{k}" for direction in ("i2t", "t2i") for k in CUTOFFS]
 TOLERANCE = 1e-6
 """Of a percentage."""
-DIGEST = hashlib.sha256().digest_size
-"""A state begins with the digest of what follows (``rsitr.stages.resume``, which needs torch)."""
 NAMED = ("experiment", "method", "name", "scorer", "filter")
 """What a record says of itself that is a part of its place."""
 MARKS = ("leakage.training.csv", "leakage.long.csv", "leakage.images.csv")
@@ -97,10 +99,9 @@ class Found(NamedTuple):
         return f"checked: {counts}{unsealed if self.unsealed else ''}\ndamaged: {verdict or 'nothing'}"
 
 
-def verify(params: Params, experiment: str) -> Found:
+def verify(graph: Graph) -> Found:
     """Check every file of an experiment that is here."""
-    graph = Graph(params.model_dump() | {"experiment": experiment})
-    files = [*_artefacts(graph), *_tables(graph), *_kept(experiment)]
+    files = [*_artefacts(graph), *_tables(graph), *_kept(graph.name)]
     tracked = committed(file.path for file in files)
     damages, by_form = [], 0
     seals = _Seals(graph.specs.values())
@@ -141,10 +142,7 @@ class _Seals:
         self._replaced: set[Path] = set()
         for spec in specs:
             self.covered |= set(sealed(spec))
-            try:
-                self._known |= read_seals(spec)
-            except RsitrError:
-                continue  # it is a file of its own, which is checked
+            self._known |= known(spec)
             reports = spec.trained_outputs[1:3] if isinstance(spec, Spec) else []
             if reports and all(map(self._other, reports)):
                 self._replaced |= set(reports)
@@ -169,19 +167,23 @@ class _Seals:
 def _artefacts(graph: Graph) -> Iterator[File]:
     for spec in graph.specs.values():
         again = spec.command
-        if any(map(Path.is_file, _results(spec))):
+        # A cell that was trained need not have been evaluated.
+        if any(map(Path.is_file, _results(spec) if isinstance(spec, Spec) else spec.outputs)):
             yield File(spec.FILE, spec.record_file, partial(_record, spec), again)
         for path in _results(spec)[:-1]:
-            check = _of_cell(spec, path) if isinstance(spec, Spec) else partial(_csv, path)
-            if path.is_file() or (isinstance(spec, Spec) and spec.record_file.is_file() and path != spec.top_file):
+            check = _of_cell(spec, path) if isinstance(spec, Spec) else partial(whole_csv, path)
+            wanted = spec.record_file.is_file() and (
+                path in known(spec) or not (isinstance(spec, Spec) and path == spec.top_file)
+            )
+            if path.is_file() or wanted:
                 yield File(path.name, path, check, again)
         if isinstance(spec, Spec | PriorSpec | PretrainingSpec):
             yield from _checkpoint(spec, again)
         for path in (seal_file(spec), Path(".rsitr/specs", f"{spec.item}.json")):
             if path.is_file() and SEALS in path.parents:
-                yield File("seals", path, partial(_sealed, path), again)
+                yield File("seals", path, partial(whole_sealed, path), again)
             elif path.is_file():
-                yield File("specs", path, partial(_json, type(spec), path), again)
+                yield File("specs", path, partial(whole_json, type(spec), path), again)
 
 
 def _results(spec: ArtefactSpec) -> list[Path]:
@@ -207,14 +209,17 @@ def _tables(graph: Graph) -> Iterator[File]:
     datasets = dict.fromkeys([*graph.experiment.datasets, *graph.experiment.sources])
     data = [*map(Path, [*graph.data, *graph.compared]), *map(Paths.dataset, datasets), *map(Paths.thumbnails, datasets)]
     data += [*map(Paths.keywords, datasets)]
+    data += [
+        path for clean in graph.params.cleans(graph.name) for path in sorted(Paths.similarity(clean).glob("*.npy"))
+    ]
     data += [shard for first, second in graph.experiment.compared for shard in _shards(first, second)]
     for path in filter(Path.is_file, dict.fromkeys(data)):
         matrix = path.suffix == ".npy"
         kind = "similarity" if matrix else "clean" if path.name.startswith("clean-") else path.parts[1]
-        yield File(kind, path, partial(_matrix if matrix else _parquet, path), f"snakemake --cores 2 {path}")
+        yield File(kind, path, partial(whole_matrix if matrix else whole_table, path), f"snakemake --cores 2 {path}")
     for name in MARKS:
         if (path := Paths.tables(graph.name) / name).is_file():
-            yield File("tables", path, partial(_sealed, path), f"snakemake --cores 2 {path}")
+            yield File("tables", path, partial(whole_sealed, path), f"snakemake --cores 2 {path}")
 
 
 def _shards(first: str, second: str) -> list[Path]:
@@ -225,27 +230,19 @@ def _kept(experiment: str) -> Iterator[File]:
     """Caches, and what killed runs continue from."""
     again = f"snakemake --cores 2 all --config experiment={experiment}"
     for path in sorted(Path("cache/tokens").glob("*.npy")):
-        yield File("tokens", path, partial(_tokens, path), again)
+        yield File("tokens", path, partial(whole_tokens, path), again)
     folders = [
         Path("checkpoints", experiment),
         *(Path("checkpoints", kind, experiment) for kind in (SCENES, PRETRAINING)),
     ]
     folders.append(Path(".rsitr/tuning", experiment))
     for path in sorted(path for folder in folders for path in folder.rglob("*.pt")):
-        yield File("states", path, partial(_state, path), again)
+        yield File("states", path, partial(whole_state, path), again)
     for path in sorted(folders[-1].rglob("trials.json")):
-        yield File("trials", path, partial(_json, TuningRecord, path), again)
+        yield File("trials", path, partial(whole_json, TuningRecord, path), again)
 
 
 # What can be wrong with them
-
-
-def _json(model: Any, path: Path) -> Iterator[str]:
-    """Raises ``RecordError`` for what is no such JSON."""
-    read_json(model, path)
-    text = path.read_text(encoding="utf-8")
-    if json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n" != text:
-        yield "it is not in the form in which it was written"
 
 
 def _read(spec: ArtefactSpec) -> ArtefactRecord:
@@ -254,9 +251,9 @@ def _read(spec: ArtefactSpec) -> ArtefactRecord:
 
 def _record(spec: ArtefactSpec) -> Iterator[str]:
     if not spec.record_file.is_file():
-        yield "it is gone, and what belongs to it is here"
+        yield GONE
         return
-    yield from _json(RECORDS[spec.kind], spec.record_file)
+    yield from whole_json(RECORDS[spec.kind], spec.record_file)
     record = _read(spec)
     for name in NAMED:
         if hasattr(record, name) and getattr(record, name) not in spec.place.split("/"):
@@ -285,7 +282,7 @@ def _numbers(record: Record, ranks: Path) -> Iterator[str]:
 
 def _of_cell(spec: Spec, path: Path) -> Callable[[], Iterator[str]]:
     ranks, top, *_ = spec.scored_outputs
-    return {ranks: partial(_ranks, spec, path), top: partial(_top, spec, path)}.get(path, partial(_csv, path))
+    return {ranks: partial(_ranks, spec, path), top: partial(_top, spec, path)}.get(path, partial(whole_csv, path))
 
 
 def _ranks(spec: Spec, path: Path) -> Iterator[str]:
@@ -309,6 +306,9 @@ def _record_of(spec: Spec) -> Record | None:
 
 
 def _top(spec: Spec, path: Path) -> Iterator[str]:
+    if not path.is_file():
+        yield GONE
+        return
     top = read_top(path)
     try:
         queries = read_ranks(spec.scored_outputs[0])
@@ -323,34 +323,18 @@ def _top(spec: Spec, path: Path) -> Iterator[str]:
             yield "its first items are not those of the ranks next to it"
 
 
-def _csv(path: Path) -> Iterator[str]:
-    if not path.is_file():
-        yield "it is gone, and its record is here"
-        return
-    text = path.read_text(encoding="utf-8")
-    rows = list(csv.reader(io.StringIO(text)))
-    if "\0" in text or not text.endswith("\n") or any(len(row) != len(rows[0]) for row in rows):
-        yield "it was cut, or its lines have different numbers of fields"
-
-
-def _sealed(path: Path) -> Iterator[str]:
-    """Raises ``RecordError`` for what is not what was written."""
-    read_csv(path, sealed=True)
-    return iter(())
-
-
 def _train(path: Path) -> Iterator[str]:
     if path.is_file():
-        yield from _json(TrainReport, path)
+        yield from whole_json(TrainReport, path)
     else:
-        yield "it is gone, and what belongs to it is here"
+        yield GONE
 
 
 def _bundle(path: Path, report: Path) -> Iterator[str]:
     if not path.is_file():
-        yield "it is gone, and what belongs to it is here"
+        yield GONE
         return
-    yield from _json(ModelBundle, path)
+    yield from whole_json(ModelBundle, path)
     bundle = read_json(ModelBundle, path)
     try:
         trained = read_json(TrainReport, report)
@@ -363,7 +347,7 @@ def _bundle(path: Path, report: Path) -> Iterator[str]:
 
 def _weights(path: Path, record: Callable[[], TrainReport | ArtefactRecord]) -> Iterator[str]:
     if not path.is_file():
-        yield "it is gone, and what belongs to it is here"
+        yield GONE
         return
     try:
         of = record()
@@ -371,41 +355,3 @@ def _weights(path: Path, record: Callable[[], TrainReport | ArtefactRecord]) -> 
         return  # which is reported of the record
     if of.outcome.status == "ok" and sha256_file(path) != of.weights_sha:
         yield "it is not the file that its record is of"
-
-
-def _parquet(path: Path) -> Iterator[str]:
-    """Raises ``Damaged`` for what is not what was written."""
-    read_facts(path)
-    read_rows(path)
-    return iter(())
-
-
-def _matrix(path: Path) -> Iterator[str]:
-    note_file = path.with_suffix(".json")
-    try:
-        note: Mapping[str, Any] = json.loads(note_file.read_text(encoding="utf-8"))
-        rows, images, texts, sha256 = (note[name] for name in ("rows", "images", "texts", "sha256"))
-        with path.open("rb") as file:
-            np.lib.format.read_magic(file)
-            shape, _, dtype = np.lib.format.read_array_header_1_0(file)
-            size = file.tell() + rows * texts * dtype.itemsize
-            file.seek(0)
-            digest = hashlib.sha256(file.read(size)).hexdigest()
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        yield f"it cannot be read with {note_file.name} ({error})"
-        return
-    if shape != (images, texts) or path.stat().st_size < size or digest != sha256:
-        yield f"it is not what {note_file.name} says was written"
-
-
-def _tokens(path: Path) -> Iterator[str]:
-    note = path.with_name(f"{path.name}.sha256")
-    if not note.is_file() or note.read_text(encoding="utf-8", errors="replace").strip() != sha256_file(path):
-        yield f"it does not agree with {note.name}"
-
-
-def _state(path: Path) -> Iterator[str]:
-    with path.open("rb") as file:
-        digest = file.read(DIGEST)
-        if hashlib.file_digest(file, "sha256").digest() != digest:
-            yield "it does not agree with its hash"

@@ -1,0 +1,92 @@
+"""The forms of files: what says of one, by itself or with the note next to it, that it is what was written.
+
+Each function yields what is wrong with a file, or raises the error of its reader. None of them changes anything, as the
+readers do that set a damaged file aside.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from rsitr.captions.similarity import DTYPE as MATRIX_DTYPE
+from rsitr.records.files import read_csv, read_json
+from rsitr.records.parquet import read_facts, read_rows
+from rsitr.records.provenance import sha256_file
+
+GONE = "it is gone, and what belongs to it is here"
+DIGEST = hashlib.sha256().digest_size
+"""A state begins with the digest of what follows (``rsitr.stages.resume``, which needs torch)."""
+
+
+def whole_json(model: Any, path: Path) -> Iterator[str]:
+    """Raises ``RecordError`` for what is no such JSON."""
+    read_json(model, path)
+    text = path.read_text(encoding="utf-8")
+    if json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n" != text:
+        yield "it is not in the form in which it was written"
+
+
+def whole_csv(path: Path) -> Iterator[str]:
+    """What is wrong with a plain csv file, which has no hash: it was cut, or its lines do not fit together."""
+    if not path.is_file():
+        yield GONE
+        return
+    text = path.read_text(encoding="utf-8")
+    rows = list(csv.reader(io.StringIO(text)))
+    if "\0" in text or not text.endswith("\n") or any(len(row) != len(rows[0]) for row in rows):
+        yield "it was cut, or its lines have different numbers of fields"
+
+
+def whole_sealed(path: Path) -> Iterator[str]:
+    """Raises ``RecordError`` for what is not what was written."""
+    read_csv(path, sealed=True)
+    return iter(())
+
+
+def whole_table(path: Path) -> Iterator[str]:
+    """Raises ``Damaged`` for what is not what was written."""
+    read_facts(path)
+    read_rows(path)
+    return iter(())
+
+
+def whole_matrix(path: Path) -> Iterator[str]:
+    """Of a matrix of similarities, held against the note next to it."""
+    note_file = path.with_suffix(".json")
+    try:
+        note: Mapping[str, Any] = json.loads(note_file.read_text(encoding="utf-8"))
+        rows, images, texts, sha256 = (note[name] for name in ("rows", "images", "texts", "sha256"))
+        header = io.BytesIO()
+        facts = {"descr": MATRIX_DTYPE.str, "fortran_order": False, "shape": (images, texts)}
+        np.lib.format.write_array_header_1_0(header, facts)
+        size = len(header.getvalue()) + rows * texts * MATRIX_DTYPE.itemsize
+        with path.open("rb") as file:
+            whole = file.read(size)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        yield f"it cannot be read with {note_file.name} ({error})"
+        return
+    if not whole.startswith(header.getvalue()) or len(whole) < size or hashlib.sha256(whole).hexdigest() != sha256:
+        yield f"it is not what {note_file.name} says was written"
+
+
+def whole_tokens(path: Path) -> Iterator[str]:
+    """Of tokens of a backbone, held against the hash next to them."""
+    note = path.with_name(f"{path.name}.sha256")
+    if not note.is_file() or note.read_text(encoding="utf-8", errors="replace").strip() != sha256_file(path):
+        yield f"it does not agree with {note.name}"
+
+
+def whole_state(path: Path) -> Iterator[str]:
+    """Of what a killed run continues from, which begins with the digest of the rest."""
+    with path.open("rb") as file:
+        digest = file.read(DIGEST)
+        if hashlib.file_digest(file, "sha256").digest() != digest:
+            yield "it does not agree with its hash"
