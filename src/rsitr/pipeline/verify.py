@@ -276,8 +276,8 @@ def _numbers(record: Record, ranks: Path) -> Iterator[str]:
     if abs(float(np.mean(ceilings)) - stated.get("ceiling_mr", 100.0)) > TOLERANCE:
         yield "ceiling_mr is not the mean of its ceilings"
     for name, highest in zip(RECALLS, ceilings, strict=True):
-        if not found[name] - TOLERANCE <= highest <= 100:
-            yield f"its ranks give {name} {found[name]}, above the ceiling {highest}"
+        if not found.get(name, 0.0) - TOLERANCE <= highest <= 100:
+            yield f"its ranks give {name} {found.get(name)}, above the ceiling {highest}"
 
 
 def _of_cell(spec: Spec, path: Path) -> Callable[[], Iterator[str]]:
