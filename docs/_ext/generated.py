@@ -206,7 +206,7 @@ def read(app: Any, name: str, source: list[str]) -> None:
     source[0] = filled(source[0])
     if name == app.config.root_doc:
         source[0] += "\n" + contents(source[0])
-    elif name == "README" or name.startswith(("results/", "src/")):
+    elif name in ("README", "SECURITY") or name.startswith(("results/", "src/")):
         source[0] = f"---\norphan: true\n---\n{source[0]}"
 
 

@@ -8,6 +8,7 @@ import os
 import random
 import re
 import shutil
+import sys
 import tempfile
 from pathlib import Path
 from types import SimpleNamespace
@@ -69,6 +70,16 @@ def test_clone_with_any_file_times_reruns_nothing(project: Project) -> None:
             moment = 1_700_000_000 + clock.randrange(10**6)
             os.utime(path, (moment, moment))
     assert project.planned("all") == set()
+
+
+def test_a_folder_may_have_a_quote_and_a_space_in_its_name(project: Project) -> None:
+    """Its environment is in it, as after `make`, and not activated."""
+    moved = Project(project.path.rename(project.path.with_name("o'neil data")))
+    (moved.path / ".venv").symlink_to(sys.prefix)
+    table = moved.path / "data/keywords/scenes-b.parquet"
+    assert not table.exists()
+    moved.run(f"{moved.path}/.venv/bin/python", "-m", "snakemake", "--cores", "1", "data/keywords/scenes-b.parquet")
+    assert table.is_file()
 
 
 def test_records_from_git_need_no_training(project: Project) -> None:

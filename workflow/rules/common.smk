@@ -12,9 +12,9 @@ from rsitr.pipeline.targets import Graph, code, dataset_code, measure_code
 from rsitr.records.paths import Paths
 
 # Rules call the `rsitr` of the environment that runs Snakemake, activated or not, and work in this folder.
+ENVIRONMENT = Path(sys.executable).parent.as_posix()
 shell.prefix(
-    "set -euo pipefail; unset RSITR_HOME; "
-    f"export PATH='{Path(sys.executable).parent}':\"$PATH\"; "
+    'set -euo pipefail; unset RSITR_HOME; export PATH={ENVIRONMENT:q}:"$PATH"; '
 )
 
 # Snakemake knows a number of nodes where jobs run on other machines, and learns the executor after this.
