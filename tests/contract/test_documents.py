@@ -7,6 +7,7 @@ import csv
 import re
 import shlex
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -180,7 +181,9 @@ def test_targets_of_make_and_snakemake_exist(path: Path) -> None:
         if re.match(r"(RSITR|CUDA)\S+ snakemake|snakemake --(?!lint|unlock|sdm)|make\b", line):
             program, *rest = words(line)
             options = re.compile(r"-.*|.*=.*|\d+|\.\.\.")  # with the values of --cores and --config
-            targets = {word for word in rest if not options.fullmatch(word)}
+            profiles = {word for option, word in pairwise(rest) if option == "--profile"}
+            assert all((ROOT / word / "config.yaml").is_file() for word in profiles), line
+            targets = {word for word in rest if not options.fullmatch(word)} - profiles
             assert targets <= (made if program == "make" else rules | files), line
 
 

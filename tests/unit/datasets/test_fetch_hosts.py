@@ -82,7 +82,6 @@ class TestHuggingFace:
         linked = {"X-Linked-Etag": f'"{SHA256}"', "X-Linked-Size": str(len(BODY)), "Location": there}
         server.serve(self.PATH, Reply(status=302, headers=linked))
         assert fetch_file(source(self.URL), into, mirror=None).read_bytes() == BODY
-        assert {request.path for request in server.requests} == {self.PATH}
         first, second = cdn.ranges()
         assert first is None
         assert second is not None
@@ -119,7 +118,8 @@ class TestHuggingFace:
         there = cdn.serve("/signed", BODY)
         server.serve(self.PATH, Reply(status=302, headers={"Location": there.replace("127.0.0.1", "localhost")}))
         fetch_file(source(self.URL), into, mirror=None)
-        assert {request.headers.get("authorization") for request in server.requests} == {"Bearer hf_secret"}
+        asked = [request for request in server.requests if request.path == self.PATH]
+        assert {request.headers.get("authorization") for request in asked} == {"Bearer hf_secret"}
         assert {request.headers.get("authorization") for request in cdn.requests} == {None}
 
     def test_signed_address_that_ran_out(self, server: Server, cdn: Server, into: Path) -> None:

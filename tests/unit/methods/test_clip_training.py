@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
+import requests
 import torch
 from safetensors.torch import load_file
 from torch import nn
@@ -268,8 +270,9 @@ class TestCell:
     ) -> None:
         monkeypatch.delenv("RSITR_MIRROR", raising=False)
         monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-        monkeypatch.setattr("rsitr.nn.checkpoints.HUB", "")  # so that nobody asks SkyScript's server either
-        monkeypatch.setattr("rsitr.nn.checkpoints.try_to_load_from_cache", lambda *a, **k: None)
+        monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", "empty")
+        # SkyScript's server is not the hub.
+        monkeypatch.setattr("requests.Session.get", Mock(side_effect=requests.ConnectionError("no network")))
         outcome = train(self.spec(make_spec, method)).outcome
         assert outcome.status == "skipped"
         assert "weights unavailable" in outcome.reason

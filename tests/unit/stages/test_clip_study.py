@@ -386,4 +386,4 @@ def test_the_command_gives_percentages(project, tmp_path):
     assert "has no word" in refused("peder", "probabilities", *paths, "--text", "?", "--method", "clip")
     assert "unknown method" in refused("peder", "probabilities", *paths, *texts, "--method", "clop")
     missing = refused("peder", "probabilities", "--image", "nowhere.png", *texts, "--method", "clip")
-    assert "nowhere.png cannot be read as an image" in missing
+    assert "nowhere.png cannot be opened" in missing
