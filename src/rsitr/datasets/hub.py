@@ -20,7 +20,7 @@ LOGIN = (
 
 
 class HubUnreachable(SourceUnavailable):
-    """No connection to the hub: no other file of it can be had either."""
+    """There is no connection to the hub, so all of its files are unavailable."""
 
 
 def endpoint() -> str:

@@ -33,7 +33,7 @@ def sealed(spec: ArtefactSpec) -> list[Path]:
 def known(spec: ArtefactSpec) -> dict[Path, str]:
     """File -> SHA-256 as the last run here has left it; empty before the first, and where that was damaged itself.
 
-    Then nothing is known about the files, which is no fault of theirs; `rsitr verify` says so.
+    Then nothing is known about the files, and they do not count as damaged; `rsitr verify` says so.
     """
     try:
         return {Path(row["file"]): row["sha256"] for row in read_csv(seal_file(spec), sealed=True)}

@@ -8,6 +8,7 @@ npm checks what it downloads against the hashes of ``package-lock.json``. A mach
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,8 @@ FILES = {
 }
 LICENCES = "LICENSES.txt"
 """Of every package that is in one of the files: they bundle what they depend on."""
+TOOLS = frozenset({"commander", "iconv-lite", "rw", "yargs"})
+"""What only the command lines of the packages import, so that no file has it."""
 MAPS = (b"//# sourceMappingURL=", b"/*# sourceMappingURL=")
 """How a line begins that names a file which is not copied."""
 
@@ -63,15 +66,28 @@ def copy(root: Path, out: Path = VENDOR) -> list[Path]:
     return [*written, out / LICENCES, out / MANIFEST]
 
 
+def bundled(locked: Mapping[str, Any]) -> list[str]:
+    """Where the packages of ``FILES`` are installed, and all that they depend on but for ``TOOLS``, in order."""
+    waiting, found = [("", name) for name in FILES], set[str]()
+    while waiting:
+        inside, name = waiting.pop()
+        while (place := f"{inside}/node_modules/{name}".lstrip("/")) not in locked:
+            inside = inside.rpartition("/node_modules/")[0]  # a package sees those of the folders that it is in
+        if place not in found:
+            found.add(place)
+            waiting += [(place, other) for other in locked[place].get("dependencies", ()) if other not in TOOLS]
+    return sorted(found)
+
+
 def licences(root: Path) -> str:
-    """The licence texts of the packages that are no tools of developers, each text once."""
+    """The licence texts of the packages that the files have parts of, each text once."""
     locked = json.loads((root / "package-lock.json").read_text(encoding="utf-8"))["packages"]
     texts: dict[str, list[str]] = {}
-    for place, facts in sorted(locked.items()):
-        if place and not facts.get("dev") and not facts.get("optional"):
-            found = sorted(path for path in (root / place).iterdir() if path.stem.upper() in ("LICENSE", "LICENCE"))
-            text = found[0].read_text(encoding="utf-8") if found else f"{facts['license']}\n"
-            texts.setdefault(text.strip(), []).append(f"{place.removeprefix('node_modules/')} {facts['version']}")
+    for place in bundled(locked):
+        facts = locked[place]
+        found = sorted(path for path in (root / place).iterdir() if path.stem.upper() in ("LICENSE", "LICENCE"))
+        text = found[0].read_text(encoding="utf-8") if found else f"{facts['license']}\n"
+        texts.setdefault(text.strip(), []).append(f"{place.removeprefix('node_modules/')} {facts['version']}")
     return "\n".join(f"{', '.join(names)}\n\n{text}\n\n{'-' * 80}" for text, names in texts.items()) + "\n"
 
 

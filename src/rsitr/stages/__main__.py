@@ -84,7 +84,8 @@ def check_devices() -> None:
 def know_devices() -> None:
     """Let this process claim its GPU by what the device is, not by its number.
 
-    ``setup`` does the latter, and records name its code. Which of equal devices computes is no part of a result.
+    ``setup`` goes by the number. Its code is part of every record's identity, so it stays as it is. Which of several
+    equal devices computes changes no result.
     """
     from rsitr.stages import devices, setup
 

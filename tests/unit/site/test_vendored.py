@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from rsitr.records.provenance import sha256_file
-from rsitr.site.vendored import FILES, LICENCES, MANIFEST, VENDOR, content, copy, manifest, vendored
+from rsitr.site.vendored import FILES, LICENCES, MANIFEST, VENDOR, bundled, content, copy, manifest, vendored
 
 ROOT = Path(__file__).parents[3]
 
@@ -43,6 +43,20 @@ def test_copies_are_what_npm_installed(tmp_path: Path) -> None:
     copy(ROOT, tmp_path)
     for path in vendored():
         assert (tmp_path / path.name).read_bytes() == path.read_bytes(), path.name
+
+
+def test_licences_are_of_what_the_files_have_parts_of() -> None:
+    """A dependency is looked for in the package, then in the folders around it; command lines are no part of a file."""
+    places = {
+        **{f"node_modules/{package}": {} for package in FILES},
+        "node_modules/vega-lite": {"dependencies": {"tslib": "2", "yargs": "18"}},
+        "node_modules/vega-lite/node_modules/tslib": {"dependencies": {"deep": "1"}},
+        **{f"node_modules/{package}": {} for package in ("deep", "tslib", "yargs", "axe-core")},
+    }
+    wanted = {*FILES, "deep", "vega-lite/node_modules/tslib"}
+    assert bundled(places) == sorted(f"node_modules/{name}" for name in wanted)
+    text = (VENDOR / LICENCES).read_text(encoding="utf-8")
+    assert ("d3-dsv 3" in text, "yargs" in text, "commander" in text) == (True, False, False)
 
 
 def test_a_line_that_names_a_map_is_left_out(tmp_path: Path) -> None:
