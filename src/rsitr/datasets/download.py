@@ -25,12 +25,12 @@ from urllib3.util import Retry
 
 from rsitr.datasets import hub
 from rsitr.datasets.base import Source
+from rsitr.datasets.hub import CONNECT_TIMEOUT
 from rsitr.datasets.stand_ins import LONGEST, stand_in
 from rsitr.errors import SourceUnavailable
 
-CONNECT_TIMEOUT = 5.0
-"""Seconds. Short, because a machine without a network should find out at once."""
 READ_TIMEOUT = 60.0
+"""Seconds."""
 ATTEMPTS = 5
 """For one address, in a row without getting further in the file."""
 LONGEST_WAIT = 60

@@ -12,7 +12,7 @@ from rsitr.errors import SourceUnavailable
 URL = re.compile(r"hf://(datasets/)?([^/@]+/[^/@]+)@([^/]+)/(.+)")
 """Kind, repository, revision and path."""
 CONNECT_TIMEOUT = 5.0
-"""Seconds."""
+"""Seconds. Short, because a machine without a network should find out at once."""
 LOGIN = (
     "there is no such repository, or it is private or gated: accept its terms on its page, and set HF_TOKEN or run "
     "`hf auth login`"

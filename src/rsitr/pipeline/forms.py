@@ -17,13 +17,11 @@ from typing import Any
 import numpy as np
 
 from rsitr.captions.similarity import DTYPE as MATRIX_DTYPE
-from rsitr.records.files import read_csv, read_json
+from rsitr.records.files import DIGEST, read_csv, read_json
 from rsitr.records.parquet import read_facts, read_rows
 from rsitr.records.provenance import sha256_file
 
 GONE = "it is gone, and what belongs to it is here"
-DIGEST = hashlib.sha256().digest_size
-"""A state begins with the digest of what follows (``rsitr.stages.resume``, which needs torch)."""
 
 
 def whole_json(model: Any, path: Path) -> Iterator[str]:

@@ -27,6 +27,8 @@ from rsitr.records.provenance import sha256_file
 J = TypeVar("J", bound=BaseModel)
 SEAL = "# sha256 "
 """Begins the last line of a sealed csv file."""
+DIGEST = hashlib.sha256().digest_size
+"""Bytes at the beginning of a state, with the digest of the others (``rsitr.stages.resume``)."""
 
 
 @contextmanager

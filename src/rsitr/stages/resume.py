@@ -14,9 +14,7 @@ from typing import Any
 
 import torch
 
-from rsitr.records.files import replacing, set_aside
-
-DIGEST = hashlib.sha256().digest_size
+from rsitr.records.files import DIGEST, replacing, set_aside
 
 
 class HashedFile(io.BufferedWriter):
