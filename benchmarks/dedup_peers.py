@@ -25,7 +25,7 @@ from imagededup.utils import CustomModel
 from PIL import Image
 from torchvision.transforms import v2
 
-from rsitr.nn.weights import load_weights
+from rsitr.nn.state import load_state
 
 Pairs = set[tuple[int, int]]
 """Indices (i into the first list, j into the second) of the images that are called duplicates."""
@@ -119,7 +119,7 @@ def cnn_pairs(weights: Path, first: Sequence[Path], second: Sequence[Path]) -> P
 def _mobilenet(weights: Path) -> CustomModel:
     """MobileNetV2 behind imagededup's face; its images are resized and cropped as imagededup does for MobileNetV3."""
     model = timm.create_model("mobilenetv2_100", pretrained=False, num_classes=0, pad_type="same")
-    load_weights(model, weights, ignore=("classifier",))
+    load_state(model, weights, ignore=("classifier",))
     # imagededup leaves the mode of a custom model alone: in training mode, features would depend on the batch.
     model.eval()
     # 'same' padding is slow in torch's default layout, which is not imagededup's fault.

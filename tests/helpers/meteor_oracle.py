@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from rsitr.captions.meteor.stemmer import stem
+from snowballstemmer import stemmer
+
 from rsitr.captions.meteor.tables import Tables
 
 WEIGHTS = (1.0, 0.6, 0.8, 0.6)
+STEM = stemmer("english").stemWord
 
 
 @dataclass(frozen=True)
@@ -66,7 +68,7 @@ def propose(words: list[str], others: list[str], tables: Tables, entries: list[t
     found: list[list[Match]] = [[] for _ in others]
     tests = [
         lambda one, two: one == two,
-        lambda one, two: one != two and stem(one) == stem(two),
+        lambda one, two: one != two and STEM(one) == STEM(two),
         lambda one, two: one != two and bool(tables.meanings(one) & tables.meanings(two)),
     ]
     for module, related in enumerate(tests[:1] if words == others else tests):

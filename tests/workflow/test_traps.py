@@ -17,8 +17,7 @@ import pytest
 from filelock import FileLock, Timeout
 
 from rsitr.gpus import gpus
-from rsitr.pipeline.status import cores
-from rsitr.records.provenance import memory_gib
+from rsitr.records.provenance import cores, memory_gib
 from tests.helpers.project_copy import TINY, Project
 
 CELL = "results/cells/tiny/scenes-b"

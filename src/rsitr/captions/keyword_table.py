@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from rsitr.captions.keywords import extract
 from rsitr.datasets.table import read_facts, read_table
@@ -38,18 +36,10 @@ class KeywordFacts(NamedTuple):
 
 def read_keywords(path: Path) -> tuple[pa.Table, KeywordFacts]:
     """Rows and facts of a file of keywords; ``DatasetError`` where it is missing, damaged or of another version."""
-    facts = read_keyword_facts(path) if path.is_file() else None
-    if facts is None or facts.version != VERSION:
-        raise DatasetError(f"{path} is missing or out of date: build it with `snakemake --cores 2 {path}`")
-    return parquet.read_rows(path), facts
-
-
-def read_keyword_facts(path: Path) -> KeywordFacts | None:
-    """None if the file is not a keyword file."""
-    try:
-        return KeywordFacts(**json.loads(pq.read_schema(path).metadata[b"rsitr"]))
-    except (pa.ArrowInvalid, KeyError, TypeError, ValueError):
-        return None
+    found = parquet.read_facts(path)
+    if found.get("version") != VERSION:
+        raise DatasetError(f"{path} is out of date: build it with `snakemake --cores 2 {path}`")
+    return parquet.read_rows(path), KeywordFacts(**found)
 
 
 def build_keywords(canonical: Path, out: Path) -> bool:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow.compute as pc
 
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
@@ -51,19 +52,17 @@ def spread_images(split: SplitData, count: int) -> tuple[SplitData, np.ndarray]:
 def load_splits(clean: Path) -> tuple[dict[str, SplitData], DatasetFacts, dict[str, int]]:
     """Splits of a clean table, its facts, and how many images were left out for each reason."""
     table, facts = read_table(clean)
-    rows = table.to_pylist()
-    left_out = Counter(row["reason"] for row in rows if not row["keep"])
+    left_out = Counter(table.filter(pc.invert(table["keep"]))["reason"].to_pylist())
     splits = {}
     for split in ("train", "val", "test"):
-        kept = [row for row in rows if row["keep"] and row["split"] == split]
-        counts = [len(row["captions"]) for row in kept]
+        kept = table.filter(pc.and_(table["keep"], pc.equal(table["split"], split)))
         splits[split] = SplitData(
-            [row["image_id"] for row in kept],
-            [Path(os.path.normpath(Path(facts.root, row["path"]))) for row in kept],
-            [row["sha256"] for row in kept],
-            [caption for row in kept for caption in row["captions"]],
-            np.repeat(np.arange(len(kept)), counts),
-            tuple(row["class_name"] or "" for row in kept),
+            kept["image_id"].to_pylist(),
+            [Path(os.path.normpath(Path(facts.root, path))) for path in kept["path"].to_pylist()],
+            kept["sha256"].to_pylist(),
+            pc.list_flatten(kept["captions"]).to_pylist(),
+            np.repeat(np.arange(len(kept)), pc.list_value_length(kept["captions"]).to_numpy()),
+            tuple(pc.fill_null(kept["class_name"], "").to_pylist()),
         )
     return splits, facts, dict(left_out)
 

@@ -14,8 +14,9 @@ from rsitr.errors import ParamsError
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.pretrained import note
 from rsitr.nn.pyramid import Pyramid
+from rsitr.nn.state import load_state
 from rsitr.nn.text import TextEncoder, word_indices
-from rsitr.nn.weights import downloaded, load_weights, resolve
+from rsitr.nn.weights import downloaded, resolve
 
 NAME = "squeezenet1_1"
 CUTS = (5, 8)
@@ -48,7 +49,7 @@ class SqueezeNet(nn.Module):
         self.model.classifier = nn.Identity()
         if weights != "none":
             path = downloaded(imagenet.url) if weights == "torchvision" else resolve(weights)
-            load_weights(self.model, path, ignore=("classifier",))
+            load_state(self.model, path, ignore=("classifier",))
             note(setting, imagenet.url if weights == "torchvision" else weights, path)
         facts = imagenet.transforms()
         self.pixels = PixelFormat(size, mean or tuple(facts.mean), std or tuple(facts.std), facts.interpolation.value)

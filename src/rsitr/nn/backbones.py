@@ -12,11 +12,15 @@ from torch import Tensor, nn
 from rsitr.errors import ParamsError, WeightsMismatch
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.pretrained import note
-from rsitr.nn.weights import load_weights, of_hub, require_hub, resolve
+from rsitr.nn.state import load_state
+from rsitr.nn.weights import of_hub, require_hub, resolve
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
 MODIFIED_RESNET = "modified_resnet"
 """CLIP's ResNet, which timm does not know."""
+LOADING = {"cache_dir", "checkpoint_path", "pretrained", "pretrained_cfg", "pretrained_cfg_overlay"}
+"""Arguments by which timm reads files and addresses: they are not for the options of a configuration, which may come
+with somebody's bundle."""
 
 
 class ImageBackbone(nn.Module):
@@ -55,6 +59,8 @@ class ImageBackbone(nn.Module):
 
 
 def _create(name: str, weights: str, size: int, options: dict[str, Any], setting: str) -> Any:
+    if refused := LOADING & options.keys():
+        raise ParamsError(f"image_options cannot have {', '.join(sorted(refused))}: name weights with {setting}")
     default = timm.get_pretrained_cfg(name)
     # Models with position tables take the image size at construction; convolutional ones do not accept it.
     if default is not None and default.fixed_input_size:
@@ -84,6 +90,6 @@ def _create(name: str, weights: str, size: int, options: dict[str, Any], setting
         model = timm.create_model(name, pretrained=False, num_classes=0, **options)
     if weights != "none":
         classifier, path = model.pretrained_cfg.get("classifier", ()), resolve(weights)
-        load_weights(model, path, ignore=(classifier,) if isinstance(classifier, str) else tuple(classifier))
+        load_state(model, path, ignore=(classifier,) if isinstance(classifier, str) else tuple(classifier))
         note(setting, weights, path)
     return model

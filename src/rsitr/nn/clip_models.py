@@ -14,7 +14,7 @@ from rsitr.nn.instructed_vit import InstructedViT
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.pretrained import note
 from rsitr.nn.state import Unmatched, load_state
-from rsitr.nn.weights import load_weights, of_hub, require_hub, resolve
+from rsitr.nn.weights import of_hub, require_hub, resolve
 from rsitr.records.pretraining import Form, Instruction
 
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")
@@ -109,7 +109,7 @@ def create_clip(
     if instruction_weights != "none" and not of_file:
         # The attention pool of a scene classifier keeps learning; its last layer is not needed.
         path = resolve(instruction_weights)
-        load_weights(tower.instruction, path, ignore=("fc",))
+        load_state(tower.instruction, path, ignore=("fc",))
         note("instruction_weights", instruction_weights, path)
     built.model.visual = tower
     if not of_file:

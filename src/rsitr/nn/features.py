@@ -7,7 +7,6 @@ images. A second cell that needs the same tokens waits for the first one's.
 from __future__ import annotations
 
 import hashlib
-import os
 from pathlib import Path
 
 import numpy as np
@@ -19,9 +18,11 @@ from torch.utils.data import DataLoader
 from rsitr.nn.pixels import PixelDataset, PixelFormat
 from rsitr.progress import Progress
 from rsitr.records.files import intact, replacing, seal
-from rsitr.records.provenance import sha256_file, sha256_json
+from rsitr.records.provenance import cores, sha256_file, sha256_json
 
 BATCH = 32
+_checked: set[tuple[int, ...]] = set()
+"""What this process has compared with its seal already: a tuning would do so for each split of each trial."""
 
 
 def cached_tokens(
@@ -32,15 +33,28 @@ def cached_tokens(
     key = sha256_json([str(backbone), state_sha(backbone), pixels, hashes])[:32]
     path = cache / "tokens" / f"{key}.npy"
     path.parent.mkdir(parents=True, exist_ok=True)
-    if not intact(path):
+    if not _intact(path):
         with FileLock(path.with_suffix(".lock")):
-            if not intact(path):
+            if not _intact(path):
                 # Other cells that want these tokens wait in the meantime, so the whole machine is free.
                 threads = torch.get_num_threads()
-                torch.set_num_threads(os.cpu_count() or 1)
+                torch.set_num_threads(cores())
                 _compute(backbone, pixels, paths, path, device)
                 torch.set_num_threads(threads)
     return np.load(path, mmap_mode="r")
+
+
+def _intact(path: Path) -> bool:
+    """``intact``, without reading what has been read before and has not been written since."""
+    if not path.is_file():
+        return False
+    stat = path.stat()
+    key = (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    if key not in _checked:
+        if not intact(path):
+            return False
+        _checked.add(key)
+    return True
 
 
 def frozen_tokens(backbone: nn.Module, pixels: Tensor) -> Tensor:

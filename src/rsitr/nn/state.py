@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from rsitr.errors import UnsafeWeights, WeightsMismatch
 from rsitr.nn.clip_names import as_open_clip
+from rsitr.nn.efficientnet_names import as_timm
 
 Unmatched = Literal["refuse", "skip"]
 """What to do with tensors that only the file or only the model has, or that differ in shape."""
@@ -45,13 +46,14 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """The tensors by name of a safetensors or torch file.
 
     From the checkpoint of a training run, those of the model, without the prefixes that tools of training put before
-    all names. CLIP as transformers saves it has OpenAI's names. Raises ``UnsafeWeights`` for a pickle with code in it,
+    all names. CLIP as transformers saves it has OpenAI's names, and a file of ``efficientnet_pytorch`` those of timm.
+    Raises ``UnsafeWeights`` for a pickle with code in it,
     and ``WeightsMismatch`` for a program of TorchScript, a file that cannot be read, or one that holds no tensors by
     name.
     """
     try:
         if path.suffix == ".safetensors":
-            return as_open_clip(_stripped(load_file(path)))
+            return _renamed(load_file(path))
         if _is_program(path):
             raise WeightsMismatch(
                 f"{path.name} is a program of TorchScript: get the state_dict of its model, or safetensors"
@@ -71,7 +73,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     if state is None:
         found = f", only {', '.join(map(repr, [*content][:NAMED]))}" if isinstance(content, dict) and content else ""
         raise WeightsMismatch(f"{path.name} holds no tensors by name{found}: it is not the checkpoint of a model")
-    return as_open_clip(_stripped(state))
+    return _renamed(state)
 
 
 def _is_program(path: Path) -> bool:
@@ -96,6 +98,11 @@ def _inside(content: Any) -> dict[str, Tensor] | None:
     return next((found for name in INSIDE if (found := _inside(content.get(name))) is not None), None)
 
 
+def _renamed(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors by the names that our models have."""
+    return as_timm(as_open_clip(_stripped(state)))
+
+
 def _stripped(state: dict[str, Tensor]) -> dict[str, Tensor]:
     """Without prefixes that all names have."""
     for prefix in PREFIXES:
@@ -110,25 +117,29 @@ def _unreadable(path: Path, why: str) -> WeightsMismatch:
     )
 
 
-def load_state(model: nn.Module, path: Path, unmatched: Unmatched = "refuse") -> list[str]:
+def load_state(
+    model: nn.Module, path: Path, unmatched: Unmatched = "refuse", ignore: tuple[str, ...] = ()
+) -> list[str]:
     """Load a file into ``model`` and return in words what was left out.
 
-    Raises what ``read_state`` does, and ``WeightsMismatch`` with the names where file and model differ; with ``skip``
-    only unless nearly all tensors of the model fit.
+    ``ignore`` names submodules that the file may have beyond the model, such as a classifier. Raises what
+    ``read_state`` does, and ``WeightsMismatch`` with the names where file and model differ; with ``skip`` only unless
+    nearly all tensors of the model fit.
     """
     state, own = read_state(path), model.state_dict()
+    ignored = tuple(f"{name}." for name in ignore)
     fitting = {name: value for name, value in state.items() if name in own and own[name].shape == value.shape}
     differing = {
         # Batch-norm step counters do not affect outputs and some exporters leave them out.
         "missing": [name for name in own if name not in state and not name.endswith("num_batches_tracked")],
-        "unknown": [name for name in state if name not in own],
+        "unknown": [name for name in state if name not in own and not name.startswith(ignored)],
         "of another shape": [name for name in state if name in own and name not in fitting],
     }
     words = [f"{len(names)} {kind}: {_listed(names)}" for kind, names in differing.items() if names]
     if words and (unmatched == "refuse" or len(fitting) < NEARLY_ALL * len(own)):
         raise WeightsMismatch(
             f"{path.name} belongs to another architecture: {len(fitting)} of the model's {len(own)} tensors fit; "
-            f"{'; '.join(words)}. Name the matching `model`"
+            f"{'; '.join(words)}. Name the file or the model that matches the other"
         )
     model.load_state_dict({name: value.to(own[name].dtype) for name, value in fitting.items()}, strict=False)
     return words

@@ -10,18 +10,13 @@ import importlib.util
 import os
 from functools import cache
 from pathlib import Path
-from pickle import UnpicklingError
 
 import requests
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import nn
 
 from rsitr.datasets.base import mirror_dir
-from rsitr.errors import WeightsMismatch, WeightsUnavailable
-from rsitr.nn.efficientnet_names import as_timm
+from rsitr.errors import WeightsUnavailable
 from rsitr.params.ids import PRETRAINING, SCENES, pretraining_of, prior_of
 from rsitr.records.paths import Paths
 
@@ -116,38 +111,3 @@ def downloaded(url: str) -> Path:
             f"weights unavailable: {url}: {error}: connect this machine to the network, or put the file at {path}"
         ) from None
     return path
-
-
-def load_weights(module: nn.Module, path: Path, ignore: tuple[str, ...] = ()) -> None:
-    """Load a safetensors or torch file into ``module``, all of its tensors or none.
-
-    A file of ``efficientnet_pytorch`` is read by the names that timm gives its tensors. ``ignore`` names submodules the
-    file may have beyond the module, such as a classifier. Raises ``WeightsMismatch`` with the first differing names
-    when the file belongs to another architecture.
-    """
-    try:
-        if path.suffix == ".safetensors":
-            state = load_file(path)
-        else:
-            state = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, OSError, RuntimeError, EOFError, UnpicklingError) as error:
-        raise WeightsMismatch(
-            f"{path.name} cannot be read as weights ({error}): name a safetensors file or a state saved by torch, or "
-            "compare its checksum with that of its source"
-        ) from None
-    state, own = as_timm(state), module.state_dict()
-    # Batch-norm step counters do not affect outputs and some exporters leave them out.
-    missing = [name for name in own if name not in state and not name.endswith("num_batches_tracked")]
-    extra = tuple(f"{name}." for name in ignore)
-    unknown = [name for name in state if name not in own and not name.startswith(extra)]
-    shapes = [name for name in own if name in state and own[name].shape != state[name].shape]
-    if missing or unknown or shapes:
-        raise WeightsMismatch(
-            f"{path.name} belongs to another architecture: {len(missing)} tensors missing {missing[:3]}, "
-            f"{len(unknown)} unknown {unknown[:3]}, {len(shapes)} of another shape {shapes[:3]}; "
-            "name the matching file or backbone in params.yaml"
-        )
-    module.load_state_dict(
-        {name: value.to(own[name].dtype) for name, value in state.items() if name in own},
-        strict=False,
-    )

@@ -78,8 +78,8 @@ class Choices(_Strict):
         return self.choices
 
     def at_edge(self, value: Any) -> bool:
-        """Whether a value is the least or the greatest, if all are numbers; other choices have no order."""
-        if not all(map(_is_number, [*self.choices, value])):
+        """Whether a value is the least or the greatest of three numbers or more; other choices have no order."""
+        if len(self.choices) < 3 or not all(map(_is_number, [*self.choices, value])):
             return False
         return not min(self.choices) < value < max(self.choices)
 

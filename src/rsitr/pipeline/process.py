@@ -15,8 +15,8 @@ from pathlib import Path
 
 from rsitr.errors import RsitrError
 from rsitr.gpus import gpus
-from rsitr.pipeline.status import cores
 from rsitr.records.artefact import ArtefactSpec, Outcome
+from rsitr.records.provenance import cores
 from rsitr.stages.warm import COMMANDS, STAGES, Forked, start, wait
 
 # Threads that wait by spinning starve each other when more cells run than cores are free (20 times slower, measured).

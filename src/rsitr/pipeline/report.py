@@ -13,9 +13,10 @@ from rsitr.params.ids import EXTERNAL, SCENES, CellId, TuningId
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.inputs import priors, study_cells
 from rsitr.pipeline.specs import prior_spec, spec_of, study_spec, tuning_spec, two_stage_specs
-from rsitr.pipeline.status import cores, refuse
+from rsitr.pipeline.status import refuse
 from rsitr.pipeline.tunings import tunings
 from rsitr.records.paths import Paths
+from rsitr.records.provenance import cores
 from rsitr.retrieval.rank_files import read_ranks
 from rsitr.tables import leakage, two_stage
 from rsitr.tables.declared import Declared, chosen

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -25,11 +24,6 @@ class Row(NamedTuple):
     state: str
     """ok, skipped, failed or missing, perhaps with ``stale`` or ``damaged``."""
     reason: str
-
-
-def cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine_memory_mb() -> int:

@@ -22,7 +22,7 @@ from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.inputs import caption_files
 from rsitr.pipeline.pictures import PAPERS
 from rsitr.pipeline.specs import artefacts, open_params, spec_of
-from rsitr.pipeline.status import cores, machine_memory_mb
+from rsitr.pipeline.status import machine_memory_mb
 from rsitr.pipeline.tunings import subject
 from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec, TuningSpec
@@ -30,6 +30,7 @@ from rsitr.records.identity import code_sha
 from rsitr.records.paths import Paths
 from rsitr.records.pretraining import PretrainingSpec
 from rsitr.records.prior import PriorSpec
+from rsitr.records.provenance import cores
 from rsitr.tables.declared import Declared, registry
 
 TRAINED = Spec | PriorSpec | PretrainingSpec

@@ -26,7 +26,7 @@ from rsitr.records.provenance import sha256_file
 
 J = TypeVar("J", bound=BaseModel)
 SEAL = "# sha256 "
-"""Begins the last line of a sealed csv file."""
+"""Begins the last line of a sealed file."""
 DIGEST = hashlib.sha256().digest_size
 """Bytes at the beginning of a state, with the digest of the others (``rsitr.stages.resume``)."""
 
@@ -98,15 +98,19 @@ def as_json(value: BaseModel | dict[str, Any]) -> str:
     return json.dumps(plain, indent=1, sort_keys=True) + "\n"
 
 
-def write_json(path: Path, value: BaseModel | dict[str, Any]) -> None:
-    """Write a JSON file."""
-    write_text(path, as_json(value))
+def write_json(path: Path, value: BaseModel | dict[str, Any], *, sealed: bool = False) -> None:
+    """Write a JSON file; ``sealed``: a comment with its hash comes after it."""
+    write_text(path, seal_text(as_json(value)) if sealed else as_json(value))
 
 
-def read_json(model: type[J], path: Path) -> J:
+def read_json(model: type[J], path: Path, *, sealed: bool = False) -> J:
     """Read what ``write_json`` wrote; raises ``RecordError`` for a file that is damaged or of another version."""
     try:
-        return model.model_validate_json(path.read_text(encoding="utf-8"))
+        whole = path.read_text(encoding="utf-8")
+        text = whole.partition(SEAL)[0] if sealed else whole
+        if sealed and seal_text(text) != whole:
+            raise ValueError("it is not what was written")
+        return model.model_validate_json(text)
     except ValueError as error:
         what = str(error).splitlines()[0]
         raise RecordError(f"{path} cannot be read ({what}): restore it from git, or delete it and run again") from None

@@ -16,7 +16,7 @@ from rsitr.records.remembered import remembered
 LOCK = Path("requirements.lock")
 COMPUTING = {
     **{name: (name,) for name in ("nltk", "numba", "numpy", "pandas", "pycocoevalcap", "rasterio", "scipy")},
-    **{name: (name,) for name in ("textblob", "timm", "torch", "torchvision")},
+    **{name: (name,) for name in ("snowballstemmer", "textblob", "timm", "torch", "torchvision")},
     "PIL": ("pillow",),
     "cv2": ("opencv-python-headless",),
     "faiss": ("faiss-cpu",),

@@ -42,6 +42,11 @@ def cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
+def cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def memory_gib() -> float:
     """Physical memory of this machine in GiB."""
     return round(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30, 1)
@@ -55,7 +60,7 @@ def machine(device: str = "cpu") -> dict[str, Any]:
     torch = sys.modules.get("torch")
     facts: dict[str, Any] = {
         "cpu": cpu_name(),
-        "cores": os.cpu_count(),
+        "cores": cores(),
         "threads": torch.get_num_threads() if torch else None,
         "memory_gib": memory_gib(),
         "device": "cpu",

@@ -61,7 +61,8 @@ class Seconds(BaseModel):
 
 
 class Way(BaseModel):
-    """A way to answer queries: recalls i2t_r1 ... mr in percent, and the time of a query from its encoding on."""
+    """A way to answer queries: recalls and median ranks as ``rank_files.metrics_of`` has them, plain and with identical
+    captions and pictures as positives; and the time of a query from its encoding on."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -5,33 +5,28 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from scipy import sparse
 
 from rsitr.errors import DatasetError
 from rsitr.retrieval.embeddings import Matrix, array_of, checked, normalised, whole_numbers
-from rsitr.retrieval.ranks import Pairs, rank_pairs
+from rsitr.retrieval.ranks import rank_pairs, relevant_pairs
 from rsitr.retrieval.recall import (
-    CUTOFFS,
     Duplicates,
     MedianRanks,
     ProtocolRanks,
     Ranks,
     RecallReport,
+    ceiling_of,
     median_ranks,
-    most_images,
-    most_queries,
     picture_groups,
     recall,
-    report_of,
     text_groups,
 )
-from rsitr.retrieval.tiles import BLOCK, Device, Integers
+from rsitr.retrieval.tiles import BLOCK, Device
 
 Numbers = Sequence[Any] | Matrix
 """Whole numbers in a list, an array or a tensor."""
@@ -116,12 +111,13 @@ def rank(
         caption_queries=_queries(caption_queries, "caption_queries", test.caption_queries, n_texts),
     )
     aware = captions is not None or pictures is not None
-    found = rank_pairs(image_rows, text_rows, _pairs(test, aware), block=block, device=device)
+    pairs = relevant_pairs(test.image_of, test.same if aware else None, n_images)
+    found = rank_pairs(image_rows, text_rows, pairs, block=block, device=device)
     plain, duplicate_aware = found if isinstance(found, ProtocolRanks) else (found, None)
     return Ranking(
         _measured(plain, test),
         None if duplicate_aware is None else _measured(duplicate_aware, test),
-        _ceiling(test) if aware else None,
+        ceiling_of(*test) if aware else None,
         test.image_queries,
         test.caption_queries,
     )
@@ -205,39 +201,3 @@ def _queries(wanted: Numbers | None, name: str, possible: npt.NDArray[np.int64],
     if not (known := np.isin(numbers, possible)).all():
         raise DatasetError(f"{name} names {numbers[~known][0]}, which has no caption to find")
     return numbers
-
-
-def _pairs(test: _TestSet, aware: bool) -> Pairs:
-    """What is relevant to each other, plainly and, where wanted, by pictures and texts."""
-    image_of, (text, picture) = test.image_of, test.same
-    n_images, n_texts = len(picture), len(text)
-    protocols: list[tuple[Integers, Integers]] = [(image_of, np.arange(n_texts))]
-    if aware:
-        shape = int(picture.max()) + 1, int(text.max()) + 1
-        described = _incidence(picture[image_of], text, shape)
-        shows = _incidence(np.arange(n_images), picture, (n_images, shape[0]))
-        protocols.append((shows @ described @ _incidence(text, np.arange(n_texts), (shape[1], n_texts))).nonzero())
-    return Pairs(n_images, n_texts, protocols)
-
-
-def _incidence(row: Integers, column: Integers, shape: tuple[int, int]) -> sparse.csr_array:
-    return sparse.csr_array((np.ones(len(row), dtype=np.int32), (row, column)), shape=shape)
-
-
-def _ceiling(test: _TestSet) -> RecallReport:
-    """As ``recall.ceiling``, of the queries that ask; images without captions take places, too."""
-    texts, pictures = test.same
-    copies, showing = np.bincount(texts), np.bincount(pictures)
-    own: dict[int, dict[int, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))  # picture -> text -> image
-    asking = np.isin(test.image_of, test.image_queries)
-    for text, image in zip(texts[asking].tolist(), test.image_of[asking].tolist(), strict=True):
-        own[int(pictures[image])][text][image] += 1
-    queries: dict[int, Counter[int]] = defaultdict(Counter)  # text -> picture -> captions
-    for caption in test.caption_queries.tolist():
-        queries[int(texts[caption])][int(pictures[test.image_of[caption]])] += 1
-    images = [[most_images([(int(copies[t]), n) for t, n in of.items()], k) for k in CUTOFFS] for of in own.values()]
-    captions = [most_queries((int(showing[p]), n) for p, n in of.items()) for of in queries.values()]
-    return report_of(
-        i2t=(100 * np.sum(images, axis=0) / len(test.image_queries)).tolist(),
-        t2i=(100 * np.sum(captions, axis=0) / len(test.caption_queries)).tolist(),
-    )

@@ -89,12 +89,7 @@ def rank_embeddings(
             f"image_of speaks of {pairs.n_images} images and {pairs.n_texts} captions, but {len(images)} and "
             f"{len(texts)} were embedded. Embed every image and caption of the split once, in the order of the dataset."
         )
-
-    def score(image_rows: slice, text_rows: slice) -> Tensor:
-        return rows(images, image_rows, device) @ rows(texts, text_rows, device).T
-
-    with _full_float32(torch.device(device).type):
-        return _rank(score, pairs, TwinPair(_twins(images, device), _twins(texts, device)), top, block, device)
+    return rank_pairs(images, texts, pairs, top=top, block=block, device=device)
 
 
 @overload
@@ -136,7 +131,13 @@ def rank_scores(
 
 
 def rank_pairs(
-    images: Embeddings, texts: Embeddings, pairs: Pairs, *, block: int = BLOCK, device: Device = "cpu"
+    images: Embeddings,
+    texts: Embeddings,
+    pairs: Pairs,
+    *,
+    top: FirstItems | None = None,
+    block: int = BLOCK,
+    device: Device = "cpu",
 ) -> Ranks | ProtocolRanks:
     """Rank as ``rank_embeddings`` by relevant pairs that the caller has checked, of as many images and captions.
 
@@ -147,7 +148,7 @@ def rank_pairs(
         return rows(images, image_rows, device) @ rows(texts, text_rows, device).T
 
     with _full_float32(torch.device(device).type):
-        return _rank(score, pairs, TwinPair(_twins(images, device), _twins(texts, device)), None, block, device)
+        return _rank(score, pairs, TwinPair(_twins(images, device), _twins(texts, device)), top, block, device)
 
 
 class Pairs(NamedTuple):
@@ -158,26 +159,32 @@ class Pairs(NamedTuple):
     protocols: list[tuple[Integers, Integers]]
 
 
-def relevant_pairs(image_of: Integers, duplicates: Duplicates | None) -> Pairs:
-    """Check the arguments of a ranking. A text that n captions of m images share makes n * m duplicate-aware pairs.
+def relevant_pairs(image_of: Integers, duplicates: Duplicates | None, n_images: int | None = None) -> Pairs:
+    """The pairs of a ranking. A text that n captions of m images share makes n * m duplicate-aware pairs.
+
+    Without ``n_images`` every image has to have a caption, and the arguments are checked.
 
     An image and a caption are relevant to each other by the duplicate-aware protocol if an image with the same picture
     has a caption with the same text.
     """
-    n_images, n_texts = count_images(image_of), len(image_of)
+    if n_images is None:
+        n_images = count_images(image_of)
+        if duplicates is not None:
+            check_duplicates(duplicates, image_of)
+    n_texts = len(image_of)
     protocols: list[tuple[Integers, Integers]] = [(image_of, np.arange(n_texts))]
     if duplicates is not None:
-        check_duplicates(duplicates, image_of)
         text, picture = (np.unique(side, return_inverse=True)[1] for side in duplicates)
-        shows = _incidence(np.arange(n_images), picture)
-        described = _incidence(picture[image_of], text)
-        copies = _incidence(text, np.arange(n_texts))
+        texts, pictures = int(text.max()) + 1, int(picture.max()) + 1
+        shows = _incidence(np.arange(n_images), picture, (n_images, pictures))
+        described = _incidence(picture[image_of], text, (pictures, texts))
+        copies = _incidence(text, np.arange(n_texts), (texts, n_texts))
         protocols.append((shows @ described @ copies).nonzero())
     return Pairs(n_images, n_texts, protocols)
 
 
-def _incidence(row: Integers, column: Integers) -> sparse.csr_array:
-    return sparse.csr_array((np.ones(len(row), dtype=np.int32), (row, column)))
+def _incidence(row: Integers, column: Integers, shape: tuple[int, int]) -> sparse.csr_array:
+    return sparse.csr_array((np.ones(len(row), dtype=np.int32), (row, column)), shape=shape)
 
 
 class TwinPair(NamedTuple):

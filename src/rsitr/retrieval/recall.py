@@ -146,18 +146,30 @@ def ceiling(image_of: npt.NDArray[np.integer], duplicates: Duplicates) -> Recall
     Raises ``DatasetError`` when ``image_of`` or ``duplicates`` does not describe the captions.
     """
     check_duplicates(duplicates, image_of)
+    return ceiling_of(image_of, duplicates, np.arange(len(duplicates.pictures)), np.arange(len(image_of)))
+
+
+def ceiling_of(
+    image_of: npt.NDArray[np.integer],
+    duplicates: Duplicates,
+    image_queries: npt.NDArray[np.integer],
+    caption_queries: npt.NDArray[np.integer],
+) -> RecallReport:
+    """``ceiling`` of the queries that ask, by their positions; images without captions take places, too."""
     texts, pictures = (np.unique(side, return_inverse=True)[1] for side in duplicates)
     copies, showing = np.bincount(texts).tolist(), np.bincount(pictures).tolist()
-    queries: dict[int, Counter[int]] = defaultdict(Counter)  # text -> picture -> captions
     own: dict[int, dict[int, Counter[int]]] = defaultdict(lambda: defaultdict(Counter))  # picture -> text -> image
-    for text, image, picture in zip(texts.tolist(), image_of.tolist(), pictures[image_of].tolist(), strict=True):
-        queries[text][picture] += 1
-        own[picture][text][image] += 1
+    asking = np.isin(image_of, image_queries)
+    for text, image in zip(texts[asking].tolist(), image_of[asking].tolist(), strict=True):
+        own[int(pictures[image])][text][image] += 1
+    queries: dict[int, Counter[int]] = defaultdict(Counter)  # text -> picture -> captions
+    for caption in caption_queries.tolist():
+        queries[int(texts[caption])][int(pictures[image_of[caption]])] += 1
     images = [[most_images([(copies[t], n) for t, n in of.items()], k) for k in CUTOFFS] for of in own.values()]
     captions = [most_queries((showing[p], n) for p, n in of.items()) for of in queries.values()]
     return report_of(
-        i2t=(100 * np.sum(images, axis=0) / len(pictures)).tolist(),
-        t2i=(100 * np.sum(captions, axis=0) / len(texts)).tolist(),
+        i2t=(100 * np.sum(images, axis=0) / len(image_queries)).tolist(),
+        t2i=(100 * np.sum(captions, axis=0) / len(caption_queries)).tolist(),
     )
 
 

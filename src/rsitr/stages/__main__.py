@@ -81,22 +81,10 @@ def check_devices() -> None:
         )
 
 
-def know_devices() -> None:
-    """Let this process claim its GPU by what the device is, not by its number.
-
-    ``setup`` goes by the number. Its code is part of every record's identity, so it stays as it is. Which of several
-    equal devices computes changes no result.
-    """
-    from rsitr.stages import devices, setup
-
-    setup._claim_gpu = devices.claim
-
-
 def compute(spec: ArtefactSpec, stages: list[str]) -> None:
     """Compute an artefact; ``stages`` are those of a cell."""
     check = CodeCheck(spec)
     check_devices()
-    know_devices()
     match spec:
         case Spec():
             if "train" in stages:

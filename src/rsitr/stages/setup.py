@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from filelock import FileLock, Timeout
 
 from rsitr.captions.keyword_table import read_keywords
 from rsitr.captions.queries import as_queries
@@ -18,7 +15,6 @@ from rsitr.datasets.protocols import get_protocol
 from rsitr.datasets.splits import SplitData, load_splits, member_of
 from rsitr.datasets.table import DatasetFacts
 from rsitr.errors import DatasetError, RecordError, Unsupported
-from rsitr.gpus import cells_per_gpu
 from rsitr.methods import get_method
 from rsitr.methods.base import Corpus, Method, MethodConfig
 from rsitr.methods.configure import configure, settled
@@ -31,40 +27,24 @@ from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
 from rsitr.records.cell import Spec, TuningSpec
 from rsitr.records.pretraining import PretrainingRecord, PretrainingSpec
 from rsitr.records.prior import PriorSpec, SceneRecord
+from rsitr.records.provenance import cores
 from rsitr.records.tuning import TuningRecord
+from rsitr.stages.devices import claim
 
 CACHE = Path("cache")
 LOCKS = Path(".rsitr/locks")
-_held: list[FileLock] = []
 _prepared: list[str] = []
 
 
 def prepare(spec: ArtefactSpec) -> str:
     """Set threads and determinism for this process and return its device, a GPU of its own where there is one."""
-    torch.set_num_threads(min(spec.threads, os.cpu_count() or 1))
+    torch.set_num_threads(min(spec.threads, cores()))
     use_onednn()
     if not torch.cuda.is_available():
         return "cpu"  # where the kernels are deterministic for a fixed number of threads
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.use_deterministic_algorithms(True, warn_only=True)
-    return _claim_gpu()
-
-
-def _claim_gpu() -> str:
-    """The first GPU with a free place; Snakemake counts GPUs but does not say which one a job may use."""
-    LOCKS.mkdir(parents=True, exist_ok=True)
-    places = list(product(range(cells_per_gpu()), range(torch.cuda.device_count())))
-    while True:
-        for place, index in places:
-            lock = FileLock(LOCKS / f"gpu-{index}-{place}.lock")
-            try:
-                lock.acquire(timeout=0)
-            except Timeout:
-                continue
-            _held.append(lock)  # until this process ends
-            torch.cuda.set_device(index)  # or what names no device would use the first one
-            return f"cuda:{index}"
-        time.sleep(1)
+    return claim()
 
 
 def device_of(spec: ArtefactSpec) -> str:

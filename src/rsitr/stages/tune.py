@@ -23,7 +23,7 @@ from rsitr.methods.base import TrainingConfig
 from rsitr.nn.seeds import derive
 from rsitr.records.artefact import Outcome
 from rsitr.records.cell import Spec, TrainReport, TuningSpec
-from rsitr.records.files import set_aside, write_json
+from rsitr.records.files import read_json, set_aside, write_json
 from rsitr.records.paths import Paths
 from rsitr.records.provenance import library_versions, machine, sha256_json
 from rsitr.records.tuning import COMPLETE, DIVERGED, FAILED, PRUNED, Trial, TuningRecord
@@ -90,7 +90,7 @@ class Study:
     def restore(self) -> None:
         """Take the trials that have ended from the file of a tuning by the same code, parameters and data."""
         try:
-            found = TuningRecord.read(self.kept)
+            found = read_json(TuningRecord, self.kept, sealed=True) if self.kept.is_file() else None
         except RecordError:
             print(f"{set_aside(self.kept)} is damaged: the tuning begins again", file=sys.stderr)
             return
@@ -105,7 +105,7 @@ class Study:
         while (number := len(self.record.trials)) < self.spec.trials:
             trial = self.trial(number, self.settings(number))
             self.record.trials.append(trial)
-            write_json(self.kept, self.record)
+            write_json(self.kept, self.record, sealed=True)
             shutil.rmtree(self.folder / str(number), ignore_errors=True)
             print(self.told(trial), file=sys.stderr, flush=True)
 

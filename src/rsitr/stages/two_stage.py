@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -30,7 +29,7 @@ from rsitr.records.paths import Paths
 from rsitr.records.provenance import library_versions, machine, peak_memory_mib
 from rsitr.records.two_stage import Point, Seconds, TwoStageRecord, TwoStageSpec, Way
 from rsitr.retrieval.rank_files import metrics_of, read_ranks
-from rsitr.retrieval.recall import RecallReport, recall
+from rsitr.retrieval.recall import Duplicates, ProtocolRanks, duplicates_of
 from rsitr.retrieval.rerank import dot_product
 from rsitr.retrieval.tiles import Score
 from rsitr.retrieval.two_stage import shortlist, two_stage
@@ -46,6 +45,8 @@ TIMED_PAIRS = 2**16
 WARM = 3
 """Queries answered before any time is taken."""
 REPEATS = 10
+PROTOCOLS = ("rank", "dup_rank")
+"""Ranks that count the captions of an image alone, and those that count identical captions and pictures, too."""
 
 
 class Side(NamedTuple):
@@ -253,15 +254,19 @@ class Clock:
 
 def alone(spec: Spec, seconds: Seconds) -> Way:
     """One cell without the other."""
-    names = [field.name for field in fields(RecallReport)]
-    metrics = metrics_of(read_ranks(Paths.cell(spec.cell) / "ranks.parquet").ranks)
-    return Way(metrics={name: metrics[name] for name in names}, seconds=seconds)
+    ranks = read_ranks(Paths.cell(spec.cell) / "ranks.parquet").ranks
+    return Way(metrics=metrics_of({name: ranks[name] for name in PROTOCOLS}), seconds=seconds)
 
 
-def unrecorded(side: Side, seconds: Seconds, device: str) -> Way:
+def unrecorded(side: Side, duplicates: Duplicates, seconds: Seconds, device: str) -> Way:
     """A method's cheap score alone, which has no record of a cell."""
-    ranks = Scores(side.method, side.encoded, device).rank(side.split.image_of)
-    return Way(metrics=asdict(recall(ranks)), seconds=seconds)
+    ranks = Scores(side.method, side.encoded, device).rank(side.split.image_of, duplicates)
+    return Way(metrics=of_both(ranks), seconds=seconds)
+
+
+def of_both(ranks: ProtocolRanks) -> dict[str, float]:
+    """The metrics of ranks by both protocols."""
+    return metrics_of(dict(zip(PROTOCOLS, ranks, strict=True)))
 
 
 @torch.inference_mode()
@@ -277,6 +282,7 @@ def measure(spec: TwoStageSpec, record: TwoStageRecord) -> None:
     split = scorer.split
     record.seconds["encode"] = round(time.perf_counter() - begun, 2)
     first, second, text_of = same_texts(scorer.encoded, chosen.encoded)
+    duplicates = duplicates_of(split.captions, split.hashes)
     images, texts = len(split.paths), len(second.texts)
     record.gallery = {"images": images, "captions": len(split.captions), "texts": texts}
 
@@ -289,7 +295,7 @@ def measure(spec: TwoStageSpec, record: TwoStageRecord) -> None:
             progress.advance()
             return pairs.of_image(image, chosen_texts)
 
-        ranks = two_stage(scores, rescore, split.image_of, spec.shortlists, text_of=text_of)
+        ranks = two_stage(scores, rescore, split.image_of, spec.shortlists, text_of=text_of, duplicates=duplicates)
     record.seconds["rank"] = round(time.perf_counter() - begun, 2)
 
     begun = time.perf_counter()
@@ -297,8 +303,8 @@ def measure(spec: TwoStageSpec, record: TwoStageRecord) -> None:
     record.timed = clock.timed
     record.exhaustive = alone(spec.scorer, clock.all_pairs())
     cheap = clock.filter_alone()
-    record.filtered = unrecorded(chosen, cheap, device) if itself else alone(spec.filter, cheap)
-    record.points = [clock.point(k, asdict(recall(each))) for k, each in zip(spec.shortlists, ranks, strict=True)]
+    record.filtered = unrecorded(chosen, duplicates, cheap, device) if itself else alone(spec.filter, cheap)
+    record.points = [clock.point(k, of_both(each)) for k, each in zip(spec.shortlists, ranks, strict=True)]
     caption = split.captions[0]
     record.encode_seconds = {
         "scorer": encode_seconds(scorer.method, caption, device),

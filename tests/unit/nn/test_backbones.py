@@ -10,7 +10,8 @@ from safetensors.torch import save_file
 
 from rsitr.errors import ParamsError, WeightsMismatch, WeightsUnavailable
 from rsitr.nn.backbones import ImageBackbone
-from rsitr.nn.weights import hub_reachable, load_weights
+from rsitr.nn.state import load_state
+from rsitr.nn.weights import hub_reachable
 from tests.helpers.http_server import Server
 
 SWIN = {"embed_dim": 8, "depths": (1, 1, 1, 1), "num_heads": (1, 1, 1, 1)}
@@ -65,10 +66,17 @@ def test_local_file_with_a_classifier(tmp_path):
     trained = timm.create_model("test_resnet", num_classes=10)
     save_file(trained.state_dict(), tmp_path / "own.safetensors")
     torch.save(trained.state_dict(), tmp_path / "own.pt")
-    for file in ("own.safetensors", "own.pt"):
+    state = {f"module.{name}": value for name, value in trained.state_dict().items()}
+    torch.save({"epoch": 3, "model_state_dict": state}, tmp_path / "training.pt")
+    for file in ("own.safetensors", "own.pt", "training.pt"):
         loaded = ImageBackbone("test_resnet", str(tmp_path / file), 32).model.state_dict()
         assert not [name for name in loaded if name.startswith("fc.")]
         assert all(torch.equal(value, trained.state_dict()[name]) for name, value in loaded.items())
+
+
+def test_options_cannot_load_what_the_weights_do_not_name(tmp_path):
+    with pytest.raises(ParamsError, match=r"cannot have checkpoint_path: name weights with image_weights"):
+        ImageBackbone("test_resnet", "none", 32, options={"checkpoint_path": str(tmp_path / "a.pth")})
 
 
 def test_file_of_another_architecture_is_refused_whole(tmp_path):
@@ -77,12 +85,10 @@ def test_file_of_another_architecture_is_refused_whole(tmp_path):
     other = {"0.weight": torch.ones(3, 2), "0.bias": torch.ones(5), "1.weight": torch.ones(4, 3), "head": torch.ones(1)}
     save_file(other, tmp_path / "other.safetensors")
     with pytest.raises(WeightsMismatch) as caught:
-        load_weights(module, tmp_path / "other.safetensors")
+        load_state(module, tmp_path / "other.safetensors")
     message = str(caught.value)
     assert "other.safetensors belongs to another architecture" in message
-    assert "1 tensors missing ['1.bias']" in message
-    assert "1 unknown ['head']" in message
-    assert "1 of another shape ['0.bias']" in message
+    assert "1 missing: 1.bias; 1 unknown: head; 1 of another shape: 0.bias" in message
     assert all(torch.equal(value, before[name]) for name, value in module.state_dict().items())
 
 
@@ -107,7 +113,7 @@ def test_truncated_weights_file(tmp_path):
     save_file({"weight": torch.ones(100, 100)}, path)
     path.write_bytes(path.read_bytes()[:-1000])
     with pytest.raises(WeightsMismatch, match="cannot be read as weights"):
-        load_weights(torch.nn.Linear(100, 100, bias=False), path)
+        load_state(torch.nn.Linear(100, 100, bias=False), path)
 
 
 def test_missing_file():

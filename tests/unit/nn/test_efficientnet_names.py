@@ -18,7 +18,8 @@ from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.efficientnet_names import as_timm
 from rsitr.nn.inputs import PixelInputs
 from rsitr.nn.pixels import PixelFormat
-from rsitr.nn.weights import load_weights, resolve
+from rsitr.nn.state import load_state
+from rsitr.nn.weights import resolve
 
 NAME, LOCATION = (
     "tf_efficientnet_lite0",
@@ -37,7 +38,7 @@ def state() -> dict[str, Tensor]:
 def whole(state: dict[str, Tensor]) -> Any:
     """timm's model with them, classifier included."""
     model = timm.create_model(NAME)
-    load_weights(model, resolve(LOCATION))
+    load_state(model, resolve(LOCATION))
     return model.eval()
 
 
@@ -87,9 +88,12 @@ def test_a_backbone_does_without_the_classifier(state: dict[str, Tensor]) -> Non
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"_blocks.16._bn2.bias": torch.ones(320)}, r"0 tensors missing \[\], 1 unknown \['_blocks.16._bn2.bias'\]"),
-        ({"_conv_head.weight": torch.ones(1280, 192, 1, 1)}, r"1 of another shape \['conv_head.weight'\]"),
-        ({"_blocks.4._bn2.bias": None}, r"1 tensors missing \['blocks.2.1.bn3.bias'\], 0 unknown"),
+        (
+            {"_blocks.16._bn2.bias": torch.ones(320)},
+            "294 tensors fit; 1 unknown: _blocks.16._bn2.bias",
+        ),
+        ({"_conv_head.weight": torch.ones(1280, 192, 1, 1)}, "1 of another shape: conv_head.weight"),
+        ({"_blocks.4._bn2.bias": None}, "1 missing: blocks.2.1.bn3.bias. Name"),
     ],
 )
 def test_another_efficientnet_is_refused(change: dict[str, Any], message: str, state: Any, tmp_path: Any) -> None:

@@ -9,7 +9,6 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from rsitr.stages import __main__ as entry
 from rsitr.stages import devices, setup
 
 
@@ -74,10 +73,7 @@ def test_who_waits_for_a_device_says_so_once(visible, monkeypatch, capsys) -> No
     )
 
 
-def test_what_is_computed_claims_its_device_so(visible, make_spec, monkeypatch) -> None:
-    monkeypatch.setattr(setup, "_claim_gpu", setup._claim_gpu)
-    monkeypatch.setattr(entry, "CodeCheck", lambda spec: SimpleNamespace(again=None))
-    entry.compute(make_spec(), [])
+def test_a_process_claims_its_device_so(visible, monkeypatch) -> None:
     visible("a")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch, "use_deterministic_algorithms", lambda *_, **__: None)

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any, NamedTuple
 
 import numpy as np
+from snowballstemmer import stemmer
 
 from rsitr.captions.all_pairs import IntArray
 from rsitr.captions.meteor.aligner import (
@@ -39,9 +40,11 @@ from rsitr.captions.meteor.aligner import (
 )
 from rsitr.captions.meteor.corpus import Corpus
 from rsitr.captions.meteor.paraphrases import Paraphrases
-from rsitr.captions.meteor.stemmer import stem
 from rsitr.captions.meteor.tables import Tables
 from rsitr.errors import DatasetError
+
+STEMMER = "english"
+"""Snowball's, whose version 2.2 has the rules that METEOR 1.5 includes; later versions changed them."""
 
 
 def prepare(texts: Sequence[str], tables: Tables) -> Corpus:
@@ -129,7 +132,7 @@ def _matches(vocabulary: list[str], phrases: _Phrases, functions: IntArray, tabl
     """The fields ``match_...`` of ``Corpus``; ``functions`` counts the function words of each unit."""
     by_stage = {
         EXACT: np.tile(np.arange(len(vocabulary)), (2, 1)),
-        STEM: _sharing([(stem(word),) for word in vocabulary]),
+        STEM: _sharing([(stem,) for stem in stemmer(STEMMER).stemWords(vocabulary)]),
         SYNONYM: _sharing([tables.meanings(word) for word in vocabulary]),
         PARAPHRASE: phrases.entries[::-1],
         PARAPHRASE_BACKWARDS: phrases.entries,

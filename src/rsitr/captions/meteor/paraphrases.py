@@ -26,6 +26,7 @@ from pyarrow import csv
 from rsitr.captions.all_pairs import IntArray
 from rsitr.errors import CorruptArchive
 from rsitr.progress import Progress
+from rsitr.records.files import replacing
 
 VERSION = 1
 """Of the compact form; raise it when the form or its meaning changes."""
@@ -116,23 +117,17 @@ def _read(path: Path, identity: str) -> Paraphrases | None:
 
 
 def _write(table: Paraphrases, path: Path, identity: str) -> None:
-    # Its own name: another machine that shares the folder may hold a lock that this one cannot see.
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.part")
     words = np.frombuffer("\n".join(table.words).encode(), dtype=np.uint8)
-    try:
-        with partial.open("wb") as file:
-            np.savez(
-                file,
-                identity=np.array(identity),
-                words=words,
-                starts=table.starts,
-                keys=table.keys,
-                phrases=table.phrases,
-                paraphrases=table.paraphrases,
-            )
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with replacing(path) as partial, partial.open("wb") as file:
+        np.savez(
+            file,
+            identity=np.array(identity),
+            words=words,
+            starts=table.starts,
+            keys=table.keys,
+            phrases=table.phrases,
+            paraphrases=table.paraphrases,
+        )
 
 
 def _build(source: Path) -> Paraphrases:
