@@ -15,6 +15,7 @@ from rsitr.params import Params
 from rsitr.params.ids import CellId
 from rsitr.pipeline.devices import check_gpu
 from rsitr.pipeline.freshness import Present, read
+from rsitr.pipeline.litter import sweep
 from rsitr.pipeline.process import run_process
 from rsitr.pipeline.seals import broken, known, sealing
 from rsitr.pipeline.specs import check_cell, spec_of
@@ -83,6 +84,7 @@ def run(spec: ArtefactSpec, stages: Sequence[str] = BOTH) -> Result:
         held = lock.acquire()
     with held:
         _set_damaged_aside(spec)
+        sweep([*(path.parent for path in spec.outputs), Path("cache")])
         return _run_cell(spec, stages) if isinstance(spec, Spec) else _run_whole(spec)
 
 
