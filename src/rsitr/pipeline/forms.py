@@ -20,6 +20,7 @@ from rsitr.captions.similarity import DTYPE as MATRIX_DTYPE
 from rsitr.records.files import DIGEST, read_csv, read_json
 from rsitr.records.parquet import read_facts, read_rows
 from rsitr.records.provenance import sha256_file
+from rsitr.records.tuning import TuningRecord
 
 GONE = "it is gone, and what belongs to it is here"
 
@@ -30,6 +31,12 @@ def whole_json(model: Any, path: Path) -> Iterator[str]:
     text = path.read_text(encoding="utf-8")
     if json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n" != text:
         yield "it is not in the form in which it was written"
+
+
+def whole_trials(path: Path) -> Iterator[str]:
+    """Raises ``RecordError`` for trials other than those that were written."""
+    read_json(TuningRecord, path, sealed=True)
+    return iter(())
 
 
 def whole_csv(path: Path) -> Iterator[str]:

@@ -25,6 +25,7 @@ from rsitr.pipeline.forms import (
     whole_state,
     whole_table,
     whole_tokens,
+    whole_trials,
 )
 from rsitr.pipeline.freshness import RECORDS
 from rsitr.pipeline.seals import FOLDER as SEALS
@@ -41,7 +42,6 @@ from rsitr.records.paths import Paths
 from rsitr.records.pretraining import PretrainingSpec
 from rsitr.records.prior import PriorSpec
 from rsitr.records.provenance import sha256_file
-from rsitr.records.tuning import TuningRecord
 from rsitr.retrieval.rank_files import metrics_of, read_ranks
 from rsitr.retrieval.recall import CUTOFFS
 from rsitr.retrieval.top_files import read_top
@@ -239,7 +239,7 @@ def _kept(experiment: str) -> Iterator[File]:
     for path in sorted(path for folder in folders for path in folder.rglob("*.pt")):
         yield File("states", path, partial(whole_state, path), again)
     for path in sorted(folders[-1].rglob("trials.json")):
-        yield File("trials", path, partial(whole_json, TuningRecord, path), again)
+        yield File("trials", path, partial(whole_trials, path), again)
 
 
 # What can be wrong with them
