@@ -17,7 +17,7 @@ PACKAGE = Path(rsitr.__file__).parent
 LAYERS = (
     ("__main__",),
     ("cli",),
-    ("site",),
+    ("site", "search_page"),
     ("examples", "external", "search"),
     ("pipeline",),
     ("stages", "pretraining"),

@@ -19,6 +19,7 @@ from rsitr.cli.dedup import dedup
 from rsitr.cli.peder import peder
 from rsitr.cli.pictures import attention, examples, locate
 from rsitr.cli.search import search
+from rsitr.cli.serve import serve
 from rsitr.cli.site import site
 from rsitr.errors import ParamsError
 from rsitr.params import load_params
@@ -49,6 +50,7 @@ for name, commands in (("data", data), ("dedup", dedup), ("captions", captions),
     app.add_typer(commands, name=name)
 app.command(project="optional")(assess)
 app.command(project="none")(search)
+app.command(project="none", extra="search")(serve)
 app.command(extra="site")(site)
 for command in (locate, attention, examples):
     app.command()(command)

@@ -27,6 +27,9 @@ def search(
     weights: Annotated[str | None, typer.Option(help="Of open_clip:ARCHITECTURE: a file, or a tag.")] = None,
     count: Annotated[int, typer.Option("--top", min=1, help="Pictures to show for each query.")] = 10,
     page: Annotated[Path | None, typer.Option(help="Write the results with the pictures to this HTML file.")] = None,
+    site: Annotated[
+        Path | None, typer.Option(help="Write a page that searches the pictures in a browser into this folder.")
+    ] = None,
     window: Annotated[int, typer.Option(min=16, help="Pixels of a window's side, in a scene.")] = 256,
     index: Annotated[Path | None, typer.Option(help="Folder of the index. Default: below cache/search.")] = None,
     device: Annotated[str, typer.Option(help="cpu or cuda.")] = "cpu",
@@ -44,8 +47,8 @@ def search(
     from rsitr.search.pictures import pictures_at
     from rsitr.search.shipped import MODEL
 
-    if not texts and not image:
-        raise ParamsError("say what to look for: a text, or --image FILE")
+    if not texts and not image and not site:
+        raise ParamsError("say what to look for: a text, or --image FILE; or write a page with --site FOLDER")
     pictures, encoder = pictures_at(place, window), open_model(model or str(MODEL), weights, device)
     key = sha256_json([str(place.resolve()), window, encoder.facts.kind, encoder.facts.weights.model_dump()])[:16]
     found = Index(index or CACHE / key, pictures, encoder).update()
@@ -65,6 +68,10 @@ def search(
     if page:
         write_text(page, page_of(pictures, len(found.names), encoder.facts.weights.location, results))
         print(page)
+    if site:
+        from rsitr.search_page.own import write
+
+        print(f"open {write(site, found, f'rsitr search {place} --site {site}')}")
     print(f"{len(found.names):,} pictures of {place}, {found.new:,} of them new, {len(found.lost):,} unreadable")
     for name, reason in [*found.lost.items()][:TOLD]:
         print(f"unreadable: {name}: {reason}")

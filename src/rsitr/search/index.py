@@ -163,6 +163,16 @@ class Index:
             self._vectors = faiss.IndexScalarQuantizer(width, kind, faiss.METRIC_INNER_PRODUCT)
         self._vectors.add(embeddings.astype(np.float32))
 
+    def _nothing(self) -> DatasetError:
+        return DatasetError(f"no picture of {self.pictures.place} can be read: {next(iter(self.lost.values()))}")
+
+    @property
+    def embeddings(self) -> npt.NDArray[np.float16]:
+        """[N, D]: those of ``names``; raises ``DatasetError`` where there is none."""
+        if self._vectors is None:
+            raise self._nothing()
+        return self._vectors.reconstruct_n(0, self._vectors.ntotal).astype(np.float16)
+
     def _write_again(self, parts: Sequence[Part], wanted: Mapping[str, str]) -> None:
         """Leave out what is passed over. The new parts come after the old ones until these are gone."""
         old = self._files()
@@ -176,7 +186,7 @@ class Index:
     def search(self, queries: Tensor, count: int) -> list[list[Hit]]:
         """For each query [Q, D] the ``count`` pictures with the largest cosine, or all of fewer."""
         if self._vectors is None:
-            raise DatasetError(f"no picture of {self.pictures.place} can be read: {next(iter(self.lost.values()))}")
+            raise self._nothing()
         if queries.shape[1] != self._vectors.d:
             raise DatasetError(f"queries have {queries.shape[1]} dimensions and pictures {self._vectors.d}")
         unit = directions(queries, "query", lambda place: f"number {place + 1}").numpy()

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from rsitr import __version__
 from rsitr.datasets import known
-from rsitr.errors import DatasetError, MissingExtra, ParamsError, RecordError
+from rsitr.datasets.splits import load_splits
+from rsitr.errors import DatasetError, MissingExtra, RecordError
 from rsitr.params import Params
 from rsitr.params.ids import TuningId
 from rsitr.pipeline.report import Material
@@ -17,10 +17,10 @@ from rsitr.records.files import write_text
 from rsitr.records.paths import Paths
 from rsitr.site import charts, faults, pictures, queries, sheets
 from rsitr.site.details import detail
-from rsitr.site.models import Dataset, Row, Site
+from rsitr.site.frame import INDEX, TYPED, copy_pages, rewritten
+from rsitr.site.models import Dataset, Row, Searched, Site
 from rsitr.site.rows import COSTS, best, row
 from rsitr.site.scripts import Folder
-from rsitr.site.vendored import vendored
 from rsitr.tables import groups, two_stage
 from rsitr.tables.entries import Entry
 from rsitr.tables.groups import PREFIXES, Compared
@@ -30,14 +30,8 @@ from rsitr.tables.tuning import Found
 from rsitr.tables.tuning import collect as collect_tunings
 from rsitr.tables.view import BOLD, HEADERS, ROLES, View
 
-PAGES = Path(__file__).with_name("pages")
-INDEX, TYPED = "index.html", "site.json"
-STYLES = ("style.css", "table.css")
-SCRIPTS = (
-    *("core.js", "parts.js", "charts.js", "export.js", "columns.js", "leaderboard.js", "cell.js", "compare.js"),
-    *("queries.js", "sheets.js", "data.js", "papers.js", "start.js"),
-)
-"""In the order in which ``index.html`` loads them. A new page is one more of them."""
+if TYPE_CHECKING:
+    from rsitr.external.models import Encoder
 
 
 class Built(NamedTuple):
@@ -49,33 +43,22 @@ class Built(NamedTuple):
     """What could not be read, and is named on its pages."""
 
 
-def build(params: Params, experiment: str, out: Path | None = None, with_pictures: bool = False) -> Built:
+def build(
+    params: Params, experiment: str, out: Path | None = None, with_pictures: bool = False, model: Encoder | None = None
+) -> Built:
     """Write the site of an experiment into ``out``, by default ``results/site/EXPERIMENT``; an older one is replaced.
 
     ``with_pictures``: with captions, and with thumbnails made here, of the datasets that are here. Generated data has
-    both always. Raises ``ParamsError`` where ``out`` is another folder that is not empty.
+    both always. ``model``: with a search page over their test images, by this model. Raises ``ParamsError`` where
+    ``out`` is another folder that is not empty.
     """
     out = out or Paths.site(experiment)
-    if out.exists() and not (out / TYPED).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise ParamsError(f"{out} is not a site: name a new folder with --out, or one that a site was written to")
-    staging = out.with_name(f".{out.name}.part")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    site = _Builder(Material(params, experiment, lenient=True), staging, with_pictures).site()
-    write_text(staging / TYPED, site.model_dump_json(indent=1) + "\n")
-    Folder(staging).write("site", site)
-    _copy_pages(staging)
-    shutil.rmtree(out, ignore_errors=True)
-    staging.rename(out)
+    with rewritten(out) as staging:
+        site = _Builder(Material(params, experiment, lenient=True), staging, with_pictures).site(model)
+        write_text(staging / TYPED, site.model_dump_json(indent=1) + "\n")
+        Folder(staging).write("site", site)
+        copy_pages(staging)
     return Built(out / INDEX, site.problems)
-
-
-def _copy_pages(out: Path) -> None:
-    shutil.copyfile(PAGES / INDEX, out / INDEX)
-    for path in (*(PAGES / name for name in (*STYLES, *SCRIPTS)), *vendored()):
-        target = out / path.parent.name / path.name
-        target.parent.mkdir(exist_ok=True)
-        shutil.copyfile(path, target)
 
 
 class _Builder:
@@ -88,8 +71,8 @@ class _Builder:
         self.wanted: dict[str, set[str]] = {}
         """Images to show, by dataset."""
 
-    def site(self) -> Site:
-        """Everything of the site but its pages."""
+    def site(self, model: Encoder | None) -> Site:
+        """Everything of the site but its pages; with a ``model``, pictures to search."""
         view, name = self.material.view, self.material.name
         self.problems += dict.fromkeys(self.material.damaged.values())
         compared = {dataset: groups.compare(view.of(dataset), view.usual_seeds(dataset)) for dataset in view.datasets}
@@ -112,6 +95,8 @@ class _Builder:
             paged=lists,
             charts=charts.charts(self.material, self.folder, self._series()),
         )
+        if model:
+            found.searched = self._searched(found.datasets, model)
         self._pictures(lists)
         found.problems = self.problems
         return found
@@ -159,6 +144,23 @@ class _Builder:
         except DatasetError as error:
             self.problems.append(f"captions and pictures of {name} are not shown: {error}")
             return queries.test_set(first, ())
+
+    def _searched(self, datasets: Iterable[Dataset], model: Encoder) -> list[Searched]:
+        """The test images of the datasets that are shown."""
+        from rsitr.search_page import searched  # torch and faiss, which a site without a search does without
+
+        found = []
+        for each in (each for each in datasets if each.here):
+            cleans = (Paths.clean(entry.clean) for entry in self.material.view.of(each.name) if entry.clean)
+            path = next(path for path in cleans if path.is_file())
+            split = load_splits(path)[0]["test"]
+            index = searched.index_of(path, split, model)
+            if index.lost:
+                name, why = next(iter(index.lost.items()))
+                self.problems.append(f"{len(index.lost)} pictures of {each.name} are not searched: {name}: {why}")
+            found.append(searched.of_dataset(self.folder, each.name, split, index))
+        searched.write_tower(self.folder)
+        return found
 
     def _tuned(self) -> dict[TuningId, Found]:
         """The tunings whose records can be read."""

@@ -143,6 +143,36 @@ class Chart(Strict):
     file: str
 
 
+class Tiles(Strict):
+    """A scene as square tiles, each level half of the next, the last as large as the scene."""
+
+    height: int
+    width: int
+    """Pixels."""
+    size: int
+    """Pixels of a tile's side."""
+    levels: int
+
+
+class Searched(Strict):
+    """Pictures, or the windows of a scene, that the search page finds."""
+
+    name: str
+    count: int
+    model: str
+    """Which one made the embeddings: the first digits of a hash of its kind and its weights."""
+    made_by: str
+    """The model in words."""
+    tower: bool
+    """Whether the text tower of the page is of this model."""
+    file: str
+    """Names and embeddings."""
+    captions_file: str = ""
+    """Captions and their embeddings by the model's own text tower; empty without captions."""
+    tiles: Tiles | None = None
+    """Of a scene."""
+
+
 class Site(Strict):
     """Everything at the first view, and what else there is."""
 
@@ -170,6 +200,7 @@ class Site(Strict):
     sheets: list[Sheet]
     paged: list[Paged]
     charts: list[Chart]
+    searched: list[Searched] = []
 
 
 class Seed(Strict):

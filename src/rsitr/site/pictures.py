@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Set
 from pathlib import Path
 
+from PIL import Image
+
 from rsitr.datasets.images import load_rgb
 from rsitr.datasets.table import read_table
 from rsitr.errors import CorruptArchive
@@ -31,13 +33,17 @@ def write(out: Path, dataset: str, wanted: Set[str], problems: list[str]) -> dic
         if image_id not in wanted:
             continue
         try:
-            small = load_rgb(Path(facts.root, path))
+            write_small(load_rgb(Path(facts.root, path)), out, number)
         except CorruptArchive as error:
             lost.append(str(error))
             continue
-        small.thumbnail((SIDE, SIDE))
-        small.save(out / f"{number}.jpg", quality=QUALITY)
         numbers[image_id] = number
     if lost:
         problems.append(f"{len(lost)} pictures of {dataset} are not shown: {lost[0]}")
     return numbers
+
+
+def write_small(picture: Image.Image, out: Path, number: int) -> None:
+    """Write a thumbnail, which is made of ``picture`` itself."""
+    picture.thumbnail((SIDE, SIDE))
+    picture.save(out / f"{number}.jpg", quality=QUALITY)

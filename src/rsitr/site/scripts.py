@@ -28,7 +28,7 @@ class Folder:
         self.out = out
 
     def write(self, key: str, value: Any) -> str:
-        """Write a value that all pages need, readable; returns its file, relative to the site."""
+        """Write a value as it is: what all pages need, or numbers, which gzip hardly packs. Returns its file."""
         return self._script(key, as_script_json(value))
 
     def pack(self, key: str, value: Any) -> str:

@@ -22,6 +22,7 @@ FILES = {
     "vega": ("build/vega.min.js",),
     "vega-lite": ("build/vega-lite.min.js",),
     "vega-embed": ("build/vega-embed.min.js",),
+    "openseadragon": ("build/openseadragon/openseadragon.min.js",),
 }
 LICENCES = "LICENSES.txt"
 """Of every package that is in one of the files: they bundle what they depend on."""

@@ -195,3 +195,16 @@ def test_the_command_searches_a_folder_in_words_and_by_a_picture(folder, tiny_cl
     assert f"3 pictures of {folder}, 4 of them new, 1 unreadable\nunreadable: cut.png: " in ended.stdout
     assert Path("found.html").read_text().count("<figure>") == 6
     assert "say what to look for: a text, or --image FILE" in refused("search", str(folder), *model)
+
+
+def test_the_command_writes_a_page_to_search_in(folder, tiny_clip, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    model = ("--model", f"open_clip:{tiny_clip}", "--weights", "none")
+    ended = run("search", str(folder), *model, "--site", "page")
+    assert ended.exit_code == 0, ended.output
+    assert "open page/index.html" in ended.stdout
+    assert len([*Path("page/pictures/my pictures").iterdir()]) == 3
+    # The text tower of the page is of another model.
+    assert not Path("page/data/search/tower.js").exists()
+    assert "my pictures is not a site" in refused("search", str(folder), *model, "--site", str(folder))
+    assert "gone is not a site: write one with `rsitr search FOLDER --site gone`" in refused("serve", "gone")

@@ -12,7 +12,8 @@ import pytest
 from rsitr.errors import ParamsError
 from rsitr.params import Params
 from rsitr.pipeline.report import Material
-from rsitr.site.build import INDEX, PAGES, SCRIPTS, STYLES, Built, build
+from rsitr.site.build import Built, build
+from rsitr.site.frame import INDEX, PAGES, SCRIPTS, STYLES
 from rsitr.site.models import Site
 from rsitr.tables.significance import Differences, recorded
 from tests.helpers import made_site

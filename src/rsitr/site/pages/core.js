@@ -60,7 +60,7 @@ const RSITR = (() => {
   const parse = () => {
     const [path, query] = location.hash.replace(/^#\/?/, "").split("?");
     const [page, ...parts] = path.split("/").map(decodeURIComponent);
-    return { page: page || "leaderboard", parts, query: new URLSearchParams(query ?? "") };
+    return { page: page || (pages.has("leaderboard") ? "leaderboard" : "search"), parts, query: new URLSearchParams(query ?? "") };
   };
   const address = (page, parts = [], query = {}) => {
     const given = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== undefined && value !== ""));

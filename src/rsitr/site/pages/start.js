@@ -3,7 +3,7 @@
 (() => {
   const { h, pages, site } = RSITR;
   const main = document.getElementById("main");
-  const NAV = ["leaderboard", "compare", "queries", "data", "papers"];
+  const NAV = ["leaderboard", "compare", "queries", "search", "data", "papers"].filter((name) => pages.has(name));
   const THEMES = ["auto", "light", "dark"];
   const kept = () => {
     try { return localStorage.getItem("rsitr-theme") ?? "auto"; } catch { return "auto"; }
@@ -47,8 +47,8 @@
 
   document.getElementById("experiment").textContent = site().experiment;
   document.getElementById("theme").addEventListener("click", () => theme(THEMES[(THEMES.indexOf(document.documentElement.dataset.theme) + 1) % 3]));
-  document.getElementById("foot").append(
-    h("span", {}, `${site().made_by}. `), "Made by ", h("code", {}, site().reproduce), "; all results by ", h("code", {}, site().command), ".");
+  document.getElementById("foot").append(h("span", {}, `${site().made_by}. Made by `, h("code", {}, site().reproduce),
+    site().command ? ["; all results by ", h("code", {}, site().command)] : "", "."));
   document.querySelector(".skip").addEventListener("click", (event) => { event.preventDefault(); main.focus(); });
   theme(kept());
   window.addEventListener("hashchange", () => { delete main.dataset.ready; show(); main.focus({ preventScroll: true }); window.scrollTo(0, 0); });

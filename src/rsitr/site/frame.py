@@ -1,0 +1,52 @@
+"""Where a site is written, and the pages and scripts that every site has."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+from rsitr.errors import ParamsError
+from rsitr.site.vendored import vendored
+
+PAGES = Path(__file__).with_name("pages")
+INDEX, TYPED = "index.html", "site.json"
+STYLES = ("style.css", "table.css", "search.css")
+SCRIPTS = (
+    *("core.js", "parts.js", "charts.js", "export.js", "columns.js", "leaderboard.js", "cell.js", "compare.js"),
+    *("queries.js", "sheets.js", "data.js", "papers.js", "tower.js", "scene.js", "search.js", "start.js"),
+)
+"""In the order in which ``index.html`` loads them. A new page is one more of them."""
+SEARCH = ("core.js", "parts.js", "tower.js", "scene.js", "search.js", "start.js")
+"""Those of a site that has the search page alone."""
+SCRIPT = re.compile(r'<script defer src="(?:pages|vendor)/([^"]+)"></script>\n')
+
+
+@contextmanager
+def rewritten(out: Path) -> Iterator[Path]:
+    """A folder to write a site into, which takes the place of ``out`` once the block ends without an error.
+
+    Raises ``ParamsError`` where ``out`` is not a site and not empty.
+    """
+    if out.exists() and not (out / TYPED).is_file() and (not out.is_dir() or any(out.iterdir())):
+        raise ParamsError(f"{out} is not a site: name a new folder, or one that a site was written to")
+    staging = out.with_name(f".{out.name}.part")
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir(parents=True)
+    yield staging
+    shutil.rmtree(out, ignore_errors=True)
+    staging.rename(out)
+
+
+def copy_pages(out: Path, scripts: Sequence[str] = SCRIPTS) -> None:
+    """Write ``index.html``, which loads ``scripts``, and everything that it asks for."""
+    text = (PAGES / INDEX).read_text(encoding="utf-8")
+    if scripts != SCRIPTS:
+        text = SCRIPT.sub(lambda found: found[0] if found[1] in scripts else "", text)
+    (out / INDEX).write_text(text, encoding="utf-8")
+    for path in (*(PAGES / name for name in (*STYLES, *scripts)), *vendored()):
+        target = out / path.parent.name / path.name
+        target.parent.mkdir(exist_ok=True)
+        shutil.copyfile(path, target)
