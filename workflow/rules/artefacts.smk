@@ -1,6 +1,24 @@
-# Clean tables -> checkpoints and records. A failure says so in its record and does not stop the others.
+# Pretrained weights and clean tables -> checkpoints and records. A failure says so in its record and does not stop the others.
 # The rules match what has no current record; every other record is a file like any other. What is current is not
 # computed again, whatever file times say.
+
+
+# Pretrained weights, fetched here before anything that loads them is computed: nodes may have no internet. What is here
+# already asks for no job.
+rule weights:
+    output:
+        # Not removed where some are missing: it lists the others.
+        update(GRAPH.receipt),
+    log:
+        f"results/logs/weights/{GRAPH.name}.log",
+    priority: EARLY
+    localrule: True
+    conda:
+        "../envs/rsitr.yaml"
+    params:
+        name=GRAPH.name,
+    shell:
+        "rsitr weights {params.name} --needed 2>&1 | tee {log}"
 
 
 rule cell:

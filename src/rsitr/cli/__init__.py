@@ -29,9 +29,10 @@ from rsitr.pipeline.rehearsal import MINUTES, figures, planned
 from rsitr.pipeline.rehearsal import rehearse as rehearsed
 from rsitr.pipeline.rehearsal import summary as rehearsal_summary
 from rsitr.pipeline.run import run as run_artefact
-from rsitr.pipeline.snakemake import snakemake
+from rsitr.pipeline.snakemake import PROFILE, snakemake
 from rsitr.pipeline.specs import artefacts, check_cell, find, pretraining_spec, prior_spec, spec_of, tuning_spec
 from rsitr.pipeline.status import forget, status_of, summary
+from rsitr.pipeline.weights import obtain, wanted, write_receipt
 from rsitr.progress import by_reason
 from rsitr.records.cell import Spec
 from rsitr.records.certificates import Ledger
@@ -229,7 +230,10 @@ def retry(
     skipped: Annotated[
         bool, typer.Option("--skipped", help="What was skipped, e.g. now that weights are here.")
     ] = False,
-    cores: Annotated[int, typer.Option(help="Cores for Snakemake.")] = 2,
+    cores: Annotated[int | None, typer.Option(help="Cores for Snakemake; 2 without a profile.")] = None,
+    profile: Annotated[
+        str, typer.Option(envvar=PROFILE, help="Of Snakemake, such as workflow/profiles/slurm: where jobs run.")
+    ] = "",
 ) -> None:
     """Compute what failed or was skipped in an experiment again, and only that, then its tables."""
     params, name = opened(experiment)
@@ -240,7 +244,42 @@ def retry(
     print(f"{len(chosen)} results to compute again")
     if chosen:
         targets = [str(spec.record_file) for spec in chosen]
-        raise typer.Exit(snakemake([*targets, f"results/tables/{name}/comparison.csv"], name, cores))
+        raise typer.Exit(snakemake([*targets, f"results/tables/{name}/comparison.csv"], name, cores, profile))
+
+
+@app.command("weights")
+def fetch_weights(
+    experiment: ExperimentArgument = None,
+    needed: Annotated[
+        bool, typer.Option("--needed", help="Only for what is to be computed, as Snakemake does before it.")
+    ] = False,
+) -> None:
+    """Fetch the pretrained weights of an experiment into the caches that cells read; exits with 1 where one is missing.
+
+    With `missing_weights: skip` in params.yaml it exits with 0, and cells without their weights are skipped.
+    """
+    from rsitr.pipeline.targets import Graph  # pandas and pyarrow, which other commands need not wait for
+
+    params, name = opened(experiment)
+    graph = Graph(params.model_dump() | {"experiment": name})
+    items = [*graph.outdated, *graph.without_weights] if needed else [*graph.specs]
+    needs = dict.fromkeys(need for item in items for need in wanted(graph.specs[item]))
+    found = []
+    for each in obtain(needs) if needs else ():
+        found.append(each)
+        print(f"{each.need}: {f'missing: {each.problem}' if each.problem else 'fetched' if each.fetched else 'here'}")
+    write_receipt(name, found)
+    counts = Counter("missing" if each.problem else "fetched" if each.fetched else "here" for each in found)
+    told = ", ".join(f"{counts[state]} {state}" for state in ("here", "fetched", "missing"))
+    print(f"pretrained weights of {name}: {told if needs else 'none needed'}")
+    if counts["missing"] and params[name].missing_weights == "skip":
+        print("what needs the missing ones will be skipped, as missing_weights in params.yaml says")
+    elif counts["missing"]:
+        print(
+            f"put the missing ones where the messages say, or set experiments.{name}.missing_weights to skip in "
+            "params.yaml to do without what needs them"
+        )
+        raise typer.Exit(1)
 
 
 @app.command(project="optional")

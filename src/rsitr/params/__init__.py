@@ -191,6 +191,9 @@ class Experiment(_Strict):
     """Memory that Snakemake reserves for one cell."""
     needs_gpu: bool = False
     """Whether what trains refuses to run without a GPU, and asks a cluster for one."""
+    missing_weights: Literal["fail", "skip"] = "fail"
+    """Where pretrained weights cannot be fetched: end with an error before anything that needs pretrained weights is
+    computed, or skip what needs the missing ones."""
     settings: Settings = Settings()
 
     @model_validator(mode="after")

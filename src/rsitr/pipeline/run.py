@@ -19,6 +19,7 @@ from rsitr.pipeline.litter import sweep
 from rsitr.pipeline.process import run_process
 from rsitr.pipeline.seals import broken, known, sealing
 from rsitr.pipeline.specs import check_cell, spec_of
+from rsitr.pipeline.weights import check_weights
 from rsitr.progress import by_reason
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec, Outcome
 from rsitr.records.bundle import begun, write_bundle
@@ -73,7 +74,8 @@ def run(spec: ArtefactSpec, stages: Sequence[str] = BOTH) -> Result:
     """Compute an artefact unless it is current; of a cell, the ``stages`` that are not.
 
     Raises ``RsitrError`` where something that it rests on has not been computed, where it needs a GPU and there is
-    none, and for an evaluation alone without a current checkpoint.
+    none, where this machine does not see weights that were fetched for it, and for an evaluation alone without a
+    current checkpoint.
     """
     lock = FileLock(Path(".rsitr/locks", spec.item.replace("/", "+") + ".lock"))
     Path(lock.lock_file).parent.mkdir(parents=True, exist_ok=True)
@@ -102,6 +104,7 @@ def _run_whole(spec: ArtefactSpec) -> Result:
     if finished(spec, Present()):
         return _result(spec, False)
     check_gpu(spec)
+    check_weights(spec)
     _check_prerequisites(spec)
     with sealing(spec, spec.outputs):
         if killed := run_process(spec, write_spec(spec)):
@@ -124,6 +127,7 @@ def _run_cell(spec: Spec, stages: Sequence[str]) -> Result:
     if not needed:
         return _result(spec, False, stages)
     check_gpu(spec)
+    check_weights(spec)
     _check_prerequisites(spec)
     with sealing(spec, [*(spec.trained_outputs if train else []), *(spec.scored_outputs if evaluate else [])]):
         killed = run_process(spec, write_spec(spec), needed)

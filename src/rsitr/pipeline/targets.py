@@ -24,6 +24,7 @@ from rsitr.pipeline.pictures import PAPERS
 from rsitr.pipeline.specs import artefacts, open_params, spec_of
 from rsitr.pipeline.status import machine_memory_mb
 from rsitr.pipeline.tunings import subject
+from rsitr.pipeline.weights import Receipt, here, wanted
 from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec, TuningSpec
 from rsitr.records.identity import code_sha
@@ -97,6 +98,17 @@ class Graph:
         trained = (spec for spec in current if isinstance(spec, TRAINED))
         return [spec.item for spec in trained if not all(map(Path.is_file, spec.trained_outputs))]
 
+    @cached_property
+    def unfetched(self) -> list[str]:
+        """What may be computed, by item, and needs pretrained weights that are not known to be here."""
+        receipt, items = Receipt.read(self.name), [*self.outdated, *self.without_weights]
+        return [item for item in items if not all(here(need, receipt) for need in wanted(self.specs[item]))]
+
+    @property
+    def receipt(self) -> str:
+        """The file that says which pretrained weights are here."""
+        return Receipt.path(self.name).as_posix()
+
     @property
     def checkpoints(self) -> list[str]:
         """What training leaves of every cell of the matrix."""
@@ -151,8 +163,9 @@ class Graph:
     def inputs_of(self, item: str) -> list[str]:
         """The files that the computation of an artefact reads."""
         spec = self.specs[item]
+        weights = [self.receipt] if item in self.unfetched else []
         if isinstance(spec, TuningSpec):
-            return self._tuned_on(spec)
+            return [*self._tuned_on(spec), *weights]
         others = [other for other in spec.rests_on.values() if isinstance(other, Spec)]
         found = [*spec.inputs]
         for other in others:
@@ -161,7 +174,7 @@ class Graph:
             found += self._read_by(cell)
         if isinstance(spec, PretrainingSpec) and spec.prior:
             found += [*spec.prior.trained_outputs, spec.prior.record_file]
-        return _names(found)
+        return [*_names(found), *weights]
 
     def _tuned_on(self, spec: TuningSpec) -> list[str]:
         teacher = [*spec.base.teacher.trained_outputs, *self._read_by(spec.base.teacher)] if spec.base.teacher else []
@@ -179,8 +192,12 @@ class Graph:
 
     @cached_property
     def forced(self) -> list[str]:
-        """Records that are there and outdated: file times cannot say so, as a clone writes all files at once."""
-        return _names(spec.record_file for spec in self.needed.values() if spec.record_file.is_file())
+        """Records that are there and outdated: file times cannot say so, as a clone writes all files at once.
+
+        And the receipt of weights, where it is there and does not have all of them.
+        """
+        records = [spec.record_file for spec in self.needed.values()]
+        return _names(path for path in (*records, *map(Path, [self.receipt] * bool(self.unfetched))) if path.is_file())
 
     @cached_property
     def near_duplicates(self) -> list[str]:
