@@ -223,6 +223,25 @@ def scenes_report(experiment: ExperimentArgument = None) -> None:
     show(table)
 
 
+@app.command("doctor")
+def doctor_command(experiment: ExperimentArgument = None) -> None:
+    """Check this place: executor, GPUs, torch, locks, clocks, disks, memory, limits; exits with 1 on a failure.
+
+    Of a cluster it is the login node that is checked, and by `srun rsitr doctor` a node.
+    """
+    from rsitr.pipeline.doctor import examine
+
+    params = load_params()
+    name = experiment or params.experiment
+    checks = [*examine(name, params[name])]
+    table = Table("check", "state", "found", "what to do", title=f"This place, for {name}")
+    for check in checks:
+        table.add_row(check.name, check.state, escape(check.found), escape(check.advice))
+    show(table)
+    if any(check.state == "failure" for check in checks):
+        raise typer.Exit(1)
+
+
 @app.command()
 def retry(
     experiment: ExperimentArgument = None,

@@ -1,0 +1,53 @@
+"""Where Snakemake runs jobs: on this machine, or on others, as its profile says."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import yaml
+
+from rsitr.errors import ParamsError
+from rsitr.pipeline.snakemake import PROFILE
+
+LOCAL = "local"
+
+
+class Place(NamedTuple):
+    """Where jobs run."""
+
+    profile: str
+    """As it is named; empty without one."""
+    settings: dict[str, Any]
+    """What the profile says."""
+
+    @property
+    def executor(self) -> str:
+        """What runs jobs: ``local``, ``slurm`` ..."""
+        return str(self.settings.get("executor") or LOCAL)
+
+    @property
+    def elsewhere(self) -> bool:
+        """Whether jobs run on other machines than this."""
+        return self.executor not in (LOCAL, "dryrun", "touch")
+
+    @property
+    def plugin(self) -> str:
+        """The package that an executor of others comes in, where it is not installed; else empty."""
+        name = f"snakemake-executor-plugin-{self.executor}"
+        return name if self.elsewhere and find_spec(name.replace("-", "_")) is None else ""
+
+
+def place(profile: str | None = None) -> Place:
+    """The place that a profile names, by default the one of the variable; raises ``ParamsError`` for none there."""
+    named = os.environ.get(PROFILE, "") if profile is None else profile
+    if named in ("", "none"):
+        return Place("", {})
+    config = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser() / "snakemake"
+    for folder in (Path(named), config / named, Path("/etc/xdg/snakemake", named)):
+        files = [folder] if folder.is_file() else sorted(folder.glob("config*.yaml"))
+        if files:
+            return Place(named, yaml.safe_load(files[-1].read_text(encoding="utf-8")) or {})
+    raise ParamsError(f"{named} is no profile of Snakemake: name a folder that holds a config.yaml, or unset {PROFILE}")
