@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections import Counter
 from pathlib import Path
 from typing import Annotated
@@ -18,13 +19,15 @@ from rsitr.cli.data import data
 from rsitr.cli.dedup import dedup
 from rsitr.cli.peder import peder
 from rsitr.cli.pictures import attention, examples, locate
+from rsitr.cli.place import doctor, weights
 from rsitr.cli.search import search
 from rsitr.cli.serve import serve
 from rsitr.cli.site import site
-from rsitr.errors import ParamsError
+from rsitr.errors import ParamsError, RsitrError
 from rsitr.params import load_params
 from rsitr.params.ids import PRETRAINING, TuningId, pretraining_of
 from rsitr.pipeline.freshness import Present
+from rsitr.pipeline.process import warm_up
 from rsitr.pipeline.rehearsal import MINUTES, figures, planned
 from rsitr.pipeline.rehearsal import rehearse as rehearsed
 from rsitr.pipeline.rehearsal import summary as rehearsal_summary
@@ -32,7 +35,6 @@ from rsitr.pipeline.run import run as run_artefact
 from rsitr.pipeline.snakemake import PROFILE, snakemake
 from rsitr.pipeline.specs import artefacts, check_cell, find, pretraining_spec, prior_spec, spec_of, tuning_spec
 from rsitr.pipeline.status import forget, status_of, summary
-from rsitr.pipeline.weights import obtain, wanted, write_receipt
 from rsitr.progress import by_reason
 from rsitr.records.cell import Spec
 from rsitr.records.certificates import Ledger
@@ -53,7 +55,7 @@ app.command(project="optional")(assess)
 app.command(project="none")(search)
 app.command(project="none", extra="search")(serve)
 app.command(extra="site")(site)
-for command in (locate, attention, examples):
+for command in (locate, attention, examples, weights, doctor):
     app.command()(command)
 
 
@@ -89,16 +91,37 @@ def _spec(cell: str) -> Spec:
 
 @app.command()
 def run(
-    item: Annotated[
-        str,
+    items: Annotated[
+        list[str],
         typer.Argument(
             metavar="KIND/EXPERIMENT/...",
-            help="A folder below results: cells/demo/scenes-a/vse/0, scenes/demo/clean, pretraining/..., tuning/..., "
+            help="Folders below results: cells/demo/scenes-a/vse/0, scenes/demo/clean, pretraining/..., tuning/..., "
             "two_stage/... or peder/...",
         ),
     ],
 ) -> None:
-    """Compute whatever of a cell, a prior, a pretraining, a tuning, a two-stage retrieval or a study is not current."""
+    """Compute whatever of cells, priors, pretrainings, tunings, two-stage retrievals or studies is not current.
+
+    Several are computed one after another, on a CPU in forks of one process that has imported torch once. One that
+    cannot be computed does not stop the others; the command then exits with 1.
+    """
+    if len(items) == 1:
+        return _run(items[0])
+    params = load_params()
+    (experiment,) = items[0].split("/")[1:2] or [params.experiment]
+    warm_up(params[experiment].threads, commands=False)
+    errors = 0
+    for item in items:
+        try:
+            _run(item)
+        except RsitrError as error:
+            errors += 1
+            print(f"rsitr: {error}", file=sys.stderr)
+    if errors:
+        raise typer.Exit(1)
+
+
+def _run(item: str) -> None:
     kind, _, rest = item.partition("/")
     if kind == Spec.kind:
         spec = _spec(rest)
@@ -223,25 +246,6 @@ def scenes_report(experiment: ExperimentArgument = None) -> None:
     show(table)
 
 
-@app.command("doctor")
-def doctor_command(experiment: ExperimentArgument = None) -> None:
-    """Check this place: executor, GPUs, torch, locks, clocks, disks, memory, limits; exits with 1 on a failure.
-
-    Of a cluster it is the login node that is checked, and by `srun rsitr doctor` a node.
-    """
-    from rsitr.pipeline.doctor import examine
-
-    params = load_params()
-    name = experiment or params.experiment
-    checks = [*examine(name, params[name])]
-    table = Table("check", "state", "found", "what to do", title=f"This place, for {name}")
-    for check in checks:
-        table.add_row(check.name, check.state, escape(check.found), escape(check.advice))
-    show(table)
-    if any(check.state == "failure" for check in checks):
-        raise typer.Exit(1)
-
-
 @app.command()
 def retry(
     experiment: ExperimentArgument = None,
@@ -264,41 +268,6 @@ def retry(
     if chosen:
         targets = [str(spec.record_file) for spec in chosen]
         raise typer.Exit(snakemake([*targets, f"results/tables/{name}/comparison.csv"], name, cores, profile))
-
-
-@app.command("weights")
-def fetch_weights(
-    experiment: ExperimentArgument = None,
-    needed: Annotated[
-        bool, typer.Option("--needed", help="Only for what is to be computed, as Snakemake does before it.")
-    ] = False,
-) -> None:
-    """Fetch the pretrained weights of an experiment into the caches that cells read; exits with 1 where one is missing.
-
-    With `missing_weights: skip` in params.yaml it exits with 0, and cells without their weights are skipped.
-    """
-    from rsitr.pipeline.targets import Graph  # pandas and pyarrow, which other commands need not wait for
-
-    params, name = opened(experiment)
-    graph = Graph(params.model_dump() | {"experiment": name})
-    items = [*graph.outdated, *graph.without_weights] if needed else [*graph.specs]
-    needs = dict.fromkeys(need for item in items for need in wanted(graph.specs[item]))
-    found = []
-    for each in obtain(needs) if needs else ():
-        found.append(each)
-        print(f"{each.need}: {f'missing: {each.problem}' if each.problem else 'fetched' if each.fetched else 'here'}")
-    write_receipt(name, found)
-    counts = Counter("missing" if each.problem else "fetched" if each.fetched else "here" for each in found)
-    told = ", ".join(f"{counts[state]} {state}" for state in ("here", "fetched", "missing"))
-    print(f"pretrained weights of {name}: {told if needs else 'none needed'}")
-    if counts["missing"] and params[name].missing_weights == "skip":
-        print("what needs the missing ones will be skipped, as missing_weights in params.yaml says")
-    elif counts["missing"]:
-        print(
-            f"put the missing ones where the messages say, or set experiments.{name}.missing_weights to skip in "
-            "params.yaml to do without what needs them"
-        )
-        raise typer.Exit(1)
 
 
 @app.command(project="optional")

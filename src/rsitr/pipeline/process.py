@@ -51,13 +51,16 @@ def _begin(spec: ArtefactSpec, arguments: list[str]) -> subprocess.Popen[bytes] 
     return subprocess.Popen([sys.executable, "-m", "rsitr.stages", *arguments], env=environment(threads))
 
 
-def warm_up(threads: int) -> None:
+def warm_up(threads: int, *, commands: bool = True) -> None:
     """Start the processes from which jobs with so many threads are forked, and those of artefacts without GPUs.
+
+    Without ``commands``, only those of artefacts.
 
     A process that has begun to use a GPU cannot fork.
     """
     threads = _threads(threads)
-    start(COMMANDS, threads, os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)))
+    if commands:
+        start(COMMANDS, threads, os.environ | dict.fromkeys(THREAD_VARIABLES, str(threads)))
     if not gpus():
         start(STAGES, threads, environment(threads))
 

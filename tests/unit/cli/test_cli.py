@@ -96,6 +96,24 @@ def test_an_item_that_does_not_exist_is_answered_with_what_does(item, project, m
     assert "unknown experiment 'shop': params.yaml has tiny" in refused("run", "scenes/shop/clean")
 
 
+def test_several_are_computed_after_one_warm_up_and_one_that_cannot_be_stops_no_other(project, monkeypatch):
+    warmed, ran = [], []
+
+    def compute(spec, *stages):
+        ran.append(spec.item)
+        return Result(Outcome(status="ok"), True)
+
+    monkeypatch.setattr(cli, "warm_up", lambda threads, commands: warmed.append((threads, commands)))
+    monkeypatch.setattr(cli, "run_artefact", compute)
+    cells = [f"cells/tiny/scenes-b/{name}/0" for name in ("chance", "vse")]
+    result = run("run", cells[0], "scenes/tiny/none", cells[1])
+    assert (result.exit_code, ran, warmed) == (1, cells, [(1, False)])
+    assert "rsitr: scenes/tiny/none is not part of tiny" in result.stderr
+    assert run("run", *cells).exit_code == 0
+    assert run("run", cells[0]).exit_code == 0
+    assert len(warmed) == 2  # one alone would not gain by it
+
+
 @pytest.mark.slow
 def test_run_computes_a_cell_from_its_clean_table_to_its_record(project):
     assert run("run", "cells/tiny/scenes-b/chance/0").stdout == "tiny/scenes-b/chance/0: ok\n"

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from rsitr.cli import place as cli_place
 from rsitr.params import load_params
 from rsitr.pipeline import doctor
 from rsitr.pipeline.doctor import Check, Mount, mount_of
@@ -184,7 +185,7 @@ class TestMachine:
 
 def test_the_command_fails_with_any_check(project, monkeypatch) -> None:
     checks = [Check("a", "ok", "well"), Check("b", "warning", "so so", "do this")]
-    monkeypatch.setattr(doctor, "examine", lambda *_: iter(checks))
+    monkeypatch.setattr(cli_place, "examine", lambda *_: iter(checks))
     assert run("doctor").exit_code == 0
     checks.append(Check("c", "failure", "[bad]", "do that"))
     result = run("doctor")

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from rsitr import cli
+from rsitr.cli import place
 from rsitr.pipeline.weights import Need, Obtained, Receipt, obtain
 from tests.helpers.commands import run
 from tests.helpers.http_server import Hub
@@ -65,7 +65,7 @@ def test_what_is_fetched_is_here_without_a_network(hub: Hub, project: Path, tiny
 
 def test_what_is_missing_is_an_error_unless_it_may_be(project: Path, monkeypatch) -> None:
     lost = Obtained(Need("text", "owner/other", ""), False, [], "no network")
-    monkeypatch.setattr(cli, "obtain", lambda needs: [lost])
+    monkeypatch.setattr(place, "obtain", lambda needs: [lost])
     choose("owner/other")
     failed = run("weights")
     assert failed.exit_code == 1
