@@ -147,6 +147,10 @@ class TrainingDiverged(RsitrError):
     """The loss became NaN or infinite, or the embeddings collapsed to a point."""
 
 
+class ProcessFailed(RsitrError):
+    """Another process of the same training has failed or does not answer any more."""
+
+
 class RecordError(RsitrError):
     """A spec, report or record is damaged or of another version."""
 

@@ -103,7 +103,10 @@ class ShardSamples(Dataset[Sample]):
     def name(self, sample: int) -> str:
         """Shard and member of a sample's image, for messages."""
         shard = self.index.shards[self.index.shard_of[sample]]
-        header = self._read(sample, int(self.index.places[sample, 0]) - BLOCK, BLOCK)
+        try:
+            header = self._read(sample, int(self.index.places[sample, 0]) - BLOCK, BLOCK)
+        except CorruptArchive:
+            return f"{shard.name}: a sample whose name can no longer be read"
         return f"{shard.name}: {tarfile.TarInfo.frombuf(header, 'utf-8', 'surrogateescape').name}"
 
     def _read(self, sample: int, offset: int, size: int) -> bytes:

@@ -44,11 +44,16 @@ class Index(NamedTuple):
     """int8 [samples]: place in ``CAPTIONS`` of the kind of the captions."""
     missing: dict[str, int]
     """How many samples of the shards were left out, by problem."""
-    data_sha: str
-    """Hash of names and sizes of the shards and of all places in them; their content is not read."""
+    contents: list[tuple[str, int, str]]
+    """Name and size of each shard, and the hash of all places in it; its images and captions are not read."""
 
     def __len__(self) -> int:
         return len(self.shard_of)
+
+    @property
+    def data_sha(self) -> str:
+        """Hash of the contents."""
+        return sha256_json(self.contents)
 
 
 class _ShardIndex(NamedTuple):
@@ -77,10 +82,10 @@ def index_shards(paths: list[Path], cache: Path) -> Index:
         members = f"an image ({', '.join(IMAGES)}) and captions ({', '.join(CAPTIONS)})"
         raise DatasetError(f"the shards hold no sample with {members}")
     hashes = [hashlib.sha256(one.places.tobytes() + one.kinds.tobytes()).hexdigest() for one in found]
-    identity = [[path.name, path.stat().st_size, sha256] for path, sha256 in zip(paths, hashes, strict=True)]
+    contents = [(path.name, path.stat().st_size, sha256) for path, sha256 in zip(paths, hashes, strict=True)]
     shard_of = np.repeat(np.arange(len(paths), dtype=np.int32), [len(one.kinds) for one in found])
     places, kinds = np.concatenate([one.places for one in found]), np.concatenate([one.kinds for one in found])
-    return Index(paths, shard_of, places, kinds, dict(missing), sha256_json(identity))
+    return Index(paths, shard_of, places, kinds, dict(missing), contents)
 
 
 def _cached(path: Path, cache: Path) -> _ShardIndex:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import os
 import subprocess
 import sys
@@ -23,43 +21,15 @@ from rsitr.nn.clip_models import OWN
 from rsitr.pretraining import loop
 from rsitr.pretraining.loop import Pretrainer, make_optimizer, pretrain
 from rsitr.pretraining.ranks import Ranks
-from rsitr.pretraining.spec import PretrainRecord, PretrainSpec, load_spec
-from rsitr.records.files import read_json
-from rsitr.stages.resume import DIGEST
+from rsitr.pretraining.spec import load_spec
+from tests.helpers.mini_clip import MINI, losses, record, saved, spec
 from tests.helpers.shards_of_colours import write_colours
-
-# open_clip's word list is large; everything else has a few thousand parameters.
-MINI = {
-    "embed_dim": 16,
-    "vision_cfg": {"image_size": 32, "patch_size": 16, "width": 32, "head_width": 8, "layers": 1},
-    "text_cfg": {"context_length": 16, "vocab_size": 49408, "width": 32, "heads": 1, "layers": 1},
-}
 
 
 @pytest.fixture(autouse=True)
 def mini(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(OWN, "mini", MINI)
     monkeypatch.chdir(tmp_path)
-
-
-def spec(out: str = "out", **fields: Any) -> PretrainSpec:
-    plain = {"shards": ("shards/*.tar",), "model": "mini", "epochs": 3, "batch_size": 8, "learning_rate": 1e-3}
-    return PretrainSpec(**(plain | {"out": Path(out), "workers": 0} | fields))
-
-
-def losses(folder: str) -> list[float]:
-    with Path(folder, "loss.csv").open(newline="") as file:
-        return [float(row["loss"]) for row in csv.DictReader(file)]
-
-
-def saved(folder: str) -> dict[str, Any]:
-    """What a run continues from."""
-    content = Path(folder, "resume.pt").read_bytes()
-    return torch.load(io.BytesIO(content[DIGEST:]), weights_only=True)
-
-
-def record(folder: str) -> PretrainRecord:
-    return read_json(PretrainRecord, Path(folder, "pretrain.json"))
 
 
 class TestRun:
@@ -197,7 +167,7 @@ def test_two_processes_have_the_curve_of_one():
 class TestFailure:
     def test_divergence_is_recorded(self, monkeypatch):
         write_colours(Path("shards"))
-        monkeypatch.setattr(loop.ClipLoss, "forward", lambda self, images, texts, scale: images.sum() * torch.nan)
+        monkeypatch.setattr(loop, "contrastive", lambda images, *rest: images.sum() * torch.nan)
         with pytest.raises(TrainingDiverged, match="the loss became nan at step 0"):
             pretrain(spec())
         assert record("out").outcome.status == "failed"
@@ -232,10 +202,6 @@ class TestFailure:
         with pytest.raises(error, match=message):
             pretrain(spec(**fields))
         assert record("out").outcome.status == "failed"
-
-    def test_a_batch_has_to_be_divided_evenly(self):
-        with pytest.raises(ParamsError, match="batch_size 8 cannot be divided over 3 processes"):
-            Pretrainer(spec(), Ranks(0, 3, "cpu"), PretrainRecord())
 
     def test_batch_statistics_cannot_be_shared_without_a_gpu(self):
         with pytest.raises(ParamsError, match="learns batch statistics"):
