@@ -126,7 +126,8 @@ def measure_loss(kind: str) -> tuple[float, float, float, float]:
         for each in (*features, scale):
             each.grad = None
         begun = time.perf_counter()
-        loss = plain(*features, scale) if kind == "plain" else contrastive(*features, scale, slice(0, PAIRS))
+        images, texts = features
+        loss = plain(images, texts, scale) if kind == "plain" else contrastive(images, texts, scale, slice(0, PAIRS))
         loss.backward()
         seconds.append(time.perf_counter() - begun)
     squares = sum(float(each.grad.double().square().sum()) for each in (*features, scale) if each.grad is not None)

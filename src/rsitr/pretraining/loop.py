@@ -169,7 +169,7 @@ class Pretrainer:
         with seeded(derive(self.spec.seed, "step", step, self.ranks.rank), self.ranks.device), self.steps.autocast:
             images, texts, scale = self.shared(pixels, tokens)[:3]
         images, texts = (self.ranks.gather(features.float())[usable] for features in (images, texts))
-        loss = self.ranks.total(contrastive(images, texts, scale, own))
+        loss = self.ranks.total(contrastive(images, texts, scale, own, self.ranks.gather))
         factor = cosine(step, self.total, self.spec.warmup)
         loss = self.steps.take(loss, self.optimizer, factor, self.spec.clip_norm)
         with torch.no_grad():
