@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterable, Mapping, Sequence
+from itertools import combinations, pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +20,6 @@ from rsitr.records.paths import Paths
 
 RULES = ("remoteclip", "copies")
 MAX_DISTANCE = 2
-_BLOCK = 1024
 
 PRECEDENCE = {"test": 0, "val": 1, "train": 2}
 """Of near duplicates, the one in the split with published numbers stays."""
@@ -42,13 +42,30 @@ def near_pairs(fingerprints: Sequence[str], max_distance: int = MAX_DISTANCE) ->
     hashes = np.array([int(fingerprints[index], 16) for index in present], dtype=np.uint64)
     hashes, first, same = np.unique(hashes, return_index=True, return_inverse=True)
     repeats = first[same] != np.arange(len(same))
-    pairs = [np.stack([first[same][repeats], np.flatnonzero(repeats)], axis=1)]
-    for start in range(0, len(hashes), _BLOCK):
-        distance = np.bitwise_count(hashes[start : start + _BLOCK, None] ^ hashes[None, start:])
-        one, other = np.nonzero(distance <= max_distance)
-        chosen = one < other
-        pairs.append(first[np.stack([one[chosen], other[chosen]], axis=1) + start])
-    return np.sort(present[np.concatenate(pairs)], axis=1)
+    repeated = np.stack([first[same][repeats], np.flatnonzero(repeats)], axis=1)
+    return np.sort(present[np.concatenate([repeated, first[_close(hashes, max_distance)]])], axis=1)
+
+
+def _close(hashes: np.ndarray, most: int) -> np.ndarray:
+    """Pairs of distinct hashes, uint64 [N], that differ in at most ``most`` bits: rows [P, 2] in order, first < second.
+
+    So many bits lie in as many of ``most + 2`` bands, so that two bands of a pair are equal: only hashes that share two
+    bands are compared (M. Norouzi et al., 'Fast search in Hamming space', CVPR 2012, section 3).
+    """
+    edges = [64 * band // (most + 2) for band in range(most + 3)]
+    bands = [((1 << stop) - (1 << start)) for start, stop in pairwise(edges)]
+    found = [np.empty((0, 2), dtype=np.int64)]
+    for one, other in combinations(bands, 2):
+        keys = hashes & np.uint64(one | other)
+        order = np.argsort(keys, kind="stable")
+        keys, apart, places = keys[order], 0, np.arange(len(order))
+        while len(places):
+            apart += 1
+            places = places[: np.searchsorted(places, len(order) - apart)]
+            places = places[keys[places] == keys[places + apart]]
+            near = np.stack([order[places], order[places + apart]], axis=1)
+            found.append(near[np.bitwise_count(hashes[near[:, 0]] ^ hashes[near[:, 1]]) <= most])
+    return np.unique(np.concatenate(found), axis=0)
 
 
 def linked(pairs: Iterable[tuple[H, H]]) -> dict[H, int]:

@@ -6,6 +6,7 @@ import csv
 from itertools import combinations
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
@@ -65,11 +66,22 @@ def partition(numbers):
     return {frozenset(item for item in numbers if numbers[item] == number) for number in numbers.values()}
 
 
-def test_pairs_are_found_across_blocks(monkeypatch):
-    monkeypatch.setattr("rsitr.dedup.groups._BLOCK", 3)
-    marks = [mark(*range(first, first + 8)) for first in range(0, 56, 8)]
-    marks[6] = marks[0]
-    assert near_pairs(marks).tolist() == [[0, 6]]
+def test_pairs_are_those_of_brute_force_wherever_the_bits_lie():
+    """Distinct hashes, each changed in zero to four bits: rows and their order."""
+    draw = np.random.default_rng(0)
+    hashes = draw.integers(0, 2**64, 200, dtype=np.uint64)
+    for bits in range(1, 5):
+        flipped = [np.uint64(sum(1 << int(bit) for bit in draw.choice(64, bits, replace=False))) for _ in range(100)]
+        hashes = np.concatenate([hashes, hashes[:100] ^ np.array(flipped)])
+    values = sorted(set(hashes.tolist()))
+    expected = [[a, b] for a, b in combinations(range(len(values)), 2) if (values[a] ^ values[b]).bit_count() <= 2]
+    assert len(expected) >= 200
+    assert near_pairs([f"{value:016x}" for value in values]).tolist() == expected
+
+
+@pytest.mark.parametrize("bits", [(0, 1), (0, 16), (15, 31), (16, 63), (31, 32), (47, 48), (62, 63)])
+def test_two_bits_in_any_of_the_bands(bits):
+    assert near_pairs([mark(7, 40), f"{int(mark(7, 40), 16) ^ int(mark(*bits), 16):016x}"]).tolist() == [[0, 1]]
 
 
 def frame(*rows: tuple[str, str, list[str], str]) -> pd.DataFrame:
