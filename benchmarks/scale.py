@@ -1,7 +1,9 @@
 """What grows with nodes, batch and images: two nodes of pre-training, the loss of a large batch, the data path.
 
 ``pretrain-2``: two nodes that share no disk are killed and continue; a node is killed, and the cable between them cut.
-``loss-8192``: value and gradients of the contrastive loss of 8,192 pairs, next to open_clip's.
+``loss-8192``: value and gradients of the contrastive loss of 8,192 pairs, next to open_clip's. ``data-20k`` and
+``data-100k``: drawn pictures on the way to a clean table, each stage in a process of its own: thumbnails, a block of
+1,024 images compared with all, and hashes, next to all pairs of them.
 
     python benchmarks/scale.py              all cases
     python benchmarks/scale.py pretrain-2   network namespaces need root; without them, loopback and no cable to cut
@@ -17,19 +19,29 @@ import tempfile
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import open_clip
+import pyarrow as pa
 import torch
 import yaml
+from PIL import Image
 from torch.nn import functional as F
 
 from recall import resident_mib
+from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, read_table
+from rsitr.dedup.groups import MAX_DISTANCE, near_pairs
+from rsitr.dedup.near_duplicates import BLOCK, Shard, write_near_duplicates
+from rsitr.dedup.thumbnails import write_thumbnails
 from rsitr.pretraining import loop
 from rsitr.pretraining.loss import contrastive
 from rsitr.pretraining.spec import PretrainRecord, PretrainSpec
 from rsitr.records.files import read_json
+from rsitr.records.parquet import write_table
+from rsitr.records.provenance import sha256_file
 from scale_nodes import Nodes, ended, kill, two_nodes
 from table import Row, add_cases, machine, print_rows, write_rows
 from training import Task, write_pictures
@@ -148,9 +160,67 @@ def loss_of_a_large_batch() -> list[Row]:
     ]
 
 
+def measured(work: Callable[..., Any], *arguments: Any) -> tuple[float, float]:
+    """Seconds, and peak MiB beyond what the process has loaded before, of ``work``."""
+    torch.set_num_threads(2)
+    before, begun = resident_mib("VmRSS"), time.perf_counter()
+    work(*arguments)
+    return time.perf_counter() - begun, resident_mib("VmHWM") - before
+
+
+def draw_dataset(folder: Path, images: int) -> Path:
+    """The canonical table of drawn JPEGs of 64 pixels."""
+    draw, rows = np.random.default_rng(0), []
+    for number in range(images):
+        coarse = Image.fromarray(draw.integers(0, 256, (10, 10, 3), np.uint8))
+        path = folder / f"{number:07}.jpg"
+        coarse.resize((64, 64)).save(path, quality=85)
+        row: dict[str, Any] = {
+            "image_id": path.stem,
+            "path": path.name,
+            "split": "train",
+            "class_name": "",
+            "captions": ["a field"],
+        }
+        row |= {"keywords": [], "width": 64, "height": 64, "sha256": sha256_file(path), "problem": ""}
+        rows.append(row | {"fingerprint": f"{draw.integers(2**63):016x}"})
+    facts = DatasetFacts("drawn", "Drawn", "generated", "CC0-1.0", True, str(folder), "drawn")
+    write_table(pa.Table.from_pylist(rows, DATASET_SCHEMA), facts, folder / "dataset.parquet")
+    return folder / "dataset.parquet"
+
+
+def all_pairs(hashes: list[str]) -> None:
+    """Every hash against every later one."""
+    values = np.array([int(value, 16) for value in hashes], dtype=np.uint64)
+    for start in range(0, len(values), 1024):
+        np.nonzero(np.bitwise_count(values[start : start + 1024, None] ^ values[None, start:]) <= MAX_DISTANCE)
+
+
+def data_path(images: int) -> list[Row]:
+    """The stages before a clean table."""
+    case, rows = f"data-{images // 1000}k", []
+    with tempfile.TemporaryDirectory() as name:
+        table, small, pairs = draw_dataset(Path(name), images), Path(name, "small.parquet"), Path(name, "pairs.parquet")
+        block = Shard(0, -(-images // BLOCK))
+        stages: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = [
+            ("thumbnails", write_thumbnails, (table, small)),
+            (f"near duplicates of {BLOCK:,} images", write_near_duplicates, (small, small, pairs, block)),
+        ]
+        for stage, work, arguments in stages:
+            seconds, mib = in_a_fresh_process(measured, work, *arguments)
+            rows.append(Row(case, f"time, {stage}", "s", seconds, "", None, machine()))
+            rows.append(Row(case, f"peak memory an image, {stage}", "KiB", 1024 * mib / images, "", None, machine()))
+        hashes = read_table(table)[0]["fingerprint"].to_pylist()
+        (ours, _), (theirs, _) = (in_a_fresh_process(measured, work, hashes) for work in (near_pairs, all_pairs))
+        rows.append(Row(case, "time, pairs of hashes", "s", ours, "numpy, all pairs", theirs, machine()))
+    return rows
+
+
 CASES: dict[str, Callable[[], list[Row]]] = {
     "pretrain-2": pretrain_on_two_nodes,
     f"loss-{PAIRS}": loss_of_a_large_batch,
+    "data-20k": partial(data_path, 20_000),
+    "data-100k": partial(data_path, 100_000),
 }
 
 

@@ -9,7 +9,7 @@ import torch
 from torch.nn.functional import avg_pool2d, grid_sample
 
 from rsitr.dedup.fingerprints import turn
-from rsitr.dedup.thumbnails import SIZE
+from rsitr.dedup.thumbnails import SIZE, Pictures
 
 LEVELS = ((16, 5, 0.35), (32, 3, 0.5), (SIZE, 3, float("-inf")))
 """Pixels per side, Gauss-Newton steps, and the correlation of detail below which a pair is discarded after them."""
@@ -35,22 +35,32 @@ class Alignment(NamedTuple):
 
 
 class Pyramid:
-    """Lightness of a set's thumbnails, from coarse to fine."""
+    """Lightness of a set's thumbnails, from coarse to fine; the finest level, which few pairs reach, is not kept."""
 
-    def __init__(self, pixels: np.ndarray):
+    def __init__(self, pixels: Pictures | np.ndarray):
         """``pixels`` are uint8 [N, 64, 64, 3]."""
-        fine = pixels.mean(axis=3, dtype=np.float32)
-        blocks = ((size, fine.reshape(-1, size, SIZE // size, size, SIZE // size)) for size, _, _ in LEVELS)
-        self.levels = {size: block.mean(axis=(2, 4)).astype(np.float16) for size, block in blocks}
+        self.pixels = pixels
+        self.levels = {
+            size: np.concatenate(
+                [_lightness(pixels[start : start + BATCH], size) for start in range(0, len(pixels), BATCH)]
+            )
+            for size, _, _ in LEVELS[:-1]
+        }
 
     def take(self, size: int, rows: np.ndarray, orientation: np.ndarray | None = None) -> torch.Tensor:
         """Images of one level, turned by their orientations: float32 [N, 1, size, size]."""
-        images = self.levels[size][rows]
+        images = self.levels[size][rows] if size in self.levels else _lightness(self.pixels[rows], size)
         if orientation is not None:
             for place in np.unique(orientation):
                 chosen = orientation == place
                 images[chosen] = turn(images[chosen][..., None], place)[..., 0]
         return torch.from_numpy(images.astype(np.float32))[:, None]
+
+
+def _lightness(pixels: np.ndarray, size: int) -> np.ndarray:
+    """Means of squares of pixels: float16 [N, size, size] of uint8 [N, 64, 64, 3]."""
+    fine = pixels.mean(axis=3, dtype=np.float32)
+    return fine.reshape(-1, size, SIZE // size, size, SIZE // size).mean(axis=(2, 4)).astype(np.float16)
 
 
 def align(

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from rsitr.dedup.fingerprints import DIMENSIONS, WINDOWS, canonical, fingerprints, oriented, plausible, undone
+from rsitr.dedup.thumbnails import Pictures
 
 SIMILAR = 0.7
 """Minimum cosine of two fingerprints."""
@@ -88,14 +89,14 @@ def _search_index(vectors: np.ndarray) -> Any:
 class Gallery:
     """A set of images that the images of another set, or its own, are compared with."""
 
-    def __init__(self, pixels: np.ndarray, within: bool = False):
+    def __init__(self, pixels: Pictures | np.ndarray, within: bool = False):
         """``pixels`` are thumbnails, uint8 [N, 64, 64, 3]; ``within`` if they are compared with each other."""
         self.within = within
         self.wholes = Index(fingerprints(pixels)[:, 0])
         # Within one set, a pair is also met from the side of the original of the crop.
         self.windows = None if within else Index(fingerprints(pixels, WINDOWS).reshape(-1, DIMENSIONS))
 
-    def candidates(self, pixels: np.ndarray, rows: np.ndarray) -> pd.DataFrame:
+    def candidates(self, pixels: Pictures | np.ndarray, rows: np.ndarray) -> pd.DataFrame:
         """Candidates of the images ``pixels[rows]`` with the columns ``COLUMNS``, sorted.
 
         ``first`` is a row of ``pixels``, ``second`` one of the gallery; ``part`` is the one (``first`` or ``second``)

@@ -16,7 +16,7 @@ from rsitr.dedup.alignment import Pyramid, align
 from rsitr.dedup.candidates import Gallery
 from rsitr.dedup.fingerprints import WINDOWS
 from rsitr.dedup.pairs import ORIENTATIONS, OVERHANG, SCHEMA, NearDuplicateFacts, gather, write_pairs
-from rsitr.dedup.thumbnails import Thumbnails, read_thumbnails
+from rsitr.dedup.thumbnails import Pictures, Thumbnails, read_thumbnails
 from rsitr.errors import ParamsError
 from rsitr.progress import Progress
 
@@ -55,9 +55,10 @@ def find_near_duplicates(first: Thumbnails, second: Thumbnails | None = None, sh
     blocks = shard.blocks(len(here))
     found = [pd.DataFrame(columns=SCHEMA.names)]
     if len(here) and len(there) and blocks:
-        pixels = first.pixels[here]
-        gallery = Gallery(other.pixels[there], within)
-        pyramids = Pyramid(pixels), Pyramid(other.pixels[there])
+        pixels, others = Pictures(first.pixels, here), Pictures(other.pixels, there)
+        gallery = Gallery(others, within)
+        pyramid = Pyramid(others)
+        pyramids = pyramid if within else Pyramid(pixels), pyramid
         with Progress(f"near duplicates of {first.name} in {other.name}", len(blocks)) as progress:
             for rows in blocks:
                 accepted = _verify(gallery.candidates(pixels, rows), *pyramids)

@@ -47,6 +47,19 @@ class Thumbnails(NamedTuple):
     """Why an image is left out; empty if it is not."""
 
 
+class Pictures:
+    """Some thumbnails of a set, which are copied only where they are looked at: a set of millions is held once."""
+
+    def __init__(self, pixels: np.ndarray, rows: np.ndarray):
+        self.pixels, self.rows = pixels, rows
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, places: slice | np.ndarray) -> np.ndarray:
+        return self.pixels[self.rows[places]]  # type: ignore[no-any-return]
+
+
 def thumbnail(data: bytes) -> np.ndarray:
     """The first frame of an image file as an RGB thumbnail: uint8 [64, 64, 3].
 
@@ -82,20 +95,16 @@ def write_thumbnails(dataset_table: Path, out: Path) -> list[str]:
     """
     table, facts = read_table(dataset_table)
     frame = table.select(["image_id", "split", "path", "sha256", "problem"]).to_pandas()
-    seen = [(BLANK, problem) for problem in frame["problem"]]
+    pixels, problems = np.zeros((len(frame), *BLANK.shape), dtype=np.uint8), frame["problem"].tolist()
     rows = np.flatnonzero(frame["problem"] == "")
     files = [Path(facts.root, path) for path in frame["path"].iloc[rows]]
     with ThreadPoolExecutor(2) as pool, Progress(f"thumbnails of {facts.name}", len(rows)) as progress:
         for row, found in zip(rows, pool.map(look, files, frame["sha256"].iloc[rows]), strict=True):
-            seen[row] = found
+            pixels[row], problems[row] = found
             progress.advance()
-    problems = [problem for _, problem in seen]
-    columns = {
-        "image_id": frame["image_id"],
-        "split": frame["split"],
-        "pixels": [pixels.tobytes() for pixels, _ in seen],
-        "problem": problems,
-    }
+    # The column shares the memory of the array.
+    column = pa.FixedSizeBinaryArray.from_buffers(pa.binary(BLANK.size), len(pixels), [None, pa.py_buffer(pixels)])
+    columns = {"image_id": frame["image_id"], "split": frame["split"], "pixels": column, "problem": problems}
     write_table(pa.table(columns, SCHEMA), facts._replace(parent_sha=facts.data_sha), out)
     return problems
 

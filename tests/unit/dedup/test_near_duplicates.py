@@ -15,7 +15,7 @@ from rsitr.dedup.candidates import Index
 from rsitr.dedup.fingerprints import DIMENSIONS, fingerprints, oriented
 from rsitr.dedup.near_duplicates import Shard, find_near_duplicates, parse_shard, write_near_duplicates
 from rsitr.dedup.pairs import ORIENTATIONS, NearDuplicateFacts, gather, gather_files, read_near_duplicates, write_pairs
-from rsitr.dedup.thumbnails import SIZE, Thumbnails, thumbnail
+from rsitr.dedup.thumbnails import SIZE, Pictures, Thumbnails, thumbnail
 from rsitr.errors import DatasetError, ParamsError
 from tests.helpers.pictures import picture
 
@@ -231,3 +231,15 @@ def test_alignment_gives_up_on_different_pictures():
 
 def test_every_orientation_has_a_name():
     assert len(set(ORIENTATIONS)) == 8
+
+
+def test_levels_of_chosen_pictures_are_means_of_lightness():
+    """Of the finest level, which is computed when it is asked for, and of the others, across batches."""
+    pixels = np.random.default_rng(0).integers(0, 256, (30, 64, 64, 3), dtype=np.uint8)
+    chosen = np.array([29, 3, 3, 17] * 300)
+    pyramid = Pyramid(Pictures(pixels, chosen))
+    for size in (16, 32, 64):
+        found = pyramid.take(size, np.array([0, 1199, 2]))
+        side = 64 // size
+        expected = pixels[[29, 17, 3]].astype(float).mean(axis=3).reshape(3, size, side, size, side).mean(axis=(2, 4))
+        assert np.abs(found[:, 0].numpy() - expected).max() < 0.07  # of 255, in half precision
