@@ -38,7 +38,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Made:
     project, before = tmp_path_factory.mktemp("made"), Path.cwd()
     os.chdir(project)
     try:
-        built = build(made_site.lay_out(), "lab")
+        built = build(made_site.lay_out(), "lab", external=True)
     finally:
         os.chdir(before)
     return Made(project, project / built.page.parent, built.problems)

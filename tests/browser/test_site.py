@@ -20,6 +20,7 @@ pytestmark = pytest.mark.slow
 PLACES = (
     "#/leaderboard",
     "#/cell/ucm/vse%2B%2B",
+    "#/cell/ucm/theirs",
     "#/compare",
     "#/queries/scenes-b/vse/0/i2t",
     "#/data",
@@ -109,6 +110,20 @@ def test_a_row_shows_its_record_as_it_is(tab: Tab, made: Made) -> None:
     assert [line.split("\t") for line in settings] == [["margin", "0.2", "0.5"]]
     assert page.locator("section li").first.text_content() == NASTY
     page.locator(".chart[data-drawn]").first.wait_for()
+
+
+def test_an_external_row_says_what_it_was_trained_on_and_is_never_bold(tab: Tab, made: Made) -> None:
+    page = tab.open(made, "#/leaderboard?roles=main%2Cexternal")
+    page.wait_for_selector(METHODS)
+    assert page.locator(METHODS).first.inner_text() == "theirs"
+    row = page.locator("#rows .tabulator-row").first
+    assert row.locator("b").count() == 0
+    assert row.locator("[tabulator-field=role]").inner_text() == "external"
+    trained = "trained on rsicd, sydney (near duplicates of test images not counted in sydney)"
+    assert row.locator("[tabulator-field=note]").inner_text().endswith(trained)
+    page = tab.open(made, "#/cell/ucm/theirs")
+    assert page.get_by_text(f"External: {trained}.").is_visible()
+    assert page.locator(".command").count() == 0
 
 
 def test_a_cut_record_is_named_and_the_rest_is_shown(tab: Tab, made: Made) -> None:

@@ -14,10 +14,10 @@ from rsitr.datasets.splits import SplitData, load_splits
 from rsitr.datasets.table import CLEAN_SCHEMA, DATASET_SCHEMA, DatasetFacts
 from rsitr.dedup.clean import clean
 from rsitr.params import Params, parse_params
-from rsitr.params.ids import CleanId
+from rsitr.params.ids import EXTERNAL, CleanId
 from rsitr.records.artefact import Outcome
-from rsitr.records.cell import Epoch, Published, write_history
-from rsitr.records.files import write_csv, write_text
+from rsitr.records.cell import Epoch, Published, Record, write_history
+from rsitr.records.files import write_csv, write_json, write_text
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
 from rsitr.retrieval.rank_files import SplitRanks, write_ranks
@@ -29,7 +29,7 @@ NASTY = "</script><script>window.broken = 1</script> & \"it's\" \u2028 <img src=
 RIGHT_TO_LEFT = "\u05e2\u05d9\u05e8 \u202e\u0645\u062f\u064a\u0646\u0629"
 SHARED = "A red dot."
 MAIN = ("vse", "vse++", "amfmn-sim", "swan")
-STRENGTH = {"vse": 0.3, "vse++": 1.0, "amfmn-sim": 1.1, "swan": 1.0, "vse++@dynamic": 1.5, "chance": 0.0}
+STRENGTH = {"vse": 0.3, "vse++": 1.0, "amfmn-sim": 1.1, "swan": 1.0, "vse++@dynamic": 1.5, "chance": 0.0, "theirs": 3.0}
 """By how much an own item is ahead: the higher, the better the ranks."""
 PUBLISHED = Published(paper="amfmn2022", table="table2", method="vse++")
 CUT = "results/cells/lab/ucm/clip/0/cell.json"
@@ -104,14 +104,32 @@ def _put(records: Records, split: SplitData, dataset: str, method: str, seed: in
         **fields,
     )
     folder = records.cells / "lab" / dataset / method / str(seed)
-    ranks, top = _ranked(split, STRENGTH[method], 10 * seed + len(method))
-    write_ranks(folder / "ranks.parquet", split, ranks)
-    if seed == 0:
-        write_top(folder / "top.parquet", split, top)
+    _put_ranks(folder, split, method, seed)
     epochs = ((1, 20.0), (2, 31.0), (3, 30.0))
     rest = {"learning_rate": 0.01, "image_cosine": 0.1}
     history = [Epoch(epoch=n, loss=1 / n, val_mr=mr, val_dup_mr=mr + 9, **rest) for n, mr in epochs]
     write_history(folder / "history.csv", history)
+
+
+def _put_ranks(folder: Path, split: SplitData, method: str, seed: int) -> None:
+    ranks, top = _ranked(split, STRENGTH[method], 10 * seed + len(method))
+    write_ranks(folder / "ranks.parquet", split, ranks)
+    if seed == 0:
+        write_top(folder / "top.parquet", split, top)
+
+
+def _put_external(split: SplitData, dataset: str, method: str) -> None:
+    """What somebody else has made, as ``rsitr assess`` records it."""
+    folder = Paths.external(dataset) / method
+    leaks = {"rsicd": [3, len(split.image_ids)], "sydney": None}
+    record = Record(
+        **{"experiment": EXTERNAL, "dataset": dataset, "method": method, "seed": 0, "role": EXTERNAL},
+        config={"model": "open_clip ViT-B-32", "trained_on": [*leaks]},
+        data={"leaks": leaks},
+        seconds={"encode": 3.0, "score": 0.5},
+    )
+    write_json(folder / "cell.json", record)
+    _put_ranks(folder, split, method, 0)
 
 
 def lay_out() -> Params:
@@ -127,6 +145,7 @@ def lay_out() -> Params:
     _put(records, ucm, "ucm", "chance", 0)
     for method in ("vse", "vse++"):
         _put(records, scenes, "scenes-b", method, 0)
+    _put_external(ucm, "ucm", "theirs")
     write_text(Path(CUT), Path("results/cells/lab/ucm/chance/0/cell.json").read_text(encoding="utf-8")[:300])
     out = Paths.tables("lab")
     write_text(

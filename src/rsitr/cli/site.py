@@ -23,12 +23,13 @@ def site(
     search: Annotated[
         bool, typer.Option("--search", help="With a page that searches the test images of the datasets that are shown.")
     ] = False,
+    external: Annotated[bool, typer.Option("--external", help="Add what `rsitr assess` has recorded.")] = False,
 ) -> None:
     """Build the result site of an experiment: pages that open without a server and without a network."""
     from rsitr.site.build import build  # pandas, which other commands need not wait for
 
     params, name = opened(experiment)
-    built = build(params, name, out, pictures, _shipped() if search else None)
+    built = build(params, name, out, pictures, _shipped() if search else None, external)
     for problem in built.problems:
         print(problem)
     print(f"open {built.page}")

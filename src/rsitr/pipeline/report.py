@@ -7,7 +7,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TypeVar
 
-from rsitr.errors import DatasetError, RecordError, Unsupported
+from rsitr.errors import DatasetError, ParamsError, RecordError, Unsupported
 from rsitr.params import Experiment, Params
 from rsitr.params.ids import EXTERNAL, SCENES, CellId, TuningId
 from rsitr.pipeline.freshness import Present
@@ -15,12 +15,13 @@ from rsitr.pipeline.inputs import priors, study_cells
 from rsitr.pipeline.specs import prior_spec, spec_of, study_spec, tuning_spec, two_stage_specs
 from rsitr.pipeline.status import refuse
 from rsitr.pipeline.tunings import tunings
+from rsitr.records.cell import Record
 from rsitr.records.paths import Paths
 from rsitr.records.provenance import cores
 from rsitr.retrieval.rank_files import read_ranks
 from rsitr.tables import leakage, two_stage
 from rsitr.tables.declared import Declared, chosen
-from rsitr.tables.entries import Overlap, Overlaps, collect, external
+from rsitr.tables.entries import Overlap, Overlaps, collect, external, external_cells
 from rsitr.tables.two_stage import Series
 from rsitr.tables.view import View
 
@@ -31,7 +32,8 @@ K = TypeVar("K")
 class Material:
     """What the tables of the experiment ``name`` are made from; everything is read when it is first asked for.
 
-    ``lenient``: cells whose files cannot be read are failed ones, with the reason; else they raise ``RecordError``.
+    ``external`` adds what others have made (``rsitr.external``). ``lenient``: cells whose files cannot be read are
+    failed ones, with the reason; else they raise ``RecordError``.
     """
 
     def __init__(self, params: Params, name: str, external: bool = False, lenient: bool = False):
@@ -43,7 +45,7 @@ class Material:
 
     @cached_property
     def view(self) -> View:
-        """The cells of the matrix."""
+        """The cells of the matrix; raises ``ParamsError`` where what others have made is called like one of them."""
         damaged = self.damaged if self.lenient else {}
         cells = (cell for cell in self.params.cells(self.name) if cell not in damaged)
         stale = {cell: self.present.stale(spec_of(self.params, cell)) for cell in cells}
@@ -53,9 +55,15 @@ class Material:
         entries = collect(self.params, self.name, CELLS, stale, overlaps, damaged)
         if not self.external:
             return View(self.name, self.experiment, entries)
-        others = external(self.experiment.datasets)
-        methods = [*self.experiment.methods, *sorted({method for _, method in others})]
-        return View(self.name, self.experiment, entries | others, methods)
+        others = external(self.experiment.datasets, damaged)
+        if taken := others.keys() & entries.keys():
+            dataset, method = min(taken)
+            raise ParamsError(
+                f"{Paths.external(dataset) / method} is called like a method of {self.name}: assess it again with "
+                "another name (--as), and remove that folder"
+            )
+        methods = dict.fromkeys([*self.experiment.methods, *sorted({method for _, method in others})])
+        return View(self.name, self.experiment, entries | others, [*methods])
 
     @cached_property
     def damaged(self) -> Mapping[CellId, str]:
@@ -70,6 +78,13 @@ class Material:
                 found[cell] = str(error)
             if spec.item in self.present.damaged:
                 found[cell] = self.present.damaged[spec.item]
+        for cell in external_cells(self.experiment.datasets) if self.external else ():
+            folder = Paths.external(cell.dataset) / cell.method
+            try:
+                if Record.read(folder / "cell.json") and (folder / "ranks.parquet").is_file():
+                    read_ranks(folder / "ranks.parquet")
+            except RecordError as error:
+                found[cell] = str(error)
         return found
 
     @cached_property

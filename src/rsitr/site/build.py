@@ -44,17 +44,22 @@ class Built(NamedTuple):
 
 
 def build(
-    params: Params, experiment: str, out: Path | None = None, with_pictures: bool = False, model: Encoder | None = None
+    params: Params,
+    experiment: str,
+    out: Path | None = None,
+    with_pictures: bool = False,
+    model: Encoder | None = None,
+    external: bool = False,
 ) -> Built:
     """Write the site of an experiment into ``out``, by default ``results/site/EXPERIMENT``; an older one is replaced.
 
     ``with_pictures``: with captions, and with thumbnails made here, of the datasets that are here. Generated data has
-    both always. ``model``: with a search page over their test images, by this model. Raises ``ParamsError`` where
-    ``out`` is another folder that is not empty.
+    both always. ``model``: with a search page over their test images, by this model. ``external``: with rows of what
+    others have made (``rsitr.external``). Raises ``ParamsError`` where ``out`` is another folder that is not empty.
     """
     out = out or Paths.site(experiment)
     with rewritten(out) as staging:
-        site = _Builder(Material(params, experiment, lenient=True), staging, with_pictures).site(model)
+        site = _Builder(Material(params, experiment, external, lenient=True), staging, with_pictures).site(model)
         write_text(staging / TYPED, site.model_dump_json(indent=1) + "\n")
         Folder(staging).write("site", site)
         copy_pages(staging)
@@ -82,7 +87,7 @@ class _Builder:
             title=view.title,
             made_by=f"rsitr {__version__}",
             command=command(name),
-            reproduce=f"rsitr site {name}",
+            reproduce=f"rsitr site {name}" + " --external" * self.material.external,
             method=groups.METHOD,
             bold=BOLD.strip(),
             metrics={metric: HEADERS[metric] for metric in METRICS},

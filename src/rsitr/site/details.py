@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from rsitr.params.ids import TuningId
+from rsitr.params.ids import EXTERNAL, TuningId
 from rsitr.pipeline.report import Material
 from rsitr.pipeline.specs import spec_of
 from rsitr.pipeline.tunings import tuning
@@ -39,15 +39,16 @@ def deviation(text: str, config: dict[str, Any]) -> Deviation:
 
 
 def _seed(material: Material, run: Run) -> Seed:
-    spec, path = spec_of(material.params, run.cell), run.folder / "cell.json"
+    spec = None if run.cell.experiment == EXTERNAL else spec_of(material.params, run.cell)
+    path = run.folder / "cell.json"
     return Seed(
         seed=run.cell.seed,
         status=run.status,
         reason=run.reason,
         stale=run.staleness,
         source=path.as_posix(),
-        command=spec.command,
-        identities=_identities(material, spec, run),
+        command=spec.command if spec else "",
+        identities=_identities(material, spec, run) if spec else [],
         history=[] if run.damage else run.history,
         record=path.read_text(encoding="utf-8", errors="replace") if path.is_file() else "",
     )
@@ -68,7 +69,7 @@ def _identities(material: Material, spec: Spec, run: Run) -> list[dict[str, Any]
 
 def _tuning(material: Material, entry: Entry, tuned: Mapping[TuningId, Found]) -> dict[str, Any] | None:
     """The record of the tuning that the row takes its settings from."""
-    if not entry.runs or (wanted := tuning(material.params, entry.runs[0].cell)) is None:
+    if not entry.runs or entry.role == EXTERNAL or (wanted := tuning(material.params, entry.runs[0].cell)) is None:
         return None
     found = tuned.get(wanted)
     if found is None or found.record is None:

@@ -66,6 +66,9 @@ class Row(Strict):
     """Why there is no mean; empty where there is one."""
     stale: str
     leaks: str
+    trained_on: dict[str, tuple[int, int] | None] = {}
+    """Of an external row, what its record says it was trained on -> test images with a near duplicate there, and all of
+    them; None where they were not counted."""
     seeds: int
     """With a number."""
     expected: int
@@ -213,7 +216,7 @@ class Seed(Strict):
     source: str
     """Its ``cell.json``."""
     command: str
-    """What computes it."""
+    """What computes it; empty of an external row, whose record does not say where the model was."""
     identities: list[dict[str, Any]]
     """Of each part: the recorded hash, the present one, and the certificates between them."""
     history: list[dict[str, str]]

@@ -31,10 +31,15 @@ def collect(folder: Folder, entries: Iterable[Entry], problems: list[str]) -> tu
     for run in (run for entry in entries for run in entry.runs if run.status == "ok"):
         path = run.folder / "ranks.parquet"
         if not path.is_file():
-            problems.append(f"{path} is missing: restore it from git, or evaluate the cell again")
+            problems.append(f"{path} is missing: restore it from git, or evaluate it again")
             continue
         queries = read_ranks(path)
         first = first or queries
+        if not all(np.array_equal(getattr(queries, each), getattr(first, each)) for each in ("image_ids", "image_of")):
+            problems.append(
+                f"{path} is of other queries than the first row of {run.cell.dataset}, so they are not shown"
+            )
+            continue
         top = _top(run.folder / "top.parquet", queries, problems)
         found.append(_write(folder, run, queries, top))
     return found, first

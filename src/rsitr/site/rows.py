@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from statistics import mean, stdev
 
 from rsitr.methods import registry
+from rsitr.params.ids import EXTERNAL
 from rsitr.site.models import Number, PublishedRow, Row
 from rsitr.tables.entries import Entry, config_of
 from rsitr.tables.groups import PREFIXES, Compared
@@ -27,23 +28,25 @@ CLOCK = ".2f"
 def row(view: View, entry: Entry, compared: Mapping[str, Compared]) -> Row:
     """A method on a dataset; ``compared`` by prefix of the metric."""
     method, _, variant = entry.method.partition("@")
+    ours = entry.role != EXTERNAL
     return Row(
         dataset=entry.dataset,
         method=entry.method,
         base=method,
         variant=variant,
-        family=registry()[method].module.rpartition(".")[2] if method in registry() else "",
-        backbone=_backbone(entry),
+        family=registry()[method].module.rpartition(".")[2] if ours and method in registry() else "",
+        backbone=_backbone(entry) if ours else "",
         role=entry.role or "",
         status=entry.status,
         reason="" if entry.complete else entry.reason,
         stale=entry.staleness,
         leaks=entry.leaks,
+        trained_on=dict(entry.source_overlaps),
         seeds=len(entry.records),
         expected=len(entry.runs),
         full=entry.competes(view.usual_seeds(entry.dataset)),
-        trained=entry.trained,
-        ended=_ended(entry),
+        trained=entry.trained or entry.dataset in entry.source_overlaps,
+        ended=_ended(entry) if ours else "",
         numbers=_numbers(view, entry, compared),
         published=_published(entry),
         incomparable=incomparable(entry) if entry.key else "",

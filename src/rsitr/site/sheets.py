@@ -12,6 +12,7 @@ from typing import Any
 from rsitr.errors import RecordError
 from rsitr.pipeline.report import Material
 from rsitr.records.files import read_csv
+from rsitr.records.paths import Paths
 from rsitr.site.models import Paged, Sheet
 from rsitr.site.scripts import Folder
 from rsitr.tables.declared import registry
@@ -27,7 +28,7 @@ PAGED = {
 
 
 def sheets(material: Material, folder: Folder) -> list[Sheet]:
-    """Every table of the experiment, whether it was built or not."""
+    """Every table of the experiment, whether it was built or not: those without external rows."""
     return [_sheet(path, caption, folder) for path, caption in _files(material)]
 
 
@@ -37,7 +38,7 @@ def _files(material: Material) -> Iterator[tuple[Path, str]]:
         names = table.files(material.experiment)
         for name in names:
             if name.endswith(".csv") and f"{name[:-4]}.md" in names:
-                yield material.out / name, table.caption
+                yield Paths.tables(material.name) / name, table.caption
 
 
 def _sheet(path: Path, caption: str, folder: Folder) -> Sheet:
@@ -75,7 +76,7 @@ def paged(material: Material, folder: Folder, problems: list[str]) -> list[Paged
     """Long lists that were written with the tables."""
     found = []
     for name, (title, sealed) in PAGED.items():
-        path = material.out / f"{name}.csv"
+        path = Paths.tables(material.name) / f"{name}.csv"
         if not path.is_file():
             continue
         try:
@@ -101,7 +102,7 @@ def images(material: Material, lists: Iterable[Paged]) -> dict[str, set[str]]:
     """The images that lists name, by dataset."""
     found: dict[str, set[str]] = {}
     for each in lists:
-        for row in read_csv(material.out / f"{each.name}.csv") if each.name in SIDES else ():
+        for row in read_csv(Paths.tables(material.name) / f"{each.name}.csv") if each.name in SIDES else ():
             for dataset, image in SIDES[each.name]:
                 found.setdefault(row[dataset], set()).add(row[image])
     return found

@@ -268,22 +268,28 @@ def collect(
     return found
 
 
-def external(datasets: Iterable[str]) -> Entries:
-    """What others have made for some datasets (``rsitr.external``), in the order of their names.
+def external_cells(datasets: Iterable[str]) -> list[CellId]:
+    """What others have made for some datasets (``rsitr.external``), in the order of their names."""
+    paths = [path for dataset in datasets for path in sorted(Paths.external(dataset).glob("*/cell.json"))]
+    return [CellId(EXTERNAL, path.parent.parent.name, path.parent.name, 0) for path in paths]
+
+
+def external(datasets: Iterable[str], damaged: Mapping[CellId, str] = MappingProxyType({})) -> Entries:
+    """The entries of ``external_cells``; ``damaged`` as ``collect`` takes it.
 
     A record is stale where its data is not that of the clean table here.
     """
     found: Entries = {}
-    for dataset in datasets:
-        clean = CleanId(dataset)
+    for cell in external_cells(datasets):
+        clean, folder, damage = CleanId(cell.dataset), Paths.external(cell.dataset) / cell.method, damaged.get(cell, "")
         here = read_facts(Paths.clean(clean)).data_sha if Paths.clean(clean).is_file() else None
-        for path in sorted(Paths.external(dataset).glob("*/cell.json")):
-            record = Record.read(path)
-            assert record
-            run = Run(record.cell, record, ["data"] if here not in (None, record.data_sha) else [], path.parent)
-            seen = {name: count and tuple(count) for name, count in record.data["leaks"].items()}
-            method = record.method
-            found[dataset, method] = Entry(dataset, method, (run,), source_overlaps=seen, clean=clean, role=EXTERNAL)
+        record = None if damage else Record.read(folder / "cell.json")
+        run = Run(cell, record, ["data"] if record and here not in (None, record.data_sha) else [], folder, damage)
+        leaks = record.data["leaks"] if record else {}
+        seen = {name: count and tuple(count) for name, count in leaks.items()}
+        found[cell.dataset, cell.method] = Entry(
+            cell.dataset, cell.method, (run,), source_overlaps=seen, clean=clean, role=EXTERNAL
+        )
     return found
 
 

@@ -9,6 +9,7 @@ from string import ascii_uppercase
 from typing import NamedTuple, TypeVar
 
 from rsitr.errors import RecordError
+from rsitr.params.ids import EXTERNAL
 from rsitr.retrieval.statistics import SAMPLES, Comparison, Resampled, holm
 from rsitr.tables.entries import Entry
 from rsitr.tables.significance import Recorded, recorded
@@ -21,7 +22,8 @@ PREFIXES = ("", "dup_")
 """Of the metrics by which methods are compared: mR, and mR with identical captions and pictures counted."""
 METHOD = (
     "Two-sided p by paired bootstrap over test images, with seeds averaged. Holm's correction is for all pairs of main "
-    "rows of the dataset, or for all its other pairs. Rows that share a letter do not differ at p < 0.05."
+    "rows of the dataset, for all its other pairs, or for all with an external row. Rows that share a letter do not "
+    "differ at p < 0.05."
 )
 
 
@@ -52,8 +54,9 @@ class Compared(NamedTuple):
 def compare(entries: Sequence[Entry], seeds: int) -> dict[str, Compared]:
     """Compare the complete entries of one dataset by mR, as each of ``PREFIXES`` takes it, on the same draws.
 
-    Main entries that compete with ``seeds`` seeds (``Entry.competes``) are one family of tests and get letters; all
-    other pairs are another family. What has no ranks, or those of other images, is left out with the reason.
+    Main entries that compete with ``seeds`` seeds (``Entry.competes``) are one family of tests and get letters; pairs
+    with an external entry are another, so that they change nothing of the rest, and all other pairs the third. What has
+    no ranks, or those of other images, is left out with the reason.
     """
     ranks: dict[str, dict[str, Recorded]] = {}
     left_out = {entry.method: entry.reason for entry in entries if entry.runs and not entry.complete}
@@ -62,7 +65,8 @@ def compare(entries: Sequence[Entry], seeds: int) -> dict[str, Compared]:
             ranks[entry.method] = {prefix: recorded(entry, prefix) for prefix in PREFIXES}
         except RecordError as error:
             left_out[entry.method] = str(error)
-    usual = _usual(found[""] for found in ranks.values())
+    others = {entry.method for entry in entries if entry.role == EXTERNAL}
+    usual = _usual(found[""] for method, found in ranks.items() if method not in others or others.issuperset(ranks))
     for method, found in ranks.items():
         if _test_set(found[""]) != usual:
             left_out[method] = "it was tested on other images than most rows of the dataset"
@@ -70,9 +74,9 @@ def compare(entries: Sequence[Entry], seeds: int) -> dict[str, Compared]:
     if not kept:
         return {prefix: Compared({}, [], {}, left_out) for prefix in PREFIXES}
     main = {entry.method for entry in entries if entry.method in kept and entry.competes(seeds)}
-    families: dict[bool, list[tuple[str, str]]] = {True: [], False: []}
+    families: dict[str, list[tuple[str, str]]] = {"main": [], "other": [], EXTERNAL: []}
     for pair in combinations(kept, 2):
-        families[main.issuperset(pair)].append(pair)
+        families["main" if main.issuperset(pair) else "other" if others.isdisjoint(pair) else EXTERNAL].append(pair)
     drawn = Resampled(
         {(prefix, method): each.seeds for method, found in kept.items() for prefix, each in found.items()},
         next(iter(kept.values()))[""].image_of,

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
 import json
 import re
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -87,6 +90,57 @@ def test_an_experiment_without_any_record_has_a_site(tmp_path: Path, monkeypatch
     built = build(made_site.parameters(), "lab")
     assert built.problems == []
     assert {(row.status, row.reason) for row in read().rows} == {("missing", "not run yet")}
+
+
+def unpacked(folder: Path, file: str) -> dict:
+    return json.loads(gzip.decompress(base64.b64decode((folder / file).read_text().split('"')[-2])))
+
+
+def test_external_rows_are_added_and_change_no_other_row(made: tuple[Params, Built]) -> None:
+    out = Path("with-external")
+    assert build(made[0], "lab", out, external=True).problems == made[1].problems
+    without, site = read(), read(out)
+    (theirs,) = [row for row in site.rows if row.role == "external"]
+    assert [row for row in site.rows if row is not theirs] == without.rows
+    assert (site.sheets, site.paged) == (without.sheets, without.paged)
+    assert [each.best for each in site.datasets] == [each.best for each in without.datasets]
+    assert site.reproduce == "rsitr site lab --external"
+    mr = theirs.numbers["mr"]
+    assert mr.mean > max(row.numbers["mr"].mean for row in without.rows if "mr" in row.numbers)
+    assert (theirs.method, theirs.full, mr.best, mr.group) == ("theirs", False, False, "")
+    assert (theirs.trained_on, theirs.ended) == ({"rsicd": (3, 40), "sydney": None}, "")
+    assert theirs.leaks == "3 of 40 test images with a near duplicate in train of rsicd (rule copies)"
+    found = unpacked(out, site.datasets[0].pairs_file)[""]
+    others = [pair for pair in found["pairs"] if found["methods"].index("theirs") not in pair[:2]]
+    assert others == unpacked(OUT, without.datasets[0].pairs_file)[""]["pairs"]
+    assert {pair[-1] for pair in found["pairs"] if pair not in others} == {6}
+    (stored,) = [each for each in site.datasets[0].queries if each.method == "theirs"]
+    assert stored.top
+    assert {*unpacked(out, stored.file)} == {"ranks", "top", "scores"}
+    (seed,) = unpacked(out, theirs.file)["seeds"]
+    assert (seed["source"], seed["command"]) == ("results/external/ucm/theirs/cell.json", "")
+    assert seed["record"] == Path(seed["source"]).read_text()
+
+
+def test_external_rows_that_cannot_be_read_or_named_say_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    params, ucm = made_site.lay_out(), Path("results/external/ucm")
+    shutil.copytree(ucm / "theirs", ucm / "cut")
+    (ucm / "cut/cell.json").write_text("{")
+    shutil.copytree(ucm / "theirs", ucm / "else")
+    shutil.copyfile("results/cells/lab/scenes-b/vse/0/ranks.parquet", ucm / "else/ranks.parquet")
+    built = build(params, "lab", external=True)
+    rows = {row.method: row for row in read().rows if row.role == "external"}
+    assert {method: row.status for method, row in rows.items()} == {"cut": "failed", "else": "ok", "theirs": "ok"}
+    assert rows["cut"].reason.startswith(f"{ucm}/cut/cell.json cannot be read")
+    assert rows["cut"].reason in built.problems
+    assert f"{ucm}/else/ranks.parquet is of other queries than the first row of ucm, so they are not shown" in (
+        built.problems
+    )
+    assert rows["else"].numbers["mr"].low is None
+    shutil.copytree(ucm / "theirs", ucm / "vse")
+    with pytest.raises(ParamsError, match="results/external/ucm/vse is called like a method of lab"):
+        build(params, "lab", external=True)
 
 
 def test_pages_are_those_that_the_index_loads() -> None:

@@ -2,7 +2,7 @@
 // A row: its numbers, seeds, curves, settings against the published ones, tuning, and its records as they are.
 (() => {
   const { h, site } = RSITR;
-  const { copied, facts, link, note, section, segments, table } = RSITR.parts;
+  const { copied, facts, link, note, section, segments, table, training } = RSITR.parts;
   const text = (value) => typeof value === "string" ? value : JSON.stringify(value);
 
   const status = (row) => {
@@ -16,6 +16,7 @@
     row.reason && note(`NA: ${row.reason}`, "bad"),
     row.stale && note(`† ${row.stale}`),
     row.leaks && note(`‡ ${row.leaks}`),
+    row.role === "external" && note(`External: ${training(row)}.`),
   ];
 
   const numbers = (row) => {
@@ -94,9 +95,9 @@
     return h("div", { class: "seed" },
       each.reason ? note(each.reason, "bad") : "", each.stale ? note(`† ${each.stale}`) : "",
       stored ? h("p", {}, link("Its queries", "queries", [row.dataset, row.method, String(each.seed)])) : "",
-      copied(each.command),
+      each.command ? copied(each.command) : "",
       each.record ? lists(each.record) : note("No record yet."),
-      provenance(each),
+      each.identities.length ? provenance(each) : "",
       each.record ? [h("h3", {}, h("bdi", {}, each.source)), h("pre", { class: "record", tabindex: "0" }, each.record)] : "");
   };
 

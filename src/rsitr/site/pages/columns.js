@@ -2,7 +2,7 @@
 // The columns of the leaderboard: what a row shows, how it is sorted, and what it is called in a file.
 RSITR.columns = (() => {
   const { h, site } = RSITR;
-  const { mark, link, interval } = RSITR.parts;
+  const { mark, link, interval, training } = RSITR.parts;
   const ABSENT = "–";
 
   const number = (row, metric) => row.numbers[metric];
@@ -67,7 +67,7 @@ RSITR.columns = (() => {
     ];
   };
   const seeds = (row) => row.seeds === row.expected ? String(row.seeds) : `${row.seeds}/${row.expected}`;
-  const remarksText = (row) => [row.reason, row.stale && `† ${row.stale}`, row.leaks && `‡ ${row.leaks}`].filter(Boolean).join("; ");
+  const remarksText = (row) => [row.reason, row.stale && `† ${row.stale}`, row.leaks && `‡ ${row.leaks}`, training(row)].filter(Boolean).join("; ");
   const remarks = (row) => h("span", { class: "remark", title: remarksText(row) }, h("bdi", {}, remarksText(row)));
 
   return { all };

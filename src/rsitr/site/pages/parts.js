@@ -30,6 +30,14 @@ RSITR.parts = (() => {
   const note = (text, kind = "") => h("p", { class: `note ${kind}`.trim() }, text);
   const mark = (symbol, text) => text ? h("abbr", { class: "mark", title: text, tabindex: "0" }, symbol) : "";
 
+  // What an external row was trained on, as far as its record says.
+  const training = ({ role, trained_on: sources }) => {
+    if (role !== "external") return "";
+    const names = Object.keys(sources), uncounted = names.filter((name) => !sources[name]);
+    const rest = uncounted.length ? ` (near duplicates of test images not counted in ${uncounted.join(", ")})` : "";
+    return names.length ? `trained on ${names.join(", ")}${rest}` : "what it was trained on is not stated";
+  };
+
   // A small table; a cell is text or an element. A wide one scrolls inside its box. Places of columns of numbers are
   // given as an array, or all but the first are with "numbers".
   const table = (caption, columns, rows, kind = "", numeric = undefined) => {
@@ -100,6 +108,6 @@ RSITR.parts = (() => {
   };
 
   return {
-    select, segments, checks, button, link, note, mark, table, facts, section, copied, interval, pager, pictures, picture,
+    select, segments, checks, button, link, note, mark, table, facts, section, copied, interval, pager, pictures, picture, training,
   };
 })();
