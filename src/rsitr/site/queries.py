@@ -22,9 +22,10 @@ SCORE_DIGITS = 4
 
 
 def collect(folder: Folder, entries: Iterable[Entry], problems: list[str]) -> tuple[list[SeedQueries], Queries | None]:
-    """Write the queries of every evaluated cell of a dataset; returns where, and the queries of the first.
+    """Write the queries of every evaluated cell of a dataset that has those of the first; returns where, and the first.
 
-    What cannot be read is added to ``problems``.
+    What cannot be read is added to ``problems``. What has other queries, of keywords or of other images, has no names
+    here (``test_set``), and ``groups.compare`` says so of it.
     """
     found: list[SeedQueries] = []
     first: Queries | None = None
@@ -36,9 +37,6 @@ def collect(folder: Folder, entries: Iterable[Entry], problems: list[str]) -> tu
         queries = read_ranks(path)
         first = first or queries
         if not all(np.array_equal(getattr(queries, each), getattr(first, each)) for each in ("image_ids", "image_of")):
-            problems.append(
-                f"{path} is of other queries than the first row of {run.cell.dataset}, so they are not shown"
-            )
             continue
         top = _top(run.folder / "top.parquet", queries, problems)
         found.append(_write(folder, run, queries, top))

@@ -69,7 +69,7 @@ def compare(entries: Sequence[Entry], seeds: int) -> dict[str, Compared]:
     usual = _usual(found[""] for method, found in ranks.items() if method not in others or others.issuperset(ranks))
     for method, found in ranks.items():
         if _test_set(found[""]) != usual:
-            left_out[method] = "it was tested on other images than most rows of the dataset"
+            left_out[method] = "it was tested on other images or captions than most rows of the dataset"
     kept = {method: found for method, found in ranks.items() if method not in left_out}
     if not kept:
         return {prefix: Compared({}, [], {}, left_out) for prefix in PREFIXES}

@@ -88,7 +88,7 @@ RSITR.queries = (() => {
         segments("Seed", state.seeds.map((each) => [String(each.seed), String(each.seed)]), state.seed, (seed) => to({ seed })),
         select("Show", SHOWS, state.show, (show) => to({ show })))));
     const file = state.seeds.find((each) => String(each.seed) === state.seed)?.file;
-    if (!file) return void root.append(note("No query of this is stored: the cell has not run, or it failed.", "bad"));
+    if (!file) return void root.append(note("No query of this is stored: the cell has not run, it failed, or it was tested on other images or captions than the first row of the dataset.", "bad"));
     const [found, stored] = await Promise.all([names(dataset), RSITR.load(file), pictures()]);
     const ranks = stored.ranks.rank[direction];
     const fits = { all: () => true, first: (rank) => rank === 1, missed: (rank) => rank > 10 }[state.show] ?? (() => true);
