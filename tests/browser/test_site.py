@@ -118,7 +118,7 @@ def test_an_external_row_says_what_it_was_trained_on_and_is_never_bold(tab: Tab,
     assert page.locator(METHODS).first.inner_text() == "theirs"
     row = page.locator("#rows .tabulator-row").first
     assert row.locator("b").count() == 0
-    assert row.locator("[tabulator-field=role]").inner_text() == "external"
+    assert row.locator("[tabulator-field=method] .mark").all_inner_texts() == ["‡", "external"]
     trained = "trained on rsicd, sydney (near duplicates of test images not counted in sydney)"
     assert row.locator("[tabulator-field=note]").inner_text().endswith(trained)
     page = tab.open(made, "#/cell/ucm/theirs")

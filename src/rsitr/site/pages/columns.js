@@ -7,7 +7,7 @@ RSITR.columns = (() => {
 
   const number = (row, metric) => row.numbers[metric];
   const value = (metric) => (row) => number(row, metric)?.mean;
-  const marks = (row) => [mark("†", row.stale), mark("‡", row.leaks)];
+  const marks = (row) => [mark("†", row.stale), mark("‡", row.leaks), mark("external", training(row))];
 
   const shownNumber = (metric) => (row) => {
     const found = number(row, metric);
