@@ -7,9 +7,10 @@ from rsitr.gpus import cells_per_gpu, gpus
 from rsitr.params.ids import NAME, CleanId, Dedup, SplitProtocol
 from rsitr.pipeline.pictures import PAPERS
 from rsitr.pipeline.scheduler import force
-from rsitr.pipeline.status import cores, machine_memory_mb
+from rsitr.pipeline.status import machine_memory_mb
 from rsitr.pipeline.targets import Graph, code, dataset_code, measure_code
 from rsitr.records.paths import Paths
+from rsitr.records.provenance import cores
 
 # Rules call the `rsitr` of the environment that runs Snakemake, activated or not, and work in this folder.
 ENVIRONMENT = Path(sys.executable).parent.as_posix()
