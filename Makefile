@@ -1,27 +1,37 @@
 # `make` sets up and runs the demo; `make test` sets up and runs the tests. Python 3.11+, git and make are all it needs.
 PYTHON ?= python3
-BIN := .venv/bin
-STAMP := .venv/.installed
-export PATH := $(CURDIR)/$(BIN):$(PATH)
+# An image and Snakemake's conda environment put it elsewhere.
+VENV := .venv
+BIN := $(VENV)/bin
+export PATH := $(abspath $(BIN)):$(PATH)
+# What `make env CPU=1` leaves out: without the other CUDA libraries, the torch of the lock file cannot be imported.
+GPU_ONLY := triton|nvidia-cuda-cccl|nvidia-cusolver|nvidia-nvjitlink|nvidia-nvtx
 # Hundreds of modules of torch would be compiled again in every cell.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo env check test docs bench vendor clean
+.PHONY: demo env libraries check test docs bench vendor clean
 
 demo: env
 	snakemake --cores 8 all
 	@python -c "from rsitr.params import load_params; print(f'open results/site/{load_params().experiment}/index.html')"
 
-env: $(STAMP)
+env: $(VENV)/.installed
 
-$(STAMP): requirements.lock pyproject.toml
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+# All but the project, so that an image has them in a layer of their own.
+libraries: $(VENV)/.libraries
+
+$(VENV)/.libraries: requirements.lock
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	# uv comes from the lock file too, checked against its hashes like everything else.
-	test -x $(BIN)/uv || { sed -n '/^uv==/,/^[a-z]/{/^uv==/p;/^ /p;}' requirements.lock > .venv/uv.lock \
-		&& $(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement .venv/uv.lock; }
-	VIRTUAL_ENV=.venv $(BIN)/uv pip sync --quiet --require-hashes requirements.lock
-	VIRTUAL_ENV=.venv $(BIN)/uv pip install --quiet --no-build-isolation --no-deps --editable .
-	touch $(STAMP)
+	test -x $(BIN)/uv || { sed -n '/^uv==/,/^[a-z]/{/^uv==/p;/^ /p;}' requirements.lock > $(VENV)/uv.lock \
+		&& $(BIN)/python -m pip install --quiet --require-hashes --no-deps --requirement $(VENV)/uv.lock; }
+	sed -E '/^($(if $(CPU),$(GPU_ONLY),-))==/,/[^\]$$/d' requirements.lock > $(VENV)/requirements.lock
+	$(BIN)/uv pip sync --python $(BIN)/python --quiet --require-hashes $(VENV)/requirements.lock
+	touch $@
+
+$(VENV)/.installed: $(VENV)/.libraries pyproject.toml
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --no-build-isolation --no-deps --editable .
+	touch $@
 
 test: env
 	# In the order of tests/conftest.py, where xdist would begin with the files of many tests.

@@ -3,6 +3,8 @@ import sys
 from pathlib import Path
 from typing import get_args
 
+from snakemake.settings.types import DeploymentMethod
+
 from rsitr.gpus import cells_per_gpu, gpus
 from rsitr.params.ids import NAME, CleanId, Dedup, SplitProtocol
 from rsitr.pipeline.pictures import PAPERS
@@ -12,10 +14,13 @@ from rsitr.pipeline.targets import Graph, code, dataset_code, measure_code
 from rsitr.records.paths import Paths
 from rsitr.records.provenance import cores
 
-# Rules call the `rsitr` of the environment that runs Snakemake, activated or not, and work in this folder.
+# Rules call the `rsitr` of their conda environment (`--sdm conda`), or of the environment that runs Snakemake, activated
+# or not, and work in this folder.
 ENVIRONMENT = Path(sys.executable).parent.as_posix()
+CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
 shell.prefix(
-    'set -euo pipefail; unset RSITR_HOME; export PATH={ENVIRONMENT:q}:"$PATH"; '
+    "set -euo pipefail; unset RSITR_HOME; "
+    + ("" if CONDA else 'export PATH={ENVIRONMENT:q}:"$PATH"; ')
 )
 
 # Snakemake knows a number of nodes where jobs run on other machines, and learns the executor after this.

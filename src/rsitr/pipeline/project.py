@@ -15,14 +15,10 @@ from rsitr.records.files import write_text
 REQUIREMENTS = "requirements.txt"
 WRITTEN = {
     REQUIREMENTS: f"rsitr[workflow]=={__version__}\n",
-    "workflow/envs/rsitr.yaml": f"""# For `snakemake --sdm conda`.
-channels:
-  - conda-forge
-dependencies:
-  - python =3.11
-  - pip
-  - pip:
-      - --requirement ../../{REQUIREMENTS}
+    "workflow/envs/rsitr.post-deploy.sh": f"""#!/usr/bin/env bash
+# Snakemake runs this in the new environment, from the folder of the project.
+set -euo pipefail
+python -m pip install --requirement {REQUIREMENTS}
 """,
 }
 """What is otherwise than in the repository, where the package is installed from its sources and a lock file."""
