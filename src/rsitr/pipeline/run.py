@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from glob import escape
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -17,7 +18,7 @@ from rsitr.pipeline.devices import check_gpu
 from rsitr.pipeline.freshness import Present, read
 from rsitr.pipeline.litter import sweep
 from rsitr.pipeline.process import run_process
-from rsitr.pipeline.seals import broken, known, sealing
+from rsitr.pipeline.seals import broken, known, seal_file, sealing
 from rsitr.pipeline.specs import check_cell, spec_of
 from rsitr.pipeline.weights import check_weights
 from rsitr.progress import by_reason
@@ -33,6 +34,7 @@ from rsitr.records.cell import (
     write_history,
 )
 from rsitr.records.files import as_json, set_aside, write_csv, write_json, write_text
+from rsitr.records.paths import Paths
 from rsitr.records.pretraining import PretrainingRecord, PretrainingSpec
 from rsitr.records.prior import PriorSpec, SceneRecord
 from rsitr.records.provenance import library_versions, sha256_file
@@ -62,9 +64,13 @@ class Result(NamedTuple):
         return f"{spec.path}: {said}{reason}{left_out}"
 
 
+def _spec_file(spec: ArtefactSpec) -> Path:
+    return Path(".rsitr/specs", spec.item + ".json")
+
+
 def write_spec(spec: ArtefactSpec) -> Path:
     """Write the specification of an artefact for the process that computes it."""
-    path = Path(".rsitr/specs", spec.item + ".json")
+    path = _spec_file(spec)
     if not path.is_file() or path.read_bytes() != as_json(spec).encode():
         write_text(path, as_json(spec))
     return path
@@ -85,9 +91,23 @@ def run(spec: ArtefactSpec, stages: Sequence[str] = BOTH) -> Result:
         print(f"{spec.path} is being computed by another process: waiting for it", file=sys.stderr)
         held = lock.acquire()
     with held:
+        _sweep(spec)
         _set_damaged_aside(spec)
         sweep([*(path.parent for path in spec.outputs), Path("cache")])
         return _run_cell(spec, stages) if isinstance(spec, Spec) else _run_whole(spec)
+
+
+def _sweep(spec: ArtefactSpec) -> None:
+    """Remove what killed runs of an artefact were writing. Under its lock nobody else writes there."""
+    folders = {path.parent for path in spec.outputs}
+    if isinstance(spec, TuningSpec):
+        folders.add(Paths.trials(spec.id))
+    places = [(folder, ".*.part") for folder in folders]
+    # The folders of these have files of other artefacts, too.
+    places += [(path.parent, f".{escape(path.name)}.*.part") for path in (_spec_file(spec), seal_file(spec))]
+    for folder, pattern in places:
+        for path in folder.glob(pattern):
+            path.unlink(missing_ok=True)
 
 
 def _set_damaged_aside(spec: ArtefactSpec) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from pathlib import Path
 
 import pytest
 from filelock import FileLock
@@ -60,6 +61,21 @@ def test_the_command_says_of_a_current_cell_that_it_was_not_run(stage, spec, pro
     spec.record_file.unlink()
     assert CliRunner().invoke(app, ["evaluate", VSE.path]).stdout == "tiny/scenes-b/vse/0: ok\n"
     assert processes.ran == [EVALUATE]
+
+
+def test_what_killed_runs_were_writing_is_swept_away_and_nothing_of_other_artefacts(spec, processes):
+    cell, seals = spec.record_file.parent, Path(".rsitr/seals/cells/tiny/scenes-b/vse")
+    unfinished = [
+        cell / ".ranks.parquet.x1.part",
+        spec.trained_outputs[0].with_name(".resume.pt.x2.part"),
+        seals / ".0.csv.x3.part",
+        Path(".rsitr/specs", spec.item).with_name(".0.json.x4.part"),
+    ]
+    others = [cell.with_name("1") / ".ranks.parquet.x1.part", seals / ".1.csv.x3.part", cell / "notes.part"]
+    for path in (*unfinished, *others):
+        fill(path)
+    run(spec)
+    assert [path for path in (*unfinished, *others) if path.is_file()] == others
 
 
 def test_nothing_is_known_of_a_new_cell(spec, processes):
