@@ -69,8 +69,10 @@ class Bench:
         self.reference = work / "reference"
         self.environment = environment(1) | offline()
         self.known: dict[str, Ended] = {}
+        self.digests: dict[tuple[str, int, int], str] = {}
         self._whole()
-        self.wanted = project.products(self.reference)
+        self._read_sources()
+        self.wanted = self.products(self.reference)
         self.wanted_whole = {name: sha for name, sha in self.wanted.items() if not name.startswith(ONLY_ONCE)}
 
     def _whole(self) -> None:
@@ -87,13 +89,27 @@ class Bench:
             raise RuntimeError(f"without any fault, these fail: {', '.join(sorted(broken))}")
         (self.reference / "done").touch()
 
+    def _read_sources(self) -> None:
+        """What every command reads of the sources and the libraries is read once, for all forks."""
+        from rsitr.pipeline.specs import artefacts, open_params
+
+        os.chdir(self.reference)
+        params = open_params(project.params() | {"experiment": "tiny"})
+        assert [*artefacts(params, "tiny")]
+        os.chdir(ROOT)
+
     def start(self, command: tuple[str, ...], folder: Path, out: str = "out", **how: object) -> Running:
-        return Running(command, folder, self.work / out, self.environment, **how)  # type: ignore[arg-type]
+        listeners = command[0] == "snakemake" or any(stage.artefact for stage in STAGES if stage.command == command)
+        return Running(command, folder, self.work / out, self.environment, listeners=listeners, **how)  # type: ignore[arg-type]
 
     def run(self, command: tuple[str, ...], folder: Path) -> Ended:
         ended = self.start(command, folder).wait()
         assert ended
         return ended
+
+    def products(self, folder: Path) -> dict[str, str]:
+        """Those of a folder; a file of the same name, size and time of change as one seen before has its digest."""
+        return project.products(folder, self.digests)
 
     def usual(self, stage: Stage) -> Ended:
         """How a stage ends without a fault: how long it takes, and how many operations on files it has."""
@@ -128,17 +144,17 @@ class Bench:
         keep = (stage.rewrites and bool(number % 2)) or (fault.name.startswith("shuffled") and stage is WHOLE)
         usual = self.usual(stage)
         project.copy_without(self.reference, folder, stage, keep)
-        before = project.products(folder)
+        before = self.products(folder)
         if fault.beginning == "clock":
             (self.work / "clock").write_text("+0\n", encoding="utf-8")
         with fault.around(folder, stage, rng):
             ended = self._with_fault(fault, stage, folder, rng, usual)
         defects = self._after(fault, stage, folder, ended, before, wanted)
-        seen = _how(ended, folder, {name for name in project.products(folder) if name not in before.keys() | wanted})
+        seen = _how(ended, folder, {name for name in self.products(folder) if name not in before.keys() | wanted})
         if not defects and (fault.ends != "well" or ended.status):
             defects = self.once_more(stage, folder, wanted)
         if not defects and fault.shared_cache:
-            defects = _differences(wanted, project.products(self.work / "other"))
+            defects = _differences(wanted, self.products(self.work / "other"))
         return seen, "; ".join(defects)
 
     def _with_fault(self, fault: Fault, stage: Stage, folder: Path, rng: random.Random, usual: Ended) -> Ended:
@@ -182,7 +198,7 @@ class Bench:
             return ["processes of it did not end"]
         if ended.status == forks.ENDLESS:
             return [f"it did not end within {forks.LONGEST:.0f} s"]
-        after = project.products(folder)
+        after = self.products(folder)
         if ended.status == 0:
             said_failed = project.failed(folder)
             if fault.ends == "well" or not said_failed:
@@ -205,7 +221,7 @@ class Bench:
         ended = self.run(command, folder)
         if ended.status:
             return [f"the next run ends with {ended.status}: {_last(ended.said)}"]
-        return _differences(wanted, project.products(folder)) or _leftovers(folder)
+        return _differences(wanted, self.products(folder)) or _leftovers(folder)
 
     def killed_again(self, rng: random.Random, number: int) -> tuple[str, str]:
         """A whole run is killed, and goes on where it stopped; one in ten may then end."""
@@ -213,7 +229,7 @@ class Bench:
         if number % CHAIN == 0:
             shutil.rmtree(folder, ignore_errors=True)
             project.lay_out_tiny(folder)
-        before = project.products(folder)
+        before = self.products(folder)
         if number % CHAIN:
             self.run(("snakemake", "--unlock"), folder)
         running = self.start((*WHOLE.command, "--rerun-incomplete"), folder)
@@ -222,7 +238,7 @@ class Bench:
             running.signal(signal.SIGKILL, everybody=rng.random() < 0.5)
             ended = running.wait()
         assert ended
-        after = project.products(folder)
+        after = self.products(folder)
         defects = ["processes of it did not end"] if ended.left else []
         defects += neither_old_nor_new(folder, WHOLE, before, after, self.wanted_whole)
         if not defects and number % CHAIN == CHAIN - 1:

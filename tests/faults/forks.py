@@ -66,6 +66,9 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
     _count[:8] = struct.pack("q", count + 1)
     if count + 1 < armed.at or _State.fired:
         return
+    if armed.action.startswith("kill") and event == "open" and isinstance(arguments[0], str):
+        _State.armed = None  # killed right after it was opened, when it is there and empty
+        os.close(os.open(arguments[0], arguments[2], 0o600))
     match armed.action:
         case "kill" if count + 1 == armed.at:
             os.kill(os.getpid(), signal.SIGKILL)
@@ -126,14 +129,16 @@ class Running:
         environment: Mapping[str, str],
         armed: Armed | None = None,
         child: Callable[[], None] = lambda: None,
+        listeners: bool = True,
     ):
+        """``listeners``: the command starts processes of its own, which are forked, too."""
         self.out, self.began = out, time.monotonic()
         self.ended: Ended | None = None
         out.unlink(missing_ok=True)
         _count[:8] = bytes(8)
         self.pid = os.fork()
         if not self.pid:
-            _lead(command, folder, out, environment, armed or Armed("none", 1 << 60), child)
+            _lead(command, folder, out, environment, armed or Armed("none", 1 << 60), child, listeners)
 
     def signal(self, number: int, everybody: bool = True) -> None:
         with suppress(ProcessLookupError):
@@ -200,6 +205,7 @@ def _lead(
     environment: Mapping[str, str],
     armed: Armed,
     child: Callable[[], None],
+    listeners: bool,
 ) -> NoReturn:
     """Become the process of a command, next to those from which its own processes are forked."""
     status = 97
@@ -216,7 +222,8 @@ def _lead(
         signal.signal(signal.SIGPIPE, signal.SIG_IGN)  # as Python has it
         child()
         _State.armed, _State.group = armed, os.getpid()
-        _listen()
+        if listeners:
+            _listen()
         status = _status(command)
     except BaseException:
         import traceback

@@ -208,18 +208,17 @@ FULL = ("No space left", "no room", "free some space", "bytes left")
 DISKS = (*PRODUCTS, ".rsitr")
 FAULTS = (
     Fault("none", "well", whole=1),
-    Fault("kill at a file operation", "anyhow", tries=4, actions=("kill", "kill all")),
+    Fault("kill at a file operation", "anyhow", tries=3, actions=("kill", "kill all")),
     Fault("kill by the clock", "anyhow", tries=3, whole=100, signals=(9,)),
-    Fault("SIGINT", "anyhow", tries=2, whole=2, actions=("INT",)),
-    Fault("SIGTERM", "anyhow", tries=2, whole=2, actions=("TERM",)),
-    Fault("closed pipe", "anyhow", tries=2, child=closed_pipe),
-    Fault("disk full from a file operation on", "told", tries=3, actions=("ENOSPC",), said=FULL),
-    Fault("a file operation fails", "told", tries=2, actions=("EIO",), said=("Input/output error",)),
+    Fault("SIGINT", "anyhow", whole=2, actions=("INT",)),
+    Fault("SIGTERM", "anyhow", whole=2, actions=("TERM",)),
+    Fault("closed pipe", "anyhow", child=closed_pipe),
+    Fault("disk full from a file operation on", "told", tries=2, actions=("ENOSPC",), said=FULL),
+    Fault("a file operation fails", "told", actions=("EIO",), said=("Input/output error",)),
     *(
         Fault(
             f"{top} has too little room",
             "told",
-            tries=2,
             around=partial(small_disk, top, False),
             said=FULL,
             lacks=no_mounts,
@@ -238,12 +237,12 @@ FAULTS = (
         )
         for top in DISKS
     ),
-    Fault("memory too small", "anyhow", tries=2, whole=1, child=little_memory),
+    Fault("memory too small", "anyhow", whole=1, child=little_memory),
     Fault("/tmp is full", "told", whole=1, child=full_tmp, said=FULL, lacks=no_mounts),
     Fault("umask 077", "well", whole=1, child=lambda rng: os.umask(0o077) and None),
     Fault("spaces and quotes in the path", "well", whole=1, folder='o\'neil "data" $HOME ü'),
     Fault("shuffled times of files", "well", whole=1, around=shuffled_times),
-    Fault("two runs at once", "well", tries=2, twice=True),
+    Fault("two runs at once", "well", twice=True),
     Fault("two runs at once, one cache", "well", whole=1, twice=True, shared_cache=True),
     *(
         Fault(f"--cores {cores}", "well", tries=0, whole=1, cores=cores, stages=lambda stage: stage is WHOLE)
@@ -251,5 +250,5 @@ FAULTS = (
     ),
     Fault("no HOME", "well", whole=1, beginning="no home"),
     Fault("LC_ALL=C", "well", whole=1, beginning="LC_ALL=C"),
-    Fault("clock set back", "well", tries=2, whole=1, actions=("clock",), beginning="clock", lacks=no_clock),
+    Fault("clock set back", "well", whole=1, actions=("clock",), beginning="clock", lacks=no_clock),
 )

@@ -119,14 +119,19 @@ def copy_without(reference: Path, folder: Path, stage: Stage, keep: bool = False
             shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
-def products(folder: Path) -> dict[str, str]:
-    """Every file that was computed -> a digest of what has to be the same in it."""
+def products(folder: Path, known: dict[tuple[str, int, int], str]) -> dict[str, str]:
+    """Every file that was computed -> a digest of what has to be the same in it.
+
+    ``known`` has the digests of files by name, size and time in nanoseconds: a copy keeps the time.
+    """
     found = {}
     for top in PRODUCTS:
         for path in (folder / top).rglob("*"):
             name = path.relative_to(folder).as_posix()
             if path.is_file() and not name.startswith(APART):
-                found[name] = digest(name, path)
+                facts = path.stat()
+                key = name, facts.st_size, facts.st_mtime_ns
+                found[name] = known[key] if key in known else known.setdefault(key, digest(name, path))
     return found
 
 

@@ -17,7 +17,7 @@ from rsitr.datasets.imported import ORIGIN, RECEIPT, Imported, again
 from rsitr.datasets.pictures import unreadable_because
 from rsitr.datasets.table import DatasetFacts, read_table
 from rsitr.errors import DatasetError
-from rsitr.records.files import replacing
+from rsitr.records.files import replacing, write_text
 
 ARCHIVES = (".zip", ".rar", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
@@ -35,9 +35,8 @@ def fetch_dataset(name: str, raw: Path, mirror: Path | None) -> Path:
     generated = [bundle for bundle in dataset.bundles if bundle.origin == "generated"]
     bundle, files = (generated[0], []) if generated else fetch_any(dataset.bundles, raw, mirror=mirror)
     receipt = raw / RECEIPT
-    receipt.parent.mkdir(parents=True, exist_ok=True)
     content = {"origin": bundle.origin, "licence": bundle.licence, "files": sorted(file.name for file in files)}
-    receipt.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    write_text(receipt, json.dumps(content, indent=1) + "\n")
     return receipt
 
 

@@ -395,7 +395,7 @@ def load_params(path: Path = PARAMS) -> Params:
         raise ParamsError(wrong)
     try:
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # no text, a 13th month, endless lists
         raise ParamsError(f"{path} is not valid YAML: {error}") from None
     if not isinstance(raw, dict):
         raise ParamsError(f"{path} must hold a mapping with the keys experiment and experiments")

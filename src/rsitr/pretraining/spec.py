@@ -97,8 +97,8 @@ def load_spec(path: Path) -> PretrainSpec:
     """Read a spec; raises ``ParamsError`` that names each wrong field."""
     try:
         return PretrainSpec.model_validate(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ParamsError(f"{path} cannot be read: {error}") from None
     except ValidationError as error:
         lines = "; ".join(f"{'.'.join(map(str, item['loc'])) or 'spec'}: {item['msg']}" for item in error.errors())
         raise ParamsError(f"{path} is not a valid spec: {lines}") from None
+    except (OSError, ValueError, RecursionError, yaml.YAMLError) as error:
+        raise ParamsError(f"{path} cannot be read: {error}") from None
