@@ -8,6 +8,7 @@ import random
 import resource
 import shutil
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -57,10 +58,14 @@ class Fault:
     lacks: Callable[[], str] = lambda: ""
     """Why it cannot be tried on this machine; empty where it can."""
     stages: Callable[[Stage], bool] = lambda stage: True
+    planted: Callable[[], AbstractContextManager[None]] | None = None
+    """A defect that the campaign is to find: the verdict is ``ok`` where it does."""
 
     @property
     def expected(self) -> str:
         """For the table."""
+        if self.planted:
+            return "the campaign names the defect"
         return {
             "well": "every file as without the fault",
             "told": "every file, or a message; the next run makes every file",
@@ -204,6 +209,49 @@ def writes(top: str) -> Callable[[Stage], bool]:
     return lambda stage: stage is WHOLE or any(pattern.startswith(top) for pattern in stage.makes)
 
 
+# Defects that the campaign is to find
+
+
+@contextmanager
+def in_place() -> Iterator[None]:
+    """Files are written under their own names, wherever the one way to write them is known."""
+    from rsitr.records import files
+
+    @contextmanager
+    def careless(path: Path) -> Iterator[Path]:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.open("wb").close()
+        yield path
+
+    with _replaced("replacing", files.replacing, careless):
+        yield
+
+
+@contextmanager
+def unswept() -> Iterator[None]:
+    """Nobody removes what killed runs were writing."""
+    from rsitr.pipeline import run
+
+    with _replaced("_sweep", run._sweep, lambda spec: None):
+        yield
+
+
+@contextmanager
+def _replaced(name: str, old: object, new: object) -> Iterator[None]:
+    owners = [
+        module
+        for place, module in [*sys.modules.items()]
+        if place.startswith("rsitr.") and getattr(module, name, None) is old
+    ]
+    for module in owners:
+        setattr(module, name, new)
+    try:
+        yield
+    finally:
+        for module in owners:
+            setattr(module, name, old)
+
+
 FULL = ("No space left", "no room", "free some space", "bytes left")
 DISKS = (*PRODUCTS, ".rsitr")
 FAULTS = (
@@ -250,5 +298,21 @@ FAULTS = (
     ),
     Fault("no HOME", "well", whole=1, beginning="no home"),
     Fault("LC_ALL=C", "well", whole=1, beginning="LC_ALL=C"),
+    Fault(
+        "planted: files are written in place",
+        "anyhow",
+        tries=8,
+        actions=("kill",),
+        planted=in_place,
+        stages=lambda stage: stage.name in ("clean", "evaluate"),
+    ),
+    Fault(
+        "planted: unfinished files stay",
+        "anyhow",
+        tries=12,
+        actions=("kill all",),
+        planted=unswept,
+        stages=lambda stage: stage.name == "evaluate",
+    ),
     Fault("clock set back", "well", whole=1, actions=("clock",), beginning="clock", lacks=no_clock),
 )

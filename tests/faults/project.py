@@ -26,9 +26,13 @@ CELL = "tiny/scenes-b/vse/0"
 PRODUCTS = ("data", "checkpoints", "results")
 APART = ("results/logs/", "results/timing/")
 """What Snakemake writes of its jobs."""
+STATES = ("data/similarity/",)
+"""What is filled in place, with a note of how far it is whole: a killed run continues from it."""
 TIMES = re.compile("second|memory")
 """In keys of JSON that say how long something took, and how much it needed."""
-TIMED = re.compile(r"results/tables/.*/(convergence|mtgfe-table-4|two-stage|tuning)\.|results/site/.*\.(js|json|html)$")
+TIMED = re.compile(
+    r"results/tables/.*/(convergence|mtgfe-table-4|peder-claims|peder-measures|two-stage|tuning)\.|results/site/.*\.(js|json|html)$"
+)
 """Files with such numbers in other forms: their numbers do not count, all else does."""
 PACKED = re.compile(rb'"(H4sI[A-Za-z0-9+/=]+)"')
 """JSON of the site: gzip, base64."""
@@ -159,7 +163,8 @@ def _timeless(value: Any) -> Any:
 def failed(folder: Path) -> set[str]:
     """Folders of results and checkpoints of artefacts whose record says that they failed."""
     found = set()
-    for path in [*(folder / "results").rglob("*.json"), *(folder / "checkpoints").rglob("train.json")]:
+    kept = [path for name in ("train.json", "pretrain.json") for path in (folder / "checkpoints").rglob(name)]
+    for path in [*(folder / "results").rglob("*.json"), *kept]:
         try:
             record = json.loads(path.read_bytes())
         except (OSError, ValueError):

@@ -160,9 +160,8 @@ def _by_pillow(name: str, data: bytes) -> Picture:
 def _by_gdal(name: str, data: bytes, bands: Sequence[int] | None, nodata: float | None) -> Picture:
     # Whoever reads only what Pillow decodes need not wait for rasterio, nor have it.
     import rasterio
-    from rasterio.errors import RasterioError
 
-    from rsitr.datasets.rasters import Raster, anywhere
+    from rsitr.datasets.rasters import GDAL_ERRORS, Raster, anywhere
 
     orientation = _orientation(data)
     try:
@@ -175,7 +174,7 @@ def _by_gdal(name: str, data: bytes, bands: Sequence[int] | None, nodata: float 
             _check_size(raster.width, raster.height)
             piece = raster.piece(0, 0, raster.height, raster.width)
             return _finished(name, *piece, [raster.note], orientation)
-    except RasterioError as error:
+    except GDAL_ERRORS as error:
         raise UnidentifiedImageError(str(error)) from None
 
 

@@ -18,6 +18,7 @@ from typing import Any, ClassVar, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import rasterio
+from rasterio._err import CPLE_BaseError
 from rasterio.enums import MaskFlags, Resampling
 from rasterio.errors import NotGeoreferencedWarning, RasterioError
 from rasterio.windows import Window
@@ -25,6 +26,8 @@ from rasterio.windows import Window
 from rsitr.datasets.bands import Ends, Mask, Pixels, Shown, ends, shown, stretch_note, stretched
 from rsitr.errors import RsitrError, UnreadableImage
 
+GDAL_ERRORS = (RasterioError, CPLE_BaseError)
+"""Rasterio lets some of GDAL's own errors through."""
 GDAL_CACHE = 64 * 2**20
 """Bytes of decoded blocks that GDAL may keep; by default it takes a twentieth of the machine's memory."""
 OVERVIEW = 1024
@@ -79,11 +82,12 @@ class Raster:
         if file.count == 0:
             inside = f"{len(file.subdatasets)} subdatasets"
             raise self.error(f"{name} holds no band but {inside}: export one as GeoTIFF")
-        try:
-            self.shown: Shown = shown([colour.name for colour in file.colorinterp], bands)
-        except ValueError as error:
-            raise self.error(f"{name}: {error}") from None
-        self._check()
+        with self._readable():
+            try:
+                self.shown: Shown = shown([colour.name for colour in file.colorinterp], bands)
+            except ValueError as error:
+                raise self.error(f"{name}: {error}") from None
+            self._check()
 
     def _check(self) -> None:
         file, bands = self._file, self.shown.bands
@@ -171,7 +175,7 @@ class Raster:
         try:
             with thrifty():
                 yield
-        except RasterioError as error:
+        except GDAL_ERRORS as error:
             # The cause says what is wrong; the error only says that there is a cause.
             reason = error.__cause__ or error
             what = f"{self._name} cannot be read to its end ({reason})"

@@ -9,16 +9,15 @@ from typing import Any, Self
 
 import numpy as np
 import numpy.typing as npt
-from rasterio._err import CPLE_BaseError
-from rasterio.errors import CRSError, RasterioError
+from rasterio.errors import CRSError
 from rasterio.transform import AffineTransformer, GCPTransformer, RPCTransformer
 from rasterio.warp import transform as convert
 
+from rsitr.datasets import rasters
 from rsitr.errors import SceneError
 
 WGS84 = "EPSG:4326"
-GDAL_ERRORS = (RasterioError, CRSError, CPLE_BaseError)
-"""Rasterio lets some of GDAL's own errors through."""
+GDAL_ERRORS = (*rasters.GDAL_ERRORS, CRSError)
 Floats = npt.NDArray[np.float64]
 
 

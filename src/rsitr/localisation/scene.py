@@ -12,11 +12,10 @@ from pathlib import Path
 from typing import ClassVar, Self
 
 import rasterio
-from rasterio.errors import RasterioError
 
 from rsitr.datasets import bands as colours
 from rsitr.datasets.bands import Pixels
-from rsitr.datasets.rasters import Piece, Raster, anywhere
+from rsitr.datasets.rasters import GDAL_ERRORS, Piece, Raster, anywhere
 from rsitr.errors import RsitrError, SceneError
 from rsitr.localisation.georeference import Georeference
 
@@ -46,7 +45,7 @@ class Scene(Raster):
         try:
             with anywhere():
                 file = rasterio.open(path)
-        except RasterioError as error:
+        except GDAL_ERRORS as error:
             if "codec" in str(error):
                 what, remedy = "needs a decoder that is missing here", "convert it to another compression"
             else:

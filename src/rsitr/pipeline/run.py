@@ -110,6 +110,12 @@ def _sweep(spec: ArtefactSpec) -> None:
             path.unlink(missing_ok=True)
 
 
+def _drop_state(spec: ArtefactSpec, name: str) -> None:
+    """Remove what a run continued from that was killed after it had written its last file."""
+    if isinstance(spec, Spec | PriorSpec | PretrainingSpec):
+        spec.trained_outputs[0].with_name(name).unlink(missing_ok=True)
+
+
 def _set_damaged_aside(spec: ArtefactSpec) -> None:
     for path in broken(spec):
         print(
@@ -122,6 +128,7 @@ def _set_damaged_aside(spec: ArtefactSpec) -> None:
 
 def _run_whole(spec: ArtefactSpec) -> Result:
     if finished(spec, Present()):
+        _drop_state(spec, "resume.pt")
         return _result(spec, False)
     check_gpu(spec)
     check_weights(spec)
@@ -143,6 +150,9 @@ def _run_cell(spec: Spec, stages: Sequence[str]) -> Result:
             other = present.other_checkpoint(spec)
             of = "" if other == ["checkpoint"] else f" of the present {' and '.join(other)}"
             raise RsitrError(f"{spec.path} has no checkpoint{of}: run `rsitr train {spec.path}` first")
+    for stage, wanted, state in (("train", train, "resume.pt"), ("evaluate", evaluate, "scores.pt")):
+        if stage in stages and not wanted:
+            _drop_state(spec, state)
     needed = [stage for stage, wanted in (("train", train), ("evaluate", evaluate)) if wanted]
     if not needed:
         return _result(spec, False, stages)

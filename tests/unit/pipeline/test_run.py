@@ -78,6 +78,17 @@ def test_what_killed_runs_were_writing_is_swept_away_and_nothing_of_other_artefa
     assert [path for path in (*unfinished, *others) if path.is_file()] == others
 
 
+@pytest.mark.parametrize(
+    ("stages", "left"), [(("train",), {"scores.pt"}), (("evaluate",), {"resume.pt"}), (("train", "evaluate"), set())]
+)
+def test_states_of_a_run_that_was_killed_after_its_last_file_go_with_the_next(stages, left, spec, processes):
+    put_cell(spec)
+    states = [fill(spec.trained_outputs[0].with_name(name)) for name in ("resume.pt", "scores.pt")]
+    run(spec, stages)
+    assert processes.ran == []
+    assert {path.name for path in states if path.is_file()} == left
+
+
 def test_nothing_is_known_of_a_new_cell(spec, processes):
     result = run(spec)
     assert result == Result(Outcome(), True)
