@@ -229,6 +229,7 @@ class Bench:
     def once_more(self, stage: Stage, folder: Path, wanted: dict[str, str]) -> list[str]:
         """Defects after the next run, which has no fault."""
         command = stage.command
+        an_hour_passes(folder)
         if stage is WHOLE:
             self.run(("snakemake", "--unlock"), folder)
             command = (*command, "--rerun-incomplete")
@@ -296,6 +297,15 @@ def _differences(wanted: dict[str, str], found: dict[str, str]) -> list[str]:
     others = [f"{name} differs" for name in sorted(wanted.keys() & found.keys()) if wanted[name] != found[name]]
     extra = [f"{name} is left over" for name in sorted(found.keys() - wanted.keys()) if not _may_stay(name)]
     return [*absent, *others, *extra][:4]
+
+
+def an_hour_passes(folder: Path) -> None:
+    """For what killed processes were writing: a run removes what nobody has touched for so long."""
+    from rsitr.pipeline.litter import UNTOUCHED
+
+    long_ago = time.time() - 2 * UNTOUCHED
+    for path in folder.rglob(".*.part"):
+        os.utime(path, (long_ago, long_ago))
 
 
 def _may_stay(name: str) -> bool:

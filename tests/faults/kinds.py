@@ -232,7 +232,7 @@ def unswept() -> Iterator[None]:
     """Nobody removes what killed runs were writing."""
     from rsitr.pipeline import run
 
-    with _replaced("_sweep", run._sweep, lambda spec: None):
+    with _replaced("sweep", run.sweep, lambda folders: None):
         yield
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from glob import escape
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
@@ -91,23 +90,15 @@ def run(spec: ArtefactSpec, stages: Sequence[str] = BOTH) -> Result:
         print(f"{spec.path} is being computed by another process: waiting for it", file=sys.stderr)
         held = lock.acquire()
     with held:
-        _sweep(spec)
         _set_damaged_aside(spec)
-        sweep([*(path.parent for path in spec.outputs), Path("cache")])
+        sweep(_written_to(spec))
         return _run_cell(spec, stages) if isinstance(spec, Spec) else _run_whole(spec)
 
 
-def _sweep(spec: ArtefactSpec) -> None:
-    """Remove what killed runs of an artefact were writing. Under its lock nobody else writes there."""
-    folders = {path.parent for path in spec.outputs}
-    if isinstance(spec, TuningSpec):
-        folders.add(Paths.trials(spec.id))
-    places = [(folder, ".*.part") for folder in folders]
-    # The folders of these have files of other artefacts, too.
-    places += [(path.parent, f".{escape(path.name)}.*.part") for path in (_spec_file(spec), seal_file(spec))]
-    for folder, pattern in places:
-        for path in folder.glob(pattern):
-            path.unlink(missing_ok=True)
+def _written_to(spec: ArtefactSpec) -> list[Path]:
+    """The folders in which a run of an artefact may leave what it was writing when it was killed."""
+    own = [path.parent for path in (*spec.outputs, _spec_file(spec), seal_file(spec))]
+    return [*own, Path("cache"), *([Paths.trials(spec.id)] if isinstance(spec, TuningSpec) else [])]
 
 
 def _drop_state(spec: ArtefactSpec, name: str) -> None:
