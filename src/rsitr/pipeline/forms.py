@@ -22,6 +22,7 @@ from rsitr.records.parquet import read_facts, read_rows
 from rsitr.records.provenance import sha256_file
 from rsitr.records.tuning import TuningRecord
 
+END_OF_PNG = b"IEND\xaeB`\x82"
 GONE = "it is gone, and what belongs to it is here"
 
 
@@ -54,6 +55,19 @@ def whole_sealed(path: Path) -> Iterator[str]:
     """Raises ``RecordError`` for what is not what was written."""
     read_csv(path, sealed=True)
     return iter(())
+
+
+def whole_printed(path: Path) -> Iterator[str]:
+    """What is wrong with a file of a table or figure, which has no hash: its end is missing, or it is no text."""
+    content = path.read_bytes()
+    if path.suffix == ".png":
+        if not content.endswith(END_OF_PNG):
+            yield "it was cut"
+        return
+    text = content.decode()
+    lines = [line for line in text.splitlines() if not line.startswith("#")] if path.suffix == ".csv" else []
+    if "\0" in text or not text.endswith("\n") or len({len(row) for row in csv.reader(lines)}) > 1:
+        yield "it was cut, or its lines have different numbers of fields"
 
 
 def whole_table(path: Path) -> Iterator[str]:

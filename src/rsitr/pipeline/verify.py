@@ -21,6 +21,7 @@ from rsitr.pipeline.forms import (
     whole_csv,
     whole_json,
     whole_matrix,
+    whole_printed,
     whole_sealed,
     whole_state,
     whole_table,
@@ -31,6 +32,7 @@ from rsitr.pipeline.freshness import RECORDS
 from rsitr.pipeline.seals import FOLDER as SEALS
 from rsitr.pipeline.seals import committed, known, seal_file, sealed
 from rsitr.pipeline.targets import Graph
+from rsitr.pretraining.spec import PretrainRecord
 from rsitr.progress import Progress
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
 from rsitr.records.bundle import ModelBundle
@@ -51,6 +53,8 @@ TOLERANCE = 1e-6
 """Of a percentage."""
 NAMED = ("experiment", "method", "name", "scorer", "filter")
 """What a record says of itself that is a part of its place."""
+PRINTED = (".csv", ".html", ".md", ".png", ".tex")
+"""Files of tables and figures."""
 MARKS = ("leakage.training.csv", "leakage.long.csv", "leakage.images.csv")
 """The tables that others are made from, which are sealed."""
 
@@ -101,7 +105,7 @@ class Found(NamedTuple):
 
 def verify(graph: Graph) -> Found:
     """Check every file of an experiment that is here."""
-    files = [*_artefacts(graph), *_tables(graph), *_kept(graph.name)]
+    files = [*_artefacts(graph), *_tables(graph), *_external(graph.experiment.datasets), *_kept(graph.name)]
     tracked = committed(file.path for file in files)
     damages, by_form = [], 0
     seals = _Seals(graph.specs.values())
@@ -195,13 +199,17 @@ def _results(spec: ArtefactSpec) -> list[Path]:
 def _checkpoint(spec: Spec | PriorSpec | PretrainingSpec, again: str) -> Iterator[File]:
     weights, *reports = spec.trained_outputs[:3]
     if isinstance(spec, Spec) and any(map(Path.is_file, (weights, *reports))):
-        checks = partial(_train, reports[0]), partial(_bundle, reports[1], reports[0])
-        yield from (File(path.name, path, check, again) for path, check in zip(reports, checks, strict=True))
+        of = partial(_train, reports[0]), partial(_bundle, reports[1], reports[0])
+        yield from (File(path.name, path, check, again) for path, check in zip(reports, of, strict=True))
         yield File(
             "model.safetensors", weights, partial(_weights, weights, partial(read_json, TrainReport, reports[0])), again
         )
     elif weights.is_file() and not isinstance(spec, Spec):
         yield File("model.safetensors", weights, partial(_weights, weights, partial(_read, spec)), again)
+    if isinstance(spec, PretrainingSpec):
+        course, losses = weights.with_name("pretrain.json"), weights.with_name("loss.csv")
+        checks = {course: partial(whole_json, PretrainRecord, course), losses: partial(whole_csv, losses)}
+        yield from (File(path.name, path, check, again) for path, check in checks.items() if path.is_file())
 
 
 def _tables(graph: Graph) -> Iterator[File]:
@@ -217,9 +225,21 @@ def _tables(graph: Graph) -> Iterator[File]:
         matrix = path.suffix == ".npy"
         kind = "similarity" if matrix else "clean" if path.name.startswith("clean-") else path.parts[1]
         yield File(kind, path, partial(whole_matrix if matrix else whole_table, path), f"snakemake --cores 2 {path}")
-    for name in MARKS:
-        if (path := Paths.tables(graph.name) / name).is_file():
+    for path in sorted(Paths.tables(graph.name).glob("*.*")):
+        if path.name in MARKS:
             yield File("tables", path, partial(whole_sealed, path), f"snakemake --cores 2 {path}")
+        elif path.suffix in PRINTED:
+            yield File("tables", path, partial(whole_printed, path), f"rsitr tables {graph.name}")
+
+
+def _external(datasets: Iterable[str]) -> Iterator[File]:
+    """What `rsitr assess` has recorded of others on the datasets of the experiment."""
+    for record in sorted(path for name in datasets for path in Paths.external(name).glob("*/cell.json")):
+        again = f"rsitr assess {record.parts[2]} ... --as {record.parent.name}"
+        yield File("external", record, partial(whole_json, Record, record), again)
+        for name, check in (("ranks.parquet", read_ranks), ("top.parquet", read_top)):
+            if (path := record.with_name(name)).is_file():
+                yield File("external", path, partial(_readable, check, path), again)
 
 
 def _shards(first: str, second: str) -> list[Path]:
@@ -243,6 +263,11 @@ def _kept(experiment: str) -> Iterator[File]:
 
 
 # What can be wrong with them
+
+
+def _readable(read: Callable[[Path], object], path: Path) -> Iterator[str]:
+    read(path)
+    return iter(())
 
 
 def _read(spec: ArtefactSpec) -> ArtefactRecord:

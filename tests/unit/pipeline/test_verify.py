@@ -8,21 +8,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
+from PIL import Image
 from typer.testing import CliRunner
 
 from rsitr.cli import app
 from rsitr.datasets.splits import SplitData
 from rsitr.params import load_params
-from rsitr.params.ids import CellId
+from rsitr.params.ids import CellId, NamedId
 from rsitr.pipeline.specs import spec_of
 from rsitr.pipeline.targets import Graph
 from rsitr.pipeline.verify import verify
-from rsitr.records.cell import write_history
+from rsitr.pretraining.spec import PretrainRecord
+from rsitr.records.cell import Record, write_history
+from rsitr.records.files import write_csv, write_json, write_text
 from rsitr.records.paths import Paths
 from rsitr.retrieval.rank_files import SplitRanks, write_ranks
 from rsitr.retrieval.recall import Ranks
 from rsitr.retrieval.top_files import SplitTop, Top, write_top
-from tests.helpers.made import put_cell
+from tests.helpers.made import fill, put_cell
 
 IMAGE_OF = np.array([0, 0, 1])
 RANKS = Ranks(np.array([1, 2]), np.array([1, 2, 1]))
@@ -105,3 +109,38 @@ def test_the_command_ends_with_counts_and_with_status_1_for_a_damage(put):
 def test_nothing_needs_torch():
     code = "import sys, rsitr.pipeline.verify, rsitr.cli; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-3])
+
+
+def test_what_others_have_made_tables_and_the_course_of_a_pretraining_are_checked_by_their_form(project):
+    raw = yaml.safe_load(Path("params.yaml").read_text())
+    raw["experiments"]["tiny"]["pretrained"] = {"clip": {"dataset": "scenes-b"}}
+    Path("params.yaml").write_text(yaml.safe_dump(raw))
+    theirs, tables = Paths.external("scenes-b") / "theirs", Paths.tables("tiny")
+    course = Paths.pretrained_weights(NamedId("tiny", "clip"))
+    write_json(theirs / "cell.json", Record(experiment="external", dataset="scenes-b", method="theirs", seed=0))
+    write_ranks(theirs / "ranks.parquet", SPLIT, SplitRanks(RANKS, RANKS, RANKS))
+    write_top(theirs / "top.parquet", SPLIT, SplitTop(top(0, 0), top(0, 1, 1)))
+    write_text(tables / "comparison.csv", "table,method\nTiny,vse\n# [1] a note, with commas, in it\n")
+    write_text(tables / "comparison.md", "| vse |\n")
+    Image.new("RGB", (4, 4)).save(fill(tables / "comparison.png"), "PNG")
+    write_csv(course.with_name("loss.csv"), ("step", "loss"), [(0, 4.0), (1, 3.5)])
+    write_json(course.with_name("pretrain.json"), PretrainRecord(config={}, machine={}, versions={}))
+    graph = Graph(load_params().model_dump())
+    found = verify(graph)
+    assert found.damages == []
+    assert {kind: found.files[kind] for kind in ("external", "tables", "loss.csv", "pretrain.json")} == {
+        **{"external": 3, "tables": 3},
+        **{"loss.csv": 1, "pretrain.json": 1},
+    }
+    files = [path for folder in (theirs, tables, course.parent) for path in sorted(folder.iterdir())]
+    assert len(files) == 8
+    for path in files:
+        cut(path)
+    said = {damage.path: damage.remedy for damage in verify(graph).damages}
+    assert {*said} == {*files}
+    assert said[theirs / "cell.json"].endswith("; rsitr assess scenes-b ... --as theirs")
+    assert said[tables / "comparison.md"].endswith("; rsitr tables tiny")
