@@ -193,6 +193,7 @@ def data_audit(
     from rsitr.captions.audit import Finding, audit, summarise
     from rsitr.datasets.karpathy import SPLITS
     from rsitr.datasets.table import read_table
+    from rsitr.tables.layout import no_formula
 
     tables = {name: read_table(Paths.dataset(name))[0] for name in dict.fromkeys(datasets)}
     findings = {name: audit(table.to_pandas(), name) for name, table in tables.items()}
@@ -203,5 +204,6 @@ def data_audit(
             shown.add_row(f"{line.kind}: {line.meaning}", *counts, escape(line.example))
         show(shown)
     if out:
-        write_csv(out, Finding._fields, [finding for found in findings.values() for finding in found])
+        rows = [[no_formula(str(field)) for field in finding] for found in findings.values() for finding in found]
+        write_csv(out, Finding._fields, rows)
         print(out)

@@ -19,6 +19,9 @@ from jinja2 import Environment
 
 from rsitr.records.files import write_text
 
+FORMULA = re.compile(r"[=@\t\r]|[-+].*[(|!]", re.DOTALL)
+"""How a text begins that a spreadsheet may compute: with a sign only if it calls something."""
+
 
 @dataclass(frozen=True)
 class Note:
@@ -168,6 +171,11 @@ def _plain(cell: Cell, marks: dict[Note, str]) -> str:
     return " ".join([one_line(cell.text), *(f"[{marks[note]}]" for note in cell.notes)]).strip()
 
 
+def no_formula(text: str) -> str:
+    """A text as a cell that no spreadsheet takes for a formula: an apostrophe comes before what begins like one."""
+    return f"'{text}" if FORMULA.match(text) else text
+
+
 def to_csv(sheet: Sheet) -> str:
     """One rectangle: the first column names the table, the others are the columns of all tables.
 
@@ -181,7 +189,8 @@ def to_csv(sheet: Sheet) -> str:
     for table in sheet.tables:
         for row in table.rows:
             texts = dict(zip(table.columns, (_plain(cell, marks) for cell in row.cells), strict=True))
-            writer.writerow([table.name, row.label, *(texts.get(name, "") for name in columns)])
+            label = one_line(row.label)
+            writer.writerow(map(no_formula, [table.name, label, *(texts.get(name, "") for name in columns)]))
     lines = [f"# [{mark}] {one_line(note.text)}" for note, mark in marks.items()]
     return out.getvalue() + "".join(f"{line}\n" for line in [*lines, f"# {sheet.command}"])
 

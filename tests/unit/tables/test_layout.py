@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import csv
+import io
+
 import pytest
 
-from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, to_csv, to_html, to_markdown, write
+from rsitr.tables.layout import Cell, Group, Note, Row, Sheet, Table, no_formula, to_csv, to_html, to_markdown, write
 from tests.helpers.pages import Page
 
 HOSTILE = Note("50% of <b>x_y</b> & $z$ #1 ^~\\{}")
@@ -113,3 +116,20 @@ def test_files_are_written_with_plain_line_ends(tmp_path):
     paths = write(SHEET, tmp_path / "new" / "sheet.v2")
     assert [path.name for path in paths] == ["sheet.v2.csv", "sheet.v2.md", "sheet.v2.tex", "sheet.v2.html"]
     assert not any(b"\r" in path.read_bytes() for path in paths)
+
+
+@pytest.mark.parametrize("text", ["=1+1", "@SUM(A1)", "+cmd|' /C calc'!A0", "-1+cmd|' /C calc'!A0", "\t=1", "\r=1"])
+def test_no_spreadsheet_takes_a_text_for_a_formula(text):
+    sheet = Sheet("T", (Table("T", "", "row", (Group("", ("x",)),), (Row(text, (Cell(text),)),)),), "make it")
+    assert no_formula(text) == f"'{text}"
+    row = [*csv.reader(io.StringIO(to_csv(sheet), newline=""))][1]
+    assert row[1] == row[2]
+    assert row[2].lstrip("'") == text.strip()
+    assert row[2][0] not in "=@+-\t\r"
+
+
+@pytest.mark.parametrize(
+    "text", ["", "-3", "+36.7", "-76.4 [‡1]", "-0.5 ± 0.1", "+1e-5", "-0.5 to +0.1", "+TEL", "-", "a=b", "−3"]
+)
+def test_numbers_and_other_texts_are_left_alone(text):
+    assert no_formula(text) == text

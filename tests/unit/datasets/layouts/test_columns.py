@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from rsitr.datasets.base import Row
-from rsitr.datasets.layouts import read_annotation
+from rsitr.datasets.layouts import columns, read_annotation
 from rsitr.errors import DatasetError
 
 
@@ -44,4 +44,20 @@ def test_a_damaged_table_is_told(tmp_path: Path) -> None:
     content[4:200] = bytes(196)
     path.write_bytes(content)
     with pytest.raises(DatasetError, match=r"mine\.parquet is damaged"):
+        read_annotation(path)
+
+
+def test_a_small_file_that_stands_for_endless_text_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names, text = pa.array([0] * 5000, pa.int8()), pa.array(["a dot " * 200])
+    table = pa.table(
+        {"image": [f"{n}.jpg" for n in range(5000)], "caption": pa.DictionaryArray.from_arrays(names, text)}
+    )
+    path = tmp_path / "bomb.parquet"
+    pq.write_table(table, path)
+    assert len(read_annotation(path).rows) == 5000  # 6 MB, which is not much
+    monkeypatch.setattr(columns, "LARGEST", 2**20)
+    monkeypatch.setattr(columns, "PACKED", 10)
+    with pytest.raises(
+        DatasetError, match=r"bomb.parquet has .* bytes and stands for more than 1,.* letters: do not trust it"
+    ):
         read_annotation(path)
