@@ -9,7 +9,7 @@ GPU_ONLY := triton|nvidia-cuda-cccl|nvidia-cusolver|nvidia-nvjitlink|nvidia-nvtx
 # Hundreds of modules of torch would be compiled again in every cell.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo env libraries check test docs bench vendor clean
+.PHONY: demo env libraries check test docs bench faults vendor clean
 
 demo: env
 	snakemake --cores 8 all
@@ -41,6 +41,10 @@ test: env
 check: env
 	ruff check . && ruff format --check . && mypy
 	pytest --numprocesses 2 --dist loadfile -m "not slow" --hypothesis-profile fast tests/unit
+
+# Every stage killed, starved and disturbed, and held against a reference (docs/reliability.md); what was stopped goes on.
+faults: env
+	nice python -m tests.faults.campaign
 
 # The sources are the whole repository: its pages link to results and code.
 docs: env

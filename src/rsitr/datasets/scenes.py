@@ -87,13 +87,15 @@ def generate(name: str, root: Path, seed: int = 0) -> None:
         raise DatasetError(f"{root} holds files that are not a generated dataset: name an empty or a new folder")
     # Not the number of this process, which another host that shares the folder may use at the same time.
     building = root.with_name(f".{root.name}.{uuid.uuid4().hex}")
+    old = building.with_name(f"{building.name}.old")
     try:
         _write(name, slots, building, seed)
         if root.is_dir():
-            shutil.rmtree(root)
+            root.rename(old)  # what is half removed would be no generated dataset to the next run
         building.rename(root)
     finally:
-        shutil.rmtree(building, ignore_errors=True)
+        for left in (building, old):
+            shutil.rmtree(left, ignore_errors=True)
 
 
 def _write(name: str, slots: list[_Slot], root: Path, seed: int) -> None:

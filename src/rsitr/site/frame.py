@@ -32,12 +32,15 @@ def rewritten(out: Path) -> Iterator[Path]:
     """
     if out.exists() and not (out / TYPED).is_file() and (not out.is_dir() or any(out.iterdir())):
         raise ParamsError(f"{out} is not a site: name a new folder, or one that a site was written to")
-    staging = out.with_name(f".{out.name}.part")
-    shutil.rmtree(staging, ignore_errors=True)
+    staging, old = (out.with_name(f".{out.name}.{of}") for of in ("part", "old"))
+    for left in (staging, old):  # by a build that was killed
+        shutil.rmtree(left, ignore_errors=True)
     staging.mkdir(parents=True)
     yield staging
-    shutil.rmtree(out, ignore_errors=True)
+    if out.exists():
+        out.rename(old)  # what is half removed would be no site to the next build
     staging.rename(out)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def copy_pages(out: Path, scripts: Sequence[str] = SCRIPTS) -> None:

@@ -16,7 +16,7 @@ from rsitr.errors import ParamsError
 from rsitr.params import Params
 from rsitr.pipeline.report import Material
 from rsitr.site.build import Built, build
-from rsitr.site.frame import INDEX, PAGES, SCRIPTS, STYLES
+from rsitr.site.frame import INDEX, PAGES, SCRIPTS, STYLES, TYPED
 from rsitr.site.models import Site
 from rsitr.tables.significance import Differences, recorded
 from tests.helpers import made_site
@@ -83,6 +83,22 @@ def test_a_folder_of_other_things_is_not_replaced_and_an_older_site_is(made: tup
     build(made[0], "lab")
     assert {path: path.read_bytes() for path in OUT.rglob("*") if path.is_file()} == before
     assert [path.name for path in OUT.parent.iterdir()] == ["lab"]
+
+
+def test_a_build_that_is_killed_while_it_replaces_a_site_is_no_obstacle(
+    made: tuple[Params, Built], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def killed(path: Path, ignore_errors: bool = False) -> None:
+        if (path / TYPED).is_file():
+            (path / TYPED).unlink()
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(shutil, "rmtree", killed)
+        build(made[0], "lab")
+    build(made[0], "lab")
+    assert [path.name for path in OUT.parent.iterdir()] == ["lab"]
+    assert read().experiment == "lab"
 
 
 def test_an_experiment_without_any_record_has_a_site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
