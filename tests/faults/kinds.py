@@ -130,7 +130,7 @@ def full_tmp(rng: random.Random) -> None:
     _mount("tmpfs", Path("/tmp"), "tmpfs", "size=1m")
     if ROOT.is_relative_to("/tmp"):  # a checkout there stays in sight
         ROOT.mkdir(parents=True)
-        _mount(f"/proc/self/fd/{sources}", ROOT, bind=True)
+        subprocess.run(["mount", "-c", "--bind", f"/proc/self/fd/{sources}", ROOT], check=True, pass_fds=(sources,))
     os.close(sources)
     try:
         with Path("/tmp/everything").open("wb", buffering=0) as file:
@@ -147,9 +147,8 @@ def _own_mounts() -> None:
     subprocess.run(["mount", "--make-rprivate", "/"], check=True)
 
 
-def _mount(what: str, where: Path, kind: str = "", options: str = "", bind: bool = False) -> None:
-    arguments = ["--bind"] if bind else ["-t", kind, "-o", options]
-    subprocess.run(["mount", *arguments, what, str(where)], check=True)
+def _mount(what: str, where: Path, kind: str, options: str) -> None:
+    subprocess.run(["mount", "-t", kind, "-o", options, what, where], check=True)
 
 
 # Around the command

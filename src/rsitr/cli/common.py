@@ -70,6 +70,9 @@ def _reported(function: F, project: Project, extra: str) -> F:
         except MissingExtra as error:
             print(error.said_of(" ".join(["rsitr", *context.command_path.split()[1:]]), extra), file=sys.stderr)
         except Damaged as error:
+            if _of_the_machine(error.__context__):
+                print(f"rsitr: {error.path} cannot be read ({error.what}): the file stays as it is", file=sys.stderr)
+                raise typer.Exit(1) from None
             print(
                 f"rsitr: {error}: it is now {set_aside(error.path)}; run again, which makes it again", file=sys.stderr
             )
@@ -82,6 +85,14 @@ def _reported(function: F, project: Project, extra: str) -> F:
         raise typer.Exit(1)
 
     return _wanting_context(wrapper, function)
+
+
+def _of_the_machine(cause: BaseException | None) -> bool:
+    """Whether a file could not be read for want of memory, or of what else the system grants, so that it may be whole.
+
+    Errors of the file itself have no number.
+    """
+    return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno is not None)
 
 
 def _wanting_context(wrapper: Any, function: F) -> F:
