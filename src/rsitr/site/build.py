@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from filelock import FileLock
+
 from rsitr import __version__
 from rsitr.datasets import known
 from rsitr.datasets.splits import load_splits
@@ -33,6 +35,9 @@ from rsitr.tables.view import BOLD, HEADERS, ROLES, View
 if TYPE_CHECKING:
     from rsitr.external.models import Encoder
 
+LOCK = Path(".rsitr/locks/site.lock")
+"""Of two builds at once, one waits for the other."""
+
 
 class Built(NamedTuple):
     """A site."""
@@ -58,7 +63,8 @@ def build(
     others have made (``rsitr.external``). Raises ``ParamsError`` where ``out`` is another folder that is not empty.
     """
     out = out or Paths.site(experiment)
-    with rewritten(out) as staging:
+    LOCK.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(LOCK), rewritten(out) as staging:
         site = _Builder(Material(params, experiment, external, lenient=True), staging, with_pictures).site(model)
         write_text(staging / TYPED, site.model_dump_json(indent=1) + "\n")
         Folder(staging).write("site", site)
