@@ -34,7 +34,7 @@ LONGEST = 600.0
 """Seconds that a command may take."""
 ENDLESS = 999
 """The status of a command that did not end."""
-ENDING = 15.0
+ENDING = 120.0
 """Seconds that processes may take to end after the one that they belong to."""
 _count = mmap.mmap(-1, 8)
 """Operations on files so far, of this process and all that it forks."""

@@ -303,7 +303,7 @@ FAULTS = (
         tries=8,
         actions=("kill",),
         planted=in_place,
-        stages=lambda stage: stage.name in ("clean", "evaluate"),
+        stages=lambda stage: stage.name in ("clean", "tables"),
     ),
     Fault(
         "planted: unfinished files stay",

@@ -23,7 +23,7 @@ def parquet_misfit(file: File) -> str:
     """See ``FileLayout.misfit``."""
     try:
         names = pq.read_schema(file.path).names
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         return f"is not a parquet file ({error})"
     return fields.misfit(names)
 
@@ -40,7 +40,7 @@ def read_parquet(file: File) -> Iterator[Entry | Lost]:
             rows = (row for batch in table.iter_batches(BATCH, columns=known) for row in batch.to_pylist())
             for number, row in zip(count(1), _bounded(file, rows), strict=False):
                 yield fields.entry(row, f"row {number}")
-    except (pa.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise DatasetError(f"{file.path} is damaged ({error}): get a complete copy of it") from None
 
 
