@@ -316,7 +316,8 @@ def by_atheris(name: str, seconds: int) -> int:
     corpus = tempfile.mkdtemp(prefix="rsitr-fuzz-corpus-")
     for number, content in enumerate(first):
         Path(corpus, str(number)).write_bytes(content)
-    arguments = [f"-max_total_time={seconds}", "-rss_limit_mb=4096", "-timeout=60", "-print_final_stats=1", corpus]
+    arguments = [f"-max_total_time={seconds}", "-rss_limit_mb=4096", "-timeout=60", "-print_final_stats=1"]
+    arguments += [f"-artifact_prefix={corpus}/", corpus]
     atheris.Setup([name, *arguments], lambda content: check(name, content))
     atheris.Fuzz()
     return 0
@@ -361,7 +362,8 @@ def main(arguments: list[str]) -> int:
         said = done.stdout + done.stderr
         tried = next((line.split()[-1] for line in said.splitlines() if "number_of_executed_units" in line), "")
         tried = tried or next((line.split()[0] for line in said.splitlines() if line.endswith(" examples")), "?")
-        verdict = said[-3000:] if done.returncode else "ok"
+        verdict = "\n".join(line for line in said.splitlines() if not line.startswith(("#", "INFO:", "WARNING:")))
+        verdict = verdict[:4000] if done.returncode else "ok"
         print(f"{name}: {tried} tries by {'atheris' if led else 'hypothesis'}: {verdict}", flush=True)
         wrong += bool(done.returncode)
     return wrong

@@ -90,9 +90,10 @@ def _reported(function: F, project: Project, extra: str) -> F:
 def _of_the_machine(cause: BaseException | None) -> bool:
     """Whether a file could not be read for want of memory, or of what else the system grants, so that it may be whole.
 
-    Errors of the file itself have no number.
+    Errors of the file itself have no number, and in pyarrow a kind: a thread that cannot be started has neither.
     """
-    return isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno is not None)
+    unknown = type(cause).__name__ == "ArrowException"
+    return unknown or isinstance(cause, MemoryError) or (isinstance(cause, OSError) and cause.errno is not None)
 
 
 def _wanting_context(wrapper: Any, function: F) -> F:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pyarrow as pa
 import pytest
 import typer
 
@@ -18,7 +19,10 @@ def test_what_is_left_out_is_told_by_reason_the_most_frequent_first():
 
 @pytest.mark.parametrize(
     ("cause", "stays"),
-    [(MemoryError(), True), (OSError(24, "Too many open files"), True), (OSError("no thrift"), False), (None, False)],
+    [
+        *((MemoryError(), True), (OSError(24, "Too many open files"), True), (pa.ArrowException("no thread"), True)),
+        *((OSError("no thrift"), False), (pa.ArrowInvalid("no page"), False), (None, False)),
+    ],
 )
 def test_a_file_that_may_be_whole_is_not_set_aside(cause, stays, tmp_path, capsys):
     path = fill(tmp_path / "a.parquet", b"rows")
@@ -26,7 +30,7 @@ def test_a_file_that_may_be_whole_is_not_set_aside(cause, stays, tmp_path, capsy
     def read() -> None:
         try:
             raise cause or ValueError
-        except (MemoryError, OSError, ValueError):
+        except (MemoryError, OSError, ValueError, pa.ArrowException):
             raise Damaged(path, "realloc failed") from None
 
     with pytest.raises(typer.Exit):
