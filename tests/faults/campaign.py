@@ -159,8 +159,6 @@ class Bench:
         usual = self.usual(stage)
         project.copy_without(self.reference, folder, stage, keep)
         before = self.products(folder)
-        if fault.beginning == "clock":
-            (self.work / "clock").write_text("+0\n", encoding="utf-8")
         with fault.around(folder, stage, rng):
             ended = self._with_fault(fault, stage, folder, rng, usual)
         defects = self._after(fault, stage, folder, ended, before, wanted)
@@ -413,9 +411,7 @@ def main(arguments: list[str]) -> int:
     for beginning in BEGINNINGS:
         if any(fault.beginning == beginning for fault, *_ in rows):
             command = [sys.executable, "-m", "tests.faults.campaign", *arguments, "--work", str(options.work)]
-            environment = BEGINNINGS[beginning](dict(os.environ), options.work)
-            if beginning == "clock" and next(fault for fault, *_ in rows if fault.beginning == beginning).lacks():
-                environment = dict(os.environ)
+            environment = BEGINNINGS[beginning](dict(os.environ))
             subprocess.run([*command, "--worker", beginning], cwd=ROOT, env=environment, check=True)
     order = {(fault.name, stage.name): place for place, (fault, stage, _) in enumerate(rows)}
     found = sorted(read(options.work / "journal.csv"), key=lambda row: order[row.fault, row.stage])

@@ -42,7 +42,7 @@ _count = mmap.mmap(-1, 8)
 
 @dataclass(frozen=True)
 class Armed:
-    """What happens at the n-th operation on files: ``kill``, ``kill all``, ``INT``, ``TERM``, ``clock``, an errno."""
+    """What happens at the n-th operation on files: ``kill``, ``kill all``, ``INT``, ``TERM``, an errno."""
 
     action: str
     at: int
@@ -76,8 +76,6 @@ def _hook(event: str, arguments: tuple[Any, ...]) -> None:
             os.killpg(_State.group, signal.SIGKILL)
         case "INT" | "TERM" if count + 1 == armed.at:
             os.killpg(_State.group, getattr(signal, f"SIG{armed.action}"))
-        case "clock" if count + 1 == armed.at:
-            Path(os.environ["FAKETIME_TIMESTAMP_FILE"]).write_text("-400d\n", encoding="utf-8")
         case "ENOSPC" | "EIO" if event in CREATING:
             _State.fired = armed.action == "EIO"  # a disk that is full stays full
             number = getattr(errno, armed.action)
