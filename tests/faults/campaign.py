@@ -35,7 +35,7 @@ CLASSES = 5
 """Of the scenes that are drawn: 50 pictures."""
 ONLY_ONCE = ("data/similarity/", "data/keywords/")
 """What a whole run does not make, and a stage does."""
-CHAIN = 10
+CHAIN = 20
 """Kills of a whole run until it may end, or fewer where it comes to its end."""
 SHORT = {
     "kill at a file operation": ("canonical", "train", "evaluate", "tables"),
@@ -237,17 +237,15 @@ class Bench:
         return _differences(wanted, self.products(folder)) or _leftovers(folder)
 
     def killed_again(self, rng: random.Random, number: int) -> tuple[str, str]:
-        """A whole run is killed, and goes on where it stopped; one in ten may then end."""
+        """A whole run is killed, and goes on where it stopped; one in ``CHAIN`` may then end."""
         folder, usual = self.work / "chain", self.usual(WHOLE).seconds
         if number % CHAIN == 0:
             shutil.rmtree(folder, ignore_errors=True)
             project.lay_out_tiny(folder)
         before = self.products(folder)
-        if number % CHAIN:
-            self.run(("snakemake", "--unlock"), folder)
         while True:
-            running = self.start((*WHOLE.command, "--rerun-incomplete"), folder)
-            ended = running.wait(running.began + rng.uniform(0.03, 0.25) * usual)
+            running = self.start((*WHOLE.command, "--rerun-incomplete", "--nolock"), folder)
+            ended = running.wait(running.began + rng.uniform(0.03, 0.15) * usual)
             if ended is None:
                 break
             # It came to its end before the kill did.
