@@ -187,10 +187,10 @@ def stage_pages(folder: Path, stage: Stage, top: str) -> int:
 
 @contextmanager
 def shuffled_times(folder: Path, stage: Stage, rng: random.Random) -> Iterator[None]:
-    """Every file gets a time of the last years, or of the next, at random."""
+    """Every file gets a time of the last years at random. Snakemake itself refuses those of years to come."""
     for path in sorted(folder.rglob("*")):
         if ".snakemake" not in path.parts:
-            moment = time.time() + rng.uniform(-1e8, 1e7)
+            moment = time.time() - rng.uniform(0, 1e8)
             os.utime(path, (moment, moment), follow_symlinks=False)
     yield
 
