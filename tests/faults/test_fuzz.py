@@ -40,17 +40,7 @@ def property_of(name: str, count: int) -> Callable[[], None]:
     return holds  # type: ignore[no-any-return]
 
 
-LEAKY = {
-    "archive-zip": "zipfile seeks to where a damaged directory says, before the file begins",
-    "torch": "torch and zipfile raise errors of any kind for a damaged file",
-}
-"""Targets that let an error of their library through, which says less than a message of ours."""
-
-
-@pytest.mark.parametrize(
-    "name",
-    [pytest.param(name, marks=pytest.mark.xfail(reason=LEAKY[name])) if name in LEAKY else name for name in TARGETS],
-)
+@pytest.mark.parametrize("name", TARGETS)
 def test_any_bytes_are_read_or_refused(name: str) -> None:
     property_of(name, max(settings().max_examples * 2 // 5, 5))()
 

@@ -21,6 +21,8 @@ class Reply:
     """Whether a Range is honoured, as far as an If-Range allows."""
     shift: int = 0
     """Bytes by which a broken server misses the start of a range."""
+    length: bool = True
+    """Whether the length of the body is stated."""
     cut: int | None = None
     """Bytes of the body after which the connection is closed; -1: before the status line."""
 
@@ -100,7 +102,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         for name, value in headers.items():
             self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
+        if reply.length:
+            self.send_header("Content-Length", str(len(body)))
         self.end_headers()
         self.wfile.write(body[: reply.cut])
 

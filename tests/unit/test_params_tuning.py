@@ -72,6 +72,7 @@ def cell(method, seed=0, dataset="scenes-a"):
         ({"low": 0.0, "high": 0.1, "log": True}, "`log` needs a `low` above 0, not 0.0"),
         ({"low": -1, "high": 0.1, "log": True}, "`log` needs a `low` above 0, not -1"),
         ({"low": 0.1, "high": float("inf")}, "0.1 to inf is not a range: state two finite numbers"),
+        (8, "valid dictionary"),
         ({"choices": []}, "at least 1 item"),
         ({"choices": [1, 2, 1]}, "names a value twice"),
         ({"choices": [1, 2], "log": True}, "Extra inputs are not permitted"),

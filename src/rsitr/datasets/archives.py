@@ -344,7 +344,8 @@ def _failures_named(archive: Path) -> Iterator[None]:
     except (*_UNREADABLE, OSError) as error:
         if isinstance(error, OSError) and error.errno == errno.ENOSPC:
             raise DiskFull(f"no room left to extract {archive}: free some space and run again") from error
-        if isinstance(error, OSError) and error.errno is not None:  # gzip and bz2 raise it bare for broken data
+        # gzip and bz2 raise it bare for broken data, and zipfile seeks to places that there are not.
+        if isinstance(error, OSError) and error.errno not in (None, errno.EINVAL):
             raise
         with archive.open("rb") as file:
             sha256 = hashlib.file_digest(file, "sha256").hexdigest()

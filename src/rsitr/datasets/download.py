@@ -11,11 +11,13 @@ import hashlib
 import json
 import os
 import shutil
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from ipaddress import ip_address
 from itertools import chain
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import urljoin, urlsplit
 
 import requests
 from rich.console import Console
@@ -171,6 +173,8 @@ class Web:
                 digest = hashlib.file_digest(file, "sha256")
                 for chunk in chain([first], chunks):
                     file.write(chunk)
+                    if source.bytes is not None and file.tell() > source.bytes:
+                        raise Refused(f"expected {source.bytes} bytes, the server sends more")
                     digest.update(chunk)
                     advance(len(chunk))
         except requests.RequestException as error:
@@ -182,8 +186,10 @@ class Web:
         host = urlsplit(url).netloc
         if host in self._unreachable:
             raise Refused(self._unreachable[host])
+        hooks = {} if _is_private(url) else {"response": _refuse_private}
+        timeout = (CONNECT_TIMEOUT, READ_TIMEOUT)
         try:
-            return self._http.get(url, headers=headers, stream=True, timeout=(CONNECT_TIMEOUT, READ_TIMEOUT))
+            return self._http.get(url, headers=headers, stream=True, timeout=timeout, hooks=hooks)
         except requests.ReadTimeout as error:
             raise Interrupted(f"no answer within {READ_TIMEOUT:.0f} s") from error
         except requests.ConnectionError as error:
@@ -224,6 +230,21 @@ class Web:
         with Progress(*columns, TimeRemainingColumn(), console=self._console, disable=not self._progress) as bars:
             task = bars.add_task(name, total=total, completed=offset)
             yield lambda count: bars.advance(task, count)
+
+
+def _refuse_private(response: requests.Response, **_: object) -> None:
+    """Refuse to be sent on from a public host to one that only this network reaches."""
+    if response.is_redirect and _is_private(target := urljoin(response.url, response.headers["Location"])):
+        raise Refused(f"{urlsplit(response.url).netloc} sends on to {target}, an address of a private network")
+
+
+def _is_private(url: str) -> bool:
+    """Whether any address of the host is of a private network or of this machine."""
+    try:
+        found = socket.getaddrinfo(urlsplit(url).hostname, None)
+    except OSError:  # a proxy may know it, which is on the other side
+        return False
+    return any(not ip_address(str(address[0]).partition("%")[0]).is_global for *_, address in found)
 
 
 def _require_success(response: requests.Response) -> None:

@@ -11,7 +11,6 @@ from zipfile import ZipFile, is_zipfile
 
 import numpy as np
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
@@ -67,7 +66,9 @@ def read_state(path: Path) -> dict[str, Tensor]:
                 "safetensors or as a plain state_dict from its authors"
             ) from None
         raise _unreadable(path, "its pickle is damaged, or not one of torch") from None
-    except (SafetensorError, OSError, RuntimeError, EOFError) as error:
+    except (WeightsMismatch, MemoryError):
+        raise
+    except Exception as error:  # torch and zipfile raise errors of any kind for a damaged file
         raise _unreadable(path, str(error).splitlines()[0] if str(error) else type(error).__name__) from None
     state = _inside(content)
     if state is None:

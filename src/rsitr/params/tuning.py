@@ -89,7 +89,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _kind(value: Any) -> str:
-    named = value.keys() if isinstance(value, dict) else vars(value)
+    named = value.keys() if isinstance(value, dict) else getattr(value, "__dict__", {})
     return "choices" if "choices" in named else "range"
 
 

@@ -20,8 +20,6 @@ class PretrainSpec(PretrainSettings):
     """Files or patterns such as ``data/raw/rs5m/*-train-*.tar``, from the folder in which the run starts."""
     out: Path
     """Folder of ``model.safetensors``, ``pretrain.json``, ``loss.csv`` and, while training, ``resume.pt``."""
-    patience: float = Field(600, gt=0)
-    """Seconds for which a process waits for another before it gives up. It does not affect results."""
 
     @property
     def training(self) -> dict[str, Any]:

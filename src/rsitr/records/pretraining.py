@@ -68,6 +68,8 @@ class PretrainSettings(BaseModel):
     seed: int = 0
     workers: int = Field(2, ge=0)
     """Processes that read and decode, per training process. It does not affect results."""
+    patience: float = Field(600, gt=0)
+    """Seconds for which a process waits for another before it gives up. It does not affect results."""
 
 
 class PretrainingSpec(NamedSpec):
@@ -91,7 +93,7 @@ class PretrainingSpec(NamedSpec):
     @property
     def facts(self) -> Any:
         """Its data and settings, and those of the prior."""
-        settings = self.settings.model_dump(mode="json", exclude={"seed", "workers"})
+        settings = self.settings.model_dump(mode="json", exclude={"seed", "workers", "patience"})
         return [self.dataset, settings, self.threads, self.prior.facts if self.prior else None]
 
     @property

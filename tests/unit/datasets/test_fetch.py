@@ -117,6 +117,10 @@ class TestDownload:
         message = why(source(server.url + "/images.zip", bytes=12), tmp_path)
         assert "expected 12 bytes, the server announces 300000" in message
 
+    def test_a_body_without_end_is_left_when_it_is_too_long(self, server: Server, tmp_path: Path) -> None:
+        message = why(source(server.serve("/images.zip", Reply(BODY, length=False)), bytes=1000), tmp_path)
+        assert "expected 1000 bytes, the server sends more" in message
+
     @pytest.mark.parametrize(
         "reply", [Reply(QUOTA_PAGE), Reply(b"<p>Sign in</p>", headers={"Content-Type": "text/html; charset=utf-8"})]
     )

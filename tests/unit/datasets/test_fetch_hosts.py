@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from rsitr.datasets import download
 from rsitr.datasets.base import Source
 from rsitr.datasets.fetch import fetch_file
 from rsitr.datasets.stand_ins import stand_in
@@ -232,3 +233,24 @@ def test_page_that_was_asked_for() -> None:
     assert stand_in(b"anything", "file.zip", "Text/HTML") == (
         "an HTML page instead of the file; open the address in a browser to see why"
     )
+
+
+def test_a_public_host_cannot_send_on_to_a_private_one(
+    server: Server, cdn: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "_is_private", lambda url: url.startswith(cdn.url))
+    sent = server.serve("/images.zip", Reply(status=302, headers={"Location": cdn.serve("/secret", BODY)}))
+    assert f"sends on to {cdn.url}/secret, an address of a private network" in why(source(sent), tmp_path)
+    assert cdn.requests == []
+    assert fetch_file(source(cdn.url + "/secret"), tmp_path, mirror=None).read_bytes() == BODY
+
+
+@pytest.mark.parametrize(
+    ("host", "private"),
+    [
+        *((host, True) for host in ("127.0.0.1", "[::1]", "10.1.2.3", "192.168.0.1:80", "169.254.169.254", "0.0.0.0")),
+        *((host, False) for host in ("8.8.8.8", "[2001:4860:4860::8888]")),
+    ],
+)
+def test_private_addresses(host: str, private: bool) -> None:
+    assert download._is_private(f"http://{host}/a") == private
