@@ -146,9 +146,13 @@ def test_external_rows_that_cannot_be_read_or_named_say_so(tmp_path: Path, monke
     (ucm / "cut/cell.json").write_text("{")
     shutil.copytree(ucm / "theirs", ucm / "else")
     shutil.copyfile("results/cells/lab/scenes-b/vse/0/ranks.parquet", ucm / "else/ranks.parquet")
+    shutil.copytree(ucm / "theirs", "results/external/scenes-b/swan")  # a method of ucm alone
     built = build(params, "lab", external=True)
+    places = [(row.dataset, row.method) for row in read().rows]
+    assert len(places) == len({*places}) == 10 + 4
     rows = {row.method: row for row in read().rows if row.role == "external"}
-    assert {method: row.status for method, row in rows.items()} == {"cut": "failed", "else": "ok", "theirs": "ok"}
+    states = {"cut": "failed", "else": "ok", "swan": "stale", "theirs": "ok"}
+    assert {method: row.status for method, row in rows.items()} == states
     assert rows["cut"].reason.startswith(f"{ucm}/cut/cell.json cannot be read")
     assert {problem.split(" ")[0] for problem in built.problems} == {made_site.CUT, f"{ucm}/cut/cell.json"}
     assert rows["else"].numbers["mr"].low is None
