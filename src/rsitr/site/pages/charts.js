@@ -111,5 +111,5 @@ RSITR.charts = (() => {
     },
   }));
 
-  return { pareto, curves, later };
+  return { pareto, curves };
 })();

@@ -4,7 +4,7 @@
   const { h, site } = RSITR;
   const { select, segments, checks, button, note } = RSITR.parts;
   const ALL = "all";
-  const SEARCHED = ["method", "base", "family", "backbone", "role", "status"];
+  const SEARCHED = ["method", "family", "backbone", "role", "status"];
   const EXPLAINED = [
     "Recall at K and mR, the mean of six recalls, on the test split in percent: mean ± sample standard deviation over seeds.",
     "Counted: a caption identical to one of the image's own, or to one of an identical picture, is its own as well.",
