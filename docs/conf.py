@@ -20,7 +20,7 @@ extensions = ["myst_parser", "sphinx.ext.autodoc", "generated"]
 # The sources are the whole repository, so that links between documents, results and code are the same as in it.
 root_doc = "docs/index"
 include_patterns = ["README.md", "CONTRIBUTING.md", "SECURITY.md", "docs/**.md", "results/tables/[lp]*/*.md"]
-include_patterns += ["src/**/model/README.md"]
+include_patterns += ["src/**/README.md"]
 exclude_patterns = [".*", "cache", "checkpoints", "data", "docs/_*", "results/site", "tests"]
 
 myst_heading_anchors = 4
