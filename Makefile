@@ -35,7 +35,7 @@ $(VENV)/.installed: $(VENV)/.libraries pyproject.toml
 
 test: env
 	# In the order of tests/conftest.py, where xdist would begin with the files of many tests.
-	pytest --numprocesses 3 --dist loadfile --no-loadscope-reorder --durations 40 --durations-min 5
+	pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder --durations 40 --durations-min 5
 
 # What to run while working: everything that is fast.
 check: env

@@ -113,6 +113,7 @@ def test_a_prior_with_and_without_images_of_the_test_set(primed: Project) -> Non
 def test_a_prior_that_cannot_be_had_ends_its_cells_and_no_other(primed: Project) -> None:
     params = with_priors()
     params["experiments"]["tiny"]["priors"]["all"]["settings"] = {"image_backbone": "test_resnet", "image_size": 32}
+    params["experiments"]["tiny"]["missing_weights"] = "skip"
     primed.params(params)  # weights of timm, and no network
     primed.snakemake("results/cells/tiny/scenes-b/instructed@all/0/cell.json")
     cell = json.loads((primed.path / "results/cells/tiny/scenes-b/instructed@all/0/cell.json").read_text())

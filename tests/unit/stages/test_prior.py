@@ -240,7 +240,7 @@ def test_a_pickle_with_code_is_not_opened(folder, capsys):
         pickle.dump({"weight": Bomb()}, file, protocol=2)
     outcome = train(spec_of(image_weights=str(folder / "mine.pt"))).outcome
     assert outcome.status == "failed"
-    assert "mine.pt cannot be read as weights" in outcome.reason
+    assert "mine.pt is not weights alone, it asks for code to be run" in outcome.reason
     assert "stranger ran" not in capsys.readouterr().out
 
 
