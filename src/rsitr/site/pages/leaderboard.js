@@ -81,7 +81,7 @@
   }));
   // Names in the order of the alphabet, numbers by size, and what there is not at the end either way.
   const sorted = (a, b, _first, _second, _column, direction) => {
-    const [noA, noB] = [a, b].map((value) => value === undefined || value === "");
+    const noA = a === undefined || a === "", noB = b === undefined || b === "";
     if (noA || noB) return noA === noB ? 0 : (noA ? 1 : -1) * (direction === "asc" ? 1 : -1);
     return typeof a === "number" ? a - b : String(a).localeCompare(String(b));
   };
@@ -106,8 +106,9 @@
       built = false;
       table = new Tabulator(box, {
         data: rows.map((row) => ({ row })), columns: tabulated(columns), layout: "fitData", maxHeight: "78vh",
-        rowHeight: state.dataset === ALL ? 46 : 34, columnHeaderSortMulti: false, columnDefaults: { resizable: true },
-        headerSortElement: "<span></span>",
+        // By default it draws as many rows again above and below those that one sees.
+        rowHeight: state.dataset === ALL ? 46 : 34, renderVerticalBuffer: 100,
+        columnHeaderSortMulti: false, columnDefaults: { resizable: true }, headerSortElement: "<span></span>",
         placeholder: "No row fits the filter", initialSort: [{ column: sortField(), dir: state.dir }], printAsHtml: true,
       });
       table.on("tableBuilt", () => {
