@@ -27,6 +27,7 @@ from rsitr.errors import ParamsError, RsitrError
 from rsitr.params import load_params
 from rsitr.params.ids import PRETRAINING, TuningId, pretraining_of
 from rsitr.pipeline.freshness import Present
+from rsitr.pipeline.litter import sweep_project
 from rsitr.pipeline.process import warm_up
 from rsitr.pipeline.rehearsal import MINUTES, figures, planned
 from rsitr.pipeline.rehearsal import rehearse as rehearsed
@@ -180,6 +181,7 @@ def tables(
     from rsitr.pipeline import report  # pandas and matplotlib, which other commands need not wait for
 
     params, name = opened(experiment)
+    sweep_project()
     for path in report.build(params, name, only=only, strict=strict, external=external):
         print(path)
     if left := report.missing_data(params, name, only):

@@ -12,6 +12,15 @@ UNTOUCHED = 3600
 """Seconds. Whoever writes a file writes to it more often, on this machine or on another one that shares the folder."""
 
 
+NOT_OURS = ("raw", "extracted", "shards")
+"""Folders of data that hold what others have made, a file for each image or more."""
+
+
+def sweep_project() -> None:
+    """Remove such files of commands on data and tables, below this folder."""
+    sweep([*(path for path in Path("data").glob("*") if path.name not in NOT_OURS), Path("results")])
+
+
 def sweep(folders: Iterable[Path]) -> None:
     """Remove such files below some folders, and say on stderr how many there were and how large."""
     before, sizes = time.time() - UNTOUCHED, []

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from rsitr.pipeline.litter import UNTOUCHED, sweep
+from rsitr.pipeline.litter import UNTOUCHED, sweep, sweep_project
 from rsitr.records.files import replacing
 
 
@@ -28,3 +28,19 @@ def test_only_what_nobody_writes_any_more_is_removed(tmp_path: Path, capsys: pyt
     assert capsys.readouterr().err == "removed what killed processes left: files 1, MiB 3\n"
     sweep([tmp_path])
     assert capsys.readouterr().err == ""
+
+
+def test_what_commands_on_data_and_tables_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ("data/canonical/ucm", "data/raw/ucm", "data/extracted/ucm", "results/tables/demo", "other")
+    old = time.time() - UNTOUCHED - 5
+    for left in (Path(name, ".a.csv.x.part") for name in names):
+        left.parent.mkdir(parents=True)
+        left.touch()
+        os.utime(left, (old, old))
+    sweep_project()
+    assert sorted(str(path.parent) for path in Path().rglob(".*.part")) == [
+        "data/extracted/ucm",
+        "data/raw/ucm",
+        "other",
+    ]
