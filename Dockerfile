@@ -6,14 +6,14 @@ RUN apt-get update && apt-get install --yes --no-install-recommends git make && 
 RUN useradd --uid 1000 --create-home rsitr && chmod 1777 /home/rsitr
 ENV HOME=/home/rsitr USER=rsitr
 
-ENV PATH=/opt/venv/bin:$PATH PIP_NO_CACHE_DIR=1 UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1
-WORKDIR /opt/rsitr
+ENV PATH=/venv/bin:$PATH PIP_NO_CACHE_DIR=1 UV_COMPILE_BYTECODE=1 UV_NO_CACHE=1
+WORKDIR /app
 # 1 leaves out what only a GPU uses.
 ARG CPU=
 COPY Makefile requirements.lock ./
-RUN make libraries VENV=/opt/venv CPU=$CPU
+RUN make libraries VENV=/venv CPU=$CPU
 COPY . .
-RUN make env VENV=/opt/venv && python -m compileall -q src
+RUN make env VENV=/venv && python -m compileall -q src
 
 USER 1000
 WORKDIR /project

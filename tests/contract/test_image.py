@@ -91,7 +91,7 @@ def test_what_is_sent_is_there_and_makes_a_project() -> None:
 
 def test_apptainer_takes_the_same_files_and_steps() -> None:
     found = sections()
-    assert found["files"] == [f"{path} /opt/rsitr/{path}" for path in sent()]
+    assert found["files"] == [f"{path} /app/{path}" for path in sent()]
     # Apptainer runs an image as whoever calls it, and has no arguments of a build here.
     steps = [step.replace(" CPU=$CPU", "") for step in arguments("RUN") if "useradd" not in step]
     environment = next(line for line in arguments("ENV") if line.startswith("PATH="))

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
+from pkgutil import resolve_name
 from typing import NamedTuple
 
 from rsitr.errors import RsitrError
@@ -39,10 +40,20 @@ class Target(NamedTuple):
     """Whole files to begin with."""
 
 
-def _annotation(path: Path) -> None:
-    from rsitr.datasets.layouts import read_annotation
+def _by(name: str, **options: bool) -> Callable[[Path], object]:
+    """The parser ``module:name``, which is imported when it is asked."""
+    return lambda path: resolve_name(name)(path, **options)
 
-    read_annotation(path)
+
+_annotation = _by("rsitr.datasets.layouts:read_annotation")
+_weights = _by("rsitr.nn.state:read_state")
+_params = _by("rsitr.params:load_params")
+_pretraining = _by("rsitr.pretraining.spec:load_spec")
+_record = _by("rsitr.records.cell:Record.read")
+_ranks = _by("rsitr.retrieval.rank_files:read_ranks")
+_top = _by("rsitr.retrieval.top_files:read_top")
+_table = _by("rsitr.datasets.table:read_table")
+_sealed = _by("rsitr.records.files:read_csv", sealed=True)
 
 
 def _archive(path: Path) -> None:
@@ -51,54 +62,6 @@ def _archive(path: Path) -> None:
     inside = path.parent / "in" / "out"
     inside.parent.mkdir()
     extract(path, inside)
-
-
-def _weights(path: Path) -> None:
-    from rsitr.nn.state import read_state
-
-    read_state(path)
-
-
-def _params(path: Path) -> None:
-    from rsitr.params import load_params
-
-    load_params(path)
-
-
-def _pretraining(path: Path) -> None:
-    from rsitr.pretraining.spec import load_spec
-
-    load_spec(path)
-
-
-def _record(path: Path) -> None:
-    from rsitr.records.cell import Record
-
-    Record.read(path)
-
-
-def _ranks(path: Path) -> None:
-    from rsitr.retrieval.rank_files import read_ranks
-
-    read_ranks(path)
-
-
-def _top(path: Path) -> None:
-    from rsitr.retrieval.top_files import read_top
-
-    read_top(path)
-
-
-def _table(path: Path) -> None:
-    from rsitr.datasets.table import read_table
-
-    read_table(path)
-
-
-def _sealed(path: Path) -> None:
-    from rsitr.records.files import read_csv
-
-    read_csv(path, sealed=True)
 
 
 def _scene(path: Path) -> None:

@@ -11,12 +11,13 @@ from torchvision.models import SqueezeNet1_1_Weights, squeezenet1_1
 
 from rsitr.captions.words import PAD, Vocabulary
 from rsitr.errors import ParamsError
+from rsitr.nn.locations import resolve
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.pretrained import note
 from rsitr.nn.pyramid import Pyramid
 from rsitr.nn.state import load_state
 from rsitr.nn.text import TextEncoder, word_indices
-from rsitr.nn.weights import downloaded, resolve
+from rsitr.nn.weights import downloaded
 
 NAME = "squeezenet1_1"
 CUTS = (5, 8)
@@ -28,7 +29,7 @@ class SqueezeNet(nn.Module):
 
     It has the interface of a ``PyramidBackbone`` of one low level and two high ones, the last of them [B, 512, h/4,
     w/4]. ``weights`` is ``torchvision`` (its ImageNet weights, downloaded), ``none`` or a location that
-    ``rsitr.nn.weights.resolve`` understands.
+    ``rsitr.nn.locations.resolve`` understands.
     """
 
     def __init__(

@@ -10,16 +10,16 @@ from torch.nn import functional as F
 
 from rsitr.captions.words import PAD, Vocabulary
 from rsitr.errors import WeightsMismatch
+from rsitr.nn.locations import resolve
 from rsitr.nn.pretrained import note
 from rsitr.nn.pyramid import Form, Shape
-from rsitr.nn.weights import resolve
 
 
 def load_word_vectors(embed: nn.Embedding, vocabulary: Vocabulary, location: str) -> None:
     """Put the vectors of a file into the rows of ``embed``; words that the file lacks keep what they have.
 
     A line is a word and as many numbers as a row has, separated by spaces; ``location`` as in
-    ``rsitr.nn.weights.resolve``. Raises ``WeightsUnavailable`` without the file, ``WeightsMismatch`` if it cannot be
+    ``rsitr.nn.locations.resolve``. Raises ``WeightsUnavailable`` without the file, ``WeightsMismatch`` if it cannot be
     read or holds no word of the vocabulary.
     """
     path = resolve(location)

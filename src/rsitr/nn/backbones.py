@@ -10,10 +10,11 @@ from timm.data import resolve_model_data_config
 from torch import Tensor, nn
 
 from rsitr.errors import ParamsError, WeightsMismatch
+from rsitr.nn.locations import resolve
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.pretrained import note
 from rsitr.nn.state import load_state
-from rsitr.nn.weights import of_hub, require_hub, resolve
+from rsitr.nn.weights import of_hub, require_hub
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin", "open_clip_model.safetensors")
 MODIFIED_RESNET = "modified_resnet"
@@ -27,7 +28,7 @@ class ImageBackbone(nn.Module):
     """Any timm image model without its classifier, or the ``modified_resnet`` of CLIP.
 
     ``weights`` is ``none`` (random), ``timm`` (the pretrained weights timm names, from the hub), or a location that
-    ``rsitr.nn.weights.resolve`` understands; ``setting`` is what names it in a configuration.
+    ``rsitr.nn.locations.resolve`` understands; ``setting`` is what names it in a configuration.
     """
 
     def __init__(

@@ -11,10 +11,11 @@ from torch import Tensor, nn
 from rsitr.errors import ParamsError
 from rsitr.nn import checkpoints
 from rsitr.nn.instructed_vit import InstructedViT
+from rsitr.nn.locations import resolve
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.pretrained import note
 from rsitr.nn.state import Unmatched, load_state
-from rsitr.nn.weights import of_hub, require_hub, resolve
+from rsitr.nn.weights import of_hub, require_hub
 from rsitr.records.pretraining import Form, Instruction
 
 HUB_FILES = ("open_clip_model.safetensors", "open_clip_pytorch_model.bin")

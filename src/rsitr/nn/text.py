@@ -16,8 +16,9 @@ from rsitr.captions.words import PAD, Vocabulary
 from rsitr.errors import WeightsMismatch
 from rsitr.nn.dropout import Dropout
 from rsitr.nn.gru import PackedGRU
+from rsitr.nn.locations import resolve
 from rsitr.nn.pretrained import note
-from rsitr.nn.weights import of_hub, require_hub, resolve
+from rsitr.nn.weights import of_hub, require_hub
 
 HUB_FILES = ("model.safetensors", "pytorch_model.bin")
 TOKENIZER_FILES = ("tokenizer.json", "vocab.txt")
@@ -114,7 +115,7 @@ class GRUEncoder(TextEncoder):
 class TransformerEncoder(TextEncoder):
     """Any encoder of the transformers library, with its own tokenizer.
 
-    ``weights`` is a location that ``rsitr.nn.weights.resolve`` understands, or a hub repository (``owner/name``).
+    ``weights`` is a location that ``rsitr.nn.locations.resolve`` understands, or a hub repository (``owner/name``).
     """
 
     def __init__(self, weights: str, max_words: int):

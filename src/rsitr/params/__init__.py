@@ -77,8 +77,7 @@ class Block(_Strict):
 class Settings(_Strict):
     """Overlays on the methods' own defaults; later levels win: variant, all, datasets, methods, cells.
 
-    ``all`` and ``datasets`` hold what several methods share, and reach the methods that have such a field.
-    ``methods`` and ``cells`` (keys ``dataset/method``) are exact: an unknown field there is an error.
+    ``methods`` and ``cells`` (``dataset/method``) are exact: an unknown field is an error there, and skipped elsewhere.
     """
 
     all: dict[str, Any] = {}
@@ -192,8 +191,7 @@ class Experiment(_Strict):
     needs_gpu: bool = False
     """Whether what trains refuses to run without a GPU, and asks a cluster for one."""
     missing_weights: Literal["fail", "skip"] = "fail"
-    """Where pretrained weights cannot be fetched: end with an error before anything that needs pretrained weights is
-    computed, or skip what needs the missing ones."""
+    """What to do without pretrained weights that cannot be fetched: end at once, or skip what needs them."""
     settings: Settings = Settings()
 
     @model_validator(mode="after")

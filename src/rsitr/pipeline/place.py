@@ -50,4 +50,4 @@ def place(profile: str | None = None) -> Place:
         files = [folder] if folder.is_file() else sorted(folder.glob("config*.yaml"))
         if files:
             return Place(named, yaml.safe_load(files[-1].read_text(encoding="utf-8")) or {})
-    raise ParamsError(f"{named} is no profile of Snakemake: name a folder that holds a config.yaml, or unset {PROFILE}")
+    raise ParamsError(f"{named} is not a Snakemake profile: name a folder that holds a config.yaml, or unset {PROFILE}")

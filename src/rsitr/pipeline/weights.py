@@ -12,15 +12,14 @@ import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from rsitr.datasets.base import mirror_dir
-from rsitr.errors import RsitrError
+from rsitr.errors import RsitrError, WeightsUnavailable
 from rsitr.methods.catalog import schemas
+from rsitr.nn.locations import resolve
 from rsitr.params import load_params
 from rsitr.params.ids import PRETRAINING, SCENES
 from rsitr.records.artefact import ArtefactSpec
@@ -138,15 +137,11 @@ def here(need: Need, receipt: Receipt) -> bool:
 
 @cache
 def _local(location: str) -> bool:
-    scheme, separator, rest = location.partition("://")
-    if not separator:
-        return Path(location).expanduser().exists()
-    if scheme == "package":
-        package, _, inner = rest.partition("/")
-        found = find_spec(package)
-        return bool(found and found.origin and (Path(found.origin).parent / inner).exists())
-    mirror = mirror_dir()
-    return scheme == "mirror" and mirror is not None and (mirror / rest).exists()
+    try:
+        resolve(location)
+    except WeightsUnavailable:
+        return False
+    return True
 
 
 def check_weights(spec: ArtefactSpec) -> None:

@@ -54,8 +54,9 @@ CARD_TEXT = """\
 
 The text tower that `rsitr search --site` and `rsitr site --search` put into a page. It gives embeddings in the space of
 the [model next to it](../README.md), which it has learned from that model's own text tower. `tower.safetensors` has its
-numbers in half precision, `words.txt` its {words:,} words: those of the training captions of `{dataset}`, and the plain
-words of MiniLM's tokenizer (Apache-2.0). `python -m rsitr.search.page_model` makes, measures and describes it.
+word vectors in eight bits and its other numbers in half precision. `words.txt` has its {words:,} words: those of the
+training captions of `{dataset}`, and the plain words of MiniLM's tokenizer (Apache-2.0).
+`python -m rsitr.search.page_model` makes, measures and describes it.
 
 | | |
 |:--|:--|

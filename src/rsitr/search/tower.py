@@ -21,6 +21,7 @@ from rsitr.records.weights import write_weights
 
 FOLDER = Path(__file__).with_name("model") / "page"
 WEIGHTS, WORDS = "tower.safetensors", "words.txt"
+VECTORS = "words.weight"
 SIZE, HIDDEN = 64, 512
 """Of a word vector, and of the hidden layer."""
 
@@ -54,11 +55,12 @@ class PageTower(nn.Module):
 
 
 def write_tower(tower: PageTower, folder: Path = FOLDER) -> str:
-    """Write words and numbers, these in half precision; returns the SHA-256 of the numbers."""
+    """Write words and numbers, word vectors in eight bits and the rest in half precision; returns their SHA-256."""
     folder.mkdir(parents=True, exist_ok=True)
     write_text(folder / WORDS, "\n".join(tower.vocabulary.index) + "\n")
-    halves = {name: value.half() for name, value in tower.state_dict().items()}
-    return write_weights(folder / WEIGHTS, halves, "tower", "rsitr search")
+    small = {name: value.half() for name, value in tower.state_dict().items()}
+    small[VECTORS] = tower.words.weight.to(torch.float8_e4m3fn)
+    return write_weights(folder / WEIGHTS, small, "tower", "rsitr search")
 
 
 def load_tower(folder: Path = FOLDER) -> PageTower:

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from PIL import Image
-from safetensors.numpy import load_file
 
 from rsitr.datasets.images import load_rgb
 from rsitr.datasets.splits import SplitData, caption_name
@@ -25,7 +24,7 @@ from rsitr.records.provenance import sha256_json
 from rsitr.search.index import Index
 from rsitr.search.pictures import Windows, box
 from rsitr.search.shipped import MODEL
-from rsitr.search.tower import FOLDER, WEIGHTS, load_tower
+from rsitr.search.tower import load_tower
 from rsitr.search_page.tiles import write_tiles
 from rsitr.site.models import Searched
 from rsitr.site.scripts import Folder
@@ -69,8 +68,9 @@ def half(values: npt.NDArray[Any]) -> str:
 
 def write_tower(folder: Folder) -> str:
     """Write the text tower of the page; returns its file."""
-    arrays = {name: half(values) for name, values in load_file(FOLDER / WEIGHTS).items()}
-    return folder.write("search/tower", {"words": [*load_tower().vocabulary.index], "arrays": arrays})
+    tower = load_tower()
+    arrays = {name: half(values.numpy()) for name, values in tower.state_dict().items()}
+    return folder.write("search/tower", {"words": [*tower.vocabulary.index], "arrays": arrays})
 
 
 def of_index(folder: Folder, name: str, index: Index) -> Searched:

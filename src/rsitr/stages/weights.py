@@ -20,7 +20,8 @@ from torchvision.models import SqueezeNet1_1_Weights
 from rsitr.errors import RsitrError
 from rsitr.methods.lw_mcr_blocks import SqueezeNet
 from rsitr.nn import backbones, checkpoints, clip_models, text
-from rsitr.nn.weights import of_hub, resolve
+from rsitr.nn.locations import resolve
+from rsitr.nn.weights import of_hub
 
 SIZE = 224
 """Of an image, in pixels; weights have none."""

@@ -17,9 +17,9 @@ from rsitr.errors import WeightsMismatch
 from rsitr.nn.backbones import ImageBackbone
 from rsitr.nn.efficientnet_names import as_timm
 from rsitr.nn.inputs import PixelInputs
+from rsitr.nn.locations import resolve
 from rsitr.nn.pixels import PixelFormat
 from rsitr.nn.state import load_state
-from rsitr.nn.weights import resolve
 
 NAME, LOCATION = (
     "tf_efficientnet_lite0",

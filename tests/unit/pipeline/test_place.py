@@ -29,5 +29,5 @@ def test_a_profile_is_a_folder_or_one_of_the_user(tmp_path: Path, monkeypatch: p
 
 
 def test_a_profile_that_is_not_there_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(ParamsError, match="nowhere is no profile of Snakemake"):
+    with pytest.raises(ParamsError, match="nowhere is not a Snakemake profile"):
         place("nowhere")

@@ -14,7 +14,7 @@ from safetensors.torch import load_file, save_file
 from rsitr.dedup.prior_images import SceneImage, Selection, select
 from rsitr.errors import RecordError
 from rsitr.nn.backbones import ImageBackbone
-from rsitr.nn.weights import resolve
+from rsitr.nn.locations import resolve
 from rsitr.records.paths import Paths
 from rsitr.records.prior import SceneRecord
 from rsitr.records.provenance import sha256_file
