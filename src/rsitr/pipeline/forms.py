@@ -10,34 +10,27 @@ import csv
 import hashlib
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from rsitr.captions.similarity import DTYPE as MATRIX_DTYPE
-from rsitr.records.files import DIGEST, read_csv, read_json
+from rsitr.records.files import DIGEST, read_json
 from rsitr.records.parquet import read_facts, read_rows
 from rsitr.records.provenance import sha256_file
-from rsitr.records.tuning import TuningRecord
 
 END_OF_PNG = b"IEND\xaeB`\x82"
 GONE = "it is gone, and what belongs to it is here"
 
 
 def whole_json(model: Any, path: Path) -> Iterator[str]:
-    """Raises ``RecordError`` for what is no such JSON."""
+    """Raises ``RecordError`` for what is not such a record."""
     read_json(model, path)
     text = path.read_text(encoding="utf-8")
     if json.dumps(json.loads(text), indent=1, sort_keys=True) + "\n" != text:
         yield "it is not in the form in which it was written"
-
-
-def whole_trials(path: Path) -> Iterator[str]:
-    """Raises ``RecordError`` for trials other than those that were written."""
-    read_json(TuningRecord, path, sealed=True)
-    return iter(())
 
 
 def whole_csv(path: Path) -> Iterator[str]:
@@ -51,14 +44,14 @@ def whole_csv(path: Path) -> Iterator[str]:
         yield "it was cut, or its lines have different numbers of fields"
 
 
-def whole_sealed(path: Path) -> Iterator[str]:
-    """Raises ``RecordError`` for what is not what was written."""
-    read_csv(path, sealed=True)
+def readable(read: Callable[[Path], object], path: Path) -> Iterator[str]:
+    """Raises what the reader of a file that has a hash raises where it is not what was written."""
+    read(path)
     return iter(())
 
 
 def whole_printed(path: Path) -> Iterator[str]:
-    """What is wrong with a file of a table or figure, which has no hash: its end is missing, or it is no text."""
+    """What is wrong with a file of a table or figure, which has no hash: its end is missing, or it is not text."""
     content = path.read_bytes()
     if path.suffix == ".png":
         if not content.endswith(END_OF_PNG):

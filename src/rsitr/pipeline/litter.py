@@ -10,8 +10,6 @@ from pathlib import Path
 
 UNTOUCHED = 3600
 """Seconds. Whoever writes a file writes to it more often, on this machine or on another one that shares the folder."""
-
-
 NOT_OURS = ("raw", "extracted", "shards")
 """Folders of data that hold what others have made, a file for each image or more."""
 

@@ -197,7 +197,8 @@ class Graph:
         And the receipt of weights, where it is there and does not have all of them.
         """
         records = [spec.record_file for spec in self.needed.values()]
-        return _names(path for path in (*records, *map(Path, [self.receipt] * bool(self.unfetched))) if path.is_file())
+        receipt = [Path(self.receipt)] if self.unfetched else []
+        return _names(path for path in (*records, *receipt) if path.is_file())
 
     @cached_property
     def near_duplicates(self) -> list[str]:

@@ -18,15 +18,14 @@ from rsitr.errors import RsitrError
 from rsitr.params.ids import PRETRAINING, SCENES
 from rsitr.pipeline.forms import (
     GONE,
+    readable,
     whole_csv,
     whole_json,
     whole_matrix,
     whole_printed,
-    whole_sealed,
     whole_state,
     whole_table,
     whole_tokens,
-    whole_trials,
 )
 from rsitr.pipeline.freshness import RECORDS
 from rsitr.pipeline.seals import FOLDER as SEALS
@@ -39,11 +38,12 @@ from rsitr.records.bundle import ModelBundle
 from rsitr.records.cell import Record, Spec, TrainReport
 from rsitr.records.certificates import FILE as CERTIFICATES
 from rsitr.records.certificates import Ledger
-from rsitr.records.files import read_json
+from rsitr.records.files import read_csv, read_json
 from rsitr.records.paths import Paths
 from rsitr.records.pretraining import PretrainingSpec
 from rsitr.records.prior import PriorSpec
 from rsitr.records.provenance import sha256_file
+from rsitr.records.tuning import TuningRecord
 from rsitr.retrieval.rank_files import metrics_of, read_ranks
 from rsitr.retrieval.recall import CUTOFFS
 from rsitr.retrieval.top_files import read_top
@@ -57,6 +57,8 @@ PRINTED = (".csv", ".html", ".md", ".png", ".tex")
 """Files of tables and figures."""
 MARKS = ("leakage.training.csv", "leakage.long.csv", "leakage.images.csv")
 """The tables that others are made from, which are sealed."""
+SEALED = partial(read_csv, sealed=True)
+"""Reads what ends in its hash."""
 
 
 class Damage(NamedTuple):
@@ -185,7 +187,7 @@ def _artefacts(graph: Graph) -> Iterator[File]:
             yield from _checkpoint(spec, again)
         for path in (seal_file(spec), Path(".rsitr/specs", f"{spec.item}.json")):
             if path.is_file() and SEALS in path.parents:
-                yield File("seals", path, partial(whole_sealed, path), again)
+                yield File("seals", path, partial(readable, SEALED, path), again)
             elif path.is_file():
                 yield File("specs", path, partial(whole_json, type(spec), path), again)
 
@@ -227,7 +229,7 @@ def _tables(graph: Graph) -> Iterator[File]:
         yield File(kind, path, partial(whole_matrix if matrix else whole_table, path), f"snakemake --cores 2 {path}")
     for path in sorted(Paths.tables(graph.name).glob("*.*")):
         if path.name in MARKS:
-            yield File("tables", path, partial(whole_sealed, path), f"snakemake --cores 2 {path}")
+            yield File("tables", path, partial(readable, SEALED, path), f"snakemake --cores 2 {path}")
         elif path.suffix in PRINTED:
             yield File("tables", path, partial(whole_printed, path), f"rsitr tables {graph.name}")
 
@@ -239,7 +241,7 @@ def _external(datasets: Iterable[str]) -> Iterator[File]:
         yield File("external", record, partial(whole_json, Record, record), again)
         for name, check in (("ranks.parquet", read_ranks), ("top.parquet", read_top)):
             if (path := record.with_name(name)).is_file():
-                yield File("external", path, partial(_readable, check, path), again)
+                yield File("external", path, partial(readable, check, path), again)
 
 
 def _shards(first: str, second: str) -> list[Path]:
@@ -259,15 +261,10 @@ def _kept(experiment: str) -> Iterator[File]:
     for path in sorted(path for folder in folders for path in folder.rglob("*.pt")):
         yield File("states", path, partial(whole_state, path), again)
     for path in sorted(folders[-1].rglob("trials.json")):
-        yield File("trials", path, partial(whole_trials, path), again)
+        yield File("trials", path, partial(readable, partial(read_json, TuningRecord, sealed=True), path), again)
 
 
 # What can be wrong with them
-
-
-def _readable(read: Callable[[Path], object], path: Path) -> Iterator[str]:
-    read(path)
-    return iter(())
 
 
 def _read(spec: ArtefactSpec) -> ArtefactRecord:

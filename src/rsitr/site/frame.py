@@ -13,15 +13,11 @@ from rsitr.site.vendored import vendored
 
 PAGES = Path(__file__).with_name("pages")
 INDEX, TYPED = "index.html", "site.json"
-STYLES = ("style.css", "table.css", "search.css")
-SCRIPTS = (
-    *("core.js", "parts.js", "charts.js", "export.js", "columns.js", "leaderboard.js", "cell.js", "compare.js"),
-    *("queries.js", "sheets.js", "data.js", "papers.js", "tower.js", "scene.js", "search.js", "start.js"),
-)
-"""In the order in which ``index.html`` loads them. A new page is one more of them."""
 SEARCH = ("core.js", "parts.js", "tower.js", "scene.js", "search.js", "start.js")
-"""Those of a site that has the search page alone."""
+"""The scripts of a site that has the search page alone."""
 SCRIPT = re.compile(r'<script defer src="(?:pages|vendor)/([^"]+)"></script>\n')
+OWN = re.compile(r'(?:src|href)="pages/([^"]+)"')
+"""What ``index.html`` loads of ``PAGES``, in this order: scripts and styles. A new page is one more script."""
 
 
 @contextmanager
@@ -43,13 +39,13 @@ def rewritten(out: Path) -> Iterator[Path]:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def copy_pages(out: Path, scripts: Sequence[str] = SCRIPTS) -> None:
-    """Write ``index.html``, which loads ``scripts``, and everything that it asks for."""
+def copy_pages(out: Path, scripts: Sequence[str] = ()) -> None:
+    """Write ``index.html``, which loads ``scripts`` or else all there are, and everything that it asks for."""
     text = (PAGES / INDEX).read_text(encoding="utf-8")
-    if scripts != SCRIPTS:
+    if scripts:
         text = SCRIPT.sub(lambda found: found[0] if found[1] in scripts else "", text)
     (out / INDEX).write_text(text, encoding="utf-8")
-    for path in (*(PAGES / name for name in (*STYLES, *scripts)), *vendored()):
+    for path in (*(PAGES / name for name in OWN.findall(text)), *vendored()):
         target = out / path.parent.name / path.name
         target.parent.mkdir(exist_ok=True)
         shutil.copyfile(path, target)
