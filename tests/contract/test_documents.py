@@ -183,7 +183,8 @@ def test_targets_of_make_and_snakemake_exist(path: Path) -> None:
             options = re.compile(r"-.*|.*=.*|\d+|\.\.\.")  # with the values of --cores and --config
             profiles = {word for option, word in pairwise(rest) if option == "--profile"}
             assert all((ROOT / word / "config.yaml").is_file() for word in profiles), line
-            targets = {word for word in rest if not options.fullmatch(word)} - profiles
+            stated = rest[rest.index("--") + 1 :] if "--" in rest else rest
+            targets = {word for word in stated if not options.fullmatch(word)} - profiles
             assert targets <= (made if program == "make" else rules | files), line
 
 

@@ -98,6 +98,17 @@ class Project:
         if schemas.is_file():
             shutil.copy2(schemas, self.schemas())
 
+    def needs_gpu(self) -> None:
+        """Let what trains need a GPU, which is made up: that a scheduler has given one shows in a variable alone."""
+        params = yaml.safe_load((self.path / "params.yaml").read_text(encoding="utf-8"))
+        params["experiments"]["tiny"]["needs_gpu"] = True
+        self.params(params)
+        self.edit(
+            "src/rsitr/pipeline/devices.py",
+            "if not gpus() and",
+            'if not __import__("os").environ.get("CUDA_VISIBLE_DEVICES") and',
+        )
+
     def schemas(self) -> Path:
         """Where `rsitr.methods.catalog` keeps the schemas of these sources. To make them takes a process with torch."""
         return cache_file("methods", Sources(self.path / "src/rsitr").digest, ".json")

@@ -67,7 +67,7 @@ def missing() -> str:
     absent = [name for name in DAEMONS if not program(name)]
     if absent:
         return f"{', '.join(absent)} not installed (Debian: slurm-wlm, munge)"
-    return "" if find_spec(PLUGIN) else "snakemake-executor-plugin-slurm not installed (uv pip install --group slurm)"
+    return "" if find_spec(PLUGIN) else "snakemake-executor-plugin-slurm not installed (uv pip install --group cluster)"
 
 
 def program(name: str) -> str | None:

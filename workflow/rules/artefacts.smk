@@ -8,7 +8,7 @@
 rule weights:
     output:
         # Not removed where some are missing: it lists the others.
-        update(GRAPH.receipt),
+        kept(GRAPH.receipt),
     log:
         f"results/logs/weights/{GRAPH.name}.log",
     priority: EARLY
@@ -25,15 +25,15 @@ rule cell:
     input:
         artefact_inputs("cells"),
     output:
-        # Not removed before the job: an interrupted one continues, and a checkpoint outlives a failed evaluation.
-        model=update("checkpoints/{place}/model.safetensors"),
-        report=update("checkpoints/{place}/train.json"),
-        bundle=update("checkpoints/{place}/bundle.json"),
-        card=update("checkpoints/{place}/README.md"),
-        ranks=update("results/cells/{place}/ranks.parquet"),
-        top=update("results/cells/{place}/top.parquet"),
-        history=update("results/cells/{place}/history.csv"),
-        record=update("results/cells/{place}/cell.json"),
+        # A checkpoint outlives a failed evaluation.
+        model=kept("checkpoints/{place}/model.safetensors"),
+        report=kept("checkpoints/{place}/train.json"),
+        bundle=kept("checkpoints/{place}/bundle.json"),
+        card=kept("checkpoints/{place}/README.md"),
+        ranks=kept("results/cells/{place}/ranks.parquet"),
+        top=kept("results/cells/{place}/top.parquet"),
+        history=kept("results/cells/{place}/history.csv"),
+        record=kept("results/cells/{place}/cell.json"),
     log:
         "results/logs/cells/{place}.log",
     benchmark:
@@ -47,6 +47,8 @@ rule cell:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
         gpu=gpu_of("cells"),
+    params:
+        expected=expected("cells"),
     shell:
         "rsitr run cells/{wildcards.place} > {log} 2>&1"
 
@@ -56,10 +58,10 @@ rule checkpoint:
     input:
         artefact_inputs("cells"),
     output:
-        model=update("checkpoints/{place}/model.safetensors"),
-        report=update("checkpoints/{place}/train.json"),
-        bundle=update("checkpoints/{place}/bundle.json"),
-        card=update("checkpoints/{place}/README.md"),
+        model=kept("checkpoints/{place}/model.safetensors"),
+        report=kept("checkpoints/{place}/train.json"),
+        bundle=kept("checkpoints/{place}/bundle.json"),
+        card=kept("checkpoints/{place}/README.md"),
     log:
         "results/logs/checkpoints/{place}.log",
     benchmark:
@@ -73,6 +75,8 @@ rule checkpoint:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
         gpu=gpu_of("cells"),
+    params:
+        expected=expected("cells"),
     shell:
         "rsitr train {wildcards.place} > {log} 2>&1"
 
@@ -81,9 +85,9 @@ rule scenes:
     input:
         artefact_inputs("scenes"),
     output:
-        model=update("checkpoints/scenes/{place}/model.safetensors"),
-        left_out=update("results/scenes/{place}/left_out.csv"),
-        record=update("results/scenes/{place}/scenes.json"),
+        model=kept("checkpoints/scenes/{place}/model.safetensors"),
+        left_out=kept("results/scenes/{place}/left_out.csv"),
+        record=kept("results/scenes/{place}/scenes.json"),
     log:
         "results/logs/scenes/{place}.log",
     benchmark:
@@ -98,6 +102,8 @@ rule scenes:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
         gpu=gpu_of("scenes"),
+    params:
+        expected=expected("scenes"),
     shell:
         "rsitr run scenes/{wildcards.place} > {log} 2>&1"
 
@@ -107,7 +113,7 @@ rule scenes_weights:
     input:
         artefact_inputs("scenes"),
     output:
-        model=update("checkpoints/scenes/{place}/model.safetensors"),
+        model=kept("checkpoints/scenes/{place}/model.safetensors"),
     log:
         "results/logs/scenes/{place}-weights.log",
     benchmark:
@@ -122,6 +128,8 @@ rule scenes_weights:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
         gpu=gpu_of("scenes"),
+    params:
+        expected=expected("scenes"),
     shell:
         "rsitr run scenes/{wildcards.place} > {log} 2>&1"
 
@@ -130,8 +138,8 @@ rule pretraining:
     input:
         artefact_inputs("pretraining"),
     output:
-        model=update("checkpoints/pretraining/{place}/model.safetensors"),
-        record=update("results/pretraining/{place}/pretraining.json"),
+        model=kept("checkpoints/pretraining/{place}/model.safetensors"),
+        record=kept("results/pretraining/{place}/pretraining.json"),
     log:
         "results/logs/pretraining/{place}.log",
     benchmark:
@@ -146,6 +154,8 @@ rule pretraining:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
         gpu=gpu_of("pretraining"),
+    params:
+        expected=expected("pretraining"),
     shell:
         "rsitr run pretraining/{wildcards.place} > {log} 2>&1"
 
@@ -155,7 +165,7 @@ rule pretraining_weights:
     input:
         artefact_inputs("pretraining"),
     output:
-        model=update("checkpoints/pretraining/{place}/model.safetensors"),
+        model=kept("checkpoints/pretraining/{place}/model.safetensors"),
     log:
         "results/logs/pretraining/{place}-weights.log",
     benchmark:
@@ -170,6 +180,8 @@ rule pretraining_weights:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
         gpu=gpu_of("pretraining"),
+    params:
+        expected=expected("pretraining"),
     shell:
         "rsitr run pretraining/{wildcards.place} > {log} 2>&1"
 
@@ -178,7 +190,7 @@ rule tune:
     input:
         artefact_inputs("tuning"),
     output:
-        record=update("results/tuning/{place}/tuning.json"),
+        record=kept("results/tuning/{place}/tuning.json"),
     log:
         "results/logs/tuning/{place}.log",
     benchmark:
@@ -193,6 +205,8 @@ rule tune:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
         gpu=gpu_of("tuning"),
+    params:
+        expected=expected("tuning"),
     shell:
         "rsitr run tuning/{wildcards.place} > {log} 2>&1"
 
@@ -201,7 +215,7 @@ rule two_stage:
     input:
         artefact_inputs("two_stage"),
     output:
-        record=update("results/two_stage/{place}/two_stage.json"),
+        record=kept("results/two_stage/{place}/two_stage.json"),
     log:
         "results/logs/two_stage/{place}.log",
     benchmark:
@@ -215,6 +229,8 @@ rule two_stage:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
         gpu=gpu_of("two_stage"),
+    params:
+        expected=expected("two_stage"),
     shell:
         "rsitr run two_stage/{wildcards.place} > {log} 2>&1"
 
@@ -223,8 +239,8 @@ rule study:
     input:
         artefact_inputs("peder"),
     output:
-        failures=update("results/peder/{place}/failures.csv"),
-        record=update("results/peder/{place}/study.json"),
+        failures=kept("results/peder/{place}/failures.csv"),
+        record=kept("results/peder/{place}/study.json"),
     log:
         "results/logs/peder/{place}.log",
     benchmark:
@@ -238,6 +254,8 @@ rule study:
         mem_mb=GRAPH.memory,
         cpu=GRAPH.threads,
         gpu=gpu_of("peder"),
+    params:
+        expected=expected("peder"),
     shell:
         "rsitr run peder/{wildcards.place} > {log} 2>&1"
 

@@ -6,9 +6,8 @@ rule similarity:
     input:
         "data/canonical/{dataset}/clean-{split}-{dedup}.parquet",
     output:
-        # Not removed before the job: an interrupted one continues.
-        matrix=update("data/similarity/{dataset}/{split}-{dedup}/{measure}.npy"),
-        note=update("data/similarity/{dataset}/{split}-{dedup}/{measure}.json"),
+        matrix=kept("data/similarity/{dataset}/{split}-{dedup}/{measure}.npy"),
+        note=kept("data/similarity/{dataset}/{split}-{dedup}/{measure}.json"),
     log:
         "results/logs/similarity/{dataset}/{split}-{dedup}-{measure}.log",
     benchmark:

@@ -8,9 +8,11 @@ from snakemake.settings.types import DeploymentMethod
 from rsitr.gpus import cells_per_gpu, gpus
 from rsitr.params.ids import NAME, CleanId, Dedup, SplitProtocol
 from rsitr.pipeline.pictures import PAPERS
-from rsitr.pipeline.scheduler import force
+from rsitr.pipeline.rule_code import code, dataset_code, measure_code
+from rsitr.pipeline.scheduler import LINKS, force, local_copies
 from rsitr.pipeline.status import machine_memory_mb
-from rsitr.pipeline.targets import Graph, code, dataset_code, measure_code
+from rsitr.pipeline.stored import Stored
+from rsitr.pipeline.targets import Graph
 from rsitr.records.paths import Paths
 from rsitr.records.provenance import cores
 
@@ -18,14 +20,18 @@ from rsitr.records.provenance import cores
 # or not, and work in this folder.
 ENVIRONMENT = Path(sys.executable).parent.as_posix()
 CONDA = DeploymentMethod.CONDA in workflow.deployment_settings.deployment_method
+# Where machines share no folder, files are in a storage, and jobs work in the folder of their local copies.
+STORED = workflow.storage_settings.default_storage_provider is not None
+PLACE = local_copies(workflow) if STORED else ""
 shell.prefix(
     "set -euo pipefail; unset RSITR_HOME; "
+    + ("export RSITR_HOME={PLACE:q}; " + LINKS if STORED else "")
     + ("" if CONDA else 'export PATH={ENVIRONMENT:q}:"$PATH"; ')
 )
 
 # Snakemake knows a number of nodes where jobs run on other machines, and learns the executor after this.
 LOCAL = workflow.nodes is None
-GRAPH = Graph(config, local=LOCAL)
+GRAPH = (Stored if STORED else Graph)(config, local=LOCAL)
 force(GRAPH.forced)
 # Of a cluster, its scheduler knows what there is.
 if LOCAL:
@@ -61,22 +67,27 @@ def clean_inputs(wildcards):
     )
 
 
-def near_duplicate_shards(wildcards):
-    """The shards of the comparison of two datasets."""
-    shards = GRAPH.experiment.shards
-    return [
-        str(
-            Paths.near_duplicates_shard(
-                wildcards.first, wildcards.second, shard, shards
-            )
-        )
-        for shard in range(shards)
-    ]
+def kept(path):
+    """A file that is not removed before the job that makes it: an interrupted one continues.
+
+    Of a storage, Snakemake would look for a copy that it has not fetched.
+    """
+    return path if STORED else update(path)
+
+
+def here(path):
+    """A file of this machine alone, wherever others are."""
+    return local(path) if STORED else path
 
 
 def artefact_inputs(kind):
     """What the computation of an artefact of a kind reads."""
     return lambda wildcards: GRAPH.inputs_of(f"{kind}/{wildcards.place}")
+
+
+def expected(kind):
+    """What an artefact of a kind is expected to be, where Snakemake alone can tell whether it is."""
+    return lambda wildcards: GRAPH.expected(f"{kind}/{wildcards.place}")
 
 
 def gpu_of(kind):

@@ -3,7 +3,7 @@
 
 rule fetch:
     output:
-        "data/raw/{dataset}/source.json",
+        here("data/raw/{dataset}/source.json"),
     log:
         "results/logs/fetch/{dataset}.log",
     benchmark:
@@ -23,14 +23,18 @@ rule fetch:
 
 rule canonical:
     input:
-        "data/raw/{dataset}/source.json",
+        here("data/raw/{dataset}/source.json"),
     output:
         "data/canonical/{dataset}/dataset.parquet",
+        # Where machines share it, Snakemake shall not remove it before it is extracted again.
+        *([directory("data/extracted/{dataset}")] if STORED else []),
     log:
         "results/logs/canonical/{dataset}.log",
     benchmark:
         "results/timing/canonical/{dataset}.tsv"
     priority: EARLY
+    # The archives are here.
+    localrule: STORED
     conda:
         "../envs/rsitr.yaml"
     threads: GRAPH.few_threads

@@ -3,7 +3,7 @@
 
 rule thumbnails:
     input:
-        "data/canonical/{dataset}/dataset.parquet",
+        lambda wildcards: GRAPH.with_images(Paths.dataset(wildcards.dataset).as_posix()),
     output:
         "data/thumbnails/{dataset}.parquet",
     log:
@@ -48,7 +48,7 @@ rule near_duplicates_shard:
 
 rule copies:
     input:
-        near_duplicate_shards,
+        lambda wildcards: GRAPH.near_duplicate_shards(wildcards.first, wildcards.second),
     output:
         "data/near_duplicates/{first}/{second}.parquet",
     log:

@@ -3,7 +3,7 @@
 
 rule tables:
     input:
-        GRAPH.records("cells", "tuning", "two_stage", "peder"),
+        GRAPH.results("cells", "tuning", "two_stage", "peder"),
         GRAPH.marks(),
     output:
         # One process for all: each would take longer to start than to write its table.
@@ -98,10 +98,11 @@ for paper in GRAPH.papers:
 # Everything above as pages. They show datasets by name alone: `rsitr site --pictures` is for their owner.
 rule site:
     input:
-        GRAPH.records("cells", "tuning", "two_stage"),
+        GRAPH.results("cells", "tuning", "two_stage"),
         GRAPH.table_files("records", "canonical", "near duplicates", "sources"),
+        GRAPH.shown,
     output:
-        GRAPH.site,
+        directory(GRAPH.site) if STORED else GRAPH.site,
     log:
         f"results/logs/site/{GRAPH.name}.log",
     benchmark:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -26,6 +27,8 @@ from rsitr.records.provenance import cores
 
 State = Literal["ok", "warning", "failure"]
 SLURM_PROFILE = "workflow/profiles/slurm"
+PLACEHOLDER = re.compile(r"\b(REGISTRY|COMMIT|BUCKET)\b")
+"""What a profile has where names are the user's own."""
 PATIENCE = 15
 """Seconds that a program of the scheduler may take to answer."""
 SECONDS_APART = (2.0, 60.0)
@@ -80,8 +83,12 @@ def examine(name: str, experiment: Experiment) -> Iterator[Check]:
 def executor(here: Place) -> Check:
     """Where jobs run, and whether what sends them there is installed."""
     scheduler = shutil.which("sbatch")
-    if here.plugin:
-        return Check("executor", "failure", f"{here.executor}, not installed", f"pip install {here.plugin}")
+    if here.plugins:
+        absent = " and ".join(here.plugins)
+        return Check("executor", "failure", f"{absent} not installed", f"pip install {' '.join(here.plugins)}")
+    if placeholders := [f"{name}: {text}" for name, text in here.settings.items() if PLACEHOLDER.search(str(text))]:
+        found = f"{here.executor}, and {here.profile} says {', '.join(placeholders)}"
+        return Check("executor", "failure", found, "put the names of your own there")
     if here.executor == "slurm" and not scheduler:
         return Check("executor", "failure", "slurm, and no sbatch on the path", "run this on a login node")
     if not here.elsewhere and scheduler and "SLURM_JOB_ID" not in os.environ:

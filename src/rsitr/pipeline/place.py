@@ -34,10 +34,16 @@ class Place(NamedTuple):
         return self.executor not in (LOCAL, "dryrun", "touch")
 
     @property
-    def plugin(self) -> str:
-        """The package that an executor of others comes in, where it is not installed; else empty."""
-        name = f"snakemake-executor-plugin-{self.executor}"
-        return name if self.elsewhere and find_spec(name.replace("-", "_")) is None else ""
+    def storage(self) -> str:
+        """Where files are that machines do not share: ``s3``, ``fs`` ...; empty where they share a folder."""
+        return str(self.settings.get("default-storage-provider") or "")
+
+    @property
+    def plugins(self) -> list[str]:
+        """The packages that executor and storage come in, as far as they are not installed."""
+        executor = [f"snakemake-executor-plugin-{self.executor}"] if self.elsewhere else []
+        storage = [f"snakemake-storage-plugin-{self.storage}"] if self.storage else []
+        return [name for name in (*executor, *storage) if find_spec(name.replace("-", "_")) is None]
 
 
 def place(profile: str | None = None) -> Place:

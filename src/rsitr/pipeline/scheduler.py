@@ -51,3 +51,19 @@ def force(files: Iterable[str]) -> None:
         self.forcefiles.update(forced)
 
     DAG.__init__ = begin_forced
+
+
+LINKS = (
+    'mkdir -p "$RSITR_HOME/results" "$RSITR_HOME/data"; '
+    "for each in params.yaml requirements.lock results/certificates.csv data/raw; do "
+    '[ -L "$RSITR_HOME/$each" ] || ln -s "$PWD/$each" "$RSITR_HOME/$each" 2> /dev/null || [ -L "$RSITR_HOME/$each" ]; '
+    "done; "
+)
+"""What gives the folder of a job what the workflow's own has: of two jobs at once, either may be the first."""
+
+
+def local_copies(workflow: Any) -> str:
+    """The folder of the local copies of a storage's files, in which they have the places that the rules say."""
+    prefix = workflow.storage_settings.default_storage_prefix or ""
+    query = f"{prefix.rstrip('/')}/params.yaml" if prefix else "params.yaml"
+    return str(workflow.storage_registry.default_storage_provider.object(query).local_path().parent)

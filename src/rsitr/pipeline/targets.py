@@ -21,13 +21,13 @@ from rsitr.pipeline.devices import needs_gpu
 from rsitr.pipeline.freshness import Present
 from rsitr.pipeline.inputs import caption_files
 from rsitr.pipeline.pictures import PAPERS
+from rsitr.pipeline.rule_code import code
 from rsitr.pipeline.specs import artefacts, open_params, spec_of
 from rsitr.pipeline.status import machine_memory_mb
 from rsitr.pipeline.tunings import subject
 from rsitr.pipeline.weights import Receipt, here, wanted
 from rsitr.records.artefact import ArtefactSpec
 from rsitr.records.cell import Spec, TuningSpec
-from rsitr.records.identity import code_sha
 from rsitr.records.paths import Paths
 from rsitr.records.pretraining import PretrainingSpec
 from rsitr.records.prior import PriorSpec
@@ -129,7 +129,7 @@ class Graph:
     def records(self, *kinds: str) -> list[str]:
         """The records of some kinds, but for what has to wait."""
         specs = self.specs.values()
-        return _names(spec.record_file for spec in specs if spec.kind in kinds and spec.item not in self.waiting)
+        return names(spec.record_file for spec in specs if spec.kind in kinds and spec.item not in self.waiting)
 
     def notice(self) -> str:
         """What `all` leaves out for want of checkpoints; empty where it leaves out nothing."""
@@ -160,12 +160,24 @@ class Graph:
 
     # Files
 
+    def results(self, *kinds: str) -> list[str]:
+        """What tables are made from: the records, as what else they have is next to them."""
+        return self.records(*kinds)
+
+    def with_images(self, *files: str) -> list[str]:
+        """Inputs, and whatever a job has to name besides them to read the images that they tell of."""
+        return [*files]
+
+    def expected(self, item: str) -> str:
+        """What Snakemake has to remember of an artefact to know an outdated one; nothing, as records are read."""
+        return ""
+
     def inputs_of(self, item: str) -> list[str]:
         """The files that the computation of an artefact reads."""
         spec = self.specs[item]
         weights = [self.receipt] if item in self.unfetched else []
         if isinstance(spec, TuningSpec):
-            return [*self._tuned_on(spec), *weights]
+            return self.with_images(*self._tuned_on(spec), *weights)
         others = [other for other in spec.rests_on.values() if isinstance(other, Spec)]
         found = [*spec.inputs]
         for other in others:
@@ -174,13 +186,13 @@ class Graph:
             found += self._read_by(cell)
         if isinstance(spec, PretrainingSpec) and spec.prior:
             found += [*spec.prior.trained_outputs, spec.prior.record_file]
-        return [*_names(found), *weights]
+        return self.with_images(*names(found), *weights)
 
     def _tuned_on(self, spec: TuningSpec) -> list[str]:
         teacher = [*spec.base.teacher.trained_outputs, *self._read_by(spec.base.teacher)] if spec.base.teacher else []
         # The seed of the tuning is not one of the matrix.
         base = spec.base.model_copy(update={"seed": subject(self.params, spec.id).seed})
-        return _names([*spec.inputs, *teacher, *self._read_by(base)])
+        return names([*spec.inputs, *teacher, *self._read_by(base)])
 
     def _read_by(self, cell: Spec) -> list[Path]:
         """What a cell reads besides tables and a teacher: what was made from captions, a prior, a pretraining, a
@@ -198,22 +210,27 @@ class Graph:
         """
         records = [spec.record_file for spec in self.needed.values()]
         receipt = [Path(self.receipt)] if self.unfetched else []
-        return _names(path for path in (*records, *receipt) if path.is_file())
+        return names(path for path in (*records, *receipt) if path.is_file())
 
     @cached_property
     def near_duplicates(self) -> list[str]:
         """Every comparison of images that the reports need."""
-        return _names(Paths.near_duplicates(*pair) for pair in self.experiment.compared)
+        return names(Paths.near_duplicates(*pair) for pair in self.experiment.compared)
+
+    def near_duplicate_shards(self, first: str, second: str) -> list[str]:
+        """The shards of one of them."""
+        count = self.experiment.shards
+        return names(Paths.near_duplicates_shard(first, second, shard, count) for shard in range(count))
 
     @cached_property
     def compared(self) -> list[str]:
         """The canonical tables behind them."""
-        return _names(Paths.dataset(first) for first, second in self.experiment.compared if first == second)
+        return names(Paths.dataset(first) for first, second in self.experiment.compared if first == second)
 
     @cached_property
     def clean(self) -> list[str]:
         """The clean tables of the matrix."""
-        return _names(map(Paths.clean, self.params.cleans(self.name)))
+        return names(map(Paths.clean, self.params.cleans(self.name)))
 
     @cached_property
     def data(self) -> list[str]:
@@ -227,7 +244,7 @@ class Graph:
         keywords = [Paths.keywords(dataset) for dataset in self.experiment.datasets]
         started = [spec for spec in self.specs.values() if isinstance(spec, PriorSpec | PretrainingSpec)]
         learned = [path for spec in started for path in spec.inputs]
-        return [*self.clean, *self.near_duplicates, *_names([*similar, *joint, *keywords, *learned])]
+        return [*self.clean, *self.near_duplicates, *names([*similar, *joint, *keywords, *learned])]
 
     @cached_property
     def papers(self) -> list[str]:
@@ -244,7 +261,10 @@ class Graph:
 
     def picture_inputs(self, paper: str) -> list[str]:
         """What the pictures of a paper are drawn from."""
-        return _names(path for spec in self._pictured(paper) for path in (*spec.trained_outputs, *self._read_by(spec)))
+        cells = self._pictured(paper)
+        return self.with_images(
+            *names(path for spec in cells for path in (*spec.trained_outputs, *self._read_by(spec)))
+        )
 
     # Tables
 
@@ -302,8 +322,10 @@ class Graph:
     def table_inputs(self, table: Declared) -> list[str]:
         """What a table that is not of records is made from."""
         if table.made_from == "canonical":
-            return _names(map(Paths.dataset, self.experiment.datasets))
-        return [*self.compared, *self.near_duplicates, *self.clean] if table.made_from == "near duplicates" else []
+            return self.with_images(*names(map(Paths.dataset, self.experiment.datasets)))
+        if table.made_from == "near duplicates":
+            return self.with_images(*self.compared, *self.near_duplicates, *self.clean)
+        return []
 
     def marks(self) -> list[str]:
         """What of the test images was seen in training; records from git, without data, keep the marks they have."""
@@ -322,13 +344,13 @@ class Graph:
         """What a clean table is made from: the canonical one, near duplicates inside it, a joint training set."""
         within = [Paths.near_duplicates(wanted.dataset, wanted.dataset)] if wanted.dedup == "copies" else []
         joint = [Paths.joint(wanted.split_protocol, wanted.dedup)] if wanted.split_protocol in JOINT else []
-        return _names([Paths.dataset(wanted.dataset), *within, *joint])
+        return names([Paths.dataset(wanted.dataset), *within, *joint])
 
     def joint_members(self, protocol: str, dedup: str) -> list[str]:
         """Canonical tables of the members of a joint protocol, and the near duplicates inside and between them."""
         members = joint_protocols()[protocol]
         pairs = combinations_with_replacement(members, 2) if dedup == "copies" else ()
-        return _names([*map(Paths.dataset, members), *(Paths.near_duplicates(*pair) for pair in pairs)])
+        return names([*map(Paths.dataset, members), *(Paths.near_duplicates(*pair) for pair in pairs)])
 
     # The site
 
@@ -336,6 +358,11 @@ class Graph:
     def site(self) -> str:
         """The page that it opens with."""
         return (Paths.site(self.name) / "index.html").as_posix()
+
+    @property
+    def shown(self) -> list[str]:
+        """What it shows of the data besides what tables tell: whatever is here."""
+        return []
 
     @property
     def site_code(self) -> str:
@@ -368,23 +395,6 @@ class Graph:
         return min(wanted, machine_memory_mb()) if self.local else wanted
 
 
-def _names(paths: Iterable[Path]) -> list[str]:
+def names(paths: Iterable[Path]) -> list[str]:
     """Paths as Snakemake has them, each once."""
     return list(dict.fromkeys(path.as_posix() for path in paths))
-
-
-def code(*modules: str) -> str:
-    """Hash of the code behind these modules."""
-    return code_sha(modules)[:16]
-
-
-def dataset_code(dataset: str) -> str:
-    """Hash of the code that builds one dataset; the files of the other datasets are not part of it."""
-    return code("rsitr.datasets.acquire", datasets()[dataset].__module__)
-
-
-def measure_code(measure: str) -> str:
-    """Hash of the code of a measure of similarity and of what writes its matrix."""
-    from rsitr.captions.similarity import module_of
-
-    return code("rsitr.captions.similarity", module_of(measure))

@@ -17,7 +17,7 @@ from rsitr.cli import place as cli_place
 from rsitr.params import load_params
 from rsitr.pipeline import doctor
 from rsitr.pipeline.doctor import Check, Mount, mount_of
-from rsitr.pipeline.place import Place
+from rsitr.pipeline.place import Place, place
 from tests.helpers.commands import run
 
 HERE, CLUSTER = Place("", {}), Place("slurm", {"executor": "slurm"})
@@ -46,7 +46,7 @@ class TestExecutor:
         assert doctor.executor(HERE).state == "ok"
 
     def test_slurm(self, monkeypatch) -> None:
-        monkeypatch.setattr(Place, "plugin", "")
+        monkeypatch.setattr(Place, "plugins", [])
         on_path(monkeypatch, "sbatch")
         assert doctor.executor(CLUSTER) == Check("executor", "ok", "slurm, by slurm")
         on_path(monkeypatch)
@@ -55,6 +55,16 @@ class TestExecutor:
     def test_a_plugin_that_is_not_installed(self) -> None:
         found = doctor.executor(Place("mine", {"executor": "no-such"}))
         assert (found.state, found.advice) == ("failure", "pip install snakemake-executor-plugin-no-such")
+
+    def test_a_profile_with_the_names_of_nobody(self, monkeypatch) -> None:
+        monkeypatch.setattr(Place, "plugins", [])
+        found = doctor.executor(place("workflow/profiles/kubernetes"))
+        assert found.state == "failure"
+        assert "container-image: REGISTRY/rsitr:COMMIT, default-storage-prefix: s3://BUCKET/rsitr" in found.found
+
+    def test_a_storage_whose_plugin_is_not_installed(self) -> None:
+        found = doctor.executor(Place("mine", {"default-storage-provider": "no-such"}))
+        assert (found.state, found.advice) == ("failure", "pip install snakemake-storage-plugin-no-such")
 
     def test_a_cluster_without_accounts(self, monkeypatch) -> None:
         failed = subprocess.CompletedProcess((), 1, "", "Slurm accounting storage is disabled\n")
