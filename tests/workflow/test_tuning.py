@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import csv
 import json
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +27,18 @@ def with_tuning(**changes: Any) -> dict[str, Any]:
     space = {"learning_rate": {"low": 1e-3, "high": 1e-2, "log": True}, "width": {"choices": [8, 12]}}
     tiny["tuning"] = {"trials": 3, "max_steps": 4, "space": {"methods": {"vse": space}}} | changes
     return params
+
+
+def committed(project: Project) -> None:
+    """Put the project into git as it is."""
+    for command in (("init", "--quiet"), ("add", "--all"), ("commit", "--quiet", "--message", "as it is")):
+        project.run("git", *command)
+
+
+def files(project: Project) -> dict[Path, bytes]:
+    """Records and certificates."""
+    found = (path for pattern in ("*.json", "*.csv") for path in (project.path / "results").rglob(pattern))
+    return {path: path.read_bytes() for path in found}
 
 
 @pytest.mark.slow
@@ -64,3 +78,30 @@ def test_a_method_is_tuned_and_its_cells_take_what_was_found(project: Project) -
     assert f"output: {TUNING}" not in project.snakemake("-n", "all")
     project.edit("src/rsitr/stages/sampling.py", "STARTUP = 4", "STARTUP = 5")
     assert f"output: {TUNING}" in project.snakemake("-n", "tunings")
+
+    # Neither does it alter a number: three trials are drawn at random in either case. The last of them shows it.
+    committed(project)
+    cell = "cells/tiny/scenes-b/vse@tuned/0"
+    assert f"{cell} is of other tuning, not of other code alone" in project.run_warm(
+        "rsitr", "repeat", cell, check=False
+    )
+    printed = project.run_warm("rsitr", "repeat", "tuning/tiny/scenes-b/vse")
+    assert "3 of 3 trials" in printed
+    assert "1 of 3 trials" not in printed
+    assert "tuning/tiny/scenes-b/vse: the same, 1 certificates added" in printed
+    assert "Nothing to be done" in project.snakemake("-n", "tunings")
+
+    # A factor of one alters none, and another one does.
+    project.edit("src/rsitr/methods/vse.py", "self.temperature())", "self.temperature() * 1.0)")
+    committed(project)
+    others = ["tuning/tiny/scenes-b/vse", cell, "cells/tiny/scenes-b/vse@slower/0"]
+    assert project.run_warm("rsitr", "repeat", *others).count("the same, ") == 3
+    assert project.planned("all") == {"scenes-b/chance/0", "scenes-b/vse/0"}
+    before = files(project)
+    project.edit("src/rsitr/methods/vse.py", "self.temperature() * 1.0)", "self.temperature() * 1.5)")
+    committed(project)
+    printed = project.run_warm("rsitr", "repeat", others[0], check=False)
+    assert re.search(
+        r"tuning/tiny/scenes-b/vse: (trials|best): .* became .*: what the change altered has to be", printed
+    )
+    assert files(project) == before

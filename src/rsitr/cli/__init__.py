@@ -356,3 +356,29 @@ def certify(
     print(f"{added} certificates added")
     if any(verdict.state != "certified" for verdict in verdicts):
         raise typer.Exit(1)
+
+
+@app.command()
+def repeat(
+    items: Annotated[list[str], typer.Argument(help="Cells or tunings, as cells/demo/scenes-a/vse/0.")],
+) -> None:
+    """Compute cells or tunings again, whole, and certify their configurations where they come out the same.
+
+    For what `rsitr certify` refuses: one seed then stands for the others. Of a tuning, the last trial is run again.
+    """
+    from rsitr.pipeline.repeat import Repetition
+
+    failed = False
+    for item in items:
+        repetition = Repetition(load_params(), item)
+        if not repetition.changed:
+            print(f"{item}: current, not repeated")
+            continue
+        repetition.run()
+        if difference := repetition.difference():
+            failed = True
+            print(f"{item}: {difference}: what the change altered has to be computed again")
+        else:
+            print(f"{item}: the same, {repetition.certify()} certificates added")
+    if failed:
+        raise typer.Exit(1)

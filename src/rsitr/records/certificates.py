@@ -26,7 +26,8 @@ class Certificate(NamedTuple):
     """One row."""
 
     kind: str
-    """``replay``: both trees computed the same, bit for bit. ``migration``: the same code under another hash."""
+    """``replay``: both trees computed the same of a slice, bit for bit. ``repetition``: one seed was computed again,
+    whole, and is the same. ``migration``: the same code under another hash."""
     part: str
     """Of the identity: parameters, trained, scored, code."""
     configuration: str
@@ -38,7 +39,8 @@ class Certificate(NamedTuple):
     head: str
     """The commit that ``new`` was computed at."""
     evidence: str
-    """Of a replay, the hash of its trace; else what shows that both are the same."""
+    """Of a replay, the hash of its trace, and of a repetition that of its record; else what shows that both are the
+    same."""
     seal: str = ""
     """Hash of the other fields: a row that was cut or edited is not used."""
 
