@@ -89,7 +89,7 @@ def begin(request: dict[str, Any]) -> list[str]:
     os.environ.update(request["environment"])
     sys.path[0] = os.environ["PYTHONPATH"]  # in place of the folder that this process began in
     for number, name in enumerate((os.devnull, *(Path(request["out"], name) for name in FILES))):
-        os.dup2(os.open(name, os.O_RDWR | os.O_CREAT | os.O_APPEND), number)
+        os.dup2(os.open(str(name), os.O_RDWR | os.O_CREAT | os.O_APPEND), number)
     return request["command"]
 
 

@@ -10,6 +10,7 @@ import errno
 import hashlib
 import io
 import lzma
+import os
 import shutil
 import stat
 import subprocess
@@ -291,11 +292,15 @@ def _folders(members: Sequence[_Member]) -> set[PurePosixPath]:
 
 
 def _require_room(archive: Path, members: Sequence[_Member], into: Path) -> None:
-    needed, free = sum(member.size for member in members), shutil.disk_usage(into).free
-    if needed > free:
+    disk = os.statvfs(into)
+    block = disk.f_frsize or 1
+    needed, free = sum(-(-member.size // block) * block for member in members), disk.f_bavail * block
+    # Some file systems make inodes as they need them, and say that there are none.
+    if needed > free or (disk.f_files and len(members) > disk.f_favail):
         raise DiskFull(
-            f"{archive} holds {needed:,} bytes and the disk of {into} has {free:,} left: free some space and run "
-            "again. If that is far more than the dataset should have, the archive is a zip bomb: delete it."
+            f"{archive} holds {len(members):,} files of {needed:,} bytes and the disk of {into} has room for "
+            f"{disk.f_favail:,} files of {free:,} bytes: free some space and run again. If that is far more than the "
+            "dataset should have, the archive is a zip bomb: delete it."
         )
 
 

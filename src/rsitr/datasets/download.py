@@ -39,6 +39,8 @@ LONGEST_WAIT = 60
 """Seconds between two attempts, whatever the server requests."""
 RETRY = Retry(ATTEMPTS - 1, backoff_factor=1, backoff_max=LONGEST_WAIT, retry_after_max=LONGEST_WAIT)
 CHUNK = 1 << 16
+LEFT_FREE = 1 << 30
+"""Bytes of the disk that a file without a stated size may not take."""
 
 
 class Refused(Exception):
@@ -175,6 +177,11 @@ class Web:
                     file.write(chunk)
                     if source.bytes is not None and file.tell() > source.bytes:
                         raise Refused(f"expected {source.bytes} bytes, the server sends more")
+                    if source.bytes is None and shutil.disk_usage(part.path.parent).free < LEFT_FREE:
+                        raise Refused(
+                            f"no size is stated, and after {file.tell():,} bytes the disk of {part.path.parent} has "
+                            f"less than {LEFT_FREE:,} bytes left: free some space, or place the file by hand"
+                        )
                     digest.update(chunk)
                     advance(len(chunk))
         except requests.RequestException as error:

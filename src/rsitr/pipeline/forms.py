@@ -10,6 +10,8 @@ import csv
 import hashlib
 import io
 import json
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -94,6 +96,22 @@ def whole_tokens(path: Path) -> Iterator[str]:
     note = path.with_name(f"{path.name}.sha256")
     if not note.is_file() or note.read_text(encoding="utf-8", errors="replace").strip() != sha256_file(path):
         yield f"it does not agree with {note.name}"
+
+
+def whole_arrays(path: Path) -> Iterator[str]:
+    """Of an archive of arrays, which has a checksum of each."""
+    try:
+        with np.load(path, allow_pickle=False) as arrays:
+            for name in arrays.files:
+                arrays[name]
+    except (OSError, EOFError, ValueError, zipfile.BadZipFile, zlib.error) as error:
+        yield f"it cannot be read ({error})"
+
+
+def whole_as_stated(path: Path, sha256: str) -> Iterator[str]:
+    """Of what was downloaded, held against the hash that is stated for it."""
+    if sha256_file(path) != sha256:
+        yield "it is not the file that was published"
 
 
 def whole_state(path: Path) -> Iterator[str]:

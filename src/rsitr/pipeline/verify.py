@@ -15,10 +15,14 @@ from typing import NamedTuple
 import numpy as np
 
 from rsitr.errors import RsitrError
+from rsitr.nn.checkpoints import CACHE as FETCHED
+from rsitr.nn.checkpoints import checkpoints
 from rsitr.params.ids import PRETRAINING, SCENES
 from rsitr.pipeline.forms import (
     GONE,
     readable,
+    whole_arrays,
+    whole_as_stated,
     whole_csv,
     whole_json,
     whole_matrix,
@@ -84,7 +88,7 @@ class File(NamedTuple):
     check: Callable[[], Iterable[str]]
     """Says what is wrong; an error of the file's reader says it, too."""
     again: str
-    """What makes it again once it is deleted."""
+    """What makes it again once it is deleted; empty where that is whatever reads it."""
 
 
 class Found(NamedTuple):
@@ -118,7 +122,7 @@ def verify(graph: Graph) -> Found:
             if not wrong and file.path in seals.covered and not as_committed:
                 wrong = [*seals.differs(file.path, as_committed)]
                 by_form += not (wrong or seals.has(file.path))
-            remedy = f"rm {file.path}; {file.again}" if file.path.is_file() else file.again
+            remedy = "; ".join(filter(None, [f"rm {file.path}" * file.path.is_file(), file.again]))
             if as_committed is False:
                 remedy = f"git restore {file.path}"
             damages += [Damage(file.kind, file.path, what, remedy) for what in wrong]
@@ -253,6 +257,14 @@ def _kept(experiment: str) -> Iterator[File]:
     again = f"snakemake --cores 2 all --config experiment={experiment}"
     for path in sorted(Path("cache/tokens").glob("*.npy")):
         yield File("tokens", path, partial(whole_tokens, path), again)
+    # The next command that wants them makes them.
+    for path in sorted([*Path("cache/meteor").glob("*.npz"), *Path("cache/search").rglob("part-*.npz")]):
+        yield File("indexes", path, partial(whole_arrays, path), "")
+    for checkpoint in checkpoints().values():
+        if checkpoint.sha256 and (path := FETCHED / checkpoint.file).is_file():
+            yield File(
+                "weights", path, partial(whole_as_stated, path, checkpoint.sha256), f"rsitr weights {experiment}"
+            )
     folders = [
         Path("checkpoints", experiment),
         *(Path("checkpoints", kind, experiment) for kind in (SCENES, PRETRAINING)),

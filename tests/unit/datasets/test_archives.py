@@ -294,14 +294,27 @@ class TestCorrupt:
 
 
 class TestDisk:
+    @staticmethod
+    def disk(monkeypatch: pytest.MonkeyPatch, blocks: int, files: int, inodes: int = 100) -> None:
+        """A disk with so many free blocks of 4,096 bytes, on which so many files have room."""
+        usage = namedtuple("usage", "f_frsize f_bavail f_files f_favail")
+        monkeypatch.setattr(os, "statvfs", lambda _: usage(4096, blocks, inodes, files))
+
     def test_bomb(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-        usage = namedtuple("usage", "free")
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(9_999))
         archive = make(tmp_path, "deflated.ZIP", {"a": bytes(10_000)})
-        with pytest.raises(DiskFull, match=r"deflated.ZIP holds 10,000 bytes and the disk of .*/out has 9,999 left"):
+        self.disk(monkeypatch, 2, 9)
+        with pytest.raises(DiskFull, match=r"deflated.ZIP holds 1 files of 12,288 bytes and .* 9 files of 8,192 bytes"):
             extract(archive, tmp_path / "out")
-        monkeypatch.setattr(shutil, "disk_usage", lambda _: usage(10_000))
+        self.disk(monkeypatch, 3, 9)
         assert extract(archive, tmp_path / "out") == 1
+
+    def test_more_files_than_the_disk_has_room_for(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        archive = make(tmp_path, "a.zip", dict.fromkeys("abc", b"1"))
+        self.disk(monkeypatch, 9, 2)
+        with pytest.raises(DiskFull, match=r"holds 3 files of 12,288 bytes and .* has room for 2 files"):
+            extract(archive, tmp_path / "out")
+        self.disk(monkeypatch, 9, 0, inodes=0)  # it makes them as it needs them
+        assert extract(archive, tmp_path / "out") == 3
 
     def test_full(self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         def full(*args: object) -> None:

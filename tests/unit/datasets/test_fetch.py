@@ -7,6 +7,7 @@ import hashlib
 import io
 import random
 import re
+import shutil
 import socket
 import time
 from collections.abc import Iterator
@@ -120,6 +121,13 @@ class TestDownload:
     def test_a_body_without_end_is_left_when_it_is_too_long(self, server: Server, tmp_path: Path) -> None:
         message = why(source(server.serve("/images.zip", Reply(BODY, length=False)), bytes=1000), tmp_path)
         assert "expected 1000 bytes, the server sends more" in message
+
+    def test_a_body_without_end_or_size_leaves_room(self, server: Server, tmp_path: Path, monkeypatch: Patch) -> None:
+        monkeypatch.setattr(shutil, "disk_usage", lambda _: shutil._ntuple_diskusage(0, 0, download.LEFT_FREE - 1))  # type: ignore[attr-defined]
+        endless = server.serve("/images.zip", Reply(BODY, length=False))
+        message = why(source(endless), tmp_path)
+        assert f"no size is stated, and after 65,536 bytes the disk of {tmp_path} has less than" in message
+        assert fetch_file(source(endless, bytes=len(BODY)), tmp_path, mirror=None).read_bytes() == BODY
 
     @pytest.mark.parametrize(
         "reply", [Reply(QUOTA_PAGE), Reply(b"<p>Sign in</p>", headers={"Content-Type": "text/html; charset=utf-8"})]
