@@ -4,10 +4,11 @@
     python benchmarks/steps.py BASE ucm/vse++ ucm/galr
     python benchmarks/steps.py BASE --brief               one round of few steps; writes nothing
 
-To be run where the data of laptop is. BASE is checked out in a worktree, and both codes read the present params.yaml.
-Each has a process of its own; they take turns, so that a busy machine slows both. A step includes the reading of its
-images and captions, and its time is that of the processor. The share is that of the peak of the core, the rate of the
-fastest product of two matrices of 2048 x 2048 numbers in either process; its operations are those that torch counts.
+To be run where the data of laptop is. BASE is checked out in a worktree, and both codes read the present params.yaml,
+as far as BASE knows its fields. Each has a process of its own; they take turns, so that a busy machine slows both. A
+step includes the reading of its images and captions, and its time is that of the processor. The share is that of the
+peak of the core, the rate of the fastest product of two matrices of 2048 x 2048 numbers in either process; its
+operations are those that torch counts.
 """
 
 from __future__ import annotations
@@ -23,6 +24,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
+
+import yaml
 
 from rsitr.pipeline.process import environment
 from table import Row, add_cases, machine, print_rows, write_rows
@@ -49,11 +52,15 @@ class Effort(NamedTuple):
 class Worker:
     """A process that trains a case with the code of a tree, some steps at a time (``steps_worker.py``)."""
 
-    def __init__(self, case: str, source: Path):
+    def __init__(self, case: str, tree: Path):
         command = [sys.executable, str(Path(__file__).with_name("steps_worker.py")), *case.partition(" ")[::2]]
-        own = environment(1) | {"PYTHONPATH": str(source)}
+        own = environment(1) | {"PYTHONPATH": str(tree / "src")}
+        self.folder = tempfile.TemporaryDirectory()
+        for name in ("data", "cache", "results", "checkpoints", "requirements.lock"):
+            Path(self.folder.name, name).symlink_to(ROOT / name)
+        Path(self.folder.name, "params.yaml").write_text(yaml.safe_dump(known_to(tree)), encoding="utf-8")
         self.process = subprocess.Popen(
-            command, cwd=ROOT, env=own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            command, cwd=self.folder.name, env=own, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
 
     def ask(self, question: str, steps: int = 0) -> Any:
@@ -69,6 +76,15 @@ class Worker:
     def close(self) -> None:
         """End the process."""
         self.process.communicate()
+        self.folder.cleanup()
+
+
+def known_to(tree: Path) -> dict[str, Any]:
+    """The parameters of `laptop`, as far as a tree knows their fields."""
+    schema = json.loads((tree / "workflow/schemas/params.schema.json").read_text(encoding="utf-8"))
+    fields = schema["$defs"]["Experiment"]["properties"]
+    own = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))["experiments"]["laptop"]
+    return {"experiment": "laptop", "experiments": {"laptop": {name: own[name] for name in fields if name in own}}}
 
 
 @contextmanager
@@ -85,7 +101,7 @@ def checked_out(commit: str) -> Iterator[Path]:
 
 def compare(case: str, base: Path, peer: str, effort: Effort) -> list[Row]:
     """The rows of a case."""
-    workers = [Worker(case, tree / "src") for tree in (ROOT, base)]
+    workers = [Worker(case, tree) for tree in (ROOT, base)]
     for worker in workers:
         worker.ask("train", 3)  # the first steps choose kernels and take memory
     seconds: list[list[float]] = [[], []]

@@ -26,7 +26,7 @@ from rsitr.pipeline.specs import find
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
 from rsitr.records.cell import Record, Spec, TuningSpec
 from rsitr.records.certificates import Certificate, Ledger
-from rsitr.records.files import write_json
+from rsitr.records.files import read_json, write_json
 from rsitr.records.paths import Paths
 from rsitr.records.provenance import sha256_file, sha256_json
 from rsitr.records.tuning import TuningRecord
@@ -58,6 +58,9 @@ class Repetition:
         if record is None or record.outcome.status != "ok":
             raise RsitrError(f"{item} has no record that a repetition could be held against: run `{spec.command}`")
         self.record = record
+        self.base = git("log", "-1", "--format=%H", "--", str(spec.record_file))
+        if not self.base:
+            raise RsitrError(f"{spec.record_file} is not in git, and a certificate is about commits: commit it")
         if others := [what for what in self.present.stale(spec) if what not in NAMES.values()]:
             raise RsitrError(
                 f"{item} is of other {' and '.join(others)}, not of other code alone: run `{spec.command}`"
@@ -100,7 +103,8 @@ class Repetition:
             if drawn != trial.settings:
                 raise RsitrError(f"trial {number} of {spec.item} would be {drawn} now, and was {trial.settings}")
         kept = self.folder / Paths.trials(spec.id) / "trials.json"
-        if not kept.is_file():
+        found = read_json(TuningRecord, kept, sealed=True) if kept.is_file() else None
+        if found is None or found.identities != spec.identities:
             begun = self.record.model_copy(update={"trials": trials[:-1], "identities": spec.identities})
             write_json(kept, begun.model_copy(update={"best": {}, "edges": [], "weights_sha": ""}), sealed=True)
 
@@ -121,7 +125,7 @@ class Repetition:
     def certify(self) -> int:
         """Add the certificates; returns how many."""
         path, expected = self.spec.record_file, self.spec.identities
-        base, head = git("log", "-1", "--format=%H", "--", str(path)), commit_of("HEAD")
+        base, head = self.base, commit_of("HEAD")
         again = sha256_file(self.folder / path)
         rows = [
             Certificate(
