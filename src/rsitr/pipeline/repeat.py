@@ -34,8 +34,8 @@ from rsitr.records.tuning import TuningRecord
 FOLDER = PLACE / "repeated"
 SHARED = ("params.yaml", "requirements.lock", "data", "cache", "results/certificates.csv")
 """What a repetition reads from the project."""
-OF_ITS_RUN = {"identities", "machine", "seconds", "peak_memory_mib", "versions", "role"}
-"""Fields of a record that may differ."""
+MAY_DIFFER = {"identities", "machine", "seconds", "peak_memory_mib", "versions", "role", "edges"}
+"""Fields of a record that are of its run alone, or follow from others; tables have the present role and edges."""
 FILES = ("ranks.parquet", "top.parquet", "history.csv")
 """Next to the record of a cell, what has to be the same as far as it is here."""
 
@@ -162,7 +162,7 @@ def _read_by(spec: ArtefactSpec) -> Iterator[Path]:
 
 def _facts(record: ArtefactRecord) -> dict[str, Any]:
     """What a record says but for how long it took and where."""
-    found = record.model_dump(mode="json", exclude=OF_ITS_RUN)
+    found = record.model_dump(mode="json", exclude=MAY_DIFFER)
     for trial in found.get("trials", ()):
         del trial["seconds"]
     return found

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from rsitr.params.ids import EXTERNAL, TuningId
+from rsitr.params.tuning import edges
 from rsitr.pipeline.report import Material
 from rsitr.pipeline.specs import spec_of
 from rsitr.pipeline.tunings import tuning
@@ -75,5 +76,10 @@ def _tuning(material: Material, entry: Entry, tuned: Mapping[TuningId, Found]) -
     if found is None or found.record is None:
         return {"place": wanted.path, "reason": found.reason if found else "its record cannot be read"}
     trials = [trial.model_dump(mode="json") for trial in found.record.trials]
-    facts = {"best": found.record.best, "edges": found.record.edges, "stale": [*found.stale], "trials": trials}
+    facts = {
+        "best": found.record.best,
+        "edges": edges(found.record.space, found.record.best),
+        "stale": [*found.stale],
+        "trials": trials,
+    }
     return {"place": wanted.path, "reason": found.reason, **facts}

@@ -10,7 +10,7 @@ from statistics import stdev
 
 from rsitr.params import Experiment
 from rsitr.params.ids import MAIN, Role, TuningId
-from rsitr.params.tuning import Tuning
+from rsitr.params.tuning import Tuning, edges
 from rsitr.records.files import write_csv
 from rsitr.records.paths import Paths
 from rsitr.records.tuning import COMPLETE, DIVERGED, FAILED, PRUNED, TuningRecord
@@ -71,7 +71,7 @@ class Found:
         yield noted("NA", record.trials[0].reason) if given is None else Cell(f"{given:.2f}")
         yield Cell("" if given is None else f"{best.merit - given:+.2f}")
         yield Cell(", ".join(f"{name} {_told(value)}" for name, value in sorted(record.best.items())))
-        yield Cell(", ".join(record.edges))
+        yield Cell(", ".join(edges(record.space, record.best)))
 
     def trials(self) -> Iterator[tuple[object, ...]]:
         """A row of ``TRIAL_COLUMNS`` for each trial."""
