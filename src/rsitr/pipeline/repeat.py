@@ -113,13 +113,15 @@ class Repetition:
         again = type(self.record).read(self.folder / self.spec.record_file)
         if again is None:
             return "there is no record"
+        here, there = (each.machine.get("cpu") for each in (again, self.record))
+        other = "" if here == there else f" (the record is of another processor, {there})"
         for name, value in _facts(self.record).items():
-            if (other := _facts(again)[name]) != value:
-                return f"{name}: {_short(value)} became {_short(other)}"
+            if _facts(again)[name] != value:
+                return f"{name}: {_short(value)} became {_short(_facts(again)[name])}{other}"
         if isinstance(self.record, Record):
             for path in filter(Path.is_file, map(self.spec.record_file.with_name, FILES)):
                 if path.read_bytes() != (self.folder / path).read_bytes():
-                    return f"{path.name} is another"
+                    return f"{path.name} is another{other}"
         return ""
 
     def certify(self) -> int:
@@ -161,10 +163,10 @@ def _read_by(spec: ArtefactSpec) -> Iterator[Path]:
 
 
 def _facts(record: ArtefactRecord) -> dict[str, Any]:
-    """What a record says but for how long it took and where."""
+    """What a record says but for how long it took and where; of trials, each by itself."""
     found = record.model_dump(mode="json", exclude=MAY_DIFFER)
-    for trial in found.get("trials", ()):
-        del trial["seconds"]
+    for trial in found.pop("trials", ()):
+        found |= {f"{name} of trial {trial['number']}": value for name, value in trial.items() if name != "seconds"}
     return found
 
 
