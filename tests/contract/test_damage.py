@@ -75,7 +75,7 @@ ARTEFACTS = {
 READERS: dict[Path, Callable[[Path], Any]] = {
     Paths.dataset("scenes-b"): read_table,
     Paths.clean(CLEAN): read_table,
-    THUMBNAILS: lambda path: [str(part) if isinstance(part, str) else part.tobytes() for part in read_thumbnails(path)],
+    THUMBNAILS: lambda path: [part if isinstance(part, str) else part[:].tolist() for part in read_thumbnails(path)],
     NEAR: lambda path: [part if isinstance(part, tuple) else part.to_dict() for part in read_near_duplicates(path)],
     KEYWORDS: read_keywords,
     MATRIX: lambda path: None if (found := open_matrix("bleu-1", CAPTIONS, path)) is None else found.tolist(),

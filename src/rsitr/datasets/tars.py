@@ -6,11 +6,14 @@ import re
 import tarfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import IO, NamedTuple
 
 from rsitr.errors import CorruptArchive
 
 BLOCK = tarfile.BLOCKSIZE
+PACKED = re.compile(r"(.+\.tar)@(\d+)\+(\d+)")
+"""How a table names an image that stays in its shard: the shard, where its bytes begin, and how many they are."""
 SHOWN = 5
 """Shards that a message names."""
 
@@ -121,4 +124,28 @@ def content(file: IO[bytes], member: Member) -> bytes:
     found = file.read(member.size)
     if len(found) != member.size:
         raise tarfile.ReadError(f"it is cut off inside {member.name}")
+    return found
+
+
+def packed(shard: str, member: Member) -> str:
+    """The path in a table of an image that stays in its shard."""
+    return f"{shard}@{member.offset}+{member.size}"
+
+
+def file_of(path: Path) -> Path:
+    """The file that holds an image with this path in a table: the image's own, or its shard."""
+    match = PACKED.fullmatch(path.name)
+    return path.with_name(match[1]) if match else path
+
+
+def stored(path: Path) -> bytes:
+    """The bytes of an image with this path in a table; raises ``OSError`` where they are not there."""
+    match = PACKED.fullmatch(path.name)
+    if not match:
+        return path.read_bytes()
+    with file_of(path).open("rb") as file:
+        file.seek(int(match[2]))
+        found = file.read(int(match[3]))
+    if len(found) != int(match[3]):
+        raise OSError(f"{file_of(path)} is shorter than when its table was built")
     return found

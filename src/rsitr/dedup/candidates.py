@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
+from hashlib import blake2b
 from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
 import pandas as pd
 
-from rsitr.dedup.fingerprints import DIMENSIONS, WINDOWS, canonical, fingerprints, oriented, plausible, undone
+from rsitr.dedup.fingerprints import DIMENSIONS, WINDOWS, Window, canonical, fingerprints, oriented, plausible, undone
 from rsitr.dedup.thumbnails import Pictures
 
 SIMILAR = 0.7
@@ -23,6 +25,13 @@ EXHAUSTIVE = 300_000
 """Up to this many distinct fingerprints, each query is compared with all of them."""
 PROBES, MOST_CODES = 4, 100_000
 """Beyond that: how many cells of the index a query visits, and with how many fingerprints it is compared at most."""
+
+ADDED = 100_000
+"""Fingerprints that are added to an index at once."""
+READ = 1024
+"""Images whose fingerprints are computed at once."""
+KEY = 16
+"""Bytes of a digest."""
 
 COLUMNS = ["first", "second", "part", "window", "orientation", "similarity"]
 
@@ -41,12 +50,18 @@ class Hits(NamedTuple):
 class Index:
     """The distinct fingerprints to search, in canonical orientation."""
 
-    def __init__(self, vectors: np.ndarray):
-        """``vectors`` are float32 [N, 54]; zero vectors are never found."""
-        self.orientation = canonical(vectors)
-        vectors = oriented(vectors, self.orientation)
-        self.rows, self.same = _different(vectors)
-        self._index = _search_index(vectors[self.rows])
+    def __init__(self, parts: Iterable[np.ndarray], size: int):
+        """``parts`` are float32 [n, 54], ``size`` vectors together; zero vectors are never found."""
+        vectors, keys = np.empty((size, DIMENSIONS), dtype=np.float32), np.empty(size, dtype=f"V{KEY}")
+        self.orientation, done = np.empty(size, dtype=np.int8), 0
+        for part in parts:
+            place = slice(done, done + len(part))
+            self.orientation[place] = canonical(part)
+            vectors[place] = oriented(part, self.orientation[place])
+            keys[place] = _keys(vectors[place])
+            done += len(part)
+        self.rows, self.same = _different(keys, np.asarray(vectors.any(axis=1)))
+        self._index = _search_index(vectors, self.rows)
 
     def search(self, vectors: np.ndarray, neighbours: int) -> Hits:
         """The ``neighbours`` nearest entries of each query in each of its plausible orientations."""
@@ -60,29 +75,35 @@ class Index:
         return Hits(query, entry, undone(turned, self.orientation[entry]), similarity[near])
 
 
-def _different(vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _keys(vectors: np.ndarray) -> np.ndarray:
+    """A digest of each vector, the same for those that are equal in thousandths: void [N]."""
+    coarse = np.round(vectors * 1024).astype(np.int16)
+    digests = (blake2b(vector, digest_size=KEY).digest() for vector in coarse)
+    return np.fromiter(digests, dtype=f"V{KEY}", count=len(vectors))
+
+
+def _different(keys: np.ndarray, shown: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The first row of each run of equal vectors, without zero vectors; and for every row that first one.
 
     Otherwise a million copies of one picture would all be each other's neighbours.
     """
-    coarse = np.ascontiguousarray(np.round(vectors * 1024).astype(np.int16))
-    keys = coarse.view(f"V{coarse.shape[1] * 2}").ravel()
     _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
     same = first[inverse]
-    shown = np.asarray(vectors.any(axis=1))
-    return np.sort(first[shown[first]]), np.where(shown, same, np.arange(len(vectors)))
+    return np.sort(first[shown[first]]), np.where(shown, same, np.arange(len(keys)))
 
 
-def _search_index(vectors: np.ndarray) -> Any:
-    size, dimensions = vectors.shape
+def _search_index(vectors: np.ndarray, rows: np.ndarray) -> Any:
+    """An index of some rows of ``vectors``."""
+    size, dimensions = len(rows), vectors.shape[1]
     cells = 1 << int(np.log2(4 * np.sqrt(max(size, 1))))
     kind = "Flat" if size <= EXHAUSTIVE else f"IVF{cells},SQ8"
     index: Any = faiss.index_factory(dimensions, kind, faiss.METRIC_INNER_PRODUCT)
     if size > EXHAUSTIVE:
         index.nprobe, index.max_codes = PROBES, MOST_CODES
         index.cp.max_points_per_centroid = 64
-        index.train(vectors)
-    index.add(vectors)
+        index.train(vectors if size == len(vectors) else vectors[rows])
+    for start in range(0, size, ADDED):
+        index.add(vectors[rows[start : start + ADDED]])
     return index
 
 
@@ -92,9 +113,9 @@ class Gallery:
     def __init__(self, pixels: Pictures | np.ndarray, within: bool = False):
         """``pixels`` are thumbnails, uint8 [N, 64, 64, 3]; ``within`` if they are compared with each other."""
         self.within = within
-        self.wholes = Index(fingerprints(pixels)[:, 0])
+        self.wholes = Index(_read(pixels, WINDOWS[:1]), len(pixels))
         # Within one set, a pair is also met from the side of the original of the crop.
-        self.windows = None if within else Index(fingerprints(pixels, WINDOWS).reshape(-1, DIMENSIONS))
+        self.windows = None if within else Index(_read(pixels, WINDOWS), len(pixels) * len(WINDOWS))
 
     def candidates(self, pixels: Pictures | np.ndarray, rows: np.ndarray) -> pd.DataFrame:
         """Candidates of the images ``pixels[rows]`` with the columns ``COLUMNS``, sorted.
@@ -123,6 +144,12 @@ class Gallery:
         frame = frame.sort_values(["first", "similarity", "second", "part"], ascending=[True, False, True, True])
         frame = frame[frame.groupby(["first", "second", "part"]).cumcount() < PLACES]
         return frame[frame.groupby("first").cumcount() < MOST].reset_index(drop=True)
+
+
+def _read(pixels: Pictures | np.ndarray, windows: tuple[Window, ...]) -> Iterator[np.ndarray]:
+    """The fingerprints of a set's windows, float32 [n, 54] for some images at a time."""
+    for start in range(0, len(pixels), READ):
+        yield fingerprints(pixels[start : start + READ], windows).reshape(-1, DIMENSIONS)
 
 
 def _frame(*columns: np.ndarray | str) -> pd.DataFrame:

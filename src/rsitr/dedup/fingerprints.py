@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from rsitr.dedup.thumbnails import SIZE, Pictures
+from rsitr.dedup.thumbnails import SIZE, Pictures, Pixels
 
 ORDER = 5
 """Cosines per axis."""
@@ -68,7 +68,7 @@ def _cosines(start: float, side: float) -> np.ndarray:
     return (np.diff(integral, axis=1) * np.where(order == 0, 1, np.sqrt(2))).astype(np.float32)
 
 
-def fingerprints(pixels: Pictures | np.ndarray, windows: tuple[Window, ...] = WINDOWS[:1]) -> np.ndarray:
+def fingerprints(pixels: Pictures | Pixels, windows: tuple[Window, ...] = WINDOWS[:1]) -> np.ndarray:
     """Fingerprints of windows of thumbnails: float32 [N, W, 54] of unit length from uint8 [N, 64, 64, 3].
 
     A window that shows nothing has a zero fingerprint, which is similar to nothing.

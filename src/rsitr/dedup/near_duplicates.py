@@ -15,7 +15,15 @@ import pandas as pd
 from rsitr.dedup.alignment import Pyramid, align
 from rsitr.dedup.candidates import Gallery
 from rsitr.dedup.fingerprints import WINDOWS
-from rsitr.dedup.pairs import ORIENTATIONS, OVERHANG, SCHEMA, NearDuplicateFacts, gather, write_pairs
+from rsitr.dedup.pairs import (
+    ORIENTATIONS,
+    OVERHANG,
+    SCHEMA,
+    NearDuplicateFacts,
+    gather,
+    seen_from_second,
+    write_pairs,
+)
 from rsitr.dedup.thumbnails import Pictures, Thumbnails, read_thumbnails
 from rsitr.errors import ParamsError
 from rsitr.progress import Progress
@@ -26,6 +34,9 @@ STRETCH = 0.1
 """Maximum logarithm of the ratio of a box's sides."""
 BLOCK = 1024
 """Images processed at once; a shard consists of whole blocks, so its result does not depend on the others."""
+
+LARGE = 100_000
+"""Images of a second set beyond which the smaller set is indexed: an index takes about 7 KiB an image."""
 
 
 @dataclass(frozen=True)
@@ -47,29 +58,34 @@ WHOLE = Shard()
 def find_near_duplicates(first: Thumbnails, second: Thumbnails | None = None, shard: Shard = WHOLE) -> pd.DataFrame:
     """Near duplicates between two sets, or within ``first`` if there is no ``second``: columns of ``SCHEMA``, sorted.
 
-    Of several equal pictures in ``second`` one is listed; the pairs within ``second`` link the others.
+    One set is searched, block by block, in an index of the other: of ``second``, unless that is too large for it
+    (``LARGE``) and ``first`` is smaller. Of several equal pictures in the indexed set one is listed; the pairs within
+    it link the others.
     """
     within = second is None
     other = second or first
+    turned = len(other.problem) > LARGE and len(first.problem) < len(other.problem)
+    if turned:
+        first, other = other, first
     here, there = (np.flatnonzero(thumbnails.problem == "") for thumbnails in (first, other))
     blocks = shard.blocks(len(here))
     found = [pd.DataFrame(columns=SCHEMA.names)]
     if len(here) and len(there) and blocks:
         pixels, others = Pictures(first.pixels, here), Pictures(other.pixels, there)
         gallery = Gallery(others, within)
-        pyramid = Pyramid(others)
-        pyramids = pyramid if within else Pyramid(pixels), pyramid
         with Progress(f"near duplicates of {first.name} in {other.name}", len(blocks)) as progress:
             for rows in blocks:
-                accepted = _verify(gallery.candidates(pixels, rows), *pyramids)
+                accepted = _verify(gallery.candidates(pixels, rows), pixels, others)
                 accepted["first"], accepted["second"] = here[accepted["first"]], there[accepted["second"]]
-                found.append(_described(accepted, first, other))
+                described = _described(accepted, first, other)
+                found.append(seen_from_second(described) if turned else described)
                 progress.advance()
     return gather(found, within)
 
 
-def _verify(frame: pd.DataFrame, first: Pyramid, second: Pyramid) -> pd.DataFrame:
+def _verify(frame: pd.DataFrame, pixels: Pictures, others: Pictures) -> pd.DataFrame:
     """The candidates that are near duplicates, with their boxes."""
+    first, second = Pyramid(pixels, frame["first"].to_numpy()), Pyramid(others, frame["second"].to_numpy())
     kept = []
     for whole, part, wholes, parts in (("first", "second", first, second), ("second", "first", second, first)):
         chosen = frame[frame["part"] == part].copy()
@@ -88,12 +104,12 @@ def _verify(frame: pd.DataFrame, first: Pyramid, second: Pyramid) -> pd.DataFram
 
 def _described(accepted: pd.DataFrame, first: Thumbnails, second: Thumbnails) -> pd.DataFrame:
     """Rows and numbers turned into image ids, splits and names."""
-    here, there = accepted["first"], accepted["second"]
+    here, there = accepted["first"].to_numpy(), accepted["second"].to_numpy()
     return accepted.assign(
-        first=first.image_id[here],
-        second=second.image_id[there],
-        first_split=first.split[here],
-        second_split=second.split[there],
+        first=np.asarray(first.image_id[here], dtype=object),
+        second=np.asarray(second.image_id[there], dtype=object),
+        first_split=np.asarray(first.split[here], dtype=object),
+        second_split=np.asarray(second.split[there], dtype=object),
         orientation=np.array(ORIENTATIONS)[accepted["orientation"]],
     )[SCHEMA.names]
 

@@ -80,10 +80,15 @@ def gather(found: Sequence[pd.DataFrame], within: bool) -> pd.DataFrame:
 def _in_order(frame: pd.DataFrame) -> pd.DataFrame:
     """Pairs within one set with the smaller image id first."""
     swapped = frame["first"] > frame["second"]
+    return pd.concat([frame[~swapped], seen_from_second(frame[swapped])])
+
+
+def seen_from_second(frame: pd.DataFrame) -> pd.DataFrame:
+    """The same pairs, in which what was first is second."""
     other = {"first": "second", "second": "first", "first_split": "second_split", "second_split": "first_split"}
-    turned = frame[swapped].rename(columns=other)
+    turned = frame.rename(columns=other)
     turned["part"] = turned["part"].map(other)
-    return pd.concat([frame[~swapped], turned[frame.columns]])
+    return turned[frame.columns]
 
 
 def gather_files(parts: Sequence[Path], out: Path) -> int:

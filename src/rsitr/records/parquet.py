@@ -6,10 +6,10 @@ Every cell starts by reading a table, so this module does without pandas.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -19,6 +19,8 @@ from rsitr.records.files import replacing
 from rsitr.records.provenance import sha256_json
 
 FACTS, SEAL, SHAPE = b"rsitr", b"rsitr.sha256", b"rsitr.shape.sha256"
+BATCH = 1024
+"""Rows that ``read_batches`` holds at a time."""
 
 
 class Facts(Protocol):
@@ -36,6 +38,49 @@ def write_table(table: pa.Table, facts: Facts | None, path: Path, **layout: Any)
     table = table.replace_schema_metadata(header)
     with replacing(path) as partial:
         pq.write_table(table, partial, compression="zstd", write_page_checksum=True, **layout)
+
+
+class _Size(NamedTuple):
+    """What the hash of a table's shape covers, of one that is not in memory."""
+
+    num_rows: int
+    schema: pa.Schema
+
+
+class Stream:
+    """A table that is written some rows at a time; see ``streamed``."""
+
+    def __init__(self, writer: pq.ParquetWriter):
+        self.facts: Facts | None = None
+        """For the header, known at the end at the latest."""
+        self._writer, self._rows = writer, 0
+
+    def write(self, rows: pa.Table) -> None:
+        """Add rows, as a row group of their own."""
+        self._writer.write_table(rows, row_group_size=max(1, len(rows)))
+        self._rows += len(rows)
+
+    def header(self) -> dict[bytes, bytes]:
+        """What ``write_table`` says about a table."""
+        header = {SHAPE: _shape(_Size(self._rows, self._writer.schema))}
+        if self.facts is not None:
+            said = self.facts._asdict()
+            header |= {FACTS: json.dumps(said).encode(), SEAL: sha256_json(said).encode()}
+        return header
+
+
+@contextmanager
+def streamed(path: Path, schema: pa.Schema, **layout: Any) -> Iterator[Stream]:
+    """Write a table whose rows do not fit into memory; it is at ``path`` once the block has ended without an error.
+
+    ``layout`` as in ``pq.ParquetWriter``.
+    """
+    # Facts that are known at the end are found by readers only where no schema of Arrow was stored at the beginning.
+    layout = {"compression": "zstd", "write_page_checksum": True, "store_schema": False} | layout
+    with replacing(path) as partial, pq.ParquetWriter(partial, schema, **layout) as writer:
+        stream = Stream(writer)
+        yield stream
+        writer.add_key_value_metadata(stream.header())
 
 
 def read_facts(path: Path) -> dict[str, Any]:
@@ -58,6 +103,26 @@ def read_rows(path: Path) -> pa.Table:
     if stated is not None and stated != _shape(table):
         raise Damaged(path, "its columns or the number of its rows do not agree with their hash")
     return table
+
+
+def read_batches(path: Path, columns: Sequence[str] | None = None, size: int = BATCH) -> Iterator[pa.Table]:
+    """The rows of a table that is here in order, at most ``size`` at a time, or some of their columns.
+
+    Raises ``Damaged`` on the way, or at the end, unless they are those that were written.
+    """
+    with _whole(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
+        stated, rows = (file.metadata.metadata or {}).get(SHAPE), 0
+        for batch in file.iter_batches(size, columns=columns):
+            rows += len(batch)
+            yield pa.Table.from_batches([batch])
+        if stated is not None and stated != _shape(_Size(rows, file.schema_arrow)):
+            raise Damaged(path, "its columns or the number of its rows do not agree with their hash")
+
+
+def read_metadata(path: Path) -> pq.FileMetaData:
+    """Row groups, and where their columns are, of a table that is here; raises ``Damaged`` where it cannot be read."""
+    with _whole(path):
+        return pq.read_metadata(path)
 
 
 def _shape(table: pa.Table) -> bytes:

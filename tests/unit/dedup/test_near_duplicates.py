@@ -7,9 +7,11 @@ import io
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from PIL import Image, ImageEnhance
+from torch.nn.functional import avg_pool2d
 
-from rsitr.dedup import candidates, near_duplicates
+from rsitr.dedup import alignment, candidates, near_duplicates
 from rsitr.dedup.alignment import Pyramid, align
 from rsitr.dedup.candidates import Index
 from rsitr.dedup.fingerprints import DIMENSIONS, fingerprints, oriented
@@ -135,6 +137,34 @@ def test_shards_together_are_the_whole(count, monkeypatch):
         pd.testing.assert_frame_equal(gather(parts, len(arguments) == 1), whole)
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_the_smaller_set_is_indexed_where_the_second_is_large(count, monkeypatch):
+    """Then too each pair is listed once, its first image being of the first set, and shards together are the whole."""
+    small = thumbnails(ORIGINALS[:6], "small", "test")
+    changed = [cut(image, 0.125, 0.0, 0.8125).transpose(Image.Transpose.ROTATE_90) for image in ORIGINALS[:3]]
+    large = thumbnails([*changed, *ORIGINALS[3:], *ORIGINALS[3:]], "large")
+    indexed: list[int] = []
+    gallery = near_duplicates.Gallery
+    monkeypatch.setattr(near_duplicates, "Gallery", lambda *args: indexed.append(len(args[0])) or gallery(*args))
+    before = find_near_duplicates(small, large)
+    monkeypatch.setattr(near_duplicates, "LARGE", 20)
+    monkeypatch.setattr(near_duplicates, "BLOCK", 8)
+    parts = [find_near_duplicates(small, large, Shard(index, count)) for index in range(count)]
+    assert indexed == [21, *[6] * count]
+    found = gather(parts, False)
+    # Of equal pictures all are listed now that they are searched for, and one alone where they are indexed.
+    seen = found[["first", "second", "first_split", "second_split", "part", "orientation"]].to_numpy().tolist()
+    assert [row[:2] for row in seen] == [
+        *([f"00{place}.png"] * 2 for place in range(3)),
+        *([f"00{place}.png", f"0{place + more:02}.png"] for place in range(3, 6) for more in (0, 9)),
+    ]
+    assert {tuple(row[2:4]) for row in seen} == {("test", "train")}
+    assert {tuple(row[4:]) for row in seen[:3]} == {("second", "turned right")}
+    listed = found[found["second"].isin(before["second"])].reset_index(drop=True)
+    pd.testing.assert_frame_equal(listed[["first", "second"]], before[["first", "second"]])
+    np.testing.assert_allclose(listed.loc[:2, ["top", "left"]], before.loc[:2, ["top", "left"]], atol=0.01)
+
+
 def test_files_of_shards_are_gathered(tmp_path):
     facts = NearDuplicateFacts("a", "b", "1", "2")
     rows = find_near_duplicates(thumbnails(ORIGINALS), thumbnails(ORIGINALS))
@@ -167,7 +197,7 @@ def test_a_shard_that_is_none(text):
 def test_the_nearest_fingerprint_is_found_in_any_orientation():
     vectors = fingerprints(np.stack([picture(seed) for seed in range(30)]))[:, 0]
     turned = oriented(vectors, np.arange(30) % 8)
-    hits = Index(vectors).search(turned, 3)
+    hits = Index([vectors], len(vectors)).search(turned, 3)
     best = pd.DataFrame(hits._asdict()).sort_values("similarity").groupby("query").tail(1).set_index("query")
     assert best.loc[range(30), "entry"].tolist() == list(range(30))
     assert best["similarity"].min() > 0.999
@@ -183,13 +213,13 @@ def test_a_large_index_finds_what_a_small_one_does(monkeypatch):
     near = vectors[:300] + 0.02 * draw.standard_normal((300, DIMENSIONS)).astype(np.float32)
     near /= np.linalg.norm(near, axis=1, keepdims=True)
     monkeypatch.setattr(candidates, "EXHAUSTIVE", 1000)
-    hits = Index(vectors).search(near, 1)
+    hits = Index([vectors], len(vectors)).search(near, 1)
     assert set(range(300)) <= set(hits.query[hits.query == hits.entry].tolist())
 
 
 def test_a_million_equal_pictures_cost_no_more_than_one():
     vectors = np.tile(fingerprints(picture(0)[None])[0], (1_000_000, 1))
-    index = Index(vectors)
+    index = Index([vectors], len(vectors))
     assert index.rows.tolist() == [0]
     assert not index.same.any()
     assert set(index.search(vectors[:1], 8).entry.tolist()) == {0}
@@ -202,7 +232,7 @@ def test_equal_pictures_are_all_linked():
 
 
 def test_pictures_without_any_fingerprint_are_near_to_nothing():
-    index = Index(np.zeros((5, DIMENSIONS), dtype=np.float32))
+    index = Index([np.zeros((5, DIMENSIONS), dtype=np.float32)], 5)
     assert len(index.rows) == 0
     vectors = np.concatenate([np.zeros((1, DIMENSIONS), dtype=np.float32), fingerprints(picture(0)[None])[0]])
     assert len(index.search(vectors, 3).entry) == 0
@@ -214,7 +244,7 @@ def test_alignment_moves_a_first_guess_to_the_box():
     part = large[:, 32:224, 48:240].reshape(12, SIZE, 3, SIZE, 3, 3).mean(axis=(2, 4)).astype(np.uint8)
     guess = np.tile(np.float32([0.17, 0.14, 0.8, 0.7]), (12, 1))
     rows = np.arange(12)
-    found = align(Pyramid(whole), Pyramid(part), rows, rows, np.zeros(12, dtype=int), guess)
+    found = align(Pyramid(whole, rows), Pyramid(part, rows), rows, rows, np.zeros(12, dtype=int), guess)
     np.testing.assert_allclose(found.box, np.tile([0.125, 0.1875, 0.75, 0.75], (12, 1)), atol=0.005)
     assert found.detail.min() > 0.95
     assert (found.agreement == 1).all()
@@ -222,11 +252,24 @@ def test_alignment_moves_a_first_guess_to_the_box():
 
 def test_alignment_gives_up_on_different_pictures():
     rows = np.arange(12)
-    pyramid = Pyramid(np.stack([thumbnail(stored(image)) for image in ORIGINALS]))
+    pyramid = Pyramid(np.stack([thumbnail(stored(image)) for image in ORIGINALS]), rows)
     box = np.tile(np.float32([0, 0, 1, 1]), (12, 1))
     found = align(pyramid, pyramid, rows, np.roll(rows, 1), np.zeros(12, dtype=int), box)
     assert (found.detail == -1).all()
     assert (found.agreement == 0).all()
+
+
+def test_sums_that_are_fast_are_the_same_bits():
+    """Means of pixels and of their neighbours are as NumPy and PyTorch compute them."""
+    draw = np.random.default_rng(0)
+    pixels = draw.integers(0, 256, (70, SIZE, SIZE, 3), dtype=np.uint8)
+    for size in (16, 32, 64):
+        squares = pixels.mean(axis=3, dtype=np.float32).reshape(-1, size, SIZE // size, size, SIZE // size)
+        assert (alignment._lightness(pixels, size) == squares.mean(axis=(2, 4)).astype(np.float16)).all()
+        images = torch.from_numpy(draw.standard_normal((70, 1, size, size), dtype=np.float32))
+        for side in (3, 7, 9):
+            expected = avg_pool2d(images, side, 1, side // 2, count_include_pad=False)
+            assert torch.equal(alignment._mean(images, side), expected)
 
 
 def test_every_orientation_has_a_name():
@@ -237,7 +280,7 @@ def test_levels_of_chosen_pictures_are_means_of_lightness():
     """Of the finest level, which is computed when it is asked for, and of the others, across batches."""
     pixels = np.random.default_rng(0).integers(0, 256, (30, 64, 64, 3), dtype=np.uint8)
     chosen = np.array([29, 3, 3, 17] * 300)
-    pyramid = Pyramid(Pictures(pixels, chosen))
+    pyramid = Pyramid(Pictures(pixels, chosen), np.array([0, 1199, 2]))
     for size in (16, 32, 64):
         found = pyramid.take(size, np.array([0, 1199, 2]))
         side = 64 // size

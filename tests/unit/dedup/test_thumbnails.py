@@ -8,12 +8,15 @@ import io
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts
-from rsitr.dedup.thumbnails import SIZE, read_thumbnails, thumbnail, write_thumbnails
-from rsitr.records.parquet import write_table
+from rsitr.dedup import thumbnails
+from rsitr.dedup.thumbnails import SCHEMA, SIZE, read_thumbnails, thumbnail, write_thumbnails
+from rsitr.errors import Damaged, DatasetError
+from rsitr.records.parquet import read_rows, write_table
 
 
 def stored(image: Image.Image, kind: str, **options: object) -> bytes:
@@ -86,7 +89,9 @@ def written(tmp_path):
     facts = DatasetFacts("five", "", "generated", "", True, tmp_path.as_posix(), "da7a")
     frame = pd.DataFrame(rows, columns=DATASET_SCHEMA.names)
     write_table(pa.Table.from_pandas(frame, DATASET_SCHEMA, preserve_index=False), facts, tmp_path / "table.parquet")
-    write_thumbnails(tmp_path / "table.parquet", tmp_path / "thumbnails.parquet")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(thumbnails, "ROWS", 2)
+        write_thumbnails(tmp_path / "table.parquet", tmp_path / "thumbnails.parquet")
     return read_thumbnails(tmp_path / "thumbnails.parquet")
 
 
@@ -98,10 +103,40 @@ def test_images_that_take_no_part_say_why(written):
         "changed.png": "changed since its table was built",
         "absent.png": "missing image",
     }
-    assert (written.pixels[0] == thumbnail(stored(Image.fromarray(halves()), "PNG"))).all()
+    assert (written.pixels[:1] == thumbnail(stored(Image.fromarray(halves()), "PNG"))).all()
     assert not written.pixels[1:].any()
 
 
 def test_facts_of_the_table_are_kept(written):
     assert (written.name, written.data_sha) == ("five", "da7a")
     assert written.split.tolist() == ["train"] * 5
+
+
+def test_rows_are_written_and_read_some_at_a_time(written, tmp_path):
+    """The file is a table like any other, in row groups, whose pixels lie in it as they are."""
+    path = tmp_path / "thumbnails.parquet"
+    table, groups = read_rows(path), pq.read_metadata(path).num_row_groups
+    assert groups == 3
+    assert table.schema.equals(SCHEMA)
+    assert table["pixels"].to_pylist() == [pixels.tobytes() for pixels in written.pixels[:]]
+    assert table["image_id"].to_pylist() == written.image_id.tolist()
+    place = np.array([4, 0, 0, 3])
+    assert (written.pixels[place] == written.pixels[:][place]).all()
+    assert path.read_bytes().count(written.pixels[:1].tobytes()) == 1
+
+
+@pytest.mark.parametrize("byte", [0, 12287])
+def test_a_damaged_pixel_is_noticed_before_it_is_looked_at(written, tmp_path, byte):
+    path = tmp_path / "thumbnails.parquet"
+    content = bytearray(path.read_bytes())
+    content[content.index(written.pixels[:1].tobytes()) + byte] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(Damaged, match=r"thumbnails\.parquet is damaged"):
+        read_thumbnails(path)
+
+
+def test_a_file_of_an_earlier_layout_says_what_to_do(written, tmp_path):
+    path = tmp_path / "thumbnails.parquet"
+    write_table(read_rows(path), DatasetFacts("five", "", "generated", "", True, "", "da7a"), path)
+    with pytest.raises(DatasetError, match=r"is of an earlier layout: delete it and run `rsitr dedup thumbnails five`"):
+        read_thumbnails(path)

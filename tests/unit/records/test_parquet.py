@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rsitr.errors import Damaged, DatasetError
-from rsitr.records.parquet import read_facts, read_rows, write_table
+from rsitr.records.parquet import read_batches, read_facts, read_rows, streamed, write_table
 
 
 class Facts(NamedTuple):
@@ -41,6 +42,49 @@ def test_lists_come_back(tmp_path: Path) -> None:
     table = pa.table({"captions": [["a dot", "a bar"], []], "scores": pa.array([[0.5], None], pa.list_(pa.float32()))})
     write_table(table, None, tmp_path / "lists.parquet")
     assert read_rows(tmp_path / "lists.parquet").equals(table)
+
+
+def streamed_in_parts(path: Path) -> Path:
+    with streamed(path, TABLE.schema) as table:
+        for start in (0, 90, 180):
+            table.write(TABLE.slice(start, 90))
+        table.facts = FACTS  # known at the end
+    return path
+
+
+def test_a_table_that_was_written_in_parts_is_like_any_other(path: Path, tmp_path: Path) -> None:
+    parts = streamed_in_parts(tmp_path / "parts.parquet")
+    assert (read_rows(parts).equals(TABLE), read_facts(parts)) == (True, FACTS._asdict())
+    assert pq.read_metadata(parts).num_row_groups == 3
+    for file in (path, parts):
+        batches = list(read_batches(file, ["rank"], 50))
+        assert max(map(len, batches)) == 50
+        assert pa.concat_tables(batches).equals(TABLE.select(["rank"]))
+
+
+def test_a_table_that_is_not_finished_takes_no_ones_place(path: Path) -> None:
+    def interrupted() -> None:
+        with streamed(path, TABLE.schema) as table:
+            table.write(TABLE.slice(0, 9))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        interrupted()
+    assert read_rows(path).equals(TABLE)
+    assert [file.name for file in path.parent.iterdir()] == [path.name]
+
+
+def test_no_damaged_part_comes_back_as_other_rows(tmp_path: Path) -> None:
+    """A few bytes are of what nobody reads, such as the smallest and the largest value."""
+    path, unnoticed = streamed_in_parts(tmp_path / "parts.parquet"), 0
+    content = path.read_bytes()
+    for place in range(0, len(content), len(content) // 40):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        with suppress(Damaged):
+            facts, rows = read_facts(path), pa.concat_tables(read_batches(path))
+            assert (facts, rows.equals(TABLE)) == (FACTS._asdict(), True)
+            unnoticed += 1
+    assert unnoticed < 20
 
 
 def test_a_missing_table_is_named_with_the_command_that_makes_it(tmp_path: Path) -> None:
