@@ -85,7 +85,8 @@ class Dataset(ABC):
     synthetic: ClassVar[bool] = False
     """Synthetic numbers are labelled as such and never shown next to published ones."""
     packed: ClassVar[bool] = False
-    """Archives go to ``parse`` as they are, because extracted they would be millions of small files."""
+    """Archives go to ``parse`` as they are, and images are read from them (``rsitr.datasets.tars.packed``), because
+    extracted they would be millions of small files."""
     shards: ClassVar[tuple[str, ...]] = ()
     """Patterns of the fetched files that are webdataset shards of the training split, which pretraining reads as they
     are."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -10,6 +11,7 @@ import numpy as np
 from PIL import Image
 
 from rsitr.datasets.pictures import read_picture
+from rsitr.datasets.tars import file_of, stored
 from rsitr.errors import CorruptArchive, UnreadableImage
 from rsitr.records.files import replacing
 
@@ -34,6 +36,19 @@ def load_rgb(path: Path) -> Image.Image:
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise CorruptArchive(
             f"{path} cannot be decoded ({error}): `rsitr data verify` tells whether the file is damaged"
+        ) from None
+
+
+def load_stored(path: Path) -> Image.Image:
+    """``load_rgb`` of an image with a file of its own, and the same of one that stays in its shard."""
+    if file_of(path) == path:
+        return load_rgb(path)
+    try:
+        with Image.open(io.BytesIO(stored(path))) as image:
+            return as_rgb(image)
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise CorruptArchive(
+            f"{path} cannot be decoded ({error}): `rsitr data verify` tells whether its shard is damaged"
         ) from None
 
 
@@ -70,17 +85,17 @@ def phash(image: Image.Image) -> str:
 
 
 def inspect(path: Path, png: Path | None = None, **reading: Any) -> ImageFacts:
-    """Facts of one image file; an absent or unreadable one is described in ``problem``.
+    """Facts of one image, in a file of its own or in a shard; an absent or unreadable one is described in ``problem``.
 
     A picture that has to be stretched, turned or filled to be seen (``rsitr.datasets.pictures``) is written to ``png``,
     if that is given, and the facts are those of the PNG: whatever reads it sees the same pixels of 8 bits. ``reading``
     is for ``read_picture``.
     """
-    if not path.is_file():
+    if not file_of(path).is_file():
         return ImageFacts(0, 0, "", "", "missing image")
-    content = path.read_bytes()
+    content = stored(path)
     try:
-        picture = read_picture(path, **reading)
+        picture = read_picture(content, **reading)
     except UnreadableImage:
         return ImageFacts(0, 0, hashlib.sha256(content).hexdigest(), "", "unreadable image")
     image, shown = Image.fromarray(picture.rgb), bool(picture.notes and png)

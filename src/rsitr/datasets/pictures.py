@@ -26,6 +26,7 @@ from PIL.ExifTags import Base
 from PIL.TiffImagePlugin import COMPRESSION_INFO, ImageFileDirectory_v2
 
 from rsitr.datasets.bands import Mask, Pixels, ends, filled, stretch_note, stretched
+from rsitr.datasets.tars import file_of, stored
 from rsitr.errors import UnreadableImage
 
 DRIVERS = ("GTiff", "PNG", "JPEG", "JP2OpenJPEG", "GIF", "BMP", "WEBP", "PNM")
@@ -89,7 +90,7 @@ def read_picture(source: Path | bytes, *, bands: Sequence[int] | None = None, no
 def unreadable_because(path: Path) -> str:
     """Why a file cannot be read, in words; empty if it can."""
     try:
-        read_picture(path)
+        read_picture(path if file_of(path) == path else stored(path))
     except UnreadableImage as error:
         return str(error)
     return ""

@@ -7,10 +7,10 @@ import tarfile
 from collections.abc import Iterator
 from itertools import product
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO
 
 from rsitr.datasets.base import Bundle, Dataset, Row, Source, Split
-from rsitr.datasets.tars import Member, content, samples
+from rsitr.datasets.tars import Member, Sample, content, packed, samples
 from rsitr.errors import CorruptArchive, DatasetError
 
 REPOSITORY = "hf://datasets/omlab/RS5M@main"
@@ -47,10 +47,7 @@ class RS5M(Dataset):
     )
 
     def parse(self, root: Path) -> Iterator[Row]:
-        """Rows of the shards in ``root``, with one sample in memory at a time.
-
-        Each image is written to ``<shard>/<name>`` when it is reached, because every later stage opens image files.
-        """
+        """Rows of the shards in ``root``, one at a time; images stay where they are, and are read there."""
         shards: list[tuple[Split, Path]] = [(split, root / file) for split, file in SHARDS if (root / file).is_file()]
         if not shards:
             raise DatasetError(f"{root} holds no shard such as {SHARDS[0][1]}: fetch the dataset (`rsitr data fetch`)")
@@ -61,36 +58,28 @@ class RS5M(Dataset):
 
 
 def _rows(shard: Path, split: Split) -> Iterator[Row]:
-    folder = shard.with_suffix("")
-    folder.mkdir(exist_ok=True)
-    for sample in read_shard(shard):
-        try:
-            name, caption = sample["img_name"].decode().strip(), sample["caption"].decode()
-            image = sample["img_content"]
-        except (KeyError, UnicodeDecodeError) as error:
-            why = f"is not in the expected layout ({error!r})"
-            raise DatasetError(f"{shard}: sample {sample['__key__']} {why}") from None
-        if PurePosixPath(name).name != name or name in ("", ".."):
-            raise DatasetError(f"{shard}: sample {sample['__key__']} names {name!r}, a path outside its folder")
-        (folder / name).write_bytes(image)
-        # Names are unique only within a shard.
-        image_id = f"{folder.name}/{name}"
-        yield Row(image_id, image_id, split, "", [" ".join(caption.split())], [])
-
-
-def read_shard(path: Path) -> Iterator[dict[str, Any]]:
-    """Samples of a shard in order: extension -> bytes, and the key as ``__key__``.
-
-    One sample is in memory at a time. Raises ``CorruptArchive`` for a tar that is cut off, wherever, or damaged, and
-    for two members of one name.
-    """
+    """Raises ``CorruptArchive`` for a tar that is cut off, wherever, or damaged, and for two members of one name."""
     try:
-        with path.open("rb") as file:
+        with shard.open("rb") as file:
             for sample in samples(file):
                 if isinstance(sample, Member):
                     continue  # without an extension, it belongs to no sample
                 if sample.repeated:
                     raise tarfile.ReadError(f"it holds {sample.repeated[0].name} twice")
-                yield {"__key__": sample.key} | {kind: content(file, part) for kind, part in sample.parts.items()}
+                yield _row(file, shard, sample, split)
     except (tarfile.TarError, EOFError, ValueError) as error:
-        raise CorruptArchive(f"{path} cannot be read as a shard ({error}): delete it and fetch it again") from error
+        raise CorruptArchive(f"{shard} cannot be read as a shard ({error}): delete it and fetch it again") from error
+
+
+def _row(file: IO[bytes], shard: Path, sample: Sample, split: Split) -> Row:
+    try:
+        name, caption = (content(file, sample.parts[kind]).decode() for kind in ("img_name", "caption"))
+        image = sample.parts["img_content"]
+    except (KeyError, UnicodeDecodeError) as error:
+        why = f"is not in the expected layout ({error!r})"
+        raise DatasetError(f"{shard}: sample {sample.key} {why}") from None
+    name = name.strip()
+    if PurePosixPath(name).name != name or name in ("", ".."):
+        raise DatasetError(f"{shard}: sample {sample.key} names {name!r}, a path outside its folder")
+    # Names are unique only within a shard.
+    return Row(f"{shard.stem}/{name}", packed(shard.name, image), split, "", [" ".join(caption.split())], [])

@@ -15,6 +15,7 @@ from rsitr.datasets.base import Source
 from rsitr.datasets.download import mismatch_of
 from rsitr.datasets.pictures import unreadable_because
 from rsitr.datasets.table import read_table
+from rsitr.datasets.tars import file_of, stored
 
 
 class Finding(NamedTuple):
@@ -83,7 +84,7 @@ def _check_file(name: str, source: Source, path: Path) -> Iterator[Finding]:
 def _check_image(name: str, row: dict[str, Any], path: Path) -> Finding | None:
     again = f"run `rsitr data build {name}`, and `rsitr data fetch {name}` before it if the archive lacks the image"
     if row["problem"]:
-        why = path.is_file() and unreadable_because(path)
+        why = file_of(path).is_file() and unreadable_because(path)
         return Finding(path, f"expected a readable image, found: {why or row['problem']}", again)
-    found = hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else "no file"
+    found = hashlib.sha256(stored(path)).hexdigest() if file_of(path).is_file() else "no file"
     return None if found == row["sha256"] else Finding(path, f"expected sha256 {row['sha256']}, found {found}", again)

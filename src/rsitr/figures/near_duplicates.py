@@ -17,8 +17,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
-from rsitr.datasets.images import load_rgb
+from rsitr.datasets.images import load_stored
 from rsitr.datasets.table import read_table
+from rsitr.datasets.tars import file_of
 from rsitr.dedup.fingerprints import turn
 from rsitr.dedup.groups import Image as Member
 from rsitr.dedup.pairs import ORIENTATIONS, OVERHANG
@@ -163,14 +164,15 @@ def _member_panel(shown: _Shown, kept: bool) -> Image.Image:
 
 def _picture(path: Path) -> Image.Image | None:
     with suppress(CorruptArchive):
-        return load_rgb(path)
+        return load_stored(path)
     return None
 
 
 def _absent(path: Path) -> Image.Image:
     """The tile of an image that could not be read."""
     tile = Image.new("RGB", (TILE, TILE), ABSENT)
-    _write(tile, 2 * GAP, TILE // 2 - LINE, ["unreadable image" if path.is_file() else "missing image", path.name])
+    why = "unreadable image" if file_of(path).is_file() else "missing image"
+    _write(tile, 2 * GAP, TILE // 2 - LINE, [why, path.name])
     return tile
 
 

@@ -13,7 +13,12 @@ from webdataset import TarWriter
 from rsitr.datasets import get_dataset
 from rsitr.datasets.acquire import RECEIPT, build
 from rsitr.datasets.base import Row
+from rsitr.datasets.exports.pictures import Pictures
+from rsitr.datasets.images import load_stored
 from rsitr.datasets.table import read_table
+from rsitr.datasets.tars import stored
+from rsitr.datasets.verify import verify
+from rsitr.dedup.thumbnails import read_thumbnails, write_thumbnails
 from rsitr.errors import CorruptArchive, DatasetError
 from tests.helpers.shards_of_colours import write_tar
 
@@ -114,25 +119,39 @@ def test_rs5m_shards_become_a_table(tmp_path: Path, make_png: Any, caplog: pytes
     with caplog.at_level(logging.WARNING):
         build("rs5m", raw / RECEIPT, root, tmp_path / "dataset.parquet")
     frame = read_table(tmp_path / "dataset.parquet")[0].to_pandas()
-    columns = ["image_id", "path", "split", "width", "problem"]
+    columns = ["image_id", "split", "width", "problem"]
     assert frame[columns].to_numpy().tolist() == [
-        ["pub11-val-0000/fmow_1.png", "pub11-val-0000/fmow_1.png", "val", 2, ""],
-        ["rs3-train-0003/fmow_1.png", "rs3-train-0003/fmow_1.png", "train", 1, ""],
-        ["rs3-train-0003/fmow_2.png", "rs3-train-0003/fmow_2.png", "train", 0, "unreadable image"],
+        ["pub11-val-0000/fmow_1.png", "val", 2, ""],
+        ["rs3-train-0003/fmow_1.png", "train", 1, ""],
+        ["rs3-train-0003/fmow_2.png", "train", 0, "unreadable image"],
     ]
+    assert [stored(root / path) for path in frame["path"]] == [make_png(2), make_png(1), b"no"]
     assert [list(captions) for captions in frame["captions"]] == [["a lake"], ["a port"], ["b"]]
     assert "126 of 128 shards are not in" in caplog.text
     assert (root / train.name).samefile(train)  # no second copy of 500 GB
-    assert not list(root.glob("*.caption"))
+    assert sorted(path.name for path in root.iterdir()) == files  # and no file per image
+    # Every other reader of a table finds the images there too.
+    write_thumbnails(tmp_path / "dataset.parquet", tmp_path / "thumbnails.parquet")
+    assert read_thumbnails(tmp_path / "thumbnails.parquet").problem.tolist() == ["flat", "flat", "unreadable image"]
+    pictures = Pictures(root)
+    assert [pictures.of(row).content for row in frame.to_dict("records")[:2]] == [make_png(2), make_png(1)]
+    assert load_stored(root / frame["path"][0]).size == (2, 2)
+    assert [str(finding.file) for finding in verify("rs5m", raw, tmp_path / "dataset.parquet").findings[126:]] == [
+        str(root / frame["path"][2])
+    ]
+    train.write_bytes(train.read_bytes()[:1100])
+    with pytest.raises(CorruptArchive, match=r"@.* cannot be decoded \(.*shorter than when its table was built\)"):
+        load_stored(root / frame["path"][1])
 
 
-def test_rs5m_holds_one_sample_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Samples are drawn from a shard one by one: the second is not read before the row of the first was taken."""
-    shard(tmp_path / "pub11-train-0000.tar", *((f"{number}.jpg", bytes(10), "a") for number in range(50)))
+def test_rs5m_holds_one_sample_at_a_time(tmp_path: Path) -> None:
+    """Samples are drawn from a shard one by one: rows come before the place where it breaks off is reached."""
+    path = shard(tmp_path / "pub11-train-0000.tar", *((f"{number}.jpg", bytes(10), "a") for number in range(50)))
+    path.write_bytes(path.read_bytes()[:20_000])
     drawn = get_dataset("rs5m").parse(tmp_path)
-    next(drawn)
-    assert [path.name for path in (tmp_path / "pub11-train-0000").iterdir()] == ["0.jpg"]
-    assert sum(1 for _ in drawn) == 49
+    assert next(drawn).image_id == "pub11-train-0000/0.jpg"
+    with pytest.raises(CorruptArchive, match="it is cut off"):
+        list(drawn)
 
 
 @pytest.mark.parametrize("name", ["../a.jpg", "/a.jpg", "", ".."])

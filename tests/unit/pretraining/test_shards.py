@@ -12,8 +12,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from rsitr.datasets.rs5m import read_shard
+from rsitr.datasets import tars
 from rsitr.datasets.splits import load_splits
+from rsitr.datasets.tars import content
 from rsitr.errors import CorruptArchive, DatasetError
 from rsitr.nn.pixels import PixelFormat
 from rsitr.params.ids import CleanId
@@ -194,7 +195,10 @@ class TestTrainingShards:
         clean = Paths.clean(CleanId("scenes-b"))
         assert write_training_shards(clean, tmp_path / "out") == 1
         train = load_splits(clean)[0]["train"]
-        samples = list(read_shard(tmp_path / "out" / "train-000000.tar"))
+        with (tmp_path / "out" / "train-000000.tar").open("rb") as file:
+            samples = [
+                {kind: content(file, part) for kind, part in sample.parts.items()} for sample in tars.samples(file)
+            ]
         assert [json.loads(sample["json"])["image_id"] for sample in samples] == train.image_ids
         assert [sample["png"] for sample in samples] == [path.read_bytes() for path in train.paths]
         captions = [caption for sample in samples for caption in parse_captions(sample["txt"], "txt")]

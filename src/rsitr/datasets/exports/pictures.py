@@ -16,7 +16,8 @@ from typing import Any, NamedTuple
 
 from PIL import ExifTags, Image
 
-from rsitr.datasets.images import load_rgb
+from rsitr.datasets.images import load_stored
+from rsitr.datasets.tars import file_of, stored
 from rsitr.errors import CorruptArchive
 
 Row = dict[str, Any]
@@ -68,9 +69,9 @@ class Pictures:
     def of(self, row: Row) -> Picture:
         """The image of a row; raises ``CorruptArchive`` if it is not the one the table was built from."""
         path = self.root / row["path"]
-        if not path.is_file():
+        if not file_of(path).is_file():
             raise CorruptArchive(f"{path} has gone since the table was built: run `rsitr data verify`")
-        content = path.read_bytes()
+        content = stored(path)
         if hashlib.sha256(content).hexdigest() != row["sha256"]:
             raise CorruptArchive(f"{path} has changed since the table was built: run `rsitr data verify`")
         encoding = _agreed_encoding(content)
@@ -78,7 +79,7 @@ class Pictures:
             return Picture(content, encoding)
         self.encoded_again += 1
         buffer = BytesIO()
-        load_rgb(path).save(buffer, "PNG")
+        load_stored(path).save(buffer, "PNG")
         return Picture(buffer.getvalue(), "PNG")
 
     def named(self, image_id: str, picture: Picture, *, flat: bool = False) -> str:
@@ -112,7 +113,7 @@ def _agreed_encoding(content: bytes) -> str:
             upright = image.getexif().get(ExifTags.Base.Orientation) not in TURNED
             return image.format or "" if plain and upright else ""
     except (OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError):
-        return ""  # a tag that cannot be read says nothing; whether the image can be decoded is for load_rgb to say
+        return ""  # a tag that cannot be read says nothing; whether the image can be decoded is for load_stored to say
 
 
 def labels(row: Row) -> Row:
