@@ -16,6 +16,7 @@ from rsitr.datasets.archives import extract
 from rsitr.datasets.base import Row
 from rsitr.datasets.fetch import resolve
 from rsitr.datasets.karpathy import SPLITS
+from rsitr.datasets.tars import PACKED
 from rsitr.errors import DatasetError
 from rsitr.params.ids import NAME
 
@@ -83,7 +84,7 @@ def check(rows: list[Row]) -> None:
         assert row.split in SPLITS
         assert row.class_name == row.class_name.lower()
         assert not PurePosixPath(row.path).is_absolute()
-        assert row.path.endswith(row.image_id)
+        assert row.path.endswith(row.image_id) or PACKED.fullmatch(row.path)
         assert all(caption == " ".join(caption.split()) for caption in row.captions)
 
 

@@ -15,9 +15,10 @@ from rsitr.datasets.canonical import SHOWN, build_dataset
 from rsitr.datasets.fetch import fetch_any
 from rsitr.datasets.imported import ORIGIN, RECEIPT, Imported, again
 from rsitr.datasets.pictures import unreadable_because
-from rsitr.datasets.table import DatasetFacts, read_table
+from rsitr.datasets.table import DatasetFacts
 from rsitr.errors import DatasetError
 from rsitr.records.files import replacing, write_text
+from rsitr.records.parquet import read_batches
 
 ARCHIVES = (".zip", ".rar", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 
@@ -90,11 +91,15 @@ def build(name: str, receipt: Path, root: Path, out: Path) -> Built:
             _place(file, root / file.name)
     with replacing(out) as partial:
         facts = build_dataset(dataset, root, source["origin"], source["licence"], partial)
-        rows = read_table(partial)[0].select(["image_id", "path", "problem"]).to_pylist()
-        problems = [(row["image_id"], row["problem"]) for row in rows if row["problem"]]
-        unreadable = next((root / row["path"] for row in rows if row["problem"] == "unreadable image"), None)
-        shown = sum(row["path"].startswith(f"{SHOWN}/") for row in rows)
-        built = Built(facts, len(rows), problems, unreadable_because(unreadable) if unreadable else "", shown)
+        problems, images, shown, unreadable = [], 0, 0, None
+        for rows in read_batches(partial, ["image_id", "path", "problem"]):
+            for row in rows.to_pylist():
+                images, shown = images + 1, shown + row["path"].startswith(f"{SHOWN}/")
+                if row["problem"]:
+                    problems.append((row["image_id"], row["problem"]))
+                if row["problem"] == "unreadable image":
+                    unreadable = unreadable or root / row["path"]
+        built = Built(facts, images, problems, unreadable_because(unreadable) if unreadable else "", shown)
         if len(built.problems) == built.images and not _without_optional(dataset, source):
             raise DatasetError(
                 f"{name} has no image that can be used: {'; '.join(built.lines())}. The names in its annotation and "

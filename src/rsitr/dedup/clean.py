@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from hashlib import sha256
 from pathlib import Path
 from typing import get_args
 
@@ -10,14 +12,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from rsitr.datasets.canonical import data_sha
+from rsitr.datasets.canonical import PART, add_rows
 from rsitr.datasets.protocols import get_protocol
-from rsitr.datasets.table import CLEAN_SCHEMA, DatasetFacts, read_table
+from rsitr.datasets.table import CLEAN_SCHEMA, DATASET_SCHEMA, DatasetFacts, read_facts
 from rsitr.dedup.groups import PRECEDENCE, linked, near_pairs
 from rsitr.dedup.pairs import current_near_duplicates
 from rsitr.errors import DatasetError, ParamsError
-from rsitr.params.ids import CleanId, Dedup
-from rsitr.records.parquet import read_facts, read_rows, write_table
+from rsitr.params.ids import OFFICIAL, CleanId, Dedup
+from rsitr.records import parquet
 from rsitr.records.paths import Paths
 
 PROTOCOLS = get_args(Dedup)
@@ -34,18 +36,21 @@ def clean(frame: pd.DataFrame, dedup: str, near_duplicates: pd.DataFrame | None 
     train if a near duplicate of it is in val or test, and val if one is in test; near duplicates within a split stay.
     Unreadable images and images without captions are never kept. Raises ``ParamsError`` for any other protocol.
     """
+    frame, reason = usable(frame)
+    return frame.assign(**decided(frame.assign(reason=reason), dedup, near_duplicates))
+
+
+def decided(frame: pd.DataFrame, dedup: str, near_duplicates: pd.DataFrame | None = None) -> pd.DataFrame:
+    """``duplicate_group``, ``reason`` and ``keep`` of ``clean``, of a frame with the ``reason`` of ``usable``."""
     if dedup not in PROTOCOLS:
         raise ParamsError(f"unknown de-duplication protocol {dedup!r}: the known ones are {', '.join(PROTOCOLS)}")
-    frame, reason = usable(frame)
-    frame["duplicate_group"] = _groups(frame, near_duplicates if dedup == "copies" else None)
+    groups, reason = _groups(frame, near_duplicates if dedup == "copies" else None), frame["reason"]
     if dedup != "none":
         rank = frame["split"].map(PRECEDENCE)
-        best = rank.where(reason == "", np.inf).groupby(frame["duplicate_group"]).transform("min")
+        best = rank.where(reason == "", np.inf).groupby(groups).transform("min")
         split = best.map({value: name for name, value in PRECEDENCE.items()})
         reason = reason.where((reason != "") | (rank == best), "near duplicate in " + split.astype(str))
-    frame["reason"] = reason
-    frame["keep"] = reason == ""
-    return frame
+    return pd.DataFrame({"duplicate_group": groups, "reason": reason, "keep": reason == ""})
 
 
 def usable(frame: pd.DataFrame) -> tuple[pd.DataFrame, pd.Series]:
@@ -62,7 +67,8 @@ def _groups(frame: pd.DataFrame, near_duplicates: pd.DataFrame | None) -> np.nda
     if near_duplicates is None:
         pairs = near_pairs(frame["fingerprint"].tolist())
     else:
-        place = {image_id: row for row, image_id in enumerate(frame["image_id"])}
+        linked_ones = set(near_duplicates["first"]) | set(near_duplicates["second"])
+        place = {image_id: row for row, image_id in enumerate(frame["image_id"]) if image_id in linked_ones}
         pairs = np.array([[place[image] for image in pair] for pair in near_duplicates[["first", "second"]].to_numpy()])
     number = linked(pairs.tolist())
     return np.array([number.get(row, len(number) + row) for row in range(len(frame))], dtype=np.int32)
@@ -73,25 +79,54 @@ def write_clean(wanted: CleanId, *, listed: bool = True) -> DatasetFacts:
 
     ``copies`` reads the dataset's table of near duplicates, and a joint split protocol its training set under the same
     rule; raises ``DatasetError`` if one of them is from other data. ``listed`` is false for a part of a dataset, which
-    the authors' list of val images does not fit: their rule draws.
+    the authors' list of val images does not fit: their rule draws. In memory are at a time ``PART`` rows, and of the
+    others names, splits, hashes and reasons.
     """
     protocol = get_protocol(wanted.split_protocol)
     protocol.check(wanted.dataset)
-    table, facts = read_table(Paths.dataset(wanted.dataset))
-    frame, pairs = table.to_pandas(), None
-    if not protocol.joint:
-        official = dict(zip(frame["image_id"], frame["split"], strict=True))
+    path, pairs = Paths.dataset(wanted.dataset), None
+    facts = read_facts(path)
+    images = _images(path)
+    if not protocol.joint and wanted.split_protocol != OFFICIAL:
+        official = dict(zip(images["image_id"], images["split"], strict=True))
         root = Path(facts.root) if listed else None
-        frame["split"] = frame["image_id"].map(protocol.splits(wanted.dataset, official, root))
+        images["split"] = images["image_id"].map(protocol.splits(wanted.dataset, official, root))
     if wanted.dedup == "copies":
         within = Paths.near_duplicates(facts.name, facts.name)
         pairs, _ = current_near_duplicates(within, {facts.name: facts.data_sha})
-    cleaned = clean(frame, wanted.dedup, pairs)
+    found = decided(images, wanted.dedup, pairs).assign(split=images["split"])
+    del images
+    parts = _parts(path, found)
     if protocol.joint:
-        cleaned = _with_joint(cleaned, facts, wanted)
-    facts = facts._replace(data_sha=data_sha(cleaned[SEEN]), parent_sha=facts.data_sha)
-    write_table(pa.Table.from_pandas(cleaned, CLEAN_SCHEMA, preserve_index=False), facts, Paths.clean(wanted))
+        parts = iter([_with_joint(pd.concat(parts), facts, wanted)])
+    digest = sha256()
+    with parquet.streamed(Paths.clean(wanted), CLEAN_SCHEMA) as table:
+        for part in parts:
+            add_rows(part[SEEN].sort_values("image_id"), digest)
+            table.write(pa.Table.from_pandas(part, CLEAN_SCHEMA, preserve_index=False))
+        table.facts = facts = facts._replace(data_sha=digest.hexdigest(), parent_sha=facts.data_sha)
     return facts
+
+
+def _images(path: Path) -> pd.DataFrame:
+    """What decides on the images of a canonical table; raises ``DatasetError`` unless they are in their order."""
+    found = []
+    for rows in parquet.read_batches(path, ["image_id", "split", "fingerprint", "captions", "problem"], PART):
+        frame, reason = usable(rows.to_pandas())
+        found.append(frame[["image_id", "split", "fingerprint"]].assign(reason=reason))
+    images = pd.concat(found, ignore_index=True)
+    if not images["image_id"].is_monotonic_increasing:
+        raise DatasetError(f"{path} is not in the order of image ids: build it again")
+    return images
+
+
+def _parts(path: Path, found: pd.DataFrame) -> Iterator[pd.DataFrame]:
+    """The rows of a clean table in order, from those of the canonical one and what was decided on them."""
+    done = 0
+    for rows in parquet.read_batches(path, DATASET_SCHEMA.names, PART):
+        frame, _ = usable(rows.to_pandas())
+        yield frame.assign(**found[done : done + len(frame)].reset_index(drop=True))
+        done += len(frame)
 
 
 def _with_joint(own: pd.DataFrame, facts: DatasetFacts, wanted: CleanId) -> pd.DataFrame:
@@ -101,7 +136,7 @@ def _with_joint(own: pd.DataFrame, facts: DatasetFacts, wanted: CleanId) -> pd.D
     they choose the epoch instead.
     """
     path = Paths.joint(wanted.split_protocol, wanted.dedup)
-    header, train = read_facts(path), read_rows(path).to_pandas()
+    header, train = parquet.read_facts(path), parquet.read_rows(path).to_pandas()
     members = dict(zip(header["datasets"], zip(header["roots"], header["parent_shas"], strict=True), strict=True))
     if members[wanted.dataset][1] != facts.data_sha:
         raise DatasetError(f"{path} was built from another table of {wanted.dataset}: build it again")

@@ -10,8 +10,9 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
+from rsitr.datasets import canonical
 from rsitr.datasets.base import Row
-from rsitr.datasets.canonical import CANONICAL_SCHEMA, data_sha, rows_to_frame, validate
+from rsitr.datasets.canonical import CANONICAL_SCHEMA, data_sha, rows_to_frame, validate, write_rows
 from rsitr.datasets.images import inspect, load_rgb, phash
 from rsitr.datasets.pictures import read_picture
 from rsitr.datasets.splits import SplitData, load_splits, spread_images
@@ -64,6 +65,26 @@ def test_duplicate_ids_and_empty_annotations_are_refused(root):
         rows_to_frame([row(name) for name in ("a.png", "b.jpg", "a.png", "c.jpg", "b.jpg", "b.jpg")], root)
     with pytest.raises(DatasetError, match="lists no images"):
         rows_to_frame([], root)
+
+
+def test_rows_of_several_runs_are_merged(root, monkeypatch):
+    """The table is the same however many rows are sorted at a time."""
+    rows = [row(f"{number}.png", captions=("a dot", f"dot {number}")) for number in (30, 4, 17, 9, 25, 11, 2)]
+    source = "lab", "The lab", "official", "CC0-1.0", False
+    whole = rows_to_frame(rows, root)
+    for run, part in ((50, 100), (3, 2), (1, 1)):
+        monkeypatch.setattr(canonical, "RUN", run)
+        monkeypatch.setattr(canonical, "PART", part)
+        facts = write_rows(iter(rows), source, root, root / "table.parquet")
+        table, read = read_table(root / "table.parquet")
+        assert facts == read == DatasetFacts(*source, root.as_posix(), data_sha(whole))
+        assert table.equals(pa.Table.from_pandas(whole, CANONICAL_SCHEMA, preserve_index=False))
+    # Of two runs, and of two row groups.
+    with pytest.raises(DatasetError, match=r"2 image ids appear more than once \(4.png, 9.png\): repair"):
+        write_rows([*rows, row("9.png"), row("4.png"), row("9.png")], source, root, root / "new.parquet")
+    with pytest.raises(DatasetError, match="lists no images"):
+        write_rows([], source, root, root / "new.parquet")
+    assert not (root / "new.parquet").exists()
 
 
 @pytest.mark.parametrize(

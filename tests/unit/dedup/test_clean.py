@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from rsitr.datasets import scenes
-from rsitr.datasets.canonical import rows_to_frame
-from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, read_table
+from rsitr.datasets.canonical import CANONICAL_SCHEMA, data_sha, rows_to_frame
+from rsitr.datasets.table import CLEAN_SCHEMA, DATASET_SCHEMA, DatasetFacts, read_table
+from rsitr.dedup import clean as cleaning
 from rsitr.dedup.clean import clean, write_clean
 from rsitr.dedup.groups import linked, near_pairs
-from rsitr.errors import ParamsError
+from rsitr.errors import DatasetError, ParamsError
 from rsitr.params.ids import CleanId
 from rsitr.records.parquet import write_table
 from rsitr.records.paths import Paths
@@ -181,10 +182,33 @@ def test_the_hash_of_a_clean_table_covers_what_methods_can_see(tmp_path, monkeyp
     assert written(problem="unreadable image") != written()
 
 
+@pytest.mark.parametrize("rule", ["none", "remoteclip"])
+def test_a_table_that_is_read_in_parts_is_the_same(rule, scenes_b, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    images = rows_to_frame(scenes.ScenesB().parse(scenes_b), scenes_b)
+    facts = DatasetFacts("scenes-b", "", "generated", "", True, scenes_b.as_posix(), "da7a")
+    write_table(pa.Table.from_pandas(images, CANONICAL_SCHEMA, preserve_index=False), facts, Paths.dataset("scenes-b"))
+    expected = clean(images, rule)
+    for part in (10_000, 7, 1):
+        monkeypatch.setattr(cleaning, "PART", part)
+        written = write_clean(CleanId("scenes-b", dedup=rule))
+        table, read = read_table(Paths.clean(CleanId("scenes-b", dedup=rule)))
+        assert written == read == facts._replace(data_sha=data_sha(expected[cleaning.SEEN]), parent_sha="da7a")
+        assert table.equals(pa.Table.from_pandas(expected, CLEAN_SCHEMA, preserve_index=False))
+
+
+def test_a_table_in_another_order_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = pa.Table.from_pandas(canonical_frame()[::-1], DATASET_SCHEMA, preserve_index=False)
+    write_table(table, DatasetFacts("x", "X", "generated", "", True, "root", "0" * 64), Paths.dataset("x"))
+    with pytest.raises(DatasetError, match=r"dataset\.parquet is not in the order of image ids: build it again"):
+        write_clean(CleanId("x"))
+
+
 def canonical_frame():
     """Two readable images of the training split."""
     rows = [
         (f"{name}.png", f"images/{name}.png", "train", "dots", [f"a {name}"], [], 32, 32, "0" * 64, mark(bit), "")
-        for bit, name in ((1, "dot"), (9, "bar"))
+        for bit, name in ((9, "bar"), (1, "dot"))
     ]
     return pd.DataFrame(rows, columns=DATASET_SCHEMA.names)
