@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import tarfile
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import torch
@@ -22,6 +23,9 @@ from rsitr.nn.seeds import derive, seeded
 from rsitr.pretraining.shards import CAPTIONS, PROBLEMS, Index, parse_captions
 
 IMAGE_BROKEN, CAPTION_BROKEN = PROBLEMS.index("image broken"), PROBLEMS.index("caption broken")
+
+OPEN = 64
+"""Shards that a process keeps open: those it has read last. Many systems allow 1,024 open files."""
 
 
 class Sample(NamedTuple):
@@ -81,10 +85,10 @@ class ShardSamples(Dataset[Sample]):
             pixels.size, is_train=True, mean=pixels.mean, std=pixels.std, aug_cfg=AugmentationCfg(scale=crop)
         )
         self.nothing = Sample(torch.zeros(3, pixels.size, pixels.size), torch.zeros_like(tokenize(["a"])[0]), 0)
-        self._open: dict[int, int] = {}
+        self._open: OrderedDict[int, IO[bytes]] = OrderedDict()
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_open": {}}  # every worker opens the shards itself
+        return self.__dict__ | {"_open": OrderedDict()}  # every worker opens the shards itself
 
     def __getitem__(self, key: tuple[int, int]) -> Sample:
         """Pixels of a random crop of the image, and tokens of one of its captions drawn at random."""
@@ -114,8 +118,11 @@ class ShardSamples(Dataset[Sample]):
         shard = self.index.shards[number]
         try:
             if number not in self._open:
-                self._open[number] = os.open(shard, os.O_RDONLY)
-            content = os.pread(self._open[number], size, offset)
+                self._open[number] = shard.open("rb", buffering=0)
+            self._open.move_to_end(number)
+            if len(self._open) > OPEN:
+                self._open.popitem(last=False)[1].close()
+            content = os.pread(self._open[number].fileno(), size, offset)
         except OSError as error:
             raise CorruptArchive(f"{shard} could be read when training began, and not now: {error}") from None
         if len(content) != size:

@@ -161,6 +161,16 @@ class TestSamples:
         assert {sample.pixels.shape for sample in found} == {(3, 16, 16)}
         assert samples.name(1) == "one.tar: 2.jpg"
 
+    def test_no_more_files_are_open_than_allowed(self, tmp_path, monkeypatch):
+        paths = write_colours(tmp_path, shards=5, samples=2)
+        every = samples_of(paths, tmp_path / "cache")
+        expected = [every[0, sample] for sample in range(10)]
+        monkeypatch.setattr("rsitr.pretraining.samples.OPEN", 2)
+        some, before = samples_of(paths, tmp_path / "cache"), len(list(Path("/proc/self/fd").iterdir()))
+        for sample in (0, 9, 4, 0, 6, 2, 8, 1, 5, 3, 7):
+            assert all(map(torch.equal, some[0, sample][:2], expected[sample][:2]))
+            assert len(list(Path("/proc/self/fd").iterdir())) - before <= 2
+
     @pytest.mark.parametrize(("change", "message"), [("cut", "is shorter than"), ("gone", "could be read when")])
     def test_a_shard_that_changes_while_it_is_read(self, tmp_path, change, message):
         (path,) = write_colours(tmp_path, shards=1)
