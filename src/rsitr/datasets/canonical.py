@@ -30,9 +30,9 @@ SHOWN = "shown"
 CANONICAL_SCHEMA = DATASET_SCHEMA.append(pa.field("published_class", pa.string()))
 """What only the canonical table holds, and a clean one does not pass on to methods: the class before correction."""
 EMPTY = "the annotation lists no images: fetch the dataset again"
-RUN, PART = 50_000, 10_000
+RUN = PART = 10_000
 """Rows that are sorted at a time, and rows of a row group."""
-READ, PAGE = 256, 2**16
+READ, PAGE = 64, 2**14
 """Rows and bytes of a run that are read at a time."""
 
 
