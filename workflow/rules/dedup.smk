@@ -15,7 +15,8 @@ rule thumbnails:
         "../envs/rsitr.yaml"
     threads: GRAPH.few_threads
     resources:
-        mem_mb=2000,
+        # The same for any number of images.
+        mem_mb=1000,
         cpu=GRAPH.few_threads,
     params:
         code=code("rsitr.dedup.thumbnails"),
@@ -37,6 +38,7 @@ rule near_duplicates_shard:
     conda:
         "../envs/rsitr.yaml"
     resources:
+        # An index of the smaller set, at 7 KB an image, or at 0.5 KB of the one set. Images stay in their files.
         mem_mb=4000,
         cpu=1,
     params:

@@ -108,13 +108,16 @@ def read_rows(path: Path) -> pa.Table:
 def read_batches(path: Path, columns: Sequence[str] | None = None, size: int = BATCH) -> Iterator[pa.Table]:
     """The rows of a table that is here in order, at most ``size`` at a time, or some of their columns.
 
+    A row group is in memory at a time.
+
     Raises ``Damaged`` on the way, or at the end, unless they are those that were written.
     """
     with _whole(path), pq.ParquetFile(path, page_checksum_verification=True) as file:
         stated, rows = (file.metadata.metadata or {}).get(SHAPE), 0
-        for batch in file.iter_batches(size, columns=columns):
-            rows += len(batch)
-            yield pa.Table.from_batches([batch])
+        for number in range(file.num_row_groups):  # file.iter_batches keeps what it has read until its end
+            group = file.read_row_group(number, columns=columns)
+            rows += len(group)
+            yield from (group.slice(start, size) for start in range(0, len(group), size))
         if stated is not None and stated != _shape(_Size(rows, file.schema_arrow)):
             raise Damaged(path, "its columns or the number of its rows do not agree with their hash")
 
