@@ -205,7 +205,7 @@ def _rows(case: str, stage: str, images: int, costs: list[Cost], where: str) -> 
     ):  # fmt: skip
         name = {"seconds": "time", "cpu": "CPU time", "mib": "peak memory"}[kind]
         first, last = (getattr(cost, kind) for cost in costs)
-        slope = (last - first) / more
+        slope = max(last - first, 0) / more  # less for more images is chance
         yield Row(case, f"{name}, {stage}", unit, last, "", None, where)
         yield Row(case, f"{name} of each further image, {stage}", each, factor * slope, "", None, where)
         far = last + slope * (FAR - images)

@@ -39,7 +39,7 @@ rule canonical:
         "../envs/rsitr.yaml"
     threads: GRAPH.few_threads
     resources:
-        # Rows are sorted in runs: 5 million images take 1 GB.
+        # 0.3 KB an image: 5 million of them take less than 2 GB.
         mem_mb=2000,
         cpu=GRAPH.few_threads,
     params:
@@ -61,7 +61,7 @@ rule clean:
     conda:
         "../envs/rsitr.yaml"
     resources:
-        # What decides on an image is 0.2 KB: 5 million images take 1.5 GB.
+        # 0.3 KB an image: 5 million of them take less than 2 GB.
         mem_mb=2000,
         cpu=1,
     params:
