@@ -39,7 +39,7 @@ rule canonical:
         "../envs/rsitr.yaml"
     threads: GRAPH.few_threads
     resources:
-        # 0.3 KB an image: 5 million of them take less than 2 GB.
+        # 1 GB, and 0.4 KB an image: enough for two million of them. Set more for more.
         mem_mb=2000,
         cpu=GRAPH.few_threads,
     params:
@@ -61,7 +61,7 @@ rule clean:
     conda:
         "../envs/rsitr.yaml"
     resources:
-        # 0.3 KB an image: 5 million of them take less than 2 GB.
+        # 1 GB, and 0.4 KB an image: enough for two million of them. Set more for more.
         mem_mb=2000,
         cpu=1,
     params:
