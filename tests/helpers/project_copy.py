@@ -49,6 +49,16 @@ TINY: dict[str, Any] = {
     },
 }
 
+TIMED = {"seconds", "peak_memory_mib", "machine"}
+"""What a record says of the machine."""
+
+
+def timeless(record: Any) -> Any:
+    """A record without that."""
+    if isinstance(record, dict):
+        return {name: timeless(value) for name, value in record.items() if name not in TIMED}
+    return record
+
 
 class Project:
     """A folder with the project in it, run with its own sources."""

@@ -9,11 +9,10 @@ import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.helpers.project_copy import TINY, Project
+from tests.helpers.project_copy import TINY, Project, timeless
 from tests.helpers.slurm import NODES as GPUS
 from tests.helpers.slurm import Cluster, cluster, missing, until
 
@@ -24,8 +23,6 @@ RECORDS = [f"results/cells/tiny/scenes-b/{method}/0/cell.json" for method in CEL
 SAME = ("ranks.parquet", "top.parquet", "history.csv")
 """What a cell writes besides its record, to the byte."""
 WEIGHTS = "model.safetensors"
-TIMED = {"seconds", "peak_memory_mib", "machine"}
-"""What a record says of the machine."""
 
 
 @pytest.fixture(scope="module")
@@ -46,12 +43,6 @@ def prepared(finished: Project, folder: Path) -> Project:
     project.params(params)
     project.needs_gpu()
     return project
-
-
-def timeless(record: Any) -> Any:
-    if isinstance(record, dict):
-        return {name: timeless(value) for name, value in record.items() if name not in TIMED}
-    return record
 
 
 def same(ours: Project, theirs: Project) -> None:

@@ -7,18 +7,15 @@ import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from tests.helpers.kubernetes import kubernetes, missing, plugin_paths
-from tests.helpers.project_copy import Project, copy_sources
+from tests.helpers.project_copy import Project, copy_sources, timeless
 from tests.helpers.slurm import OFTEN
 
 pytestmark = [pytest.mark.slow, pytest.mark.skipif(bool(missing()), reason=missing())]
 CELLS = [f"cells/tiny/scenes-b/{method}/0/cell.json" for method in ("chance", "vse")]
-TIMED = {"seconds", "peak_memory_mib", "machine", "examples_per_second"}
-"""What records say of time and machine."""
 OF_TIME = {"convergence", "cell", "train", "site", "chance", "vse"}
 """Files that show it, by their first name."""
 
@@ -35,12 +32,6 @@ def files(folder: Path) -> dict[str, bytes]:
     return {
         name: path.read_bytes() for name, path in places.items() if not name.startswith(left) and path.name[0] != "."
     }
-
-
-def timeless(record: Any) -> Any:
-    if isinstance(record, dict):
-        return {name: timeless(value) for name, value in record.items() if name not in TIMED}
-    return record
 
 
 def test_a_storage_has_every_file_of_a_run_in_a_folder(finished: tuple[Project, str], tmp_path: Path) -> None:

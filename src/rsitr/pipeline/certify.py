@@ -64,6 +64,12 @@ def commit_of(name: str) -> str:
         raise RsitrError(f"{name} is not a commit: name one as git does, e.g. HEAD~3") from None
 
 
+def require_committed() -> None:
+    """Raise ``RsitrError`` for uncommitted changes of what a certificate is about."""
+    if dirty := git("status", "--porcelain", "--", *WATCHED):
+        raise RsitrError(f"there are uncommitted changes, and a certificate is about commits:\n{dirty}")
+
+
 def checked_out(commit: str) -> Tree:
     """A commit in a folder of its own."""
     folder = PLACE / "trees" / commit[:12]
@@ -108,8 +114,7 @@ class Certification:
         Raises ``RsitrError`` for a base that is not a commit or older than certificates, a tree with uncommitted
         changes, and libraries that are not those of both lock files.
         """
-        if dirty := git("status", "--porcelain", "--", *WATCHED):
-            raise RsitrError(f"there are uncommitted changes, and a certificate is about commits:\n{dirty}")
+        require_committed()
         self.trees = checked_out(commit_of(base)), checked_out(commit_of("HEAD"))
         self.base, self.head = self.trees
         check_libraries(self.base, self.head)

@@ -20,7 +20,7 @@ from typing import Any
 
 from rsitr.errors import ParamsError, RsitrError
 from rsitr.params import Params
-from rsitr.pipeline.certify import PLACE, WATCHED, commit_of, git
+from rsitr.pipeline.certify import PLACE, commit_of, git, require_committed
 from rsitr.pipeline.freshness import NAMES, Present
 from rsitr.pipeline.specs import find
 from rsitr.records.artefact import ArtefactRecord, ArtefactSpec
@@ -51,8 +51,7 @@ class Repetition:
         spec = find(params, item)
         if not isinstance(spec, Spec | TuningSpec):
             raise ParamsError(f"{item} is not a cell or a tuning: name one, as cells/demo/scenes-a/vse/0")
-        if dirty := git("status", "--porcelain", "--", *WATCHED):
-            raise RsitrError(f"there are uncommitted changes, and a certificate is about commits:\n{dirty}")
+        require_committed()
         self.spec, self.present = spec, Present()
         record = self.present.record(spec)
         if record is None or record.outcome.status != "ok":
@@ -115,9 +114,10 @@ class Repetition:
             return "there is no record"
         here, there = (each.machine.get("cpu") for each in (again, self.record))
         other = "" if here == there else f" (the record is of another processor, {there})"
+        found = _facts(again)
         for name, value in _facts(self.record).items():
-            if _facts(again)[name] != value:
-                return f"{name}: {_short(value)} became {_short(_facts(again)[name])}{other}"
+            if found.get(name) != value:  # one that failed has fewer trials
+                return f"{name}: {_short(value)} became {_short(found.get(name))}{other}"
         if isinstance(self.record, Record):
             for path in filter(Path.is_file, map(self.spec.record_file.with_name, FILES)):
                 if path.read_bytes() != (self.folder / path).read_bytes():
@@ -126,22 +126,9 @@ class Repetition:
 
     def certify(self) -> int:
         """Add the certificates; returns how many."""
-        path, expected = self.spec.record_file, self.spec.identities
-        base, head = self.base, commit_of("HEAD")
-        again = sha256_file(self.folder / path)
-        rows = [
-            Certificate(
-                "repetition",
-                part,
-                self.spec.configuration,
-                self.record.identities[part],
-                expected[part],
-                base,
-                head,
-                again,
-            )
-            for part in self.changed
-        ]
+        old, new, of = self.record.identities, self.spec.identities, self.spec.configuration
+        evidence = self.base, commit_of("HEAD"), sha256_file(self.folder / self.spec.record_file)
+        rows = [Certificate("repetition", part, of, old[part], new[part], *evidence) for part in self.changed]
         added = Ledger.read().add(rows)
         shutil.rmtree(self.folder)
         return added
