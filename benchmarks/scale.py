@@ -1,8 +1,8 @@
 """What grows with nodes, batch and images: two nodes of pre-training, the loss of a large batch, the data path.
 
 ``pretrain-2``: two nodes that share no disk are killed and continue; a node is killed, and the cable between them cut.
-``loss-8192``: value and gradients of the contrastive loss of 8,192 pairs, next to open_clip's. ``data-20k``: drawn
-pictures, each in a file; thumbnails, a block of 1,024 images compared with all, and hashes, next to all pairs of them.
+``loss-8192``: value and gradients of the contrastive loss of 8,192 pairs, next to open_clip's. ``hashes-20k``: near
+pairs of pictures' hashes, next to all pairs. ``shards-cold``: samples read next to webdataset (``scale_reading.py``).
 ``data-100k`` and ``data-1m``: all stages of a set in packed shards, with their slopes (``scale_data.py``).
 
     python benchmarks/scale.py              all cases but data-1m, which takes hours and 15 GB of disk
@@ -25,25 +25,19 @@ from typing import Any
 
 import numpy as np
 import open_clip
-import pyarrow as pa
 import torch
 import yaml
-from PIL import Image
 from torch.nn import functional as F
 
 import scale_data
 from recall import resident_mib
-from rsitr.datasets.table import DATASET_SCHEMA, DatasetFacts, read_table
 from rsitr.dedup.groups import MAX_DISTANCE, near_pairs
-from rsitr.dedup.near_duplicates import BLOCK, Shard, write_near_duplicates
-from rsitr.dedup.thumbnails import write_thumbnails
 from rsitr.pretraining import loop
 from rsitr.pretraining.loss import contrastive
 from rsitr.pretraining.spec import PretrainRecord, PretrainSpec
 from rsitr.records.files import read_json
-from rsitr.records.parquet import write_table
-from rsitr.records.provenance import sha256_file
 from scale_nodes import Nodes, ended, kill, two_nodes
+from scale_reading import shards_cold
 from table import Row, add_cases, machine, print_rows, write_rows
 from training import Task, write_pictures
 
@@ -52,6 +46,7 @@ EPOCHS, STEPS = 3, 6
 PATIENCE = 15
 """Seconds for which a process waits for another; the default is ten minutes."""
 PAIRS, WIDTH, REPEATS = 8192, 512, 3
+HASHES = 20_000
 
 
 def spec_of(task: Task, folder: Path) -> PretrainSpec:
@@ -169,27 +164,6 @@ def measured(work: Callable[..., Any], *arguments: Any) -> tuple[float, float]:
     return time.perf_counter() - begun, resident_mib("VmHWM") - before
 
 
-def draw_dataset(folder: Path, images: int) -> Path:
-    """The canonical table of drawn JPEGs of 64 pixels."""
-    draw, rows = np.random.default_rng(0), []
-    for number in range(images):
-        coarse = Image.fromarray(draw.integers(0, 256, (10, 10, 3), np.uint8))
-        path = folder / f"{number:07}.jpg"
-        coarse.resize((64, 64)).save(path, quality=85)
-        row: dict[str, Any] = {
-            "image_id": path.stem,
-            "path": path.name,
-            "split": "train",
-            "class_name": "",
-            "captions": ["a field"],
-        }
-        row |= {"keywords": [], "width": 64, "height": 64, "sha256": sha256_file(path), "problem": ""}
-        rows.append(row | {"fingerprint": f"{draw.integers(2**63):016x}"})
-    facts = DatasetFacts("drawn", "Drawn", "generated", "CC0-1.0", True, str(folder), "drawn")
-    write_table(pa.Table.from_pylist(rows, DATASET_SCHEMA), facts, folder / "dataset.parquet")
-    return folder / "dataset.parquet"
-
-
 def all_pairs(hashes: list[str]) -> None:
     """Every hash against every later one."""
     values = np.array([int(value, 16) for value in hashes], dtype=np.uint64)
@@ -197,30 +171,18 @@ def all_pairs(hashes: list[str]) -> None:
         np.nonzero(np.bitwise_count(values[start : start + 1024, None] ^ values[None, start:]) <= MAX_DISTANCE)
 
 
-def data_path(images: int) -> list[Row]:
-    """The stages before a clean table."""
-    case, rows = f"data-{images // 1000}k", []
-    with tempfile.TemporaryDirectory() as name:
-        table, small, pairs = draw_dataset(Path(name), images), Path(name, "small.parquet"), Path(name, "pairs.parquet")
-        block = Shard(0, -(-images // BLOCK))
-        stages: list[tuple[str, Callable[..., Any], tuple[Any, ...]]] = [
-            ("thumbnails", write_thumbnails, (table, small)),
-            (f"near duplicates of {BLOCK:,} images", write_near_duplicates, (small, small, pairs, block)),
-        ]
-        for stage, work, arguments in stages:
-            seconds, mib = in_a_fresh_process(measured, work, *arguments)
-            rows.append(Row(case, f"time, {stage}", "s", seconds, "", None, machine()))
-            rows.append(Row(case, f"peak memory an image, {stage}", "KiB", 1024 * mib / images, "", None, machine()))
-        hashes = read_table(table)[0]["fingerprint"].to_pylist()
-        (ours, _), (theirs, _) = (in_a_fresh_process(measured, work, hashes) for work in (near_pairs, all_pairs))
-        rows.append(Row(case, "time, pairs of hashes", "s", ours, "numpy, all pairs", theirs, machine()))
-    return rows
+def pairs_of_hashes() -> list[Row]:
+    """An index of parts of the hashes next to all pairs."""
+    hashes = [f"{value:016x}" for value in np.random.default_rng(0).integers(2**63, size=HASHES)]
+    (ours, _), (theirs, _) = (in_a_fresh_process(measured, work, hashes) for work in (near_pairs, all_pairs))
+    return [Row(f"hashes-{HASHES // 1000}k", "time, pairs of hashes", "s", ours, "numpy, all pairs", theirs, machine())]
 
 
 CASES: dict[str, Callable[[], list[Row]]] = {
     "pretrain-2": pretrain_on_two_nodes,
     f"loss-{PAIRS}": loss_of_a_large_batch,
-    "data-20k": partial(data_path, 20_000),
+    f"hashes-{HASHES // 1000}k": pairs_of_hashes,
+    "shards-cold": shards_cold,
     "data-100k": partial(scale_data.data_path, 100_000),
     "data-1m": partial(scale_data.data_path, 1_000_000),
 }

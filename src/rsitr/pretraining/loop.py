@@ -12,7 +12,7 @@ import math
 import sys
 import time
 from collections import Counter
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +27,7 @@ from rsitr.nn.pretrained import noted
 from rsitr.nn.seeds import derive, seeded
 from rsitr.pretraining.loss import contrastive
 from rsitr.pretraining.ranks import Ranks, joined
-from rsitr.pretraining.samples import Order, ShardSamples
+from rsitr.pretraining.samples import Order, ReadAhead, ShardSamples
 from rsitr.pretraining.shards import PROBLEMS, Index, index_shards
 from rsitr.pretraining.spec import PretrainEpoch, PretrainRecord, PretrainSpec
 from rsitr.progress import Progress
@@ -79,7 +79,7 @@ class Pretrainer:
         self.model = built.model.to(ranks.device)
         self.model.set_grad_checkpointing(spec.grad_checkpointing)
         self.samples = ShardSamples(index, built.pixels, spec.crop, built.tokenizer, spec.seed)
-        self.order = Order(len(index), spec.batch_size, spec.seed)
+        self.order = Order(index.shard_of, spec.batch_size, spec.seed, spec.shards_at_once)
         self.steps_per_epoch = (spec.samples_per_epoch or len(index)) // spec.batch_size
         if not self.steps_per_epoch:
             raise ParamsError(f"samples_per_epoch is less than batch_size {spec.batch_size}: raise it")
@@ -134,8 +134,11 @@ class Pretrainer:
         first, warm = len(self.steps.losses), time.monotonic()
         self.shared.train()
         progress = Progress("pretrain", self.total, first)
-        with progress if self.ranks.rank == 0 else nullcontext():
+        reads = self.spec.shards_at_once is not None and self.ranks.local == 0  # once a node
+        ahead = ReadAhead(self.samples.index.shards, self.order.windows(first) if reads else iter(()))
+        with progress if self.ranks.rank == 0 else nullcontext(), closing(ahead):
             for step, batch in zip(range(first, self.total), self.loader(range(first, self.total)), strict=True):
+                ahead.reach(step)
                 self.train_step(step, batch)
                 now = time.monotonic()
                 if step == first:

@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import os
+import sys
 import tarfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from functools import lru_cache
+from itertools import count
+from pathlib import Path
 from typing import IO, Any, NamedTuple
 
 import numpy as np
@@ -26,6 +31,8 @@ IMAGE_BROKEN, CAPTION_BROKEN = PROBLEMS.index("image broken"), PROBLEMS.index("c
 
 OPEN = 64
 """Shards that a process keeps open: those it has read last. Many systems allow 1,024 open files."""
+CHUNK = 2**23
+"""Bytes of a shard that are read ahead at once."""
 
 
 class Sample(NamedTuple):
@@ -44,20 +51,44 @@ class Order:
 
     Training passes over the samples repeatedly, each time in a different order and in batches of ``batch_size``; the
     last, incomplete batch of a pass is left out. Process ``rank`` of ``world`` reads a contiguous part of each batch.
+
+    ``shard_of`` [samples] is that of an ``Index``. A pass draws ``window`` shards at a time and mixes their samples;
+    with None it mixes all.
     """
 
-    def __init__(self, samples: int, batch_size: int, seed: int):
-        self.samples, self.batch_size, self.seed = samples, batch_size, seed
-        self.steps_per_pass = samples // batch_size
-        self._permutation = lru_cache(maxsize=1)(
-            lambda number: np.random.default_rng(derive(seed, "order", number)).permutation(samples)
-        )
+    def __init__(self, shard_of: np.ndarray, batch_size: int, seed: int, window: int | None = None):
+        self.batch_size = batch_size
+        self.steps_per_pass = len(shard_of) // batch_size
+        sizes = np.bincount(shard_of)
+        window = window or len(sizes)
+
+        def draw(number: int) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+            """The samples of a pass in their order, the shards of each window, and the end of each in that order."""
+            random = np.random.default_rng(derive(seed, "order", number))
+            mixed, shards = random.permutation(len(shard_of)), random.permutation(len(sizes))
+            window_of = np.empty_like(shards)
+            window_of[shards] = np.arange(len(shards)) // window
+            starts = range(0, len(shards), window)
+            ends = np.add.reduceat(sizes[shards], starts).cumsum()
+            return mixed[np.argsort(window_of[shard_of[mixed]], kind="stable")], np.split(shards, starts[1:]), ends
+
+        self._pass = lru_cache(maxsize=2)(draw)  # a pass and, for its last window, the next one
 
     def batch(self, step: int) -> tuple[int, np.ndarray]:
         """The pass (0-based) that a step (0-based) belongs to, and the samples [batch_size] of the step."""
         number, place = divmod(step, self.steps_per_pass)
         start = place * self.batch_size
-        return number, self._permutation(number)[start : start + self.batch_size]
+        return number, self._pass(number)[0][start : start + self.batch_size]
+
+    def windows(self, step: int) -> Iterator[tuple[int, np.ndarray]]:
+        """From the window of a step on, without end: the step that first needs a window, and its shards."""
+        for number in count(step // self.steps_per_pass):
+            first, start = number * self.steps_per_pass, 0
+            _, windows, ends = self._pass(number)
+            for shards, end in zip(windows, ends.tolist(), strict=True):
+                if first * self.batch_size + end > step * self.batch_size:
+                    yield first + start // self.batch_size, shards
+                start = end
 
     def parts(self, steps: range, rank: int, world: int) -> Iterator[list[tuple[int, int]]]:
         """For each step the (pass, sample) pairs that a process reads."""
@@ -65,6 +96,36 @@ class Order:
         for step in steps:
             number, samples = self.batch(step)
             yield [(number, int(sample)) for sample in samples[rank * share : (rank + 1) * share]]
+
+
+class ReadAhead:
+    """Reads the shards of an order's ``windows`` from beginning to end, each before its samples are needed.
+
+    The samples then come from the system's memory, which has to hold the shards of two windows.
+    """
+
+    def __init__(self, shards: list[Path], windows: Iterator[tuple[int, np.ndarray]]):
+        self.shards, self._windows, self._last = shards, windows, 0
+        self._pool = ThreadPoolExecutor(1)
+
+    def reach(self, step: int) -> None:
+        """Begin to read the window that follows the one of a step."""
+        while step >= self._last:
+            self._last, shards = next(self._windows, (sys.maxsize, ()))
+            for shard in shards:
+                self._pool.submit(_read_whole, self.shards[shard])
+
+    def close(self) -> None:
+        """Read no further shard."""
+        self._pool.shutdown(wait=False, cancel_futures=True)
+
+
+def _read_whole(shard: Path) -> None:
+    """An error is that of whoever needs its samples."""
+    buffer = bytearray(CHUNK)
+    with suppress(OSError), shard.open("rb", buffering=0) as file:
+        while file.readinto(buffer):
+            pass
 
 
 class ShardSamples(Dataset[Sample]):

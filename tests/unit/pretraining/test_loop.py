@@ -64,6 +64,21 @@ class TestRun:
         pretrain(spec("two", epochs=1, grad_checkpointing=True))
         assert losses("one") == pytest.approx(losses("two"), abs=1e-5)
 
+    def test_shards_are_read_one_after_another(self, monkeypatch):
+        """Each ahead of its samples; all shards at a time are the plain order."""
+        read: list[str] = []
+        monkeypatch.setattr("rsitr.pretraining.samples._read_whole", lambda path: read.append(path.name))
+        write_colours(Path("shards"))
+        pretrain(spec("plain", epochs=2))
+        assert read == []
+        pretrain(spec("all", epochs=2, shards_at_once=3))
+        assert losses("all") == losses("plain")
+        read.clear()
+        pretrain(spec("single", epochs=2, shards_at_once=1, workers=2))
+        assert losses("single") != losses("plain")
+        every = [f"colours-{number}.tar" for number in range(3)]
+        assert sorted(read[:3]) == sorted(read[3:6]) == every
+
     def test_an_epoch_may_have_its_own_length(self):
         write_colours(Path("shards"))
         done = pretrain(spec(epochs=2, samples_per_epoch=40))

@@ -19,7 +19,7 @@ from rsitr.errors import CorruptArchive, DatasetError
 from rsitr.nn.pixels import PixelFormat
 from rsitr.params.ids import CleanId
 from rsitr.pretraining import shards
-from rsitr.pretraining.samples import Order, ShardSamples
+from rsitr.pretraining.samples import Order, ReadAhead, ShardSamples, _read_whole
 from rsitr.pretraining.shards import CAPTIONS, PROBLEMS, index_shards, parse_captions, write_training_shards
 from rsitr.records.paths import Paths
 from tests.helpers.examples import examples
@@ -105,25 +105,93 @@ class TestIndex:
             index_shards([path], tmp_path / "cache")
 
 
+SIZES = st.lists(st.integers(0, 9), min_size=1, max_size=8).filter(lambda sizes: sum(sizes) >= 4)
+"""Samples of each shard; enough for a batch."""
+
+
+def shard_of(sizes: list[int]) -> np.ndarray:
+    return np.repeat(np.arange(len(sizes), dtype=np.int32), sizes)
+
+
 class TestOrder:
     @examples(30)
-    @given(st.integers(8, 40), st.sampled_from([1, 2, 4]), st.integers(0, 9))
-    def test_processes_read_the_parts_of_one_order(self, samples, world, seed):
-        order = Order(samples, 4, seed)
+    @given(SIZES, st.sampled_from([1, 2, 4]), st.integers(0, 9), st.sampled_from([None, 1, 2, 8]))
+    def test_processes_read_the_parts_of_one_order(self, sizes, world, seed, window):
+        order = Order(shard_of(sizes), 4, seed, window)
         steps = range(2 * order.steps_per_pass)
         whole = [[(order.batch(step)[0], int(sample)) for sample in order.batch(step)[1]] for step in steps]
         parts = [list(order.parts(steps, rank, world)) for rank in range(world)]
         assert [[pair for part in parts for pair in part[step]] for step in steps] == whole
         for number in (0, 1):
             seen = [sample for batch in whole for passed, sample in batch if passed == number]
-            assert len(set(seen)) == len(seen) == samples // 4 * 4
+            assert len(set(seen)) == len(seen) == sum(sizes) // 4 * 4
 
     def test_it_depends_on_seed_and_pass(self):
-        first, second = (Order(100, 100, seed) for seed in (0, 1))
+        first, second = (Order(shard_of([60, 40]), 100, seed) for seed in (0, 1))
         assert first.batch(0)[1].tolist() != second.batch(0)[1].tolist()
         assert first.batch(0)[1].tolist() != first.batch(1)[1].tolist()
         assert sorted(first.batch(0)[1]) == list(range(100))
-        assert np.array_equal(first.batch(1)[1], Order(100, 100, 0).batch(1)[1])
+        assert np.array_equal(first.batch(1)[1], Order(shard_of([60, 40]), 100, 0).batch(1)[1])
+
+    def test_two_shards_at_a_time(self):
+        """Five shards of 4 are windows of 8, 8 and 4 samples: other shards and another order in each pass."""
+        shards = shard_of([4] * 5)
+        order, seen = Order(shards, 4, 0, window=2), []
+        for number in range(2):
+            batches = [order.batch(5 * number + place)[1] for place in range(5)]
+            of_windows = [np.concatenate(part) for part in (batches[:2], batches[2:4], batches[4:])]
+            assert [len(set(shards[samples])) for samples in of_windows] == [2, 2, 1]
+            assert any(len(set(shards[batch])) == 2 for batch in batches)
+            seen.append(np.concatenate(batches).tolist())
+        assert sorted(seen[0]) == sorted(seen[1]) == list(range(20))
+        assert seen[0] != seen[1]
+
+    def test_a_window_of_all_shards_is_the_order_without_one(self):
+        plain, wide = (Order(shard_of([5, 7, 9]), 4, 3, window) for window in (None, 3))
+        assert all(np.array_equal(plain.batch(step)[1], wide.batch(step)[1]) for step in range(12))
+
+    @examples(50)
+    @given(SIZES, st.integers(0, 9), st.integers(1, 4), st.integers(0, 12))
+    def test_windows_begin_when_they_are_first_needed(self, sizes, seed, window, begin):
+        shards = shard_of(sizes)
+        order = Order(shards, 4, seed, window)
+        needed: dict[tuple[int, int], int] = {}
+        for step in range(begin, begin + 2 * order.steps_per_pass):
+            number, samples = order.batch(step)
+            for shard in shards[samples].tolist():
+                needed.setdefault((number, shard), step)
+        told: dict[tuple[int, int], int] = {}
+        for first, members in order.windows(begin):
+            if first >= begin + 2 * order.steps_per_pass:
+                break
+            for shard in members.tolist():
+                told[first // order.steps_per_pass, shard] = max(first, begin)
+        assert set(needed) <= set(told)
+        assert all(told[key] <= step for key, step in needed.items())
+
+
+class TestReadAhead:
+    def test_it_is_one_window_ahead_and_stops(self, tmp_path, monkeypatch):
+        paths = [tmp_path / f"{number}.tar" for number in range(6)]
+        read: list[int] = []
+        monkeypatch.setattr("rsitr.pretraining.samples._read_whole", lambda path: read.append(int(path.stem)))
+        windows = [(0, [3, 1]), (4, [0]), (7, [2, 5]), (9, [4])]
+        ahead = ReadAhead(paths, iter([(step, np.array(members)) for step, members in windows]))
+        found = []
+        for step in range(5, 11):  # continued within the second window
+            ahead.reach(step)
+            ahead._pool.submit(lambda: None).result()
+            found.append(list(read))
+        assert found == [[3, 1, 0, 2, 5]] * 2 + [[3, 1, 0, 2, 5, 4]] * 4
+        ahead.close()
+
+    def test_a_shard_is_read_to_its_end_and_a_lost_one_left_to_its_samples(self, tmp_path, monkeypatch):
+        monkeypatch.setattr("rsitr.pretraining.samples.CHUNK", 10)
+        (tmp_path / "one.tar").write_bytes(bytes(25))
+        before = int(Path("/proc/self/io").read_text().split()[1])
+        _read_whole(tmp_path / "one.tar")
+        _read_whole(tmp_path / "gone.tar")
+        assert int(Path("/proc/self/io").read_text().split()[1]) - before >= 25
 
 
 class TestSamples:
