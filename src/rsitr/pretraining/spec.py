@@ -18,6 +18,9 @@ class PretrainSpec(PretrainSettings):
 
     shards: tuple[str, ...] = Field(min_length=1)
     """Files or patterns such as ``data/raw/rs5m/*-train-*.tar``, from the folder in which the run starts."""
+    shards_at_once: int | None = Field(None, ge=1)
+    """How many shards are read at a time, each from its beginning to its end, and their samples mixed; None mixes all
+    samples, each read where it is."""
     out: Path
     """Folder of ``model.safetensors``, ``pretrain.json``, ``loss.csv`` and, while training, ``resume.pt``."""
 

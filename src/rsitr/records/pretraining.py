@@ -65,9 +65,6 @@ class PretrainSettings(BaseModel):
     """Compute in bfloat16 on a GPU."""
     grad_checkpointing: bool = False
     """Compute activations again in the backward pass instead of keeping them: less memory, a third more work."""
-    shards_at_once: int | None = Field(None, ge=1)
-    """How many shards are read at a time, each from its beginning to its end, and their samples mixed; None mixes all
-    samples, each read where it is."""
     seed: int = 0
     workers: int = Field(2, ge=0)
     """Processes that read and decode, per training process. It does not affect results."""
