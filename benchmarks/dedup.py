@@ -269,7 +269,7 @@ def _scale() -> list[Row]:
     million[place[1]] = noisy(million[twins], draw)
 
     started = time.perf_counter()
-    index = Index([million], len(million))
+    index = Index.of([million], len(million))
     built = time.perf_counter() - started
     print(f"index of {SCALE} built in {built:.0f} s", flush=True)
     found = _found(index, windows.reshape(-1, DIMENSIONS), NEIGHBOURS, len(WINDOWS), tests)

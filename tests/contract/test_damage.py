@@ -17,7 +17,8 @@ from rsitr.captions import similarity
 from rsitr.captions.keyword_table import build_keywords, read_keywords
 from rsitr.captions.similarity import CaptionSet, open_matrix, write_matrix
 from rsitr.datasets.table import DATASET_SCHEMA, read_table
-from rsitr.dedup.near_duplicates import write_near_duplicates
+from rsitr.dedup.candidates import Gallery
+from rsitr.dedup.near_duplicates import CACHE, write_near_duplicates
 from rsitr.dedup.pairs import read_near_duplicates
 from rsitr.dedup.thumbnails import read_thumbnails, write_thumbnails
 from rsitr.errors import RsitrError
@@ -43,6 +44,7 @@ CHECKPOINT, RESULTS = Paths.checkpoint(CELL), Paths.cell(CELL)
 CLEAN = CleanId("scenes-b")
 CAPTIONS = CaptionSet.of(["a dot", "a bar", "two dots on a bar"], np.array([0, 1, 1]))
 TOKENS, STATE = Path("cache/tokens/0.npy"), CHECKPOINT / "resume.pt"
+INDEX = CACHE / "0" / "1.npz"
 SPEC = Path(".rsitr/specs/cells/tiny/scenes-b/vse/0.json")
 TRIALS = Path(".rsitr/tuning/tiny/scenes-b/vse/trials.json")
 MARKS = Paths.tables("tiny") / "leakage.training.csv"
@@ -80,6 +82,7 @@ READERS: dict[Path, Callable[[Path], Any]] = {
     KEYWORDS: read_keywords,
     MATRIX: lambda path: None if (found := open_matrix("bleu-1", CAPTIONS, path)) is None else found.tolist(),
     TOKENS: intact,
+    INDEX: intact,
     STATE: lambda path: read_state(path, IDENTITY),
     TRIALS: lambda path: read_json(TuningRecord, path, sealed=True) if path.is_file() else None,
     MARKS: lambda path: read_csv(path, sealed=True),
@@ -129,6 +132,7 @@ def made() -> None:
     with replacing(TOKENS) as partial, partial.open("wb") as file:
         np.save(file, np.arange(4000, dtype=np.float16))
     seal(TOKENS)
+    Gallery.of(read_thumbnails(THUMBNAILS).pixels, within=True, kept=INDEX.parent)
     write_state(STATE, {"identity": IDENTITY, "step": 7})
     record = read_json(TuningRecord, Path("results/tuning/tiny/scenes-b/vse/tuning.json"))
     write_json(TRIALS, record, sealed=True)

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from hashlib import blake2b
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import faiss
 import numpy as np
 import pandas as pd
+from filelock import FileLock
 
 from rsitr.dedup.fingerprints import DIMENSIONS, WINDOWS, Window, canonical, fingerprints, oriented, plausible, undone
 from rsitr.dedup.thumbnails import Pictures
+from rsitr.records.files import intact, replacing, seal
 
 SIMILAR = 0.7
 """Minimum cosine of two fingerprints."""
@@ -47,28 +51,53 @@ class Hits(NamedTuple):
     similarity: np.ndarray
 
 
-class Index:
+class Index(NamedTuple):
     """The distinct fingerprints to search, in canonical orientation."""
 
-    def __init__(self, parts: Iterable[np.ndarray], size: int):
-        """``parts`` are float32 [n, 54], ``size`` vectors together; zero vectors are never found."""
+    orientation: np.ndarray
+    """int8 [N]: what turns each fingerprint into the canonical one."""
+    rows: np.ndarray
+    """Those that can be found, one of each kind."""
+    same: np.ndarray
+    """[N]: for each fingerprint the one of ``rows`` that equals it; itself where it shows nothing."""
+    nearest: Any
+    """Of faiss, over ``rows``."""
+
+    @classmethod
+    def of(cls, parts: Iterable[np.ndarray], size: int) -> Index:
+        """An index of ``parts``, float32 [n, 54], ``size`` vectors together; zero vectors are never found."""
         vectors, keys = np.empty((size, DIMENSIONS), dtype=np.float32), np.empty(size, dtype=f"V{KEY}")
-        self.orientation, done = np.empty(size, dtype=np.int8), 0
+        orientation, done = np.empty(size, dtype=np.int8), 0
         for part in parts:
             place = slice(done, done + len(part))
-            self.orientation[place] = canonical(part)
-            vectors[place] = oriented(part, self.orientation[place])
+            orientation[place] = canonical(part)
+            vectors[place] = oriented(part, orientation[place])
             keys[place] = _keys(vectors[place])
             done += len(part)
-        self.rows, self.same = _different(keys, np.asarray(vectors.any(axis=1)))
-        self._index = _search_index(vectors, self.rows)
+        rows, same = _different(keys, np.asarray(vectors.any(axis=1)))
+        return cls(orientation, rows, same, _search_index(vectors, rows))
+
+    @classmethod
+    def kept(cls, path: Path, make: Callable[[], Index]) -> Index:
+        """The index in a file, which the process that comes first makes and all others read."""
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(path.with_suffix(".lock")):
+            if not intact(path):
+                made = make()
+                with replacing(path) as part, part.open("wb") as file:
+                    np.savez(file, **made._replace(nearest=faiss.serialize_index(made.nearest))._asdict())
+                seal(path)
+                return made
+        with np.load(path, allow_pickle=False) as arrays:
+            found = cls(*(arrays[name] for name in cls._fields))
+        return found._replace(nearest=_bounded(faiss.deserialize_index(found.nearest)))
 
     def search(self, vectors: np.ndarray, neighbours: int) -> Hits:
         """The ``neighbours`` nearest entries of each query in each of its plausible orientations."""
         shown = vectors.any(axis=1, keepdims=True) if len(self.rows) else np.zeros((len(vectors), 1), dtype=bool)
         query, turned = np.nonzero(plausible(vectors) & shown)
         wanted = max(1, min(neighbours, len(self.rows)))
-        similarity, entry = self._index.search(oriented(vectors[query], turned), wanted)
+        similarity, entry = self.nearest.search(oriented(vectors[query], turned), wanted)
         near = np.asarray(similarity >= SIMILAR)
         query, turned = (np.broadcast_to(column[:, None], near.shape)[near] for column in (query, turned))
         entry = self.rows[entry[near]]
@@ -99,23 +128,39 @@ def _search_index(vectors: np.ndarray, rows: np.ndarray) -> Any:
     kind = "Flat" if size <= EXHAUSTIVE else f"IVF{cells},SQ8"
     index: Any = faiss.index_factory(dimensions, kind, faiss.METRIC_INNER_PRODUCT)
     if size > EXHAUSTIVE:
-        index.nprobe, index.max_codes = PROBES, MOST_CODES
         index.cp.max_points_per_centroid = 64
         index.train(vectors if size == len(vectors) else vectors[rows])
     for start in range(0, size, ADDED):
         index.add(vectors[rows[start : start + ADDED]])
+    return _bounded(index)
+
+
+def _bounded(index: Any) -> Any:
+    """What a query visits; a file does not hold all of it."""
+    if isinstance(index, faiss.IndexIVF):
+        index.nprobe, index.max_codes = PROBES, MOST_CODES
     return index
 
 
-class Gallery:
+class Gallery(NamedTuple):
     """A set of images that the images of another set, or its own, are compared with."""
 
-    def __init__(self, pixels: Pictures | np.ndarray, within: bool = False):
-        """``pixels`` are thumbnails, uint8 [N, 64, 64, 3]; ``within`` if they are compared with each other."""
-        self.within = within
-        self.wholes = Index(_read(pixels, WINDOWS[:1]), len(pixels))
-        # Within one set, a pair is also met from the side of the original of the crop.
-        self.windows = None if within else Index(_read(pixels, WINDOWS), len(pixels) * len(WINDOWS))
+    wholes: Index
+    windows: Index | None
+    """None where images are compared within a set: a pair is also met from the side of the original of the crop."""
+
+    @classmethod
+    def of(cls, pixels: Pictures | np.ndarray, within: bool = False, kept: Path | None = None) -> Gallery:
+        """The gallery of thumbnails, uint8 [N, 64, 64, 3]; ``within`` if they are compared with each other.
+
+        Its indexes are kept in the folder ``kept``, if there is one.
+        """
+
+        def index(windows: tuple[Window, ...]) -> Index:
+            make = partial(Index.of, _read(pixels, windows), len(pixels) * len(windows))
+            return Index.kept(kept / f"{len(windows)}.npz", make) if kept else make()
+
+        return cls(index(WINDOWS[:1]), None if within else index(WINDOWS))
 
     def candidates(self, pixels: Pictures | np.ndarray, rows: np.ndarray) -> pd.DataFrame:
         """Candidates of the images ``pixels[rows]`` with the columns ``COLUMNS``, sorted.
@@ -124,7 +169,8 @@ class Gallery:
         that shows a ``window`` (index into ``WINDOWS``) of the other after ``orientation``.
         """
         vectors = fingerprints(pixels[rows], WINDOWS)
-        hits = self.wholes.search(vectors.reshape(-1, DIMENSIONS), NEIGHBOURS + self.within)
+        within = self.windows is None
+        hits = self.wholes.search(vectors.reshape(-1, DIMENSIONS), NEIGHBOURS + within)
         image, window = np.divmod(hits.query, len(WINDOWS))
         found = [_frame(rows[image], hits.entry, "second", window, hits.orientation, hits.similarity)]
         if self.windows:
@@ -139,7 +185,7 @@ class Gallery:
             turned = undone(index.orientation[rows], index.orientation[same])
             found.append(_frame(rows, same, "second", np.zeros_like(rows), turned, np.ones(len(rows), np.float32)))
         frame = pd.concat(found)
-        if self.within:
+        if within:
             frame = frame[frame["first"] != frame["second"]]
         frame = frame.sort_values(["first", "similarity", "second", "part"], ascending=[True, False, True, True])
         frame = frame[frame.groupby(["first", "second", "part"]).cumcount() < PLACES]

@@ -27,6 +27,8 @@ from rsitr.dedup.pairs import (
 from rsitr.dedup.thumbnails import Pictures, Thumbnails, read_thumbnails
 from rsitr.errors import ParamsError
 from rsitr.progress import Progress
+from rsitr.records.identity import code_sha
+from rsitr.records.provenance import sha256_json
 
 DETAIL, AGREEMENT = 0.6, 0.8
 """Minimum correlation of the detail of a copy and its original, and minimum share of their blocks that agree."""
@@ -35,6 +37,8 @@ STRETCH = 0.1
 BLOCK = 1024
 """Images processed at once; a shard consists of whole blocks, so its result does not depend on the others."""
 
+CACHE, MAKERS = Path("cache") / "galleries", ("rsitr.dedup.candidates", "rsitr.dedup.thumbnails")
+"""Where indexes are kept, and the code that makes what is in them."""
 LARGE = 100_000
 """Images of a second set beyond which the smaller set is indexed: an index takes about 7 KiB an image."""
 
@@ -55,12 +59,14 @@ class Shard:
 WHOLE = Shard()
 
 
-def find_near_duplicates(first: Thumbnails, second: Thumbnails | None = None, shard: Shard = WHOLE) -> pd.DataFrame:
+def find_near_duplicates(
+    first: Thumbnails, second: Thumbnails | None = None, shard: Shard = WHOLE, cache: Path | None = None
+) -> pd.DataFrame:
     """Near duplicates between two sets, or within ``first`` if there is no ``second``: columns of ``SCHEMA``, sorted.
 
     One set is searched, block by block, in an index of the other: of ``second``, unless that is too large for it
     (``LARGE``) and ``first`` is smaller. Of several equal pictures in the indexed set one is listed; the pairs within
-    it link the others.
+    it link the others. In ``cache``, shards leave the index for each other.
     """
     within = second is None
     other = second or first
@@ -72,7 +78,8 @@ def find_near_duplicates(first: Thumbnails, second: Thumbnails | None = None, sh
     found = [pd.DataFrame(columns=SCHEMA.names)]
     if len(here) and len(there) and blocks:
         pixels, others = Pictures(first.pixels, here), Pictures(other.pixels, there)
-        gallery = Gallery(others, within)
+        kept = cache / sha256_json([other.data_sha, code_sha(MAKERS)])[:32] if cache else None
+        gallery = Gallery.of(others, within, kept)
         with Progress(f"near duplicates of {first.name} in {other.name}", len(blocks)) as progress:
             for rows in blocks:
                 accepted = _verify(gallery.candidates(pixels, rows), pixels, others)
@@ -131,4 +138,5 @@ def write_near_duplicates(first: Path, second: Path, out: Path, shard: Shard = W
     other = None if second == first else read_thumbnails(second)
     there = other or here
     facts = NearDuplicateFacts(here.name, there.name, here.data_sha, there.data_sha)
-    return write_pairs(find_near_duplicates(here, other, shard), facts, out)
+    cache = CACHE if shard.count > 1 else None
+    return write_pairs(find_near_duplicates(here, other, shard, cache), facts, out)

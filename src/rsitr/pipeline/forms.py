@@ -92,8 +92,8 @@ def whole_matrix(path: Path) -> Iterator[str]:
         yield f"it is not what {note_file.name} says was written"
 
 
-def whole_tokens(path: Path) -> Iterator[str]:
-    """Of tokens of a backbone, held against the hash next to them."""
+def whole_sealed(path: Path) -> Iterator[str]:
+    """Of a file, held against the hash next to it."""
     note = path.with_name(f"{path.name}.sha256")
     if not note.is_file() or note.read_text(encoding="utf-8", errors="replace").strip() != sha256_file(path):
         yield f"it does not agree with {note.name}"

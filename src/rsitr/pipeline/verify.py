@@ -27,9 +27,9 @@ from rsitr.pipeline.forms import (
     whole_json,
     whole_matrix,
     whole_printed,
+    whole_sealed,
     whole_state,
     whole_table,
-    whole_tokens,
 )
 from rsitr.pipeline.freshness import RECORDS
 from rsitr.pipeline.seals import FOLDER as SEALS
@@ -255,8 +255,12 @@ def _shards(first: str, second: str) -> list[Path]:
 def _kept(experiment: str) -> Iterator[File]:
     """Caches, and what killed runs continue from."""
     again = f"snakemake --cores 2 all --config experiment={experiment}"
-    for path in sorted(Path("cache/tokens").glob("*.npy")):
-        yield File("tokens", path, partial(whole_tokens, path), again)
+    for kind, paths in (
+        ("tokens", Path("cache/tokens").glob("*.npy")),
+        ("indexes", Path("cache/galleries").rglob("*.npz")),
+    ):
+        for path in sorted(paths):
+            yield File(kind, path, partial(whole_sealed, path), again)
     # The next command that wants them makes them.
     for path in sorted([*Path("cache/meteor").glob("*.npz"), *Path("cache/search").rglob("part-*.npz")]):
         yield File("indexes", path, partial(whole_arrays, path), "")

@@ -13,7 +13,7 @@ from torch.nn.functional import avg_pool2d
 
 from rsitr.dedup import alignment, candidates, near_duplicates
 from rsitr.dedup.alignment import Pyramid, align
-from rsitr.dedup.candidates import Index
+from rsitr.dedup.candidates import Gallery, Index
 from rsitr.dedup.fingerprints import DIMENSIONS, fingerprints, oriented
 from rsitr.dedup.near_duplicates import Shard, find_near_duplicates, parse_shard, write_near_duplicates
 from rsitr.dedup.pairs import ORIENTATIONS, NearDuplicateFacts, gather, gather_files, read_near_duplicates, write_pairs
@@ -144,8 +144,8 @@ def test_the_smaller_set_is_indexed_where_the_second_is_large(count, monkeypatch
     changed = [cut(image, 0.125, 0.0, 0.8125).transpose(Image.Transpose.ROTATE_90) for image in ORIGINALS[:3]]
     large = thumbnails([*changed, *ORIGINALS[3:], *ORIGINALS[3:]], "large")
     indexed: list[int] = []
-    gallery = near_duplicates.Gallery
-    monkeypatch.setattr(near_duplicates, "Gallery", lambda *args: indexed.append(len(args[0])) or gallery(*args))
+    original = Gallery.of
+    monkeypatch.setattr(Gallery, "of", lambda *args: indexed.append(len(args[0])) or original(*args))
     before = find_near_duplicates(small, large)
     monkeypatch.setattr(near_duplicates, "LARGE", 20)
     monkeypatch.setattr(near_duplicates, "BLOCK", 8)
@@ -194,10 +194,35 @@ def test_a_shard_that_is_none(text):
     assert parse_shard("7/8") == Shard(7, 8)
 
 
+@pytest.mark.parametrize("exhaustive", [300_000, 16])
+def test_shards_leave_the_index_for_each_other(exhaustive, tmp_path, monkeypatch, capsys):
+    """Within a set and between two, exhaustive and in cells; a damaged one is made again."""
+    monkeypatch.setattr(near_duplicates, "BLOCK", 4)
+    monkeypatch.setattr(candidates, "EXHAUSTIVE", exhaustive)
+    one, other = thumbnails([*ORIGINALS, *ORIGINALS[:5]]), thumbnails(ORIGINALS, "other")
+    made: list[int] = []
+    original = Index.of
+    monkeypatch.setattr(Index, "of", lambda parts, size: made.append(size) or original(parts, size))
+    for arguments, sizes in (((one,), [17]), ((one, other), [12, 12 * len(candidates.WINDOWS)]), ((other,), [])):
+        alone = [find_near_duplicates(*arguments, shard=Shard(index, 2)) for index in range(2)]
+        made.clear()
+        together = [find_near_duplicates(*arguments, shard=Shard(index, 2), cache=tmp_path) for index in range(2)]
+        assert made == sizes
+        for first, second in zip(alone, together, strict=True):
+            pd.testing.assert_frame_equal(first, second)
+    (path,) = {path.parent for path in tmp_path.glob("*/*.npz") if path.name != "1.npz"}
+    with (path / "1.npz").open("r+b") as file:
+        file.seek(300)
+        file.write(b"damage")
+    find_near_duplicates(other, shard=Shard(0, 2), cache=tmp_path)
+    assert made == [12]
+    assert "1.npz.damaged is damaged: it is made again" in capsys.readouterr().err
+
+
 def test_the_nearest_fingerprint_is_found_in_any_orientation():
     vectors = fingerprints(np.stack([picture(seed) for seed in range(30)]))[:, 0]
     turned = oriented(vectors, np.arange(30) % 8)
-    hits = Index([vectors], len(vectors)).search(turned, 3)
+    hits = Index.of([vectors], len(vectors)).search(turned, 3)
     best = pd.DataFrame(hits._asdict()).sort_values("similarity").groupby("query").tail(1).set_index("query")
     assert best.loc[range(30), "entry"].tolist() == list(range(30))
     assert best["similarity"].min() > 0.999
@@ -213,13 +238,13 @@ def test_a_large_index_finds_what_a_small_one_does(monkeypatch):
     near = vectors[:300] + 0.02 * draw.standard_normal((300, DIMENSIONS)).astype(np.float32)
     near /= np.linalg.norm(near, axis=1, keepdims=True)
     monkeypatch.setattr(candidates, "EXHAUSTIVE", 1000)
-    hits = Index([vectors], len(vectors)).search(near, 1)
+    hits = Index.of([vectors], len(vectors)).search(near, 1)
     assert set(range(300)) <= set(hits.query[hits.query == hits.entry].tolist())
 
 
 def test_a_million_equal_pictures_cost_no_more_than_one():
     vectors = np.tile(fingerprints(picture(0)[None])[0], (1_000_000, 1))
-    index = Index([vectors], len(vectors))
+    index = Index.of([vectors], len(vectors))
     assert index.rows.tolist() == [0]
     assert not index.same.any()
     assert set(index.search(vectors[:1], 8).entry.tolist()) == {0}
@@ -232,7 +257,7 @@ def test_equal_pictures_are_all_linked():
 
 
 def test_pictures_without_any_fingerprint_are_near_to_nothing():
-    index = Index([np.zeros((5, DIMENSIONS), dtype=np.float32)], 5)
+    index = Index.of([np.zeros((5, DIMENSIONS), dtype=np.float32)], 5)
     assert len(index.rows) == 0
     vectors = np.concatenate([np.zeros((1, DIMENSIONS), dtype=np.float32), fingerprints(picture(0)[None])[0]])
     assert len(index.search(vectors, 3).entry) == 0
