@@ -21,7 +21,7 @@ from rsitr.site import charts, faults, pictures, queries, sheets
 from rsitr.site.details import detail
 from rsitr.site.frame import INDEX, TYPED, copy_pages, rewritten
 from rsitr.site.models import Dataset, Row, Searched, Site
-from rsitr.site.rows import COSTS, best, row
+from rsitr.site.rows import COSTS, row
 from rsitr.site.scripts import Folder
 from rsitr.tables import groups, two_stage
 from rsitr.tables.entries import Entry
@@ -129,8 +129,6 @@ class _Builder:
             name=name,
             title=known()[name].title,
             synthetic=view.synthetic(name),
-            usual_seeds=view.usual_seeds(name),
-            best=best(view, name),
             ceilings=_ceilings(entries),
             queries=stored,
             pairs_file=self.folder.pack(f"pairs/{name}", {p: _pairs(compared[p]) for p in PREFIXES}),

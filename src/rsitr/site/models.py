@@ -55,7 +55,6 @@ class Row(Strict):
     method: str
     base: str
     """The method without its variant."""
-    variant: str
     family: str
     """The file that the method is in, below ``rsitr.methods``."""
     backbone: str
@@ -72,9 +71,6 @@ class Row(Strict):
     seeds: int
     """With a number."""
     expected: int
-    full: bool
-    """Whether it may be the best of a column: role main, with all the seeds that most main rows have."""
-    trained: bool
     ended: str
     """How its trainings ended: ``2 converged, 1 cap``; ``no training``; empty where the records do not say."""
     numbers: dict[str, Number]
@@ -82,8 +78,6 @@ class Row(Strict):
     published: PublishedRow | None = None
     incomparable: str = ""
     """Why it is not compared with the published row; empty where it is, or there is none."""
-    clean: str = ""
-    """The clean table that its cells read."""
     file: str = ""
 
 
@@ -103,9 +97,6 @@ class Dataset(Strict):
     name: str
     title: str
     synthetic: bool
-    usual_seeds: int
-    best: dict[str, str]
-    """The best mean of each column as printed; empty where nothing competes."""
     ceilings: dict[str, float]
     """The best recalls that identical captions and pictures leave possible."""
     file: str = ""

@@ -27,13 +27,12 @@ CLOCK = ".2f"
 
 def row(view: View, entry: Entry, compared: Mapping[str, Compared]) -> Row:
     """A method on a dataset; ``compared`` by prefix of the metric."""
-    method, _, variant = entry.method.partition("@")
+    method = entry.method.partition("@")[0]
     ours = entry.role != EXTERNAL
     return Row(
         dataset=entry.dataset,
         method=entry.method,
         base=method,
-        variant=variant,
         family=registry()[method].module.rpartition(".")[2] if ours and method in registry() else "",
         backbone=_backbone(entry) if ours else "",
         role=entry.role or "",
@@ -44,13 +43,10 @@ def row(view: View, entry: Entry, compared: Mapping[str, Compared]) -> Row:
         trained_on=dict(entry.source_overlaps),
         seeds=len(entry.records),
         expected=len(entry.runs),
-        full=entry.competes(view.usual_seeds(entry.dataset)),
-        trained=entry.trained or entry.dataset in entry.source_overlaps,
         ended=_ended(entry) if ours else "",
         numbers=_numbers(view, entry, compared),
         published=_published(entry),
         incomparable=incomparable(entry) if entry.key else "",
-        clean=entry.clean.name if entry.clean else "",
     )
 
 
@@ -102,9 +98,3 @@ def _published(entry: Entry) -> PublishedRow | None:
         wrong=discrepancy(entry.key, entry.dataset),
         deltas={metric: delta for metric, delta in deltas.items() if delta is not None},
     )
-
-
-def best(view: View, dataset: str) -> dict[str, str]:
-    """The best mean of each column, as ``View.best`` prints it."""
-    columns = [prefix + metric for prefix in PREFIXES for metric in METRICS]
-    return {metric: view.best(dataset, metric) for metric in columns}
