@@ -133,6 +133,9 @@ class Guessing(FakeTensorMode):
 @contextmanager
 def fake_gpu(mode: type[FakeTensorMode]) -> Iterator[None]:
     """Every tensor that is made is a fake one, and no other may take part."""
+    # Autograd starts a thread for each device with the first gradient of a process, and after that no fork can compute
+    # gradients: it must not find this one.
+    torch.ones((), requires_grad=True).backward()
     with ExitStack() as stack:
         for name, stand_in in (("pack_padded_sequence", pack), ("pad_packed_sequence", unpacked)):
             stack.enter_context(patch(f"rsitr.nn.text.{name}", stand_in))
