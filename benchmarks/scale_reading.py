@@ -1,7 +1,7 @@
 """Case ``shards-cold`` of `scale.py`: samples of shards that are not in memory, in three orders of reading.
 
 Random bytes of the size of a picture, 1 GiB in eight shards that the system is asked to forget first. One process reads
-a batch of 256 and then pauses for as long as eight fast GPUs would compute; nothing is decoded. Ours reads each sample
+a batch of 256 and then pauses for 50 ms, in place of a step of training; nothing is decoded. Ours reads each sample
 where it is, or mixes two shards at a time and reads the next ones ahead; webdataset reads one shard after another and
 mixes within a buffer of 2,000 samples.
 """

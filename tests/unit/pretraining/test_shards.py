@@ -186,12 +186,12 @@ class TestReadAhead:
         ahead.close()
 
     def test_a_shard_is_read_to_its_end_and_a_lost_one_left_to_its_samples(self, tmp_path, monkeypatch):
-        monkeypatch.setattr("rsitr.pretraining.samples.CHUNK", 10)
-        (tmp_path / "one.tar").write_bytes(bytes(25))
+        monkeypatch.setattr("rsitr.pretraining.samples.CHUNK", 2**16)
+        (tmp_path / "one.tar").write_bytes(bytes(10**7))  # more than whatever else this process reads meanwhile
         before = int(Path("/proc/self/io").read_text().split()[1])
         _read_whole(tmp_path / "one.tar")
         _read_whole(tmp_path / "gone.tar")
-        assert int(Path("/proc/self/io").read_text().split()[1]) - before >= 25
+        assert int(Path("/proc/self/io").read_text().split()[1]) - before >= 10**7
 
 
 class TestSamples:
